@@ -1,1 +1,3 @@
-//! replicator
+//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore.
+
+pub mod store;
