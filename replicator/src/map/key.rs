@@ -1,0 +1,185 @@
+//! Keys of the map: big-endian, so that byte order is the order of numbers, and everything of one
+//! inode lies together.
+//!
+//! ```text
+//! <inode u64> 'a'                 attributes
+//! <inode u64> 'c' <cookie u64>    name in a directory, by its cookie (what a listing walks)
+//! <inode u64> 'd' <name>          entry of a directory, by its name
+//! <inode u64> 'e' <end u64>       extent, by the offset just past its last byte
+//! <inode u64> 'x' <name>          extended attribute
+//! <0 u64>     'n'                 the next inode number that may be given out
+//! <0 u64>     'o' <inode u64>     a file without a name that is still open
+//! <0 u64>     'u'                 usage: bytes and inodes
+//! ```
+//!
+//! An extent stands under its end and not under its start, so that the extent that covers an offset
+//! is the first one *after* it: every look-up in a live map, a memory layer or a tree is then a seek
+//! forward.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::MapError;
+
+/// Names a file within a share; never given out twice. Zero stands for the share itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InodeNumber(pub u64);
+
+impl InodeNumber {
+    /// The share itself: counters and lists that belong to no file.
+    pub const SHARE: Self = Self(0);
+    /// The root directory.
+    pub const ROOT: Self = Self(1);
+}
+
+/// A key of the map, decoded.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// Attributes of an inode.
+    Attributes(InodeNumber),
+    /// A directory's entry by cookie.
+    Cookie(InodeNumber, u64),
+    /// A directory's entry by name.
+    Entry(InodeNumber, Bytes),
+    /// The extent of a file that ends before this offset.
+    Extent(InodeNumber, u64),
+    /// An extended attribute.
+    ExtendedAttribute(InodeNumber, Bytes),
+    /// The next inode number.
+    NextInode,
+    /// An open file without a name.
+    Orphan(InodeNumber),
+    /// Bytes and inodes in use.
+    Usage,
+}
+
+impl Key {
+    /// The longest key in bytes: an inode, a kind and a name of 255 bytes.
+    pub const BYTES_MAX: usize = 8 + 1 + 255;
+
+    /// The inode that the key belongs to.
+    pub fn inode(&self) -> InodeNumber {
+        match self {
+            Self::Attributes(inode)
+            | Self::Cookie(inode, _)
+            | Self::Entry(inode, _)
+            | Self::Extent(inode, _)
+            | Self::ExtendedAttribute(inode, _) => *inode,
+            Self::NextInode | Self::Orphan(_) | Self::Usage => InodeNumber::SHARE,
+        }
+    }
+
+    fn tag(&self) -> u8 {
+        match self {
+            Self::Attributes(_) => b'a',
+            Self::Cookie(..) => b'c',
+            Self::Entry(..) => b'd',
+            Self::Extent(..) => b'e',
+            Self::ExtendedAttribute(..) => b'x',
+            Self::NextInode => b'n',
+            Self::Orphan(_) => b'o',
+            Self::Usage => b'u',
+        }
+    }
+
+    /// Encodes the key.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = prefix(self.inode(), self.tag());
+        match self {
+            Self::Attributes(_) | Self::NextInode | Self::Usage => {}
+            Self::Cookie(_, number) | Self::Extent(_, number) | Self::Orphan(InodeNumber(number)) => {
+                out.extend_from_slice(&number.to_be_bytes());
+            }
+            Self::Entry(_, name) | Self::ExtendedAttribute(_, name) => out.extend_from_slice(name),
+        }
+        out
+    }
+
+    /// Decodes a key.
+    pub fn decode(bytes: &[u8]) -> Result<Self, MapError> {
+        let error = |why| MapError { what: "a key", why };
+        let Some((inode, [tag, rest @ ..])) = bytes.split_first_chunk::<8>() else {
+            return Err(error("it is too short"));
+        };
+        let inode = InodeNumber(u64::from_be_bytes(*inode));
+        let number = || -> Result<u64, MapError> {
+            rest.try_into().map(u64::from_be_bytes).map_err(|_| error("its number is not eight bytes"))
+        };
+        let name = || Bytes::copy_from_slice(rest);
+        let key = match (tag, inode) {
+            (b'a', _) if rest.is_empty() => Self::Attributes(inode),
+            (b'c', _) => Self::Cookie(inode, number()?),
+            (b'd', _) => Self::Entry(inode, name()),
+            (b'e', _) => Self::Extent(inode, number()?),
+            (b'x', _) => Self::ExtendedAttribute(inode, name()),
+            (b'n', InodeNumber::SHARE) if rest.is_empty() => Self::NextInode,
+            (b'o', InodeNumber::SHARE) => Self::Orphan(InodeNumber(number()?)),
+            (b'u', InodeNumber::SHARE) if rest.is_empty() => Self::Usage,
+            _ => return Err(error("its kind is unknown")),
+        };
+        Ok(key)
+    }
+}
+
+/// All keys of an inode.
+pub fn inode_range(inode: InodeNumber) -> Range<Vec<u8>> {
+    inode.0.to_be_bytes().to_vec()..(inode.0 + 1).to_be_bytes().to_vec()
+}
+
+/// All keys of one kind of an inode, from a first one on: `from` is what follows the kind.
+pub fn kind_range(inode: InodeNumber, tag: u8, from: &[u8]) -> Range<Vec<u8>> {
+    let mut start = prefix(inode, tag);
+    start.extend_from_slice(from);
+    start..prefix(inode, tag + 1)
+}
+
+fn prefix(inode: InodeNumber, tag: u8) -> Vec<u8> {
+    let mut out = Vec::with_capacity(24);
+    out.extend_from_slice(&inode.0.to_be_bytes());
+    out.push(tag);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_key_round_trips() {
+        let inode = InodeNumber(0x0102_0304_0506_0708);
+        let name = Bytes::from_static(b"\xff/name");
+        for key in [
+            Key::Attributes(inode),
+            Key::Cookie(inode, 3),
+            Key::Entry(inode, name.clone()),
+            Key::Extent(inode, u64::MAX),
+            Key::ExtendedAttribute(inode, name),
+            Key::NextInode,
+            Key::Orphan(inode),
+            Key::Usage,
+        ] {
+            assert_eq!(Key::decode(&key.encode()), Ok(key));
+        }
+    }
+
+    #[test]
+    fn keys_of_one_inode_lie_together_in_order() {
+        let range = inode_range(InodeNumber(7));
+        for key in [Key::Attributes(InodeNumber(7)), Key::ExtendedAttribute(InodeNumber(7), Bytes::new())] {
+            assert!(range.contains(&key.encode()));
+        }
+        assert!(!range.contains(&Key::Attributes(InodeNumber(8)).encode()));
+        let extents = kind_range(InodeNumber(7), b'e', &5u64.to_be_bytes());
+        assert!(!extents.contains(&Key::Extent(InodeNumber(7), 4).encode()));
+        assert!(extents.contains(&Key::Extent(InodeNumber(7), 5).encode()));
+        assert!(extents.contains(&Key::Extent(InodeNumber(7), u64::MAX).encode()));
+    }
+
+    #[test]
+    fn bytes_that_are_no_key_are_refused() {
+        for bytes in [&b""[..], b"1234567", b"12345678", b"12345678?", b"12345678c123", b"12345678n"] {
+            assert!(Key::decode(bytes).is_err());
+        }
+    }
+}
