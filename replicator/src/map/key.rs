@@ -7,9 +7,7 @@
 //! <inode u64> 'd' <name>          entry of a directory, by its name
 //! <inode u64> 'e' <end u64>       extent, by the offset just past its last byte
 //! <inode u64> 'x' <name>          extended attribute
-//! <0 u64>     'n'                 the next inode number that may be given out
 //! <0 u64>     'o' <inode u64>     a file without a name that is still open
-//! <0 u64>     'u'                 usage: bytes and inodes
 //! ```
 //!
 //! An extent stands under its end and not under its start, so that the extent that covers an offset
@@ -27,7 +25,7 @@ use super::MapError;
 pub struct InodeNumber(pub u64);
 
 impl InodeNumber {
-    /// The share itself: counters and lists that belong to no file.
+    /// The share itself: lists that belong to no file.
     pub const SHARE: Self = Self(0);
     /// The root directory.
     pub const ROOT: Self = Self(1);
@@ -46,12 +44,8 @@ pub enum Key {
     Extent(InodeNumber, u64),
     /// An extended attribute.
     ExtendedAttribute(InodeNumber, Bytes),
-    /// The next inode number.
-    NextInode,
     /// An open file without a name.
     Orphan(InodeNumber),
-    /// Bytes and inodes in use.
-    Usage,
 }
 
 impl Key {
@@ -66,7 +60,7 @@ impl Key {
             | Self::Entry(inode, _)
             | Self::Extent(inode, _)
             | Self::ExtendedAttribute(inode, _) => *inode,
-            Self::NextInode | Self::Orphan(_) | Self::Usage => InodeNumber::SHARE,
+            Self::Orphan(_) => InodeNumber::SHARE,
         }
     }
 
@@ -77,9 +71,7 @@ impl Key {
             Self::Entry(..) => b'd',
             Self::Extent(..) => b'e',
             Self::ExtendedAttribute(..) => b'x',
-            Self::NextInode => b'n',
             Self::Orphan(_) => b'o',
-            Self::Usage => b'u',
         }
     }
 
@@ -87,7 +79,7 @@ impl Key {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = prefix(self.inode(), self.tag());
         match self {
-            Self::Attributes(_) | Self::NextInode | Self::Usage => {}
+            Self::Attributes(_) => {}
             Self::Cookie(_, number) | Self::Extent(_, number) | Self::Orphan(InodeNumber(number)) => {
                 out.extend_from_slice(&number.to_be_bytes());
             }
@@ -113,9 +105,7 @@ impl Key {
             (b'd', _) => Self::Entry(inode, name()),
             (b'e', _) => Self::Extent(inode, number()?),
             (b'x', _) => Self::ExtendedAttribute(inode, name()),
-            (b'n', InodeNumber::SHARE) if rest.is_empty() => Self::NextInode,
             (b'o', InodeNumber::SHARE) => Self::Orphan(InodeNumber(number()?)),
-            (b'u', InodeNumber::SHARE) if rest.is_empty() => Self::Usage,
             _ => return Err(error("its kind is unknown")),
         };
         Ok(key)
@@ -155,9 +145,7 @@ mod tests {
             Key::Entry(inode, name.clone()),
             Key::Extent(inode, u64::MAX),
             Key::ExtendedAttribute(inode, name),
-            Key::NextInode,
             Key::Orphan(inode),
-            Key::Usage,
         ] {
             assert_eq!(Key::decode(&key.encode()), Ok(key));
         }
@@ -178,7 +166,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_key_are_refused() {
-        for bytes in [&b""[..], b"1234567", b"12345678", b"12345678?", b"12345678c123", b"12345678n"] {
+        for bytes in [&b""[..], b"1234567", b"12345678", b"12345678?", b"12345678c123", b"12345678o12345678"] {
             assert!(Key::decode(bytes).is_err());
         }
     }

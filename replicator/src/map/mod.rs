@@ -1,7 +1,7 @@
 //! The map: the sorted key space of a share.
 //!
 //! Owns the keys and the values of everything that a share holds: attributes, directory entries,
-//! extents, extended attributes, counters. Live, the map stands in the gateway's RocksDB; frozen, it
+//! extents, extended attributes. Live, the map stands in the gateway's RocksDB; frozen, it
 //! is a tree of chunks. Both hold the same bytes under the same keys (but for extents whose data
 //! still lies in the journal, which never reach a tree), so this codec is part of the repository
 //! format: `docs/format.md`, section "Map".

@@ -1,0 +1,201 @@
+//! The applier: carries durable records out in RocksDB, one by one, in the order of the journal.
+//!
+//! Owns one thread and the queue in front of it. Records arrive in any order (two submitters may
+//! overtake each other between the journal and the queue) and leave in sequence.
+//!
+//! Order: a record is taken only when the journal says that it is durable; it is carried out in
+//! RocksDB; then the memory layer forgets it. A crash at any point leaves RocksDB behind the journal,
+//! never ahead, and [`replay`] closes the gap.
+//!
+//! An error of RocksDB ends the thread: from then on nothing new becomes visible below the memory
+//! layer, writers get [`LiveError::Stopped`], and a restart replays.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::change::Batch;
+use super::db::Database;
+use super::pending::Pending;
+use super::{Limits, LiveError};
+use crate::journal::{Journal, Replay, Sequence};
+
+/// Records carried out in one write batch.
+const GROUP_RECORDS_MAX: usize = 256;
+
+type Queue = Arc<Mutex<BTreeMap<Sequence, Arc<Batch>>>>;
+
+/// A handle to the applier; dropping it ends the thread.
+#[derive(Debug)]
+pub(super) struct Applier {
+    queue: Queue,
+    queued: watch::Sender<()>,
+    applied: watch::Receiver<Sequence>,
+    flushed: Arc<AtomicU64>,
+}
+
+impl Applier {
+    pub(super) fn start(
+        journal: Journal,
+        database: Arc<Database>,
+        pending: Arc<Pending>,
+        limits: Limits,
+    ) -> Result<Self, LiveError> {
+        let flushed = Arc::new(AtomicU64::new(database.flush()?.0));
+        let (applied_sender, applied) = watch::channel(database.applied(None)?);
+        let (queued, queued_receiver) = watch::channel(());
+        let queue = Queue::default();
+        let worker = Worker {
+            queue: queue.clone(),
+            durable: journal.subscribe(),
+            database,
+            pending,
+            applied: applied_sender,
+            flushed: flushed.clone(),
+            flush_journal_bytes: limits.flush_journal_bytes,
+            unflushed_bytes: 0,
+        };
+        let runtime = tokio::runtime::Handle::current();
+        thread::Builder::new()
+            .name("applier".into())
+            .spawn(move || runtime.block_on(worker.run(queued_receiver)))
+            .map_err(|_| LiveError::Stopped)?;
+        Ok(Self { queue, queued, applied, flushed })
+    }
+
+    pub(super) fn enqueue(&self, sequence: Sequence, batch: Arc<Batch>) {
+        self.queue.lock().insert(sequence, batch);
+        self.queued.send_replace(());
+    }
+
+    /// Waits until the memory layer is below its bound.
+    pub(super) async fn room(&self, pending: &Pending, bytes_max: usize) -> Result<(), LiveError> {
+        let mut applied = self.applied.clone();
+        applied.wait_for(|_| pending.bytes() < bytes_max).await.map_err(|_| LiveError::Stopped)?;
+        Ok(())
+    }
+
+    /// Waits until RocksDB holds a record.
+    pub(super) async fn applied(&self, sequence: Sequence) -> Result<(), LiveError> {
+        let mut applied = self.applied.clone();
+        applied.wait_for(|applied| *applied >= sequence).await.map_err(|_| LiveError::Stopped)?;
+        Ok(())
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Sequence> {
+        self.applied.clone()
+    }
+
+    pub(super) fn flushed(&self) -> Sequence {
+        Sequence(self.flushed.load(Ordering::Acquire))
+    }
+
+    pub(super) fn flush(&self, database: &Database) -> Result<Sequence, LiveError> {
+        let flushed = database.flush()?;
+        self.flushed.fetch_max(flushed.0, Ordering::AcqRel);
+        Ok(flushed)
+    }
+}
+
+struct Worker {
+    queue: Queue,
+    durable: watch::Receiver<Sequence>,
+    database: Arc<Database>,
+    pending: Arc<Pending>,
+    applied: watch::Sender<Sequence>,
+    flushed: Arc<AtomicU64>,
+    flush_journal_bytes: u64,
+    unflushed_bytes: u64,
+}
+
+impl Worker {
+    /// Runs until the handle or the journal goes.
+    async fn run(mut self, mut queued: watch::Receiver<()>) {
+        loop {
+            if let Err(error) = self.apply_durable() {
+                tracing::error!(%error, "failed to carry out journal records; no more writes until a restart");
+                return;
+            }
+            tokio::select! {
+                changed = queued.changed() => if changed.is_err() { return },
+                changed = self.durable.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn apply_durable(&mut self) -> Result<(), LiveError> {
+        let durable = *self.durable.borrow_and_update();
+        loop {
+            let group = self.take_group(durable);
+            let Some((last, _)) = group.last() else { return Ok(()) };
+            let last = *last;
+            let records: Vec<_> =
+                group.iter().map(|(sequence, batch)| (*sequence, batch.as_ref())).collect();
+            self.database.apply(&records)?;
+            for (sequence, batch) in &group {
+                self.pending.remove(*sequence, batch);
+                self.unflushed_bytes += batch.encoded_bytes() as u64;
+            }
+            self.applied.send_replace(last);
+            self.flush_when_due()?;
+        }
+    }
+
+    /// The next records without a gap that are durable.
+    fn take_group(&self, durable: Sequence) -> Vec<(Sequence, Arc<Batch>)> {
+        let mut queue = self.queue.lock();
+        let mut group = Vec::new();
+        let mut next = Sequence(self.applied.borrow().0 + 1);
+        while next <= durable && group.len() < GROUP_RECORDS_MAX {
+            let Some(batch) = queue.remove(&next) else { break };
+            group.push((next, batch));
+            next = Sequence(next.0 + 1);
+        }
+        group
+    }
+
+    fn flush_when_due(&mut self) -> Result<(), LiveError> {
+        if self.unflushed_bytes >= self.flush_journal_bytes {
+            let flushed = self.database.flush()?;
+            self.flushed.fetch_max(flushed.0, Ordering::AcqRel);
+            self.unflushed_bytes = 0;
+        }
+        Ok(())
+    }
+}
+
+/// Carries out what RocksDB lacks, before anything is served.
+pub(super) fn replay(replay: Replay, database: &Database) -> Result<(), LiveError> {
+    let applied = database.applied(None)?;
+    let mut group: Vec<(Sequence, Batch)> = Vec::new();
+    let mut records = 0u64;
+    for record in replay.after(applied) {
+        let record = record?;
+        let mut batch = Batch::decode(record.batch)?;
+        batch.resolve(tidegate_replicator::map::JournalPiece {
+            segment: record.position.segment,
+            offset: record.position.offset,
+        })?;
+        group.push((record.sequence, batch));
+        records += 1;
+        if group.len() == GROUP_RECORDS_MAX {
+            apply_group(&mut group, database)?;
+        }
+    }
+    apply_group(&mut group, database)?;
+    if records > 0 {
+        tracing::info!(records, "replayed the journal");
+    }
+    Ok(())
+}
+
+fn apply_group(group: &mut Vec<(Sequence, Batch)>, database: &Database) -> Result<(), LiveError> {
+    let records: Vec<_> = group.iter().map(|(sequence, batch)| (*sequence, batch)).collect();
+    database.apply(&records)?;
+    group.clear();
+    Ok(())
+}

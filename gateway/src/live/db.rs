@@ -1,0 +1,559 @@
+//! RocksDB: the materialised view of the journal, and indexes that can be made again.
+//!
+//! Owns the database under `<data>/meta`: its column families, their keys, and how a journal record
+//! is carried out in them.
+//!
+//! ```text
+//! map       full key                          1, encoded value | 0 (hides the base)
+//! dirty     full key                          sequence: changed since the base was frozen
+//! hidden    map, inode, sequence              start length u32, start, end: keys of the base out of sight
+//! system    "applied"                         sequence of the newest record carried out
+//!           "base/" map                       encoded base
+//!           "usage/" map                      bytes u64, inodes u64
+//!           others                            the gateway's own records
+//! outcomes  sequence                          retry key, encoded outcome
+//! chunks    chunk id                          location: where a durable frame of it is (dedup)
+//! packs     pack id                           its state
+//! full key = map u64 big-endian, key of the map (which begins with the inode)
+//! ```
+//!
+//! Order of writes. The write-ahead log is off: the journal is the log. Records are carried out in
+//! the order of their sequences, each group in one write batch that also sets "applied"; all column
+//! families flush together. A crash therefore leaves a prefix of the journal, and replay goes on
+//! after "applied". `chunks` and `packs` are not journaled: a loss there costs work, not data.
+//!
+//! A rebase sets the base before it removes what hid the old one: a reader between the two sees the
+//! new base under entries that are equal or newer.
+
+use std::collections::{HashMap, hash_map};
+use std::ops::Range;
+use std::path::Path;
+
+use bytes::Bytes;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions,
+    IteratorMode, Options, ReadOptions, SliceTransform, Snapshot, WriteBatch, WriteOptions,
+};
+
+use super::change::{Batch, Change};
+use super::pending::Known;
+use super::{LiveError, MapId, full_key};
+use crate::journal::Sequence;
+
+const MAP: &str = "map";
+const DIRTY: &str = "dirty";
+const HIDDEN: &str = "hidden";
+const SYSTEM: &str = "system";
+const OUTCOMES: &str = "outcomes";
+const CHUNKS: &str = "chunks";
+const PACKS: &str = "packs";
+const FAMILIES: [&str; 7] = [MAP, DIRTY, HIDDEN, SYSTEM, OUTCOMES, CHUNKS, PACKS];
+
+const APPLIED: &[u8] = b"applied";
+const TOMBSTONE: u8 = 0;
+const VALUE: u8 = 1;
+
+/// How many outcomes of calls are kept for replay.
+const OUTCOMES_MAX: u64 = 4096;
+/// Keys that a rebase forgets in one write batch.
+const REBASE_KEYS_MAX: usize = 4096;
+/// Size of one memtable; two per family that is written much.
+const MEMTABLE_BYTES: usize = 16 << 20;
+
+/// The database.
+#[derive(Debug)]
+pub(crate) struct Database {
+    db: DB,
+}
+
+/// What the files of a map use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes that are not holes.
+    pub bytes: u64,
+    /// Inodes.
+    pub inodes: u64,
+}
+
+impl Usage {
+    /// The sum with what came and went.
+    #[must_use]
+    pub fn plus(self, bytes: i64, inodes: i64) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add_signed(bytes),
+            inodes: self.inodes.saturating_add_signed(inodes),
+        }
+    }
+
+    fn encode(self) -> [u8; 16] {
+        (u128::from(self.bytes) | u128::from(self.inodes) << 64).to_le_bytes()
+    }
+
+    fn decode(record: &[u8]) -> Self {
+        let both = record.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
+        Self { bytes: both as u64, inodes: (both >> 64) as u64 }
+    }
+}
+
+/// Which of the side tables that are not journaled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SideTable {
+    /// Chunk id to location.
+    Chunks,
+    /// Pack id to state.
+    Packs,
+}
+
+impl SideTable {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Chunks => CHUNKS,
+            Self::Packs => PACKS,
+        }
+    }
+}
+
+/// A range of full keys that the base may not show, and since when.
+#[derive(Clone, Debug)]
+pub(crate) struct Hidden {
+    /// Full keys.
+    pub(crate) keys: Range<Vec<u8>>,
+    /// The record that hid them.
+    pub(crate) sequence: Sequence,
+}
+
+impl Database {
+    /// Opens or creates the database; `cache_bytes` bounds its block cache.
+    pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Self, LiveError> {
+        let cache = Cache::new_lru_cache(cache_bytes);
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_atomic_flush(true);
+        options.set_max_background_jobs(2);
+        options.set_max_open_files(512);
+        options.set_keep_log_file_num(2);
+        let families =
+            FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
+        let db = DB::open_cf_descriptors(&options, path, families)?;
+        Ok(Self { db })
+    }
+
+    fn family(&self, name: &str) -> &ColumnFamily {
+        self.db.cf_handle(name).expect("every family was opened")
+    }
+
+    /// The newest record carried out, as this snapshot (or now) sees it.
+    pub(crate) fn applied(&self, snapshot: Option<&Snapshot<'_>>) -> Result<Sequence, LiveError> {
+        let value = match snapshot {
+            Some(snapshot) => snapshot.get_cf(self.family(SYSTEM), APPLIED)?,
+            None => self.db.get_cf(self.family(SYSTEM), APPLIED)?,
+        };
+        Ok(value.as_deref().map_or(Sequence(0), sequence_from))
+    }
+
+    /// A view that later changes leave alone.
+    pub(crate) fn snapshot(&self) -> Snapshot<'_> {
+        self.db.snapshot()
+    }
+
+    /// What the overlay knows of a full key.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Known, LiveError> {
+        match self.db.get_pinned_cf(self.family(MAP), key)?.as_deref() {
+            Some([VALUE, value @ ..]) => Ok(Known::Value(Bytes::copy_from_slice(value))),
+            Some(_) => Ok(Known::Deleted),
+            None => {
+                let end = [key, &[0]].concat();
+                let hidden = self.hidden_meeting(&self.snapshot(), &(key.to_vec()..end))?;
+                Ok(if hidden.is_empty() { Known::Unknown } else { Known::Deleted })
+            }
+        }
+    }
+
+    /// Up to `limit` overlay entries of a range of full keys, in order; none stands for a removed key.
+    pub(super) fn entries(
+        &self,
+        snapshot: &Snapshot<'_>,
+        range: &Range<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Option<Bytes>)>, LiveError> {
+        self.iterate(snapshot, MAP, range)
+            .take(limit)
+            .map(|item| {
+                let (key, value) = item?;
+                let value = match &*value {
+                    [VALUE, value @ ..] => Some(Bytes::copy_from_slice(value)),
+                    _ => None,
+                };
+                Ok((key.into_vec(), value))
+            })
+            .collect()
+    }
+
+    /// The value of a full key in the overlay of a frozen view: none when the base has to be asked,
+    /// `Some(None)` when the key is removed.
+    pub(crate) fn frozen(
+        &self,
+        snapshot: &Snapshot<'_>,
+        key: &[u8],
+    ) -> Result<Option<Option<Bytes>>, LiveError> {
+        Ok(snapshot.get_pinned_cf(self.family(MAP), key)?.map(|value| match &*value {
+            [VALUE, value @ ..] => Some(Bytes::copy_from_slice(value)),
+            _ => None,
+        }))
+    }
+
+    /// The hidden ranges of the inode of `range` that meet it.
+    pub(super) fn hidden_meeting(
+        &self,
+        snapshot: &Snapshot<'_>,
+        range: &Range<Vec<u8>>,
+    ) -> Result<Vec<Hidden>, LiveError> {
+        let inode = &range.start[..16.min(range.start.len())];
+        let mut found = self.hidden_below(snapshot, inode)?;
+        found.retain(|hidden| hidden.keys.start < range.end && range.start < hidden.keys.end);
+        Ok(found)
+    }
+
+    /// Every hidden range of a map, in order of inode.
+    pub(crate) fn hidden_of(
+        &self,
+        snapshot: &Snapshot<'_>,
+        map: MapId,
+    ) -> Result<Vec<Hidden>, LiveError> {
+        self.hidden_below(snapshot, &map.0.to_be_bytes())
+    }
+
+    fn hidden_below(&self, snapshot: &Snapshot<'_>, prefix: &[u8]) -> Result<Vec<Hidden>, LiveError> {
+        let range = prefix.to_vec()..successor(prefix);
+        self.iterate(snapshot, HIDDEN, &range)
+            .map(|item| {
+                let (key, value) = item?;
+                hidden_from(&key, &value)
+            })
+            .collect()
+    }
+
+    /// Walks the keys of a map that changed since its base was frozen, in order, with the sequence of
+    /// the newest change. Stops at the first error of `visit`.
+    pub(crate) fn dirty_keys(
+        &self,
+        snapshot: &Snapshot<'_>,
+        map: MapId,
+        mut visit: impl FnMut(&[u8], Sequence) -> Result<(), LiveError>,
+    ) -> Result<(), LiveError> {
+        for item in self.iterate(snapshot, DIRTY, &map_range(map)) {
+            let (key, value) = item?;
+            visit(&key[8..], sequence_from(&value))?;
+        }
+        Ok(())
+    }
+
+    /// The encoded base of a map.
+    pub(crate) fn base(
+        &self,
+        snapshot: &Snapshot<'_>,
+        map: MapId,
+    ) -> Result<Option<Bytes>, LiveError> {
+        Ok(snapshot.get_cf(self.family(SYSTEM), base_key(map))?.map(Bytes::from))
+    }
+
+    /// What a map uses.
+    pub(crate) fn usage(&self, snapshot: &Snapshot<'_>, map: MapId) -> Result<Usage, LiveError> {
+        let record = snapshot.get_cf(self.family(SYSTEM), usage_key(map))?;
+        Ok(record.as_deref().map_or(Usage::default(), Usage::decode))
+    }
+
+    /// One of the gateway's own records, in a frozen view.
+    pub(crate) fn frozen_system(
+        &self,
+        snapshot: &Snapshot<'_>,
+        key: &[u8],
+    ) -> Result<Option<Bytes>, LiveError> {
+        Ok(snapshot.get_cf(self.family(SYSTEM), key)?.map(Bytes::from))
+    }
+
+    /// One of the gateway's own records.
+    pub(crate) fn system(&self, key: &[u8]) -> Result<Option<Bytes>, LiveError> {
+        Ok(self.db.get_cf(self.family(SYSTEM), key)?.map(Bytes::from))
+    }
+
+    /// The gateway's own records whose keys start with `prefix`.
+    pub(crate) fn systems(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Bytes)>, LiveError> {
+        let range = prefix.to_vec()..successor(prefix);
+        self.iterate(&self.snapshot(), SYSTEM, &range)
+            .map(|item| {
+                let (key, value) = item?;
+                Ok((key.into_vec(), Bytes::from(value)))
+            })
+            .collect()
+    }
+
+    /// The outcomes kept for replay, oldest first.
+    pub(crate) fn outcomes(&self) -> Result<Vec<([u8; 16], Bytes)>, LiveError> {
+        self.iterate(&self.snapshot(), OUTCOMES, &(Vec::new()..vec![0xff; 9]))
+            .map(|item| {
+                let (_, value) = item?;
+                let (retry, outcome) = value.split_first_chunk().ok_or(UNDECODABLE_OUTCOME)?;
+                Ok((*retry, Bytes::copy_from_slice(outcome)))
+            })
+            .collect()
+    }
+
+    /// A value of a side table.
+    pub(crate) fn side(&self, table: SideTable, key: &[u8]) -> Result<Option<Bytes>, LiveError> {
+        Ok(self.db.get_cf(self.family(table.name()), key)?.map(Bytes::from))
+    }
+
+    /// Everything in a side table.
+    pub(crate) fn side_entries(&self, table: SideTable) -> Result<Vec<(Vec<u8>, Bytes)>, LiveError> {
+        let items = self.db.iterator_cf(self.family(table.name()), IteratorMode::Start);
+        items.map(|item| Ok(item.map(|(key, value)| (key.into_vec(), Bytes::from(value)))?)).collect()
+    }
+
+    /// Sets (or with none removes) values of a side table.
+    pub(crate) fn set_side<'a>(
+        &self,
+        table: SideTable,
+        entries: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> Result<(), LiveError> {
+        let family = self.family(table.name());
+        let mut writes = WriteBatch::default();
+        for (key, value) in entries {
+            match value {
+                Some(value) => writes.put_cf(family, key, value),
+                None => writes.delete_cf(family, key),
+            }
+        }
+        self.write(&writes)
+    }
+
+    /// Carries out records, which follow each other without a gap.
+    pub(super) fn apply(&self, records: &[(Sequence, &Batch)]) -> Result<(), LiveError> {
+        let mut writes = WriteBatch::default();
+        let mut usages = HashMap::new();
+        for (sequence, batch) in records {
+            for change in &batch.changes {
+                if let Change::DeleteRange { map, range } = change {
+                    self.write(&std::mem::take(&mut writes))?;
+                    self.hide(*sequence, &(full_key(*map, &range.start)..full_key(*map, &range.end)))?;
+                }
+            }
+            for change in &batch.changes {
+                self.apply_change(*sequence, change, &mut writes)?;
+            }
+            self.add_usage(batch, &mut usages, &mut writes)?;
+            writes.put_cf(self.family(SYSTEM), APPLIED, sequence.0.to_le_bytes());
+        }
+        self.write(&writes)
+    }
+
+    fn apply_change(
+        &self,
+        sequence: Sequence,
+        change: &Change,
+        writes: &mut WriteBatch,
+    ) -> Result<(), LiveError> {
+        match change {
+            Change::Put { map, key, value } => {
+                let key = full_key(*map, key);
+                writes.put_cf(self.family(MAP), &key, [&[VALUE], value.as_ref()].concat());
+                writes.put_cf(self.family(DIRTY), &key, sequence.0.to_le_bytes());
+            }
+            Change::Delete { map, key } => {
+                let key = full_key(*map, key);
+                writes.put_cf(self.family(MAP), &key, [TOMBSTONE]);
+                writes.put_cf(self.family(DIRTY), &key, sequence.0.to_le_bytes());
+            }
+            Change::DeleteRange { .. } => {}
+            Change::PutPayload { .. } => unreachable!("payloads are resolved before a batch gets here"),
+            Change::Usage { .. } => {}
+            Change::Rebase { map, through, base } => {
+                self.write(&std::mem::take(writes))?;
+                self.rebase(*map, *through, base)?;
+            }
+            Change::System { key, value: Some(value) } => writes.put_cf(self.family(SYSTEM), key, value),
+            Change::System { key, value: None } => writes.delete_cf(self.family(SYSTEM), key),
+            Change::Outcome { retry, outcome } => self.keep_outcome(sequence, retry, outcome, writes),
+        }
+        Ok(())
+    }
+
+    /// Usage is a sum, so it must move in the same write batch as "applied".
+    fn add_usage(
+        &self,
+        batch: &Batch,
+        usages: &mut HashMap<MapId, Usage>,
+        writes: &mut WriteBatch,
+    ) -> Result<(), LiveError> {
+        for change in &batch.changes {
+            if let Change::Usage { map, bytes, inodes } = change {
+                let usage = match usages.entry(*map) {
+                    hash_map::Entry::Occupied(known) => known.into_mut(),
+                    hash_map::Entry::Vacant(unknown) => {
+                        unknown.insert(self.usage(&self.snapshot(), *map)?)
+                    }
+                };
+                *usage = usage.plus(*bytes, *inodes);
+                writes.put_cf(self.family(SYSTEM), usage_key(*map), usage.encode());
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_outcome(&self, sequence: Sequence, retry: &[u8; 16], outcome: &[u8], writes: &mut WriteBatch) {
+        let family = self.family(OUTCOMES);
+        writes.put_cf(family, sequence.0.to_be_bytes(), [retry, outcome].concat());
+        if let Some(old) = sequence.0.checked_sub(OUTCOMES_MAX) {
+            writes.delete_cf(family, old.to_be_bytes());
+        }
+    }
+
+    /// Removes the overlay's keys in a range and puts those of the base out of sight. Earlier hidden
+    /// ranges that lie within it are dropped.
+    fn hide(&self, sequence: Sequence, keys: &Range<Vec<u8>>) -> Result<(), LiveError> {
+        let snapshot = self.snapshot();
+        let mut writes = WriteBatch::default();
+        for item in self.iterate(&snapshot, MAP, keys) {
+            writes.delete_cf(self.family(MAP), item?.0);
+        }
+        for item in self.iterate(&snapshot, DIRTY, keys) {
+            writes.delete_cf(self.family(DIRTY), item?.0);
+        }
+        for old in self.hidden_meeting(&snapshot, keys)? {
+            if keys.start <= old.keys.start && old.keys.end <= keys.end {
+                writes.delete_cf(self.family(HIDDEN), hidden_key(&old.keys.start, old.sequence));
+            }
+        }
+        let start_bytes = (keys.start.len() as u32).to_le_bytes();
+        let value = [&start_bytes[..], &keys.start, &keys.end].concat();
+        writes.put_cf(self.family(HIDDEN), hidden_key(&keys.start, sequence), value);
+        self.write(&writes)
+    }
+
+    /// Sets the base, then forgets what only hid the old one.
+    fn rebase(&self, map: MapId, through: Sequence, base: &[u8]) -> Result<(), LiveError> {
+        let mut writes = WriteBatch::default();
+        writes.put_cf(self.family(SYSTEM), base_key(map), base);
+        let snapshot = self.snapshot();
+        for hidden in self.hidden_of(&snapshot, map)?.iter().filter(|hidden| hidden.sequence <= through) {
+            writes.delete_cf(self.family(HIDDEN), hidden_key(&hidden.keys.start, hidden.sequence));
+        }
+        for item in self.iterate(&snapshot, DIRTY, &map_range(map)) {
+            let (key, mark) = item?;
+            if sequence_from(&mark) > through {
+                continue;
+            }
+            writes.delete_cf(self.family(DIRTY), &key);
+            if self.frozen(&snapshot, &key)? == Some(None) {
+                writes.delete_cf(self.family(MAP), &key);
+            }
+            if writes.len() >= REBASE_KEYS_MAX {
+                self.write(&std::mem::take(&mut writes))?;
+            }
+        }
+        self.write(&writes)
+    }
+
+    /// Removes everything of a map that is served no more.
+    pub(crate) fn drop_map(&self, map: MapId) -> Result<(), LiveError> {
+        let Range { start, end } = map_range(map);
+        let mut writes = WriteBatch::default();
+        for name in [MAP, DIRTY, HIDDEN] {
+            writes.delete_range_cf(self.family(name), &start, &end);
+        }
+        writes.delete_cf(self.family(SYSTEM), base_key(map));
+        writes.delete_cf(self.family(SYSTEM), usage_key(map));
+        self.write(&writes)
+    }
+
+    /// Makes everything carried out so far durable; returns the newest record of it.
+    pub(crate) fn flush(&self) -> Result<Sequence, LiveError> {
+        let applied = self.applied(None)?;
+        let families = FAMILIES.map(|name| self.family(name));
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        self.db.flush_cfs_opt(&families, &options)?;
+        Ok(applied)
+    }
+
+    fn write(&self, writes: &WriteBatch) -> Result<(), LiveError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        Ok(self.db.write_opt(writes, &options)?)
+    }
+
+    fn iterate<'a>(
+        &'a self,
+        snapshot: &'a Snapshot<'_>,
+        family: &str,
+        range: &Range<Vec<u8>>,
+    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>> + 'a {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(range.end.clone());
+        options.set_total_order_seek(true);
+        let mode = IteratorMode::From(&range.start, rocksdb::Direction::Forward);
+        snapshot.iterator_cf_opt(self.family(family), options, mode)
+    }
+}
+
+const UNDECODABLE_OUTCOME: LiveError = LiveError::Undecodable("an outcome of a call");
+
+fn family_options(name: &str, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_bloom_filter(10.0, false);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_compression_type(DBCompressionType::Lz4);
+    if name == HIDDEN {
+        options.set_prefix_extractor(SliceTransform::create_fixed_prefix(16));
+    }
+    options
+}
+
+fn base_key(map: MapId) -> Vec<u8> {
+    [b"base/", &map.0.to_be_bytes()[..]].concat()
+}
+
+fn usage_key(map: MapId) -> Vec<u8> {
+    [b"usage/", &map.0.to_be_bytes()[..]].concat()
+}
+
+fn map_range(map: MapId) -> Range<Vec<u8>> {
+    full_key(map, b"")..full_key(MapId(map.0 + 1), b"")
+}
+
+fn hidden_key(start: &[u8], sequence: Sequence) -> Vec<u8> {
+    [&start[..16], &sequence.0.to_be_bytes()].concat()
+}
+
+fn hidden_from(key: &[u8], value: &[u8]) -> Result<Hidden, LiveError> {
+    let bad = || LiveError::Undecodable("a hidden range");
+    let sequence = key.last_chunk().map(|bytes| Sequence(u64::from_be_bytes(*bytes))).ok_or_else(bad)?;
+    let (length, keys) = value.split_first_chunk().ok_or_else(bad)?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let (start, end) = keys.split_at_checked(length).ok_or_else(bad)?;
+    Ok(Hidden { keys: start.to_vec()..end.to_vec(), sequence })
+}
+
+fn sequence_from(bytes: &[u8]) -> Sequence {
+    Sequence(bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
+}
+
+/// The first key after all that start with `prefix`.
+fn successor(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    vec![u8::MAX; prefix.len() + 1]
+}

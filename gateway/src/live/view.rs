@@ -1,0 +1,76 @@
+//! Reading several keys of one inode as of one moment.
+//!
+//! The memory layer's shard is locked, a RocksDB snapshot is taken, and only then is the lock given
+//! back. What the memory layer held then is at least as new as the snapshot, and nothing can have
+//! left the one without being in the other.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::db::Database;
+use super::pending::Pending;
+use super::{LiveError, MapId, full_key};
+
+/// A page of the overlay, with what a reader needs to look below it.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// Keys of the map in order; none stands for a key that is removed.
+    pub(crate) entries: Vec<(Vec<u8>, Option<Bytes>)>,
+    /// Up to where the page speaks: keys of the map at or after this are not covered.
+    pub(crate) end: Vec<u8>,
+    /// Keys of the map that the base may not show.
+    pub(crate) hidden: Vec<Range<Vec<u8>>>,
+    /// The encoded base of that moment.
+    pub(crate) base: Option<Bytes>,
+}
+
+pub(super) fn page(
+    pending: &Pending,
+    database: &Database,
+    map: MapId,
+    range: &Range<Vec<u8>>,
+    limit: usize,
+) -> Result<Page, LiveError> {
+    let full = full_key(map, &range.start)..full_key(map, &range.end);
+    let shard = pending.lock(&full.start);
+    let snapshot = database.snapshot();
+    let newest: Vec<_> = shard
+        .entries(&full)
+        .take(limit + 1)
+        .map(|(key, value)| (key.clone(), value.cloned()))
+        .collect();
+    let hidden_above: Vec<_> = shard.hidden(&full).cloned().collect();
+    drop(shard);
+
+    let below = database.entries(&snapshot, &full, limit + 1)?;
+    let visible_below = below
+        .iter()
+        .filter(|(key, _)| !hidden_above.iter().any(|hidden| hidden.start <= *key && *key < hidden.end))
+        .cloned();
+    let end = page_end(&newest, &below, limit, &full.end);
+    let mut entries: BTreeMap<_, _> = visible_below.collect();
+    entries.extend(newest);
+    let entries = entries
+        .into_iter()
+        .take_while(|(key, _)| *key < end)
+        .map(|(key, value)| (key[8..].to_vec(), value))
+        .collect();
+
+    let hidden_below = database.hidden_meeting(&snapshot, &full)?.into_iter().map(|hidden| hidden.keys);
+    let hidden = hidden_above.into_iter().chain(hidden_below);
+    let hidden = hidden.map(|keys| keys.start[8..].to_vec()..keys.end[8..].to_vec()).collect();
+    Ok(Page { entries, end: end[8..].to_vec(), hidden, base: database.base(&snapshot, map)? })
+}
+
+/// Both layers were read up to a limit: the page ends before the first key that one of them may lack.
+fn page_end(
+    newest: &[(Vec<u8>, Option<Bytes>)],
+    below: &[(Vec<u8>, Option<Bytes>)],
+    limit: usize,
+    range_end: &[u8],
+) -> Vec<u8> {
+    let first_missing = [newest, below].into_iter().filter_map(|layer| layer.get(limit)).map(|(key, _)| key);
+    first_missing.min().map_or_else(|| range_end.to_vec(), Clone::clone)
+}
