@@ -1,1 +1,11 @@
-//! gateway
+//! The appliance: journal, live map, namespace, cache, shares, settings, the binary.
+
+pub mod clock;
+pub mod commit;
+mod crash;
+pub mod files;
+pub mod journal;
+pub mod ledger;
+pub mod live;
+pub mod namespace;
+pub mod share;

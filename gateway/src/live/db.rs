@@ -162,11 +162,8 @@ impl Database {
         match self.db.get_pinned_cf(self.family(MAP), key)?.as_deref() {
             Some([VALUE, value @ ..]) => Ok(Known::Value(Bytes::copy_from_slice(value))),
             Some(_) => Ok(Known::Deleted),
-            None => {
-                let end = [key, &[0]].concat();
-                let hidden = self.hidden_meeting(&self.snapshot(), &(key.to_vec()..end))?;
-                Ok(if hidden.is_empty() { Known::Unknown } else { Known::Deleted })
-            }
+            None if self.is_hidden(&self.snapshot(), key)? => Ok(Known::Deleted),
+            None => Ok(Known::Unknown),
         }
     }
 
@@ -190,17 +187,40 @@ impl Database {
             .collect()
     }
 
-    /// The value of a full key in the overlay of a frozen view: none when the base has to be asked,
-    /// `Some(None)` when the key is removed.
+    /// The value of a key in the overlay of a frozen view: none when the overlay has none, `Some(None)`
+    /// when the key is removed.
     pub(crate) fn frozen(
         &self,
         snapshot: &Snapshot<'_>,
+        map: MapId,
         key: &[u8],
     ) -> Result<Option<Option<Bytes>>, LiveError> {
+        self.frozen_full(snapshot, &full_key(map, key))
+    }
+
+    /// As [`Database::frozen`], but a key that the base may not show is removed.
+    pub(crate) fn frozen_or_hidden(
+        &self,
+        snapshot: &Snapshot<'_>,
+        map: MapId,
+        key: &[u8],
+    ) -> Result<Option<Option<Bytes>>, LiveError> {
+        let key = full_key(map, key);
+        let value = self.frozen_full(snapshot, &key)?;
+        let hidden = value.is_none() && self.is_hidden(snapshot, &key)?;
+        Ok(if hidden { Some(None) } else { value })
+    }
+
+    fn frozen_full(&self, snapshot: &Snapshot<'_>, key: &[u8]) -> Result<Option<Option<Bytes>>, LiveError> {
         Ok(snapshot.get_pinned_cf(self.family(MAP), key)?.map(|value| match &*value {
             [VALUE, value @ ..] => Some(Bytes::copy_from_slice(value)),
             _ => None,
         }))
+    }
+
+    fn is_hidden(&self, snapshot: &Snapshot<'_>, key: &[u8]) -> Result<bool, LiveError> {
+        let end = [key, &[0]].concat();
+        Ok(!self.hidden_meeting(snapshot, &(key.to_vec()..end))?.is_empty())
     }
 
     /// The hidden ranges of the inode of `range` that meet it.
@@ -234,19 +254,26 @@ impl Database {
             .collect()
     }
 
-    /// Walks the keys of a map that changed since its base was frozen, in order, with the sequence of
-    /// the newest change. Stops at the first error of `visit`.
-    pub(crate) fn dirty_keys(
+    /// Keys of a map that changed since its base was frozen, in order from `from` on: at least `least`
+    /// if there are as many, and all of an inode or none.
+    pub(crate) fn dirty_page(
         &self,
         snapshot: &Snapshot<'_>,
         map: MapId,
-        mut visit: impl FnMut(&[u8], Sequence) -> Result<(), LiveError>,
-    ) -> Result<(), LiveError> {
-        for item in self.iterate(snapshot, DIRTY, &map_range(map)) {
-            let (key, value) = item?;
-            visit(&key[8..], sequence_from(&value))?;
+        from: &[u8],
+        least: usize,
+    ) -> Result<Vec<Vec<u8>>, LiveError> {
+        let range = full_key(map, from)..map_range(map).end;
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        for item in self.iterate(snapshot, DIRTY, &range) {
+            let key = item?.0[8..].to_vec();
+            let next_inode = keys.last().is_some_and(|last| last.get(..8) != key.get(..8));
+            if keys.len() >= least && next_inode {
+                break;
+            }
+            keys.push(key);
         }
-        Ok(())
+        Ok(keys)
     }
 
     /// The encoded base of a map.
@@ -445,7 +472,7 @@ impl Database {
                 continue;
             }
             writes.delete_cf(self.family(DIRTY), &key);
-            if self.frozen(&snapshot, &key)? == Some(None) {
+            if self.frozen_full(&snapshot, &key)? == Some(None) {
                 writes.delete_cf(self.family(MAP), &key);
             }
             if writes.len() >= REBASE_KEYS_MAX {

@@ -34,7 +34,7 @@ use tokio::sync::watch;
 pub use change::{Batch, Change};
 pub use db::Usage;
 pub(crate) use db::{Database, Hidden, SideTable};
-pub(crate) use view::Page;
+pub(crate) use view::{Page, frozen_page};
 
 use crate::journal::{Journal, JournalError, Replay, Sequence};
 use applier::Applier;
@@ -146,6 +146,11 @@ impl Live {
         Ok(sequence)
     }
 
+    /// Waits until RocksDB holds a record.
+    pub async fn applied(&self, sequence: Sequence) -> Result<(), LiveError> {
+        self.inner.applier.applied(sequence).await
+    }
+
     /// The newest value of a key: none when the base has to be asked, `Some(None)` when it is removed.
     pub(crate) fn get(&self, map: MapId, key: &[u8]) -> Result<Option<Option<Bytes>>, LiveError> {
         let key = full_key(map, key);
@@ -164,6 +169,12 @@ impl Live {
     /// they stand over, all of one moment.
     pub(crate) fn page(&self, map: MapId, range: &Range<Vec<u8>>, limit: usize) -> Result<Page, LiveError> {
         view::page(&self.inner.pending, &self.inner.database, map, range, limit)
+    }
+
+    /// What a map uses, as of what RocksDB holds.
+    pub fn usage(&self, map: MapId) -> Result<Usage, LiveError> {
+        let database = &self.inner.database;
+        database.usage(&database.snapshot(), map)
     }
 
     /// The journal, to read payloads from.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
+use rocksdb::Snapshot;
 
 use super::db::Database;
 use super::pending::Pending;
@@ -52,16 +53,44 @@ pub(super) fn page(
     let end = page_end(&newest, &below, limit, &full.end);
     let mut entries: BTreeMap<_, _> = visible_below.collect();
     entries.extend(newest);
-    let entries = entries
-        .into_iter()
-        .take_while(|(key, _)| *key < end)
-        .map(|(key, value)| (key[8..].to_vec(), value))
-        .collect();
+    entries.retain(|key, _| *key < end);
+    Page::new(database, &snapshot, map, entries, (&full, end), hidden_above)
+}
 
-    let hidden_below = database.hidden_meeting(&snapshot, &full)?.into_iter().map(|hidden| hidden.keys);
-    let hidden = hidden_above.into_iter().chain(hidden_below);
-    let hidden = hidden.map(|keys| keys.start[8..].to_vec()..keys.end[8..].to_vec()).collect();
-    Ok(Page { entries, end: end[8..].to_vec(), hidden, base: database.base(&snapshot, map)? })
+/// As [`page`], of a snapshot alone.
+pub(crate) fn frozen_page(
+    database: &Database,
+    snapshot: &Snapshot<'_>,
+    map: MapId,
+    range: &Range<Vec<u8>>,
+    limit: usize,
+) -> Result<Page, LiveError> {
+    let full = full_key(map, &range.start)..full_key(map, &range.end);
+    let mut entries = database.entries(snapshot, &full, limit + 1)?;
+    let end = page_end(&[], &entries, limit, &full.end);
+    entries.truncate(limit);
+    Page::new(database, snapshot, map, entries, (&full, end), Vec::new())
+}
+
+impl Page {
+    /// All keys come in as full keys.
+    fn new(
+        database: &Database,
+        snapshot: &Snapshot<'_>,
+        map: MapId,
+        entries: impl IntoIterator<Item = (Vec<u8>, Option<Bytes>)>,
+        (full, end): (&Range<Vec<u8>>, Vec<u8>),
+        hidden_above: Vec<Range<Vec<u8>>>,
+    ) -> Result<Self, LiveError> {
+        let hidden_below = database.hidden_meeting(snapshot, full)?.into_iter().map(|hidden| hidden.keys);
+        let hidden = hidden_above.into_iter().chain(hidden_below);
+        Ok(Self {
+            entries: entries.into_iter().map(|(key, value)| (key[8..].to_vec(), value)).collect(),
+            end: end[8..].to_vec(),
+            hidden: hidden.map(|keys| keys.start[8..].to_vec()..keys.end[8..].to_vec()).collect(),
+            base: database.base(snapshot, map)?,
+        })
+    }
 }
 
 /// Both layers were read up to a limit: the page ends before the first key that one of them may lack.

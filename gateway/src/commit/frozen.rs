@@ -1,0 +1,111 @@
+//! A live map as of one sequence: what a commit carries to the repository.
+//!
+//! A RocksDB snapshot holds exactly the records up to the sequence it says it has applied, so it is the
+//! frozen map; what it lacks is in the base of that moment. Writers go on meanwhile.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rocksdb::Snapshot;
+use tidegate_replicator::map::Key;
+use tidegate_replicator::tree::{NodeSource, Value};
+
+use crate::journal::Sequence;
+use crate::live::{Database, MapId, Usage, frozen_page};
+use crate::share::{Base, InodeNumbers, MapRead, ShareError, layered_get, layered_scan};
+
+/// The smallest number of keys in a page of changed keys, unless there are no more.
+const PAGE_KEYS: usize = 1024;
+
+/// See the head of this module.
+pub(super) struct Frozen<'a> {
+    pub(super) database: &'a Database,
+    pub(super) snapshot: Snapshot<'a>,
+    pub(super) map: MapId,
+    pub(super) nodes: Arc<dyn NodeSource>,
+    /// The last record that it holds.
+    pub(super) through: Sequence,
+    pub(super) base: Base,
+}
+
+impl<'a> Frozen<'a> {
+    pub(super) fn take(
+        database: &'a Database,
+        map: MapId,
+        nodes: Arc<dyn NodeSource>,
+    ) -> Result<Self, ShareError> {
+        let snapshot = database.snapshot();
+        let through = database.applied(Some(&snapshot))?;
+        let base = Base::decode(database.base(&snapshot, map)?.as_deref())?;
+        Ok(Self { database, snapshot, map, nodes, through, base })
+    }
+
+    /// Whether anything changed since the base was frozen.
+    pub(super) fn is_changed(&self) -> Result<bool, ShareError> {
+        let changed = !self.database.dirty_page(&self.snapshot, self.map, &[], 1)?.is_empty();
+        Ok(changed || !self.hidden()?.is_empty())
+    }
+
+    /// Ranges of keys that left the map since: sorted and disjoint.
+    pub(super) fn hidden(&self) -> Result<Vec<Range<Bytes>>, ShareError> {
+        let mut ranges: Vec<_> = self
+            .database
+            .hidden_of(&self.snapshot, self.map)?
+            .into_iter()
+            .map(|hidden| hidden.keys.start[8..].to_vec()..hidden.keys.end[8..].to_vec())
+            .collect();
+        ranges.sort_by(|one, other| one.start.cmp(&other.start));
+        let mut merged: Vec<Range<Vec<u8>>> = Vec::new();
+        for range in ranges {
+            match merged.last_mut() {
+                Some(last) if range.start <= last.end => {
+                    if range.end > last.end {
+                        last.end = range.end;
+                    }
+                }
+                _ => merged.push(range),
+            }
+        }
+        Ok(merged.into_iter().map(|range| Bytes::from(range.start)..Bytes::from(range.end)).collect())
+    }
+
+    /// The next changed keys from `from` on, in order, with their values; whole inodes.
+    pub(super) fn changed_page(&self, from: &[u8]) -> Result<Vec<(Key, Option<Value>)>, ShareError> {
+        let keys = self.database.dirty_page(&self.snapshot, self.map, from, PAGE_KEYS)?;
+        keys.into_iter()
+            .map(|key| {
+                let value = self.database.frozen(&self.snapshot, self.map, &key)?.flatten();
+                let value = value.map(|value| Value::decode(&value)).transpose()?;
+                Ok((Key::decode(&key)?, value))
+            })
+            .collect()
+    }
+
+    pub(super) fn usage(&self) -> Result<Usage, ShareError> {
+        Ok(self.database.usage(&self.snapshot, self.map)?)
+    }
+
+    /// No inode of the map has this number or a higher one.
+    pub(super) fn next_inode(&self) -> Result<u64, ShareError> {
+        let record = self.database.frozen_system(&self.snapshot, &InodeNumbers::key(self.map))?;
+        Ok(InodeNumbers::next_from(record.as_deref())?.0)
+    }
+}
+
+#[async_trait]
+impl MapRead for Frozen<'_> {
+    async fn get(&self, key: &Key) -> Result<Option<Value>, ShareError> {
+        let key = key.encode();
+        let above = self.database.frozen_or_hidden(&self.snapshot, self.map, &key)?;
+        layered_get(above, || Ok(self.base.clone()), &*self.nodes, &key).await
+    }
+
+    async fn scan(&self, range: Range<Vec<u8>>, limit: usize) -> Result<Vec<(Key, Value)>, ShareError> {
+        let page = |range: &Range<Vec<u8>>, limit| {
+            Ok(frozen_page(self.database, &self.snapshot, self.map, range, limit)?)
+        };
+        layered_scan(page, &self.nodes, range, limit).await
+    }
+}

@@ -1,0 +1,334 @@
+//! Commit: how what was acknowledged leaves for the repository.
+//!
+//! | step | does | a crash after it leaves |
+//! |---|---|---|
+//! | freeze | waits until RocksDB holds everything acknowledged, takes a snapshot at sequence S | nothing |
+//! | drain | cuts and seals what lies in the journal, into synced local packs | packs that the ledger learns at start |
+//! | swap | replaces drained pieces of the journal by chunks in the live map | the same, and a shorter way next time |
+//! | tree | applies the changed keys to the base, nodes into local packs | packs |
+//! | upload | brings every pack that is only here to the target, then its index | packs there that no head reaches |
+//! | publish | writes the head | the head; the rebase is made up for by the next commit |
+//! | rebase | moves the live map onto the new root, forgets what only hid the old one | a finished commit |
+//!
+//! Every step may be done again. A head is written only with the evidence that every pack is on the
+//! target ([`DurableCommit`]) and under a leadership that was just confirmed.
+//!
+//! After the swap no live extent of the share refers to the journal up to S; [`Committed::drained`] says
+//! so to whoever shortens the journal.
+
+mod drain;
+mod edits;
+mod frozen;
+mod swap;
+mod upload;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tidegate_replicator::fetch::FetchError;
+use tidegate_replicator::ingest::{Ingest, IngestError, IngestOptions, IngestReport, TreeSink, random_pack_ids};
+use tidegate_replicator::repository::{
+    CommitStatistics, Head, HeadName, Incarnation, Leadership, Opened, Published, Repository,
+    RepositoryError, ShareDescription, Successor, Usage, UtcNanos,
+};
+use tidegate_replicator::tree::{Root, TreeError, apply};
+
+use crate::clock::Clock;
+use crate::journal::Sequence;
+use crate::ledger::{Ledger, LedgerError};
+use crate::live::{Batch, Change, LiveError};
+use crate::share::{Base, Share, ShareError};
+use drain::Runs;
+use frozen::Frozen;
+
+pub(crate) use upload::upload_waiting;
+
+/// What can go wrong with a commit. It is run again, unless somebody else leads now.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The live map.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+    /// The packs.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Cutting and sealing.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    /// The repository.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// A run came out with another length than it has.
+    #[error("failed to read {expected} bytes of changed data: got {got}")]
+    Torn {
+        /// Bytes of the run.
+        expected: u64,
+        /// Bytes read.
+        got: u64,
+    },
+    /// A step of the commit died.
+    #[error("a step of the commit ended early: see the log")]
+    Died,
+    /// Somebody else leads the share: this gateway publishes nothing more.
+    #[error("another gateway leads this share now: {by}")]
+    Superseded {
+        /// Who.
+        by: Successor,
+    },
+    /// This gateway does not lead the share.
+    #[error("this gateway does not lead the share")]
+    NotLeading,
+}
+
+impl From<LiveError> for CommitError {
+    fn from(error: LiveError) -> Self {
+        Self::Share(error.into())
+    }
+}
+
+impl From<TreeError> for CommitError {
+    fn from(error: TreeError) -> Self {
+        Self::Share(error.into())
+    }
+}
+
+impl From<FetchError> for CommitError {
+    fn from(error: FetchError) -> Self {
+        Self::Share(error.into())
+    }
+}
+
+/// What a commit needs besides the share.
+pub struct Committer {
+    /// The repository that it publishes to.
+    pub repository: Arc<Repository<Opened>>,
+    /// Packs made here.
+    pub ledger: Arc<Ledger>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How packs are made; their folder is the ledger's.
+    pub ingest: IngestOptions,
+    /// Packs that are uploaded at once.
+    pub uploads_max: usize,
+}
+
+/// What a share is, for its heads.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Id, name and domain.
+    pub share: ShareDescription,
+    /// What serving it needs.
+    pub settings: serde_json::Value,
+}
+
+/// The outcome of a commit.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// No extent refers to the journal up to here any more.
+    pub drained: Sequence,
+    /// The newest head, and when what it holds was frozen.
+    pub head: Option<HeadName>,
+    /// The head, when this commit published one.
+    pub published: Option<Head>,
+}
+
+/// What is between the tree and the head.
+struct Plan {
+    base: Base,
+    root: Root,
+    through: Sequence,
+    usage: crate::live::Usage,
+    next_inode: u64,
+    frozen_at: UtcNanos,
+    statistics: CommitStatistics,
+}
+
+impl Committer {
+    /// Carries everything acknowledged so far to the repository. `leadership` comes back unless it is
+    /// lost for good.
+    pub async fn commit(
+        &self,
+        share: &Arc<Share>,
+        description: &Description,
+        leadership: &mut Option<Leadership>,
+    ) -> Result<Committed, CommitError> {
+        let started = Instant::now();
+        let frozen_at = self.now();
+        share.live().settle().await?;
+        let mut plan = match self.prepare(share, frozen_at).await? {
+            Prepared::Unchanged { through, base } => {
+                return Ok(Committed { drained: through, head: parent_of(&base), published: None });
+            }
+            Prepared::Changed(plan) => plan,
+        };
+        if plan.root == plan.base.root && plan.base.head.is_some() {
+            let head = parent_of(&plan.base);
+            self.rebase(share, &plan, plan.base.clone()).await?;
+            return Ok(Committed { drained: plan.through, head, published: None });
+        }
+        let leading = leadership.take().ok_or(CommitError::NotLeading)?;
+        let uploaded = upload_waiting(&self.repository, &self.ledger, self.uploads_max).await;
+        let (durable, sent) = match uploaded {
+            Ok(uploaded) => uploaded,
+            Err(error) => {
+                *leadership = Some(leading);
+                return Err(error);
+            }
+        };
+        plan.statistics.bytes_uploaded = sent.bytes;
+        plan.statistics.objects_uploaded = sent.objects + 1;
+        plan.statistics.duration_ms = started.elapsed().as_millis() as u64;
+        let head = self.head(share, description, &plan, &leading);
+        let prepared = match self.repository.prepare_head(&leading, &head) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                *leadership = Some(leading);
+                return Err(error.into());
+            }
+        };
+        match self.repository.publish(leading, &prepared, &durable).await {
+            Published::Done(leading) => *leadership = Some(leading),
+            Published::Superseded { by } => return Err(CommitError::Superseded { by }),
+            Published::Failed { leadership: leading, error } => {
+                *leadership = Some(leading);
+                return Err(error.into());
+            }
+        }
+        let name = prepared.name();
+        self.rebase(share, &plan, Base { root: plan.root, head: Some(name.to_string()) }).await?;
+        Ok(Committed { drained: plan.through, head: Some(name), published: Some(head) })
+    }
+
+    fn now(&self) -> UtcNanos {
+        let now = self.clock.now();
+        UtcNanos::new(now.seconds * 1_000_000_000 + i64::from(now.nanos))
+    }
+
+    /// Freeze to tree. Cutting blocks, so it has a thread of its own.
+    async fn prepare(&self, share: &Arc<Share>, frozen_at: UtcNanos) -> Result<Prepared, CommitError> {
+        let work = Work {
+            share: share.clone(),
+            ledger: self.ledger.clone(),
+            options: IngestOptions { folder: self.ledger.folder().to_path_buf(), ..self.ingest.clone() },
+            frozen_at,
+        };
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || work.run(&runtime)).await.map_err(|_| CommitError::Died)?
+    }
+
+    fn head(
+        &self,
+        share: &Share,
+        description: &Description,
+        plan: &Plan,
+        leadership: &Leadership,
+    ) -> Head {
+        let parent = parent_of(&plan.base);
+        Head {
+            share: description.share.clone(),
+            epoch: leadership.epoch(),
+            sequence: leadership.next_sequence(parent.as_ref()),
+            parent,
+            root: plan.root,
+            frozen_at: plan.frozen_at,
+            published_at: self.now(),
+            incarnation: Incarnation::new(share.incarnation().to_be_bytes()),
+            next_inode: plan.next_inode,
+            journal_sequence: plan.through.0,
+            plan_honoured: 0,
+            settings: description.settings.clone(),
+            usage: Usage { bytes: plan.usage.bytes, inodes: plan.usage.inodes },
+            heat: tidegate_replicator::repository::Heat::default(),
+            statistics: plan.statistics,
+        }
+    }
+
+    async fn rebase(&self, share: &Share, plan: &Plan, base: Base) -> Result<(), CommitError> {
+        let change = Change::Rebase { map: share.map().map, through: plan.through, base: base.encode() };
+        let batch = Batch { changes: vec![change] };
+        let sequence = share.live().submit_durably(batch, Bytes::new()).await?;
+        Ok(share.live().applied(sequence).await?)
+    }
+}
+
+/// The head that a base came from.
+fn parent_of(base: &Base) -> Option<HeadName> {
+    base.head.as_deref().and_then(HeadName::parse)
+}
+
+enum Prepared {
+    Unchanged { through: Sequence, base: Base },
+    Changed(Plan),
+}
+
+/// The blocking part of a commit.
+struct Work {
+    share: Arc<Share>,
+    ledger: Arc<Ledger>,
+    options: IngestOptions,
+    frozen_at: UtcNanos,
+}
+
+impl Work {
+    fn run(self, runtime: &tokio::runtime::Handle) -> Result<Prepared, CommitError> {
+        let share = &self.share;
+        let map = share.map();
+        let frozen = Frozen::take(share.live().database(), map.map, map.nodes.clone())?;
+        if !frozen.is_changed()? && frozen.base.head.is_some() {
+            return Ok(Prepared::Unchanged { through: frozen.through, base: frozen.base });
+        }
+        let mut ingest = self.start()?;
+        let runs = drain::drain(&frozen, share, &mut ingest, runtime)?;
+        let data = ingest.finish()?;
+        crate::crash::point("commit.drained");
+        runtime.block_on(swap::swap(share, &runs))?;
+        crate::crash::point("commit.swapped");
+        let (root, changed) = self.tree(&frozen, &runs, runtime)?;
+        crate::crash::point("commit.tree");
+        Ok(Prepared::Changed(Plan {
+            root,
+            through: frozen.through,
+            usage: frozen.usage()?,
+            next_inode: frozen.next_inode()?,
+            frozen_at: self.frozen_at,
+            statistics: statistics(&data, changed),
+            base: frozen.base,
+        }))
+    }
+
+    fn start(&self) -> Result<Ingest, CommitError> {
+        let keys = self.share.keys().clone();
+        let known = self.ledger.known(keys.domain());
+        let params = self.share.chunk_params();
+        Ok(Ingest::start(keys, params, known, random_pack_ids(), self.options.clone())?)
+    }
+
+    /// The new root, and how many keys were changed.
+    fn tree(
+        &self,
+        frozen: &Frozen<'_>,
+        runs: &Runs,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<(Root, u64), CommitError> {
+        let hidden = frozen.hidden()?;
+        let mut sink = TreeSink::new(self.start()?);
+        let keys = self.share.keys().clone();
+        let mut changed = 0;
+        let counted = futures::StreamExt::inspect(edits::edits(frozen, runs), |_| changed += 1);
+        let nodes = &*self.share.map().nodes;
+        let root = runtime.block_on(apply(&frozen.base.root, &hidden, counted, nodes, &mut sink, &*keys))?;
+        runtime.block_on(sink.into_ingest())?.finish()?;
+        Ok((root, changed))
+    }
+}
+
+fn statistics(data: &IngestReport, entries_changed: u64) -> CommitStatistics {
+    CommitStatistics {
+        entries_changed,
+        bytes_read: data.bytes_in,
+        bytes_unique: data.unique_bytes,
+        bytes_compressed: data.stored_bytes,
+        ..CommitStatistics::default()
+    }
+}

@@ -1,0 +1,81 @@
+//! Upload: every pack that is only here goes to the target, then an index of what they hold.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tidegate_chunker::{DomainKeys, PackId};
+use tidegate_replicator::repository::{
+    DurableCommit, DurablePack, DurablePacks, IndexEntry, Opened, Repository,
+};
+use tidegate_replicator::store::Body;
+
+use super::CommitError;
+use crate::ledger::{Ledger, PackRecord, Stage};
+
+/// What went to the target.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) bytes: u64,
+    pub(crate) objects: u64,
+}
+
+/// Brings all waiting packs to the target, `parallel` at a time, and indexes them. What a crash
+/// interrupts is gone on with: a pack that the target has whole is not sent again.
+pub(crate) async fn upload_waiting(
+    repository: &Repository<Opened>,
+    ledger: &Ledger,
+    parallel: usize,
+) -> Result<(DurableCommit, Sent), CommitError> {
+    let mut sent = Sent::default();
+    let waiting = ledger.at_stage(Stage::Local)?;
+    let uploads = waiting.into_iter().map(|(pack, record)| upload(repository, ledger, pack, record));
+    let mut uploads = stream::iter(uploads).buffer_unordered(parallel);
+    let mut durable = DurablePacks::new();
+    while let Some(pack) = uploads.try_next().await? {
+        sent.bytes += pack.bytes();
+        sent.objects += 1;
+        durable.add(pack);
+        crate::crash::point("upload.pack");
+    }
+    for (pack, record) in ledger.at_stage(Stage::Uploaded)? {
+        if !durable.contains(pack) {
+            durable.add(confirmed(repository, pack, record.bytes).await?);
+        }
+    }
+    let keys: Vec<Arc<DomainKeys>> =
+        repository.domains().into_iter().map(|(_, domain)| domain.keys.clone()).collect();
+    let unindexed = ledger.at_stage(Stage::Uploaded)?;
+    let mut entries = Vec::new();
+    for (pack, _) in &unindexed {
+        let (domain, index) = ledger.read_index(pack, &keys)?;
+        entries.extend(index.chunks().map(|placed| IndexEntry::new(domain, placed)));
+    }
+    let commit = repository.write_index(entries, &durable).await?;
+    sent.objects += commit.index_objects() as u64;
+    for (pack, _) in &unindexed {
+        ledger.advance(pack, Stage::Indexed)?;
+    }
+    crate::crash::point("upload.indexed");
+    Ok((commit, sent))
+}
+
+async fn upload(
+    repository: &Repository<Opened>,
+    ledger: &Ledger,
+    pack: PackId,
+    record: PackRecord,
+) -> Result<DurablePack, CommitError> {
+    let body = Body::File { path: ledger.path(&pack), bytes: record.bytes };
+    let durable = repository.put_pack(pack, body).await?;
+    ledger.advance(&pack, Stage::Uploaded)?;
+    Ok(durable)
+}
+
+async fn confirmed(
+    repository: &Repository<Opened>,
+    pack: PackId,
+    bytes: u64,
+) -> Result<DurablePack, CommitError> {
+    let missing = || tidegate_replicator::repository::RepositoryError::Missing { object: format!("pack {pack}") };
+    Ok(repository.confirm_pack(pack, bytes).await?.ok_or_else(missing)?)
+}

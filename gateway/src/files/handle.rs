@@ -1,0 +1,100 @@
+//! File handles: what a client keeps to name a file, through restarts, upgrades and moves.
+//!
+//! ```text
+//!  0  version u8 = 1      1  reserved u8 = 0
+//!  2  share id, 16 bytes
+//! 18  view u64            0 is live; others are snapshots
+//! 26  inode u64          34  generation u64
+//! 42  check, 16 bytes: keyed BLAKE3 of the 42 bytes before it, cut short
+//! ```
+//!
+//! Numbers are big-endian. The key of the check comes from the share's domain, so every gateway that
+//! serves the share makes and takes the same handles, and a forged one is worthless.
+
+use bytes::Bytes;
+use tidegate_chunker::{SecretKey, ShareId};
+use tidegate_protocols::view::{FsError, HANDLE_BYTES_MAX, Handle};
+use tidegate_replicator::map::InodeNumber;
+
+const VERSION: u8 = 1;
+const BODY_BYTES: usize = 42;
+const CHECK_BYTES: usize = 16;
+const _: () = assert!(BODY_BYTES + CHECK_BYTES <= HANDLE_BYTES_MAX);
+
+/// What a handle says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileHandle {
+    /// Which share.
+    pub share: ShareId,
+    /// Live, or which snapshot.
+    pub view: u64,
+    /// Which inode.
+    pub inode: InodeNumber,
+    /// Its generation.
+    pub generation: u64,
+}
+
+impl FileHandle {
+    /// The view that changes.
+    pub const LIVE: u64 = 0;
+
+    /// The handle as it travels.
+    pub fn encode(&self, key: &SecretKey) -> Handle {
+        let mut out = Vec::with_capacity(BODY_BYTES + CHECK_BYTES);
+        out.extend_from_slice(&[VERSION, 0]);
+        out.extend_from_slice(self.share.as_bytes());
+        for number in [self.view, self.inode.0, self.generation] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        let check = key.digest(&out);
+        out.extend_from_slice(&check[..CHECK_BYTES]);
+        Handle::new(Bytes::from(out)).expect("its length is checked above")
+    }
+
+    /// What a handle claims; nothing of it can be trusted but the form.
+    pub fn decode_unchecked(handle: &Handle) -> Result<Self, FsError> {
+        let body = handle.as_bytes();
+        if body.len() != BODY_BYTES + CHECK_BYTES || body[..2] != [VERSION, 0] {
+            return Err(FsError::BadHandle);
+        }
+        let number = |at: usize| {
+            body[at..].first_chunk().map(|bytes| u64::from_be_bytes(*bytes)).ok_or(FsError::BadHandle)
+        };
+        Ok(Self {
+            share: ShareId::from_slice(&body[2..18]).ok_or(FsError::BadHandle)?,
+            view: number(18)?,
+            inode: InodeNumber(number(26)?),
+            generation: number(34)?,
+        })
+    }
+
+    /// Refuses a handle that was not made with this key.
+    pub fn verify(&self, handle: &Handle, key: &SecretKey) -> Result<(), FsError> {
+        let genuine = self.encode(key);
+        let differences = genuine.as_bytes().iter().zip(handle.as_bytes()).fold(0, |all, (a, b)| all | (a ^ b));
+        if differences == 0 { Ok(()) } else { Err(FsError::BadHandle) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_round_trips_and_any_flipped_bit_makes_it_worthless() {
+        let key = SecretKey::new([9; 32]);
+        let meant =
+            FileHandle { share: ShareId::new([1; 16]), view: 0, inode: InodeNumber(7), generation: u64::MAX };
+        let handle = meant.encode(&key);
+        assert_eq!(FileHandle::decode_unchecked(&handle), Ok(meant));
+        assert_eq!(meant.verify(&handle, &key), Ok(()));
+        for bit in 0..handle.as_bytes().len() * 8 {
+            let mut forged = handle.as_bytes().to_vec();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            let forged = Handle::new(forged).expect("same length");
+            let taken = FileHandle::decode_unchecked(&forged).and_then(|claim| claim.verify(&forged, &key));
+            assert_eq!(taken, Err(FsError::BadHandle), "bit {bit}");
+        }
+        assert_eq!(meant.verify(&handle, &SecretKey::new([8; 32])), Err(FsError::BadHandle));
+    }
+}

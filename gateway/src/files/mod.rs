@@ -1,0 +1,174 @@
+//! The file view of the gateway: shares as a file server serves them.
+//!
+//! Owns handles, export rules, squashing and the outcomes of calls; the meaning of operations is the
+//! namespace's. Every call goes the same way: the handle is checked and names the share; the export's
+//! rules say whether this client may and as whom; the namespace carries the call out; its answer is put
+//! into the words of [`tidegate_protocols::view`].
+
+mod convert;
+mod exports;
+mod handle;
+mod outcome;
+mod view;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tidegate_chunker::{DomainKeys, ShareId};
+use tidegate_protocols::view::{
+    Attributes, Call, Changed, FsError, Handle, RetryKey, Wcc, WriteVerifier,
+};
+use tidegate_replicator::map::InodeNumber;
+
+pub use exports::{ExportRules, Network, NetworkError, Squash};
+pub use handle::FileHandle;
+
+use crate::namespace::{Around, Context, Credentials, Namespace, Node, Outcome};
+
+/// Lets writers in, slowly or not at all when too much waits to leave.
+#[async_trait]
+pub trait Admission: Send + Sync + 'static {
+    /// Waits until there is room for this many bytes; [`FsError::TryLater`] after a bound.
+    async fn admit(&self, bytes: u64) -> Result<(), FsError>;
+}
+
+/// A share as it is served.
+pub struct Served {
+    /// Its files.
+    pub namespace: Namespace,
+    /// How it is exported.
+    pub rules: ExportRules,
+    /// The keys of its domain: for handles.
+    pub keys: Arc<DomainKeys>,
+}
+
+impl Served {
+    fn fsid(&self) -> u64 {
+        let id = self.namespace.share().id();
+        id.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+
+    fn handle(&self, node: &Node) -> Handle {
+        let handle = FileHandle {
+            share: self.namespace.share().id(),
+            view: FileHandle::LIVE,
+            inode: node.number,
+            generation: node.inode.generation,
+        };
+        handle.encode(self.keys.handle_key())
+    }
+
+    fn attributes(&self, node: &Node) -> Attributes {
+        convert::attributes(node, self.fsid())
+    }
+
+    fn wcc(&self, around: &Around) -> Wcc {
+        Wcc { before: Some(convert::before(&around.before)), after: Some(self.attributes(&around.after)) }
+    }
+
+    fn changed(&self, outcome: &Outcome) -> Changed {
+        Changed {
+            object: outcome.object.as_ref().map(|node| (self.handle(node), self.attributes(node))),
+            first: self.wcc(&outcome.first),
+            second: outcome.second.as_ref().map(|around| self.wcc(around)).unwrap_or_default(),
+        }
+    }
+}
+
+/// A call that may go on: on which share, on which file, as whom.
+struct Admitted {
+    served: Arc<Served>,
+    node: Node,
+    credentials: Credentials,
+}
+
+/// The shares that are served now.
+pub struct Files {
+    shares: RwLock<HashMap<ShareId, Arc<Served>>>,
+    /// Outcomes of calls from before the last start.
+    replays: HashMap<[u8; 16], Bytes>,
+    verifier: WriteVerifier,
+    admission: Arc<dyn Admission>,
+}
+
+impl Files {
+    /// A view without shares. `replays` are the outcomes that the journal kept.
+    pub fn new(
+        verifier: [u8; 8],
+        replays: Vec<([u8; 16], Bytes)>,
+        admission: Arc<dyn Admission>,
+    ) -> Self {
+        let replays = replays.into_iter().collect();
+        Self { shares: RwLock::default(), replays, verifier: WriteVerifier(verifier), admission }
+    }
+
+    /// Serves a share from now on, or serves it differently.
+    pub fn serve(&self, served: Served) {
+        self.shares.write().insert(served.namespace.share().id(), Arc::new(served));
+    }
+
+    /// Serves a share no more: its handles are stale.
+    pub fn withdraw(&self, share: ShareId) {
+        self.shares.write().remove(&share);
+    }
+
+    /// A share that is served.
+    pub fn share(&self, share: ShareId) -> Option<Arc<Served>> {
+        self.shares.read().get(&share).cloned()
+    }
+
+    /// Checks a handle and the caller's right to use it.
+    async fn admit(&self, call: &Call, handle: &Handle) -> Result<Admitted, FsError> {
+        let claim = FileHandle::decode_unchecked(handle)?;
+        let served = self.share(claim.share).ok_or(FsError::Stale)?;
+        claim.verify(handle, served.keys.handle_key())?;
+        if !served.rules.admits(call.caller.address.ip()) {
+            return Err(FsError::Access);
+        }
+        if claim.view != FileHandle::LIVE {
+            return Err(FsError::Stale);
+        }
+        let node = served.namespace.reader().node(claim.inode).await?;
+        if node.inode.generation != claim.generation {
+            return Err(FsError::Stale);
+        }
+        let credentials = served.rules.credentials(&call.caller);
+        Ok(Admitted { served, node, credentials })
+    }
+
+    /// As [`Files::admit`], for a call that changes something.
+    async fn admit_change(&self, call: &Call, handle: &Handle) -> Result<Admitted, FsError> {
+        let admitted = self.admit(call, handle).await?;
+        admitted.served.rules.require_writable()?;
+        self.admission.admit(0).await?;
+        Ok(admitted)
+    }
+
+    /// Attributes for the reply of a change that failed.
+    async fn after_failure(&self, call: &Call, handle: &Handle) -> Wcc {
+        let admitted = self.admit(call, handle).await;
+        Wcc { before: None, after: admitted.ok().map(|admitted| admitted.served.attributes(&admitted.node)) }
+    }
+}
+
+impl Admitted {
+    fn number(&self) -> InodeNumber {
+        self.node.number
+    }
+
+    /// Carries out a change, noting its outcome when the call may be repeated.
+    async fn change<F>(&self, retry: Option<RetryKey>, run: F) -> Result<Changed, FsError>
+    where
+        F: AsyncFnOnce(Context<'_>) -> Result<Outcome, FsError>,
+    {
+        let note = retry.map(|key| {
+            move |done: &Outcome| (key.0, outcome::encode(&self.served.changed(done)))
+        });
+        let note = note.as_ref().map(|note| note as crate::namespace::NoteOutcome<'_>);
+        let context = Context { credentials: &self.credentials, note };
+        Ok(self.served.changed(&run(context).await?))
+    }
+}

@@ -1,0 +1,450 @@
+//! [`FileView`] for the shares of a gateway.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tidegate_protocols::view::{
+    Attributes, Call, ChangeFailure, Changed, CreateHow, Device, DirectoryEntry, DirectoryPage, ExportEntry,
+    Failure, FileKind, FileView, Found, FsError, Handle, PageLimit, ReadData, RetryKey, SetAttributes, Space,
+    Stability, Time, Wcc, WriteVerifier, Written,
+};
+use tidegate_replicator::map::{InodeNumber, Kind};
+
+use super::{Admitted, Files, convert, outcome};
+use crate::namespace::{Credentials, EXECUTE, NewFile, Node, READ, WRITE};
+use crate::share::ShareError;
+
+/// ACCESS3 bits (RFC 1813 section 3.3.4).
+mod access {
+    pub(super) const READ: u32 = 0x01;
+    pub(super) const LOOKUP: u32 = 0x02;
+    pub(super) const MODIFY: u32 = 0x04;
+    pub(super) const EXTEND: u32 = 0x08;
+    pub(super) const DELETE: u32 = 0x10;
+    pub(super) const EXECUTE: u32 = 0x20;
+}
+
+/// The room that FSSTAT announces beyond what is in use: the repository has no bound of its own.
+const ROOM_BYTES: u64 = 1 << 50;
+/// The inodes that FSSTAT announces beyond those in use.
+const ROOM_INODES: u64 = 1 << 40;
+/// Most entries of a directory page, whatever the caller asks.
+const PAGE_ENTRIES_MAX: usize = 4096;
+/// How long a call may take before the client is told to try later. The reads below have their own,
+/// shorter bounds; this one holds for whatever they forget.
+const CALL_TIME_MAX: Duration = Duration::from_secs(28);
+
+/// Bounds the time of a call that may have to wait for the store.
+async fn bounded<T>(call: impl Future<Output = Result<T, FsError>>) -> Result<T, FsError> {
+    tokio::time::timeout(CALL_TIME_MAX, call).await.unwrap_or(Err(FsError::TryLater))
+}
+
+impl Files {
+    /// A change of a file, or of a name in a directory.
+    async fn change<F>(&self, call: &Call, handle: &Handle, run: F) -> Result<Changed, ChangeFailure>
+    where
+        F: AsyncFnOnce(&Admitted) -> Result<Changed, FsError>,
+    {
+        let result = async {
+            let admitted = self.admit_change(call, handle).await?;
+            run(&admitted).await
+        };
+        match bounded(result).await {
+            Ok(changed) => Ok(changed),
+            Err(error) => {
+                let first = self.after_failure(call, handle).await;
+                Err(ChangeFailure { error, first, second: Wcc::default() })
+            }
+        }
+    }
+
+    /// A question about a file.
+    async fn ask<T, F>(&self, call: &Call, handle: &Handle, run: F) -> Result<T, Failure>
+    where
+        F: AsyncFnOnce(&Admitted) -> Result<T, FsError>,
+    {
+        let admitted = bounded(self.admit(call, handle)).await?;
+        let attributes = Some(admitted.served.attributes(&admitted.node));
+        bounded(run(&admitted)).await.map_err(|error| Failure { error, attributes })
+    }
+
+    /// The other file of a change that names two: of the same share.
+    async fn second(&self, call: &Call, first: &Admitted, handle: &Handle) -> Result<InodeNumber, FsError> {
+        let second = self.admit(call, handle).await?;
+        let same = second.served.namespace.share().id() == first.served.namespace.share().id();
+        if same { Ok(second.number()) } else { Err(FsError::CrossDevice) }
+    }
+
+    async fn make(
+        &self,
+        call: &Call,
+        directory: &Handle,
+        name: &[u8],
+        new: NewFile,
+    ) -> Result<Changed, ChangeFailure> {
+        self.change(call, directory, async |admitted: &Admitted| {
+            let namespace = &admitted.served.namespace;
+            let make = async |context: crate::namespace::Context<'_>| {
+                namespace.make(context, admitted.number(), name, new, None).await
+            };
+            admitted.change(call.retry, make).await
+        })
+        .await
+    }
+
+    async fn write_data(
+        &self,
+        call: &Call,
+        file: &Handle,
+        offset: u64,
+        data: Bytes,
+        stability: Stability,
+    ) -> Result<Written, FsError> {
+        let admitted = self.admit_change(call, file).await?;
+        self.admission.admit(data.len() as u64).await?;
+        let count = data.len() as u32;
+        let namespace = &admitted.served.namespace;
+        let (around, sequence) =
+            namespace.write(&admitted.credentials, admitted.number(), offset, data).await?;
+        // One sync covers data and attributes, so whatever is more than nothing is everything.
+        let committed = match stability {
+            Stability::Unstable => Stability::Unstable,
+            Stability::DataSync | Stability::FileSync => {
+                namespace.sync(sequence).await?;
+                Stability::FileSync
+            }
+        };
+        Ok(Written { count, committed, verifier: self.verifier, wcc: admitted.served.wcc(&around) })
+    }
+
+    async fn mount_path(&self, call: &Call, path: &[u8]) -> Result<Handle, FsError> {
+        let path: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
+        let shares: Vec<_> = self.shares.read().values().cloned().collect();
+        let admitted: Vec<_> =
+            shares.into_iter().filter(|served| served.rules.admits(call.caller.address.ip())).collect();
+        let export = |served: &super::Served| -> Vec<Vec<u8>> {
+            let names = served.rules.path.split('/').filter(|name| !name.is_empty());
+            names.map(|name| name.as_bytes().to_vec()).collect()
+        };
+        let longest = admitted
+            .iter()
+            .map(|served| (export(served), served))
+            .filter(|(names, _)| names.len() <= path.len() && names.iter().zip(&path).all(|(a, b)| a == b))
+            .max_by_key(|(names, _)| names.len());
+        let (served, below) = match (longest, admitted.as_slice()) {
+            (Some((names, served)), _) => (served, path[names.len()..].join(&b'/')),
+            (None, [only]) if path.is_empty() => (only, Vec::new()),
+            (None, _) => return Err(FsError::NotFound),
+        };
+        let credentials = served.rules.credentials(&call.caller);
+        let node = served.namespace.reader().resolve(InodeNumber::ROOT, &below, &credentials).await?;
+        if node.inode.kind != Kind::Directory {
+            return Err(FsError::NotDirectory);
+        }
+        Ok(served.handle(&node))
+    }
+}
+
+fn granted(node: &Node, credentials: &Credentials, read_only: bool) -> u32 {
+    let inode = &node.inode;
+    let directory = inode.kind == Kind::Directory;
+    let may = |wanted| credentials.may(inode, wanted);
+    let mut bits = 0;
+    if may(READ) {
+        bits |= access::READ;
+    }
+    if may(WRITE) && !read_only {
+        bits |= access::MODIFY | access::EXTEND;
+        if directory {
+            bits |= access::DELETE;
+        }
+    }
+    if may(EXECUTE) {
+        bits |= if directory { access::LOOKUP } else { access::EXECUTE };
+    }
+    bits
+}
+
+#[async_trait]
+impl FileView for Files {
+    fn exports(&self) -> Vec<ExportEntry> {
+        let entry = |served: &std::sync::Arc<super::Served>| ExportEntry {
+            path: Bytes::from(served.rules.path.clone()),
+            clients: served.rules.clients.iter().map(ToString::to_string).collect(),
+        };
+        let mut exports: Vec<_> = self.shares.read().values().map(entry).collect();
+        exports.sort_by(|one, other| one.path.cmp(&other.path));
+        exports
+    }
+
+    async fn mount(&self, call: &Call, path: &[u8]) -> Result<Handle, FsError> {
+        bounded(self.mount_path(call, path)).await
+    }
+
+    async fn attributes(&self, call: &Call, file: &Handle) -> Result<Attributes, FsError> {
+        let admitted = bounded(self.admit(call, file)).await?;
+        Ok(admitted.served.attributes(&admitted.node))
+    }
+
+    async fn set_attributes(
+        &self,
+        call: &Call,
+        file: &Handle,
+        set: SetAttributes,
+        guard: Option<Time>,
+    ) -> Result<Changed, ChangeFailure> {
+        self.change(call, file, async |admitted: &Admitted| {
+            let namespace = &admitted.served.namespace;
+            let run = async |context: crate::namespace::Context<'_>| {
+                namespace.set_attributes(context, admitted.number(), set, guard).await
+            };
+            admitted.change(call.retry, run).await
+        })
+        .await
+    }
+
+    async fn lookup(&self, call: &Call, directory: &Handle, name: &[u8]) -> Result<Found, Failure> {
+        self.ask(call, directory, async |admitted: &Admitted| {
+            let reader = admitted.served.namespace.reader();
+            let node = reader.lookup(&admitted.node, name, &admitted.credentials).await?;
+            Ok(Found {
+                handle: admitted.served.handle(&node),
+                attributes: admitted.served.attributes(&node),
+                directory: admitted.served.attributes(&admitted.node),
+            })
+        })
+        .await
+    }
+
+    async fn access(&self, call: &Call, file: &Handle, asked: u32) -> Result<(u32, Attributes), Failure> {
+        self.ask(call, file, async |admitted: &Admitted| {
+            let bits = granted(&admitted.node, &admitted.credentials, admitted.served.rules.read_only);
+            Ok((bits & asked, admitted.served.attributes(&admitted.node)))
+        })
+        .await
+    }
+
+    async fn read_link(&self, call: &Call, link: &Handle) -> Result<(Bytes, Attributes), Failure> {
+        self.ask(call, link, async |admitted: &Admitted| {
+            if admitted.node.inode.kind != Kind::Symlink {
+                return Err(FsError::Invalid);
+            }
+            Ok((admitted.node.inode.target.clone(), admitted.served.attributes(&admitted.node)))
+        })
+        .await
+    }
+
+    async fn read(&self, call: &Call, file: &Handle, offset: u64, count: u32) -> Result<ReadData, Failure> {
+        self.ask(call, file, async |admitted: &Admitted| {
+            let namespace = &admitted.served.namespace;
+            let range = offset..offset.saturating_add(u64::from(count));
+            let data = namespace
+                .reader()
+                .read(namespace.share(), admitted.number(), range, &admitted.credentials)
+                .await?;
+            let attributes = admitted.served.attributes(&data.node);
+            Ok(ReadData { pieces: data.pieces, end: data.end, attributes })
+        })
+        .await
+    }
+
+    async fn write(
+        &self,
+        call: &Call,
+        file: &Handle,
+        offset: u64,
+        data: Bytes,
+        stability: Stability,
+    ) -> Result<Written, ChangeFailure> {
+        match bounded(self.write_data(call, file, offset, data, stability)).await {
+            Ok(written) => Ok(written),
+            Err(error) => {
+                let first = self.after_failure(call, file).await;
+                Err(ChangeFailure { error, first, second: Wcc::default() })
+            }
+        }
+    }
+
+    async fn create(
+        &self,
+        call: &Call,
+        directory: &Handle,
+        name: &[u8],
+        how: CreateHow,
+    ) -> Result<Changed, ChangeFailure> {
+        self.change(call, directory, async |admitted: &Admitted| {
+            let namespace = &admitted.served.namespace;
+            let run = async |context: crate::namespace::Context<'_>| {
+                namespace.create(context, admitted.number(), name, how).await
+            };
+            admitted.change(call.retry, run).await
+        })
+        .await
+    }
+
+    async fn make_directory(
+        &self,
+        call: &Call,
+        directory: &Handle,
+        name: &[u8],
+        set: SetAttributes,
+    ) -> Result<Changed, ChangeFailure> {
+        self.make(call, directory, name, NewFile::new(Kind::Directory, set)).await
+    }
+
+    async fn make_symlink(
+        &self,
+        call: &Call,
+        directory: &Handle,
+        name: &[u8],
+        set: SetAttributes,
+        target: &[u8],
+    ) -> Result<Changed, ChangeFailure> {
+        let target = Bytes::copy_from_slice(target);
+        self.make(call, directory, name, NewFile { target, ..NewFile::new(Kind::Symlink, set) }).await
+    }
+
+    async fn make_node(
+        &self,
+        call: &Call,
+        directory: &Handle,
+        name: &[u8],
+        kind: FileKind,
+        device: Device,
+        set: SetAttributes,
+    ) -> Result<Changed, ChangeFailure> {
+        let kind = convert::node_kind(kind).ok_or(FsError::BadType)?;
+        let new = NewFile { device: convert::device(device), ..NewFile::new(kind, set) };
+        self.make(call, directory, name, new).await
+    }
+
+    async fn remove(&self, call: &Call, directory: &Handle, name: &[u8]) -> Result<Changed, ChangeFailure> {
+        self.change(call, directory, async |admitted: &Admitted| {
+            let namespace = &admitted.served.namespace;
+            let run = async |context: crate::namespace::Context<'_>| {
+                namespace.remove(context, admitted.number(), name).await
+            };
+            admitted.change(call.retry, run).await
+        })
+        .await
+    }
+
+    async fn remove_directory(
+        &self,
+        call: &Call,
+        directory: &Handle,
+        name: &[u8],
+    ) -> Result<Changed, ChangeFailure> {
+        self.change(call, directory, async |admitted: &Admitted| {
+            let namespace = &admitted.served.namespace;
+            let run = async |context: crate::namespace::Context<'_>| {
+                namespace.remove_directory(context, admitted.number(), name).await
+            };
+            admitted.change(call.retry, run).await
+        })
+        .await
+    }
+
+    async fn rename(
+        &self,
+        call: &Call,
+        from: (&Handle, &[u8]),
+        to: (&Handle, &[u8]),
+    ) -> Result<Changed, ChangeFailure> {
+        let renamed = self.change(call, from.0, async |admitted: &Admitted| {
+            let target = self.second(call, admitted, to.0).await?;
+            let namespace = &admitted.served.namespace;
+            let run = async |context: crate::namespace::Context<'_>| {
+                namespace.rename(context, (admitted.number(), from.1), (target, to.1)).await
+            };
+            admitted.change(call.retry, run).await
+        });
+        match renamed.await {
+            Ok(changed) => Ok(changed),
+            Err(failure) => Err(ChangeFailure { second: self.after_failure(call, to.0).await, ..failure }),
+        }
+    }
+
+    async fn link(
+        &self,
+        call: &Call,
+        file: &Handle,
+        directory: &Handle,
+        name: &[u8],
+    ) -> Result<Changed, ChangeFailure> {
+        let linked = self.change(call, file, async |admitted: &Admitted| {
+            let target = self.second(call, admitted, directory).await?;
+            let namespace = &admitted.served.namespace;
+            let run = async |context: crate::namespace::Context<'_>| {
+                namespace.link(context, admitted.number(), target, name).await
+            };
+            admitted.change(call.retry, run).await
+        });
+        match linked.await {
+            Ok(changed) => Ok(changed),
+            Err(failure) => Err(ChangeFailure { second: self.after_failure(call, directory).await, ..failure }),
+        }
+    }
+
+    async fn read_directory(
+        &self,
+        call: &Call,
+        directory: &Handle,
+        cookie: u64,
+        _verifier: [u8; 8],
+        limit: PageLimit,
+    ) -> Result<DirectoryPage, Failure> {
+        self.ask(call, directory, async |admitted: &Admitted| {
+            if admitted.node.inode.kind != Kind::Directory {
+                return Err(FsError::NotDirectory);
+            }
+            admitted.credentials.require(&admitted.node.inode, READ)?;
+            let reader = admitted.served.namespace.reader();
+            let wanted = limit.entries.clamp(1, PAGE_ENTRIES_MAX);
+            let listed = reader.list(&admitted.node, cookie, wanted).await?;
+            let mut entries = Vec::with_capacity(listed.entries.len());
+            for entry in listed.entries {
+                let object = if limit.with_objects {
+                    let node = reader.node(entry.number).await.ok();
+                    node.map(|node| (admitted.served.handle(&node), admitted.served.attributes(&node)))
+                } else {
+                    None
+                };
+                let (cookie, file_id) = (entry.cookie, entry.number.0);
+                entries.push(DirectoryEntry { file_id, name: entry.name, cookie, object });
+            }
+            let directory = admitted.served.attributes(&admitted.node);
+            Ok(DirectoryPage { entries, end: listed.end, verifier: [0; 8], directory })
+        })
+        .await
+    }
+
+    async fn space(&self, call: &Call, file: &Handle) -> Result<Space, Failure> {
+        self.ask(call, file, async |admitted: &Admitted| {
+            let share = admitted.served.namespace.share();
+            let usage = share.usage().map_err(ShareError::from)?;
+            Ok(Space {
+                bytes_total: usage.bytes + ROOM_BYTES,
+                bytes_free: ROOM_BYTES,
+                bytes_available: ROOM_BYTES,
+                files_total: usage.inodes + ROOM_INODES,
+                files_free: ROOM_INODES,
+                files_available: ROOM_INODES,
+                attributes: admitted.served.attributes(&admitted.node),
+            })
+        })
+        .await
+    }
+
+    async fn commit(&self, call: &Call, file: &Handle) -> Result<(WriteVerifier, Wcc), ChangeFailure> {
+        let admitted = bounded(self.admit(call, file)).await?;
+        bounded(admitted.served.namespace.sync_all()).await?;
+        let after = Some(admitted.served.attributes(&admitted.node));
+        Ok((self.verifier, Wcc { before: None, after }))
+    }
+
+    async fn replayed(&self, key: RetryKey) -> Option<Changed> {
+        self.replays.get(&key.0).and_then(outcome::decode)
+    }
+}

@@ -1,0 +1,297 @@
+//! The ledger of packs: which packs this gateway made, what is in them, how far they have come.
+//!
+//! A pack goes local -> uploaded -> indexed. *Local*: synced in `<data>/packs`, and its chunks count as
+//! duplicates from then on. *Uploaded*: the target has it, so the file may be evicted. *Indexed*: an
+//! index object on the target names its chunks.
+//!
+//! Layout: side table `packs`, pack id -> version u8 = 1, stage u8, bytes u64, domain id; side table
+//! `chunks`, chunk id -> location. Both can be made again: from the files in the folder, and from the
+//! index on the target.
+//!
+//! Order of writes: the pack file is synced under its name, then the ledger learns it. A crash between
+//! the two leaves a file that [`Ledger::open`] learns; it is uploaded like the others, for a later commit
+//! may already refer to what it holds. The tables are flushed with the rest of RocksDB, all at once: what a
+//! crash takes back is learned or uploaded again, and neither does harm. A local pack whose file is gone
+//! is forgotten with all its chunks, so that nothing counts as a duplicate of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tidegate_chunker::{ChunkId, DomainId, DomainKeys, Location, PACK_TAIL_BYTES, PackId, PackIndex, PackTail};
+use tidegate_replicator::ingest::{FinishedPack, Known, pack_file_name, pack_of_file_name, remove_leftovers};
+
+use crate::live::{Database, LiveError, SideTable};
+
+const VERSION: u8 = 1;
+/// Length of a location in bytes.
+const LOCATION: usize = Location::LEN;
+
+/// How far a pack has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Only here.
+    Local,
+    /// On the target.
+    Uploaded,
+    /// On the target, and named by its index.
+    Indexed,
+}
+
+/// What the ledger says of a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackRecord {
+    /// How far it has come.
+    pub stage: Stage,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// The domain that sealed it.
+    pub domain: DomainId,
+}
+
+impl PackRecord {
+    fn encode(&self) -> Vec<u8> {
+        let stage = match self.stage {
+            Stage::Local => 0,
+            Stage::Uploaded => 1,
+            Stage::Indexed => 2,
+        };
+        [&[VERSION, stage][..], &self.bytes.to_le_bytes(), self.domain.as_bytes()].concat()
+    }
+
+    fn decode(record: &[u8]) -> Result<Self, LiveError> {
+        let bad = || LiveError::Undecodable("the record of a pack");
+        let (head, rest) = record.split_first_chunk::<2>().ok_or_else(bad)?;
+        let (bytes, domain) = rest.split_first_chunk::<8>().ok_or_else(bad)?;
+        let stage = match head {
+            [VERSION, 0] => Stage::Local,
+            [VERSION, 1] => Stage::Uploaded,
+            [VERSION, 2] => Stage::Indexed,
+            _ => return Err(bad()),
+        };
+        let domain = DomainId::from_slice(domain).ok_or_else(bad)?;
+        Ok(Self { stage, bytes: u64::from_le_bytes(*bytes), domain })
+    }
+}
+
+/// What can go wrong with the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The tables.
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    /// The folder of packs.
+    #[error("failed to read the folder of packs {folder}")]
+    Folder {
+        /// Which folder.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A pack of ours that does not open.
+    #[error("failed to open local pack {pack}: if its upload is not done, move the file away and restart")]
+    Pack {
+        /// Which pack.
+        pack: PackId,
+        /// Why.
+        source: tidegate_chunker::Error,
+    },
+}
+
+/// See the head of this module.
+#[derive(Debug)]
+pub struct Ledger {
+    database: Arc<Database>,
+    folder: PathBuf,
+    /// Bytes of packs that are only here.
+    backlog_bytes: AtomicU64,
+}
+
+impl Ledger {
+    /// Opens the ledger over `folder`, and puts tables and files in accord. `keys` are those of every
+    /// domain of the repository.
+    pub(crate) fn open(
+        database: Arc<Database>,
+        folder: PathBuf,
+        keys: &[Arc<DomainKeys>],
+    ) -> Result<Arc<Self>, LedgerError> {
+        let unreadable = |source| LedgerError::Folder { folder: folder.clone(), source };
+        std::fs::create_dir_all(&folder).map_err(unreadable)?;
+        remove_leftovers(&folder).map_err(unreadable)?;
+        let ledger = Self { database, folder: folder.clone(), backlog_bytes: AtomicU64::new(0) };
+        ledger.forget_vanished()?;
+        for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let Some(pack) = entry.file_name().to_str().and_then(pack_of_file_name) else { continue };
+            if ledger.record(&pack)?.is_none() {
+                ledger.learn_file(pack, &entry.path(), keys)?;
+            }
+        }
+        let waiting = ledger.at_stage(Stage::Local)?;
+        let backlog = waiting.iter().map(|(_, record)| record.bytes).sum();
+        ledger.backlog_bytes.store(backlog, Ordering::Relaxed);
+        Ok(Arc::new(ledger))
+    }
+
+    /// The folder of packs.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The file of a pack, if it is here.
+    pub fn path(&self, pack: &PackId) -> PathBuf {
+        self.folder.join(pack_file_name(pack))
+    }
+
+    /// Bytes of packs that are only here.
+    pub fn backlog_bytes(&self) -> u64 {
+        self.backlog_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What is known of a pack.
+    pub fn record(&self, pack: &PackId) -> Result<Option<PackRecord>, LedgerError> {
+        let record = self.database.side(SideTable::Packs, pack.as_bytes())?;
+        Ok(record.map(|record| PackRecord::decode(&record)).transpose()?)
+    }
+
+    /// All packs at a stage.
+    pub fn at_stage(&self, stage: Stage) -> Result<Vec<(PackId, PackRecord)>, LedgerError> {
+        let mut found = Vec::new();
+        for (key, value) in self.database.side_entries(SideTable::Packs)? {
+            let record = PackRecord::decode(&value)?;
+            let pack = PackId::from_slice(&key).ok_or(LiveError::Undecodable("the id of a pack"))?;
+            if record.stage == stage {
+                found.push((pack, record));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Notes that a pack has come further.
+    pub fn advance(&self, pack: &PackId, stage: Stage) -> Result<(), LedgerError> {
+        let Some(old) = self.record(pack)? else { return Ok(()) };
+        if old.stage == Stage::Local && stage > Stage::Local {
+            self.backlog_bytes.fetch_sub(old.bytes, Ordering::Relaxed);
+        }
+        let record = PackRecord { stage, ..old }.encode();
+        self.database.set_side(SideTable::Packs, [(&pack.as_bytes()[..], Some(&record[..]))])?;
+        Ok(())
+    }
+
+    /// Where a chunk lies that this gateway has put or learned of.
+    pub fn find(&self, chunk: &ChunkId) -> Result<Option<Location>, LedgerError> {
+        let record = self.database.side(SideTable::Chunks, chunk.as_bytes())?;
+        let location = record.and_then(|record| <[u8; LOCATION]>::try_from(&record[..]).ok());
+        Ok(location.map(|record| Location::from_bytes(&record)))
+    }
+
+    /// Takes over chunks that the target's index names.
+    pub fn learn_remote(
+        &self,
+        chunks: impl IntoIterator<Item = (ChunkId, Location)>,
+    ) -> Result<(), LedgerError> {
+        let chunks: Vec<_> = chunks.into_iter().map(|(id, at)| (*id.as_bytes(), at.to_bytes())).collect();
+        let entries = chunks.iter().map(|(id, at)| (&id[..], Some(&at[..])));
+        Ok(self.database.set_side(SideTable::Chunks, entries)?)
+    }
+
+    /// The index of a local pack, read from its file.
+    pub fn read_index(&self, pack: &PackId, keys: &[Arc<DomainKeys>]) -> Result<(DomainId, PackIndex), LedgerError> {
+        read_index(&self.path(pack), *pack, keys)
+    }
+
+    /// What an ingest of a domain asks and tells.
+    pub fn known(self: &Arc<Self>, domain: DomainId) -> Arc<dyn Known> {
+        Arc::new(KnownChunks { ledger: self.clone(), domain })
+    }
+
+    fn learn(&self, pack: PackId, index: &PackIndex, bytes: u64, domain: DomainId) -> Result<(), LedgerError> {
+        self.learn_remote(index.chunks().map(|placed| (placed.id, placed.location)))?;
+        let record = PackRecord { stage: Stage::Local, bytes, domain }.encode();
+        self.database.set_side(SideTable::Packs, [(&pack.as_bytes()[..], Some(&record[..]))])?;
+        self.backlog_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn learn_file(&self, pack: PackId, path: &Path, keys: &[Arc<DomainKeys>]) -> Result<(), LedgerError> {
+        let (domain, index) = read_index(path, pack, keys)?;
+        let bytes = std::fs::metadata(path).map_err(|source| self.unreadable(source))?.len();
+        self.learn(pack, &index, bytes, domain)
+    }
+
+    /// Forgets packs that were only here and are not.
+    fn forget_vanished(&self) -> Result<(), LedgerError> {
+        let mut vanished = self.at_stage(Stage::Local)?;
+        vanished.retain(|(pack, _)| !self.path(pack).exists());
+        if vanished.is_empty() {
+            return Ok(());
+        }
+        tracing::error!(packs = vanished.len(), "packs that were not uploaded yet are gone from the local disk");
+        let gone: std::collections::HashSet<_> = vanished.iter().map(|(pack, _)| *pack).collect();
+        let chunks = self.database.side_entries(SideTable::Chunks)?;
+        let of_gone = chunks.iter().filter(|(_, at)| {
+            <[u8; LOCATION]>::try_from(&at[..]).is_ok_and(|at| gone.contains(&Location::from_bytes(&at).pack))
+        });
+        self.database.set_side(SideTable::Chunks, of_gone.map(|(chunk, _)| (&chunk[..], None)))?;
+        let packs = gone.iter().map(|pack| (&pack.as_bytes()[..], None));
+        Ok(self.database.set_side(SideTable::Packs, packs)?)
+    }
+
+    fn unreadable(&self, source: std::io::Error) -> LedgerError {
+        LedgerError::Folder { folder: self.folder.clone(), source }
+    }
+}
+
+/// Opens the index at the end of a pack file with the keys of whichever domain sealed it.
+fn read_index(
+    path: &Path,
+    pack: PackId,
+    keys: &[Arc<DomainKeys>],
+) -> Result<(DomainId, PackIndex), LedgerError> {
+    let folder = || path.parent().unwrap_or(path).to_path_buf();
+    let unreadable = |source| LedgerError::Folder { folder: folder(), source };
+    let mut tail = read_tail(path, PACK_TAIL_BYTES).map_err(unreadable)?;
+    let mut failure = None;
+    for keys in keys {
+        let mut opened = PackIndex::from_tail(keys, pack, &tail);
+        if let Ok(PackTail::NeedsBytes(bytes)) = opened {
+            tail = read_tail(path, bytes).map_err(unreadable)?;
+            opened = PackIndex::from_tail(keys, pack, &tail);
+        }
+        match opened {
+            Ok(PackTail::Index(index)) => return Ok((keys.domain(), index)),
+            Ok(PackTail::NeedsBytes(_)) => {}
+            Err(source) => failure = Some(LedgerError::Pack { pack, source }),
+        }
+    }
+    Err(failure.unwrap_or_else(|| unreadable(std::io::ErrorKind::UnexpectedEof.into())))
+}
+
+fn read_tail(path: &Path, bytes: u64) -> std::io::Result<Vec<u8>> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
+    let mut tail = Vec::with_capacity(bytes.min(length) as usize);
+    file.take(bytes).read_to_end(&mut tail)?;
+    Ok(tail)
+}
+
+struct KnownChunks {
+    ledger: Arc<Ledger>,
+    domain: DomainId,
+}
+
+impl Known for KnownChunks {
+    fn find(&self, id: &ChunkId) -> Option<Location> {
+        // What cannot be looked up now is stored once more.
+        self.ledger.find(id).unwrap_or_else(|error| {
+            tracing::warn!(%error, "failed to look a chunk up; it may be stored twice");
+            None
+        })
+    }
+
+    fn learn(&self, pack: FinishedPack) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.ledger.learn(pack.pack, &pack.index, pack.bytes, self.domain)?)
+    }
+}

@@ -1,0 +1,145 @@
+//! Setting attributes.
+//!
+//! Who may: chmod() and chown() in IEEE Std 1003.1-2017, and utimensat(); RFC 1813 section 3.3.2.
+
+use tidegate_protocols::view::{FsError, SetAttributes, SetTime, Time};
+use tidegate_replicator::map::{Inode, InodeNumber, Kind, Timestamp};
+
+use super::permission::{SET_GID, WRITE, without_set_ids};
+use super::{Around, Context, Credentials, FILE_BYTES_MAX, Namespace, Node, Outcome, touch, touch_content};
+use crate::share::Transaction;
+
+impl Namespace {
+    /// Sets attributes; with a guard only if the file's change time equals it.
+    pub async fn set_attributes(
+        &self,
+        context: Context<'_>,
+        number: InodeNumber,
+        set: SetAttributes,
+        guard: Option<Time>,
+    ) -> Result<Outcome, FsError> {
+        let locks = self.share.locks().lock(&[number]).await;
+        let old = self.reader().node(number).await?;
+        let changed = old.inode.times.changed;
+        if guard.is_some_and(|guard| (guard.seconds, guard.nanos) != (changed.seconds, changed.nanos)) {
+            return Err(FsError::NotSync);
+        }
+        let mut inode = old.inode.clone();
+        let mut transaction = Transaction::default();
+        if let Some(size) = set.size {
+            self.check_resize(context.credentials, &inode, size)?;
+            let freed = self.resize(&mut transaction, number, &mut inode, size).await?;
+            transaction.use_more(-(freed as i64), 0);
+        }
+        self.apply_set(context.credentials, &mut inode, &set)?;
+        transaction.put_inode(number, &inode);
+        let outcome = Outcome {
+            object: None,
+            first: Around { before: old.inode, after: Node { number, inode } },
+            second: None,
+        };
+        self.finish(context, locks, transaction, outcome).await
+    }
+
+    fn check_resize(&self, credentials: &Credentials, inode: &Inode, size: u64) -> Result<(), FsError> {
+        match inode.kind {
+            Kind::Regular => {}
+            Kind::Directory => return Err(FsError::IsDirectory),
+            Kind::Symlink | Kind::Block | Kind::Character | Kind::Fifo | Kind::Socket => {
+                return Err(FsError::Invalid);
+            }
+        }
+        if size > FILE_BYTES_MAX {
+            return Err(FsError::FileTooBig);
+        }
+        if credentials.uid == inode.uid { Ok(()) } else { credentials.require(inode, WRITE) }
+    }
+
+    /// Everything but the size.
+    pub(super) fn apply_set(
+        &self,
+        credentials: &Credentials,
+        inode: &mut Inode,
+        set: &SetAttributes,
+    ) -> Result<(), FsError> {
+        let now = self.now();
+        let before = inode.clone();
+        set_owner(credentials, inode, set)?;
+        set_mode(credentials, &before, inode, set)?;
+        let writable = credentials.owns(&before) || credentials.may(&before, WRITE);
+        for (how, time) in
+            [(set.accessed, &mut inode.times.accessed), (set.modified, &mut inode.times.modified)]
+        {
+            match how {
+                SetTime::Keep => {}
+                SetTime::Server if writable => *time = now,
+                SetTime::Client(_) if !credentials.owns(&before) => return Err(FsError::NotOwner),
+                SetTime::Client(given) => *time = checked_time(given)?,
+                SetTime::Server => return Err(FsError::Access),
+            }
+        }
+        if *inode != before || set.mode.is_some() || set.uid.is_some() || set.gid.is_some() {
+            touch(inode, now);
+        }
+        Ok(())
+    }
+
+    /// Changes the size of a regular file in a transaction; gives how many bytes of data went.
+    async fn resize(
+        &self,
+        transaction: &mut Transaction,
+        number: InodeNumber,
+        inode: &mut Inode,
+        size: u64,
+    ) -> Result<u64, FsError> {
+        let before = inode.used;
+        if size < inode.size {
+            inode.used = self.cut_data(transaction, number, inode, size).await?;
+        }
+        inode.size = size;
+        touch_content(inode, self.now());
+        Ok(before - inode.used)
+    }
+}
+
+fn set_owner(credentials: &Credentials, inode: &mut Inode, set: &SetAttributes) -> Result<(), FsError> {
+    let (uid, gid) = (set.uid.unwrap_or(inode.uid), set.gid.unwrap_or(inode.gid));
+    if !credentials.is_root() {
+        let own = credentials.uid == inode.uid;
+        let group_allowed = gid == inode.gid || credentials.in_group(gid);
+        if (set.uid.is_some() || set.gid.is_some()) && !(own && uid == inode.uid && group_allowed) {
+            return Err(FsError::NotOwner);
+        }
+        if set.uid.is_some() || set.gid.is_some() {
+            inode.mode = without_set_ids(inode);
+        }
+    }
+    (inode.uid, inode.gid) = (uid, gid);
+    Ok(())
+}
+
+fn set_mode(
+    credentials: &Credentials,
+    before: &Inode,
+    inode: &mut Inode,
+    set: &SetAttributes,
+) -> Result<(), FsError> {
+    let Some(mode) = set.mode else { return Ok(()) };
+    if !credentials.owns(before) {
+        return Err(FsError::NotOwner);
+    }
+    inode.mode = (mode & 0o7777) as u16;
+    if !credentials.is_root() && !credentials.in_group(inode.gid) {
+        inode.mode &= !SET_GID;
+    }
+    Ok(())
+}
+
+fn checked_time(time: Time) -> Result<Timestamp, FsError> {
+    if time.nanos < 1_000_000_000 {
+        Ok(Timestamp { seconds: time.seconds, nanos: time.nanos })
+    } else {
+        Err(FsError::Invalid)
+    }
+}
+

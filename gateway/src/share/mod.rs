@@ -1,0 +1,152 @@
+//! A share: a served namespace, as a live map with locks and counters.
+//!
+//! Owns what belongs to one share while it is served. The namespace ([`crate::namespace`]) works on
+//! it; the commit loop ([`crate::commit`]) carries it to the repository. Not here: protocols, export
+//! rules, the repository itself.
+
+mod base;
+mod extents;
+mod inodes;
+mod locks;
+mod read;
+mod transaction;
+
+use std::sync::Arc;
+
+use tidegate_chunker::{ChunkParams, DomainKeys, ShareId};
+use tidegate_replicator::fetch::{ChunkReader, FetchError, FetchErrorKind};
+use tidegate_replicator::map::MapError;
+use tidegate_replicator::tree::TreeError;
+
+pub use base::Base;
+pub use extents::{cut_out, extents_meeting};
+pub use inodes::InodeNumbers;
+pub use locks::InodeLocks;
+pub use read::{FrozenMap, LiveMap, MapRead};
+pub(crate) use read::{layered_get, layered_scan};
+pub use transaction::Transaction;
+
+use crate::journal::JournalError;
+use crate::live::{Live, LiveError};
+
+/// What can go wrong below the namespace.
+#[derive(Debug, thiserror::Error)]
+pub enum ShareError {
+    /// The local part failed.
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    /// The tree failed: damaged, missing, or unreachable (see [`ShareError::is_passing`]).
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// Data could not be read back.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A record of the map does not decode.
+    #[error(transparent)]
+    Map(#[from] MapError),
+}
+
+impl From<JournalError> for ShareError {
+    fn from(error: JournalError) -> Self {
+        Self::Live(error.into())
+    }
+}
+
+impl ShareError {
+    /// Whether the trouble is that something far away cannot be reached now: "try later".
+    pub fn is_passing(&self) -> bool {
+        let unreachable = |fetch: &FetchError| fetch.kind() == FetchErrorKind::Unreachable;
+        match self {
+            Self::Fetch(fetch) => unreachable(fetch),
+            Self::Tree(TreeError::Source { source, .. }) => {
+                source.downcast_ref::<FetchError>().is_some_and(unreachable)
+            }
+            Self::Tree(_) | Self::Live(_) | Self::Map(_) => false,
+        }
+    }
+}
+
+/// A share that is served.
+pub struct Share {
+    id: ShareId,
+    /// Random for each incarnation: the generation of inodes made in it.
+    incarnation: u64,
+    map: LiveMap,
+    chunks: Arc<ChunkReader>,
+    keys: Arc<DomainKeys>,
+    chunk_params: ChunkParams,
+    locks: InodeLocks,
+    numbers: InodeNumbers,
+    /// Held by a rename that moves a directory to another: so that two cannot make a ring.
+    directory_moves: tokio::sync::Mutex<()>,
+}
+
+impl Share {
+    /// Opens the share over its map.
+    pub fn open(
+        id: ShareId,
+        incarnation: u64,
+        map: LiveMap,
+        chunks: Arc<ChunkReader>,
+        (keys, chunk_params): (Arc<DomainKeys>, ChunkParams),
+    ) -> Result<Self, ShareError> {
+        let numbers = InodeNumbers::open(&map.live, map.map)?;
+        let (locks, directory_moves) = (InodeLocks::default(), tokio::sync::Mutex::default());
+        Ok(Self { id, incarnation, map, chunks, keys, chunk_params, locks, numbers, directory_moves })
+    }
+
+    /// Its name in the repository.
+    pub fn id(&self) -> ShareId {
+        self.id
+    }
+
+    /// The generation of inodes made now.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Its live map.
+    pub fn map(&self) -> &LiveMap {
+        &self.map
+    }
+
+    /// The live maps of the gateway.
+    pub fn live(&self) -> &Live {
+        &self.map.live
+    }
+
+    /// What its files use.
+    pub fn usage(&self) -> Result<crate::live::Usage, LiveError> {
+        self.live().usage(self.map.map)
+    }
+
+    /// Where data in chunks is read.
+    pub fn chunks(&self) -> &Arc<ChunkReader> {
+        &self.chunks
+    }
+
+    /// The keys of its domain.
+    pub fn keys(&self) -> &Arc<DomainKeys> {
+        &self.keys
+    }
+
+    /// How its data is cut.
+    pub fn chunk_params(&self) -> ChunkParams {
+        self.chunk_params
+    }
+
+    /// Locks of its inodes.
+    pub fn locks(&self) -> &InodeLocks {
+        &self.locks
+    }
+
+    /// Numbers for new inodes.
+    pub fn numbers(&self) -> &InodeNumbers {
+        &self.numbers
+    }
+
+    /// The lock of moves of directories between directories.
+    pub fn directory_moves(&self) -> &tokio::sync::Mutex<()> {
+        &self.directory_moves
+    }
+}

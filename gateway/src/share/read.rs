@@ -1,0 +1,167 @@
+//! Reading a map, live or frozen.
+//!
+//! [`MapRead`] is what the namespace needs to answer questions; [`FrozenMap`] is a snapshot, and
+//! [`LiveMap`] is the overlay in RocksDB over a base tree. The two answer alike, so one namespace
+//! serves both.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tidegate_replicator::map::Key;
+use tidegate_replicator::tree::{self, Cursor, NodeSource, Root, Value};
+
+use super::{Base, ShareError};
+use crate::live::{Live, MapId, Page};
+
+/// Overlay entries that are read at once.
+const PAGE_ENTRIES: usize = 256;
+
+/// A sorted map that can be asked.
+#[async_trait]
+pub trait MapRead: Send + Sync {
+    /// The value of a key.
+    async fn get(&self, key: &Key) -> Result<Option<Value>, ShareError>;
+
+    /// The first `limit` entries of a range of keys that lies within one inode; fewer only when there
+    /// are no more.
+    async fn scan(&self, range: Range<Vec<u8>>, limit: usize) -> Result<Vec<(Key, Value)>, ShareError>;
+}
+
+/// A map as it was when it was frozen.
+#[derive(Clone)]
+pub struct FrozenMap {
+    /// The frozen map.
+    pub root: Root,
+    /// Where its nodes are read.
+    pub nodes: Arc<dyn NodeSource>,
+}
+
+#[async_trait]
+impl MapRead for FrozenMap {
+    async fn get(&self, key: &Key) -> Result<Option<Value>, ShareError> {
+        Ok(tree::get(&self.root, &key.encode(), &*self.nodes).await?)
+    }
+
+    async fn scan(&self, range: Range<Vec<u8>>, limit: usize) -> Result<Vec<(Key, Value)>, ShareError> {
+        let mut cursor = Cursor::new(&self.root, self.nodes.clone()).until(range.end);
+        cursor.seek(&range.start).await?;
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let Some((key, value)) = cursor.next().await? else { break };
+            found.push((Key::decode(&key)?, value));
+        }
+        Ok(found)
+    }
+}
+
+/// A map that changes: an overlay over a base.
+#[derive(Clone)]
+pub struct LiveMap {
+    /// The overlay of all maps.
+    pub live: Live,
+    /// Which map.
+    pub map: MapId,
+    /// Where nodes of the base are read.
+    pub nodes: Arc<dyn NodeSource>,
+}
+
+/// The value of a key, given what the overlay says of it: none when the base has to be asked,
+/// `Some(None)` when the key is removed.
+pub(crate) async fn layered_get(
+    above: Option<Option<Bytes>>,
+    base: impl FnOnce() -> Result<Base, ShareError>,
+    nodes: &dyn NodeSource,
+    key: &[u8],
+) -> Result<Option<Value>, ShareError> {
+    match above {
+        Some(value) => Ok(value.map(|value| Value::decode(&value)).transpose()?),
+        None => Ok(tree::get(&base()?.root, key, nodes).await?),
+    }
+}
+
+/// The first `limit` entries of a range, from pages of the overlay and what they do not hide of the
+/// base. `page` gives the overlay's entries at the start of a range.
+pub(crate) async fn layered_scan(
+    page: impl Fn(&Range<Vec<u8>>, usize) -> Result<Page, ShareError>,
+    nodes: &Arc<dyn NodeSource>,
+    range: Range<Vec<u8>>,
+    limit: usize,
+) -> Result<Vec<(Key, Value)>, ShareError> {
+    let mut found = Vec::new();
+    let mut start = range.start;
+    while found.len() < limit && start < range.end {
+        let page = page(&(start.clone()..range.end.clone()), PAGE_ENTRIES.min(limit + 1))?;
+        let end = page.end.clone();
+        found.extend(merge(page, &start, limit - found.len(), nodes).await?);
+        start = end;
+    }
+    Ok(found)
+}
+
+/// The entries of a page, with those of the base that it does not hide; at most `limit`.
+async fn merge(
+    page: Page,
+    start: &[u8],
+    limit: usize,
+    nodes: &Arc<dyn NodeSource>,
+) -> Result<Vec<(Key, Value)>, ShareError> {
+    let base = Base::decode(page.base.as_deref())?;
+    let mut cursor = Cursor::new(&base.root, nodes.clone()).until(page.end);
+    cursor.seek(start).await?;
+    let mut below = next_visible(&mut cursor, &page.hidden).await?;
+    let mut above = page.entries.into_iter().peekable();
+    let mut found = Vec::new();
+    while found.len() < limit {
+        let above_first = match (above.peek(), &below) {
+            (None, None) => break,
+            (Some((above, _)), Some((below, _))) => above.as_slice() <= below.as_ref(),
+            (above, None) => above.is_some(),
+            (None, Some(_)) => false,
+        };
+        if above_first {
+            let Some((key, value)) = above.next() else { break };
+            if below.as_ref().is_some_and(|(below, _)| *below == key) {
+                below = next_visible(&mut cursor, &page.hidden).await?;
+            }
+            if let Some(value) = value {
+                found.push((Key::decode(&key)?, Value::decode(&value)?));
+            }
+        } else if let Some((key, value)) = below.take() {
+            found.push((Key::decode(&key)?, value));
+            below = next_visible(&mut cursor, &page.hidden).await?;
+        }
+    }
+    Ok(found)
+}
+
+/// The next entry of the base that no range hides. A range is left by a seek, not entry by entry.
+async fn next_visible(
+    cursor: &mut Cursor,
+    hidden: &[Range<Vec<u8>>],
+) -> Result<Option<(Bytes, Value)>, ShareError> {
+    loop {
+        let Some((key, value)) = cursor.next().await? else { return Ok(None) };
+        let covering =
+            hidden.iter().find(|range| range.start.as_slice() <= &key[..] && &key[..] < range.end.as_slice());
+        match covering {
+            None => return Ok(Some((key, value))),
+            Some(range) => cursor.seek(&range.end).await?,
+        }
+    }
+}
+
+#[async_trait]
+impl MapRead for LiveMap {
+    async fn get(&self, key: &Key) -> Result<Option<Value>, ShareError> {
+        let key = key.encode();
+        let above = self.live.get(self.map, &key)?;
+        layered_get(above, || Base::load(&self.live, self.map), &*self.nodes, &key).await
+    }
+
+    async fn scan(&self, range: Range<Vec<u8>>, limit: usize) -> Result<Vec<(Key, Value)>, ShareError> {
+        let page = |range: &Range<Vec<u8>>, limit| Ok(self.live.page(self.map, range, limit)?);
+        layered_scan(page, &self.nodes, range, limit).await
+    }
+}
