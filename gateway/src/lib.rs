@@ -1,1 +1,4 @@
 //! gateway
+
+pub mod crash;
+pub mod journal;
