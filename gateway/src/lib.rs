@@ -2,7 +2,7 @@
 
 pub mod clock;
 pub mod commit;
-mod crash;
+pub mod crash;
 pub mod files;
 pub mod journal;
 pub mod ledger;

@@ -14,6 +14,13 @@
 //! Not promised: that [`PutMode::CreateNew`] is atomic. [`Capabilities::create_new`] says whether a
 //! probe in this very store has shown it to hold.
 
+mod body;
+mod checks;
+pub mod contract;
+mod directory;
+pub mod durable_file;
+mod memory;
+
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -21,6 +28,12 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
+pub use self::directory::DirectoryStore;
+pub use self::memory::MemoryStore;
+
+/// The most objects in a page of a listing.
+pub const LIST_LIMIT_MAX: usize = 1000;
 
 /// The name of an object below the repository's prefix: segments of `[0-9a-zA-Z._-]` joined by `/`,
 /// none of them empty, `.` or `..`, at most [`ObjectName::BYTES_MAX`] bytes in all.
@@ -201,7 +214,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Asks for length and time of an object.
     async fn head(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError>;
 
-    /// Lists at most `limit` (at most 1,000) objects whose names start with `prefix` and are greater
+    /// Lists at most `limit` (from 1 to [`LIST_LIMIT_MAX`]) objects whose names start with `prefix` and are greater
     /// than `after`.
     async fn list(
         &self,

@@ -1,0 +1,107 @@
+//! What a served protocol is to the RPC layer: the trait [`Program`].
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::credential::Credential;
+use crate::view::RetryKey;
+use crate::xdr::Body;
+
+/// What a call came over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A stream.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// One call, as a program gets it. Program, version and procedure exist.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where it came from.
+    pub peer: SocketAddr,
+    /// What it came over.
+    pub transport: Transport,
+    /// Program version.
+    pub version: u32,
+    /// Procedure number.
+    pub procedure: u32,
+    /// Who calls.
+    pub credential: Credential,
+    /// Arguments, encoded.
+    pub arguments: Bytes,
+    /// For procedures that are remembered: names this call and its repetitions.
+    pub retry: Option<RetryKey>,
+}
+
+/// How a program answers.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Results, encoded.
+    Results {
+        /// As they travel.
+        body: Body,
+        /// Name of the status, when the protocol says that the call failed.
+        failure: Option<&'static str>,
+        /// Whether a repetition of the call should be carried out anew rather than get this answer.
+        transient: bool,
+    },
+    /// The arguments could not be decoded.
+    GarbageArguments,
+    /// The procedure exists, but not like this.
+    ProcedureUnavailable,
+}
+
+impl Answer {
+    /// Results of a call that succeeded.
+    pub fn success(body: Body) -> Self {
+        Self::Results { body, failure: None, transient: false }
+    }
+}
+
+/// What is known of a procedure before it is called.
+#[derive(Clone, Copy, Debug)]
+pub struct Procedure {
+    /// For metrics and the log.
+    pub name: &'static str,
+    /// Whether answers are kept for repetitions, because a second execution would do harm.
+    pub remembered: bool,
+}
+
+impl Procedure {
+    /// A procedure that may be carried out twice.
+    pub const fn plain(name: &'static str) -> Self {
+        Self { name, remembered: false }
+    }
+
+    /// A procedure that may not be carried out twice.
+    pub const fn remembered(name: &'static str) -> Self {
+        Self { name, remembered: true }
+    }
+}
+
+/// A protocol that is served over RPC.
+#[async_trait]
+pub trait Program: Send + Sync + 'static {
+    /// Its number.
+    fn number(&self) -> u32;
+
+    /// Its name, for metrics and the log.
+    fn name(&self) -> &'static str;
+
+    /// The versions served, in ascending order; at least one.
+    fn versions(&self) -> &'static [u32];
+
+    /// The procedures of a version, at the index of their numbers.
+    fn procedures(&self, version: u32) -> &'static [Procedure];
+
+    /// An upper bound of the results of this call, in bytes. Memory for that many is reserved before
+    /// the call starts.
+    fn results_bytes_max(&self, request: &Request) -> usize;
+
+    /// Carries out a call.
+    async fn call(&self, request: Request) -> Answer;
+}

@@ -1,0 +1,180 @@
+//! The TCP server: listener, connections, graceful stop.
+//!
+//! A stop closes the listener, lets each connection take no further call, waits until the replies
+//! of the calls in flight are written, and after a bound closes what is left.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::budget::{ConnectionBudget, ServerBudget};
+use super::limits::Limits;
+use super::reader::{End, Reader};
+use super::writer::Writer;
+use crate::rpc::Programs;
+use crate::telemetry::{NoticeLimiter, ServerMetrics};
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// The pause after a failed accept, most often for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Silence after which the kernel asks whether the client is still there.
+const KEEPALIVE: Duration = Duration::from_mins(1);
+
+/// A listening address and its connections.
+pub(crate) struct TcpServer {
+    listener: TcpListener,
+    shared: Shared,
+}
+
+#[derive(Clone)]
+struct Shared {
+    programs: Arc<Programs>,
+    limits: Arc<Limits>,
+    budget: ServerBudget,
+    places: Arc<Semaphore>,
+    metrics: ServerMetrics,
+    stop: CancellationToken,
+}
+
+impl TcpServer {
+    /// Listens at `address`.
+    pub(crate) fn bind(
+        name: &'static str,
+        address: SocketAddr,
+        programs: Arc<Programs>,
+        limits: Arc<Limits>,
+        stop: CancellationToken,
+    ) -> io::Result<Self> {
+        let shared = Shared {
+            budget: ServerBudget::new(&limits),
+            places: Arc::new(Semaphore::new(limits.connections_max)),
+            metrics: ServerMetrics::new(name),
+            programs,
+            limits,
+            stop,
+        };
+        Ok(Self { listener: listen(address)?, shared })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until stopped, then drains.
+    pub(crate) async fn run(self) {
+        let Self { listener, shared } = self;
+        let mut connections = JoinSet::new();
+        let notices = NoticeLimiter::default();
+        loop {
+            tokio::select! {
+                biased;
+                () = shared.stop.cancelled() => break,
+                Some(_) = connections.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => shared.admit(stream, peer, &mut connections, &notices),
+                    Err(error) => {
+                        if notices.allows() {
+                            tracing::warn!(%error, "failed to accept a connection; check the limit on open files");
+                        }
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        drain(connections, shared.limits.drain_timeout).await;
+    }
+}
+
+async fn drain(mut connections: JoinSet<()>, patience: Duration) {
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(patience, all_ended).await.is_err() {
+        let left = connections.len();
+        tracing::warn!(connections = left, "calls in flight outlasted the drain; closing their connections");
+        connections.shutdown().await;
+    }
+}
+
+impl Shared {
+    fn admit(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        connections: &mut JoinSet<()>,
+        notices: &NoticeLimiter,
+    ) {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            self.metrics.refused.increment(1);
+            if notices.allows() {
+                let most = self.limits.connections_max;
+                tracing::warn!(most, "too many connections; new ones are closed until others end");
+            }
+            return;
+        };
+        connections.spawn(self.clone().serve(stream, peer, place));
+    }
+
+    async fn serve(self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        let open = OpenConnection::new(&self.metrics, place);
+        if let Err(error) = configure(&stream) {
+            tracing::debug!(%error, "failed to set socket options");
+        }
+        let (read_half, write_half) = stream.into_split();
+        let budget = ConnectionBudget::new(&self.limits, self.budget);
+        let mut writer = Writer::new(write_half, &self.limits, self.metrics.clone());
+        let stop = self.stop.child_token().cancelled_owned();
+        let reader = Reader::new(read_half, peer, self.programs, self.limits, budget, self.metrics, stop);
+        let end = reader.run(&mut writer).await;
+        match end {
+            End::Closed => tracing::debug!(client = %peer.ip(), "connection ended"),
+            other => tracing::debug!(client = %peer.ip(), reason = %other, "connection closed"),
+        }
+        writer.finish().await;
+        drop(open);
+    }
+}
+
+/// Counts a connection while it is open.
+struct OpenConnection {
+    metrics: ServerMetrics,
+    _place: OwnedSemaphorePermit,
+}
+
+impl OpenConnection {
+    fn new(metrics: &ServerMetrics, place: OwnedSemaphorePermit) -> Self {
+        metrics.connections.increment(1.0);
+        Self { metrics: metrics.clone(), _place: place }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.metrics.connections.decrement(1.0);
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn configure(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+}

@@ -1,0 +1,91 @@
+//! The UDP server, for the small programs that clients ask by datagram: MOUNT and the port mapper.
+//!
+//! A datagram is a call, its reply another. Replies are small on purpose: source addresses of
+//! datagrams can be forged, and a server that answers more than it was asked is a weapon. What does
+//! not fit is not sent; the client asks again over TCP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::net::UdpSocket;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::rpc::{Incoming, Programs, Reply, Transport};
+
+/// The largest datagram taken or sent, in bytes.
+const DATAGRAM_BYTES_MAX: usize = 8 << 10;
+/// Calls in flight; more are not read, and the kernel drops what it cannot keep.
+const CALLS_MAX: usize = 64;
+
+/// A datagram address.
+pub(crate) struct UdpServer {
+    socket: Arc<UdpSocket>,
+    programs: Arc<Programs>,
+    stop: CancellationToken,
+}
+
+impl UdpServer {
+    /// Listens at `address`.
+    pub(crate) async fn bind(
+        address: SocketAddr,
+        programs: Arc<Programs>,
+        stop: CancellationToken,
+    ) -> io::Result<Self> {
+        Ok(Self { socket: Arc::new(UdpSocket::bind(address).await?), programs, stop })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves until stopped, then waits for calls in flight.
+    pub(crate) async fn run(self) {
+        let slots = Arc::new(Semaphore::new(CALLS_MAX));
+        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+        loop {
+            let slot = Arc::clone(&slots).acquire_owned().await.expect("the slots are never closed");
+            let (length, peer) = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                received = self.socket.recv_from(&mut buffer) => match received {
+                    Ok(received) => received,
+                    Err(error) => {
+                        tracing::debug!(%error, "failed to receive a datagram");
+                        continue;
+                    }
+                },
+            };
+            let record = Bytes::copy_from_slice(&buffer[..length]);
+            let (socket, programs) = (Arc::clone(&self.socket), Arc::clone(&self.programs));
+            tokio::spawn(async move {
+                if let Some(reply) = answer(&programs, record, peer).await {
+                    send(&socket, reply, peer).await;
+                }
+                drop(slot);
+            });
+        }
+        let _all = slots.acquire_many(CALLS_MAX as u32).await;
+    }
+}
+
+async fn answer(programs: &Programs, record: Bytes, peer: SocketAddr) -> Option<Reply> {
+    match programs.receive(record, peer, Transport::Udp) {
+        Incoming::Call(call) => programs.answer(call).await,
+        Incoming::Reply(reply) => Some(reply),
+        Incoming::Unreadable => None,
+    }
+}
+
+async fn send(socket: &UdpSocket, reply: Reply, peer: SocketAddr) {
+    if reply.len() > DATAGRAM_BYTES_MAX {
+        tracing::debug!(client = %peer.ip(), bytes = reply.len(), "reply too large for a datagram");
+        return;
+    }
+    if let Err(error) = socket.send_to(&reply.to_vec(), peer).await {
+        tracing::debug!(%error, "failed to send a datagram");
+    }
+}
