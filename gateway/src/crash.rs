@@ -26,6 +26,13 @@ pub const POINTS: &[&str] = &[
     "journal.records.synced",
     "journal.segment.sealed",
     "journal.segment.removed",
+    "commit.drained",
+    "commit.swapped",
+    "commit.tree",
+    "upload.pack",
+    "upload.indexed",
+    "commit.published",
+    "commit.rebased",
 ];
 
 /// Where this process shall die.

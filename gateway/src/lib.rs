@@ -1,5 +1,6 @@
 //! The appliance: journal, live map, namespace, cache, shares, settings, the binary.
 
+pub mod appliance;
 pub mod clock;
 pub mod commit;
 pub mod crash;

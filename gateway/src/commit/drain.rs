@@ -194,7 +194,7 @@ impl RunReader<'_> {
         }
         let Some(piece) = extent.slice(&now) else { return Ok(()) };
         self.ready = match &piece.source {
-            Source::Journal(at) => read_journal(self.share.live().journal(), self.runtime, *at, piece.length())?,
+            Source::Journal(at) => read_journal(self.share.live().journal(), *at, piece.length())?,
             Source::Chunk { chunk, offset, .. } => {
                 let bytes = self.runtime.block_on(self.share.chunks().read(chunk)).map_err(io::Error::other)?;
                 let start = *offset as usize;
@@ -205,9 +205,9 @@ impl RunReader<'_> {
     }
 }
 
-fn read_journal(journal: &Journal, runtime: &Handle, at: JournalPiece, length: u64) -> io::Result<Bytes> {
+fn read_journal(journal: &Journal, at: JournalPiece, length: u64) -> io::Result<Bytes> {
     let position = Position { segment: at.segment, offset: at.offset };
-    runtime.block_on(journal.read(position, length as usize)).map_err(io::Error::other)
+    journal.read_blocking(position, length).map_err(io::Error::other)
 }
 
 impl Read for RunReader<'_> {

@@ -158,12 +158,12 @@ impl Committer {
         share.live().settle().await?;
         let mut plan = match self.prepare(share, frozen_at).await? {
             Prepared::Unchanged { through, base } => {
-                return Ok(Committed { drained: through, head: parent_of(&base), published: None });
+                return Ok(Committed { drained: through, head: base.head, published: None });
             }
             Prepared::Changed(plan) => plan,
         };
         if plan.root == plan.base.root && plan.base.head.is_some() {
-            let head = parent_of(&plan.base);
+            let head = plan.base.head;
             self.rebase(share, &plan, plan.base.clone()).await?;
             return Ok(Committed { drained: plan.through, head, published: None });
         }
@@ -195,8 +195,9 @@ impl Committer {
                 return Err(error.into());
             }
         }
+        crate::crash::point("commit.published");
         let name = prepared.name();
-        self.rebase(share, &plan, Base { root: plan.root, head: Some(name.to_string()) }).await?;
+        self.rebase(share, &plan, Base { root: plan.root, head: Some(name) }).await?;
         Ok(Committed { drained: plan.through, head: Some(name), published: Some(head) })
     }
 
@@ -224,7 +225,7 @@ impl Committer {
         plan: &Plan,
         leadership: &Leadership,
     ) -> Head {
-        let parent = parent_of(&plan.base);
+        let parent = plan.base.head;
         Head {
             share: description.share.clone(),
             epoch: leadership.epoch(),
@@ -248,13 +249,9 @@ impl Committer {
         let change = Change::Rebase { map: share.map().map, through: plan.through, base: base.encode() };
         let batch = Batch { changes: vec![change] };
         let sequence = share.live().submit_durably(batch, Bytes::new()).await?;
+        crate::crash::point("commit.rebased");
         Ok(share.live().applied(sequence).await?)
     }
-}
-
-/// The head that a base came from.
-fn parent_of(base: &Base) -> Option<HeadName> {
-    base.head.as_deref().and_then(HeadName::parse)
 }
 
 enum Prepared {

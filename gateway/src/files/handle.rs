@@ -8,8 +8,9 @@
 //! 42  check, 16 bytes: keyed BLAKE3 of the 42 bytes before it, cut short
 //! ```
 //!
-//! Numbers are big-endian. The key of the check comes from the share's domain, so every gateway that
-//! serves the share makes and takes the same handles, and a forged one is worthless.
+//! Numbers are big-endian. The key of the check comes from the share's domain and its *era*, so every
+//! gateway that serves the share makes and takes the same handles, a forged one is worthless, and a new
+//! era (after the map went back in time) makes all older handles stale at once.
 
 use bytes::Bytes;
 use tidegate_chunker::{SecretKey, ShareId};
@@ -68,11 +69,11 @@ impl FileHandle {
         })
     }
 
-    /// Refuses a handle that was not made with this key.
+    /// Refuses a handle that was not made with this key: forged, or of an era that is over.
     pub fn verify(&self, handle: &Handle, key: &SecretKey) -> Result<(), FsError> {
         let genuine = self.encode(key);
         let differences = genuine.as_bytes().iter().zip(handle.as_bytes()).fold(0, |all, (a, b)| all | (a ^ b));
-        if differences == 0 { Ok(()) } else { Err(FsError::BadHandle) }
+        if differences == 0 { Ok(()) } else { Err(FsError::Stale) }
     }
 }
 
@@ -93,8 +94,8 @@ mod tests {
             forged[bit / 8] ^= 1 << (bit % 8);
             let forged = Handle::new(forged).expect("same length");
             let taken = FileHandle::decode_unchecked(&forged).and_then(|claim| claim.verify(&forged, &key));
-            assert_eq!(taken, Err(FsError::BadHandle), "bit {bit}");
+            assert!(matches!(taken, Err(FsError::BadHandle | FsError::Stale)), "bit {bit}");
         }
-        assert_eq!(meant.verify(&handle, &SecretKey::new([8; 32])), Err(FsError::BadHandle));
+        assert_eq!(meant.verify(&handle, &SecretKey::new([8; 32])), Err(FsError::Stale));
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::RwLock;
-use tidegate_chunker::{DomainKeys, ShareId};
+use tidegate_chunker::{SecretKey, ShareId};
 use tidegate_protocols::view::{
     Attributes, Call, Changed, FsError, Handle, RetryKey, Wcc, WriteVerifier,
 };
@@ -41,8 +41,8 @@ pub struct Served {
     pub namespace: Namespace,
     /// How it is exported.
     pub rules: ExportRules,
-    /// The keys of its domain: for handles.
-    pub keys: Arc<DomainKeys>,
+    /// The key of its handles, of this era.
+    pub handle_key: SecretKey,
 }
 
 impl Served {
@@ -58,7 +58,7 @@ impl Served {
             inode: node.number,
             generation: node.inode.generation,
         };
-        handle.encode(self.keys.handle_key())
+        handle.encode(&self.handle_key)
     }
 
     fn attributes(&self, node: &Node) -> Attributes {
@@ -124,7 +124,7 @@ impl Files {
     async fn admit(&self, call: &Call, handle: &Handle) -> Result<Admitted, FsError> {
         let claim = FileHandle::decode_unchecked(handle)?;
         let served = self.share(claim.share).ok_or(FsError::Stale)?;
-        claim.verify(handle, served.keys.handle_key())?;
+        claim.verify(handle, &served.handle_key)?;
         if !served.rules.admits(call.caller.address.ip()) {
             return Err(FsError::Access);
         }

@@ -149,11 +149,11 @@ impl Worker {
     fn take_group(&self, durable: Sequence) -> Vec<(Sequence, Arc<Batch>)> {
         let mut queue = self.queue.lock();
         let mut group = Vec::new();
-        let mut next = Sequence(self.applied.borrow().0 + 1);
+        let mut next = self.applied.borrow().next();
         while next <= durable && group.len() < GROUP_RECORDS_MAX {
             let Some(batch) = queue.remove(&next) else { break };
             group.push((next, batch));
-            next = Sequence(next.0 + 1);
+            next = next.next();
         }
         group
     }
@@ -169,11 +169,11 @@ impl Worker {
 }
 
 /// Carries out what RocksDB lacks, before anything is served.
-pub(super) fn replay(replay: Replay, database: &Database) -> Result<(), LiveError> {
+pub(super) fn replay(replay: &Replay, database: &Database) -> Result<(), LiveError> {
     let applied = database.applied(None)?;
     let mut group: Vec<(Sequence, Batch)> = Vec::new();
     let mut records = 0u64;
-    for record in replay.after(applied) {
+    for record in replay.from(applied.next())? {
         let record = record?;
         let mut batch = Batch::decode(record.batch)?;
         batch.resolve(tidegate_replicator::map::JournalPiece {

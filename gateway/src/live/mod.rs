@@ -82,12 +82,11 @@ impl Default for Limits {
 }
 
 /// The live maps of a gateway. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Live {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     journal: Journal,
     database: Arc<Database>,
@@ -100,7 +99,7 @@ impl Live {
     /// Replays what RocksDB lacks, and starts the applier.
     pub(crate) fn open(
         journal: Journal,
-        replay: Replay,
+        replay: &Replay,
         database: Arc<Database>,
         limits: Limits,
     ) -> Result<Self, LiveError> {
@@ -115,8 +114,8 @@ impl Live {
         let inner = &*self.inner;
         inner.applier.room(&inner.pending, inner.limits.pending_bytes_max).await?;
         let encoded = batch.encode();
-        let permit = inner.journal.reserve(encoded.len() + payload.len()).await?;
-        let appended = inner.journal.append(permit, &encoded, payload)?;
+        let permit = inner.journal.reserve((encoded.len() + payload.len()) as u64).await?;
+        let appended = inner.journal.append(permit, &encoded, &[payload])?;
         let place =
             JournalPiece { segment: appended.position.segment, offset: appended.position.offset };
         batch.resolve(place)?;

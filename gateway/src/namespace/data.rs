@@ -114,7 +114,7 @@ async fn read_extent(share: &Share, extent: &Extent) -> Result<Bytes, ShareError
     match &extent.source {
         Source::Journal(piece) => {
             let position = Position { segment: piece.segment, offset: piece.offset };
-            Ok(share.live().journal().read(position, length).await?)
+            Ok(share.live().journal().read(position, extent.length()).await?)
         }
         Source::Chunk { chunk, offset, .. } => {
             let bytes = share.chunks().read(chunk).await?.into_bytes();

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tidegate_replicator::repository::HeadName;
 use tidegate_replicator::tree::Root;
 
 use super::ShareError;
@@ -13,7 +14,7 @@ pub struct Base {
     /// The frozen map.
     pub root: Root,
     /// The head that published it; none when no head did yet.
-    pub head: Option<String>,
+    pub head: Option<HeadName>,
 }
 
 impl Base {

@@ -1,0 +1,118 @@
+//! The commit loop of a share: a commit at every objective's interval, sooner under pressure.
+//!
+//! A commit that fails because the store is away is run again, less and less often up to a bound; the
+//! share is served meanwhile, as long as the dirty budget lasts. A commit that finds somebody else
+//! leading ends the loop for good: the share is read-only from then on, and what was not published
+//! stays here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_replicator::repository::{Head, HeadName};
+
+use super::shares::OpenShare;
+use super::{Appliance, ApplianceError};
+use crate::commit::{CommitError, Committed};
+use crate::files::Served;
+use crate::namespace::Namespace;
+
+/// The longest pause between two attempts while the store is away.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The shortest pause between two commits under pressure.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+
+impl Appliance {
+    pub(super) fn start_commits(self: &Arc<Self>, open: Arc<OpenShare>) {
+        let appliance = self.clone();
+        tokio::spawn(async move { appliance.run_commits(open).await });
+    }
+
+    async fn run_commits(self: Arc<Self>, open: Arc<OpenShare>) {
+        let mut pause = open.config.rpo;
+        loop {
+            let pressed = async {
+                self.budget.pressure.notified().await;
+                tokio::time::sleep(PAUSE_MIN).await;
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = open.withdrawn.notified() => return,
+                () = tokio::time::sleep(pause) => {}
+                () = pressed => {}
+            }
+            match self.commit_open(&open).await {
+                Ok(_) => pause = open.config.rpo,
+                Err(ApplianceError::Commit(CommitError::Superseded { .. } | CommitError::NotLeading)) => return,
+                Err(error) => {
+                    pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX.max(open.config.rpo));
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(share = open.config.name, error, "a commit failed; it will be run again");
+                }
+            }
+        }
+    }
+
+    /// Commits a share now; gives the newest head.
+    pub async fn commit(&self, share: &str) -> Result<(HeadName, Head), ApplianceError> {
+        let open = self.share_named(share)?;
+        self.commit_open(&open).await
+    }
+
+    pub(super) async fn commit_open(&self, open: &OpenShare) -> Result<(HeadName, Head), ApplianceError> {
+        let mut leadership = open.leadership.lock().await;
+        let result = self.committer.commit(&open.share, &open.description, &mut leadership).await;
+        let committed = match result {
+            Ok(committed) => committed,
+            Err(error) => {
+                if let CommitError::Superseded { by } = &error {
+                    tracing::error!(share = open.config.name, %by, "another gateway leads this share now: it is read-only here");
+                    self.end_leading(open).await?;
+                }
+                return Err(error.into());
+            }
+        };
+        drop(leadership);
+        let newest = self.note_commit(open, committed).await?;
+        self.shorten_journal()?;
+        Ok(newest)
+    }
+
+    async fn note_commit(
+        &self,
+        open: &OpenShare,
+        committed: Committed,
+    ) -> Result<(HeadName, Head), ApplianceError> {
+        let id = open.share.id();
+        self.drained.lock().insert(id, committed.drained);
+        let nothing =
+            || ApplianceError::NothingToAttach { share: open.config.name.clone(), what: "head".into() };
+        let name = committed.head.ok_or_else(nothing)?;
+        if let Some(head) = committed.published {
+            tracing::info!(share = open.config.name, head = %name, entries = head.statistics.entries_changed,
+                bytes = head.statistics.bytes_uploaded, "published a head");
+            *open.newest.lock() = Some((name, head));
+        }
+        if let Some(newest) = open.newest.lock().clone().filter(|newest| newest.0 == name) {
+            return Ok(newest);
+        }
+        let head = self.backend.repository.read_head(id, &name).await?;
+        *open.newest.lock() = Some((name, head.clone()));
+        Ok((name, head))
+    }
+
+    /// Takes no more writes on a share that somebody else leads.
+    async fn end_leading(&self, open: &OpenShare) -> Result<(), ApplianceError> {
+        let record = {
+            let mut record = open.record.lock();
+            record.superseded = true;
+            record.clone()
+        };
+        record.store(&self.live).await?;
+        let mut rules = open.config.rules.clone();
+        rules.read_only = true;
+        let namespace = Namespace::new(open.share.clone(), self.clock.clone());
+        let handle_key = self.handle_key(record.domain()?, record.era)?;
+        self.files.serve(Served { namespace, rules, handle_key });
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! What can go wrong with the appliance as a whole.
+
+use tidegate_replicator::repository::{RepositoryError, Successor};
+
+use crate::commit::CommitError;
+use crate::journal::JournalError;
+use crate::ledger::LedgerError;
+use crate::live::LiveError;
+use crate::share::ShareError;
+
+/// Why the appliance did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplianceError {
+    /// The local state.
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    /// The packs.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A share's map.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+    /// The repository.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// A commit.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// A file operation.
+    #[error(transparent)]
+    Files(#[from] tidegate_protocols::view::FsError),
+    /// There is no such share here.
+    #[error("there is no share {share:?} here")]
+    NoShare {
+        /// Its name.
+        share: String,
+    },
+    /// A share of that name is known already.
+    #[error("there is a share {share:?} here already")]
+    ShareExists {
+        /// Its name.
+        share: String,
+    },
+    /// The repository has a share of that name, which this gateway does not know.
+    #[error(
+        "the repository has a share {share:?} that this gateway does not know: attach it, or choose another name"
+    )]
+    ShareElsewhere {
+        /// Its name.
+        share: String,
+    },
+    /// The repository has no head or snapshot to open.
+    #[error("the repository has no {what} of share {share:?}")]
+    NothingToAttach {
+        /// Its name.
+        share: String,
+        /// What was looked for.
+        what: String,
+    },
+    /// Somebody else leads the share.
+    #[error("another gateway leads share {share:?}: {by}")]
+    Superseded {
+        /// Its name.
+        share: String,
+        /// Who.
+        by: Successor,
+    },
+    /// A step died.
+    #[error("a step ended early: see the log")]
+    Died,
+}

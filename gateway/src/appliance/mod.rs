@@ -1,0 +1,226 @@
+//! The appliance: everything put together, with a life from open to close.
+//!
+//! ```text
+//! NFS ── Files ── Namespace ── Share ── Live (journal, memory layer, RocksDB)
+//!                                │           │
+//!                                │        Committer ── Ingest ── packs ── Repository ── Store
+//!                                └── ChunkReader, TreeReader ── packs, Store
+//! ```
+//!
+//! [`Appliance::open`] takes components, not settings, so that tests put it together from parts; what
+//! the settings file says is turned into [`Parts`] and [`ShareConfig`] elsewhere.
+//!
+//! Order of a start: lock and open the journal; open RocksDB; replay what it lacks; put the ledger of
+//! packs in accord with the folder; only then serve. A start needs the store only to open the
+//! repository's keys; shares are served from local state while it is away.
+
+mod backend;
+mod budget;
+mod commit_loop;
+mod error;
+mod registry;
+mod shares;
+mod snapshots;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidegate_chunker::ShareId;
+use tidegate_replicator::ingest::IngestOptions;
+use tidegate_replicator::repository::{Claimant, Opened, Repository};
+use tidegate_replicator::store::Store;
+use tokio_util::sync::CancellationToken;
+
+pub use error::ApplianceError;
+pub use shares::{AttachPoint, ShareConfig};
+pub use snapshots::SnapshotEntry;
+
+use crate::clock::Clock;
+use crate::commit::Committer;
+use crate::files::Files;
+use crate::journal::{self, Journal, Sequence};
+use crate::ledger::Ledger;
+use crate::live::{Database, Limits, Live};
+use backend::{Backend, ReaderBounds};
+use budget::DirtyBudget;
+use shares::OpenShare;
+
+/// Bounds of what the appliance uses, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Budgets {
+    /// Memory of the process, about.
+    pub memory_bytes: u64,
+    /// What may wait here that no target has.
+    pub dirty_bytes: u64,
+    /// Local packs kept because they may be read again.
+    pub cache_bytes: u64,
+}
+
+impl Default for Budgets {
+    /// 512 MiB, 10 GiB, 20 GiB.
+    fn default() -> Self {
+        Self { memory_bytes: 512 << 20, dirty_bytes: 10 << 30, cache_bytes: 20 << 30 }
+    }
+}
+
+/// What an appliance is put together from.
+pub struct Parts {
+    /// Folder of the local state.
+    pub data: PathBuf,
+    /// The repository, opened.
+    pub repository: Repository<Opened>,
+    /// The store that it lies on.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who claims leases.
+    pub claimant: Claimant,
+    /// How long a claim settles; should exceed the time that a put and a listing take together.
+    pub settle: Duration,
+    /// Bounds.
+    pub budgets: Budgets,
+}
+
+/// A gateway that is open.
+pub struct Appliance {
+    live: Live,
+    backend: Backend,
+    committer: Committer,
+    files: Arc<Files>,
+    budget: Arc<DirtyBudget>,
+    clock: Arc<dyn Clock>,
+    claimant: Claimant,
+    settle: Duration,
+    shares: Mutex<HashMap<ShareId, Arc<OpenShare>>>,
+    /// Up to where each share needs the journal no more.
+    drained: Mutex<HashMap<ShareId, Sequence>>,
+    /// Held while the set of shares changes.
+    changing: tokio::sync::Mutex<()>,
+    stop: CancellationToken,
+}
+
+impl fmt::Debug for Appliance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Appliance").finish_non_exhaustive()
+    }
+}
+
+/// Parts of the memory budget: opened frames, tree nodes, the memory layer, RocksDB's blocks, the
+/// journal's buffer, frames being made.
+const FRAMES_PART: u64 = 4;
+const NODES_PART: u64 = 8;
+const PENDING_PART: u64 = 16;
+const BLOCKS_PART: u64 = 12;
+const JOURNAL_PART: u64 = 16;
+const INGEST_PART: u64 = 16;
+/// A segment is at most this part of the dirty budget, so that room comes back in steps.
+const SEGMENTS_OF_BUDGET: u64 = 16;
+/// Bounds of a journal segment, in bytes.
+const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (8 << 20)..=(64 << 20);
+/// Packs that are uploaded at once.
+const UPLOADS_MAX: usize = 4;
+
+impl Appliance {
+    /// Opens the local state and everything over it. Serves nothing yet: see [`Appliance::serve`].
+    pub async fn open(parts: Parts) -> Result<Arc<Self>, ApplianceError> {
+        let repository = Arc::new(parts.repository);
+        let keys: Vec<_> =
+            repository.domains().into_iter().map(|(_, domain)| domain.keys.clone()).collect();
+        let (data, budgets) = (parts.data.clone(), parts.budgets);
+        let local = tokio::task::spawn_blocking(move || open_local(&data, &budgets, &keys));
+        let (live, ledger) = local.await.map_err(|_| ApplianceError::Died)??;
+        let bounds = ReaderBounds {
+            frames_bytes: budgets.memory_bytes / FRAMES_PART,
+            nodes_bytes: budgets.memory_bytes / NODES_PART,
+        };
+        let backend = Backend::new(repository.clone(), parts.store, ledger.clone(), bounds);
+        let budget =
+            Arc::new(DirtyBudget::new(live.journal().clone(), ledger.clone(), budgets.dirty_bytes));
+        let replays = live.database().outcomes()?;
+        let files = Arc::new(Files::new(live.journal().verifier(), replays, budget.clone()));
+        let ingest = IngestOptions {
+            memory_bytes_max: budgets.memory_bytes / INGEST_PART,
+            ..IngestOptions::new(ledger.folder().to_path_buf())
+        };
+        let committer = Committer {
+            repository,
+            ledger,
+            clock: parts.clock.clone(),
+            ingest,
+            uploads_max: UPLOADS_MAX,
+        };
+        Ok(Arc::new(Self {
+            live,
+            backend,
+            committer,
+            files,
+            budget,
+            clock: parts.clock,
+            claimant: parts.claimant,
+            settle: parts.settle,
+            shares: Mutex::default(),
+            drained: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    /// The shares as a file server serves them.
+    pub fn files(&self) -> &Arc<Files> {
+        &self.files
+    }
+
+    /// Ends the commit loops and makes everything acknowledged durable. Publishes nothing more.
+    pub async fn close(&self) -> Result<(), ApplianceError> {
+        self.stop.cancel();
+        self.live.durable(self.live.journal().appended_sequence()).await?;
+        Ok(())
+    }
+
+    /// Deletes journal segments that nothing refers to any more, and tells those who wait for room.
+    fn shorten_journal(&self) -> Result<(), ApplianceError> {
+        let known = registry::load(&self.live)?;
+        let drained = self.drained.lock().clone();
+        let mut through = Sequence(u64::MAX);
+        for record in &known {
+            through = through.min(drained.get(&record.id()?).copied().unwrap_or_default());
+        }
+        let removable = |segment: &journal::SegmentInfo| segment.sealed && segment.last <= through;
+        if self.live.journal().segments().iter().any(removable) {
+            let flushed = self.live.flush()?;
+            let freed = self.live.journal().remove_through(flushed.min(through))?;
+            tracing::debug!(freed, "shortened the journal");
+        }
+        self.budget.relief.notify_waiters();
+        Ok(())
+    }
+}
+
+fn open_local(
+    data: &std::path::Path,
+    budgets: &Budgets,
+    keys: &[Arc<tidegate_chunker::DomainKeys>],
+) -> Result<(Live, Arc<Ledger>), ApplianceError> {
+    let memory = budgets.memory_bytes;
+    let segment_bytes =
+        (budgets.dirty_bytes / SEGMENTS_OF_BUDGET).clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end());
+    let options = journal::Options {
+        segment_bytes,
+        buffer_bytes: (memory / JOURNAL_PART) as usize,
+        ..journal::Options::default()
+    };
+    let (journal, replay) = Journal::open(&data.join("journal"), options)?;
+    let limits = Limits {
+        pending_bytes_max: (memory / PENDING_PART) as usize,
+        block_cache_bytes: (memory / BLOCKS_PART) as usize,
+        ..Limits::default()
+    };
+    let database = Arc::new(Database::open(&data.join("meta"), limits.block_cache_bytes)?);
+    let live = Live::open(journal, &replay, database.clone(), limits)?;
+    let ledger = Ledger::open(database, data.join("packs"), keys)?;
+    Ok((live, ledger))
+}

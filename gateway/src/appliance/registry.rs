@@ -1,0 +1,102 @@
+//! The registry: which shares this gateway knows, and which live map each of them has.
+//!
+//! One record a share under `share/<id>` in the system table, changed only through the journal, so it
+//! is as durable as the files are. As JSON; `version` is 1.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tidegate_chunker::{DomainId, ShareId};
+use tidegate_replicator::repository::LeadershipNote;
+
+use crate::live::{Batch, Change, Live, LiveError, MapId};
+
+const PREFIX: &[u8] = b"share/";
+const NEXT_MAP: &[u8] = b"next-map";
+const VERSION: u32 = 1;
+
+/// What this gateway knows of a share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareRecord {
+    version: u32,
+    /// What people call it.
+    pub name: String,
+    id: String,
+    domain: String,
+    map: u64,
+    /// One uninterrupted life of the live map: random.
+    pub incarnation: u64,
+    /// Handles of another era are stale: random.
+    pub era: u64,
+    /// The right to publish, to be resumed at a start; none before the first claim.
+    pub leadership: Option<LeadershipNote>,
+    /// Somebody else leads now: nothing more is written or published from here.
+    pub superseded: bool,
+}
+
+impl ShareRecord {
+    /// A share that is new here.
+    pub fn new(name: String, id: ShareId, domain: DomainId, map: MapId, incarnation: u64, era: u64) -> Self {
+        Self {
+            version: VERSION,
+            name,
+            id: id.to_string(),
+            domain: domain.to_string(),
+            map: map.0,
+            incarnation,
+            era,
+            leadership: None,
+            superseded: false,
+        }
+    }
+
+    /// Its live map.
+    pub fn map(&self) -> MapId {
+        MapId(self.map)
+    }
+
+    /// The same share over another live map.
+    #[must_use]
+    pub fn over(self, map: MapId, incarnation: u64, era: u64) -> Self {
+        Self { map: map.0, incarnation, era, ..self }
+    }
+
+    /// Which share of the repository it is.
+    pub fn id(&self) -> Result<ShareId, LiveError> {
+        ShareId::from_hex(&self.id).ok_or(UNDECODABLE)
+    }
+
+    /// Its domain.
+    pub fn domain(&self) -> Result<DomainId, LiveError> {
+        DomainId::from_hex(&self.domain).ok_or(UNDECODABLE)
+    }
+
+    /// The change that keeps the record.
+    pub fn change(&self) -> Change {
+        let key = [PREFIX, self.id.as_bytes()].concat();
+        let record = serde_json::to_vec(self).expect("a share record has only strings and numbers");
+        Change::System { key: Bytes::from(key), value: Some(Bytes::from(record)) }
+    }
+
+    /// Keeps the record durably.
+    pub async fn store(&self, live: &Live) -> Result<(), LiveError> {
+        live.submit_durably(Batch { changes: vec![self.change()] }, Bytes::new()).await?;
+        Ok(())
+    }
+}
+
+const UNDECODABLE: LiveError = LiveError::Undecodable("the record of a share");
+
+/// All shares that this gateway knows.
+pub(crate) fn load(live: &Live) -> Result<Vec<ShareRecord>, LiveError> {
+    let records = live.database().systems(PREFIX)?;
+    records.iter().map(|(_, record)| serde_json::from_slice(record).map_err(|_| UNDECODABLE)).collect()
+}
+
+/// A number for a map that was never used before, and the change that keeps it so.
+pub(crate) fn next_map(live: &Live) -> Result<(MapId, Change), LiveError> {
+    let record = live.database().system(NEXT_MAP)?;
+    let next = record.as_deref().and_then(|bytes| bytes.try_into().ok()).map_or(1, u64::from_le_bytes);
+    let key = Bytes::from_static(NEXT_MAP);
+    let value = Bytes::copy_from_slice(&(next + 1).to_le_bytes());
+    Ok((MapId(next), Change::System { key, value: Some(value) }))
+}

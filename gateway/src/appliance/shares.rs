@@ -1,0 +1,263 @@
+//! Shares coming to be served: made anew, opened again, or attached from the repository.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_chunker::{DomainId, SecretKey, ShareId};
+use tidegate_replicator::map::InodeNumber;
+use tidegate_replicator::repository::{
+    ClaimOptions, ClaimOutcome, Head, HeadName, Leadership, RepositoryError, ShareDescription, SnapshotId,
+    Standing, UtcNanos,
+};
+use tokio::sync::Notify;
+
+use super::registry::{self, ShareRecord};
+use super::{Appliance, ApplianceError};
+use crate::commit::Description;
+use crate::files::{ExportRules, Served};
+use crate::journal::Sequence;
+use crate::live::{Batch, Change, MapId};
+use crate::namespace::Namespace;
+use crate::share::{Base, InodeNumbers, LiveMap, Share};
+
+/// How a share is served.
+#[derive(Clone, Debug)]
+pub struct ShareConfig {
+    /// What people call it.
+    pub name: String,
+    /// Under which rules clients see it.
+    pub rules: ExportRules,
+    /// How old the newest head may become.
+    pub rpo: Duration,
+    /// Whether a new share gets a domain of its own.
+    pub own_key: bool,
+    /// What a head carries so that another gateway can serve the share.
+    pub settings: serde_json::Value,
+}
+
+/// Which state of a share is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachPoint {
+    /// The newest head.
+    Newest,
+    /// This head.
+    Head(HeadName),
+    /// This snapshot.
+    Snapshot(SnapshotId),
+}
+
+/// A share that is open.
+pub(super) struct OpenShare {
+    pub(super) share: Arc<Share>,
+    pub(super) record: parking_lot::Mutex<ShareRecord>,
+    pub(super) config: ShareConfig,
+    pub(super) description: Description,
+    /// Held through a commit: one at a time.
+    pub(super) leadership: tokio::sync::Mutex<Option<Leadership>>,
+    /// The newest head that was published from here or attached.
+    pub(super) newest: parking_lot::Mutex<Option<(HeadName, Head)>>,
+    /// Told when the share is withdrawn.
+    pub(super) withdrawn: Notify,
+}
+
+impl Appliance {
+    /// Serves a share: the one that this gateway knows by that name, or a new one.
+    pub async fn serve(self: &Arc<Self>, config: ShareConfig) -> Result<ShareId, ApplianceError> {
+        let _changing = self.changing.lock().await;
+        let known = registry::load(&self.live)?;
+        let record = match known.into_iter().find(|record| record.name == config.name) {
+            Some(record) => record,
+            None => self.create_share(&config).await?,
+        };
+        self.open_share(record, config).await
+    }
+
+    /// Makes a share of the repository known here, over its state at a point, under a new incarnation
+    /// and a new epoch. Serve it afterwards.
+    pub async fn attach(&self, name: &str, point: AttachPoint) -> Result<ShareId, ApplianceError> {
+        let _changing = self.changing.lock().await;
+        if registry::load(&self.live)?.iter().any(|record| record.name == name) {
+            return Err(ApplianceError::ShareExists { share: name.into() });
+        }
+        let nothing = |what: &str| ApplianceError::NothingToAttach { share: name.into(), what: what.into() };
+        let found = self.find_in_repository(name).await?.ok_or_else(|| nothing("head"))?;
+        let share = found.share.id;
+        // The claim comes before the look at the heads: what appears later is a fork.
+        let leadership = self.claim(share, name).await?;
+        let repository = &self.backend.repository;
+        let (head_name, head) = match point {
+            AttachPoint::Newest => {
+                let newest = repository.newest_head(share).await?.ok_or_else(|| nothing("head"))?;
+                (newest.name, newest.head)
+            }
+            AttachPoint::Head(name) => (name, repository.read_head(share, &name).await?),
+            AttachPoint::Snapshot(id) => {
+                let snapshot = repository.read_snapshot(share, id).await?;
+                (snapshot.head_name, snapshot.head)
+            }
+        };
+        let (map, map_change) = registry::next_map(&self.live)?;
+        let mut record =
+            ShareRecord::new(name.into(), share, head.share.domain, map, random()?, random()?);
+        record.leadership = Some(leadership.note());
+        let mut changes = begin_over(map, &head, Some(head_name));
+        changes.extend([map_change, record.change()]);
+        self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
+        self.live.settle().await?;
+        Ok(share)
+    }
+
+    /// The newest head of the share that is called `name` in the repository.
+    pub async fn find_in_repository(&self, name: &str) -> Result<Option<Head>, ApplianceError> {
+        let shares = self.backend.repository.shares().await?;
+        let newest = shares.into_iter().filter_map(|state| state.newest.ok().flatten());
+        Ok(newest.map(|newest| newest.head).find(|head| head.share.name == name))
+    }
+
+    /// Serves a share no more.
+    pub async fn withdraw(&self, share: ShareId) {
+        let _changing = self.changing.lock().await;
+        self.files.withdraw(share);
+        if let Some(open) = self.shares.lock().remove(&share) {
+            open.withdrawn.notify_one();
+        }
+    }
+
+    async fn create_share(&self, config: &ShareConfig) -> Result<ShareRecord, ApplianceError> {
+        if self.find_in_repository(&config.name).await?.is_some() {
+            return Err(ApplianceError::ShareElsewhere { share: config.name.clone() });
+        }
+        let repository = &self.backend.repository;
+        let domain = if config.own_key {
+            repository.create_domain(&config.name).await?
+        } else {
+            repository.default_domain()
+        };
+        let id = ShareId::new(random_bytes()?);
+        let leadership = self.claim(id, &config.name).await?;
+        let (map, map_change) = registry::next_map(&self.live)?;
+        let mut record = ShareRecord::new(config.name.clone(), id, domain, map, random()?, random()?);
+        record.leadership = Some(leadership.note());
+        let changes = vec![map_change, record.change()];
+        self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
+        self.live.settle().await?;
+        Ok(record)
+    }
+
+    pub(super) async fn claim(&self, share: ShareId, name: &str) -> Result<Leadership, ApplianceError> {
+        let repository = &self.backend.repository;
+        let state = repository.lease(share).await?;
+        let options = ClaimOptions::new(self.claimant.clone(), self.now(), self.settle)?;
+        match repository.claim(&state, &options).await? {
+            ClaimOutcome::Leading(leadership) => Ok(leadership),
+            ClaimOutcome::Lost { to } => Err(ApplianceError::Superseded { share: name.into(), by: to }),
+        }
+    }
+
+    pub(super) fn now(&self) -> UtcNanos {
+        let now = self.clock.now();
+        UtcNanos::new(now.seconds * 1_000_000_000 + i64::from(now.nanos))
+    }
+
+    pub(super) async fn open_share(
+        self: &Arc<Self>,
+        mut record: ShareRecord,
+        config: ShareConfig,
+    ) -> Result<ShareId, ApplianceError> {
+        let (id, domain) = (record.id()?, record.domain()?);
+        let leadership = self.resume(&mut record).await?;
+        let share = self.open_map(id, domain, record.map(), record.incarnation)?;
+        let namespace = Namespace::new(share.clone(), self.clock.clone());
+        if Base::load(&self.live, record.map())?.root.is_empty() {
+            namespace.create_root().await?;
+        }
+        let description = Description {
+            share: ShareDescription { id, name: config.name.clone(), domain },
+            settings: config.settings.clone(),
+        };
+        let handle_key = self.handle_key(domain, record.era)?;
+        let mut rules = config.rules.clone();
+        rules.read_only |= record.superseded;
+        let open = Arc::new(OpenShare {
+            share,
+            record: parking_lot::Mutex::new(record),
+            config,
+            description,
+            leadership: tokio::sync::Mutex::new(leadership),
+            newest: parking_lot::Mutex::new(None),
+            withdrawn: Notify::new(),
+        });
+        self.shares.lock().insert(id, open.clone());
+        self.files.serve(Served { namespace, rules, handle_key });
+        self.start_commits(open);
+        Ok(id)
+    }
+
+    pub(super) fn open_map(
+        &self,
+        id: ShareId,
+        domain: DomainId,
+        map: MapId,
+        incarnation: u64,
+    ) -> Result<Arc<Share>, ApplianceError> {
+        let reader = self.backend.reader(domain)?;
+        let params = self.backend.repository.config().chunks;
+        let map = LiveMap { live: self.live.clone(), map, nodes: reader.nodes };
+        Ok(Arc::new(Share::open(id, incarnation, map, reader.chunks, (reader.keys, params))?))
+    }
+
+    pub(super) fn handle_key(&self, domain: DomainId, era: u64) -> Result<SecretKey, ApplianceError> {
+        let keys = self.backend.repository.domain_keys(domain)?;
+        Ok(keys.handle_key().keyed(&era.to_be_bytes()))
+    }
+
+    /// Goes on leading, if nobody else has taken over. While the store is away that is not known: the
+    /// share is served, and the next commit asks again.
+    async fn resume(&self, record: &mut ShareRecord) -> Result<Option<Leadership>, ApplianceError> {
+        let Some(note) = &record.leadership else { return Ok(None) };
+        match self.backend.repository.resume(note).await {
+            Standing::StillLeading(leadership) => Ok(Some(leadership)),
+            Standing::Unknown { leadership, error } => {
+                tracing::warn!(share = record.name, %error, "cannot see yet whether this gateway still leads");
+                Ok(Some(leadership))
+            }
+            Standing::Superseded { by } => {
+                tracing::error!(share = record.name, %by, "another gateway leads this share now: it is read-only here");
+                record.superseded = true;
+                record.store(&self.live).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// An open share by name.
+    pub(super) fn share_named(&self, name: &str) -> Result<Arc<OpenShare>, ApplianceError> {
+        let shares = self.shares.lock();
+        let found = shares.values().find(|open| open.config.name == name).cloned();
+        found.ok_or_else(|| ApplianceError::NoShare { share: name.into() })
+    }
+}
+
+/// The changes by which a map begins over the root of a head; `name` is the parent of its first head.
+pub(super) fn begin_over(map: MapId, head: &Head, name: Option<HeadName>) -> Vec<Change> {
+    let base = Base { root: head.root, head: name };
+    vec![
+        Change::Rebase { map, through: Sequence(0), base: base.encode() },
+        InodeNumbers::start_at(map, InodeNumber(head.next_inode)),
+        Change::Usage { map, bytes: head.usage.bytes as i64, inodes: head.usage.inodes as i64 },
+    ]
+}
+
+pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], ApplianceError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| RepositoryError::Local {
+        doing: "get random bytes".into(),
+        source: Box::new(std::io::Error::other(error.to_string())),
+    })?;
+    Ok(bytes)
+}
+
+pub(super) fn random() -> Result<u64, ApplianceError> {
+    Ok(u64::from_be_bytes(random_bytes()?))
+}

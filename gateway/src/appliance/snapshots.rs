@@ -1,0 +1,138 @@
+//! Snapshots, rollback and clone: roots that are kept, and live maps over them.
+//!
+//! None of it copies data. A rollback and a clone are new live maps over an old root, in constant time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidegate_chunker::ShareId;
+use tidegate_replicator::repository::{Head, HeadName, NewSnapshot, Snapshot, SnapshotId};
+
+use super::registry::{self, ShareRecord};
+use super::shares::{OpenShare, begin_over, random, random_bytes};
+use super::{Appliance, ApplianceError};
+use crate::live::Batch;
+
+/// A retained root, with its id.
+#[derive(Clone, Debug)]
+pub struct SnapshotEntry {
+    /// Its id.
+    pub id: SnapshotId,
+    /// What it holds.
+    pub snapshot: Snapshot,
+}
+
+impl Appliance {
+    /// Retains the state of a share as it is now: commits first.
+    pub async fn create_snapshot(
+        &self,
+        share: &str,
+        label: &str,
+        tags: BTreeMap<String, String>,
+    ) -> Result<SnapshotEntry, ApplianceError> {
+        let (name, head) = self.commit(share).await?;
+        self.keep(name, &head, NewSnapshot { label: label.into(), policy: None, tags }).await
+    }
+
+    async fn keep(
+        &self,
+        name: HeadName,
+        head: &Head,
+        new: NewSnapshot,
+    ) -> Result<SnapshotEntry, ApplianceError> {
+        let repository = &self.backend.repository;
+        let id = repository.create_snapshot((name, head), new, self.now()).await?;
+        let snapshot = repository.read_snapshot(head.share.id, id).await?;
+        Ok(SnapshotEntry { id, snapshot })
+    }
+
+    /// The snapshots of a share, oldest first; those that cannot be read are in the log.
+    pub async fn snapshots(&self, share: &str) -> Result<Vec<SnapshotEntry>, ApplianceError> {
+        let id = self.share_named(share)?.share.id();
+        let listed = self.backend.repository.list_snapshots(id).await?;
+        Ok(listed
+            .into_iter()
+            .filter_map(|(id, snapshot)| match snapshot {
+                Ok(snapshot) => Some(SnapshotEntry { id, snapshot }),
+                Err(error) => {
+                    tracing::error!(snapshot = %id, %error, "a snapshot cannot be read");
+                    None
+                }
+            })
+            .collect())
+    }
+
+    /// Stops retaining a snapshot.
+    pub async fn remove_snapshot(&self, share: &str, id: SnapshotId) -> Result<(), ApplianceError> {
+        let share = self.share_named(share)?.share.id();
+        Ok(self.backend.repository.remove_snapshot(share, id).await?)
+    }
+
+    /// Puts a whole share back to a head: a new incarnation over that root, in constant time. What it was
+    /// before is retained as a snapshot first; its handles are stale from now on.
+    pub async fn roll_back(
+        self: &Arc<Self>,
+        share: &str,
+        to: &Head,
+    ) -> Result<SnapshotEntry, ApplianceError> {
+        let open = self.share_named(share)?;
+        let before = self.create_snapshot(share, "before rollback", BTreeMap::new()).await?;
+        let _changing = self.changing.lock().await;
+        let leadership = open.leadership.lock().await;
+        self.files.withdraw(open.share.id());
+        let old_map = open.record.lock().map();
+        // The line of heads goes on from the newest one, with an older root.
+        let newest = before.snapshot.head_name;
+        let record = self.begin_again(&open, to, newest).await?;
+        open.withdrawn.notify_one();
+        drop(leadership);
+        self.open_share(record, open.config.clone()).await?;
+        self.live.database().drop_map(old_map)?;
+        Ok(before)
+    }
+
+    async fn begin_again(
+        &self,
+        open: &OpenShare,
+        to: &Head,
+        newest: HeadName,
+    ) -> Result<ShareRecord, ApplianceError> {
+        let (map, map_change) = registry::next_map(&self.live)?;
+        let record = open.record.lock().clone().over(map, random()?, random()?);
+        let next_inode = to.next_inode.max(self.committer_next_inode(open)?);
+        let mut changes = begin_over(map, &Head { next_inode, ..to.clone() }, Some(newest));
+        changes.extend([map_change, record.change()]);
+        self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
+        self.live.settle().await?;
+        Ok(record)
+    }
+
+    /// The first inode number that the share has not given out.
+    fn committer_next_inode(&self, open: &OpenShare) -> Result<u64, ApplianceError> {
+        let key = crate::share::InodeNumbers::key(open.share.map().map);
+        let record = self.live.database().system(&key)?;
+        Ok(crate::share::InodeNumbers::next_from(record.as_deref())?.0)
+    }
+
+    /// Makes a new share known whose base is a head of another. Serve it afterwards.
+    pub async fn clone_share(&self, from: &Head, name: &str) -> Result<ShareId, ApplianceError> {
+        let _changing = self.changing.lock().await;
+        if registry::load(&self.live)?.iter().any(|record| record.name == name) {
+            return Err(ApplianceError::ShareExists { share: name.into() });
+        }
+        if self.find_in_repository(name).await?.is_some() {
+            return Err(ApplianceError::ShareElsewhere { share: name.into() });
+        }
+        let id = ShareId::new(random_bytes()?);
+        let leadership = self.claim(id, name).await?;
+        let (map, map_change) = registry::next_map(&self.live)?;
+        let mut record = ShareRecord::new(name.into(), id, from.share.domain, map, random()?, random()?);
+        record.leadership = Some(leadership.note());
+        let mut changes = begin_over(map, from, None);
+        changes.extend([map_change, record.change()]);
+        self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
+        self.live.settle().await?;
+        Ok(id)
+    }
+}
