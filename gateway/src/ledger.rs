@@ -18,7 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tidegate_chunker::{ChunkId, DomainId, DomainKeys, Location, PACK_TAIL_BYTES, PackId, PackIndex, PackTail};
+use tidegate_chunker::{
+    ChunkId, DomainId, DomainKeys, Location, PACK_TAIL_BYTES, PackId, PackIndex, PackTail,
+};
 use tidegate_replicator::ingest::{FinishedPack, Known, pack_file_name, pack_of_file_name, remove_leftovers};
 
 use crate::live::{Database, LiveError, SideTable};
@@ -196,7 +198,11 @@ impl Ledger {
     }
 
     /// The index of a local pack, read from its file.
-    pub fn read_index(&self, pack: &PackId, keys: &[Arc<DomainKeys>]) -> Result<(DomainId, PackIndex), LedgerError> {
+    pub fn read_index(
+        &self,
+        pack: &PackId,
+        keys: &[Arc<DomainKeys>],
+    ) -> Result<(DomainId, PackIndex), LedgerError> {
         read_index(&self.path(pack), *pack, keys)
     }
 
@@ -205,7 +211,13 @@ impl Ledger {
         Arc::new(KnownChunks { ledger: self.clone(), domain })
     }
 
-    fn learn(&self, pack: PackId, index: &PackIndex, bytes: u64, domain: DomainId) -> Result<(), LedgerError> {
+    fn learn(
+        &self,
+        pack: PackId,
+        index: &PackIndex,
+        bytes: u64,
+        domain: DomainId,
+    ) -> Result<(), LedgerError> {
         self.learn_remote(index.chunks().map(|placed| (placed.id, placed.location)))?;
         let record = PackRecord { stage: Stage::Local, bytes, domain }.encode();
         self.database.set_side(SideTable::Packs, [(&pack.as_bytes()[..], Some(&record[..]))])?;
@@ -226,7 +238,10 @@ impl Ledger {
         if vanished.is_empty() {
             return Ok(());
         }
-        tracing::error!(packs = vanished.len(), "packs that were not uploaded yet are gone from the local disk");
+        tracing::error!(
+            packs = vanished.len(),
+            "packs that were not uploaded yet are gone from the local disk"
+        );
         let gone: std::collections::HashSet<_> = vanished.iter().map(|(pack, _)| *pack).collect();
         let chunks = self.database.side_entries(SideTable::Chunks)?;
         let of_gone = chunks.iter().filter(|(_, at)| {

@@ -48,8 +48,7 @@ impl Backend {
         bounds: ReaderBounds,
     ) -> Self {
         let local: Arc<dyn FrameSource> = Arc::new(LocalFrames::new(ledger.folder().to_path_buf()));
-        let remote: Arc<dyn FrameSource> =
-            Arc::new(StoreFrames::new(store, StoreFramesOptions::default()));
+        let remote: Arc<dyn FrameSource> = Arc::new(StoreFrames::new(store, StoreFramesOptions::default()));
         let source = Arc::new(Layered::new(local, remote));
         Self { repository, ledger, source, bounds, readers: Mutex::default() }
     }
@@ -61,8 +60,7 @@ impl Backend {
         }
         let keys = self.repository.domain_keys(domain)?;
         let locate = Arc::new(LocateInLedger { ledger: self.ledger.clone() });
-        let options =
-            ReadOptions { cache_bytes_max: self.bounds.frames_bytes, ..ReadOptions::default() };
+        let options = ReadOptions { cache_bytes_max: self.bounds.frames_bytes, ..ReadOptions::default() };
         let chunks = Arc::new(ChunkReader::new(keys.clone(), self.source.clone(), locate, options));
         let nodes: Arc<dyn NodeSource> =
             Arc::new(TreeReader::new(chunks.clone(), keys.clone(), self.bounds.nodes_bytes));
@@ -81,7 +79,8 @@ struct LocateInLedger {
 impl Locate for LocateInLedger {
     async fn locate(&self, id: &ChunkId) -> Result<Option<Location>, FetchError> {
         self.ledger.find(id).map_err(|error| {
-            FetchError::new(FetchErrorKind::Unreachable, "look a chunk up in the local index").caused_by(error)
+            FetchError::new(FetchErrorKind::Unreachable, "look a chunk up in the local index")
+                .caused_by(error)
         })
     }
 }

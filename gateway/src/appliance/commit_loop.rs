@@ -24,7 +24,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 impl Appliance {
     pub(super) fn start_commits(self: &Arc<Self>, open: Arc<OpenShare>) {
         let appliance = self.clone();
-        tokio::spawn(async move { appliance.run_commits(open).await });
+        self.loops.spawn(async move { appliance.run_commits(open).await });
     }
 
     async fn run_commits(self: Arc<Self>, open: Arc<OpenShare>) {
@@ -42,7 +42,9 @@ impl Appliance {
             }
             match self.commit_open(&open).await {
                 Ok(_) => pause = open.config.rpo,
-                Err(ApplianceError::Commit(CommitError::Superseded { .. } | CommitError::NotLeading)) => return,
+                Err(ApplianceError::Commit(CommitError::Superseded { .. } | CommitError::NotLeading)) => {
+                    return;
+                }
                 Err(error) => {
                     pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX.max(open.config.rpo));
                     let error: &dyn std::error::Error = &error;

@@ -34,6 +34,7 @@ use tidegate_replicator::ingest::IngestOptions;
 use tidegate_replicator::repository::{Claimant, Opened, Repository};
 use tidegate_replicator::store::Store;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use error::ApplianceError;
 pub use shares::{AttachPoint, ShareConfig};
@@ -101,6 +102,7 @@ pub struct Appliance {
     /// Held while the set of shares changes.
     changing: tokio::sync::Mutex<()>,
     stop: CancellationToken,
+    loops: TaskTracker,
 }
 
 impl fmt::Debug for Appliance {
@@ -128,8 +130,7 @@ impl Appliance {
     /// Opens the local state and everything over it. Serves nothing yet: see [`Appliance::serve`].
     pub async fn open(parts: Parts) -> Result<Arc<Self>, ApplianceError> {
         let repository = Arc::new(parts.repository);
-        let keys: Vec<_> =
-            repository.domains().into_iter().map(|(_, domain)| domain.keys.clone()).collect();
+        let keys: Vec<_> = repository.domains().into_iter().map(|(_, domain)| domain.keys.clone()).collect();
         let (data, budgets) = (parts.data.clone(), parts.budgets);
         let local = tokio::task::spawn_blocking(move || open_local(&data, &budgets, &keys));
         let (live, ledger) = local.await.map_err(|_| ApplianceError::Died)??;
@@ -138,21 +139,15 @@ impl Appliance {
             nodes_bytes: budgets.memory_bytes / NODES_PART,
         };
         let backend = Backend::new(repository.clone(), parts.store, ledger.clone(), bounds);
-        let budget =
-            Arc::new(DirtyBudget::new(live.journal().clone(), ledger.clone(), budgets.dirty_bytes));
+        let budget = Arc::new(DirtyBudget::new(live.journal().clone(), ledger.clone(), budgets.dirty_bytes));
         let replays = live.database().outcomes()?;
         let files = Arc::new(Files::new(live.journal().verifier(), replays, budget.clone()));
         let ingest = IngestOptions {
             memory_bytes_max: budgets.memory_bytes / INGEST_PART,
             ..IngestOptions::new(ledger.folder().to_path_buf())
         };
-        let committer = Committer {
-            repository,
-            ledger,
-            clock: parts.clock.clone(),
-            ingest,
-            uploads_max: UPLOADS_MAX,
-        };
+        let committer =
+            Committer { repository, ledger, clock: parts.clock.clone(), ingest, uploads_max: UPLOADS_MAX };
         Ok(Arc::new(Self {
             live,
             backend,
@@ -166,6 +161,7 @@ impl Appliance {
             drained: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
+            loops: TaskTracker::new(),
         }))
     }
 
@@ -174,9 +170,12 @@ impl Appliance {
         &self.files
     }
 
-    /// Ends the commit loops and makes everything acknowledged durable. Publishes nothing more.
+    /// Ends the commit loops and makes everything acknowledged durable. Publishes nothing more. The
+    /// local state is free for another gateway once the last reference to this one has gone.
     pub async fn close(&self) -> Result<(), ApplianceError> {
         self.stop.cancel();
+        self.loops.close();
+        self.loops.wait().await;
         self.live.durable(self.live.journal().appended_sequence()).await?;
         Ok(())
     }

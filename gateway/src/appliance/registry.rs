@@ -16,7 +16,7 @@ const VERSION: u32 = 1;
 
 /// What this gateway knows of a share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShareRecord {
+pub(super) struct ShareRecord {
     version: u32,
     /// What people call it.
     pub name: String,
@@ -35,7 +35,7 @@ pub struct ShareRecord {
 
 impl ShareRecord {
     /// A share that is new here.
-    pub fn new(name: String, id: ShareId, domain: DomainId, map: MapId, incarnation: u64, era: u64) -> Self {
+    pub(super) fn new(name: String, id: ShareId, domain: DomainId, map: MapId, incarnation: u64, era: u64) -> Self {
         Self {
             version: VERSION,
             name,
@@ -50,35 +50,35 @@ impl ShareRecord {
     }
 
     /// Its live map.
-    pub fn map(&self) -> MapId {
+    pub(super) fn map(&self) -> MapId {
         MapId(self.map)
     }
 
     /// The same share over another live map.
     #[must_use]
-    pub fn over(self, map: MapId, incarnation: u64, era: u64) -> Self {
+    pub(super) fn over(self, map: MapId, incarnation: u64, era: u64) -> Self {
         Self { map: map.0, incarnation, era, ..self }
     }
 
     /// Which share of the repository it is.
-    pub fn id(&self) -> Result<ShareId, LiveError> {
+    pub(super) fn id(&self) -> Result<ShareId, LiveError> {
         ShareId::from_hex(&self.id).ok_or(UNDECODABLE)
     }
 
     /// Its domain.
-    pub fn domain(&self) -> Result<DomainId, LiveError> {
+    pub(super) fn domain(&self) -> Result<DomainId, LiveError> {
         DomainId::from_hex(&self.domain).ok_or(UNDECODABLE)
     }
 
     /// The change that keeps the record.
-    pub fn change(&self) -> Change {
+    pub(super) fn change(&self) -> Change {
         let key = [PREFIX, self.id.as_bytes()].concat();
         let record = serde_json::to_vec(self).expect("a share record has only strings and numbers");
         Change::System { key: Bytes::from(key), value: Some(Bytes::from(record)) }
     }
 
     /// Keeps the record durably.
-    pub async fn store(&self, live: &Live) -> Result<(), LiveError> {
+    pub(super) async fn store(&self, live: &Live) -> Result<(), LiveError> {
         live.submit_durably(Batch { changes: vec![self.change()] }, Bytes::new()).await?;
         Ok(())
     }

@@ -98,10 +98,9 @@ impl Appliance {
             }
         };
         let (map, map_change) = registry::next_map(&self.live)?;
-        let mut record =
-            ShareRecord::new(name.into(), share, head.share.domain, map, random()?, random()?);
+        let mut record = ShareRecord::new(name.into(), share, head.share.domain, map, random()?, random()?);
         record.leadership = Some(leadership.note());
-        let mut changes = begin_over(map, &head, Some(head_name));
+        let mut changes = begin_over(map, &head, Some(head_name), true);
         changes.extend([map_change, record.change()]);
         self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
         self.live.settle().await?;
@@ -239,9 +238,10 @@ impl Appliance {
     }
 }
 
-/// The changes by which a map begins over the root of a head; `name` is the parent of its first head.
-pub(super) fn begin_over(map: MapId, head: &Head, name: Option<HeadName>) -> Vec<Change> {
-    let base = Base { root: head.root, head: name };
+/// The changes by which a map begins over the root of a head. `parent` is the parent of its own first
+/// head; `published` says whether that is the head whose root it begins with.
+pub(super) fn begin_over(map: MapId, head: &Head, parent: Option<HeadName>, published: bool) -> Vec<Change> {
+    let base = Base { root: head.root, head: parent, published };
     vec![
         Change::Rebase { map, through: Sequence(0), base: base.encode() },
         InodeNumbers::start_at(map, InodeNumber(head.next_inode)),

@@ -101,7 +101,7 @@ impl Appliance {
         let (map, map_change) = registry::next_map(&self.live)?;
         let record = open.record.lock().clone().over(map, random()?, random()?);
         let next_inode = to.next_inode.max(self.committer_next_inode(open)?);
-        let mut changes = begin_over(map, &Head { next_inode, ..to.clone() }, Some(newest));
+        let mut changes = begin_over(map, &Head { next_inode, ..to.clone() }, Some(newest), false);
         changes.extend([map_change, record.change()]);
         self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
         self.live.settle().await?;
@@ -129,7 +129,7 @@ impl Appliance {
         let (map, map_change) = registry::next_map(&self.live)?;
         let mut record = ShareRecord::new(name.into(), id, from.share.domain, map, random()?, random()?);
         record.leadership = Some(leadership.note());
-        let mut changes = begin_over(map, from, None);
+        let mut changes = begin_over(map, from, None, false);
         changes.extend([map_change, record.change()]);
         self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
         self.live.settle().await?;

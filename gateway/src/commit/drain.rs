@@ -196,7 +196,8 @@ impl RunReader<'_> {
         self.ready = match &piece.source {
             Source::Journal(at) => read_journal(self.share.live().journal(), *at, piece.length())?,
             Source::Chunk { chunk, offset, .. } => {
-                let bytes = self.runtime.block_on(self.share.chunks().read(chunk)).map_err(io::Error::other)?;
+                let bytes =
+                    self.runtime.block_on(self.share.chunks().read(chunk)).map_err(io::Error::other)?;
                 let start = *offset as usize;
                 bytes.into_bytes().slice(start..start + piece.length() as usize)
             }

@@ -27,7 +27,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tidegate_replicator::fetch::FetchError;
-use tidegate_replicator::ingest::{Ingest, IngestError, IngestOptions, IngestReport, TreeSink, random_pack_ids};
+use tidegate_replicator::ingest::{
+    Ingest, IngestError, IngestOptions, IngestReport, TreeSink, random_pack_ids,
+};
 use tidegate_replicator::repository::{
     CommitStatistics, Head, HeadName, Incarnation, Leadership, Opened, Published, Repository,
     RepositoryError, ShareDescription, Successor, Usage, UtcNanos,
@@ -162,7 +164,7 @@ impl Committer {
             }
             Prepared::Changed(plan) => plan,
         };
-        if plan.root == plan.base.root && plan.base.head.is_some() {
+        if plan.root == plan.base.root && plan.base.published {
             let head = plan.base.head;
             self.rebase(share, &plan, plan.base.clone()).await?;
             return Ok(Committed { drained: plan.through, head, published: None });
@@ -197,7 +199,7 @@ impl Committer {
         }
         crate::crash::point("commit.published");
         let name = prepared.name();
-        self.rebase(share, &plan, Base { root: plan.root, head: Some(name) }).await?;
+        self.rebase(share, &plan, Base { root: plan.root, head: Some(name), published: true }).await?;
         Ok(Committed { drained: plan.through, head: Some(name), published: Some(head) })
     }
 
@@ -218,13 +220,7 @@ impl Committer {
         tokio::task::spawn_blocking(move || work.run(&runtime)).await.map_err(|_| CommitError::Died)?
     }
 
-    fn head(
-        &self,
-        share: &Share,
-        description: &Description,
-        plan: &Plan,
-        leadership: &Leadership,
-    ) -> Head {
+    fn head(&self, share: &Share, description: &Description, plan: &Plan, leadership: &Leadership) -> Head {
         let parent = plan.base.head;
         Head {
             share: description.share.clone(),
@@ -272,7 +268,7 @@ impl Work {
         let share = &self.share;
         let map = share.map();
         let frozen = Frozen::take(share.live().database(), map.map, map.nodes.clone())?;
-        if !frozen.is_changed()? && frozen.base.head.is_some() {
+        if !frozen.is_changed()? && frozen.base.published {
             return Ok(Prepared::Unchanged { through: frozen.through, base: frozen.base });
         }
         let mut ingest = self.start()?;

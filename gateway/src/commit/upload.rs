@@ -76,6 +76,7 @@ async fn confirmed(
     pack: PackId,
     bytes: u64,
 ) -> Result<DurablePack, CommitError> {
-    let missing = || tidegate_replicator::repository::RepositoryError::Missing { object: format!("pack {pack}") };
+    let missing =
+        || tidegate_replicator::repository::RepositoryError::Missing { object: format!("pack {pack}") };
     Ok(repository.confirm_pack(pack, bytes).await?.ok_or_else(missing)?)
 }

@@ -72,7 +72,8 @@ impl FileHandle {
     /// Refuses a handle that was not made with this key: forged, or of an era that is over.
     pub fn verify(&self, handle: &Handle, key: &SecretKey) -> Result<(), FsError> {
         let genuine = self.encode(key);
-        let differences = genuine.as_bytes().iter().zip(handle.as_bytes()).fold(0, |all, (a, b)| all | (a ^ b));
+        let differences =
+            genuine.as_bytes().iter().zip(handle.as_bytes()).fold(0, |all, (a, b)| all | (a ^ b));
         if differences == 0 { Ok(()) } else { Err(FsError::Stale) }
     }
 }

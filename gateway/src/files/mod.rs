@@ -18,9 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use tidegate_chunker::{SecretKey, ShareId};
-use tidegate_protocols::view::{
-    Attributes, Call, Changed, FsError, Handle, RetryKey, Wcc, WriteVerifier,
-};
+use tidegate_protocols::view::{Attributes, Call, Changed, FsError, Handle, RetryKey, Wcc, WriteVerifier};
 use tidegate_replicator::map::InodeNumber;
 
 pub use exports::{ExportRules, Network, NetworkError, Squash};
@@ -96,11 +94,7 @@ pub struct Files {
 
 impl Files {
     /// A view without shares. `replays` are the outcomes that the journal kept.
-    pub fn new(
-        verifier: [u8; 8],
-        replays: Vec<([u8; 16], Bytes)>,
-        admission: Arc<dyn Admission>,
-    ) -> Self {
+    pub fn new(verifier: [u8; 8], replays: Vec<([u8; 16], Bytes)>, admission: Arc<dyn Admission>) -> Self {
         let replays = replays.into_iter().collect();
         Self { shares: RwLock::default(), replays, verifier: WriteVerifier(verifier), admission }
     }
@@ -164,9 +158,8 @@ impl Admitted {
     where
         F: AsyncFnOnce(Context<'_>) -> Result<Outcome, FsError>,
     {
-        let note = retry.map(|key| {
-            move |done: &Outcome| (key.0, outcome::encode(&self.served.changed(done)))
-        });
+        let note =
+            retry.map(|key| move |done: &Outcome| (key.0, outcome::encode(&self.served.changed(done))));
         let note = note.as_ref().map(|note| note as crate::namespace::NoteOutcome<'_>);
         let context = Context { credentials: &self.credentials, note };
         Ok(self.served.changed(&run(context).await?))

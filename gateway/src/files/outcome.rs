@@ -16,7 +16,7 @@ use tidegate_protocols::view::{Attributes, Before, Changed, Device, FileKind, Ha
 const VERSION: u8 = 1;
 
 /// Encodes an outcome.
-pub fn encode(changed: &Changed) -> Bytes {
+pub(super) fn encode(changed: &Changed) -> Bytes {
     let mut out = vec![VERSION, u8::from(changed.object.is_some())];
     for wcc in [&changed.first, &changed.second] {
         put_wcc(&mut out, wcc);
@@ -30,7 +30,7 @@ pub fn encode(changed: &Changed) -> Bytes {
 }
 
 /// Decodes what [`encode`] made; none for anything else.
-pub fn decode(record: &Bytes) -> Option<Changed> {
+pub(super) fn decode(record: &Bytes) -> Option<Changed> {
     let mut record = record.clone();
     read(&mut record).ok().flatten()
 }

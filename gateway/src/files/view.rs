@@ -383,7 +383,9 @@ impl FileView for Files {
         });
         match linked.await {
             Ok(changed) => Ok(changed),
-            Err(failure) => Err(ChangeFailure { second: self.after_failure(call, directory).await, ..failure }),
+            Err(failure) => {
+                Err(ChangeFailure { second: self.after_failure(call, directory).await, ..failure })
+            }
         }
     }
 

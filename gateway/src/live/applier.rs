@@ -133,8 +133,7 @@ impl Worker {
             let group = self.take_group(durable);
             let Some((last, _)) = group.last() else { return Ok(()) };
             let last = *last;
-            let records: Vec<_> =
-                group.iter().map(|(sequence, batch)| (*sequence, batch.as_ref())).collect();
+            let records: Vec<_> = group.iter().map(|(sequence, batch)| (*sequence, batch.as_ref())).collect();
             self.database.apply(&records)?;
             for (sequence, batch) in &group {
                 self.pending.remove(*sequence, batch);

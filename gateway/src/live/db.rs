@@ -133,8 +133,7 @@ impl Database {
         options.set_max_background_jobs(2);
         options.set_max_open_files(512);
         options.set_keep_log_file_num(2);
-        let families =
-            FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
+        let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
         let db = DB::open_cf_descriptors(&options, path, families)?;
         Ok(Self { db })
     }
@@ -236,11 +235,7 @@ impl Database {
     }
 
     /// Every hidden range of a map, in order of inode.
-    pub(crate) fn hidden_of(
-        &self,
-        snapshot: &Snapshot<'_>,
-        map: MapId,
-    ) -> Result<Vec<Hidden>, LiveError> {
+    pub(crate) fn hidden_of(&self, snapshot: &Snapshot<'_>, map: MapId) -> Result<Vec<Hidden>, LiveError> {
         self.hidden_below(snapshot, &map.0.to_be_bytes())
     }
 
@@ -277,11 +272,7 @@ impl Database {
     }
 
     /// The encoded base of a map.
-    pub(crate) fn base(
-        &self,
-        snapshot: &Snapshot<'_>,
-        map: MapId,
-    ) -> Result<Option<Bytes>, LiveError> {
+    pub(crate) fn base(&self, snapshot: &Snapshot<'_>, map: MapId) -> Result<Option<Bytes>, LiveError> {
         Ok(snapshot.get_cf(self.family(SYSTEM), base_key(map))?.map(Bytes::from))
     }
 
@@ -352,7 +343,7 @@ impl Database {
                 None => writes.delete_cf(family, key),
             }
         }
-        self.write(&writes)
+        self.write(writes)
     }
 
     /// Carries out records, which follow each other without a gap.
@@ -362,7 +353,7 @@ impl Database {
         for (sequence, batch) in records {
             for change in &batch.changes {
                 if let Change::DeleteRange { map, range } = change {
-                    self.write(&std::mem::take(&mut writes))?;
+                    self.write(std::mem::take(&mut writes))?;
                     self.hide(*sequence, &(full_key(*map, &range.start)..full_key(*map, &range.end)))?;
                 }
             }
@@ -372,7 +363,7 @@ impl Database {
             self.add_usage(batch, &mut usages, &mut writes)?;
             writes.put_cf(self.family(SYSTEM), APPLIED, sequence.0.to_le_bytes());
         }
-        self.write(&writes)
+        self.write(writes)
     }
 
     fn apply_change(
@@ -396,7 +387,7 @@ impl Database {
             Change::PutPayload { .. } => unreachable!("payloads are resolved before a batch gets here"),
             Change::Usage { .. } => {}
             Change::Rebase { map, through, base } => {
-                self.write(&std::mem::take(writes))?;
+                self.write(std::mem::take(writes))?;
                 self.rebase(*map, *through, base)?;
             }
             Change::System { key, value: Some(value) } => writes.put_cf(self.family(SYSTEM), key, value),
@@ -417,9 +408,7 @@ impl Database {
             if let Change::Usage { map, bytes, inodes } = change {
                 let usage = match usages.entry(*map) {
                     hash_map::Entry::Occupied(known) => known.into_mut(),
-                    hash_map::Entry::Vacant(unknown) => {
-                        unknown.insert(self.usage(&self.snapshot(), *map)?)
-                    }
+                    hash_map::Entry::Vacant(unknown) => unknown.insert(self.usage(&self.snapshot(), *map)?),
                 };
                 *usage = usage.plus(*bytes, *inodes);
                 writes.put_cf(self.family(SYSTEM), usage_key(*map), usage.encode());
@@ -455,7 +444,7 @@ impl Database {
         let start_bytes = (keys.start.len() as u32).to_le_bytes();
         let value = [&start_bytes[..], &keys.start, &keys.end].concat();
         writes.put_cf(self.family(HIDDEN), hidden_key(&keys.start, sequence), value);
-        self.write(&writes)
+        self.write(writes)
     }
 
     /// Sets the base, then forgets what only hid the old one.
@@ -476,10 +465,10 @@ impl Database {
                 writes.delete_cf(self.family(MAP), &key);
             }
             if writes.len() >= REBASE_KEYS_MAX {
-                self.write(&std::mem::take(&mut writes))?;
+                self.write(std::mem::take(&mut writes))?;
             }
         }
-        self.write(&writes)
+        self.write(writes)
     }
 
     /// Removes everything of a map that is served no more.
@@ -491,7 +480,7 @@ impl Database {
         }
         writes.delete_cf(self.family(SYSTEM), base_key(map));
         writes.delete_cf(self.family(SYSTEM), usage_key(map));
-        self.write(&writes)
+        self.write(writes)
     }
 
     /// Makes everything carried out so far durable; returns the newest record of it.
@@ -504,7 +493,7 @@ impl Database {
         Ok(applied)
     }
 
-    fn write(&self, writes: &WriteBatch) -> Result<(), LiveError> {
+    fn write(&self, writes: WriteBatch) -> Result<(), LiveError> {
         if writes.is_empty() {
             return Ok(());
         }

@@ -33,7 +33,7 @@ use tokio::sync::watch;
 
 pub use change::{Batch, Change};
 pub use db::Usage;
-pub(crate) use db::{Database, Hidden, SideTable};
+pub(crate) use db::{Database, SideTable};
 pub(crate) use view::{Page, frozen_page};
 
 use crate::journal::{Journal, JournalError, Replay, Sequence};
@@ -116,8 +116,7 @@ impl Live {
         let encoded = batch.encode();
         let permit = inner.journal.reserve((encoded.len() + payload.len()) as u64).await?;
         let appended = inner.journal.append(permit, &encoded, &[payload])?;
-        let place =
-            JournalPiece { segment: appended.position.segment, offset: appended.position.offset };
+        let place = JournalPiece { segment: appended.position.segment, offset: appended.position.offset };
         batch.resolve(place)?;
         let batch = Arc::new(batch);
         inner.pending.insert(appended.sequence, &batch);

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};
 
 use super::change::{Batch, Change};
-use super::{MapId, full_key};
+use super::full_key;
 use crate::journal::Sequence;
 
 const SHARDS: usize = 64;
@@ -167,9 +167,7 @@ fn points(batch: &Batch) -> impl Iterator<Item = (Vec<u8>, Option<&Bytes>)> {
 
 fn ranges(batch: &Batch) -> impl Iterator<Item = Range<Vec<u8>>> {
     batch.changes.iter().filter_map(|change| match change {
-        Change::DeleteRange { map, range } => {
-            Some(full_key(*map, &range.start)..full_key(*map, &range.end))
-        }
+        Change::DeleteRange { map, range } => Some(full_key(*map, &range.start)..full_key(*map, &range.end)),
         _ => None,
     })
 }
@@ -200,6 +198,7 @@ fn contains(range: &Range<Vec<u8>>, key: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MapId;
     use super::*;
 
     const MAP: MapId = MapId(1);
@@ -237,10 +236,8 @@ mod tests {
     fn a_range_hides_what_came_before_it_and_not_what_comes_after() {
         let pending = Pending::new();
         let first = batch(vec![put("b", "1")]);
-        let range = batch(vec![
-            put("c", "same record"),
-            Change::DeleteRange { map: MAP, range: key("a")..key("z") },
-        ]);
+        let range =
+            batch(vec![put("c", "same record"), Change::DeleteRange { map: MAP, range: key("a")..key("z") }]);
         pending.insert(Sequence(1), &first);
         pending.insert(Sequence(2), &range);
         assert_eq!(get(&pending, "b"), Known::Deleted);

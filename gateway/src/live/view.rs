@@ -37,11 +37,8 @@ pub(super) fn page(
     let full = full_key(map, &range.start)..full_key(map, &range.end);
     let shard = pending.lock(&full.start);
     let snapshot = database.snapshot();
-    let newest: Vec<_> = shard
-        .entries(&full)
-        .take(limit + 1)
-        .map(|(key, value)| (key.clone(), value.cloned()))
-        .collect();
+    let newest: Vec<_> =
+        shard.entries(&full).take(limit + 1).map(|(key, value)| (key.clone(), value.cloned())).collect();
     let hidden_above: Vec<_> = shard.hidden(&full).cloned().collect();
     drop(shard);
 

@@ -142,4 +142,3 @@ fn checked_time(time: Time) -> Result<Timestamp, FsError> {
         Err(FsError::Invalid)
     }
 }
-

@@ -196,10 +196,8 @@ impl Namespace {
         if self.share.map().get(&Key::Attributes(InodeNumber::ROOT)).await?.is_some() {
             return Ok(());
         }
-        let root = Inode {
-            parent: InodeNumber::ROOT,
-            ..self.new_inode(Kind::Directory, 0o755, &Credentials::ROOT)
-        };
+        let root =
+            Inode { parent: InodeNumber::ROOT, ..self.new_inode(Kind::Directory, 0o755, &Credentials::ROOT) };
         let mut transaction = Transaction::default();
         transaction.put_inode(InodeNumber::ROOT, &root);
         transaction.use_more(0, 1);

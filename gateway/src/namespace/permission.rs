@@ -15,11 +15,11 @@ pub const WRITE: u16 = 2;
 pub const EXECUTE: u16 = 1;
 
 /// Set-user-id.
-pub const SET_UID: u16 = 0o4000;
+pub(super) const SET_UID: u16 = 0o4000;
 /// Set-group-id.
-pub const SET_GID: u16 = 0o2000;
+pub(super) const SET_GID: u16 = 0o2000;
 /// Sticky.
-pub const STICKY: u16 = 0o1000;
+pub(super) const STICKY: u16 = 0o1000;
 
 /// Who acts, after squashing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Credentials {
 
 /// The mode after somebody other than the superuser wrote to the file or changed its owner: a program
 /// that others run as its owner must not change under them.
-pub fn without_set_ids(inode: &Inode) -> u16 {
+pub(super) fn without_set_ids(inode: &Inode) -> u16 {
     let mut mode = inode.mode & !SET_UID;
     if inode.mode & 0o010 != 0 {
         mode &= !SET_GID;

@@ -13,13 +13,15 @@ use crate::live::{Live, LiveError, MapId};
 pub struct Base {
     /// The frozen map.
     pub root: Root,
-    /// The head that published it; none when no head did yet.
+    /// The newest head of the share's line; none when there is none yet.
     pub head: Option<HeadName>,
+    /// Whether that head has this root; not so after a rollback, until the next commit.
+    pub published: bool,
 }
 
 impl Base {
     /// The base of a map that begins empty.
-    pub const EMPTY: Self = Self { root: Root::EMPTY, head: None };
+    pub const EMPTY: Self = Self { root: Root::EMPTY, head: None, published: false };
 
     /// The base of a map now.
     pub(crate) fn load(live: &Live, map: MapId) -> Result<Self, ShareError> {

@@ -1,0 +1,119 @@
+//! The life of an appliance: what is written survives restarts, reaches the repository and comes back
+//! on an empty machine.
+//!
+//! Method: an appliance in this process over a store in memory or in a folder; the files are used through
+//! the namespace, as the file server uses them.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use std::sync::Arc;
+
+use support::*;
+use tidegate_gateway::appliance::AttachPoint;
+use tidegate_replicator::map::InodeNumber;
+use tidegate_replicator::store::{MemoryStore, Store};
+
+const ROOT_INODE: InodeNumber = InodeNumber::ROOT;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_is_there_after_a_restart_without_a_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    drop(init(store.clone(), &key).await);
+    let content = noise(1, 300_000);
+    {
+        let appliance = open(&folder.path().join("data"), store.clone(), &key).await;
+        let share = appliance.serve(config("docs")).await.unwrap();
+        let namespace = served(&appliance, share).namespace.clone();
+        let file = create(&namespace, ROOT_INODE, b"file").await.unwrap();
+        write(&namespace, file, 0, &content).await.unwrap();
+        appliance.close().await.unwrap();
+    }
+    let appliance = reopen(&folder.path().join("data"), store, &key).await;
+    let share = appliance.serve(config("docs")).await.unwrap();
+    let namespace = served(&appliance, share).namespace.clone();
+    let file = lookup(&namespace, ROOT_INODE, b"file").await.unwrap();
+    assert!(read_all(&namespace, file).await.unwrap() == content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_gateway_serves_the_newest_head_from_repository_and_key_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    drop(init(store.clone(), &key).await);
+    let home = open(&folder.path().join("home"), store.clone(), &key).await;
+    let share = home.serve(config("docs")).await.unwrap();
+    let namespace = served(&home, share).namespace.clone();
+    let mut files = Vec::new();
+    for number in 0..200u64 {
+        let name = format!("file-{number}");
+        let content = noise(number, (number * number * 7) as usize);
+        let file = create(&namespace, ROOT_INODE, name.as_bytes()).await.unwrap();
+        write(&namespace, file, 0, &content).await.unwrap();
+        files.push((name, content));
+    }
+    let (_, head) = home.commit("docs").await.unwrap();
+    assert_eq!(head.usage.inodes, 201);
+
+    let away = open(&folder.path().join("away"), store, &key).await;
+    let attached = away.attach("docs", AttachPoint::Newest).await.unwrap();
+    assert_eq!(attached, share);
+    away.serve(config("docs")).await.unwrap();
+    let namespace = served(&away, share).namespace.clone();
+    for (name, content) in &files {
+        let file = lookup(&namespace, ROOT_INODE, name.as_bytes()).await.unwrap();
+        assert!(read_all(&namespace, file).await.unwrap() == *content, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_was_taken_over_publishes_nothing_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    drop(init(store.clone(), &key).await);
+    let home = open(&folder.path().join("home"), store.clone(), &key).await;
+    let share = home.serve(config("docs")).await.unwrap();
+    home.commit("docs").await.unwrap();
+    let away = open(&folder.path().join("away"), store, &key).await;
+    away.attach("docs", AttachPoint::Newest).await.unwrap();
+
+    let namespace = served(&home, share).namespace.clone();
+    create(&namespace, ROOT_INODE, b"too late").await.unwrap();
+    let refused = home.commit("docs").await.unwrap_err().to_string();
+    assert!(refused.contains("another gateway leads"), "{refused}");
+    assert!(served(&home, share).rules.read_only);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_brings_back_what_was_there_and_keeps_what_was_before_as_a_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    drop(init(store.clone(), &key).await);
+    let appliance = open(&folder.path().join("data"), store, &key).await;
+    let share = appliance.serve(config("docs")).await.unwrap();
+    let namespace = served(&appliance, share).namespace.clone();
+    let file = create(&namespace, ROOT_INODE, b"file").await.unwrap();
+    write(&namespace, file, 0, b"first").await.unwrap();
+    let first = appliance.create_snapshot("docs", "first", Default::default()).await.unwrap();
+    write(&namespace, file, 0, b"second").await.unwrap();
+    create(&namespace, ROOT_INODE, b"newer").await.unwrap();
+
+    let before = appliance.roll_back("docs", &first.snapshot.head).await.unwrap();
+    let namespace = served(&appliance, share).namespace.clone();
+    let file = lookup(&namespace, ROOT_INODE, b"file").await.unwrap();
+    assert_eq!(read_all(&namespace, file).await.unwrap(), b"first");
+    assert!(lookup(&namespace, ROOT_INODE, b"newer").await.is_err());
+    appliance.commit("docs").await.unwrap();
+
+    appliance.roll_back("docs", &before.snapshot.head).await.unwrap();
+    let namespace = served(&appliance, share).namespace.clone();
+    let file = lookup(&namespace, ROOT_INODE, b"file").await.unwrap();
+    assert_eq!(read_all(&namespace, file).await.unwrap(), b"second");
+    lookup(&namespace, ROOT_INODE, b"newer").await.unwrap();
+}
