@@ -45,10 +45,6 @@ impl DirtyBudget {
         journal + self.ledger.backlog_bytes()
     }
 
-    pub(crate) fn bytes_max(&self) -> u64 {
-        self.bytes_max
-    }
-
     /// The part of the budget that is used; over 1 when it is exceeded.
     pub(crate) fn used(&self) -> f64 {
         self.dirty_bytes() as f64 / self.bytes_max as f64

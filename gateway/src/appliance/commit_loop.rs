@@ -64,8 +64,12 @@ impl Appliance {
         let mut leadership = open.leadership.lock().await;
         let result = self.committer.commit(&open.share, &open.description, &mut leadership).await;
         let committed = match result {
-            Ok(committed) => committed,
+            Ok(committed) => {
+                *open.last_error.lock() = None;
+                committed
+            }
             Err(error) => {
+                *open.last_error.lock() = Some(error.to_string());
                 if let CommitError::Superseded { by } = &error {
                     tracing::error!(share = open.config.name, %by, "another gateway leads this share now: it is read-only here");
                     self.end_leading(open).await?;

@@ -19,6 +19,7 @@ mod budget;
 mod commit_loop;
 mod error;
 mod registry;
+mod report;
 mod shares;
 mod snapshots;
 
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::ApplianceError;
+pub use report::{JournalReport, ShareReport};
 pub use shares::{AttachPoint, ShareConfig};
 pub use snapshots::SnapshotEntry;
 

@@ -57,6 +57,8 @@ pub(super) struct OpenShare {
     pub(super) leadership: tokio::sync::Mutex<Option<Leadership>>,
     /// The newest head that was published from here or attached.
     pub(super) newest: parking_lot::Mutex<Option<(HeadName, Head)>>,
+    /// Why the last commit failed, if it did.
+    pub(super) last_error: parking_lot::Mutex<Option<String>>,
     /// Told when the share is withdrawn.
     pub(super) withdrawn: Notify,
 }
@@ -123,6 +125,16 @@ impl Appliance {
         }
     }
 
+    /// As [`Appliance::withdraw`], by name; does nothing when no such share is served.
+    pub async fn withdraw_named(&self, name: &str) -> Result<(), ApplianceError> {
+        match self.share_named(name) {
+            Ok(open) => self.withdraw(open.share.id()).await,
+            Err(ApplianceError::NoShare { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
     async fn create_share(&self, config: &ShareConfig) -> Result<ShareRecord, ApplianceError> {
         if self.find_in_repository(&config.name).await?.is_some() {
             return Err(ApplianceError::ShareElsewhere { share: config.name.clone() });
@@ -185,6 +197,7 @@ impl Appliance {
             description,
             leadership: tokio::sync::Mutex::new(leadership),
             newest: parking_lot::Mutex::new(None),
+            last_error: parking_lot::Mutex::new(None),
             withdrawn: Notify::new(),
         });
         self.shares.lock().insert(id, open.clone());

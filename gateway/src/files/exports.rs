@@ -1,65 +1,11 @@
 //! Exports: under which path a share is seen, by whom, and as whom they act.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use tidegate_protocols::view::{Caller, FsError};
 
 use crate::namespace::Credentials;
-
-/// A network of clients, such as `10.0.0.0/8` or `fd00::/8`, or one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix_bits: u8,
-}
-
-/// A text that is no network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a network: write an address, or an address, a slash and the number of leading bits that count")]
-pub struct NetworkError;
-
-impl Network {
-    /// Whether an address lies in the network. IPv4 addresses that come mapped into IPv6 count as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let shift = 32 - u32::from(self.prefix_bits);
-                let mask = u32::MAX.checked_shl(shift).unwrap_or(0);
-                (u32::from(network) ^ u32::from(address)) & mask == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let shift = 128 - u32::from(self.prefix_bits);
-                let mask = u128::MAX.checked_shl(shift).unwrap_or(0);
-                (u128::from(network) ^ u128::from(address)) & mask == 0
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-        }
-    }
-}
-
-impl FromStr for Network {
-    type Err = NetworkError;
-
-    fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let (address, bits) =
-            text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.parse().map_err(|_| NetworkError)?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = match bits {
-            None => most,
-            Some(bits) => bits.parse().ok().filter(|bits| *bits <= most).ok_or(NetworkError)?,
-        };
-        Ok(Self { address, prefix_bits })
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix_bits)
-    }
-}
+use crate::settings::Network;
 
 /// Whose requests are carried out as the anonymous user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,15 +93,6 @@ mod tests {
             ("fd00::2", false),
         ] {
             assert_eq!(rules.admits(address.parse().expect("an address")), admitted, "{address}");
-        }
-        let everybody: Network = "0.0.0.0/0".parse().expect("a network");
-        assert!(everybody.contains("192.0.2.1".parse().expect("an address")));
-    }
-
-    #[test]
-    fn texts_that_are_no_networks_are_refused() {
-        for text in ["", "10.0.0.0/33", "10.0.0/8", "host", "fd00::/129", "10.0.0.0/-1", "10.0.0.0/"] {
-            assert_eq!(text.parse::<Network>(), Err(NetworkError), "{text}");
         }
     }
 

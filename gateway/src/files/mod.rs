@@ -21,7 +21,7 @@ use tidegate_chunker::{SecretKey, ShareId};
 use tidegate_protocols::view::{Attributes, Call, Changed, FsError, Handle, RetryKey, Wcc, WriteVerifier};
 use tidegate_replicator::map::InodeNumber;
 
-pub use exports::{ExportRules, Network, NetworkError, Squash};
+pub use exports::{ExportRules, Squash};
 pub use handle::FileHandle;
 
 use crate::namespace::{Around, Context, Credentials, Namespace, Node, Outcome};

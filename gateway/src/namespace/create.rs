@@ -183,9 +183,7 @@ impl Namespace {
         }
         inode.device = new.device;
         inode.create_verifier = verifier;
-        if new.kind == Kind::Directory {
-            inode.parent = directory;
-        }
+        inode.parent = directory;
         if new.kind == Kind::Symlink {
             inode.size = new.target.len() as u64;
             inode.target = new.target;

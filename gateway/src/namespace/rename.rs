@@ -141,9 +141,7 @@ impl Namespace {
             self.drop_link(&mut transaction, replaced);
         }
         let joined = self.add_name(&mut transaction, joined, to.name, moved.number, entry.kind);
-        if moved.inode.kind == Kind::Directory {
-            moved.inode.parent = to.directory;
-        }
+        moved.inode.parent = to.directory;
         touch(&mut moved.inode, self.now());
         transaction.put_inode(moved.number, &moved.inode);
         let left = if same_directory { joined.clone() } else { left };

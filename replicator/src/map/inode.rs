@@ -6,7 +6,7 @@
 //!  16  size u64           24  used u64          32  major u32   36  minor u32
 //!  40  generation u64     48  change u64
 //!  56  accessed, modified, changed, born: each seconds i64, nanoseconds u32
-//! 104  parent u64        112  next cookie u64  120  entries u64 (directories; else 0)
+//! 104  parent u64        112  next cookie u64  120  entries u64 (both of directories; else 0)
 //! 128  verifier length u8 (0 or 8), verifier, then the target of a symbolic link
 //! ```
 //!
@@ -122,7 +122,8 @@ pub struct Inode {
     pub change: u64,
     /// Its times.
     pub times: Times,
-    /// Where ".." leads, for a directory; zero otherwise.
+    /// Where ".." leads, for a directory. For other files the directory of the name that was made or
+    /// moved last: where to look for a name first, no more.
     pub parent: InodeNumber,
     /// The cookie of the next entry, for a directory.
     pub next_cookie: u64,

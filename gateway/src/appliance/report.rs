@@ -1,0 +1,147 @@
+//! What the appliance says about itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_chunker::ShareId;
+use tidegate_replicator::repository::{Head, HeadName};
+
+use super::shares::OpenShare;
+use super::{Appliance, ApplianceError};
+use crate::files::ExportRules;
+use crate::journal::Sequence;
+use crate::ledger::Stage;
+use crate::live::Usage;
+use crate::namespace::Namespace;
+use crate::share::FrozenMap;
+
+/// A share, as its operator sees it.
+#[derive(Clone, Debug)]
+pub struct ShareReport {
+    /// Its name.
+    pub name: String,
+    /// Its id in the repository.
+    pub id: ShareId,
+    /// How it is exported.
+    pub rules: ExportRules,
+    /// Somebody else leads it.
+    pub superseded: bool,
+    /// The objective.
+    pub rpo: Duration,
+    /// What a disaster would cost now: the age of the newest head, if anything changed since.
+    pub rpo_now: Duration,
+    /// Bytes acknowledged here that no target has; of all shares together.
+    pub dirty_bytes: u64,
+    /// The newest head published from here.
+    pub newest: Option<(HeadName, Head)>,
+    /// What its files use.
+    pub usage: Usage,
+    /// Why the last commit failed, if it did.
+    pub last_error: Option<String>,
+}
+
+/// The journal, as its operator sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct JournalReport {
+    /// Segment files.
+    pub segments: u64,
+    /// Their length in bytes.
+    pub bytes: u64,
+    /// The newest durable record.
+    pub durable: Sequence,
+    /// The newest record that RocksDB holds.
+    pub applied: Sequence,
+}
+
+impl Appliance {
+    /// All shares that are open, by name.
+    pub fn report(&self) -> Vec<ShareReport> {
+        let shares: Vec<Arc<OpenShare>> = self.shares.lock().values().cloned().collect();
+        let mut reports: Vec<_> = shares.iter().map(|open| self.report_share(open)).collect();
+        reports.sort_by(|one, other| one.name.cmp(&other.name));
+        reports
+    }
+
+    fn report_share(&self, open: &OpenShare) -> ShareReport {
+        let newest = open.newest.lock().clone();
+        let drained = self.drained.lock().get(&open.share.id()).copied().unwrap_or_default();
+        let behind = self.live.journal().appended_sequence() > drained;
+        let age = newest.as_ref().map(|(_, head)| self.now().as_nanos() - head.frozen_at.as_nanos());
+        let age = Duration::from_nanos(age.unwrap_or_default().max(0) as u64);
+        ShareReport {
+            name: open.config.name.clone(),
+            id: open.share.id(),
+            rules: open.config.rules.clone(),
+            superseded: open.record.lock().superseded,
+            rpo: open.config.rpo,
+            rpo_now: if behind { age } else { Duration::ZERO },
+            dirty_bytes: self.budget.dirty_bytes(),
+            newest,
+            usage: open.share.usage().unwrap_or_default(),
+            last_error: open.last_error.lock().clone(),
+        }
+    }
+
+    /// The journal.
+    pub fn journal_report(&self) -> JournalReport {
+        let journal = self.live.journal();
+        let segments = journal.segments();
+        JournalReport {
+            segments: segments.len() as u64,
+            bytes: segments.iter().map(|segment| segment.bytes).sum(),
+            durable: journal.durable_sequence(),
+            applied: *self.live.subscribe_applied().borrow(),
+        }
+    }
+
+    /// Bytes that only this machine has.
+    pub fn dirty_bytes(&self) -> u64 {
+        self.budget.dirty_bytes()
+    }
+
+    /// The part of the dirty budget that is used.
+    pub fn dirty_part(&self) -> f64 {
+        self.budget.used()
+    }
+
+    /// Bytes and number of packs that no target has.
+    pub fn backlog(&self) -> (u64, u64) {
+        let ledger = &self.backend.ledger;
+        (ledger.backlog_bytes(), ledger.at_stage(Stage::Local).map_or(0, |packs| packs.len() as u64))
+    }
+
+    /// Heads of a share that can be opened, newest first.
+    pub async fn heads(&self, share: &str, limit: usize) -> Result<Vec<(HeadName, Head)>, ApplianceError> {
+        let id = self.share_named(share)?.share.id();
+        let listed = self.backend.repository.list_heads(id, limit).await?;
+        Ok(listed.into_iter().filter_map(|listed| Some((listed.name, listed.head.ok()?))).collect())
+    }
+
+    /// The map of a head, to be read.
+    pub fn frozen_map(&self, head: &Head) -> Result<FrozenMap, ApplianceError> {
+        let reader = self.backend.reader(head.share.domain)?;
+        Ok(FrozenMap { root: head.root, nodes: reader.nodes })
+    }
+
+    /// The files of an open share.
+    pub fn namespace(&self, share: &str) -> Result<Namespace, ApplianceError> {
+        let open = self.share_named(share)?;
+        Ok(Namespace::new(open.share.clone(), self.clock.clone()))
+    }
+
+    /// Whether the journal still takes and keeps changes.
+    pub fn health(&self) -> Result<(), ApplianceError> {
+        Ok(self.live.journal().health()?)
+    }
+
+    /// Returns once the journal or the applier has stopped for good, and says why.
+    pub async fn failure(&self) -> ApplianceError {
+        let mut applied = self.live.subscribe_applied();
+        while applied.changed().await.is_ok() {
+            if let Err(error) = self.health() {
+                return error;
+            }
+        }
+        self.health().err().unwrap_or(ApplianceError::Died)
+    }
+}

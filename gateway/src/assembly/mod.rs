@@ -1,0 +1,132 @@
+//! Assembly: what the settings say, turned into the parts of an appliance.
+//!
+//! The only place that knows both the settings file and the components. Used by `serve` and by the
+//! commands that work on a repository without a running gateway.
+
+mod key;
+mod running;
+mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_replicator::repository::{Claimant, Opened, Repository, RepositoryError};
+use tidegate_replicator::store::{ProbeReport, StoreError};
+
+pub use key::{NewKey, slot_key, write_key_file};
+pub use running::{Running, StartRunning};
+pub use store::{open_store, probe_target, store_settings};
+
+use crate::appliance::{Appliance, ApplianceError, Budgets, Parts, ShareConfig};
+use crate::clock::SystemClock;
+use crate::control::{ControlError, ErrorKind};
+use crate::files::{ExportRules, Squash};
+use crate::settings::{self, SecretError, Settings};
+
+/// How long a claim of a lease settles: longer than a put and a listing take together on a slow link.
+const CLAIM_SETTLE: Duration = Duration::from_secs(2);
+
+/// Why parts could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AssemblyError {
+    /// A secret that the settings refer to.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The repository.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// The local state.
+    #[error(transparent)]
+    Appliance(#[from] ApplianceError),
+    /// A secret that is not what it should be.
+    #[error("{what} cannot be used: {why}")]
+    Unusable {
+        /// Which.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// The NFS server.
+    #[error("failed to start the NFS server")]
+    Nfs(#[from] tidegate_protocols::server::StartError),
+}
+
+impl From<AssemblyError> for ControlError {
+    fn from(error: AssemblyError) -> Self {
+        let kind = match &error {
+            AssemblyError::Secret(_) | AssemblyError::Unusable { .. } => ErrorKind::Denied,
+            AssemblyError::Store(store) => running::store_kind(store),
+            AssemblyError::Repository(repository) => running::repository_kind(repository),
+            AssemblyError::Appliance(appliance) => running::appliance_kind(appliance),
+            AssemblyError::Nfs(_) => ErrorKind::Failed,
+        };
+        ControlError::from_source(kind, "open the gateway", &error)
+    }
+}
+
+/// Opens the repository that the settings name. Only reads.
+pub async fn open_repository(
+    settings: &Settings,
+    probed: Option<&ProbeReport>,
+) -> Result<Repository<Opened>, AssemblyError> {
+    let store = open_store(&settings.targets[0], probed).await?.store;
+    let key = slot_key(&settings.repository).await?;
+    Ok(Repository::open(store, &key).await?)
+}
+
+/// Opens the appliance that the settings describe. It serves nothing yet.
+pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, AssemblyError> {
+    let target = &settings.targets[0];
+    let probed = probe_target(target).await.inspect_err(|error| {
+        tracing::warn!(%error, "the store could not be probed; nothing is assumed of it");
+    });
+    let opened = open_store(target, probed.as_ref().ok()).await?;
+    let key = slot_key(&settings.repository).await?;
+    let repository = Repository::open(opened.store.clone(), &key).await?;
+    let parts = Parts {
+        data: settings.gateway.data.as_path().to_path_buf(),
+        repository,
+        store: opened.store,
+        clock: Arc::new(SystemClock),
+        claimant: claimant(),
+        settle: CLAIM_SETTLE,
+        budgets: Budgets {
+            memory_bytes: settings.gateway.memory.bytes(),
+            dirty_bytes: settings.cache.dirty.bytes(),
+            cache_bytes: settings.cache.disk.bytes(),
+        },
+    };
+    Ok(Appliance::open(parts).await?)
+}
+
+/// How a share of the settings is served.
+pub fn share_config(share: &settings::Share) -> ShareConfig {
+    let squash = match share.squash {
+        settings::Squash::Root => Squash::Root,
+        settings::Squash::All => Squash::All,
+        settings::Squash::None => Squash::None,
+    };
+    ShareConfig {
+        name: share.name.as_str().to_owned(),
+        rules: ExportRules {
+            path: share.export_path().as_str().to_owned(),
+            clients: share.clients.clone(),
+            read_only: share.read_only,
+            squash,
+            anonymous_uid: share.anonymous_uid,
+            anonymous_gid: share.anonymous_gid,
+        },
+        rpo: share.rpo.duration(),
+        own_key: share.own_key,
+        settings: serde_json::json!({ "share": settings::table_to_toml(share) }),
+    }
+}
+
+/// This machine and process, as a lease shows them to people.
+fn claimant() -> Claimant {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Claimant { host, instance: format!("process {}", std::process::id()) }
+}

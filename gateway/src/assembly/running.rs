@@ -1,0 +1,409 @@
+//! A running gateway: the appliance, its file server, and what its operator may ask.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tidegate_protocols::server::NfsServer;
+use tidegate_replicator::repository::{Head, HeadName, RepositoryError, UtcNanos};
+use tidegate_replicator::store::{ErrorKind as StoreErrorKind, StoreError};
+
+use super::{AssemblyError, open_appliance, share_config};
+use crate::appliance::{Appliance, ApplianceError, ShareReport, SnapshotEntry};
+use crate::commit::CommitError;
+use crate::control::{
+    CacheStatus, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, ErrorKind,
+    HeadInfo, JobHandle, JournalStatus, MemoryStatus, Moment, RestoreReport, RestoreRequest,
+    RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status,
+    TargetStatus, Unit,
+};
+use crate::history;
+use crate::settings::Settings;
+
+/// Most heads that are looked at to find a point in time.
+const HEADS_MAX: usize = 10_000;
+
+/// Brings a gateway to life.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StartRunning;
+
+#[async_trait]
+impl Start for StartRunning {
+    async fn start(&self, settings: Arc<Settings>) -> Result<Arc<dyn Control>, ControlError> {
+        Ok(Arc::new(Running::start(settings).await?))
+    }
+}
+
+/// See the head of this module.
+pub struct Running {
+    appliance: Arc<Appliance>,
+    servers: Mutex<Vec<NfsServer>>,
+    settings: Mutex<Arc<Settings>>,
+    started: Timestamp,
+    since: Instant,
+}
+
+impl Running {
+    /// Opens the local state, replays the journal and serves what the settings say.
+    pub async fn start(settings: Arc<Settings>) -> Result<Self, AssemblyError> {
+        let appliance = open_appliance(&settings).await?;
+        for share in &settings.shares {
+            appliance.serve(share_config(share)).await?;
+        }
+        let mut servers = Vec::new();
+        for listen in &settings.nfs.listen {
+            let builder = NfsServer::builder(appliance.files().clone()).nfs_address(listen.0);
+            let portmap = settings.nfs.portmap.iter().find(|portmap| portmap.0.is_ipv4() == listen.0.is_ipv4());
+            let builder = match portmap {
+                Some(portmap) => builder.portmap_address(portmap.0),
+                None => builder,
+            };
+            let server = builder.start().await?;
+            tracing::info!(nfs = %server.addresses().nfs, mount = %server.addresses().mount, "serving NFS");
+            servers.push(server);
+        }
+        Ok(Self {
+            appliance,
+            servers: Mutex::new(servers),
+            settings: Mutex::new(settings),
+            started: Timestamp::now(),
+            since: Instant::now(),
+        })
+    }
+
+    /// The appliance.
+    pub fn appliance(&self) -> &Arc<Appliance> {
+        &self.appliance
+    }
+
+    fn share_status(&self, report: &ShareReport) -> ShareStatus {
+        let state = match () {
+            () if report.superseded => ShareState::Superseded,
+            () if report.rules.read_only => ShareState::ReadOnly,
+            () if self.appliance.dirty_part() >= 1.0 => ShareState::Full,
+            () => ShareState::Serving,
+        };
+        ShareStatus {
+            name: report.name.clone(),
+            id: report.id.to_string(),
+            export: report.rules.path.clone(),
+            state,
+            reason: report.last_error.clone(),
+            rpo_seconds: report.rpo.as_secs(),
+            rpo_now_seconds: report.rpo_now.as_secs(),
+            dirty_bytes: report.dirty_bytes,
+            head: report.newest.as_ref().map(|(name, head)| head_info(*name, head)),
+            files: report.usage.inodes,
+            bytes: report.usage.bytes,
+        }
+    }
+
+    /// The head of a moment of a share.
+    async fn head_at(&self, share: &str, moment: &Moment) -> Result<(HeadName, Head), ControlError> {
+        let missing = |what: String| ControlError::new(ErrorKind::NotFound, what);
+        match moment {
+            Moment::Live => Ok(self.appliance.commit(share).await?),
+            Moment::NewestHead => self
+                .appliance
+                .heads(share, 1)
+                .await?
+                .into_iter()
+                .next()
+                .ok_or_else(|| missing(format!("share {share:?} has no head yet"))),
+            Moment::Head(name) => {
+                let heads = self.appliance.heads(share, HEADS_MAX).await?;
+                let found = heads.into_iter().find(|(head, _)| head.to_string() == *name);
+                found.ok_or_else(|| missing(format!("share {share:?} has no head {name}")))
+            }
+            Moment::Snapshot(name) => {
+                let entry = self.snapshot(share, name).await?;
+                Ok((entry.snapshot.head_name, entry.snapshot.head))
+            }
+            Moment::At(time) => {
+                let latest = UtcNanos::new(time.as_nanosecond() as i64);
+                let mut found = self.appliance.heads(share, HEADS_MAX).await?;
+                let snapshots = self.appliance.snapshots(share).await?;
+                found.extend(snapshots.into_iter().map(|entry| (entry.snapshot.head_name, entry.snapshot.head)));
+                found.retain(|(_, head)| head.frozen_at <= latest);
+                let newest = found.into_iter().max_by_key(|(_, head)| head.frozen_at);
+                newest.ok_or_else(|| missing(format!("share {share:?} has nothing from before {time}")))
+            }
+        }
+    }
+
+    async fn snapshot(&self, share: &str, name: &str) -> Result<SnapshotEntry, ControlError> {
+        let snapshots = self.appliance.snapshots(share).await?;
+        let called = |entry: &SnapshotEntry| entry.id.to_string() == name || entry.snapshot.label == name;
+        let found = snapshots.into_iter().rev().find(called);
+        found.ok_or_else(|| {
+            ControlError::new(ErrorKind::NotFound, format!("share {share:?} has no snapshot {name:?}"))
+                .todo(format!("see `tidegate snapshot list {share}`"))
+        })
+    }
+}
+
+#[async_trait]
+impl Control for Running {
+    async fn status(&self) -> Status {
+        let settings = self.settings.lock().clone();
+        let reports = self.appliance.report();
+        let journal = self.appliance.journal_report();
+        let target = &settings.targets[0];
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: self.started,
+            uptime_seconds: self.since.elapsed().as_secs(),
+            shares: reports.iter().map(|report| self.share_status(report)).collect(),
+            targets: vec![TargetStatus {
+                name: target.name.as_str().to_owned(),
+                address: target.address.to_string(),
+                reachable: reports.iter().all(|report| report.last_error.is_none()),
+                backlog_bytes: self.appliance.backlog().0,
+                backlog_packs: self.appliance.backlog().1,
+                uploaded_bytes: self.appliance.uploaded_bytes(),
+                last_failure: None,
+            }],
+            cache: CacheStatus {
+                disk_bytes_max: settings.cache.disk.bytes(),
+                dirty_bytes: self.appliance.dirty_bytes(),
+                dirty_bytes_max: settings.cache.dirty.bytes(),
+                ..CacheStatus::default()
+            },
+            journal: JournalStatus {
+                segments: journal.segments,
+                bytes: journal.bytes,
+                durable_sequence: journal.durable.0,
+                applied_sequence: journal.applied.0,
+                free_bytes: free_bytes(settings.gateway.data.as_path()),
+            },
+            memory: memory_status(settings.gateway.memory.bytes()),
+            alarms: Vec::new(),
+        }
+    }
+
+    async fn apply(&self, settings: Arc<Settings>) -> Result<Vec<String>, ControlError> {
+        let before = self.settings.lock().clone();
+        for share in &before.shares {
+            if settings.share(share.name.as_str()).is_none() {
+                self.appliance.withdraw_named(share.name.as_str()).await?;
+            }
+        }
+        for share in &settings.shares {
+            if before.share(share.name.as_str()) != Some(share) {
+                self.appliance.withdraw_named(share.name.as_str()).await?;
+                self.appliance.serve(share_config(share)).await?;
+            }
+        }
+        let waits = waiting_for_restart(&before, &settings);
+        *self.settings.lock() = settings;
+        Ok(waits)
+    }
+
+    async fn commit_now(&self, share: &str, job: &JobHandle) -> Result<HeadInfo, ControlError> {
+        job.phase("commit", None, Unit::Items);
+        let (name, head) = self.appliance.commit(share).await?;
+        Ok(head_info(name, &head))
+    }
+
+    async fn heads(&self, share: &str, limit: usize) -> Result<Vec<HeadInfo>, ControlError> {
+        let heads = self.appliance.heads(share, limit).await?;
+        Ok(heads.iter().map(|(name, head)| head_info(*name, head)).collect())
+    }
+
+    async fn snapshots(&self, share: &str) -> Result<Vec<SnapshotInfo>, ControlError> {
+        let snapshots = self.appliance.snapshots(share).await?;
+        Ok(snapshots.iter().rev().map(snapshot_info).collect())
+    }
+
+    async fn snapshot_create(
+        &self,
+        share: &str,
+        request: &SnapshotRequest,
+        job: &JobHandle,
+    ) -> Result<SnapshotInfo, ControlError> {
+        job.phase("commit", None, Unit::Items);
+        let label = request.name.clone().unwrap_or_default();
+        let taken = self.appliance.snapshots(share).await?;
+        if !label.is_empty() && taken.iter().any(|entry| entry.snapshot.label == label) {
+            let message = format!("share {share:?} has a snapshot {label:?} already");
+            return Err(ControlError::new(ErrorKind::Exists, message).todo("choose another name"));
+        }
+        Ok(snapshot_info(&self.appliance.create_snapshot(share, &label, request.tags.clone()).await?))
+    }
+
+    async fn snapshot_remove(&self, share: &str, snapshot: &str) -> Result<SnapshotInfo, ControlError> {
+        let entry = self.snapshot(share, snapshot).await?;
+        self.appliance.remove_snapshot(share, entry.id).await?;
+        Ok(snapshot_info(&entry))
+    }
+
+    async fn diff(&self, share: &str, request: &DiffRequest) -> Result<DiffPage, ControlError> {
+        let (_, from) = self.head_at(share, &request.from).await?;
+        let (_, to) = self.head_at(share, &request.to).await?;
+        let (from, to) = (self.appliance.frozen_map(&from)?, self.appliance.frozen_map(&to)?);
+        history::diff(&from, &to, request).await
+    }
+
+    async fn restore(
+        &self,
+        share: &str,
+        request: &RestoreRequest,
+        job: &JobHandle,
+    ) -> Result<RestoreReport, ControlError> {
+        let (_, head) = self.head_at(share, &request.from).await?;
+        let from = self.appliance.frozen_map(&head)?;
+        history::restore(&from, &self.appliance.namespace(share)?, request, job).await
+    }
+
+    async fn rollback(
+        &self,
+        share: &str,
+        request: &RollbackRequest,
+        job: &JobHandle,
+    ) -> Result<RollbackReport, ControlError> {
+        job.phase("commit", None, Unit::Items);
+        let (_, head) = self.head_at(share, &request.to).await?;
+        let before = self.appliance.roll_back(share, &head).await?;
+        Ok(RollbackReport { before: snapshot_info(&before), frozen: timestamp(head.frozen_at) })
+    }
+
+    async fn clone_share(
+        &self,
+        share: &str,
+        request: &CloneRequest,
+        job: &JobHandle,
+    ) -> Result<CloneReport, ControlError> {
+        job.phase("clone", None, Unit::Items);
+        let (_, head) = self.head_at(share, &request.from).await?;
+        let id = self.appliance.clone_share(&head, &request.name).await?;
+        Ok(CloneReport { name: request.name.clone(), id: id.to_string(), frozen: timestamp(head.frozen_at) })
+    }
+
+    async fn ready(&self) -> Result<(), ControlError> {
+        Ok(self.appliance.health()?)
+    }
+
+    async fn failure(&self) -> ControlError {
+        self.appliance.failure().await.into()
+    }
+
+    async fn stop(&self) -> Result<(), ControlError> {
+        let servers = std::mem::take(&mut *self.servers.lock());
+        for server in servers {
+            server.stop().await;
+        }
+        Ok(self.appliance.close().await?)
+    }
+}
+
+fn timestamp(at: UtcNanos) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(at.as_nanos())).unwrap_or_default()
+}
+
+fn head_info(name: HeadName, head: &Head) -> HeadInfo {
+    let frozen = timestamp(head.frozen_at);
+    HeadInfo {
+        name: name.to_string(),
+        sequence: head.sequence,
+        epoch: u64::from(head.epoch),
+        frozen,
+        age_seconds: Timestamp::now().as_second().saturating_sub(frozen.as_second()).max(0) as u64,
+    }
+}
+
+fn snapshot_info(entry: &SnapshotEntry) -> SnapshotInfo {
+    let snapshot = &entry.snapshot;
+    let name = if snapshot.label.is_empty() { entry.id.to_string() } else { snapshot.label.clone() };
+    SnapshotInfo {
+        id: entry.id.to_string(),
+        name,
+        frozen: timestamp(snapshot.head.frozen_at),
+        tags: snapshot.tags.clone(),
+        files: snapshot.head.usage.inodes,
+        bytes: snapshot.head.usage.bytes,
+    }
+}
+
+fn waiting_for_restart(before: &Settings, after: &Settings) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut note = |changed: bool, key: &str| {
+        if changed {
+            keys.push(key.to_owned());
+        }
+    };
+    note(before.gateway != after.gateway, "gateway");
+    note(before.repository != after.repository, "repository");
+    note(before.targets != after.targets, "target");
+    note(before.cache != after.cache, "cache");
+    note(before.nfs != after.nfs, "nfs");
+    keys
+}
+
+fn free_bytes(path: &std::path::Path) -> u64 {
+    rustix::fs::statvfs(path).map_or(0, |found| found.f_bavail * found.f_frsize)
+}
+
+/// Resident memory now and at most, from /proc.
+fn memory_status(budget_bytes: u64) -> MemoryStatus {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    MemoryStatus { budget_bytes, resident_bytes: kib("VmRSS:") << 10, peak_bytes: kib("VmHWM:") << 10 }
+}
+
+/// What a store's error asks of an operator.
+pub(super) fn store_kind(error: &StoreError) -> ErrorKind {
+    match error.kind() {
+        StoreErrorKind::Missing => ErrorKind::NotFound,
+        StoreErrorKind::Exists => ErrorKind::Exists,
+        StoreErrorKind::Denied | StoreErrorKind::Misconfigured => ErrorKind::Denied,
+        StoreErrorKind::Invalid => ErrorKind::Failed,
+        StoreErrorKind::Full => ErrorKind::Full,
+        StoreErrorKind::Transient => ErrorKind::StoreAway,
+        StoreErrorKind::Damaged => ErrorKind::Damaged,
+    }
+}
+
+/// What a repository's error asks of an operator.
+pub(super) fn repository_kind(error: &RepositoryError) -> ErrorKind {
+    match error {
+        RepositoryError::NoRepository { .. } => ErrorKind::NotFound,
+        RepositoryError::AlreadyThere { .. } | RepositoryError::NotEmpty { .. } => ErrorKind::Exists,
+        RepositoryError::WrongKey { .. } => ErrorKind::Denied,
+        RepositoryError::NewerFormat { .. } | RepositoryError::Local { .. } => ErrorKind::Failed,
+        RepositoryError::Damaged { .. } | RepositoryError::Missing { .. } => ErrorKind::Damaged,
+        RepositoryError::Invalid(_) => ErrorKind::Invalid,
+        RepositoryError::Store(store) => store_kind(store),
+    }
+}
+
+/// What an appliance's error asks of an operator.
+pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
+    match error {
+        ApplianceError::NoShare { .. } | ApplianceError::NothingToAttach { .. } => ErrorKind::NotFound,
+        ApplianceError::ShareExists { .. } | ApplianceError::ShareElsewhere { .. } => ErrorKind::Exists,
+        ApplianceError::Superseded { .. } => ErrorKind::Superseded,
+        ApplianceError::Repository(repository)
+        | ApplianceError::Commit(CommitError::Repository(repository)) => repository_kind(repository),
+        ApplianceError::Commit(CommitError::Superseded { .. } | CommitError::NotLeading) => {
+            ErrorKind::Superseded
+        }
+        ApplianceError::Live(_)
+        | ApplianceError::Ledger(_)
+        | ApplianceError::Journal(_)
+        | ApplianceError::Share(_)
+        | ApplianceError::Commit(_)
+        | ApplianceError::Files(_)
+        | ApplianceError::Died => ErrorKind::Failed,
+    }
+}
+
+impl From<ApplianceError> for ControlError {
+    fn from(error: ApplianceError) -> Self {
+        ControlError::new(appliance_kind(&error), error.to_string())
+    }
+}

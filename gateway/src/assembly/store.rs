@@ -1,0 +1,66 @@
+//! The store of a target.
+
+use tidegate_replicator::store::{
+    Address, Credentials, OpenStore, ProbeReport, StoreSettings, Style, open, probe,
+};
+use zeroize::Zeroizing;
+
+use super::AssemblyError;
+use crate::settings::{self, RepositoryAddress, Target, UrlStyle};
+
+/// What a target of the settings says about its store.
+pub fn store_settings(target: &Target) -> StoreSettings {
+    let address = match &target.address {
+        RepositoryAddress::File(path) => Address::Directory(path.as_path().to_path_buf()),
+        RepositoryAddress::S3 { bucket, prefix } => {
+            Address::Bucket { bucket: bucket.clone(), prefix: prefix.clone() }
+        }
+    };
+    let mut store = StoreSettings::new(address);
+    store.endpoint = target.endpoint.as_ref().map(|url| url.as_str().to_owned());
+    if let Some(region) = &target.region {
+        region.as_str().clone_into(&mut store.region);
+    }
+    store.style = target.style.map(|style| match style {
+        UrlStyle::Path => Style::Path,
+        UrlStyle::VirtualHost => Style::VirtualHost,
+    });
+    store.proxy = target.proxy.as_ref().map(|url| url.as_str().to_owned());
+    store.ca_file = target.ca_file.as_ref().map(|path| path.as_path().to_path_buf());
+    store.upload_bytes_per_s = target.upload_rate.map(settings::Rate::bytes_per_second);
+    store.download_bytes_per_s = target.download_rate.map(settings::Rate::bytes_per_second);
+    store.requests_max = target.connections as usize;
+    store
+}
+
+/// Opens the store of a target. Asks it for nothing.
+pub async fn open_store(target: &Target, probed: Option<&ProbeReport>) -> Result<OpenStore, AssemblyError> {
+    let credentials = credentials(target).await?;
+    Ok(open(target.name.as_str(), &store_settings(target), &credentials, probed)?)
+}
+
+/// Finds out what the store of a target really does.
+pub async fn probe_target(target: &Target) -> Result<ProbeReport, AssemblyError> {
+    let credentials = credentials(target).await?;
+    Ok(probe(&store_settings(target), &credentials).await?)
+}
+
+/// Two or three lines: access key id, secret access key, session token.
+async fn credentials(target: &Target) -> Result<Credentials, AssemblyError> {
+    let settings::Credentials::Secret(reference) = &target.credentials else {
+        let environment = std::env::var_os("AWS_ACCESS_KEY_ID").is_some();
+        return Ok(if environment { Credentials::Environment } else { Credentials::InstanceRole });
+    };
+    let secret = reference.resolve().await?;
+    let unusable = || AssemblyError::Unusable {
+        what: format!("the credentials of target {}", target.name.as_str()),
+        why: "expected the access key id and the secret access key, each on a line".into(),
+    };
+    let mut lines = secret.expose_text().ok_or_else(unusable)?.lines().map(str::trim);
+    let mut line = || lines.next().filter(|line| !line.is_empty());
+    let (access_key, secret_key) = line().zip(line()).ok_or_else(unusable)?;
+    let access_key = access_key.to_owned();
+    let secret_key = Zeroizing::new(secret_key.to_owned());
+    let session_token = line().map(|token| Zeroizing::new(token.to_owned()));
+    Ok(Credentials::Static { access_key, secret_key, session_token })
+}
