@@ -1,4 +1,8 @@
 //! gateway
 
+pub mod cli;
+pub mod control;
 pub mod crash;
 pub mod journal;
+pub mod settings;
+pub mod telemetry;
