@@ -1,12 +1,18 @@
 //! The appliance: journal, live map, namespace, cache, shares, settings, the binary.
 
 pub mod appliance;
+pub mod assembly;
+pub mod cli;
 pub mod clock;
 pub mod commit;
+pub mod control;
 pub mod crash;
 pub mod files;
+pub mod history;
 pub mod journal;
 pub mod ledger;
 pub mod live;
 pub mod namespace;
+pub mod settings;
 pub mod share;
+pub mod telemetry;

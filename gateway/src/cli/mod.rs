@@ -1,0 +1,4 @@
+//! The command line.
+
+#[cfg(test)]
+pub(crate) mod pages;

@@ -1,0 +1,119 @@
+//! What the outside may ask of a running gateway.
+//!
+//! Owns the trait [`Control`] and the plain data in its signatures, which are at once the JSON of
+//! the admin API. The core implements it; the admin API and, through it, the command line call it.
+//! Nothing here knows HTTP, settings files on disk or the terminal.
+//!
+//! Rules for implementations:
+//!
+//! * Methods that take a [`JobHandle`] may run for hours. They report progress through it, look at
+//!   [`JobHandle::is_cancelled`] between steps, and leave nothing half done when they stop early:
+//!   what was done stays valid, what was not done is as before. All others answer within seconds.
+//! * Dropping a future half way does not damage anything.
+//! * What destroys keeps the way back: a rollback retains the state before it as a snapshot.
+
+mod error;
+mod job;
+mod moment;
+mod path;
+mod requests;
+mod status;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use error::{ControlError, ErrorKind};
+pub use job::{JobHandle, Progress, Unit};
+pub use moment::{Moment, MomentError};
+pub use path::{FilePath, PathError};
+pub use requests::{
+    Change, ChangeKind, CloneReport, CloneRequest, DIFF_PAGE_MAX, DiffPage, DiffRequest, RestoreReport,
+    RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
+};
+pub use status::{
+    Alarm, CacheStatus, HeadInfo, JournalStatus, MemoryStatus, Severity, ShareState, ShareStatus, Status,
+    StoreFailure, TargetStatus,
+};
+
+use crate::settings::Settings;
+
+/// A running gateway, as its operator sees it.
+#[async_trait]
+pub trait Control: Send + Sync + 'static {
+    /// Everything an overview needs. Cheap: it may be asked for every second.
+    async fn status(&self) -> Status;
+
+    /// Takes over changed settings: adds and removes shares, applies what can change while running.
+    /// Either all of it is applied or, on an error, nothing. Answers with the keys (such as
+    /// `gateway.data`) whose new value waits for a restart.
+    async fn apply(&self, settings: Arc<Settings>) -> Result<Vec<String>, ControlError>;
+
+    /// Publishes everything that was acknowledged before the call, and waits until the target has
+    /// it. Answers with the head that contains it (the newest one when nothing had changed).
+    async fn commit_now(&self, share: &str, job: &JobHandle) -> Result<HeadInfo, ControlError>;
+
+    /// Published heads of a share that can still be opened, newest first, at most `limit`.
+    async fn heads(&self, share: &str, limit: usize) -> Result<Vec<HeadInfo>, ControlError>;
+
+    /// Retained snapshots of a share, newest first.
+    async fn snapshots(&self, share: &str) -> Result<Vec<SnapshotInfo>, ControlError>;
+
+    /// Retains the state of a share: commits first, then writes the snapshot.
+    async fn snapshot_create(
+        &self,
+        share: &str,
+        request: &SnapshotRequest,
+        job: &JobHandle,
+    ) -> Result<SnapshotInfo, ControlError>;
+
+    /// Stops retaining a snapshot, named by its id or its name.
+    async fn snapshot_remove(&self, share: &str, snapshot: &str) -> Result<SnapshotInfo, ControlError>;
+
+    /// What differs between two moments of a share, in byte order of paths, page by page.
+    async fn diff(&self, share: &str, request: &DiffRequest) -> Result<DiffPage, ControlError>;
+
+    /// Puts a path of the live share back to what it was at a moment.
+    async fn restore(
+        &self,
+        share: &str,
+        request: &RestoreRequest,
+        job: &JobHandle,
+    ) -> Result<RestoreReport, ControlError>;
+
+    /// Puts a whole share back to what it was at a moment: a new incarnation over that root, in
+    /// constant time. Retains the state before as a snapshot first.
+    async fn rollback(
+        &self,
+        share: &str,
+        request: &RollbackRequest,
+        job: &JobHandle,
+    ) -> Result<RollbackReport, ControlError>;
+
+    /// Prepares a new share whose base is a moment of another one. It is served once the settings
+    /// name it (see [`Control::apply`]); until then it takes no room and nobody sees it.
+    async fn clone_share(
+        &self,
+        share: &str,
+        request: &CloneRequest,
+        job: &JobHandle,
+    ) -> Result<CloneReport, ControlError>;
+
+    /// Whether clients are served now; otherwise the reason, for `/readyz`.
+    async fn ready(&self) -> Result<(), ControlError>;
+
+    /// Returns once the gateway cannot go on by itself (for example after a failed `fdatasync`), and
+    /// says why; the process then ends with an error so that it is started again.
+    async fn failure(&self) -> ControlError;
+
+    /// Stops taking calls, finishes those in flight, syncs the journal and closes. Does not wait for
+    /// the upload of the backlog. Every later call fails with [`ErrorKind::Stopping`].
+    async fn stop(&self) -> Result<(), ControlError>;
+}
+
+/// How a gateway comes to life.
+#[async_trait]
+pub trait Start: Send + Sync {
+    /// Opens local state, replays the journal and serves what the settings say.
+    async fn start(&self, settings: Arc<Settings>) -> Result<Arc<dyn Control>, ControlError>;
+}

@@ -1,0 +1,192 @@
+//! The state of a running gateway as plain data: what `tidegate status` and the overview show.
+//!
+//! Times are UTC; ages and sizes are seconds and bytes at the moment of the answer.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Everything an overview needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the running binary.
+    pub version: String,
+    /// When this process began to serve.
+    pub started: Timestamp,
+    /// How long ago that was, in seconds.
+    pub uptime_seconds: u64,
+    /// In the order of the settings.
+    pub shares: Vec<ShareStatus>,
+    /// In the order of the settings.
+    pub targets: Vec<TargetStatus>,
+    /// Local packs and memory.
+    pub cache: CacheStatus,
+    /// The local log.
+    pub journal: JournalStatus,
+    /// Memory of the process.
+    pub memory: MemoryStatus,
+    /// What is wrong now; empty when all is well.
+    pub alarms: Vec<Alarm>,
+}
+
+/// What a share is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShareState {
+    /// Serves reads and writes, publishes heads.
+    Serving,
+    /// Serves reads; the settings say so.
+    ReadOnly,
+    /// Serves the newest head of another gateway, and follows it.
+    Following,
+    /// Writes wait: the dirty budget is used up.
+    Full,
+    /// Another gateway leads; this one keeps what it had not published as a branch.
+    Superseded,
+    /// Not served; `reason` says why.
+    Failed,
+}
+
+/// One share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShareStatus {
+    /// Its name in the settings.
+    pub name: String,
+    /// Its id in the repository, in hex.
+    pub id: String,
+    /// The path that NFS clients mount.
+    pub export: String,
+    /// What it is doing.
+    pub state: ShareState,
+    /// Why, when that is not plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The recovery point objective, in seconds.
+    pub rpo_seconds: u64,
+    /// What would be lost now: age of the oldest acknowledged change that no head has; 0 when none.
+    pub rpo_now_seconds: u64,
+    /// Bytes that were acknowledged and are in no head yet.
+    pub dirty_bytes: u64,
+    /// The newest published head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<HeadInfo>,
+    /// Files, directories and all other inodes.
+    pub files: u64,
+    /// Their length in bytes, holes not counted.
+    pub bytes: u64,
+}
+
+/// A published root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadInfo {
+    /// Its name in the store; sorts newest first.
+    pub name: String,
+    /// Position in the share's line of heads.
+    pub sequence: u64,
+    /// Epoch of the leader that published it.
+    pub epoch: u64,
+    /// When its content was frozen: everything acknowledged before is in it.
+    pub frozen: Timestamp,
+    /// How long ago that was, in seconds.
+    pub age_seconds: u64,
+}
+
+/// One target of the repository.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    /// Its name in the settings.
+    pub name: String,
+    /// Scheme, bucket and prefix; never a credential.
+    pub address: String,
+    /// Whether the last call to the store succeeded.
+    pub reachable: bool,
+    /// Bytes in local packs that it lacks.
+    pub backlog_bytes: u64,
+    /// The number of those packs.
+    pub backlog_packs: u64,
+    /// Bytes sent since the start.
+    pub uploaded_bytes: u64,
+    /// The last failed call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<StoreFailure>,
+}
+
+/// A failed call to a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreFailure {
+    /// When.
+    pub at: Timestamp,
+    /// What failed and why.
+    pub message: String,
+}
+
+/// Local packs and memory that hold what the repository has too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheStatus {
+    /// Bytes of local packs.
+    pub disk_bytes: u64,
+    /// Bound of those.
+    pub disk_bytes_max: u64,
+    /// Bytes of opened chunks in memory.
+    pub memory_bytes: u64,
+    /// Bound of those.
+    pub memory_bytes_max: u64,
+    /// Bytes that only this machine has: journal and packs not yet on a target.
+    pub dirty_bytes: u64,
+    /// Bound of those; writers slow down from 70 % of it and wait at 100 %.
+    pub dirty_bytes_max: u64,
+    /// Reads answered from the cache since the start.
+    pub hits: u64,
+    /// Reads that went to the store since the start.
+    pub misses: u64,
+}
+
+/// The local log of acknowledged changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalStatus {
+    /// Its segment files.
+    pub segments: u64,
+    /// Their length in bytes.
+    pub bytes: u64,
+    /// The newest durable record.
+    pub durable_sequence: u64,
+    /// The newest record that the map has.
+    pub applied_sequence: u64,
+    /// Free bytes of the file system that it lies on.
+    pub free_bytes: u64,
+}
+
+/// Memory of the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryStatus {
+    /// The budget in the settings, in bytes.
+    pub budget_bytes: u64,
+    /// Resident now, in bytes.
+    pub resident_bytes: u64,
+    /// The most that was ever resident, in bytes.
+    pub peak_bytes: u64,
+}
+
+/// How urgent an alarm is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Look at it in working hours.
+    Warning,
+    /// Look at it now: data is less protected than the settings promise.
+    Critical,
+}
+
+/// Something that is wrong now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// The same text for the same cause, such as `rpo-missed:docs`.
+    pub id: String,
+    /// How urgent.
+    pub severity: Severity,
+    /// Since when.
+    pub since: Timestamp,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub todo: String,
+}

@@ -1,0 +1,105 @@
+//! What must hold between keys of different tables; without I/O.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use super::problems::Problems;
+use super::{Credentials, RepositoryAddress, Settings, Share, Target};
+
+/// How many targets this version can keep a repository on.
+const TARGETS_MAX: usize = 1;
+/// The most shares of one gateway.
+const SHARES_MAX: usize = 1_000;
+
+/// Notes everything that does not fit together.
+pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
+    if settings.targets.is_empty() {
+        problems.add("target", None, "is missing; write [[target]] with a name and an address");
+    }
+    if settings.targets.len() > TARGETS_MAX {
+        problems.add("target", None, format!("stands {} times; write one", settings.targets.len()));
+    }
+    if settings.shares.len() > SHARES_MAX {
+        problems.add(
+            "share",
+            None,
+            format!("stands {} times; write at most {SHARES_MAX}", settings.shares.len()),
+        );
+    }
+    if settings.nfs.listen.is_empty() && !settings.shares.is_empty() {
+        problems.add(
+            "nfs.listen",
+            None,
+            "is empty, so no share could be reached; write at least one address",
+        );
+    }
+    settings.targets.iter().for_each(|target| target_fits(target, problems));
+    settings.shares.iter().for_each(|share| share_fits(share, problems));
+    distinct("target", "name", settings.targets.iter().map(|target| &target.name), problems);
+    distinct("share", "name", settings.shares.iter().map(|share| &share.name), problems);
+    distinct("share", "export", settings.shares.iter().map(Share::export_path), problems);
+    let ids = settings.shares.iter().filter_map(|share| share.id);
+    distinct("share", "id", ids.map(|id| id.to_string()), problems);
+    apart(settings, problems);
+}
+
+fn distinct<T: Ord + Display>(
+    table: &str,
+    key: &str,
+    values: impl Iterator<Item = T>,
+    problems: &mut Problems<'_>,
+) {
+    let mut seen = BTreeSet::new();
+    for value in values {
+        if seen.contains(&value) {
+            problems.add(
+                &format!("{table}.{key}"),
+                None,
+                format!("\"{value}\" stands twice; each must differ"),
+            );
+        }
+        seen.insert(value);
+    }
+}
+
+fn share_fits(share: &Share, problems: &mut Problems<'_>) {
+    if share.clients.is_empty() {
+        let key = format!("share.{}.clients", share.name);
+        problems.add(&key, None, "is empty, so nobody could mount it; name a network or leave the key out");
+    }
+}
+
+fn target_fits(target: &Target, problems: &mut Problems<'_>) {
+    let in_bucket = matches!(target.address, RepositoryAddress::S3 { .. });
+    let only_in_buckets = [
+        ("endpoint", target.endpoint.is_some()),
+        ("region", target.region.is_some()),
+        ("style", target.style.is_some()),
+        ("credentials", target.credentials != Credentials::Ambient),
+        ("proxy", target.proxy.is_some()),
+        ("ca_file", target.ca_file.is_some()),
+    ];
+    for (key, _) in only_in_buckets.iter().filter(|(_, set)| *set && !in_bucket) {
+        let key = format!("target.{}.{key}", target.name);
+        problems.add(&key, None, "is only for s3:// addresses; leave it out");
+    }
+    if in_bucket && target.endpoint.is_none() && target.region.is_none() {
+        let key = format!("target.{}.region", target.name);
+        problems.add(&key, None, "is missing; AWS needs the bucket's region, other services an endpoint");
+    }
+}
+
+/// The local state and a repository in a local directory do not lie inside each other.
+fn apart(settings: &Settings, problems: &mut Problems<'_>) {
+    let data = settings.gateway.data.as_path();
+    for target in &settings.targets {
+        if let RepositoryAddress::File(path) = &target.address
+            && (path.as_path().starts_with(data) || data.starts_with(path.as_path()))
+        {
+            let key = format!("target.{}.address", target.name);
+            let message =
+                "and gateway.data lie inside each other; losing one would lose both: keep them apart";
+            problems.add(&key, None, message);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The settings: one TOML file, the only source of truth about what the gateway should do.
+//!
+//! One plain struct a table; see `docs/settings.md`, which is generated from them. Promises:
+//!
+//! * Every value is checked when the text is read, without I/O; unknown keys are refused; all
+//!   problems come at once, each with key, line, value and what is allowed.
+//! * A secret is never in the file: only a [`SecretReference`] to it is.
+//! * The file is changed atomically and keeps its comments ([`SettingsFile`]).
+//!
+//! Not here: what the values do, and whether what they name exists (the parts that use them see).
+
+mod check;
+mod docs;
+mod file;
+mod gateway;
+mod json;
+mod names;
+mod network;
+mod problems;
+mod repository;
+mod schema;
+mod secret;
+mod share;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use toml_edit::{Document, DocumentMut, Item, TableLike};
+
+pub use docs::settings_page;
+pub use file::{Edit, SettingsFile, add_share, remove_share};
+pub use gateway::{Cache, Gateway, LogFormat, LogLevel};
+pub use json::table_from_json;
+pub use names::{ExportPath, LocalPath, Name, Region, RepositoryAddress, ShareIdText};
+pub use network::{Listen, Network, Url};
+pub use problems::{Problem, SettingsError};
+pub use repository::{Credentials, Repository, Target, UrlStyle};
+pub use schema::{KeyDescription, Setting, Table, TableDescription};
+pub use secret::{SECRET_BYTES_MAX, Secret, SecretError, SecretReference};
+pub use share::{Nfs, OnStoreLost, Share, Squash};
+pub use values::{Rate, Size, Span};
+
+use problems::Problems;
+use schema::Reader;
+
+/// Where the settings are when nothing else is said.
+pub const DEFAULT_PATH: &str = "/etc/tidegate/tidegate.toml";
+
+/// The longest settings file, in bytes.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Everything that the settings file says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// `[gateway]`
+    pub gateway: Gateway,
+    /// `[repository]`
+    pub repository: Repository,
+    /// `[[target]]`, at least one.
+    pub targets: Vec<Target>,
+    /// `[cache]`
+    pub cache: Cache,
+    /// `[nfs]`
+    pub nfs: Nfs,
+    /// `[[share]]`
+    pub shares: Vec<Share>,
+}
+
+/// The tables of the file.
+const TABLES: [&str; 6] =
+    [Gateway::NAME, Repository::NAME, Target::NAME, Cache::NAME, Nfs::NAME, Share::NAME];
+
+impl Settings {
+    /// Reads and checks a text.
+    pub fn parse(text: &str) -> Result<Self, SettingsError> {
+        let mut problems = Problems::new(text);
+        let document = match Document::parse(text) {
+            Ok(document) => document,
+            Err(error) => {
+                problems.add("", error.span(), format!("this is not TOML: {}", error.message()));
+                return Err(problems.into_error());
+            }
+        };
+        let settings = read_tables(document.as_table(), &mut problems);
+        if let Some(settings) = &settings {
+            check::across_tables(settings, &mut problems);
+        }
+        match settings {
+            Some(settings) if problems.is_empty() => Ok(settings),
+            Some(_) | None => Err(problems.into_error()),
+        }
+    }
+
+    /// The share of that name.
+    pub fn share(&self, name: &str) -> Option<&Share> {
+        self.shares.iter().find(|share| share.name.as_str() == name)
+    }
+
+    /// The settings as a text that [`Settings::parse`] reads as the same settings; every key is
+    /// written out.
+    pub fn to_toml(&self) -> String {
+        let mut document = DocumentMut::new();
+        document.insert(Gateway::NAME, Item::Table(self.gateway.write()));
+        document.insert(Repository::NAME, Item::Table(self.repository.write()));
+        document.insert(Target::NAME, Item::ArrayOfTables(self.targets.iter().map(Table::write).collect()));
+        document.insert(Cache::NAME, Item::Table(self.cache.write()));
+        document.insert(Nfs::NAME, Item::Table(self.nfs.write()));
+        document.insert(Share::NAME, Item::ArrayOfTables(self.shares.iter().map(Table::write).collect()));
+        document.to_string()
+    }
+}
+
+/// The text form of one table alone, every key written out: what a head carries about its share.
+pub fn table_to_toml<T: Table>(table: &T) -> String {
+    table.write().to_string()
+}
+
+/// Reads what [`table_to_toml`] wrote.
+pub fn table_from_toml<T: Table>(text: &str) -> Result<T, SettingsError> {
+    let mut problems = Problems::new(text);
+    match Document::parse(text) {
+        Ok(document) => read_one(T::NAME.to_owned(), document.as_table(), problems),
+        Err(error) => {
+            problems.add("", error.span(), format!("this is not TOML: {}", error.message()));
+            Err(problems.into_error())
+        }
+    }
+}
+
+/// Reads one table by itself.
+fn read_one<T: Table>(
+    path: String,
+    table: &dyn TableLike,
+    mut problems: Problems<'_>,
+) -> Result<T, SettingsError> {
+    match T::read(&mut Reader::new(path, table, &mut problems)) {
+        Some(read) if problems.is_empty() => Ok(read),
+        Some(_) | None => Err(problems.into_error()),
+    }
+}
+
+fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<Settings> {
+    for (name, item) in root.iter().filter(|(name, _)| !TABLES.contains(name)) {
+        let place = root.key(name).and_then(toml_edit::Key::span).or(item.span());
+        problems.add(name, place, format!("is no table here; there are {}", TABLES.join(", ")));
+    }
+    let gateway = table(root, problems);
+    let repository = table(root, problems);
+    let targets = tables(root, problems);
+    let cache = table(root, problems);
+    let nfs = table(root, problems);
+    let shares = tables(root, problems);
+    Some(Settings {
+        gateway: gateway?,
+        repository: repository?,
+        targets: targets?,
+        cache: cache?,
+        nfs: nfs?,
+        shares: shares?,
+    })
+}
+
+/// Reads a table that stands at most once; a missing one counts as empty.
+fn table<T: Table>(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<T> {
+    let empty = toml_edit::Table::new();
+    let item = root.get(T::NAME);
+    let Some(found) = item.map_or(Some(&empty as &dyn TableLike), Item::as_table_like) else {
+        let place = item.and_then(Item::span);
+        problems.add(T::NAME, place, format!("is no table; write it under the heading [{}]", T::NAME));
+        return None;
+    };
+    T::read(&mut Reader::new(T::NAME.to_owned(), found, problems))
+}
+
+/// Reads a table that may stand several times.
+fn tables<T: Table>(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<Vec<T>> {
+    let Some(item) = root.get(T::NAME) else { return Some(Vec::new()) };
+    let found: Option<Vec<&dyn TableLike>> = match item {
+        Item::ArrayOfTables(list) => Some(list.iter().map(|table| table as &dyn TableLike).collect()),
+        Item::Value(toml_edit::Value::Array(list)) => {
+            list.iter().map(|value| value.as_inline_table().map(|table| table as &dyn TableLike)).collect()
+        }
+        Item::None | Item::Value(_) | Item::Table(_) => None,
+    };
+    let Some(found) = found else {
+        problems.add(T::NAME, item.span(), format!("is no list of tables; write each under [[{}]]", T::NAME));
+        return None;
+    };
+    let read: Vec<Option<T>> = found
+        .into_iter()
+        .enumerate()
+        .map(|(at, table)| T::read(&mut Reader::new(path_of::<T>(table, at), table, problems)))
+        .collect();
+    read.into_iter().collect()
+}
+
+/// `share.docs` if the table has a usable name, else `share[0]`.
+fn path_of<T: Table>(table: &dyn TableLike, at: usize) -> String {
+    let name = table.get("name").and_then(Item::as_str).and_then(|name| name.parse::<Name>().ok());
+    name.map_or_else(|| format!("{}[{at}]", T::NAME), |name| format!("{}.{name}", T::NAME))
+}

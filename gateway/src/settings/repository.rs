@@ -1,0 +1,98 @@
+//! `[repository]` and `[[target]]`: how the repository is unlocked, and where it lies.
+
+use toml_edit::Value;
+
+use super::names::{LocalPath, Name, Region, RepositoryAddress};
+use super::network::Url;
+use super::schema::{Setting, table};
+use super::secret::SecretReference;
+use super::values::{Rate, choice};
+
+table! {
+    /// The repository: everything that is kept, encrypted, on the targets.
+    pub struct Repository("repository", once) {
+        /// The secret that opens one of the repository's key slots: the content of a key file, a
+        /// passphrase, or a recovery key. Without it nothing can be read, ever: keep a copy away
+        /// from this machine.
+        key: SecretReference, required;
+    }
+}
+
+choice! {
+    /// Where the bucket's name stands in requests.
+    pub enum UrlStyle {
+        /// In the path: `https://endpoint/bucket/key`. What most self-hosted stores want.
+        Path = "path",
+        /// In the host: `https://bucket.endpoint/key`. What AWS wants.
+        VirtualHost = "virtual-host",
+    }
+}
+
+/// Where the credentials of a store come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// From the surroundings: the usual AWS environment variables, the ECS or EC2 instance role.
+    Ambient,
+    /// From a secret of two or three lines: access key id, secret access key, session token.
+    Secret(SecretReference),
+}
+
+/// How [`Credentials::Ambient`] is written.
+const AMBIENT: &str = "ambient";
+
+impl Setting for Credentials {
+    const SHOWN: bool = false; // Somebody may have written the secret itself.
+
+    fn form() -> String {
+        format!(
+            "\"{AMBIENT}\" (environment or instance role), or {}, whose content is the access key id, \
+             the secret access key and, if there is one, the session token, each on a line",
+            SecretReference::form()
+        )
+    }
+
+    fn parse(value: &Value) -> Result<Self, String> {
+        match value.as_str() {
+            Some(AMBIENT) => Ok(Self::Ambient),
+            Some(_) => Err("is another word".to_owned()),
+            None => SecretReference::parse(value).map(Self::Secret),
+        }
+    }
+
+    fn write(&self) -> Value {
+        match self {
+            Self::Ambient => AMBIENT.into(),
+            Self::Secret(reference) => reference.write(),
+        }
+    }
+}
+
+table! {
+    /// A store that the repository is kept on. There is exactly one for now.
+    pub struct Target("target", repeated) {
+        /// What it is called in messages and commands.
+        name: Name, required;
+        /// Where the repository lies: a local directory, or a bucket and a prefix in it.
+        address: RepositoryAddress, required;
+        /// The S3 service, for `s3://` addresses. Without it: AWS, in the given region.
+        endpoint: Url, optional;
+        /// The region that requests are signed for. AWS needs it; for most other services the
+        /// default `us-east-1` will do.
+        region: Region, optional;
+        /// Where the bucket's name stands in requests. Without it: `path` when there is an
+        /// `endpoint`, else `virtual-host`.
+        style: UrlStyle, optional;
+        /// Where the access key comes from, for `s3://` addresses.
+        credentials: Credentials, default(Credentials::Ambient);
+        /// An HTTP proxy between here and the store.
+        proxy: Url, optional;
+        /// A PEM file with the certificates to trust instead of the system's.
+        ca_file: LocalPath, optional;
+        /// The most that is sent to it. Without it: as fast as it goes.
+        upload_rate: Rate, optional;
+        /// The most that is fetched from it. Without it: as fast as it goes.
+        download_rate: Rate, optional;
+        /// Requests in flight at once.
+        connections: u32, default(16) in 1, 256;
+    }
+}

@@ -1,0 +1,85 @@
+//! `[nfs]` and `[[share]]`: what clients see.
+
+use super::names::{ExportPath, Name, ShareIdText};
+use super::network::{Listen, Network};
+use super::schema::table;
+use super::values::{Span, choice};
+
+table! {
+    /// The NFS server. MOUNT is answered on the same ports.
+    pub struct Nfs("nfs", once) {
+        /// Where it listens.
+        listen: Vec<Listen>, default(vec!["0.0.0.0:2049".parse().expect("an address and a port")]);
+        /// Where a port mapper of our own listens, for clients that ask for one and `showmount`
+        /// (usually `0.0.0.0:111`). Leave it empty when the system has `rpcbind`, or when clients
+        /// mount with `port=` and `mountport=`.
+        portmap: Vec<Listen>, default(Vec::new());
+    }
+}
+
+choice! {
+    /// Which users of clients lose their identity.
+    pub enum Squash {
+        /// User 0 and group 0 become anonymous.
+        Root = "root",
+        /// Everybody becomes anonymous.
+        All = "all",
+        /// Nobody: root on a client is root here.
+        None = "none",
+    }
+}
+
+choice! {
+    /// What happens to writes while it is unknown whether another gateway has taken the share over.
+    pub enum OnStoreLost {
+        /// They go on: the backlog grows, and becomes a branch if a takeover is found later.
+        Continue = "continue",
+        /// They wait until the store answers again.
+        Stop = "stop",
+    }
+}
+
+table! {
+    /// A share: a tree of files, served over NFS and kept in the repository.
+    pub struct Share("share", repeated) {
+        /// What it is called in commands. A share keeps its data when it is renamed here only if
+        /// `id` is set.
+        name: Name, required;
+        /// Which share of the repository it is. Written by `attach`; without it the name decides,
+        /// and a new share is made when the local state knows none of that name.
+        id: ShareIdText, optional;
+        /// The path that clients mount. Without it: `/` and the name.
+        export: ExportPath, optional;
+        /// Recovery point objective: how old the newest published head may become, so what a
+        /// disaster may cost.
+        rpo: Span, default(Span::seconds(30)) in Span::seconds(1), Span::days(1);
+        /// Networks whose machines may mount it. Without any: this machine alone.
+        clients: Vec<Network>, default(vec![
+            "127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network"),
+        ]);
+        /// Refuse every change by clients.
+        read_only: bool, default(false);
+        /// Serve, read-only, what another gateway publishes, and follow it.
+        follow: bool, default(false);
+        /// Which users of clients lose their identity.
+        squash: Squash, default(Squash::Root);
+        /// The user id of the anonymous.
+        anonymous_uid: u32, default(65534);
+        /// The group id of the anonymous.
+        anonymous_gid: u32, default(65534);
+        /// What happens to writes while the store does not answer.
+        on_store_lost: OnStoreLost, default(OnStoreLost::Continue);
+        /// Keep the share in a key domain of its own: nothing is deduplicated with other shares,
+        /// and dropping that key destroys it alone. Fixed when the share is made.
+        own_key: bool, default(false);
+    }
+}
+
+impl Share {
+    /// The path that clients mount.
+    pub fn export_path(&self) -> ExportPath {
+        self.export
+            .clone()
+            .unwrap_or_else(|| format!("/{}", self.name).parse().expect("a name is a legal path component"))
+    }
+}

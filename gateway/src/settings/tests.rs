@@ -1,0 +1,217 @@
+//! Claims about settings as a whole: whatever is written reads the same, and whatever is wrong is
+//! named, with all other wrong things, at once.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const LEAST: &str = "
+[repository]
+key = { file = \"/etc/tidegate/key\" }
+[[target]]
+name = \"main\"
+address = \"file:///srv/repository\"
+";
+
+fn problems_of(text: &str) -> Vec<Problem> {
+    Settings::parse(text).expect_err(text).problems
+}
+
+/// The settings with one line added below a heading.
+fn with(heading: &str, line: &str) -> String {
+    if LEAST.contains(heading) {
+        LEAST.replace(heading, &format!("{heading}\n{line}"))
+    } else {
+        format!("{LEAST}\n{heading}\n{line}\n")
+    }
+}
+
+#[test]
+fn the_least_settings_are_a_key_and_a_target() {
+    let settings = Settings::parse(LEAST).expect("enough");
+    assert_eq!(settings.gateway.memory, Size::mib(512));
+    assert!(settings.shares.is_empty());
+    let missing: Vec<String> = problems_of("").into_iter().map(|problem| problem.key).collect();
+    assert!(missing.contains(&"repository.key".to_owned()), "{missing:?}");
+}
+
+#[test]
+fn every_default_is_within_its_own_range_and_form() {
+    let settings = Settings::parse(&format!("{LEAST}[[share]]\nname = \"docs\"\n")).expect("defaults");
+    assert_eq!(Settings::parse(&settings.to_toml()), Ok(settings));
+}
+
+#[test]
+fn all_problems_come_at_once_each_with_key_line_and_value() {
+    let text = "[gateway]\nmemory = \"1MiB\"\ncolour = \"red\"\n[nfs]\nlisten = [\"here\"]\n[[share]]\nname = \"docs\"\nrpo = \"soon\"\n[bucket]\n";
+    let error = Settings::parse(text).expect_err("wrong").to_string();
+    for part in [
+        "gateway.memory, line 2: \"1MiB\" is out of range; write from \"128MiB\" to \"1TiB\"",
+        "gateway.colour, line 3: is no key here; there are data, memory",
+        "nfs.listen, line 5: [\"here\"] has an element 0 that is no address and port",
+        "share.docs.rpo, line 8: \"soon\" is not a number and a unit; write a duration such as",
+        "bucket, line 9: is no table here",
+        "repository.key: is missing",
+    ] {
+        assert!(error.contains(part), "{part}\nis not in\n{error}");
+    }
+}
+
+#[test]
+fn every_wrong_value_names_its_key() {
+    let wrong = [
+        ("[gateway]", "data = \"relative\"", "gateway.data"),
+        ("[gateway]", "data = 7", "gateway.data"),
+        ("[gateway]", "memory = 512", "gateway.memory"),
+        ("[gateway]", "memory = \"2TiB\"", "gateway.memory"),
+        ("[gateway]", "socket = \"/a/../b\"", "gateway.socket"),
+        ("[gateway]", "metrics = \"localhost\"", "gateway.metrics"),
+        ("[gateway]", "log_format = \"xml\"", "gateway.log_format"),
+        ("[gateway]", "log_level = true", "gateway.log_level"),
+        ("[cache]", "disk = \"1MiB\"", "cache.disk"),
+        ("[cache]", "dirty = \"-1GiB\"", "cache.dirty"),
+        ("[nfs]", "listen = \"0.0.0.0:2049\"", "nfs.listen"),
+        ("[nfs]", "portmap = [111]", "nfs.portmap"),
+        ("[[target]]", "endpoint = \"ftp://x\"", "target.main.endpoint"),
+        ("[[target]]", "region = \"\"", "target.main.region"),
+        ("[[target]]", "style = \"host\"", "target.main.style"),
+        ("[[target]]", "credentials = \"AKIA:secret\"", "target.main.credentials"),
+        ("[[target]]", "upload_rate = \"10MiB\"", "target.main.upload_rate"),
+        ("[[target]]", "connections = 0", "target.main.connections"),
+        ("[[target]]", "connections = 99999999999", "target.main.connections"),
+        ("[[share]]", "name = \"Docs\"", "share[0].name"),
+        ("[[share]]\nname = \"d\"", "id = \"12\"", "share.d.id"),
+        ("[[share]]\nname = \"d\"", "export = \"d\"", "share.d.export"),
+        ("[[share]]\nname = \"d\"", "rpo = \"2d\"", "share.d.rpo"),
+        ("[[share]]\nname = \"d\"", "clients = [\"10.0.0.1/8\"]", "share.d.clients"),
+        ("[[share]]\nname = \"d\"", "clients = []", "share.d.clients"),
+        ("[[share]]\nname = \"d\"", "read_only = \"yes\"", "share.d.read_only"),
+        ("[[share]]\nname = \"d\"", "squash = \"some\"", "share.d.squash"),
+        ("[[share]]\nname = \"d\"", "anonymous_uid = -2", "share.d.anonymous_uid"),
+        ("[[share]]\nname = \"d\"", "on_store_lost = \"panic\"", "share.d.on_store_lost"),
+        ("[[share]]\nname = \"d\"", "own_key = 1", "share.d.own_key"),
+        ("[[share]]\nname = \"d\"", "x = 1", "share.d.x"),
+        ("[x]", "y = 1", "x"),
+    ];
+    for (heading, line, key) in wrong {
+        let problems = problems_of(&with(heading, line));
+        assert_eq!(problems.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(), [key], "{line}");
+    }
+}
+
+#[test]
+fn a_secret_written_into_the_file_is_refused_and_not_repeated() {
+    for line in [
+        "key = \"hunter2\"",
+        "key = { file = \"hunter2\" }",
+        "key = { password = \"hunter2\" }",
+        "key = hunter2",
+    ] {
+        let text = LEAST.replace("key = { file = \"/etc/tidegate/key\" }", line);
+        let error = Settings::parse(&text).expect_err(line).to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused() {
+    let share = |name: &str, more: &str| format!("[[share]]\nname = \"{name}\"\n{more}\n");
+    let id = "id = \"000102030405060708090a0b0c0d0e0f\"";
+    let cases = [
+        (format!("{LEAST}{}{}", share("a", ""), share("a", "")), "share.name"),
+        (format!("{LEAST}{}{}", share("a", ""), share("b", "export = \"/a\"")), "share.export"),
+        (format!("{LEAST}{}{}", share("a", id), share("b", id)), "share.id"),
+        (format!("{LEAST}[[target]]\nname = \"two\"\naddress = \"file:///x\"\n"), "target"),
+        (format!("{LEAST}region = \"x\"\n"), "target.main.region"),
+        (LEAST.replace("file:///srv/repository", "s3://bucket/p"), "target.main.region"),
+        (LEAST.replace("/srv/repository", "/var/lib/tidegate/repository"), "target.main.address"),
+        (format!("{LEAST}{}[nfs]\nlisten = []\n", share("a", "")), "nfs.listen"),
+        ("[repository]\nkey = { env = \"K\" }\n".to_owned(), "target"),
+        ("repository = 3\n[[target]]\nname = \"t\"\naddress = \"file:///srv\"\n".to_owned(), "repository"),
+        (format!("target = {{}}\n{}", LEAST.split("[[target]]").next().expect("a first part")), "target"),
+    ];
+    for (text, key) in cases {
+        let keys: Vec<String> = problems_of(&text).into_iter().map(|problem| problem.key).collect();
+        assert!(keys.contains(&key.to_owned()), "{key} is not among {keys:?} of\n{text}");
+    }
+}
+
+#[test]
+fn one_table_travels_alone() {
+    let settings =
+        Settings::parse(&format!("{LEAST}[[share]]\nname = \"docs\"\nrpo = \"5s\"\n")).expect("fine");
+    let text = table_to_toml(&settings.shares[0]);
+    assert_eq!(table_from_toml::<Share>(&text).as_ref(), Ok(&settings.shares[0]));
+    assert!(table_from_toml::<Share>("name = 1").is_err() && table_from_toml::<Share>("= ").is_err());
+}
+
+#[test]
+fn the_page_of_settings_is_what_the_code_says() {
+    crate::cli::pages::assert_page("docs/settings.md", &settings_page());
+}
+
+#[test]
+fn the_packaged_settings_are_valid() {
+    Settings::parse(include_str!("../../../packaging/tidegate.toml"))
+        .expect("the example can be used as it is");
+}
+
+prop_compose! {
+    fn shares()(
+        count in 0usize..4,
+        rpo in 1u64..=86_400,
+        flags in any::<[bool; 4]>(),
+        squash in prop::sample::select(Squash::ALL),
+        lost in prop::sample::select(OnStoreLost::ALL),
+        anonymous in any::<[u32; 2]>(),
+        bits in 0u8..=32,
+    ) -> Vec<Share> {
+        (0..count).map(|at| Share {
+            name: format!("share-{at}").parse().expect("a name"),
+            id: flags[3].then(|| ShareIdText(tidegate_chunker::ShareId::new([at as u8; 16]))),
+            export: flags[0].then(|| format!("/exports/{at}").parse().expect("a path")),
+            rpo: Span::seconds(rpo),
+            clients: vec![format!("0.0.0.0/{bits}").parse().expect("a network"), "::/0".parse().expect("a network")],
+            read_only: flags[1],
+            follow: flags[2],
+            squash,
+            anonymous_uid: anonymous[0],
+            anonymous_gid: anonymous[1],
+            on_store_lost: lost,
+            own_key: flags[0],
+        }).collect()
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_written_reads_the_same(
+        shares in shares(),
+        memory in (128u64 << 20)..=(1 << 40),
+        disk in (64u64 << 20)..=(1 << 50),
+        words in prop::collection::vec("[ -~]{0,12}", 0..4),
+        rate in prop::option::of(any::<u64>()),
+        connections in 1u32..=256,
+        in_bucket in any::<bool>(),
+    ) {
+        let mut settings = Settings::parse(LEAST).expect("enough");
+        settings.shares = shares;
+        settings.gateway.memory = Size(memory);
+        settings.cache.disk = Size(disk);
+        settings.repository.key = SecretReference::Command([vec!["/bin/key".to_owned()], words].concat());
+        settings.targets[0].upload_rate = rate.map(|rate| Rate(Size(rate)));
+        settings.targets[0].connections = connections;
+        if in_bucket {
+            settings.targets[0].address = "s3://bucket/prefix".parse().expect("an address");
+            settings.targets[0].endpoint = Some("http://127.0.0.1:9000".parse().expect("a URL"));
+            settings.targets[0].style = Some(UrlStyle::Path);
+            settings.targets[0].credentials = Credentials::Secret(SecretReference::Environment("S3".into()));
+        }
+        prop_assert_eq!(Settings::parse(&settings.to_toml()), Ok(settings));
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "(\\[{1,2}(gateway|share|target|nfs)\\]{1,2}\n|[a-z_]{1,8} = (\"[ -~]{0,10}\"|[0-9{}\\[\\]]{0,6})\n){0,12}") {
+        let _ = Settings::parse(&text);
+    }
+}

@@ -1,0 +1,160 @@
+//! Every metric of the gateway, declared once: name, labels, unit, meaning.
+//!
+//! A part that records keeps the handle that [`Counter::with`], [`Gauge::with`] or
+//! [`Histogram::with`] gives it, since looking it up costs more than recording. Label values come
+//! from the settings or from fixed lists, never from clients, so that their number stays bounded.
+//! Names follow Prometheus: a unit at the end, `_total` on counters.
+
+/// What a metric is, apart from its kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// Its name in Prometheus.
+    pub name: &'static str,
+    /// The labels that each of its values carries.
+    pub labels: &'static [&'static str],
+    /// What it tells.
+    pub meaning: &'static str,
+}
+
+impl Description {
+    fn pairs(&self, values: &[&str]) -> Vec<metrics::Label> {
+        assert_eq!(self.labels.len(), values.len(), "{} has the labels {:?}", self.name, self.labels);
+        let pair = |(label, value): (&&'static str, &&str)| metrics::Label::new(*label, (*value).to_owned());
+        self.labels.iter().zip(values).map(pair).collect()
+    }
+}
+
+/// Counts up from the start of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Counter(pub Description);
+
+/// Goes up and down.
+#[derive(Clone, Copy, Debug)]
+pub struct Gauge(pub Description);
+
+/// Counts values by size; the buckets hold durations in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Histogram(pub Description);
+
+impl Counter {
+    /// The counter with these values of its labels, in the order of their declaration.
+    pub fn with(&self, labels: &[&str]) -> metrics::Counter {
+        metrics::counter!(self.0.name, self.0.pairs(labels))
+    }
+}
+
+impl Gauge {
+    /// The gauge with these values of its labels, in the order of their declaration.
+    pub fn with(&self, labels: &[&str]) -> metrics::Gauge {
+        metrics::gauge!(self.0.name, self.0.pairs(labels))
+    }
+}
+
+impl Histogram {
+    /// The histogram with these values of its labels, in the order of their declaration.
+    pub fn with(&self, labels: &[&str]) -> metrics::Histogram {
+        metrics::histogram!(self.0.name, self.0.pairs(labels))
+    }
+}
+
+/// The kinds of metrics, as Prometheus calls them.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A [`Counter`].
+    Counter,
+    /// A [`Gauge`].
+    Gauge,
+    /// A [`Histogram`].
+    Histogram,
+}
+
+/// Declares the constants and the list of them all.
+macro_rules! declare {
+    ($( $(#[doc = $meaning:literal])+ $kind:ident $constant:ident = $name:literal [$($label:literal),*]; )+) => {
+        $(
+            $(#[doc = $meaning])+
+            pub const $constant: $kind = $kind(Description {
+                name: $name,
+                labels: &[$($label),*],
+                meaning: concat!($($meaning),+),
+            });
+        )+
+
+        /// Every metric with its kind.
+        pub const ALL: &[(Kind, Description)] = &[$((Kind::$kind, $constant.0)),+];
+    };
+}
+
+declare! {
+    /// Always 1; the label tells the version of the running binary.
+    Gauge BUILD_INFO = "tidegate_build_info" ["version"];
+    /// Seconds since the gateway began to serve.
+    Gauge UPTIME_SECONDS = "tidegate_uptime_seconds" [];
+    /// Resident memory of the process.
+    Gauge MEMORY_RESIDENT_BYTES = "tidegate_memory_resident_bytes" [];
+    /// The memory budget in the settings.
+    Gauge MEMORY_BUDGET_BYTES = "tidegate_memory_budget_bytes" [];
+    /// Alarms that are raised now.
+    Gauge ALARMS = "tidegate_alarms" ["severity"];
+
+    /// What a disaster would cost now: age of the oldest acknowledged change that no head has.
+    Gauge SHARE_RPO_SECONDS = "tidegate_share_rpo_seconds" ["share"];
+    /// The recovery point objective in the settings.
+    Gauge SHARE_RPO_OBJECTIVE_SECONDS = "tidegate_share_rpo_objective_seconds" ["share"];
+    /// Acknowledged bytes that no head has.
+    Gauge SHARE_DIRTY_BYTES = "tidegate_share_dirty_bytes" ["share"];
+    /// Age of what the newest published head contains.
+    Gauge SHARE_HEAD_AGE_SECONDS = "tidegate_share_head_age_seconds" ["share"];
+    /// Inodes of the share.
+    Gauge SHARE_FILES = "tidegate_share_files" ["share"];
+    /// Length of all files of the share, holes not counted.
+    Gauge SHARE_BYTES = "tidegate_share_bytes" ["share"];
+    /// 1 while clients can read and write (or read, where the settings say so), else 0.
+    Gauge SHARE_SERVING = "tidegate_share_serving" ["share"];
+    /// Time from the freeze to the published head.
+    Histogram COMMIT_SECONDS = "tidegate_commit_seconds" ["share"];
+
+    /// Bytes in local packs that the target lacks.
+    Gauge TARGET_BACKLOG_BYTES = "tidegate_target_backlog_bytes" ["target"];
+    /// Local packs that the target lacks.
+    Gauge TARGET_BACKLOG_PACKS = "tidegate_target_backlog_packs" ["target"];
+    /// 1 when the last call to the store succeeded, else 0.
+    Gauge TARGET_REACHABLE = "tidegate_target_reachable" ["target"];
+    /// Bytes sent to the target.
+    Counter TARGET_UPLOADED_BYTES = "tidegate_target_uploaded_bytes_total" ["target"];
+
+    /// Bytes of local packs kept as cache.
+    Gauge CACHE_DISK_BYTES = "tidegate_cache_disk_bytes" [];
+    /// Bytes of opened chunks in memory.
+    Gauge CACHE_MEMORY_BYTES = "tidegate_cache_memory_bytes" [];
+    /// Bytes that only this machine has.
+    Gauge CACHE_DIRTY_BYTES = "tidegate_cache_dirty_bytes" [];
+    /// The bound of those: writers wait when it is reached.
+    Gauge CACHE_DIRTY_BYTES_MAX = "tidegate_cache_dirty_bytes_max" [];
+    /// Reads answered from the cache.
+    Counter CACHE_HITS = "tidegate_cache_hits_total" [];
+    /// Reads that went to the store.
+    Counter CACHE_MISSES = "tidegate_cache_misses_total" [];
+
+    /// Length of all journal segments.
+    Gauge JOURNAL_BYTES = "tidegate_journal_bytes" [];
+    /// Free bytes of the file system that the journal lies on.
+    Gauge JOURNAL_FREE_BYTES = "tidegate_journal_free_bytes" [];
+    /// Time of one group commit: write and `fdatasync`.
+    Histogram JOURNAL_SYNC_SECONDS = "tidegate_journal_sync_seconds" [];
+
+    /// Plaintext bytes that went into the cutter.
+    Counter CHUNKED_BYTES = "tidegate_chunked_bytes_total" ["share"];
+    /// Plaintext bytes of chunks that the repository did not have.
+    Counter CHUNKED_UNIQUE_BYTES = "tidegate_chunked_unique_bytes_total" ["share"];
+    /// Bytes of those after compression and sealing.
+    Counter CHUNKED_SEALED_BYTES = "tidegate_chunked_sealed_bytes_total" ["share"];
+
+    /// Time of NFS calls from the whole request to the whole answer.
+    Histogram NFS_CALL_SECONDS = "tidegate_nfs_call_seconds" ["procedure"];
+    /// NFS connections that are open.
+    Gauge NFS_CONNECTIONS = "tidegate_nfs_connections" [];
+
+    /// Jobs that are running.
+    Gauge JOBS_RUNNING = "tidegate_jobs_running" [];
+}

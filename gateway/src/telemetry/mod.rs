@@ -1,0 +1,15 @@
+//! What the gateway tells about itself while it runs: log lines and metrics.
+//!
+//! Owns the set-up of both and the one list of metrics ([`metrics`]). Parts of the gateway log with
+//! `tracing` and record through the constants of that list; names, units and meanings live nowhere
+//! else. Log levels ask for something: ERROR, a person must look; WARN, handled, but worth a look;
+//! INFO, starts, stops and publications. Nothing secret and no file content is ever logged.
+
+mod log;
+pub mod metrics;
+mod recorder;
+mod status;
+
+pub use log::start_logging;
+pub use recorder::{Metrics, metrics_page};
+pub use status::record_status;

@@ -1,0 +1,50 @@
+//! Metrics that are read off the status when somebody asks for them.
+
+use crate::control::{Severity, ShareState, ShareStatus, Status};
+
+use super::metrics;
+
+/// Sets the gauges and counters that the status knows.
+pub fn record_status(status: &Status) {
+    metrics::BUILD_INFO.with(&[&status.version]).set(1.0);
+    metrics::UPTIME_SECONDS.with(&[]).set(status.uptime_seconds as f64);
+    metrics::MEMORY_RESIDENT_BYTES.with(&[]).set(status.memory.resident_bytes as f64);
+    metrics::MEMORY_BUDGET_BYTES.with(&[]).set(status.memory.budget_bytes as f64);
+    for (severity, label) in [(Severity::Warning, "warning"), (Severity::Critical, "critical")] {
+        let raised = status.alarms.iter().filter(|alarm| alarm.severity == severity).count();
+        metrics::ALARMS.with(&[label]).set(raised as f64);
+    }
+    status.shares.iter().for_each(record_share);
+    for target in &status.targets {
+        let label = [target.name.as_str()];
+        metrics::TARGET_BACKLOG_BYTES.with(&label).set(target.backlog_bytes as f64);
+        metrics::TARGET_BACKLOG_PACKS.with(&label).set(target.backlog_packs as f64);
+        metrics::TARGET_REACHABLE.with(&label).set(f64::from(u8::from(target.reachable)));
+        metrics::TARGET_UPLOADED_BYTES.with(&label).absolute(target.uploaded_bytes);
+    }
+    metrics::CACHE_DISK_BYTES.with(&[]).set(status.cache.disk_bytes as f64);
+    metrics::CACHE_MEMORY_BYTES.with(&[]).set(status.cache.memory_bytes as f64);
+    metrics::CACHE_DIRTY_BYTES.with(&[]).set(status.cache.dirty_bytes as f64);
+    metrics::CACHE_DIRTY_BYTES_MAX.with(&[]).set(status.cache.dirty_bytes_max as f64);
+    metrics::CACHE_HITS.with(&[]).absolute(status.cache.hits);
+    metrics::CACHE_MISSES.with(&[]).absolute(status.cache.misses);
+    metrics::JOURNAL_BYTES.with(&[]).set(status.journal.bytes as f64);
+    metrics::JOURNAL_FREE_BYTES.with(&[]).set(status.journal.free_bytes as f64);
+}
+
+fn record_share(share: &ShareStatus) {
+    let label = [share.name.as_str()];
+    let serving = match share.state {
+        ShareState::Serving | ShareState::ReadOnly | ShareState::Following => 1.0,
+        ShareState::Full | ShareState::Superseded | ShareState::Failed => 0.0,
+    };
+    metrics::SHARE_SERVING.with(&label).set(serving);
+    metrics::SHARE_RPO_SECONDS.with(&label).set(share.rpo_now_seconds as f64);
+    metrics::SHARE_RPO_OBJECTIVE_SECONDS.with(&label).set(share.rpo_seconds as f64);
+    metrics::SHARE_DIRTY_BYTES.with(&label).set(share.dirty_bytes as f64);
+    metrics::SHARE_FILES.with(&label).set(share.files as f64);
+    metrics::SHARE_BYTES.with(&label).set(share.bytes as f64);
+    if let Some(head) = &share.head {
+        metrics::SHARE_HEAD_AGE_SECONDS.with(&label).set(head.age_seconds as f64);
+    }
+}
