@@ -63,7 +63,7 @@ impl Backend {
         let options = ReadOptions { cache_bytes_max: self.bounds.frames_bytes, ..ReadOptions::default() };
         let chunks = Arc::new(ChunkReader::new(keys.clone(), self.source.clone(), locate, options));
         let nodes: Arc<dyn NodeSource> =
-            Arc::new(TreeReader::new(chunks.clone(), keys.clone(), self.bounds.nodes_bytes));
+            Arc::new(TreeReader::new(chunks.clone(), self.bounds.nodes_bytes));
         let reader = DomainReader { keys, chunks, nodes };
         self.readers.lock().insert(domain, reader.clone());
         Ok(reader)

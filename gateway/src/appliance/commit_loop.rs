@@ -94,6 +94,8 @@ impl Appliance {
             || ApplianceError::NothingToAttach { share: open.config.name.clone(), what: "head".into() };
         let name = committed.head.ok_or_else(nothing)?;
         if let Some(head) = committed.published {
+            let sent = head.statistics.bytes_uploaded;
+            self.uploaded_bytes.fetch_add(sent, std::sync::atomic::Ordering::Relaxed);
             tracing::info!(share = open.config.name, head = %name, entries = head.statistics.entries_changed,
                 bytes = head.statistics.bytes_uploaded, "published a head");
             *open.newest.lock() = Some((name, head));

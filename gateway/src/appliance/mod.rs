@@ -27,6 +27,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -105,6 +106,7 @@ pub struct Appliance {
     changing: tokio::sync::Mutex<()>,
     stop: CancellationToken,
     loops: TaskTracker,
+    uploaded_bytes: AtomicU64,
 }
 
 impl fmt::Debug for Appliance {
@@ -164,6 +166,7 @@ impl Appliance {
             changing: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
             loops: TaskTracker::new(),
+            uploaded_bytes: AtomicU64::new(0),
         }))
     }
 

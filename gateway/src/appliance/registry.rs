@@ -35,7 +35,14 @@ pub(super) struct ShareRecord {
 
 impl ShareRecord {
     /// A share that is new here.
-    pub(super) fn new(name: String, id: ShareId, domain: DomainId, map: MapId, incarnation: u64, era: u64) -> Self {
+    pub(super) fn new(
+        name: String,
+        id: ShareId,
+        domain: DomainId,
+        map: MapId,
+        incarnation: u64,
+        era: u64,
+    ) -> Self {
         Self {
             version: VERSION,
             name,

@@ -110,6 +110,11 @@ impl Appliance {
         (ledger.backlog_bytes(), ledger.at_stage(Stage::Local).map_or(0, |packs| packs.len() as u64))
     }
 
+    /// Bytes that were sent to the target since the start.
+    pub fn uploaded_bytes(&self) -> u64 {
+        self.uploaded_bytes.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Heads of a share that can be opened, newest first.
     pub async fn heads(&self, share: &str, limit: usize) -> Result<Vec<(HeadName, Head)>, ApplianceError> {
         let id = self.share_named(share)?.share.id();

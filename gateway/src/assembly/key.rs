@@ -19,7 +19,8 @@ pub enum NewKey {
 /// The key of a slot: a key file's content, a recovery key, or else a passphrase.
 pub async fn slot_key(repository: &Repository) -> Result<SlotKey, AssemblyError> {
     let secret = repository.key.resolve().await?;
-    let unusable = |why: &str| AssemblyError::Unusable { what: "the repository's key".into(), why: why.into() };
+    let unusable =
+        |why: &str| AssemblyError::Unusable { what: "the repository's key".into(), why: why.into() };
     let text = secret.expose_text().ok_or_else(|| unusable("it is not text"))?;
     if let Ok(key) = KeyFile::from_text(text, "repository.key") {
         return Ok(SlotKey::KeyFile(key));

@@ -15,9 +15,9 @@ use crate::appliance::{Appliance, ApplianceError, ShareReport, SnapshotEntry};
 use crate::commit::CommitError;
 use crate::control::{
     CacheStatus, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, ErrorKind,
-    HeadInfo, JobHandle, JournalStatus, MemoryStatus, Moment, RestoreReport, RestoreRequest,
-    RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status,
-    TargetStatus, Unit,
+    HeadInfo, JobHandle, JournalStatus, MemoryStatus, Moment, RestoreReport, RestoreRequest, RollbackReport,
+    RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus,
+    Unit,
 };
 use crate::history;
 use crate::settings::Settings;
@@ -55,7 +55,8 @@ impl Running {
         let mut servers = Vec::new();
         for listen in &settings.nfs.listen {
             let builder = NfsServer::builder(appliance.files().clone()).nfs_address(listen.0);
-            let portmap = settings.nfs.portmap.iter().find(|portmap| portmap.0.is_ipv4() == listen.0.is_ipv4());
+            let portmap =
+                settings.nfs.portmap.iter().find(|portmap| portmap.0.is_ipv4() == listen.0.is_ipv4());
             let builder = match portmap {
                 Some(portmap) => builder.portmap_address(portmap.0),
                 None => builder,
@@ -125,7 +126,9 @@ impl Running {
                 let latest = UtcNanos::new(time.as_nanosecond() as i64);
                 let mut found = self.appliance.heads(share, HEADS_MAX).await?;
                 let snapshots = self.appliance.snapshots(share).await?;
-                found.extend(snapshots.into_iter().map(|entry| (entry.snapshot.head_name, entry.snapshot.head)));
+                found.extend(
+                    snapshots.into_iter().map(|entry| (entry.snapshot.head_name, entry.snapshot.head)),
+                );
                 found.retain(|(_, head)| head.frozen_at <= latest);
                 let newest = found.into_iter().max_by_key(|(_, head)| head.frozen_at);
                 newest.ok_or_else(|| missing(format!("share {share:?} has nothing from before {time}")))

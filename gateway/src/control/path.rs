@@ -62,6 +62,12 @@ impl FilePath {
         &self.0
     }
 
+    /// The path of a name in this directory.
+    pub fn join(&self, name: &[u8]) -> Result<Self, PathError> {
+        let parent = self.0.strip_suffix(b"/").unwrap_or(&self.0);
+        Self::from_bytes(&[parent, b"/", name].concat())
+    }
+
     /// Its names, from the root down; none for the root.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.0.split(|byte| *byte == b'/').filter(|name| !name.is_empty())

@@ -1,0 +1,357 @@
+//! Putting a path of a live share back to what it was at a moment.
+//!
+//! No data moves: the live file takes the extents of the frozen one, which name the same chunks.
+//! Directories are entered before, and given their attributes after, what is in them.
+//!
+//! Order: each name and each file is a transaction of its own, so a restore that is stopped or dies has
+//! put back some paths wholly and others not at all, but for a file of more than [`EXTENTS_MAX`] extents,
+//! which may then be short; running it again puts back the rest.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use bytes::Bytes;
+use tidegate_protocols::view::{FsError, SetAttributes};
+use tidegate_replicator::map::{Entry, Extent, Inode, InodeNumber, Key, Kind, kind_range};
+
+use super::{control_error, resolve, share_error};
+use crate::control::{ControlError, FilePath, JobHandle, RestoreReport, RestoreRequest, Unit};
+use crate::namespace::{Context, Credentials, Namespace, NewFile, Node, Reader};
+use crate::share::{FrozenMap, MapRead, Transaction};
+
+/// Extents that one transaction puts back.
+const EXTENTS_MAX: usize = 1024;
+const CONTEXT: Context<'static> = Context { credentials: &Credentials::ROOT, note: None };
+
+/// Puts a path back: a file, or a directory with everything below it.
+pub async fn restore(
+    from: &FrozenMap,
+    namespace: &Namespace,
+    request: &RestoreRequest,
+    job: &JobHandle,
+) -> Result<RestoreReport, ControlError> {
+    let source = resolve(Reader { map: from }, &request.path).await?;
+    job.phase("restore", None, Unit::Items);
+    let mut restore =
+        Restore { from, namespace, request, job, report: RestoreReport::default(), done: HashMap::new() };
+    restore.path(source).await?;
+    Ok(restore.report)
+}
+
+struct Restore<'a> {
+    from: &'a FrozenMap,
+    namespace: &'a Namespace,
+    request: &'a RestoreRequest,
+    job: &'a JobHandle,
+    report: RestoreReport,
+    /// Files with several names: where the first of them was put.
+    done: HashMap<InodeNumber, InodeNumber>,
+}
+
+/// What is to be done yet.
+enum Step {
+    /// Put this back under a name of a live directory (none in a dry run below what is missing).
+    Enter { source: Node, parent: Option<InodeNumber>, name: Bytes },
+    /// Everything in this directory has been put back: its attributes now.
+    Leave { source: Node, live: InodeNumber },
+}
+
+impl Restore<'_> {
+    async fn path(&mut self, source: Node) -> Result<(), ControlError> {
+        let mut steps = Vec::new();
+        match self.request.path.names().last() {
+            None => self.enter_directory(source, Some(InodeNumber::ROOT), &mut steps).await?,
+            Some(name) => {
+                let parent = self.parents().await?;
+                steps.push(Step::Enter { source, parent, name: Bytes::copy_from_slice(name) });
+            }
+        }
+        while let Some(step) = steps.pop() {
+            self.job.checkpoint()?;
+            self.job.advance(1);
+            match step {
+                Step::Enter { source, parent, name } => self.enter(source, parent, name, &mut steps).await?,
+                Step::Leave { source, live } => self.attributes(&source.inode, live).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The live directory that holds the path, made as far as it is missing.
+    async fn parents(&mut self) -> Result<Option<InodeNumber>, ControlError> {
+        let names: Vec<_> = self.request.path.names().map(Bytes::copy_from_slice).collect();
+        let mut live = Some(InodeNumber::ROOT);
+        let mut path = FilePath::root();
+        for name in &names[..names.len() - 1] {
+            path = path
+                .join(name)
+                .map_err(|error| ControlError::new(crate::control::ErrorKind::Failed, error.to_string()))?;
+            let source = resolve(Reader { map: self.from }, &path).await?;
+            live = self.directory(&source, live, name).await?;
+        }
+        Ok(live)
+    }
+
+    async fn enter(
+        &mut self,
+        source: Node,
+        parent: Option<InodeNumber>,
+        name: Bytes,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), ControlError> {
+        if source.inode.kind == Kind::Directory {
+            let live = self.directory(&source, parent, &name).await?;
+            return self.enter_directory(source, live, steps).await;
+        }
+        let existing = self.live_child(parent, &name).await?;
+        if let Some(live) = &existing
+            && self.is_as_wanted(&source, live).await?
+        {
+            self.report.unchanged += 1;
+            self.done.insert(source.number, live.number);
+            return Ok(());
+        }
+        self.report.files += 1;
+        self.report.bytes += source.inode.used;
+        let (Some(parent), false) = (parent, self.request.dry_run) else { return Ok(()) };
+        self.put_file(&source, parent, &name, existing).await
+    }
+
+    /// Goes into a directory: its entries first, then its own attributes, so they are pushed before.
+    async fn enter_directory(
+        &mut self,
+        source: Node,
+        live: Option<InodeNumber>,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), ControlError> {
+        let entries = self.entries(self.from, source.number).await?;
+        if let Some(live) = live {
+            if self.request.remove_newer {
+                self.remove_newer(live, &entries).await?;
+            }
+            if !self.request.dry_run {
+                steps.push(Step::Leave { source, live });
+            }
+        }
+        for (name, entry) in entries.into_iter().rev() {
+            let source = Reader { map: self.from }.node(entry.inode).await.map_err(control_error)?;
+            steps.push(Step::Enter { source, parent: live, name });
+        }
+        Ok(())
+    }
+
+    /// A live directory of that name, made if need be; what is not a directory there goes.
+    async fn directory(
+        &mut self,
+        source: &Node,
+        parent: Option<InodeNumber>,
+        name: &Bytes,
+    ) -> Result<Option<InodeNumber>, ControlError> {
+        let existing = self.live_child(parent, name).await?;
+        if let Some(live) = existing.as_ref().filter(|live| live.inode.kind == Kind::Directory) {
+            return Ok(Some(live.number));
+        }
+        self.report.files += 1;
+        let (Some(parent), false) = (parent, self.request.dry_run) else { return Ok(None) };
+        if existing.is_some() {
+            self.namespace.remove(CONTEXT, parent, name).await.map_err(control_error)?;
+        }
+        let new = NewFile::new(Kind::Directory, attributes_of(&source.inode));
+        let made = self.namespace.make(CONTEXT, parent, name, new, None).await.map_err(control_error)?;
+        Ok(made.object.map(|object| object.number))
+    }
+
+    async fn put_file(
+        &mut self,
+        source: &Node,
+        parent: InodeNumber,
+        name: &Bytes,
+        existing: Option<Node>,
+    ) -> Result<(), ControlError> {
+        if let Some(first) = self.done.get(&source.number).copied() {
+            if existing.is_some() {
+                self.remove_tree(parent, name).await?;
+            }
+            self.namespace.link(CONTEXT, first, parent, name).await.map_err(control_error)?;
+            return Ok(());
+        }
+        let regular = |node: &Node| node.inode.kind == Kind::Regular;
+        let number = match existing {
+            Some(live) if regular(&live) && regular(source) => live.number,
+            existing => {
+                if existing.is_some() {
+                    self.remove_tree(parent, name).await?;
+                }
+                let mut new = NewFile::new(source.inode.kind, attributes_of(&source.inode));
+                new.device = source.inode.device;
+                new.target = source.inode.target.clone();
+                let made =
+                    self.namespace.make(CONTEXT, parent, name, new, None).await.map_err(control_error)?;
+                made.object.map_or(InodeNumber::SHARE, |object| object.number)
+            }
+        };
+        if regular(source) {
+            self.put_data(source, number).await?;
+        }
+        self.attributes(&source.inode, number).await?;
+        self.done.insert(source.number, number);
+        Ok(())
+    }
+
+    /// Gives a live file the extents of a frozen one.
+    async fn put_data(&self, source: &Node, live: InodeNumber) -> Result<(), ControlError> {
+        let share = self.namespace.share();
+        let mut keys = kind_range(source.number, b'e', &[]);
+        let mut first = true;
+        loop {
+            let page = self.from.scan(keys.clone(), EXTENTS_MAX).await.map_err(share_error)?;
+            let last = page.len() < EXTENTS_MAX;
+            let _lock = share.locks().lock(&[live]).await;
+            let mut inode = Reader { map: share.map() }.node(live).await.map_err(control_error)?.inode;
+            let mut transaction = Transaction::default();
+            if first {
+                transaction.delete_range(kind_range(live, b'e', &[]));
+                transaction.use_more(-(inode.used as i64), 0);
+                (inode.used, inode.size) = (0, 0);
+                first = false;
+            }
+            for (key, value) in page {
+                keys.start = [&key.encode()[..], &[0]].concat();
+                let Key::Extent(_, end) = key else { continue };
+                let extent = Extent::from_value(end, &value).map_err(|error| share_error(error.into()))?;
+                inode.used += extent.length();
+                inode.size = inode.size.max(end);
+                transaction.use_more(extent.length() as i64, 0);
+                transaction.put_extent(live, &extent);
+            }
+            if last {
+                inode.size = source.inode.size;
+            }
+            inode.change += 1;
+            transaction.put_inode(live, &inode);
+            let sequence = transaction.submit(share, Bytes::new()).await.map_err(share_error)?;
+            if last {
+                return self.namespace.sync(sequence).await.map_err(control_error);
+            }
+        }
+    }
+
+    async fn attributes(&self, source: &Inode, live: InodeNumber) -> Result<(), ControlError> {
+        let set = attributes_of(source);
+        self.namespace.set_attributes(CONTEXT, live, set, None).await.map_err(control_error)?;
+        Ok(())
+    }
+
+    async fn is_as_wanted(&self, source: &Node, live: &Node) -> Result<bool, ControlError> {
+        let look = |inode: &Inode| {
+            (inode.kind, inode.mode, inode.uid, inode.gid, inode.size, inode.times.modified, inode.device)
+        };
+        if look(&source.inode) != look(&live.inode) || source.inode.target != live.inode.target {
+            return Ok(false);
+        }
+        let all = |number| -> Range<Vec<u8>> { kind_range(number, b'e', &[]) };
+        let one = self.from.scan(all(source.number), EXTENTS_MAX).await.map_err(share_error)?;
+        let other =
+            self.namespace.share().map().scan(all(live.number), EXTENTS_MAX).await.map_err(share_error)?;
+        let same = one.iter().zip(&other).all(|((_, one), (_, other))| one.same_content(other));
+        Ok(one.len() == other.len() && one.len() < EXTENTS_MAX && same)
+    }
+
+    async fn live_child(
+        &self,
+        parent: Option<InodeNumber>,
+        name: &[u8],
+    ) -> Result<Option<Node>, ControlError> {
+        let Some(parent) = parent else { return Ok(None) };
+        let reader = self.namespace.reader();
+        let parent = reader.node(parent).await.map_err(control_error)?;
+        match reader.lookup(&parent, name, &Credentials::ROOT).await {
+            Ok(node) => Ok(Some(node)),
+            Err(FsError::NotFound) => Ok(None),
+            Err(error) => Err(control_error(error)),
+        }
+    }
+
+    async fn entries(
+        &self,
+        map: &dyn MapRead,
+        directory: InodeNumber,
+    ) -> Result<Vec<(Bytes, Entry)>, ControlError> {
+        let mut keys = kind_range(directory, b'd', &[]);
+        let mut found = Vec::new();
+        loop {
+            let page = map.scan(keys.clone(), EXTENTS_MAX).await.map_err(share_error)?;
+            let last = page.len() < EXTENTS_MAX;
+            for (key, value) in page {
+                keys.start = [&key.encode()[..], &[0]].concat();
+                let Key::Entry(_, name) = key else { continue };
+                let entry = Entry::decode(&value.payload).map_err(|error| share_error(error.into()))?;
+                found.push((name, entry));
+            }
+            if last {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn remove_newer(
+        &mut self,
+        live: InodeNumber,
+        wanted: &[(Bytes, Entry)],
+    ) -> Result<(), ControlError> {
+        let share = self.namespace.share().clone();
+        for (name, _) in self.entries(share.map(), live).await? {
+            if !wanted.iter().any(|(kept, _)| *kept == name) {
+                self.report.removed += 1;
+                if !self.request.dry_run {
+                    self.remove_tree(live, &name).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a name, and everything below it, deepest first.
+    async fn remove_tree(&self, parent: InodeNumber, name: &[u8]) -> Result<(), ControlError> {
+        let share = self.namespace.share();
+        let mut steps = vec![(parent, Bytes::copy_from_slice(name))];
+        while let Some((parent, name)) = steps.last().cloned() {
+            match self.namespace.remove(CONTEXT, parent, &name).await {
+                Err(FsError::IsDirectory) => {}
+                removed => {
+                    removed.map_err(control_error)?;
+                    steps.pop();
+                    continue;
+                }
+            }
+            match self.namespace.remove_directory(CONTEXT, parent, &name).await {
+                Err(FsError::NotEmpty) => {
+                    let Some(child) = self.live_child(Some(parent), &name).await? else { continue };
+                    let entries = self.entries(share.map(), child.number).await?;
+                    steps.extend(entries.into_iter().map(|(name, _)| (child.number, name)));
+                }
+                removed => {
+                    removed.map_err(control_error)?;
+                    steps.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Mode, owner and times as they were.
+fn attributes_of(inode: &Inode) -> SetAttributes {
+    use tidegate_protocols::view::{SetTime, Time};
+    let time = |at: tidegate_replicator::map::Timestamp| {
+        SetTime::Client(Time { seconds: at.seconds, nanos: at.nanos })
+    };
+    SetAttributes {
+        mode: Some(u32::from(inode.mode)),
+        uid: Some(inode.uid),
+        gid: Some(inode.gid),
+        size: None,
+        accessed: time(inode.times.accessed),
+        modified: time(inode.times.modified),
+    }
+}
