@@ -180,9 +180,9 @@ impl Starting {
     }
 
     async fn portmap(&mut self, address: SocketAddr, served: &Addresses) -> Result<SocketAddr, StartError> {
-        // The list needs the port of the port mapper itself, which may have been left open.
-        let portmap: Arc<dyn Program> = Arc::new(Portmap::new(mappings(served, address.port())));
-        let bound = self.tcp("portmap", address, &[Arc::clone(&portmap)])?;
+        let (tcp, bound) = self.bind_tcp("portmap", address)?;
+        let portmap: Arc<dyn Program> = Arc::new(Portmap::new(mappings(served, bound.port())));
+        self.tasks.spawn(tcp.run(self.programs(&[Arc::clone(&portmap)])));
         self.udp("portmap", bound, portmap).await
     }
 
@@ -192,12 +192,21 @@ impl Starting {
         address: SocketAddr,
         programs: &[Arc<dyn Program>],
     ) -> Result<SocketAddr, StartError> {
+        let (server, bound) = self.bind_tcp(what, address)?;
+        self.tasks.spawn(server.run(self.programs(programs)));
+        Ok(bound)
+    }
+
+    fn bind_tcp(
+        &self,
+        what: &'static str,
+        address: SocketAddr,
+    ) -> Result<(TcpServer, SocketAddr), StartError> {
         let failed = |source| StartError::Listen { what, address, source };
         let (limits, stop) = (Arc::clone(&self.limits), self.stop.clone());
-        let server = TcpServer::bind(what, address, self.programs(programs), limits, stop).map_err(failed)?;
+        let server = TcpServer::bind(what, address, limits, stop).map_err(failed)?;
         let bound = server.address().map_err(failed)?;
-        self.tasks.spawn(server.run());
-        Ok(bound)
+        Ok((server, bound))
     }
 
     async fn udp(
@@ -207,10 +216,9 @@ impl Starting {
         program: Arc<dyn Program>,
     ) -> Result<SocketAddr, StartError> {
         let failed = |source| StartError::Listen { what, address, source };
-        let programs = self.programs(&[program]);
-        let server = UdpServer::bind(address, programs, self.stop.clone()).await.map_err(failed)?;
+        let server = UdpServer::bind(address, self.stop.clone()).await.map_err(failed)?;
         let bound = server.address().map_err(failed)?;
-        self.tasks.spawn(server.run());
+        self.tasks.spawn(server.run(self.programs(&[program])));
         Ok(bound)
     }
 

@@ -28,11 +28,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Silence after which the kernel asks whether the client is still there.
 const KEEPALIVE: Duration = Duration::from_mins(1);
 
-/// A listening address and its connections.
+/// A listening address, to be served.
 pub(crate) struct TcpServer {
+    name: &'static str,
     listener: TcpListener,
-    shared: Shared,
+    limits: Arc<Limits>,
+    stop: CancellationToken,
 }
+
+/// What the connections of a server share.
 
 #[derive(Clone)]
 struct Shared {
@@ -49,10 +53,20 @@ impl TcpServer {
     pub(crate) fn bind(
         name: &'static str,
         address: SocketAddr,
-        programs: Arc<Programs>,
         limits: Arc<Limits>,
         stop: CancellationToken,
     ) -> io::Result<Self> {
+        Ok(Self { name, listener: listen(address)?, limits, stop })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves `programs` until stopped, then drains.
+    pub(crate) async fn run(self, programs: Arc<Programs>) {
+        let Self { name, listener, limits, stop } = self;
         let shared = Shared {
             budget: ServerBudget::new(&limits),
             places: Arc::new(Semaphore::new(limits.connections_max)),
@@ -61,17 +75,6 @@ impl TcpServer {
             limits,
             stop,
         };
-        Ok(Self { listener: listen(address)?, shared })
-    }
-
-    /// Where it listens.
-    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
-    /// Serves until stopped, then drains.
-    pub(crate) async fn run(self) {
-        let Self { listener, shared } = self;
         let mut connections = JoinSet::new();
         let notices = NoticeLimiter::default();
         loop {
