@@ -45,7 +45,7 @@ pub(crate) async fn serve_with(limits: Limits) -> Served {
 
 impl Served {
     pub(crate) fn address(&self) -> SocketAddr {
-        self.server.addresses().nfs
+        self.server.addresses().nfs[0]
     }
 
     pub(crate) async fn stream(&self) -> TokioIo<TcpStream> {

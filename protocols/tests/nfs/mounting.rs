@@ -3,20 +3,21 @@
 use nfs3_client::tokio::TokioIo;
 use nfs3_client::{MountClient, PortmapperClient};
 use nfs3_types::mount::dirpath;
+use nfs3_types::nfs3::{MKDIR3args, sattr3};
 use nfs3_types::xdr_codec::Opaque;
 use tidegate_protocols::view::FsError;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use crate::common::Tree;
-use crate::harness::{MOUNT, NFS, PATIENCE, Raw, Served, call, root, serve, word, words};
+use crate::harness::{MOUNT, NFS, PATIENCE, Raw, Served, at, call, packed, root, serve, word, words};
 
 fn path(path: &str) -> dirpath<'_> {
     dirpath(Opaque::borrowed(path.as_bytes()))
 }
 
 async fn mount_client(served: &Served) -> MountClient<TokioIo<TcpStream>> {
-    MountClient::new(TokioIo::new(TcpStream::connect(served.server.addresses().mount).await.unwrap()))
+    MountClient::new(TokioIo::new(TcpStream::connect(served.server.addresses().mount[0]).await.unwrap()))
 }
 
 #[tokio::test]
@@ -104,22 +105,22 @@ async fn versions_that_are_not_served_are_told_those_that_are() {
 async fn the_port_mapper_knows_the_ports_of_this_server() {
     let served = serve().await;
     let addresses = served.server.addresses();
-    let stream = TcpStream::connect(addresses.portmap.unwrap()).await.unwrap();
+    let stream = TcpStream::connect(addresses.portmap[0]).await.unwrap();
     let mut client = PortmapperClient::new(TokioIo::new(stream));
     client.null().await.unwrap();
-    assert_eq!(client.getport(NFS, 3, 6).await.unwrap(), addresses.nfs.port());
-    assert_eq!(client.getport(MOUNT, 3, 6).await.unwrap(), addresses.mount.port());
-    assert_eq!(client.getport(MOUNT, 1, 17).await.unwrap(), addresses.mount_udp.unwrap().port());
+    assert_eq!(client.getport(NFS, 3, 6).await.unwrap(), addresses.nfs[0].port());
+    assert_eq!(client.getport(MOUNT, 3, 6).await.unwrap(), addresses.mount[0].port());
+    assert_eq!(client.getport(MOUNT, 1, 17).await.unwrap(), addresses.mount_udp[0].port());
     assert!(client.getport(100_021, 4, 6).await.is_err(), "there is no lock manager");
     let all = client.dump().await.unwrap();
     let own = all.iter().find(|mapping| mapping.prog == 100_000).unwrap();
-    assert_eq!(own.port, u32::from(addresses.portmap.unwrap().port()));
+    assert_eq!(own.port, u32::from(addresses.portmap[0].port()));
 }
 
 #[tokio::test]
 async fn the_port_mapper_cannot_be_changed_or_made_to_call_others() {
     let served = serve().await;
-    let mut raw = Raw::connect(served.server.addresses().portmap.unwrap()).await;
+    let mut raw = Raw::connect(served.server.addresses().portmap[0]).await;
     let mapping = words(&[NFS, 3, 6, 666]);
     for procedure in [1, 2] {
         let reply = raw.exchange(&call(1, 100_000, 2, procedure, &mapping)).await;
@@ -142,12 +143,12 @@ async fn mount_and_port_mapper_answer_datagrams() {
         let length = timeout(PATIENCE, socket.recv(&mut buffer)).await.unwrap().unwrap();
         buffer[..length].to_vec()
     };
-    let mounted = ask(addresses.mount_udp.unwrap(), &call(9, MOUNT, 3, 1, &words(&[0]))).await;
+    let mounted = ask(addresses.mount_udp[0], &call(9, MOUNT, 3, 1, &words(&[0]))).await;
     assert_eq!((word(&mounted, 0), word(&mounted, 6)), (9, 0));
     assert!(mounted.windows(16).any(|bytes| bytes == &*root().data.0));
-    let port = ask(addresses.portmap.unwrap(), &call(9, 100_000, 2, 3, &words(&[NFS, 3, 6, 0]))).await;
-    assert_eq!(word(&port, 6), u32::from(addresses.nfs.port()));
-    let none = ask(addresses.mount_udp.unwrap(), &call(9, NFS, 3, 0, &[])).await;
+    let port = ask(addresses.portmap[0], &call(9, 100_000, 2, 3, &words(&[NFS, 3, 6, 0]))).await;
+    assert_eq!(word(&port, 6), u32::from(addresses.nfs[0].port()));
+    let none = ask(addresses.mount_udp[0], &call(9, NFS, 3, 0, &[])).await;
     assert_eq!(word(&none, 5), 1, "NFS is not served over UDP");
 }
 
@@ -159,10 +160,35 @@ async fn mount_may_have_a_port_of_its_own() {
     let server = builder.mount_udp(false).start().await.unwrap();
     let addresses = server.addresses();
     assert_ne!(addresses.nfs, addresses.mount);
-    assert_eq!((addresses.mount_udp, addresses.portmap), (None, None));
-    let mut nfs = Raw::connect(addresses.nfs).await;
+    assert!(addresses.mount_udp.is_empty() && addresses.portmap.is_empty());
+    let mut nfs = Raw::connect(addresses.nfs[0]).await;
     assert_eq!(word(&nfs.exchange(&call(1, MOUNT, 3, 0, &[])).await, 5), 1);
-    let mut mount = Raw::connect(addresses.mount).await;
+    let mut mount = Raw::connect(addresses.mount[0]).await;
     assert_eq!(word(&mount.exchange(&call(1, MOUNT, 3, 0, &[])).await, 5), 0);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_listens_at_several_addresses_and_remembers_across_them() {
+    let view = std::sync::Arc::new(crate::common::MemoryView::default());
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let builder = tidegate_protocols::NfsServer::builder(view.clone()).nfs_address(any).nfs_address(any);
+    let server = builder.start().await.unwrap();
+    let arguments = packed(&MKDIR3args { where_: at(&root(), b"d"), attributes: sattr3::default() });
+    let mut replies = Vec::new();
+    for &address in &server.addresses().nfs {
+        replies.push(Raw::connect(address).await.exchange(&call(1, NFS, 3, 9, &arguments)).await);
+    }
+    assert_eq!(replies.len(), 2);
+    assert_eq!(replies[0], replies[1]);
+    assert_eq!(view.count("MKDIR"), 1);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named() {
+    let served = serve().await;
+    let view = std::sync::Arc::new(crate::common::MemoryView::default());
+    let builder = tidegate_protocols::NfsServer::builder(view).nfs_address(served.address());
+    let error = builder.start().await.err().expect("the address is in use").to_string();
+    assert!(error.starts_with(&format!("failed to listen at {} for nfs: ", served.address())), "{error}");
 }

@@ -26,7 +26,7 @@ fn read(xid: u32, file: nfs_fh3, count: u32) -> Vec<u8> {
 
 #[tokio::test]
 async fn calls_beyond_the_bound_wait_unread_and_are_all_answered() {
-    let limits = Limits { connection_calls_max: 16, ..Limits::default() };
+    let limits = Limits { connection_calls_max: 16, connection_waiting_max: 0, ..Limits::default() };
     let served = serve_with(limits).await;
     let gate = served.view.hold("GETATTR");
     let mut raw = served.raw().await;
@@ -50,7 +50,7 @@ async fn calls_beyond_the_bound_wait_unread_and_are_all_answered() {
 
 #[tokio::test]
 async fn bytes_in_flight_bound_large_writes() {
-    let limits = Limits { connection_bytes_max: 4 << 20, ..Limits::default() };
+    let limits = Limits { connection_bytes_max: 4 << 20, connection_waiting_max: 0, ..Limits::default() };
     let served = serve_with(limits).await;
     let mut client = served.client().await;
     let (file, _) = create(&mut client, &root(), b"a").await;
@@ -79,7 +79,7 @@ async fn bytes_in_flight_bound_large_writes() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_its_replies_is_not_served_more_of_them() {
-    let limits = Limits { connection_bytes_max: 4 << 20, ..Limits::default() };
+    let limits = Limits { connection_bytes_max: 4 << 20, connection_waiting_max: 0, ..Limits::default() };
     let served = serve_with(limits).await;
     let mut client = served.client().await;
     let (file, _) = create(&mut client, &root(), b"a").await;
@@ -128,6 +128,24 @@ async fn replies_leave_in_the_order_in_which_they_are_ready() {
     assert_eq!(word(&raw.receive().await, 0), 2);
     gate.add_permits(1);
     assert_eq!(word(&raw.receive().await, 0), 1);
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_something_far_away_do_not_delay_others() {
+    let limits = Limits { connection_calls_max: 4, connection_waiting_max: 12, ..Limits::default() };
+    let served = serve_with(limits).await;
+    let gate = served.view.hold("READ");
+    let mut raw = served.raw().await;
+    for xid in 0..12 {
+        raw.send(&read(xid, root(), 1 << 20)).await;
+    }
+    raw.send(&getattr(99)).await;
+    assert_eq!(word(&raw.receive().await, 0), 99);
+    assert_eq!(served.view.count("READ"), 12);
+    gate.add_permits(12);
+    for _ in 0..12 {
+        assert!(word(&raw.receive().await, 0) < 12);
+    }
 }
 
 #[tokio::test]
