@@ -1,5 +1,6 @@
 //! gateway
 
+pub mod admin;
 pub mod cli;
 pub mod control;
 pub mod crash;
