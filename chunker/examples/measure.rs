@@ -173,33 +173,35 @@ impl Run {
         self.digest += took;
         let fresh: Vec<_> = ids.into_iter().zip(chunks).filter(|(id, _)| self.seen.insert(*id)).collect();
         self.bytes_unique += fresh.iter().map(|(_, chunk)| chunk.len() as u64).sum::<u64>();
-        let (frames, took) = timed(|| self.seal(&fresh));
-        self.seal += took;
-        let frames = frames?;
-        for frame in &frames {
-            self.bytes_stored += frame.as_bytes().len() as u64;
-            if frame.header().encoding == Encoding::Stored {
-                self.bytes_in_stored_frames += u64::from(frame.header().plaintext_bytes);
-            }
-        }
-        self.frames += frames.len() as u64;
-        let (opened, took) = timed(|| frames.into_iter().try_for_each(|frame| self.open(&frame)));
-        self.open += took;
-        opened
+        self.seal(&fresh)
     }
 
-    fn seal(&mut self, chunks: &[(ChunkId, &[u8])]) -> Outcome<Vec<SealedFrame>> {
+    fn seal(&mut self, chunks: &[(ChunkId, &[u8])]) -> Outcome<()> {
         let mut group = ChunkGroup::new(ChunkKind::Data);
-        let mut frames = Vec::new();
         for (at, (id, chunk)) in chunks.iter().enumerate() {
             group.push(*id, chunk)?;
             let next = chunks.get(at + 1);
             if next.is_none_or(|(_, next)| !group.has_room(next.len(), self.target)) {
-                frames.push(self.writer.next_slot()?.seal(&group, &mut self.compressor)?);
+                self.seal_and_open(&group)?;
                 group.clear();
             }
         }
-        Ok(frames)
+        Ok(())
+    }
+
+    fn seal_and_open(&mut self, group: &ChunkGroup) -> Outcome<()> {
+        let slot = self.writer.next_slot()?;
+        let (frame, took) = timed(|| slot.seal(group, &mut self.compressor));
+        self.seal += took;
+        let frame = frame?;
+        self.frames += 1;
+        self.bytes_stored += frame.as_bytes().len() as u64;
+        if frame.header().encoding == Encoding::Stored {
+            self.bytes_in_stored_frames += u64::from(frame.header().plaintext_bytes);
+        }
+        let (opened, took) = timed(|| self.open(&frame));
+        self.open += took;
+        opened
     }
 
     /// Opens a frame and verifies each of its chunks.

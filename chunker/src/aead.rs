@@ -40,6 +40,10 @@ impl Cipher {
         plaintext: &mut Vec<u8>,
     ) -> Result<(), NotAuthentic> {
         let (ciphertext, tag) = sealed.split_last_chunk::<TAG_LEN>().ok_or(NotAuthentic)?;
+        if plaintext.capacity() < ciphertext.len() {
+            // Fresh zeros cost nothing; growing would copy what is about to be overwritten.
+            *plaintext = vec![0; ciphertext.len()];
+        }
         plaintext.resize(ciphertext.len(), 0);
         self.0
             .open_separate_gather(nonce(number), Aad::from(aad), ciphertext, tag, plaintext)

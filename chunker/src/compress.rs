@@ -12,6 +12,16 @@ use crate::error::{Cause, Error, Result, malformed};
 /// then costs no decompression.
 const SAVING_PARTS: usize = 32;
 
+/// Plaintexts from this length on are sampled before they are compressed, in bytes.
+const SAMPLED_BYTES_MIN: usize = 32 << 10;
+/// How many samples are taken, evenly spread, and their length in bytes. They are compressed as one.
+const SAMPLES: usize = 16;
+const SAMPLE_BYTES: usize = 512;
+/// Samples have to save one part in this many for the whole to be tried.
+const SAMPLE_SAVING_PARTS: usize = 64;
+
+const _: () = assert!(SAMPLES * SAMPLE_BYTES * 4 <= SAMPLED_BYTES_MIN, "sampling is cheap");
+
 /// How a frame's plaintext is encoded before it is sealed. The number is part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -64,27 +74,57 @@ impl Default for CompressionLevel {
 /// Compresses one plaintext after the other.
 pub struct Compressor {
     context: zstd::bulk::Compressor<'static>,
+    /// The fastest way to tell what will not compress.
+    sampler: zstd::bulk::Compressor<'static>,
     scratch: Vec<u8>,
 }
 
 impl Compressor {
     /// A compressor at this level.
     pub fn new(level: CompressionLevel) -> Self {
-        let context = zstd::bulk::Compressor::new(level.0).expect("the level is in range");
-        Self { context, scratch: Vec::new() }
+        let context = |level| zstd::bulk::Compressor::new(level).expect("the level is in range");
+        Self { context: context(level.0), sampler: context(1), scratch: Vec::new() }
     }
 
     /// Encodes `plaintext`: compressed if that saves enough, else as it is.
+    ///
+    /// A long plaintext is sampled first: what does not compress costs a small part of what compressing it
+    /// in vain would.
     pub fn encode<'a>(&'a mut self, plaintext: &'a [u8]) -> (Encoding, &'a [u8]) {
-        self.scratch.clear();
-        // The room given is what it must fit into: what does not compress ends in an error here.
-        self.scratch.reserve_exact(plaintext.len());
-        let room = plaintext.len() - plaintext.len().div_ceil(SAVING_PARTS);
-        match self.context.compress_to_buffer(plaintext, &mut self.scratch) {
-            Ok(bytes) if bytes <= room => (Encoding::Zstd, &self.scratch),
-            Ok(_) | Err(_) => (Encoding::Stored, plaintext),
+        if self.is_worth_trying(plaintext)
+            && saves(&mut self.context, plaintext, &mut self.scratch, SAVING_PARTS)
+        {
+            return (Encoding::Zstd, &self.scratch);
         }
+        (Encoding::Stored, plaintext)
     }
+
+    fn is_worth_trying(&mut self, plaintext: &[u8]) -> bool {
+        if plaintext.len() < SAMPLED_BYTES_MIN {
+            return true;
+        }
+        let mut samples = [0; SAMPLES * SAMPLE_BYTES];
+        let stride = plaintext.len() / SAMPLES;
+        for (sample, from) in samples.chunks_exact_mut(SAMPLE_BYTES).zip(plaintext.chunks(stride)) {
+            sample.copy_from_slice(&from[..SAMPLE_BYTES]);
+        }
+        saves(&mut self.sampler, &samples, &mut self.scratch, SAMPLE_SAVING_PARTS)
+    }
+}
+
+/// Compresses `plaintext` into `out`, and tells whether that saves one part in `parts`. If not, `out` holds
+/// nothing of use.
+fn saves(
+    context: &mut zstd::bulk::Compressor<'static>,
+    plaintext: &[u8],
+    out: &mut Vec<u8>,
+    parts: usize,
+) -> bool {
+    out.clear();
+    // What does not compress does not fit the room given, and ends in an error.
+    out.reserve_exact(plaintext.len());
+    let limit = plaintext.len() - plaintext.len().div_ceil(parts);
+    context.compress_to_buffer(plaintext, out).is_ok_and(|bytes| bytes <= limit)
 }
 
 /// Decompresses one frame after the other.
@@ -159,6 +199,16 @@ mod tests {
             assert_eq!(encoding, Encoding::Zstd);
             assert_eq!(decode(encoded, text.len()).expect("whole"), text);
         }
+    }
+
+    #[test]
+    fn a_plaintext_of_which_a_tenth_compresses_is_compressed() {
+        let mut mixed = noise(1, 256 << 10);
+        mixed[100_000..130_000].fill(b' ');
+        let mut compressor = Compressor::new(CompressionLevel::default());
+        let (encoding, encoded) = compressor.encode(&mixed);
+        assert_eq!(encoding, Encoding::Zstd);
+        assert_eq!(decode(encoded, mixed.len()).expect("whole"), mixed);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The appliance: journal, live map, namespace, cache, shares, settings, the binary.
 
+pub mod admin;
 pub mod appliance;
 pub mod assembly;
 pub mod cli;

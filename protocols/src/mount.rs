@@ -39,13 +39,13 @@ const EXPORT: u32 = 5;
 const EXPORTALL: u32 = 6;
 
 const VERSION_1: &[Procedure] = &[
-    Procedure::plain("NULL"),
-    Procedure::plain("MNT"),
-    Procedure::plain("DUMP"),
-    Procedure::plain("UMNT"),
-    Procedure::plain("UMNTALL"),
-    Procedure::plain("EXPORT"),
-    Procedure::plain("EXPORTALL"),
+    Procedure::plain("MOUNT_NULL"),
+    Procedure::plain("MOUNT_MNT"),
+    Procedure::plain("MOUNT_DUMP"),
+    Procedure::plain("MOUNT_UMNT"),
+    Procedure::plain("MOUNT_UMNTALL"),
+    Procedure::plain("MOUNT_EXPORT"),
+    Procedure::plain("MOUNT_EXPORTALL"),
 ];
 const VERSION_3: &[Procedure] = VERSION_1.split_at(6).0;
 
@@ -128,10 +128,6 @@ impl Mount {
 impl Program for Mount {
     fn number(&self) -> u32 {
         MOUNT_PROGRAM
-    }
-
-    fn name(&self) -> &'static str {
-        "mount"
     }
 
     fn versions(&self) -> &'static [u32] {

@@ -103,10 +103,6 @@ impl Program for Nfs3 {
         NFS_PROGRAM
     }
 
-    fn name(&self) -> &'static str {
-        "nfs"
-    }
-
     fn versions(&self) -> &'static [u32] {
         &[NFS_VERSION]
     }

@@ -27,11 +27,11 @@ const GETPORT: u32 = 3;
 const DUMP: u32 = 4;
 
 const PROCEDURES: &[Procedure] = &[
-    Procedure::plain("NULL"),
-    Procedure::plain("SET"),
-    Procedure::plain("UNSET"),
-    Procedure::plain("GETPORT"),
-    Procedure::plain("DUMP"),
+    Procedure::plain("PORTMAP_NULL"),
+    Procedure::plain("PORTMAP_SET"),
+    Procedure::plain("PORTMAP_UNSET"),
+    Procedure::plain("PORTMAP_GETPORT"),
+    Procedure::plain("PORTMAP_DUMP"),
 ];
 
 /// The protocol below a program, with its number in the port mapper.
@@ -108,10 +108,6 @@ impl Portmap {
 impl Program for Portmap {
     fn number(&self) -> u32 {
         PORTMAP_PROGRAM
-    }
-
-    fn name(&self) -> &'static str {
-        "portmap"
     }
 
     fn versions(&self) -> &'static [u32] {

@@ -21,5 +21,5 @@ mod record;
 pub use credential::{AuthStatus, Credential, GROUPS_MAX};
 pub use message::{CallHeader, Refusal, Reply, Verdict};
 pub use program::{Answer, Procedure, Program, Request, Transport};
-pub use programs::{Incoming, Programs, ProgramsBuilder};
+pub use programs::{Incoming, PreparedCall, Programs, ProgramsBuilder};
 pub use record::{FRAGMENTS_MAX, GRANT_BYTES, RecordError, Records, Step};

@@ -1,7 +1,11 @@
 //! The NFS server as a whole: addresses, programs, start and stop.
 //!
-//! NFS and MOUNT may share one TCP port, so that a client needs to know one number only. The port
-//! mapper is served when an address for it is given; a machine that has one already keeps it.
+//! NFS and MOUNT share their TCP ports, so that a client needs to know one number only; MOUNT may be
+//! given an address of its own. The port mapper is served when an address for it is given; a machine
+//! that has one already keeps it.
+//!
+//! All addresses share the limits, the memory and the remembered answers of the server: a client may
+//! repeat at one address what it began at another.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +20,7 @@ use crate::portmap::{Mapping, NLM_ADVICE, NLM_PROGRAM, PORTMAP_PROGRAM, Portmap,
 use crate::retransmission::Retransmissions;
 use crate::rpc::{Program, Programs};
 use crate::telemetry::SlowCalls;
-use crate::transport::{Limits, LimitsError, TcpServer, UdpServer};
+use crate::transport::{Common, Limits, LimitsError, TcpServer, UdpServer};
 use crate::view::FileView;
 
 /// Why a server did not start.
@@ -28,7 +32,7 @@ pub enum StartError {
     /// An address that could not be listened at.
     #[error("failed to listen at {address} for {what}: {source}")]
     Listen {
-        /// For which programs.
+        /// For which program.
         what: &'static str,
         /// Where.
         address: SocketAddr,
@@ -38,40 +42,41 @@ pub enum StartError {
 }
 
 /// Where a server listens, with the ports that were really bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
     /// NFS over TCP.
-    pub nfs: SocketAddr,
+    pub nfs: Vec<SocketAddr>,
     /// MOUNT over TCP; the same as `nfs` unless it was given an address of its own.
-    pub mount: SocketAddr,
-    /// MOUNT over UDP, at the port of `mount`.
-    pub mount_udp: Option<SocketAddr>,
+    pub mount: Vec<SocketAddr>,
+    /// MOUNT over UDP, at the addresses of `mount`.
+    pub mount_udp: Vec<SocketAddr>,
     /// The port mapper, over TCP and UDP.
-    pub portmap: Option<SocketAddr>,
+    pub portmap: Vec<SocketAddr>,
 }
 
 /// Puts a server together.
 pub struct NfsServerBuilder {
     view: Arc<dyn FileView>,
-    nfs: SocketAddr,
-    mount: Option<SocketAddr>,
+    nfs: Vec<SocketAddr>,
+    mount: Vec<SocketAddr>,
     mount_udp: bool,
-    portmap: Option<SocketAddr>,
+    portmap: Vec<SocketAddr>,
     limits: Limits,
 }
 
 impl NfsServerBuilder {
-    /// Where NFS is served; port 2049 of all addresses unless said otherwise.
+    /// An address at which NFS is served; may be said more than once. Unless it is said at all: port
+    /// 2049 of all addresses.
     #[must_use]
     pub fn nfs_address(mut self, address: SocketAddr) -> Self {
-        self.nfs = address;
+        self.nfs.push(address);
         self
     }
 
-    /// Where MOUNT is served, if not at the address of NFS.
+    /// An address at which MOUNT is served instead of those of NFS; may be said more than once.
     #[must_use]
     pub fn mount_address(mut self, address: SocketAddr) -> Self {
-        self.mount = Some(address);
+        self.mount.push(address);
         self
     }
 
@@ -82,10 +87,11 @@ impl NfsServerBuilder {
         self
     }
 
-    /// Where the port mapper is served (its port is 111 everywhere); nowhere unless said otherwise.
+    /// An address at which the port mapper is served (clients look for it at port 111); may be said
+    /// more than once. Nowhere unless it is said.
     #[must_use]
     pub fn portmap_address(mut self, address: SocketAddr) -> Self {
-        self.portmap = Some(address);
+        self.portmap.push(address);
         self
     }
 
@@ -96,19 +102,31 @@ impl NfsServerBuilder {
         self
     }
 
-    /// Binds all addresses and begins to serve. Needs a runtime of tokio.
+    /// Binds all addresses and begins to serve. Needs a runtime of tokio. When one address fails,
+    /// nothing is served.
     pub async fn start(self) -> Result<NfsServer, StartError> {
         self.limits.check()?;
-        let starting = Starting {
+        let stop = CancellationToken::new();
+        let mut starting = Starting {
             retransmissions: Arc::new(Retransmissions::default()),
             slow_calls: Arc::new(SlowCalls::new(self.limits.slow_call)),
-            limits: Arc::new(self.limits),
-            stop: CancellationToken::new(),
+            common: Common::new(self.limits, stop.clone()),
+            stop,
+            addresses: Addresses::default(),
             tasks: JoinSet::new(),
         };
         let nfs: Arc<dyn Program> = Arc::new(Nfs3::new(Arc::clone(&self.view)));
         let mount: Arc<dyn Program> = Arc::new(Mount::new(self.view));
-        starting.run(self.nfs, self.mount, self.mount_udp, self.portmap, nfs, mount).await
+        let anywhere = SocketAddr::from(([0, 0, 0, 0], 2049));
+        let nfs_addresses = if self.nfs.is_empty() { vec![anywhere] } else { self.nfs };
+        starting.serve_nfs(&nfs_addresses, &self.mount, &nfs, &mount)?;
+        if self.mount_udp {
+            starting.serve_mount_datagrams(&mount).await?;
+        }
+        for address in self.portmap {
+            starting.serve_portmap(address).await?;
+        }
+        Ok(NfsServer { addresses: starting.addresses, stop: starting.stop, tasks: starting.tasks })
     }
 }
 
@@ -124,17 +142,17 @@ impl NfsServer {
     pub fn builder(view: Arc<dyn FileView>) -> NfsServerBuilder {
         NfsServerBuilder {
             view,
-            nfs: SocketAddr::from(([0, 0, 0, 0], 2049)),
-            mount: None,
+            nfs: Vec::new(),
+            mount: Vec::new(),
             mount_udp: true,
-            portmap: None,
+            portmap: Vec::new(),
             limits: Limits::default(),
         }
     }
 
     /// Where it listens.
-    pub fn addresses(&self) -> Addresses {
-        self.addresses
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
     }
 
     /// Takes no further call, waits for those in flight and their replies (up to
@@ -149,89 +167,103 @@ impl NfsServer {
 struct Starting {
     retransmissions: Arc<Retransmissions>,
     slow_calls: Arc<SlowCalls>,
-    limits: Arc<Limits>,
+    common: Common,
     stop: CancellationToken,
+    addresses: Addresses,
     tasks: JoinSet<()>,
 }
 
 impl Starting {
-    async fn run(
-        mut self,
-        nfs_address: SocketAddr,
-        mount_address: Option<SocketAddr>,
-        mount_udp: bool,
-        portmap_address: Option<SocketAddr>,
-        nfs: Arc<dyn Program>,
-        mount: Arc<dyn Program>,
-    ) -> Result<NfsServer, StartError> {
-        let (nfs, mount_tcp) = if let Some(address) = mount_address {
-            let nfs = self.tcp("nfs", nfs_address, &[nfs])?;
-            (nfs, self.tcp("mount", address, &[Arc::clone(&mount)])?)
-        } else {
-            let both = self.tcp("nfs", nfs_address, &[nfs, Arc::clone(&mount)])?;
-            (both, both)
-        };
-        let mount_udp = if mount_udp { Some(self.udp("mount", mount_tcp, mount).await?) } else { None };
-        let mut addresses = Addresses { nfs, mount: mount_tcp, mount_udp, portmap: None };
-        if let Some(address) = portmap_address {
-            addresses.portmap = Some(self.portmap(address, &addresses).await?);
+    fn serve_nfs(
+        &mut self,
+        nfs_addresses: &[SocketAddr],
+        mount_addresses: &[SocketAddr],
+        nfs: &Arc<dyn Program>,
+        mount: &Arc<dyn Program>,
+    ) -> Result<(), StartError> {
+        let together = mount_addresses.is_empty();
+        for &address in nfs_addresses {
+            let (server, bound) = self.bind("nfs", address)?;
+            let programs = if together { vec![nfs, mount] } else { vec![nfs] };
+            self.tasks.spawn(server.run(self.programs(&programs)));
+            self.addresses.nfs.push(bound);
         }
-        Ok(NfsServer { addresses, stop: self.stop, tasks: self.tasks })
+        for &address in mount_addresses {
+            let (server, bound) = self.bind("mount", address)?;
+            self.tasks.spawn(server.run(self.programs(&[mount])));
+            self.addresses.mount.push(bound);
+        }
+        if together {
+            self.addresses.mount.clone_from(&self.addresses.nfs);
+        }
+        Ok(())
     }
 
-    async fn portmap(&mut self, address: SocketAddr, served: &Addresses) -> Result<SocketAddr, StartError> {
-        // The list needs the port of the port mapper itself, which may have been left open.
-        let portmap: Arc<dyn Program> = Arc::new(Portmap::new(mappings(served, address.port())));
-        let bound = self.tcp("portmap", address, &[Arc::clone(&portmap)])?;
-        self.udp("portmap", bound, portmap).await
+    async fn serve_mount_datagrams(&mut self, mount: &Arc<dyn Program>) -> Result<(), StartError> {
+        for address in self.addresses.mount.clone() {
+            let bound = self.serve_datagrams("mount", address, mount).await?;
+            self.addresses.mount_udp.push(bound);
+        }
+        Ok(())
     }
 
-    fn tcp(
+    async fn serve_portmap(&mut self, address: SocketAddr) -> Result<(), StartError> {
+        let (server, bound) = self.bind("portmap", address)?;
+        let portmap: Arc<dyn Program> = Arc::new(Portmap::new(mappings(&self.addresses, bound.port())));
+        self.tasks.spawn(server.run(self.programs(&[&portmap])));
+        self.serve_datagrams("portmap", bound, &portmap).await?;
+        self.addresses.portmap.push(bound);
+        Ok(())
+    }
+
+    fn bind(&self, what: &'static str, address: SocketAddr) -> Result<(TcpServer, SocketAddr), StartError> {
+        let failed = |source| StartError::Listen { what, address, source };
+        let server = TcpServer::bind(address, self.common.clone()).map_err(failed)?;
+        let bound = server.address().map_err(failed)?;
+        Ok((server, bound))
+    }
+
+    async fn serve_datagrams(
         &mut self,
         what: &'static str,
         address: SocketAddr,
-        programs: &[Arc<dyn Program>],
+        program: &Arc<dyn Program>,
     ) -> Result<SocketAddr, StartError> {
         let failed = |source| StartError::Listen { what, address, source };
-        let (limits, stop) = (Arc::clone(&self.limits), self.stop.clone());
-        let server = TcpServer::bind(what, address, self.programs(programs), limits, stop).map_err(failed)?;
+        let server = UdpServer::bind(address, self.stop.clone()).await.map_err(failed)?;
         let bound = server.address().map_err(failed)?;
-        self.tasks.spawn(server.run());
+        self.tasks.spawn(server.run(self.programs(&[program])));
         Ok(bound)
     }
 
-    async fn udp(
-        &mut self,
-        what: &'static str,
-        address: SocketAddr,
-        program: Arc<dyn Program>,
-    ) -> Result<SocketAddr, StartError> {
-        let failed = |source| StartError::Listen { what, address, source };
-        let programs = self.programs(&[program]);
-        let server = UdpServer::bind(address, programs, self.stop.clone()).await.map_err(failed)?;
-        let bound = server.address().map_err(failed)?;
-        self.tasks.spawn(server.run());
-        Ok(bound)
-    }
-
-    fn programs(&self, programs: &[Arc<dyn Program>]) -> Arc<Programs> {
+    fn programs(&self, programs: &[&Arc<dyn Program>]) -> Arc<Programs> {
         let builder = Programs::builder(Arc::clone(&self.retransmissions), Arc::clone(&self.slow_calls));
         let builder = builder.absent(NLM_PROGRAM, NLM_ADVICE);
-        Arc::new(programs.iter().fold(builder, |builder, program| builder.serve(Arc::clone(program))).build())
+        let builder = programs.iter().fold(builder, |builder, &program| builder.serve(Arc::clone(program)));
+        Arc::new(builder.build())
     }
 }
 
+/// What the port mapper tells: of each program the ports of all its addresses, the first one first.
 fn mappings(served: &Addresses, portmap_port: u16) -> Vec<Mapping> {
-    let mapping = |program, version, protocol, port| Mapping { program, version, protocol, port };
-    let mut all = vec![
-        mapping(PORTMAP_PROGRAM, 2, Protocol::Tcp, portmap_port),
-        mapping(PORTMAP_PROGRAM, 2, Protocol::Udp, portmap_port),
-        mapping(NFS_PROGRAM, NFS_VERSION, Protocol::Tcp, served.nfs.port()),
-    ];
+    let mut all = Vec::new();
+    let mut add = |program, version, protocol, port| {
+        let mapping = Mapping { program, version, protocol, port };
+        if !all.contains(&mapping) {
+            all.push(mapping);
+        }
+    };
+    add(PORTMAP_PROGRAM, 2, Protocol::Tcp, portmap_port);
+    add(PORTMAP_PROGRAM, 2, Protocol::Udp, portmap_port);
+    for address in &served.nfs {
+        add(NFS_PROGRAM, NFS_VERSION, Protocol::Tcp, address.port());
+    }
     for &version in MOUNT_VERSIONS {
-        all.push(mapping(MOUNT_PROGRAM, version, Protocol::Tcp, served.mount.port()));
-        if let Some(address) = served.mount_udp {
-            all.push(mapping(MOUNT_PROGRAM, version, Protocol::Udp, address.port()));
+        for address in &served.mount {
+            add(MOUNT_PROGRAM, version, Protocol::Tcp, address.port());
+        }
+        for address in &served.mount_udp {
+            add(MOUNT_PROGRAM, version, Protocol::Udp, address.port());
         }
     }
     all

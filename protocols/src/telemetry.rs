@@ -1,18 +1,7 @@
 //! Metrics and bounded log lines of the servers in this crate.
 //!
 //! Metrics go to the recorder that is installed when a server is built; handles are made once, so
-//! that a call costs no look-up. Names, units and meaning:
-//!
-//! | metric | kind | labels | meaning |
-//! |---|---|---|---|
-//! | `tidegate_rpc_calls_total` | counter | program, procedure | calls answered |
-//! | `tidegate_rpc_failures_total` | counter | program, procedure, status | calls answered with a failure |
-//! | `tidegate_rpc_call_seconds` | histogram | program, procedure | from the whole record to the reply |
-//! | `tidegate_rpc_calls_in_flight` | gauge | program, procedure | calls being carried out |
-//! | `tidegate_rpc_connections` | gauge | server | open connections |
-//! | `tidegate_rpc_connections_refused_total` | counter | server | closed at once: too many |
-//! | `tidegate_rpc_received_bytes_total` | counter | server | bytes read from connections |
-//! | `tidegate_rpc_sent_bytes_total` | counter | server | bytes written to connections |
+//! that a call costs no look-up. All of them are declared in [`METRICS`].
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -26,26 +15,67 @@ const NOTICE_INTERVAL: Duration = Duration::from_mins(1);
 const SLOW_CALLS_LOGGED_MAX: u32 = 10;
 const SLOW_CALL_INTERVAL: Duration = Duration::from_secs(10);
 
+const CALL_SECONDS: &str = "tidegate_nfs_call_seconds";
+const FAILURES: &str = "tidegate_nfs_failures_total";
+const REPETITIONS: &str = "tidegate_nfs_repetitions_total";
+const CALLS_IN_FLIGHT: &str = "tidegate_nfs_calls_in_flight";
+const CONNECTIONS: &str = "tidegate_nfs_connections";
+const CONNECTIONS_REFUSED: &str = "tidegate_nfs_connections_refused_total";
+const RECEIVED_BYTES: &str = "tidegate_nfs_received_bytes_total";
+const SENT_BYTES: &str = "tidegate_nfs_sent_bytes_total";
+
+/// A metric of this crate, for documents and for buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricDescription {
+    /// Its name, which ends in its unit.
+    pub name: &'static str,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// The labels of each of its values.
+    pub labels: &'static [&'static str],
+    /// What it tells.
+    pub meaning: &'static str,
+}
+
+const fn describe(
+    name: &'static str,
+    kind: &'static str,
+    labels: &'static [&'static str],
+    meaning: &'static str,
+) -> MetricDescription {
+    MetricDescription { name, kind, labels, meaning }
+}
+
+/// Every metric that the servers of this crate record.
+pub const METRICS: &[MetricDescription] = &[
+    describe(
+        CALL_SECONDS,
+        "histogram",
+        &["procedure"],
+        "Time of NFS calls from the whole request to the whole answer.",
+    ),
+    describe(FAILURES, "counter", &["procedure", "status"], "NFS calls answered with a failure."),
+    describe(REPETITIONS, "counter", &[], "NFS calls repeated by clients and answered from memory."),
+    describe(CALLS_IN_FLIGHT, "gauge", &[], "NFS calls that are being carried out."),
+    describe(CONNECTIONS, "gauge", &[], "NFS connections that are open."),
+    describe(CONNECTIONS_REFUSED, "counter", &[], "NFS connections closed at once: there were too many."),
+    describe(RECEIVED_BYTES, "counter", &[], "Bytes read from NFS connections."),
+    describe(SENT_BYTES, "counter", &[], "Bytes written to NFS connections."),
+];
+
 /// Metrics of one procedure.
 #[derive(Clone)]
 pub(crate) struct CallMetrics {
-    program: &'static str,
     procedure: &'static str,
-    calls: Counter,
     seconds: Histogram,
     in_flight: Gauge,
 }
 
 impl CallMetrics {
     /// Registers the metrics of a procedure.
-    pub(crate) fn new(program: &'static str, procedure: &'static str) -> Self {
-        Self {
-            program,
-            procedure,
-            calls: counter!("tidegate_rpc_calls_total", "program" => program, "procedure" => procedure),
-            seconds: histogram!("tidegate_rpc_call_seconds", "program" => program, "procedure" => procedure),
-            in_flight: gauge!("tidegate_rpc_calls_in_flight", "program" => program, "procedure" => procedure),
-        }
+    pub(crate) fn new(procedure: &'static str) -> Self {
+        let seconds = histogram!(CALL_SECONDS, "procedure" => procedure);
+        Self { procedure, seconds, in_flight: gauge!(CALLS_IN_FLIGHT) }
     }
 
     /// The name of the procedure.
@@ -61,10 +91,13 @@ impl CallMetrics {
 
     /// A call was answered with a failure.
     pub(crate) fn failed(&self, status: &'static str) {
-        counter!("tidegate_rpc_failures_total",
-            "program" => self.program, "procedure" => self.procedure, "status" => status)
-        .increment(1);
+        counter!(FAILURES, "procedure" => self.procedure, "status" => status).increment(1);
     }
+}
+
+/// A call was answered from memory.
+pub(crate) fn repeated() {
+    counter!(REPETITIONS).increment(1);
 }
 
 /// A call in flight, until dropped.
@@ -75,7 +108,6 @@ pub(crate) struct Running {
 impl Running {
     /// The call was answered.
     pub(crate) fn finish(self, elapsed: Duration) {
-        self.metrics.calls.increment(1);
         self.metrics.seconds.record(elapsed);
     }
 }
@@ -86,7 +118,7 @@ impl Drop for Running {
     }
 }
 
-/// Metrics of one listening address.
+/// Metrics of connections.
 #[derive(Clone)]
 pub(crate) struct ServerMetrics {
     pub(crate) connections: Gauge,
@@ -96,13 +128,13 @@ pub(crate) struct ServerMetrics {
 }
 
 impl ServerMetrics {
-    /// Registers the metrics of a server called `server`.
-    pub(crate) fn new(server: &'static str) -> Self {
+    /// Registers the metrics of connections.
+    pub(crate) fn new() -> Self {
         Self {
-            connections: gauge!("tidegate_rpc_connections", "server" => server),
-            refused: counter!("tidegate_rpc_connections_refused_total", "server" => server),
-            received_bytes: counter!("tidegate_rpc_received_bytes_total", "server" => server),
-            sent_bytes: counter!("tidegate_rpc_sent_bytes_total", "server" => server),
+            connections: gauge!(CONNECTIONS),
+            refused: counter!(CONNECTIONS_REFUSED),
+            received_bytes: counter!(RECEIVED_BYTES),
+            sent_bytes: counter!(SENT_BYTES),
         }
     }
 }
@@ -146,13 +178,13 @@ impl SlowCalls {
     }
 
     /// Notes a call that took `elapsed`.
-    pub(crate) fn note(&self, program: &str, procedure: &str, client: IpAddr, elapsed: Duration) {
+    pub(crate) fn note(&self, procedure: &str, client: IpAddr, elapsed: Duration) {
         if elapsed < self.threshold {
             return;
         }
         let Some(suppressed) = self.admit(Instant::now()) else { return };
         let milliseconds = elapsed.as_millis() as u64;
-        tracing::info!(program, procedure, %client, milliseconds, suppressed, "slow call");
+        tracing::info!(procedure, %client, milliseconds, suppressed, "slow call");
     }
 
     /// How many lines were left out before this one, or `None` when this one is left out too.

@@ -1,4 +1,5 @@
 //! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore.
 
+pub mod repository;
 pub mod store;
 pub mod tree;

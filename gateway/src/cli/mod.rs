@@ -1,4 +1,160 @@
-//! The command line.
+//! The command line: one file a command, one grammar, one set of exit codes.
+//!
+//! A command takes its options apart, asks the running gateway (through the admin socket) or the
+//! repository, and shows the answer. Nothing is decided here.
 
+mod client;
+mod clone;
+mod commit;
+mod docs;
+mod exit;
+mod follow;
+mod format;
+mod head;
+mod job;
 #[cfg(test)]
 pub(crate) mod pages;
+mod restore;
+mod rollback;
+mod serve;
+mod share;
+mod snapshot;
+mod status;
+mod terminal;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use client::Client;
+use exit::Failure;
+use terminal::{Terminal, failed};
+
+use crate::control::Start;
+use crate::settings::{DEFAULT_PATH, Settings, SettingsError, SettingsFile};
+
+/// On-premises storage gateway: serves files over NFS, keeps them encrypted in object storage.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+struct Options {
+    /// The settings file.
+    #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_SETTINGS", hide_env_values = true, default_value = DEFAULT_PATH)]
+    settings: PathBuf,
+    /// Write data and errors as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say nothing but data and errors.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve,
+    /// Show whether everything is protected, and what is behind.
+    Status,
+    /// List, add and remove shares.
+    #[command(subcommand)]
+    Share(share::Command),
+    /// Publish everything acknowledged so far, and wait until the repository has it.
+    Commit(commit::Command),
+    /// Look at published heads.
+    #[command(subcommand)]
+    Head(head::Command),
+    /// Create, list, compare and remove snapshots.
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
+    /// Put a file or directory of a live share back to what it was.
+    Restore(restore::Command),
+    /// Put a whole share back to what it was.
+    Rollback(rollback::Command),
+    /// Make a new share from a moment of another one.
+    Clone(clone::Command),
+    /// List and cancel long work.
+    #[command(subcommand)]
+    Job(job::Command),
+}
+
+/// What every command needs.
+struct Context {
+    file: SettingsFile,
+    terminal: Terminal,
+}
+
+impl Context {
+    fn settings(&self) -> Result<Settings, SettingsError> {
+        self.file.load()
+    }
+
+    /// The running gateway.
+    fn client(&self) -> Result<Client, SettingsError> {
+        Ok(Client::new(self.settings()?.gateway.socket.as_path().to_owned()))
+    }
+}
+
+/// Runs the command line of this process. `core` is what `serve` starts.
+pub fn main(core: &dyn Start) -> ExitCode {
+    let arguments = Arguments::from_arg_matches(&described().get_matches());
+    let arguments = match arguments {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let Options { settings, json, quiet } = arguments.options;
+    let terminal = Terminal::new(json, quiet, std::io::stdout());
+    let context = Context { file: SettingsFile::new(settings), terminal };
+    match run(&context, arguments.command, core) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            context.terminal.failure(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(context: &Context, command: Command, core: &dyn Start) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed("start the threads", &error))?;
+    runtime.block_on(dispatch(context, command, core))
+}
+
+async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Result<(), Failure> {
+    match command {
+        Command::Serve => serve::run(context, core).await,
+        Command::Status => status::run(context).await,
+        Command::Share(command) => share::run(context, command).await,
+        Command::Commit(command) => commit::run(context, command).await,
+        Command::Head(command) => head::run(context, command).await,
+        Command::Snapshot(command) => snapshot::run(context, command).await,
+        Command::Restore(command) => restore::run(context, command).await,
+        Command::Rollback(command) => rollback::run(context, command).await,
+        Command::Clone(command) => clone::run(context, command).await,
+        Command::Job(command) => job::run(context, command).await,
+    }
+}
+
+/// The command line with the exit codes at the end of every help text.
+fn described() -> clap::Command {
+    with_exit_codes(Arguments::command())
+}
+
+fn with_exit_codes(command: clap::Command) -> clap::Command {
+    command.after_help(exit::HELP).mut_subcommands(with_exit_codes)
+}
+
+/// `docs/cli.md`.
+pub fn cli_page() -> String {
+    docs::page(Arguments::command().term_width(100))
+}

@@ -1,6 +1,7 @@
 //! The recorder behind [`super::metrics`], and the page that describes them.
 
 use std::fmt::Write;
+use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -15,17 +16,10 @@ const BUCKETS_SECONDS: [f64; 14] =
 pub struct Metrics(PrometheusHandle);
 
 impl Metrics {
-    /// Starts recording for the whole process. A second call answers with a recorder that nobody
-    /// records to.
+    /// Starts recording for the whole process; every call answers with the same recorder.
     pub fn start() -> Self {
-        let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS_SECONDS)
-            .map_or_else(|_| PrometheusBuilder::new().build_recorder(), PrometheusBuilder::build_recorder);
-        let handle = recorder.handle();
-        if metrics::set_global_recorder(recorder).is_ok() {
-            describe();
-        }
-        Self(handle)
+        static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+        Self(HANDLE.get_or_init(install).clone())
     }
 
     /// The text that Prometheus reads.
@@ -33,6 +27,19 @@ impl Metrics {
         self.0.run_upkeep();
         self.0.render()
     }
+}
+
+fn install() -> PrometheusHandle {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS_SECONDS)
+        .expect("there are buckets")
+        .build_recorder();
+    let handle = recorder.handle();
+    if metrics::set_global_recorder(recorder).is_err() {
+        tracing::warn!("metrics are recorded elsewhere in this process; /metrics stays empty");
+    }
+    describe();
+    handle
 }
 
 fn describe() {

@@ -65,7 +65,7 @@ impl Answer {
 /// What is known of a procedure before it is called.
 #[derive(Clone, Copy, Debug)]
 pub struct Procedure {
-    /// For metrics and the log.
+    /// For metrics and the log; unique among all programs of a server.
     pub name: &'static str,
     /// Whether answers are kept for repetitions, because a second execution would do harm.
     pub remembered: bool,
@@ -88,9 +88,6 @@ impl Procedure {
 pub trait Program: Send + Sync + 'static {
     /// Its number.
     fn number(&self) -> u32;
-
-    /// Its name, for metrics and the log.
-    fn name(&self) -> &'static str;
 
     /// The versions served, in ascending order; at least one.
     fn versions(&self) -> &'static [u32];

@@ -16,7 +16,8 @@ use futures::FutureExt;
 use super::message::{CallHeader, Refusal, Reply, Verdict};
 use super::program::{Answer, Program, Request, Transport};
 use crate::retransmission::{Attempt, Client, Retransmissions, retry_key};
-use crate::telemetry::{CallMetrics, NoticeLimiter, SlowCalls};
+use crate::telemetry::{CallMetrics, NoticeLimiter, SlowCalls, repeated};
+use crate::view::RetryKey;
 
 /// A program that is known but not served: calls to it fail at once, with a line in the log.
 struct Absent {
@@ -125,25 +126,41 @@ impl Programs {
             let client = Client::new(peer);
             let key = retry_key(client, xid, program.number(), &request);
             request.retry = Some(key);
-            match self.retransmissions.begin(client, key) {
-                Attempt::First(execution) => {
-                    let (verdict, transient) = carry_out(&*program, request, &metrics).await;
-                    match &verdict {
-                        Verdict::Success(body) if !transient => execution.finish(body.clone()),
-                        _ => drop(execution),
-                    }
-                    verdict
-                }
-                Attempt::UnderWay(answer) => Verdict::Success(answer.await.ok()?),
-                Attempt::Done(body) => Verdict::Success(body),
-            }
+            self.carry_out_once(client, key, &*program, request, &metrics).await?
         } else {
             carry_out(&*program, request, &metrics).await.0
         };
         let elapsed = started.elapsed();
         running.finish(elapsed);
-        self.slow_calls.note(program.name(), metrics.procedure(), peer.ip(), elapsed);
+        self.slow_calls.note(metrics.procedure(), peer.ip(), elapsed);
         Some(Reply { xid, verdict })
+    }
+
+    async fn carry_out_once(
+        &self,
+        client: Client,
+        key: RetryKey,
+        program: &dyn Program,
+        request: Request,
+        metrics: &CallMetrics,
+    ) -> Option<Verdict> {
+        let execution = match self.retransmissions.begin(client, key) {
+            Attempt::First(execution) => execution,
+            Attempt::UnderWay(answer) => {
+                repeated();
+                return answer.await.ok().map(Verdict::Success);
+            }
+            Attempt::Done(body) => {
+                repeated();
+                return Some(Verdict::Success(body));
+            }
+        };
+        let (verdict, transient) = carry_out(program, request, metrics).await;
+        match &verdict {
+            Verdict::Success(body) if !transient => execution.finish(body.clone()),
+            _ => drop(execution),
+        }
+        Some(verdict)
     }
 
     fn prepare(
@@ -188,7 +205,6 @@ impl Programs {
 async fn carry_out(program: &dyn Program, request: Request, metrics: &CallMetrics) -> (Verdict, bool) {
     let Ok(answer) = AssertUnwindSafe(program.call(request)).catch_unwind().await else {
         tracing::error!(
-            program = program.name(),
             procedure = metrics.procedure(),
             "a call panicked; its client gets SYSTEM_ERR. This is a defect: please report it with the \
              panic message above"
@@ -222,5 +238,5 @@ fn mismatch(versions: &[u32]) -> Verdict {
 
 fn metrics_of(program: &dyn Program, version: u32) -> Vec<CallMetrics> {
     let procedures = program.procedures(version).iter();
-    procedures.map(|procedure| CallMetrics::new(program.name(), procedure.name)).collect()
+    procedures.map(|procedure| CallMetrics::new(procedure.name)).collect()
 }

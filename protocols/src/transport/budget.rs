@@ -3,6 +3,11 @@
 //! A call takes a slot and bytes of its connection, and bytes of the whole server: for its record,
 //! its largest reply and itself. It gives them back when the reply has been written to the socket.
 //!
+//! A call that takes long waits for something far away (an object store, room on the disk). It then
+//! gives slot and connection bytes back and takes a waiting place, of which there are as many again:
+//! so a connection whose reads miss the cache still gets its GETATTR answered. Its bytes of the
+//! server it keeps. When no waiting place is free it goes on as it is.
+//!
 //! Everything is taken by the one reader of a connection before the call starts, in the order slot,
 //! connection, server; a call that runs needs nothing more. So no circle of waiting can form. For a large record they are taken before the record is read, with the largest reply in
 //! mind; what turns out not to be needed goes back.
@@ -26,6 +31,7 @@ pub(super) struct ServerBudget {
 #[derive(Debug)]
 pub(super) struct ConnectionBudget {
     slots: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     server: ServerBudget,
     call_bytes_max: usize,
@@ -34,8 +40,9 @@ pub(super) struct ConnectionBudget {
 /// What a call in flight holds.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    _slot: OwnedSemaphorePermit,
-    _bytes: Reserved,
+    slot: OwnedSemaphorePermit,
+    bytes: Reserved,
+    waiting: Arc<Semaphore>,
 }
 
 /// Bytes of a connection and of the server.
@@ -57,6 +64,7 @@ impl ConnectionBudget {
     pub(super) fn new(limits: &Limits, server: ServerBudget) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(limits.connection_calls_max)),
+            waiting: Arc::new(Semaphore::new(limits.connection_waiting_max)),
             bytes: Arc::new(Semaphore::new(limits.connection_bytes_max)),
             server,
             call_bytes_max: limits.call_bytes_max(),
@@ -76,12 +84,23 @@ impl ConnectionBudget {
             Some(reserved) => reserved.keep(bytes),
             None => self.reserve(bytes).await,
         };
-        InFlight { _slot: slot, _bytes: reserved }
+        InFlight { slot, bytes: reserved, waiting: Arc::clone(&self.waiting) }
     }
 
     async fn reserve(&self, bytes: usize) -> Reserved {
         let connection = acquire(&self.bytes, bytes).await;
         Reserved { connection, server: acquire(&self.server.bytes, bytes).await }
+    }
+}
+
+impl InFlight {
+    /// Makes room for other calls, because this one takes long.
+    pub(super) fn make_room(&mut self) {
+        if let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() {
+            self.slot = place;
+            let bytes = self.bytes.connection.num_permits();
+            drop(self.bytes.connection.split(bytes));
+        }
     }
 }
 

@@ -14,6 +14,9 @@ pub struct Limits {
     pub connections_max: usize,
     /// Calls in flight on one connection; more are not read.
     pub connection_calls_max: usize,
+    /// Further calls of one connection that wait for something far away. They do not count as in
+    /// flight, so that they do not delay others.
+    pub connection_waiting_max: usize,
     /// Bytes of calls and replies in flight on one connection; more are not read.
     pub connection_bytes_max: usize,
     /// Bytes of calls and replies in flight on all connections; more are not read.
@@ -40,6 +43,7 @@ impl Default for Limits {
         Self {
             connections_max: 16_384,
             connection_calls_max: 128,
+            connection_waiting_max: 128,
             connection_bytes_max: 64 << 20,
             total_bytes_max: 1 << 30,
             record_bytes_max: TRANSFER_BYTES_MAX as usize + RECORD_OVERHEAD_BYTES,

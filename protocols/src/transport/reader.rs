@@ -1,28 +1,33 @@
 //! Reading one connection.
 //!
 //! A silent connection holds this task and no buffer. Small records are sliced out of an inbox of
-//! [`GRANT_BYTES`](crate::rpc::GRANT_BYTES); of a large one at most an inbox full is copied, the rest is read into the buffer
+//! [`GRANT_BYTES`]; of a large one at most an inbox full is copied, the rest is read into the buffer
 //! that its payload stays in. Reading stops while the budget is used up.
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::budget::{ConnectionBudget, InFlight, Reserved};
 use super::limits::Limits;
-use super::writer::Writer;
-use crate::rpc::{GRANT_BYTES, Incoming, Programs, RecordError, Records, Reply, Step, Transport};
+use super::writer::{Replies, Writer};
+use crate::rpc::{
+    GRANT_BYTES, Incoming, PreparedCall, Programs, RecordError, Records, Reply, Step, Transport,
+};
 use crate::telemetry::ServerMetrics;
 
 /// The least room worth a read.
 const READ_BYTES_MIN: usize = 4 << 10;
+
+/// A call that takes longer waits for something far away: local work is done sooner.
+const WAITING_AFTER: Duration = Duration::from_millis(100);
 
 /// Why a connection is not read any more.
 #[derive(Debug, thiserror::Error)]
@@ -113,12 +118,7 @@ impl Reader {
         match self.programs.receive(record, self.peer, Transport::Tcp) {
             Incoming::Call(call) => {
                 let in_flight = self.budget.admit(record_bytes + call.reply_bytes_max(), reserved).await;
-                let (programs, replies) = (Arc::clone(&self.programs), writer.replies());
-                tokio::spawn(async move {
-                    if let Some(reply) = programs.answer(call).await {
-                        replies.send(reply, in_flight).await;
-                    }
-                });
+                tokio::spawn(carry_out(Arc::clone(&self.programs), call, in_flight, writer.replies()));
             }
             Incoming::Reply(reply) => {
                 let in_flight = self.admit_refusal(record_bytes, reserved).await;
@@ -198,6 +198,24 @@ impl Reader {
         }
         reserve(&mut self.inbox, usize::MAX);
         Ok((self.half.try_read_buf(&mut self.inbox)?, Step::More))
+    }
+}
+
+async fn carry_out(
+    programs: Arc<Programs>,
+    call: Box<PreparedCall>,
+    mut in_flight: InFlight,
+    replies: Replies,
+) {
+    let mut answer = pin!(programs.answer(call));
+    let reply = if let Ok(reply) = timeout(WAITING_AFTER, &mut answer).await {
+        reply
+    } else {
+        in_flight.make_room();
+        answer.await
+    };
+    if let Some(reply) = reply {
+        replies.send(reply, in_flight).await;
     }
 }
 

@@ -28,15 +28,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Silence after which the kernel asks whether the client is still there.
 const KEEPALIVE: Duration = Duration::from_mins(1);
 
-/// A listening address and its connections.
-pub(crate) struct TcpServer {
-    listener: TcpListener,
-    shared: Shared,
-}
-
+/// What all listening addresses of a server share.
 #[derive(Clone)]
-struct Shared {
-    programs: Arc<Programs>,
+pub(crate) struct Common {
     limits: Arc<Limits>,
     budget: ServerBudget,
     places: Arc<Semaphore>,
@@ -44,24 +38,36 @@ struct Shared {
     stop: CancellationToken,
 }
 
-impl TcpServer {
-    /// Listens at `address`.
-    pub(crate) fn bind(
-        name: &'static str,
-        address: SocketAddr,
-        programs: Arc<Programs>,
-        limits: Arc<Limits>,
-        stop: CancellationToken,
-    ) -> io::Result<Self> {
-        let shared = Shared {
+impl Common {
+    /// Of a server that ends with `stop`.
+    pub(crate) fn new(limits: Limits, stop: CancellationToken) -> Self {
+        Self {
             budget: ServerBudget::new(&limits),
             places: Arc::new(Semaphore::new(limits.connections_max)),
-            metrics: ServerMetrics::new(name),
-            programs,
-            limits,
+            metrics: ServerMetrics::new(),
+            limits: Arc::new(limits),
             stop,
-        };
-        Ok(Self { listener: listen(address)?, shared })
+        }
+    }
+}
+
+/// A listening address, to be served.
+pub(crate) struct TcpServer {
+    listener: TcpListener,
+    common: Common,
+}
+
+/// What the connections of one address share.
+#[derive(Clone)]
+struct Shared {
+    programs: Arc<Programs>,
+    common: Common,
+}
+
+impl TcpServer {
+    /// Listens at `address`.
+    pub(crate) fn bind(address: SocketAddr, common: Common) -> io::Result<Self> {
+        Ok(Self { listener: listen(address)?, common })
     }
 
     /// Where it listens.
@@ -69,15 +75,16 @@ impl TcpServer {
         self.listener.local_addr()
     }
 
-    /// Serves until stopped, then drains.
-    pub(crate) async fn run(self) {
-        let Self { listener, shared } = self;
+    /// Serves `programs` until stopped, then drains.
+    pub(crate) async fn run(self, programs: Arc<Programs>) {
+        let Self { listener, common } = self;
+        let shared = Shared { programs, common };
         let mut connections = JoinSet::new();
         let notices = NoticeLimiter::default();
         loop {
             tokio::select! {
                 biased;
-                () = shared.stop.cancelled() => break,
+                () = shared.common.stop.cancelled() => break,
                 Some(_) = connections.join_next() => {}
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => shared.admit(stream, peer, &mut connections, &notices),
@@ -91,7 +98,7 @@ impl TcpServer {
             }
         }
         drop(listener);
-        drain(connections, shared.limits.drain_timeout).await;
+        drain(connections, shared.common.limits.drain_timeout).await;
     }
 }
 
@@ -112,10 +119,10 @@ impl Shared {
         connections: &mut JoinSet<()>,
         notices: &NoticeLimiter,
     ) {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            self.metrics.refused.increment(1);
+        let Ok(place) = Arc::clone(&self.common.places).try_acquire_owned() else {
+            self.common.metrics.refused.increment(1);
             if notices.allows() {
-                let most = self.limits.connections_max;
+                let most = self.common.limits.connections_max;
                 tracing::warn!(most, "too many connections; new ones are closed until others end");
             }
             return;
@@ -124,17 +131,17 @@ impl Shared {
     }
 
     async fn serve(self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
-        let open = OpenConnection::new(&self.metrics, place);
+        let Self { programs, common: Common { limits, budget, metrics, stop, .. } } = self;
+        let open = OpenConnection::new(&metrics, place);
         if let Err(error) = configure(&stream) {
             tracing::debug!(%error, "failed to set socket options");
         }
         let (read_half, write_half) = stream.into_split();
-        let budget = ConnectionBudget::new(&self.limits, self.budget);
-        let mut writer = Writer::new(write_half, &self.limits, self.metrics.clone());
-        let stop = self.stop.child_token().cancelled_owned();
-        let reader = Reader::new(read_half, peer, self.programs, self.limits, budget, self.metrics, stop);
-        let end = reader.run(&mut writer).await;
-        match end {
+        let budget = ConnectionBudget::new(&limits, budget);
+        let mut writer = Writer::new(write_half, &limits, metrics.clone());
+        let stop = stop.child_token().cancelled_owned();
+        let reader = Reader::new(read_half, peer, programs, limits, budget, metrics, stop);
+        match reader.run(&mut writer).await {
             End::Closed => tracing::debug!(client = %peer.ip(), "connection ended"),
             other => tracing::debug!(client = %peer.ip(), reason = %other, "connection closed"),
         }

@@ -23,18 +23,13 @@ const CALLS_MAX: usize = 64;
 /// A datagram address.
 pub(crate) struct UdpServer {
     socket: Arc<UdpSocket>,
-    programs: Arc<Programs>,
     stop: CancellationToken,
 }
 
 impl UdpServer {
     /// Listens at `address`.
-    pub(crate) async fn bind(
-        address: SocketAddr,
-        programs: Arc<Programs>,
-        stop: CancellationToken,
-    ) -> io::Result<Self> {
-        Ok(Self { socket: Arc::new(UdpSocket::bind(address).await?), programs, stop })
+    pub(crate) async fn bind(address: SocketAddr, stop: CancellationToken) -> io::Result<Self> {
+        Ok(Self { socket: Arc::new(UdpSocket::bind(address).await?), stop })
     }
 
     /// Where it listens.
@@ -42,8 +37,8 @@ impl UdpServer {
         self.socket.local_addr()
     }
 
-    /// Serves until stopped, then waits for calls in flight.
-    pub(crate) async fn run(self) {
+    /// Serves `programs` until stopped, then waits for calls in flight.
+    pub(crate) async fn run(self, programs: Arc<Programs>) {
         let slots = Arc::new(Semaphore::new(CALLS_MAX));
         let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
         loop {
@@ -60,7 +55,7 @@ impl UdpServer {
                 },
             };
             let record = Bytes::copy_from_slice(&buffer[..length]);
-            let (socket, programs) = (Arc::clone(&self.socket), Arc::clone(&self.programs));
+            let (socket, programs) = (Arc::clone(&self.socket), Arc::clone(&programs));
             tokio::spawn(async move {
                 if let Some(reply) = answer(&programs, record, peer).await {
                     send(&socket, reply, peer).await;

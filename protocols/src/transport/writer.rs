@@ -57,7 +57,7 @@ struct Unused {
 pub(super) struct Replies(mpsc::Sender<Outgoing>);
 
 impl Replies {
-    /// Queues a reply. Never waits for long: the queue has a place for each slot of the connection.
+    /// Queues a reply. Never waits for long: the queue has a place for each call of the connection.
     pub(super) async fn send(&self, reply: Reply, in_flight: InFlight) {
         // The connection may have ended; then nobody waits for the reply.
         let _ = self.0.send((reply, in_flight)).await;
@@ -66,7 +66,8 @@ impl Replies {
 
 impl Writer {
     pub(super) fn new(half: OwnedWriteHalf, limits: &Limits, metrics: ServerMetrics) -> Self {
-        let (capacity, stall_timeout) = (limits.connection_calls_max, limits.write_stall_timeout);
+        let capacity = limits.connection_calls_max + limits.connection_waiting_max;
+        let stall_timeout = limits.write_stall_timeout;
         Self { state: State::Unused(Box::new(Unused { half, capacity, stall_timeout, metrics })) }
     }
 

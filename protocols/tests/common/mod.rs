@@ -9,8 +9,8 @@
 mod changes;
 mod tree;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -36,6 +36,10 @@ pub struct MemoryView {
     pub gates: Mutex<HashMap<&'static str, std::sync::Arc<Semaphore>>>,
     /// How often each procedure was entered.
     pub entered: Mutex<HashMap<&'static str, usize>>,
+    /// Procedures whose calls came with a key for repetitions.
+    pub keyed: Mutex<BTreeSet<&'static str>>,
+    /// Whether calls panic.
+    pub panics: AtomicBool,
     /// Calls inside, and the most there ever were.
     pub inside: AtomicUsize,
     pub inside_most: AtomicUsize,
@@ -52,6 +56,8 @@ impl Default for MemoryView {
             failure: Mutex::default(),
             gates: Mutex::default(),
             entered: Mutex::default(),
+            keyed: Mutex::default(),
+            panics: AtomicBool::new(false),
             inside: AtomicUsize::new(0),
             inside_most: AtomicUsize::new(0),
             replays: Mutex::default(),
@@ -82,7 +88,11 @@ impl MemoryView {
         self.entered.lock().get(procedure).copied().unwrap_or(0)
     }
 
-    async fn enter(&self, procedure: &'static str) -> Result<Inside<'_>, FsError> {
+    async fn enter(&self, procedure: &'static str, call: &Call) -> Result<Inside<'_>, FsError> {
+        assert!(!self.panics.load(Ordering::SeqCst), "a panic that a test asked for");
+        if call.retry.is_some() {
+            self.keyed.lock().insert(procedure);
+        }
         *self.entered.lock().entry(procedure).or_default() += 1;
         let inside = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
         self.inside_most.fetch_max(inside, Ordering::SeqCst);
@@ -109,58 +119,58 @@ impl FileView for MemoryView {
         vec![ExportEntry { path: Bytes::from_static(EXPORT), clients }]
     }
 
-    async fn mount(&self, _call: &Call, path: &[u8]) -> Result<Handle, FsError> {
-        let _inside = self.enter("MNT").await?;
+    async fn mount(&self, call: &Call, path: &[u8]) -> Result<Handle, FsError> {
+        let _inside = self.enter("MNT", call).await?;
         let path = if path == b"/" { path } else { path.strip_prefix(EXPORT).ok_or(FsError::NotFound)? };
         self.tree.lock().walk(path)
     }
 
-    async fn attributes(&self, _call: &Call, file: &Handle) -> Result<Attributes, FsError> {
-        let _inside = self.enter("GETATTR").await?;
+    async fn attributes(&self, call: &Call, file: &Handle) -> Result<Attributes, FsError> {
+        let _inside = self.enter("GETATTR", call).await?;
         self.tree.lock().attributes(file)
     }
 
     async fn set_attributes(
         &self,
-        _call: &Call,
+        call: &Call,
         file: &Handle,
         set: SetAttributes,
         guard: Option<Time>,
     ) -> Result<Changed, ChangeFailure> {
-        let _inside = self.enter("SETATTR").await?;
+        let _inside = self.enter("SETATTR", call).await?;
         self.tree.lock().set_attributes(file, set, guard)
     }
 
-    async fn lookup(&self, _call: &Call, directory: &Handle, name: &[u8]) -> Result<Found, Failure> {
-        let _inside = self.enter("LOOKUP").await?;
+    async fn lookup(&self, call: &Call, directory: &Handle, name: &[u8]) -> Result<Found, Failure> {
+        let _inside = self.enter("LOOKUP", call).await?;
         self.tree.lock().lookup(directory, name)
     }
 
     async fn access(&self, call: &Call, file: &Handle, asked: u32) -> Result<(u32, Attributes), Failure> {
-        let _inside = self.enter("ACCESS").await?;
+        let _inside = self.enter("ACCESS", call).await?;
         let attributes = self.tree.lock().attributes(file)?;
         Ok((asked & tree::granted(&attributes, &call.caller), attributes))
     }
 
-    async fn read_link(&self, _call: &Call, link: &Handle) -> Result<(Bytes, Attributes), Failure> {
-        let _inside = self.enter("READLINK").await?;
+    async fn read_link(&self, call: &Call, link: &Handle) -> Result<(Bytes, Attributes), Failure> {
+        let _inside = self.enter("READLINK", call).await?;
         self.tree.lock().read_link(link)
     }
 
-    async fn read(&self, _call: &Call, file: &Handle, offset: u64, count: u32) -> Result<ReadData, Failure> {
-        let _inside = self.enter("READ").await?;
+    async fn read(&self, call: &Call, file: &Handle, offset: u64, count: u32) -> Result<ReadData, Failure> {
+        let _inside = self.enter("READ", call).await?;
         self.tree.lock().read(file, offset, count)
     }
 
     async fn write(
         &self,
-        _call: &Call,
+        call: &Call,
         file: &Handle,
         offset: u64,
         data: Bytes,
         stability: Stability,
     ) -> Result<Written, ChangeFailure> {
-        let _inside = self.enter("WRITE").await?;
+        let _inside = self.enter("WRITE", call).await?;
         let wcc = self.tree.lock().write(file, offset, &data)?;
         Ok(Written { count: data.len() as u32, committed: stability, verifier: self.verifier(), wcc })
     }
@@ -172,7 +182,7 @@ impl FileView for MemoryView {
         name: &[u8],
         how: CreateHow,
     ) -> Result<Changed, ChangeFailure> {
-        let _inside = self.enter("CREATE").await?;
+        let _inside = self.enter("CREATE", call).await?;
         self.tree.lock().create(&call.caller, directory, name, how)
     }
 
@@ -183,7 +193,7 @@ impl FileView for MemoryView {
         name: &[u8],
         set: SetAttributes,
     ) -> Result<Changed, ChangeFailure> {
-        let _inside = self.enter("MKDIR").await?;
+        let _inside = self.enter("MKDIR", call).await?;
         self.tree.lock().make(&call.caller, directory, name, set, tree::Content::Directory(BTreeMap::new()))
     }
 
@@ -195,7 +205,7 @@ impl FileView for MemoryView {
         set: SetAttributes,
         target: &[u8],
     ) -> Result<Changed, ChangeFailure> {
-        let _inside = self.enter("SYMLINK").await?;
+        let _inside = self.enter("SYMLINK", call).await?;
         let content = tree::Content::Symlink(Bytes::copy_from_slice(target));
         self.tree.lock().make(&call.caller, directory, name, set, content)
     }
@@ -209,60 +219,60 @@ impl FileView for MemoryView {
         device: Device,
         set: SetAttributes,
     ) -> Result<Changed, ChangeFailure> {
-        let _inside = self.enter("MKNOD").await?;
+        let _inside = self.enter("MKNOD", call).await?;
         self.tree.lock().make(&call.caller, directory, name, set, tree::Content::Node(kind, device))
     }
 
-    async fn remove(&self, _call: &Call, directory: &Handle, name: &[u8]) -> Result<Changed, ChangeFailure> {
-        let _inside = self.enter("REMOVE").await?;
+    async fn remove(&self, call: &Call, directory: &Handle, name: &[u8]) -> Result<Changed, ChangeFailure> {
+        let _inside = self.enter("REMOVE", call).await?;
         self.tree.lock().remove(directory, name, false)
     }
 
     async fn remove_directory(
         &self,
-        _call: &Call,
+        call: &Call,
         directory: &Handle,
         name: &[u8],
     ) -> Result<Changed, ChangeFailure> {
-        let _inside = self.enter("RMDIR").await?;
+        let _inside = self.enter("RMDIR", call).await?;
         self.tree.lock().remove(directory, name, true)
     }
 
     async fn rename(
         &self,
-        _call: &Call,
+        call: &Call,
         from: (&Handle, &[u8]),
         to: (&Handle, &[u8]),
     ) -> Result<Changed, ChangeFailure> {
-        let _inside = self.enter("RENAME").await?;
+        let _inside = self.enter("RENAME", call).await?;
         self.tree.lock().rename(from, to)
     }
 
     async fn link(
         &self,
-        _call: &Call,
+        call: &Call,
         file: &Handle,
         directory: &Handle,
         name: &[u8],
     ) -> Result<Changed, ChangeFailure> {
-        let _inside = self.enter("LINK").await?;
+        let _inside = self.enter("LINK", call).await?;
         self.tree.lock().link(file, directory, name)
     }
 
     async fn read_directory(
         &self,
-        _call: &Call,
+        call: &Call,
         directory: &Handle,
         cookie: u64,
         verifier: [u8; 8],
         limit: PageLimit,
     ) -> Result<DirectoryPage, Failure> {
-        let _inside = self.enter("READDIR").await?;
+        let _inside = self.enter("READDIR", call).await?;
         self.tree.lock().page(directory, cookie, verifier, limit)
     }
 
-    async fn space(&self, _call: &Call, file: &Handle) -> Result<Space, Failure> {
-        let _inside = self.enter("FSSTAT").await?;
+    async fn space(&self, call: &Call, file: &Handle) -> Result<Space, Failure> {
+        let _inside = self.enter("FSSTAT", call).await?;
         let attributes = self.tree.lock().attributes(file)?;
         Ok(Space {
             bytes_total: 1 << 40,
@@ -275,8 +285,8 @@ impl FileView for MemoryView {
         })
     }
 
-    async fn commit(&self, _call: &Call, file: &Handle) -> Result<(WriteVerifier, Wcc), ChangeFailure> {
-        let _inside = self.enter("COMMIT").await?;
+    async fn commit(&self, call: &Call, file: &Handle) -> Result<(WriteVerifier, Wcc), ChangeFailure> {
+        let _inside = self.enter("COMMIT", call).await?;
         let tree = self.tree.lock();
         let wcc = Wcc { before: Some(tree.before(file)?), after: Some(tree.attributes(file)?) };
         Ok((self.verifier(), wcc))

@@ -1,0 +1,90 @@
+//! Changes of the settings file by a running gateway: one at a time, whole or not at all.
+//!
+//! Order: check the new text, write it, let the gateway apply it. If the gateway refuses, the file
+//! is put back. A crash between writing and applying is harmless: the next start reads the file.
+//! A change runs to its end even if the caller goes away meanwhile.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use toml_edit::DocumentMut;
+
+use crate::control::{Control, ControlError, ErrorKind};
+use crate::settings::{Settings, SettingsError, SettingsFile};
+
+/// Settings that are in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Keys whose new value waits for a restart.
+    pub restart_needed: Vec<String>,
+}
+
+/// Changes the settings file and has the gateway apply it.
+#[derive(Clone)]
+pub(super) struct SettingsChanges {
+    file: SettingsFile,
+    control: Arc<dyn Control>,
+    one_at_a_time: Arc<Mutex<()>>,
+}
+
+impl SettingsChanges {
+    pub(super) fn new(file: SettingsFile, control: Arc<dyn Control>) -> Self {
+        Self { file, control, one_at_a_time: Arc::default() }
+    }
+
+    /// Loads the file and applies it.
+    pub(super) async fn reload(&self) -> Result<Applied, ControlError> {
+        let this = self.clone();
+        to_the_end(async move {
+            let _turn = this.one_at_a_time.lock().await;
+            let file = this.file.clone();
+            let settings = blocking(move || file.load()).await?;
+            this.apply(settings).await
+        })
+        .await
+    }
+
+    /// Edits the file and applies it.
+    pub(super) async fn edit(
+        &self,
+        change: impl FnOnce(&mut DocumentMut) -> Result<(), String> + Send + 'static,
+    ) -> Result<Applied, ControlError> {
+        let this = self.clone();
+        to_the_end(async move {
+            let _turn = this.one_at_a_time.lock().await;
+            let file = this.file.clone();
+            let edit = blocking(move || file.edit(change)).await?;
+            let applied = this.apply(edit.settings.clone()).await;
+            if applied.is_err() {
+                let file = this.file.clone();
+                blocking(move || file.take_back(&edit)).await?;
+            }
+            applied
+        })
+        .await
+    }
+
+    async fn apply(&self, settings: Settings) -> Result<Applied, ControlError> {
+        let restart_needed = self.control.apply(Arc::new(settings)).await?;
+        tracing::info!(?restart_needed, "settings applied");
+        Ok(Applied { restart_needed })
+    }
+}
+
+/// Runs a change in a task of its own, so that a caller who goes away does not cut it short.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, ControlError>> + Send + 'static,
+) -> Result<T, ControlError> {
+    let broke =
+        |error| ControlError::new(ErrorKind::Failed, format!("the change of settings broke off: {error}"));
+    tokio::spawn(change).await.unwrap_or_else(|error| Err(broke(error)))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SettingsError> + Send + 'static,
+) -> Result<T, ControlError> {
+    let broke =
+        |error| ControlError::new(ErrorKind::Failed, format!("the change of settings broke off: {error}"));
+    tokio::task::spawn_blocking(work).await.map_err(broke)?.map_err(ControlError::from)
+}

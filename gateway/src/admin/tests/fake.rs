@@ -1,0 +1,241 @@
+//! An honest gateway in memory: it does to its lists what a real one does to shares.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use crate::control::{
+    CacheStatus, Change, ChangeKind, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest,
+    ErrorKind, HeadInfo, JobHandle, JournalStatus, MemoryStatus, RestoreReport, RestoreRequest,
+    RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status,
+    TargetStatus, Unit,
+};
+use crate::settings::Settings;
+
+/// The gateway; see the head of this file.
+#[derive(Default)]
+pub(crate) struct FakeGateway {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    settings: Option<Arc<Settings>>,
+    snapshots: BTreeMap<String, Vec<SnapshotInfo>>,
+    commits: u64,
+    stopped: bool,
+}
+
+impl FakeGateway {
+    /// A gateway that serves what the settings say.
+    pub(crate) fn new(settings: Settings) -> Arc<Self> {
+        let state = State { settings: Some(Arc::new(settings)), ..State::default() };
+        Arc::new(Self { state: Mutex::new(state) })
+    }
+
+    /// Whether it was stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state.lock().stopped
+    }
+
+    fn known(&self, share: &str) -> Result<(), ControlError> {
+        let settings = self.state.lock().settings.clone().expect("set from the start");
+        match settings.share(share) {
+            Some(_) => Ok(()),
+            None => Err(ControlError::new(ErrorKind::NotFound, format!("there is no share {share:?}"))),
+        }
+    }
+
+    fn head(&self) -> HeadInfo {
+        let sequence = self.state.lock().commits;
+        HeadInfo {
+            name: format!("head-{sequence}"),
+            sequence,
+            epoch: 1,
+            frozen: Timestamp::UNIX_EPOCH,
+            age_seconds: 1,
+        }
+    }
+}
+
+fn snapshot(name: &str) -> SnapshotInfo {
+    SnapshotInfo {
+        id: format!("id-of-{name}"),
+        name: name.to_owned(),
+        frozen: Timestamp::UNIX_EPOCH,
+        tags: BTreeMap::new(),
+        files: 3,
+        bytes: 4096,
+    }
+}
+
+#[async_trait]
+impl Control for FakeGateway {
+    async fn status(&self) -> Status {
+        let settings = self.state.lock().settings.clone().expect("set from the start");
+        let share = |share: &crate::settings::Share| ShareStatus {
+            name: share.name.to_string(),
+            id: "0".repeat(32),
+            export: share.export_path().to_string(),
+            state: if share.read_only { ShareState::ReadOnly } else { ShareState::Serving },
+            reason: None,
+            rpo_seconds: share.rpo.duration().as_secs(),
+            rpo_now_seconds: 0,
+            dirty_bytes: 0,
+            head: Some(self.head()),
+            files: 3,
+            bytes: 4096,
+        };
+        let target = |target: &crate::settings::Target| TargetStatus {
+            name: target.name.to_string(),
+            address: target.address.to_string(),
+            reachable: true,
+            backlog_bytes: 0,
+            backlog_packs: 0,
+            uploaded_bytes: 7,
+            last_failure: None,
+        };
+        Status {
+            version: "0.0.0".to_owned(),
+            started: Timestamp::UNIX_EPOCH,
+            uptime_seconds: 61,
+            shares: settings.shares.iter().map(share).collect(),
+            targets: settings.targets.iter().map(target).collect(),
+            cache: CacheStatus::default(),
+            journal: JournalStatus::default(),
+            memory: MemoryStatus::default(),
+            alarms: Vec::new(),
+        }
+    }
+
+    async fn apply(&self, settings: Arc<Settings>) -> Result<Vec<String>, ControlError> {
+        if settings.share("unlucky").is_some() {
+            return Err(ControlError::new(ErrorKind::StoreAway, "cannot make the share: the store is away"));
+        }
+        let mut state = self.state.lock();
+        let old = state.settings.replace(settings.clone()).expect("set from the start");
+        let moved = old.gateway.data != settings.gateway.data;
+        Ok(moved.then(|| "gateway.data".to_owned()).into_iter().collect())
+    }
+
+    async fn commit_now(&self, share: &str, job: &JobHandle) -> Result<HeadInfo, ControlError> {
+        self.known(share)?;
+        job.phase("upload packs", Some(4096), Unit::Bytes);
+        job.advance(4096);
+        self.state.lock().commits += 1;
+        Ok(self.head())
+    }
+
+    async fn heads(&self, share: &str, limit: usize) -> Result<Vec<HeadInfo>, ControlError> {
+        self.known(share)?;
+        Ok(std::iter::once(self.head()).take(limit).collect())
+    }
+
+    async fn snapshots(&self, share: &str) -> Result<Vec<SnapshotInfo>, ControlError> {
+        self.known(share)?;
+        Ok(self.state.lock().snapshots.get(share).cloned().unwrap_or_default())
+    }
+
+    async fn snapshot_create(
+        &self,
+        share: &str,
+        request: &SnapshotRequest,
+        _job: &JobHandle,
+    ) -> Result<SnapshotInfo, ControlError> {
+        self.known(share)?;
+        let mut made = snapshot(request.name.as_deref().unwrap_or("1970-01-01"));
+        made.tags = request.tags.clone();
+        let mut state = self.state.lock();
+        let snapshots = state.snapshots.entry(share.to_owned()).or_default();
+        if snapshots.iter().any(|other| other.name == made.name) {
+            return Err(ControlError::new(ErrorKind::Exists, format!("there is a snapshot {:?}", made.name)));
+        }
+        snapshots.insert(0, made.clone());
+        Ok(made)
+    }
+
+    async fn snapshot_remove(&self, share: &str, name: &str) -> Result<SnapshotInfo, ControlError> {
+        self.known(share)?;
+        let mut state = self.state.lock();
+        let snapshots = state.snapshots.entry(share.to_owned()).or_default();
+        let at = snapshots.iter().position(|snapshot| snapshot.name == name || snapshot.id == name);
+        let missing = || ControlError::new(ErrorKind::NotFound, format!("there is no snapshot {name:?}"));
+        at.map(|at| snapshots.remove(at)).ok_or_else(missing)
+    }
+
+    async fn diff(&self, share: &str, request: &DiffRequest) -> Result<DiffPage, ControlError> {
+        self.known(share)?;
+        let path = |name: &str| name.parse().expect("a path");
+        let change =
+            |name: &str, kind| Change { path: path(name), kind, bytes_before: None, bytes_after: None };
+        Ok(match request.after {
+            None => DiffPage { changes: vec![change("/a", ChangeKind::Added)], next: Some(path("/a")) },
+            Some(_) => DiffPage { changes: vec![change("/b\\xff", ChangeKind::Removed)], next: None },
+        })
+    }
+
+    async fn restore(
+        &self,
+        share: &str,
+        request: &RestoreRequest,
+        job: &JobHandle,
+    ) -> Result<RestoreReport, ControlError> {
+        self.known(share)?;
+        if request.path.as_bytes() == b"/endless" {
+            job.cancelled().await;
+        }
+        job.checkpoint()?;
+        Ok(RestoreReport { files: u64::from(!request.dry_run), ..RestoreReport::default() })
+    }
+
+    async fn rollback(
+        &self,
+        share: &str,
+        _request: &RollbackRequest,
+        job: &JobHandle,
+    ) -> Result<RollbackReport, ControlError> {
+        let name = Some("before-rollback".to_owned());
+        let request = SnapshotRequest { name, ..SnapshotRequest::default() };
+        let before = self.snapshot_create(share, &request, job).await?;
+        Ok(RollbackReport { before, frozen: Timestamp::UNIX_EPOCH })
+    }
+
+    async fn clone_share(
+        &self,
+        share: &str,
+        request: &CloneRequest,
+        _job: &JobHandle,
+    ) -> Result<CloneReport, ControlError> {
+        self.known(share)?;
+        Ok(CloneReport { name: request.name.clone(), id: "0a".repeat(16), frozen: Timestamp::UNIX_EPOCH })
+    }
+
+    async fn ready(&self) -> Result<(), ControlError> {
+        if self.is_stopped() {
+            return Err(ControlError::new(ErrorKind::Stopping, "the gateway is stopping"));
+        }
+        Ok(())
+    }
+
+    async fn failure(&self) -> ControlError {
+        std::future::pending().await
+    }
+
+    async fn stop(&self) -> Result<(), ControlError> {
+        self.state.lock().stopped = true;
+        Ok(())
+    }
+}
+
+/// Starts a [`FakeGateway`].
+pub(crate) struct FakeStart;
+
+#[async_trait]
+impl Start for FakeStart {
+    async fn start(&self, settings: Arc<Settings>) -> Result<Arc<dyn Control>, ControlError> {
+        Ok(FakeGateway::new(Settings::clone(&settings)))
+    }
+}

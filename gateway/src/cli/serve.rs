@@ -1,0 +1,96 @@
+//! `tidegate serve`: runs the gateway until it is told to stop.
+//!
+//! Order of a start: settings, logging, admin socket (so that a second gateway is refused before it
+//! touches anything), core, admin API. SIGHUP loads the settings again; a file that is wrong is
+//! logged, and changes nothing. SIGTERM and SIGINT stop: the admin API first, then the core, which
+//! syncs its journal. What ends the core by itself ends the process with an error.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use super::exit::Failure;
+use super::terminal::failed;
+use crate::admin::{Admin, AdminListener, HealthListener};
+use crate::control::{Control, ControlError, Start};
+use crate::telemetry::{Metrics, start_logging};
+
+pub(super) async fn run(context: &Context, core: &dyn Start) -> Result<(), Failure> {
+    let settings = Arc::new(context.file.load()?);
+    let gateway = settings.gateway.clone();
+    start_logging(gateway.log_format, gateway.log_level);
+    let metrics = Metrics::start();
+    let mut signals = Signals::new()?;
+    let socket = AdminListener::bind(gateway.socket.as_path()).await?;
+    let health = match gateway.metrics {
+        Some(address) => Some(HealthListener::bind(address.0).await?),
+        None => None,
+    };
+
+    let control = core.start(settings).await?;
+    let admin = Admin::new(control.clone(), context.file.clone(), metrics);
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn({
+        let (admin, stop) = (admin.clone(), stop.clone());
+        async move { admin.serve(socket, stop).await }
+    });
+    let showing = health.map(|health| {
+        let (admin, stop) = (admin.clone(), stop.clone());
+        tokio::spawn(async move { admin.serve_health(health, stop).await })
+    });
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %gateway.socket, "serving");
+
+    let ended = until_told_to_stop(&control, &admin, &mut signals).await;
+    stop.cancel();
+    let served = serving.await;
+    if let Some(showing) = showing {
+        showing.await.map_err(|error| failed("stop showing metrics", &error))?;
+    }
+    let stopped = control.stop().await;
+    ended?;
+    served.map_err(|error| failed("stop the admin API", &error))?;
+    stopped?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn until_told_to_stop(
+    control: &Arc<dyn Control>,
+    admin: &Arc<Admin>,
+    signals: &mut Signals,
+) -> Result<(), ControlError> {
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.hang_up.recv() => {
+                if let Err(error) = admin.reload().await {
+                    tracing::error!(%error, "the settings were not applied; those from before stay in force");
+                }
+            }
+            error = control.failure() => {
+                tracing::error!(%error, "the gateway cannot go on");
+                return Err(error);
+            }
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, ControlError> {
+        let on = |kind| signal(kind).map_err(|error| failed("listen for signals", &error));
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hang_up: on(SignalKind::hangup())?,
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! `tidegate share`: list, add, remove.
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+
+use super::exit::Failure;
+use super::{Context, status};
+use crate::admin::Applied;
+use crate::cli::client::segment;
+use crate::control::{ControlError, ErrorKind, ShareStatus};
+use crate::settings::{SettingsError, Share, add_share, remove_share, table_from_json};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show all shares.
+    List,
+    /// Add a share to the settings, and serve it.
+    Add(Keys),
+    /// Take a share out of the settings; the repository keeps its data.
+    Remove {
+        /// The share.
+        share: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// The keys of a share that can be given on the command line. Each means what docs/settings.md says;
+/// those that are not given keep their defaults.
+#[derive(Debug, Args)]
+pub(super) struct Keys {
+    /// What it is called.
+    pub(super) name: String,
+    /// The path that clients mount [default: / and the name].
+    #[arg(long)]
+    export: Option<String>,
+    /// How old the newest head may become, such as 30s.
+    #[arg(long)]
+    rpo: Option<String>,
+    /// A network whose machines may mount it, such as 10.0.0.0/8; may be repeated [default: this machine].
+    #[arg(long = "client")]
+    clients: Vec<String>,
+    /// Which users lose their identity: root, all or none.
+    #[arg(long)]
+    squash: Option<String>,
+    /// Refuse every change by clients.
+    #[arg(long)]
+    read_only: bool,
+    /// Keep it in a key domain of its own.
+    #[arg(long)]
+    own_key: bool,
+}
+
+impl Keys {
+    /// As the table [[share]], in JSON.
+    pub(super) fn to_json(&self) -> Value {
+        let mut keys = Map::new();
+        keys.insert("name".to_owned(), self.name.clone().into());
+        for (key, value) in [("export", &self.export), ("rpo", &self.rpo), ("squash", &self.squash)] {
+            keys.extend(value.as_ref().map(|value| (key.to_owned(), value.clone().into())));
+        }
+        if !self.clients.is_empty() {
+            keys.insert("clients".to_owned(), self.clients.clone().into());
+        }
+        for (key, value) in [("read_only", self.read_only), ("own_key", self.own_key)] {
+            keys.extend(value.then(|| (key.to_owned(), true.into())));
+        }
+        Value::Object(keys)
+    }
+}
+
+pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::List => {
+            let shares: Vec<ShareStatus> = context.client()?.get("/shares").await?;
+            context.terminal.data(&shares, |shares| status::shares(shares))
+        }
+        Command::Add(keys) => add(context, &keys).await,
+        Command::Remove { share, yes } => remove(context, share, yes).await,
+    }
+}
+
+async fn add(context: &Context, keys: &Keys) -> Result<(), Failure> {
+    let json = keys.to_json();
+    let (_, table) = table_from_json::<Share>(&json)?;
+    let client = context.client()?;
+    let applied: Applied = if client.is_there().await {
+        client.post("/shares", &json).await?
+    } else {
+        edit_offline(context, |document| add_share(document, table))?
+    };
+    context.terminal.data(&applied, |_| format!("share {} added", keys.name))
+}
+
+async fn remove(context: &Context, share: String, yes: bool) -> Result<(), Failure> {
+    if context.settings()?.share(&share).is_none() {
+        let error = ControlError::new(ErrorKind::NotFound, format!("the settings have no share {share:?}"));
+        return Err(error.todo("`tidegate share list` shows all shares").into());
+    }
+    let question =
+        format!("Clients of share {share} will lose it; the repository keeps its data. Remove it?");
+    context.terminal.confirm(yes, &question)?;
+    let client = context.client()?;
+    let applied: Applied = if client.is_there().await {
+        client.delete(&format!("/shares/{}", segment(&share))).await?
+    } else {
+        edit_offline(context, |document| remove_share(document, &share))?
+    };
+    context.terminal.data(&applied, |_| format!("share {share} removed"))
+}
+
+/// Edits the settings of a gateway that is not running.
+fn edit_offline(
+    context: &Context,
+    change: impl FnOnce(&mut toml_edit::DocumentMut) -> Result<(), String>,
+) -> Result<Applied, SettingsError> {
+    context.file.edit(change)?;
+    context.terminal.say("no gateway is running: the change takes effect when one starts");
+    Ok(Applied::default())
+}

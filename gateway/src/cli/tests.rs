@@ -1,0 +1,166 @@
+//! Claims about the command line: what it takes, what it refuses, what it answers and how it ends.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::*;
+use crate::admin::tests::Served;
+use crate::admin::tests::fake::FakeStart;
+
+fn parse(line: &str) -> Result<Arguments, clap::Error> {
+    let words = std::iter::once("tidegate").chain(line.split(' ').filter(|word| !word.is_empty()));
+    described().try_get_matches_from(words).and_then(|matches| Arguments::from_arg_matches(&matches))
+}
+
+/// Keeps what is written.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs a line against settings; the exit code and the data.
+async fn run_line(settings: &Path, line: &str) -> (u8, String) {
+    let arguments = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let data = Shared::default();
+    let terminal = Terminal::new(arguments.options.json, true, data.clone());
+    let context = Context { file: SettingsFile::new(settings), terminal };
+    let code = match dispatch(&context, arguments.command, &FakeStart).await {
+        Ok(()) => 0,
+        Err(failure) => failure.code,
+    };
+    let data = data.0.lock().clone();
+    (code, String::from_utf8(data).expect("text"))
+}
+
+async fn code(settings: &Path, line: &str) -> u8 {
+    run_line(settings, line).await.0
+}
+
+#[test]
+fn the_description_of_the_command_line_is_sound() {
+    described().debug_assert();
+}
+
+#[test]
+fn every_help_text_ends_with_the_exit_codes() {
+    fn check(command: &clap::Command) {
+        let help = command.clone().render_long_help().to_string();
+        assert!(help.trim_end().ends_with("130  interrupted or cancelled"), "{help}");
+        command.get_subcommands().for_each(check);
+    }
+    let mut command = described();
+    command.build();
+    check(&command);
+}
+
+#[test]
+fn wrong_lines_are_refused() {
+    for line in [
+        "",
+        "unknown",
+        "snapshot",
+        "snapshot create",
+        "snapshot create docs --tag novalue",
+        "snapshot diff docs yesterday",
+        "restore docs relative",
+        "rollback docs",
+        "rollback docs now",
+        "commit",
+        "status --loud",
+        "share add",
+    ] {
+        let error = parse(line).expect_err(line);
+        assert!(error.exit_code() == 2, "{line}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn each_command_reaches_the_running_gateway() {
+    let served = Served::start().await;
+    for (line, shown) in [
+        ("status", "up 1 min 1 s"),
+        ("share list", "/docs"),
+        (
+            "share add a --export /x --rpo 5s --client 10.0.0.0/8 --squash all --read-only --own-key",
+            "share a added",
+        ),
+        ("share remove a --yes", "share a removed"),
+        ("commit docs", "head head-1 (number 1)"),
+        ("commit docs --detach", "started"),
+        ("head list docs", "NUMBER  EPOCH"),
+        ("snapshot create docs one --tag why=test", "snapshot one (id-of-one): 3 files, 4.0 KiB"),
+        ("snapshot list docs", "why=test"),
+        ("snapshot diff docs snapshot:one", "+ /a\n- /b\\xff"),
+        ("snapshot remove docs one --yes", "snapshot one (id-of-one) removed"),
+        ("restore docs /x --from head --yes", "restored 1 files"),
+        ("restore docs /x --dry-run", "would restore 0 files"),
+        ("rollback docs head --yes", "to undo: tidegate rollback docs snapshot:before-rollback"),
+        ("clone docs copy --from snapshot:before-rollback", "share copy ("),
+        ("job list", "snapshot-create"),
+    ] {
+        let (code, data) = run_line(&served.file(), line).await;
+        assert_eq!(code, 0, "{line}");
+        assert!(data.contains(shown), "{line} shows\n{data}");
+    }
+}
+
+#[tokio::test]
+async fn json_is_asked_for_and_given_by_every_command() {
+    let served = Served::start().await;
+    for line in ["status", "share list", "commit docs", "head list docs", "snapshot create docs", "job list"]
+    {
+        let (code, data) = run_line(&served.file(), &format!("{line} --json")).await;
+        assert_eq!(code, 0, "{line}");
+        serde_json::from_str::<serde_json::Value>(&data)
+            .unwrap_or_else(|error| panic!("{line}: {error}\n{data}"));
+    }
+}
+
+#[tokio::test]
+async fn failures_end_with_their_own_codes() {
+    let served = Served::start().await;
+    for (line, expected) in [
+        ("commit none", 4),
+        ("snapshot remove docs none --yes", 4),
+        ("share remove none --yes", 4),
+        ("job cancel 0", 4),
+        ("share add docs", 3),
+        ("share add Docs", 3),
+        ("share add b --rpo 5", 3),
+        ("share add unlucky", 7),
+        ("rollback docs head", 2),
+        ("snapshot remove docs one", 2),
+    ] {
+        assert_eq!(code(&served.file(), line).await, expected, "{line}");
+    }
+    assert_eq!(code(Path::new("/nowhere/tidegate.toml"), "status").await, 3);
+}
+
+#[tokio::test]
+async fn without_a_gateway_shares_change_in_the_file_and_the_rest_says_so() {
+    let served = Served::start().await;
+    served.stop.cancel();
+    let file = served.file();
+    served.ended().await;
+    assert_eq!(code(&file, "status").await, 11);
+    assert_eq!(code(&file, "share add later").await, 0);
+    assert!(SettingsFile::new(&file).load().expect("valid").share("later").is_some());
+    assert_eq!(code(&file, "share remove later --yes").await, 0);
+    assert_eq!(code(&file, "share remove later --yes").await, 4);
+}
+
+#[test]
+fn the_page_of_the_command_line_is_what_the_code_says() {
+    pages::assert_page("docs/cli.md", &cli_page());
+}

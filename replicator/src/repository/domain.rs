@@ -1,0 +1,179 @@
+//! Domains: `domains/<domain id>/<seal epoch>`, the secrets from which all keys of a domain come.
+//!
+//! Each object holds the domain's root secret (the same in all of its epochs, so that ids and dedup stay)
+//! and the sealing secret of one epoch, sealed by the master key. New frames and objects are sealed under
+//! the highest epoch; all epochs stay readable.
+//!
+//! A rotation adds an object and replaces none. Its epoch is the highest so far plus a random step, so
+//! that two gateways that rotate at once, on a store that cannot refuse to overwrite, do not meet at one
+//! name and lose a key. After a crash, or a reply that was lost, the new epoch is there or it is not;
+//! both are whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tidegate_chunker::{
+    DomainId, DomainKeys, ObjectKind, RepositoryId, SealEpoch, SecretKey, open_object_with, seal_object_with,
+};
+use zeroize::Zeroizing;
+
+use super::chance::random;
+use super::envelope::{
+    Record, fetch, from_payload, list_all, store_object, to_payload, unreadable, unsealable,
+};
+use super::error::{RepositoryError, Result};
+use super::hex::{self, HexId};
+use super::names::{self, DOMAINS};
+use super::secret_hex;
+use super::slot::check_label;
+use crate::store::{ObjectName, PutMode, Store};
+
+/// Most domains and epochs of a repository together.
+pub const DOMAIN_OBJECTS_MAX: usize = 4096;
+
+/// A domain, and the keys of all its epochs.
+#[derive(Clone, Debug)]
+pub struct Domain {
+    /// What people call it.
+    pub label: String,
+    /// Its keys.
+    pub keys: Arc<DomainKeys>,
+}
+
+/// All domains of a repository.
+pub(super) type Domains = BTreeMap<DomainId, Domain>;
+
+/// The object, as stored.
+#[derive(Clone, Serialize, Deserialize)]
+struct DomainRecord {
+    label: String,
+    #[serde(with = "secret_hex")]
+    root: SecretKey,
+    #[serde(with = "secret_hex")]
+    seal: SecretKey,
+}
+
+impl Record for DomainRecord {
+    const KIND: ObjectKind = ObjectKind::Domain;
+    const BYTES_MAX: u64 = 4 << 10;
+}
+
+/// What the objects of one domain say together.
+struct Collected {
+    newest: DomainRecord,
+    seals: Vec<(SealEpoch, SecretKey)>,
+}
+
+/// Access to the domains of one repository: what is needed to read and write their objects.
+pub(super) struct DomainObjects<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) repository: RepositoryId,
+    pub(super) master: &'a SecretKey,
+}
+
+impl DomainObjects<'_> {
+    /// Reads all domains.
+    pub(super) async fn load(&self) -> Result<Domains> {
+        let names = list_all(self.store, DOMAINS).await?;
+        if names.len() > DOMAIN_OBJECTS_MAX {
+            let (found, most) = (names.len(), DOMAIN_OBJECTS_MAX);
+            return Err(RepositoryError::damaged(
+                DOMAINS,
+                format!("{found} objects; at most {most} are allowed"),
+            ));
+        }
+        let mut collected: BTreeMap<DomainId, Collected> = BTreeMap::new();
+        for name in &names {
+            let (domain, epoch) = parse(name)?;
+            let record = self.read(name).await?;
+            collect(&mut collected, name, domain, epoch, record)?;
+        }
+        collected.into_iter().map(|(id, collected)| Ok((id, self.keys(id, collected)?))).collect()
+    }
+
+    /// Creates a domain.
+    pub(super) async fn create(&self, domain: DomainId, label: &str) -> Result<()> {
+        check_label(label)?;
+        let record = DomainRecord { label: label.to_owned(), root: new_secret()?, seal: new_secret()? };
+        self.write(domain, SealEpoch(1), &record).await
+    }
+
+    /// Adds a seal epoch above `current`; all that is sealed from now on is sealed under it.
+    pub(super) async fn rotate(&self, domain: DomainId, current: SealEpoch) -> Result<SealEpoch> {
+        let step = u32::from(u16::from_be_bytes(random()?)) + 1;
+        let epoch = current.0.checked_add(step).map(SealEpoch);
+        let epoch = epoch.ok_or_else(|| RepositoryError::invalid("the domain has no seal epochs left"))?;
+        let old = self.read(&names::domain(domain, current)).await?;
+        self.write(domain, epoch, &DomainRecord { seal: new_secret()?, ..old }).await?;
+        Ok(epoch)
+    }
+
+    async fn read(&self, name: &ObjectName) -> Result<DomainRecord> {
+        let bytes = fetch(self.store, name, DomainRecord::BYTES_MAX).await?;
+        let payload =
+            open_object_with(self.master, self.repository, DomainRecord::KIND, name.as_str(), &bytes)
+                .map_err(|error| unreadable(name, error))?;
+        from_payload(name, &Zeroizing::new(payload))
+    }
+
+    async fn write(&self, domain: DomainId, epoch: SealEpoch, record: &DomainRecord) -> Result<()> {
+        let name = names::domain(domain, epoch);
+        let payload = to_payload(&name, record)?;
+        let sealed = seal_object_with(
+            self.master,
+            self.repository,
+            DomainRecord::KIND,
+            name.as_str(),
+            random()?,
+            &payload,
+        )
+        .map_err(|error| unsealable(&name, error))?;
+        store_object(self.store, &name, sealed, PutMode::CreateNew).await
+    }
+
+    fn keys(&self, id: DomainId, collected: Collected) -> Result<Domain> {
+        let keys = DomainKeys::new(self.repository, id, &collected.newest.root, collected.seals)
+            .map_err(|error| RepositoryError::damaged(format!("{DOMAINS}{id}"), error))?;
+        Ok(Domain { label: collected.newest.label, keys: Arc::new(keys) })
+    }
+}
+
+/// Adds one object to what is known of its domain. Objects come in order of epoch.
+fn collect(
+    all: &mut BTreeMap<DomainId, Collected>,
+    name: &ObjectName,
+    domain: DomainId,
+    epoch: SealEpoch,
+    record: DomainRecord,
+) -> Result<()> {
+    let seal = (epoch, record.seal.clone());
+    match all.get_mut(&domain) {
+        Some(known) if known.newest.root != record.root => {
+            return Err(RepositoryError::damaged(
+                name,
+                "its root secret is not that of the domain's other epochs",
+            ));
+        }
+        Some(known) => {
+            known.newest = record;
+            known.seals.push(seal);
+        }
+        None => {
+            all.insert(domain, Collected { newest: record, seals: vec![seal] });
+        }
+    }
+    Ok(())
+}
+
+fn parse(name: &ObjectName) -> Result<(DomainId, SealEpoch)> {
+    let parts = || {
+        let (domain, epoch) = name.as_str().strip_prefix(DOMAINS)?.split_once('/')?;
+        Some((<DomainId as HexId>::from_hex(domain)?, SealEpoch(hex::decode_u32(epoch)?)))
+    };
+    parts().ok_or_else(|| RepositoryError::damaged(name, "no domain has such a name"))
+}
+
+fn new_secret() -> Result<SecretKey> {
+    Ok(SecretKey::new(*Zeroizing::new(random()?)))
+}

@@ -1,0 +1,239 @@
+//! A head: a published root, and all that is needed to serve it.
+//!
+//! Sealed, below the id of its share, under a name that states its epoch and sequence; what it states
+//! itself must agree with its name. A head names its parent, so that the heads of a share form a line
+//! (see `line.rs`), and is published only when all that it reaches is durable (see `publish.rs`).
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tidegate_chunker::{ChunkId, DomainId, Location, ObjectKind, ShareId};
+
+use super::envelope::Record;
+use super::error::{RepositoryError, Result};
+use super::hex::{self, repository_id};
+use super::names::HeadName;
+use super::time::UtcNanos;
+use crate::tree::{ChunkRef, Root};
+
+/// Greatest length of a head's payload in bytes; heat takes most of it.
+pub const HEAD_BYTES_MAX: u64 = 8 << 20;
+/// Most chunks in a head's heat.
+pub const HEAT_CHUNKS_MAX: usize = 16_384;
+/// Longest name of a share, in bytes.
+const SHARE_NAME_BYTES_MAX: usize = 255;
+
+repository_id!(
+    /// One uninterrupted life of a live map: random.
+    Incarnation,
+    8
+);
+
+/// A share, as its heads describe it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareDescription {
+    /// Which share, for good.
+    #[serde(with = "hex")]
+    pub id: ShareId,
+    /// What people call it.
+    pub name: String,
+    /// The domain whose keys name and seal its chunks.
+    #[serde(with = "hex")]
+    pub domain: DomainId,
+}
+
+/// A published root. Numbers that are not further described are explained in the gateway, which makes
+/// and reads them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// Of which share.
+    pub share: ShareDescription,
+    /// The epoch of the publisher.
+    pub epoch: u32,
+    /// Above that of its parent.
+    pub sequence: u64,
+    /// The head before it on its line; none for the first one of a share.
+    pub parent: Option<HeadName>,
+    /// The frozen map.
+    pub root: Root,
+    /// When the map was frozen: everything acknowledged before is in it. By the publisher's clock.
+    pub frozen_at: UtcNanos,
+    /// When the head was made. By the publisher's clock.
+    pub published_at: UtcNanos,
+    /// The life of the live map that was frozen.
+    #[serde(with = "hex")]
+    pub incarnation: Incarnation,
+    /// No inode of the frozen map has this number or a higher one.
+    pub next_inode: u64,
+    /// The last journal sequence that is in the frozen map.
+    pub journal_sequence: u64,
+    /// The newest collection plan that the publisher honoured; 0 for none.
+    pub plan_honoured: u64,
+    /// What serving needs: exports, identities, quotas. Read by the gateway.
+    pub settings: serde_json::Value,
+    /// How much the share holds.
+    pub usage: Usage,
+    /// What was hot, hottest first.
+    #[serde(default)]
+    pub heat: Heat,
+    /// What the commit did.
+    #[serde(default)]
+    pub statistics: CommitStatistics,
+}
+
+/// How much a share holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Length of all files in bytes, without holes.
+    pub bytes: u64,
+    /// Number of inodes.
+    pub inodes: u64,
+}
+
+/// What a commit did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CommitStatistics {
+    /// Map entries that changed.
+    pub entries_changed: u64,
+    /// File data that was cut, in bytes.
+    pub bytes_read: u64,
+    /// The part of it that was new, in bytes.
+    pub bytes_unique: u64,
+    /// What the new part became by compression, in bytes.
+    pub bytes_compressed: u64,
+    /// What went to the store, in bytes.
+    pub bytes_uploaded: u64,
+    /// Objects that went to the store.
+    pub objects_uploaded: u64,
+    /// From freeze to publication, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// Chunks that were hot, hottest first; at most [`HEAT_CHUNKS_MAX`].
+///
+/// As JSON: one hex string; per chunk its id (32 bytes), then 1 and its location (48 bytes), or 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heat(Vec<ChunkRef>);
+
+impl Heat {
+    /// Takes the chunks; those after the first [`HEAT_CHUNKS_MAX`] are dropped.
+    pub fn new(mut chunks: Vec<ChunkRef>) -> Self {
+        chunks.truncate(HEAT_CHUNKS_MAX);
+        Self(chunks)
+    }
+
+    /// The chunks, hottest first.
+    pub fn chunks(&self) -> &[ChunkRef] {
+        &self.0
+    }
+}
+
+impl Record for Head {
+    const KIND: ObjectKind = ObjectKind::Head;
+    const BYTES_MAX: u64 = HEAD_BYTES_MAX;
+}
+
+impl Head {
+    /// Refuses a head that its own line would not let stand.
+    pub(super) fn check(&self) -> Result<()> {
+        let share = &self.share.name;
+        if share.is_empty() || share.len() > SHARE_NAME_BYTES_MAX {
+            let length = share.len();
+            return Err(RepositoryError::invalid(format!(
+                "the share's name has {length} bytes; allowed are 1 to {SHARE_NAME_BYTES_MAX}"
+            )));
+        }
+        match self.parent {
+            Some(parent) if parent.epoch > self.epoch || parent.sequence >= self.sequence => {
+                Err(RepositoryError::invalid(format!(
+                    "a head of epoch {} and sequence {} cannot follow {parent:?}",
+                    self.epoch, self.sequence
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is what its name says.
+    pub(super) fn matches(&self, share: ShareId, name: &HeadName) -> bool {
+        self.share.id == share && self.epoch == name.epoch && self.sequence == name.sequence
+    }
+}
+
+impl Serialize for Heat {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut bytes = Vec::with_capacity(self.0.len() * (ChunkId::LEN + 1 + Location::LEN));
+        for chunk in &self.0 {
+            bytes.extend_from_slice(chunk.id.as_bytes());
+            bytes.push(u8::from(chunk.at.is_some()));
+            bytes.extend(chunk.at.iter().flat_map(Location::to_bytes));
+        }
+        hex::bytes::serialize(&bytes, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Heat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let bytes = hex::bytes::deserialize(deserializer)?;
+        let mut rest = bytes.as_slice();
+        let mut chunks = Vec::new();
+        while let Some((chunk, after)) = next_chunk(rest) {
+            chunks.push(chunk);
+            rest = after;
+        }
+        if rest.is_empty() && chunks.len() <= HEAT_CHUNKS_MAX {
+            Ok(Self(chunks))
+        } else {
+            Err(serde::de::Error::custom("expected whole chunk references, and not too many"))
+        }
+    }
+}
+
+fn next_chunk(bytes: &[u8]) -> Option<(ChunkRef, &[u8])> {
+    let (id, rest) = bytes.split_first_chunk::<{ ChunkId::LEN }>()?;
+    let (flag, rest) = rest.split_first()?;
+    let id = ChunkId::new(*id);
+    match flag {
+        0 => Some((ChunkRef { id, at: None }, rest)),
+        1 => {
+            let (location, rest) = rest.split_first_chunk::<{ Location::LEN }>()?;
+            Some((ChunkRef { id, at: Some(Location::from_bytes(location)) }, rest))
+        }
+        _ => None,
+    }
+}
+
+impl Incarnation {
+    /// A new life.
+    pub fn random() -> Result<Self> {
+        Ok(Self::new(super::chance::random()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_chunker::PackId;
+
+    use super::*;
+
+    #[test]
+    fn heat_round_trips_and_is_bounded() {
+        let location = Location {
+            pack: PackId::new([2; 32]),
+            frame_offset: 1,
+            frame_bytes: 2,
+            chunk_offset: 3,
+            chunk_bytes: 4,
+        };
+        let chunks = vec![
+            ChunkRef { id: ChunkId::new([1; 32]), at: Some(location) },
+            ChunkRef { id: ChunkId::new([2; 32]), at: None },
+        ];
+        let heat = Heat::new(chunks);
+        let text = serde_json::to_string(&heat).expect("serialises");
+        assert_eq!(serde_json::from_str::<Heat>(&text).expect("reads"), heat);
+        assert!(serde_json::from_str::<Heat>(&text[..text.len() - 3].replace('"', "")).is_err());
+        assert!(serde_json::from_str::<Heat>(&format!("{}\"", &text[..text.len() - 3])).is_err());
+        let many = Heat::new(vec![ChunkRef { id: ChunkId::new([1; 32]), at: None }; HEAT_CHUNKS_MAX + 1]);
+        assert_eq!(many.chunks().len(), HEAT_CHUNKS_MAX);
+    }
+}

@@ -1,0 +1,121 @@
+//! The repository: all objects below one prefix of a store, with its own keys.
+//!
+//! ```text
+//! config        what is fixed for its life          config.rs
+//! keys/         the master key, wrapped by slots    slot/
+//! domains/      secrets, sealed by the master key   domain.rs
+//! packs/        frames                              packs.rs
+//! index/        chunk id -> location                index/
+//! heads/        published roots                     head.rs, heads.rs, line.rs, publish.rs
+//! snapshots/    retained roots                      snapshot.rs
+//! leases/       who may publish                     lease/
+//! ```
+//!
+//! A [`Repository`] is [`Locked`] when its config has been read, and [`Opened`] when a key slot has given
+//! the master key and with it all domains. Opening only reads: when it fails, nothing was written.
+//!
+//! Promises of everything here:
+//!
+//! * An object is bound to its name and its repository, and has a bounded length. What does not open is
+//!   [`RepositoryError::Damaged`] under its name, never a wrong answer and never a panic.
+//! * An object that others may refer to is never changed in place; names have a random part or are taken
+//!   once.
+//! * An error of the store says nothing about whether a write was carried out. All writes here can be
+//!   repeated, or leave a leftover that does no harm and is found again by listing.
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use tidegate_chunker::{ChunkParams, ShareId};
+//! use tidegate_replicator::repository::{
+//!     ClaimOptions, ClaimOutcome, Claimant, KeyFile, NewRepository, Repository, RepositoryError, SlotKey, UtcNanos,
+//! };
+//! use tidegate_replicator::store::MemoryStore;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), RepositoryError> {
+//! # let folder = tempfile::tempdir().expect("a temporary folder");
+//! # let path = folder.path().join("key");
+//! let store = Arc::new(MemoryStore::new());
+//! let now = UtcNanos::from(std::time::SystemTime::now());
+//! let key = SlotKey::KeyFile(KeyFile::create(&path)?);
+//! let new = NewRepository {
+//!     chunks: ChunkParams::default(),
+//!     slot_label: "the first gateway".into(),
+//!     domain_label: "everything".into(),
+//!     created_at: now,
+//! };
+//! Repository::init(store.clone(), &new, &key).await?;
+//!
+//! // Another gateway, with nothing but the store and the key.
+//! let repository = Repository::open(store, &SlotKey::KeyFile(KeyFile::open(&path)?)).await?;
+//! let share = ShareId::new([1; 16]);
+//! assert!(repository.newest_head(share).await?.is_none());
+//!
+//! let claimant = Claimant { host: "harbour".into(), instance: "main".into() };
+//! let options = ClaimOptions::new(claimant, now, Duration::from_millis(1))?;
+//! let lease = repository.lease(share).await?;
+//! let ClaimOutcome::Leading(leadership) = repository.claim(&lease, &options).await? else { panic!("alone") };
+//! assert_eq!(leadership.epoch(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Not here: which chunks there are and what they mean (`tree`), how many packs go up at once (`upload`),
+//! retries and rates (decorators of the store).
+
+mod chance;
+mod config;
+mod control;
+mod domain;
+mod envelope;
+mod error;
+mod head;
+mod heads;
+mod hex;
+mod index;
+mod lease;
+mod line;
+mod names;
+mod open;
+mod packs;
+mod publish;
+mod secret_hex;
+mod seen;
+mod slot;
+mod snapshot;
+mod time;
+
+pub use config::Config;
+pub use domain::{DOMAIN_OBJECTS_MAX, Domain};
+pub use error::{RepositoryError, Result};
+pub use head::{
+    CommitStatistics, HEAD_BYTES_MAX, HEAT_CHUNKS_MAX, Head, Heat, Incarnation, ShareDescription, Usage,
+};
+pub use heads::{ListedHead, NewestHead, ShareState};
+pub use index::{
+    INDEX_ENTRIES_MAX, INDEX_LEVEL_OBJECTS_MAX, IndexEntry, IndexObject, IndexReader, MergeReport,
+    RebuildReport,
+};
+pub use lease::{
+    ClaimInfo, ClaimOptions, ClaimOutcome, Claimant, Leadership, LeadershipNote, LeaseState, Standing,
+    Successor, TokioWait, Wait,
+};
+pub use line::HeadStanding;
+pub use names::{ClaimNonce, HeadName, IndexId, IndexName, SlotId, SnapshotId, pack as pack_name};
+pub use open::{Locked, NewRepository, Opened, Repository};
+pub use packs::{DurablePack, DurablePacks};
+pub use publish::{DurableCommit, PreparedHead, Published};
+pub use seen::{Comparison, Seen};
+pub use slot::{
+    Argon2Cost, KeyFile, LABEL_BYTES_MAX, PASSPHRASE_BYTES_MAX, Passphrase, RecoveryKey, SLOTS_MAX, SlotInfo,
+    SlotKey, SlotKind,
+};
+pub use snapshot::{NewSnapshot, Snapshot};
+pub use time::UtcNanos;
+
+#[cfg(test)]
+mod testing;
