@@ -62,8 +62,7 @@ impl Backend {
         let locate = Arc::new(LocateInLedger { ledger: self.ledger.clone() });
         let options = ReadOptions { cache_bytes_max: self.bounds.frames_bytes, ..ReadOptions::default() };
         let chunks = Arc::new(ChunkReader::new(keys.clone(), self.source.clone(), locate, options));
-        let nodes: Arc<dyn NodeSource> =
-            Arc::new(TreeReader::new(chunks.clone(), self.bounds.nodes_bytes));
+        let nodes: Arc<dyn NodeSource> = Arc::new(TreeReader::new(chunks.clone(), self.bounds.nodes_bytes));
         let reader = DomainReader { keys, chunks, nodes };
         self.readers.lock().insert(domain, reader.clone());
         Ok(reader)

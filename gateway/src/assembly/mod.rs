@@ -51,7 +51,7 @@ pub enum AssemblyError {
     },
     /// The NFS server.
     #[error("failed to start the NFS server")]
-    Nfs(#[from] tidegate_protocols::server::StartError),
+    Nfs(#[from] tidegate_protocols::StartError),
 }
 
 impl From<AssemblyError> for ControlError {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tidegate_protocols::server::NfsServer;
+use tidegate_protocols::NfsServer;
 use tidegate_replicator::repository::{Head, HeadName, RepositoryError, UtcNanos};
 use tidegate_replicator::store::{ErrorKind as StoreErrorKind, StoreError};
 
@@ -39,7 +39,7 @@ impl Start for StartRunning {
 /// See the head of this module.
 pub struct Running {
     appliance: Arc<Appliance>,
-    servers: Mutex<Vec<NfsServer>>,
+    server: Mutex<Option<NfsServer>>,
     settings: Mutex<Arc<Settings>>,
     started: Timestamp,
     since: Instant,
@@ -52,22 +52,18 @@ impl Running {
         for share in &settings.shares {
             appliance.serve(share_config(share)).await?;
         }
-        let mut servers = Vec::new();
+        let mut builder = NfsServer::builder(appliance.files().clone());
         for listen in &settings.nfs.listen {
-            let builder = NfsServer::builder(appliance.files().clone()).nfs_address(listen.0);
-            let portmap =
-                settings.nfs.portmap.iter().find(|portmap| portmap.0.is_ipv4() == listen.0.is_ipv4());
-            let builder = match portmap {
-                Some(portmap) => builder.portmap_address(portmap.0),
-                None => builder,
-            };
-            let server = builder.start().await?;
-            tracing::info!(nfs = %server.addresses().nfs, mount = %server.addresses().mount, "serving NFS");
-            servers.push(server);
+            builder = builder.nfs_address(listen.0);
         }
+        for listen in &settings.nfs.portmap {
+            builder = builder.portmap_address(listen.0);
+        }
+        let server = builder.start().await?;
+        tracing::info!(addresses = ?server.addresses().nfs, "serving NFS");
         Ok(Self {
             appliance,
-            servers: Mutex::new(servers),
+            server: Mutex::new(Some(server)),
             settings: Mutex::new(settings),
             started: Timestamp::now(),
             since: Instant::now(),
@@ -293,8 +289,8 @@ impl Control for Running {
     }
 
     async fn stop(&self) -> Result<(), ControlError> {
-        let servers = std::mem::take(&mut *self.servers.lock());
-        for server in servers {
+        let server = self.server.lock().take();
+        if let Some(server) = server {
             server.stop().await;
         }
         Ok(self.appliance.close().await?)
