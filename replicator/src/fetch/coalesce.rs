@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn neighbours_come_together_and_others_do_not() {
-        let frames = vec![frame(1, 100, 50), frame(1, 0, 100), frame(1, 160, 40), frame(1, 300, 1), frame(2, 0, 5)];
+        let frames =
+            vec![frame(1, 100, 50), frame(1, 0, 100), frame(1, 160, 40), frame(1, 300, 1), frame(2, 0, 5)];
         let runs = runs(frames, 10, 1000);
         let ranges: Vec<_> = runs.iter().map(|run| run.range.clone()).collect();
         assert_eq!(ranges, [0..200, 300..301, 0..5]);

@@ -114,7 +114,8 @@ impl Frames {
     pub(super) async fn fetch(&self, at: &[FrameAt]) {
         for batch in at.chunks(TOGETHER_MAX) {
             let permit = self.permit().await;
-            for flight in self.flights.join(batch, |absent| self.start(absent, permit)).into_iter().flatten() {
+            for flight in self.flights.join(batch, |absent| self.start(absent, permit)).into_iter().flatten()
+            {
                 flight.await;
             }
         }
@@ -126,7 +127,11 @@ impl Frames {
 
     /// Begins one fetch for those of these frames that are not in memory; none of them is on its way. A
     /// flight lands after its frame is in memory, so a frame is always in one of both places.
-    fn start(&self, mut at: Vec<FrameAt>, permit: OwnedSemaphorePermit) -> Vec<(FrameAt, Flight<OpenResult>)> {
+    fn start(
+        &self,
+        mut at: Vec<FrameAt>,
+        permit: OwnedSemaphorePermit,
+    ) -> Vec<(FrameAt, Flight<OpenResult>)> {
         at.retain(|at| !self.opener.cache.contains(at));
         if at.is_empty() {
             return Vec::new();
@@ -197,7 +202,7 @@ impl Opener {
         let frame = frame?;
         let opening = tokio::task::spawn_blocking(move || {
             let mut decompressor = self.decompressors.lock().pop().unwrap_or_default();
-            let opened = Opened::open(&frame, &self.keys, at.pack, &mut decompressor);
+            let opened = Opened::open(&frame, &self.keys, &mut decompressor);
             let mut spare = self.decompressors.lock();
             if spare.len() < self.decompressors_max {
                 spare.push(decompressor);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 use tidegate_chunker::{
-    AuthenticatedPiece, ChunkId, Decompressor, DomainKeys, Error, Location, OpenFrame, PackId, UnverifiedFrame,
+    AuthenticatedPiece, ChunkId, Decompressor, DomainKeys, Error, Location, OpenFrame, UnverifiedFrame,
     VerifiedChunk,
 };
 
@@ -21,14 +21,14 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Opens a frame that was read from `pack`. Takes about a millisecond a MiB.
+    /// Opens a frame. It may have been copied from another pack, so none is expected: that it is the
+    /// right one is known when a chunk of it has the right digest. Takes about a millisecond a MiB.
     pub(super) fn open(
         frame: &UnverifiedFrame,
         keys: &DomainKeys,
-        pack: PackId,
         decompressor: &mut Decompressor,
     ) -> Result<Self, Error> {
-        let frame = frame.open(keys, Some(pack), decompressor)?;
+        let frame = frame.open(keys, None, decompressor)?;
         Ok(Self { frame, checked: Mutex::default() })
     }
 

@@ -10,12 +10,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_chunker::{AuthenticatedPiece, ChunkId, DomainKeys, Error, Location, VerifiedChunk};
+use bytes::Bytes;
+use tidegate_chunker::{ChunkId, DomainKeys, Location, VerifiedChunk};
 
 use super::frames::{Frames, ReadCounts};
 use super::opened::Opened;
 use super::{FetchError, FetchErrorKind, FrameAt, FrameSource, Locate};
 use crate::tree::ChunkRef;
+
+/// Why something is not the chunk that was asked for.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Bounds of a [`ChunkReader`].
 #[derive(Clone, Copy, Debug)]
@@ -57,17 +61,22 @@ impl ChunkReader {
 
     /// Reads a chunk of file data, or a large value. The bytes are shared with the cache.
     pub async fn read(&self, chunk: &ChunkRef) -> Result<VerifiedChunk, FetchError> {
-        self.find(chunk, |opened, location| opened.chunk(&self.keys, location, chunk.id)).await
+        self.find(chunk, |opened, location| opened.chunk(&self.keys, location, chunk.id).map_err(Cause::from))
+            .await
     }
 
     /// Reads a tree node; whoever parses it checks its digest with `check`, and answers an error
     /// where it is not the node that was asked for.
-    pub async fn read_node<T>(
+    pub async fn read_node<T, E: Into<Cause>>(
         &self,
         chunk: &ChunkRef,
-        check: impl Fn(AuthenticatedPiece) -> Result<T, Error> + Sync,
+        check: impl Fn(Bytes) -> Result<T, E> + Sync,
     ) -> Result<T, FetchError> {
-        self.find(chunk, |opened, location| opened.piece(location).and_then(&check)).await
+        self.find(chunk, |opened, location| {
+            let piece = opened.piece(location).map_err(Cause::from)?;
+            check(piece.into_bytes()).map_err(Into::into)
+        })
+        .await
     }
 
     /// Gets frames that will be wanted soon into memory: those of chunks with hints, neighbours
@@ -98,7 +107,7 @@ impl ChunkReader {
     async fn find<T>(
         &self,
         chunk: &ChunkRef,
-        take: impl Fn(&Opened, &Location) -> Result<T, Error> + Sync,
+        take: impl Fn(&Opened, &Location) -> Result<T, Cause> + Sync,
     ) -> Result<T, FetchError> {
         let found = tokio::time::timeout(self.wait_max, self.find_in_time(chunk, &take)).await;
         found.unwrap_or_else(|_| Err(self.late())).map_err(|error| error.for_chunk(&chunk.id))
@@ -107,7 +116,7 @@ impl ChunkReader {
     async fn find_in_time<T>(
         &self,
         chunk: &ChunkRef,
-        take: &(impl Fn(&Opened, &Location) -> Result<T, Error> + Sync),
+        take: &(impl Fn(&Opened, &Location) -> Result<T, Cause> + Sync),
     ) -> Result<T, FetchError> {
         let mut earlier = None;
         if let Some(hint) = &chunk.at {
@@ -131,7 +140,7 @@ impl ChunkReader {
         &self,
         id: &ChunkId,
         location: &Location,
-        take: &(impl Fn(&Opened, &Location) -> Result<T, Error> + Sync),
+        take: &(impl Fn(&Opened, &Location) -> Result<T, Cause> + Sync),
     ) -> Result<T, FetchError> {
         let at = FrameAt::from(location);
         let found = self.frames.get(at).await.and_then(|opened| {

@@ -4,8 +4,12 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use tidegate_chunker::{ChunkGroup, ChunkId, ChunkKind, ChunkParams, Cutter, DomainKeys, Location, PackId, PackOptions};
+use tidegate_chunker::{
+    ChunkGroup, ChunkId, ChunkKind, ChunkParams, Cutter, DomainKeys, FRAME_BYTES_MAX, Location, PackId,
+    PackOptions,
+};
 
+use super::in_flight::Place;
 use super::open_pack::{OpenPack, Reservation};
 use super::pipeline::{Job, Pipeline};
 use super::report::{IngestReport, Stopwatch};
@@ -137,17 +141,22 @@ impl Ingest {
     /// Puts a chunk whose id the caller has computed, unless it is a duplicate.
     ///
     /// The id must be that of the bytes: [`DomainKeys::chunk_id`], for nodes [`DomainKeys::node_id`].
+    /// Refuses bytes that are none or more than a frame takes (`Misuse`); the run goes on.
     pub fn put(&mut self, kind: ChunkKind, id: ChunkId, bytes: &[u8]) -> Result<CutChunk, IngestError> {
+        if bytes.is_empty() || bytes.len() > FRAME_BYTES_MAX as usize {
+            let doing = format!("put a chunk of {} bytes: allowed is 1 to {FRAME_BYTES_MAX}", bytes.len());
+            return Err(IngestError::new(IngestErrorKind::Misuse, doing));
+        }
         self.counts.bytes_in += bytes.len() as u64;
         self.counts.chunks += 1;
         let chunk = CutChunk { id, bytes: bytes.len() as u32, at: None };
         let stored = self.clocks.looking_up.time(|| {
             let shared = &self.pipeline.shared;
-            shared.in_flight.find(&id).or_else(|| shared.known.find(&id).map(Some))
+            shared.in_flight.find(&id).or_else(|| shared.known.find(&id).map(Place::At))
         });
-        if let Some(at) = stored {
+        if let Some(place) = stored {
             self.counts.duplicates += 1;
-            return Ok(CutChunk { at, ..chunk });
+            return Ok(CutChunk { at: place.location(), ..chunk });
         }
         self.gather(kind, id, bytes)?;
         self.counts.unique_bytes += bytes.len() as u64;
@@ -165,7 +174,7 @@ impl Ingest {
     /// Where a chunk lies: one of this run, as far as that is known, or a known one.
     pub fn location(&self, id: &ChunkId) -> Option<Location> {
         let shared = &self.pipeline.shared;
-        shared.in_flight.find(id).unwrap_or_else(|| shared.known.find(id))
+        shared.in_flight.find(id).map_or_else(|| shared.known.find(id), Place::location)
     }
 
     /// This instant of the run.
@@ -238,8 +247,7 @@ impl Ingest {
         let shared = &self.pipeline.shared;
         let open =
             self.groups[place].get_or_insert_with(|| OpenGroup { group: shared.group(kind), first_put });
-        let refused = |error| IngestError::misuse(format!("put a chunk of {} bytes", bytes.len()), error);
-        open.group.push(id, bytes).map_err(refused)?;
+        open.group.push(id, bytes).map_err(|error| IngestError::local("gather a chunk", error))?;
         shared.in_flight.put(id);
         self.puts += 1;
         Ok(())
@@ -249,10 +257,16 @@ impl Ingest {
         (0..self.groups.len()).try_for_each(|place| self.send(place))
     }
 
-    /// Sends an open group on its way.
+    /// Sends the open group of this place on its way. A group that cannot go ends the run: later
+    /// chunks may count on those in it.
     fn send(&mut self, place: usize) -> Result<(), IngestError> {
         self.pipeline.shared.check()?;
-        let Some(OpenGroup { group, first_put }) = self.groups[place].take() else { return Ok(()) };
+        let Some(open) = self.groups[place].take() else { return Ok(()) };
+        self.send_group(open).inspect_err(|error| self.pipeline.shared.fail(error.clone()))
+    }
+
+    fn send_group(&mut self, open: OpenGroup) -> Result<(), IngestError> {
+        let OpenGroup { group, first_put } = open;
         let gate = &self.pipeline.shared.gate;
         let pass = self.clocks.waiting.time(|| gate.enter());
         let (pack, reservation) = self.reserve(&group)?;
@@ -280,8 +294,11 @@ impl Ingest {
         let id = (self.pack_ids)().map_err(|error| IngestError::local("choose a pack id", error))?;
         self.packs_begun += 1;
         let options = &self.options;
-        let pack_options =
-            PackOptions { frame_target: options.frame_target, level: options.level, padding: options.padding };
+        let pack_options = PackOptions {
+            frame_target: options.frame_target,
+            level: options.level,
+            padding: options.padding,
+        };
         let numbered = (id, self.packs_begun);
         OpenPack::create(&options.folder, &self.keys, numbered, options.pack_bytes_target, pack_options)
     }

@@ -37,13 +37,6 @@ impl IngestError {
         Self::new(IngestErrorKind::Local, doing).caused_by(source)
     }
 
-    pub(super) fn misuse(
-        doing: impl Into<Arc<str>>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
-        Self::new(IngestErrorKind::Misuse, doing).caused_by(source)
-    }
-
     #[must_use]
     pub(super) fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(Arc::from(source.into()));

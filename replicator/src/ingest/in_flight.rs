@@ -9,26 +9,44 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use tidegate_chunker::{ChunkId, Location, PackIndex, PlacedChunk};
 
-/// See the head of this module. `None` stands for a chunk whose frame has no place yet.
+/// Where a chunk of this run is.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// Its frame is not written yet.
+    Coming,
+    /// It lies here, and will be durable when the pack is finished.
+    At(Location),
+}
+
+impl Place {
+    pub(super) fn location(self) -> Option<Location> {
+        match self {
+            Self::Coming => None,
+            Self::At(location) => Some(location),
+        }
+    }
+}
+
+/// See the head of this module.
 #[derive(Default)]
-pub(super) struct InFlight(Mutex<HashMap<ChunkId, Option<Location>>>);
+pub(super) struct InFlight(Mutex<HashMap<ChunkId, Place>>);
 
 impl InFlight {
-    /// A chunk of this run that is not known to be durable yet, and its place if it has one.
-    pub(super) fn find(&self, id: &ChunkId) -> Option<Option<Location>> {
+    /// Where the chunk is, if it is one of this run that is not known to be durable yet.
+    pub(super) fn find(&self, id: &ChunkId) -> Option<Place> {
         self.0.lock().get(id).copied()
     }
 
     /// Takes note of a chunk that is put.
     pub(super) fn put(&self, id: ChunkId) {
-        self.0.lock().insert(id, None);
+        self.0.lock().insert(id, Place::Coming);
     }
 
     /// Takes note of places.
     pub(super) fn placed(&self, chunks: &[PlacedChunk]) {
         let mut known = self.0.lock();
         for chunk in chunks {
-            known.insert(chunk.id, Some(chunk.location));
+            known.insert(chunk.id, Place::At(chunk.location));
         }
     }
 

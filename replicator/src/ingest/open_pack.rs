@@ -56,8 +56,8 @@ impl OpenPack {
     ) -> Result<Self, IngestError> {
         let doing = || format!("begin a pack in {}", folder.display());
         let file = PackFile::create(folder, &id).map_err(|error| IngestError::local(doing(), error))?;
-        let writer =
-            PackWriter::create(file, keys, id, options).map_err(|error| IngestError::local(doing(), error))?;
+        let writer = PackWriter::create(file, keys, id, options)
+            .map_err(|error| IngestError::local(doing(), error))?;
         let state = State {
             writer: Some(writer),
             closed: false,

@@ -171,11 +171,7 @@ impl Pipeline {
         self.shared.check()
     }
 
-    fn spawn(
-        &mut self,
-        name: &str,
-        work: impl FnOnce(&Shared) + Send + 'static,
-    ) -> Result<(), IngestError> {
+    fn spawn(&mut self, name: &str, work: impl FnOnce(&Shared) + Send + 'static) -> Result<(), IngestError> {
         let shared = Arc::clone(&self.shared);
         let body = move || {
             let alarm = Alarm(&shared);
@@ -262,12 +258,11 @@ fn finish_packs(shared: &Shared, complete: &Receiver<Complete>) {
 }
 
 fn finish_pack(shared: &Shared, pack: Complete) -> Result<(), IngestError> {
-    let finish = |error| IngestError::local("finish a local pack", error);
-    let (file, summary) = pack.writer.finish().map_err(|error| finish(error.into()))?;
-    let path = file.publish().map_err(|error| finish(error.into()))?;
+    const DOING: &str = "finish a local pack";
+    let (file, summary) = pack.writer.finish().map_err(|error| IngestError::local(DOING, error))?;
+    let path = file.publish().map_err(|error| IngestError::local(DOING, error))?;
     let index = Arc::new(summary.index);
-    let finished =
-        FinishedPack { pack: summary.pack, path, bytes: summary.bytes, index: Arc::clone(&index) };
+    let finished = FinishedPack { pack: summary.pack, path, bytes: summary.bytes, index: Arc::clone(&index) };
     shared.known.learn(finished).map_err(|error| IngestError::local("take note of a local pack", error))?;
     shared.in_flight.forget(&index);
     shared.unfinished.lock().remove(&pack.ordinal);
