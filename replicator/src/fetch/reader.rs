@@ -89,6 +89,11 @@ impl ChunkReader {
         self.frames.fetch(&frames).await;
     }
 
+    /// The keys of the domain whose chunks it reads.
+    pub fn keys(&self) -> &Arc<DomainKeys> {
+        &self.keys
+    }
+
     /// What has been done so far.
     pub fn counts(&self) -> ReadCounts {
         self.frames.counts()

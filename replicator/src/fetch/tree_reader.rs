@@ -11,19 +11,18 @@ use tidegate_chunker::ChunkId;
 
 use super::frame_cache::FrameCache;
 use super::{ChunkReader, FetchError, FetchErrorKind};
-use crate::tree::{ChunkRef, Node, NodeSource, TreeError, TreeKeys};
+use crate::tree::{ChunkRef, Node, NodeSource, TreeError};
 
 /// See the head of this module.
 pub struct TreeReader {
     chunks: Arc<ChunkReader>,
-    keys: Arc<dyn TreeKeys>,
     nodes: FrameCache<ChunkId, Arc<Node>>,
 }
 
 impl TreeReader {
     /// Reads nodes through `chunks`, and keeps at most `nodes_bytes_max` bytes of them.
-    pub fn new(chunks: Arc<ChunkReader>, keys: Arc<dyn TreeKeys>, nodes_bytes_max: u64) -> Self {
-        Self { chunks, keys, nodes: FrameCache::new(nodes_bytes_max) }
+    pub fn new(chunks: Arc<ChunkReader>, nodes_bytes_max: u64) -> Self {
+        Self { chunks, nodes: FrameCache::new(nodes_bytes_max) }
     }
 }
 
@@ -33,7 +32,7 @@ impl NodeSource for TreeReader {
         if let Some(node) = self.nodes.get(&reference.id) {
             return Ok(node);
         }
-        let open = |bytes| Node::open(&*self.keys, reference.id, bytes);
+        let open = |bytes| Node::open(&**self.chunks.keys(), reference.id, bytes);
         let node =
             self.chunks.read_node(reference, open).await.map_err(|error| tree_error(reference, error))?;
         let node = Arc::new(node);

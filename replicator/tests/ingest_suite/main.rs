@@ -3,3 +3,4 @@
 mod fetch;
 mod round_trip;
 mod support;
+mod trees;
