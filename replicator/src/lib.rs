@@ -1,5 +1,8 @@
 //! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore.
 
+pub mod fetch;
+pub mod ingest;
 pub mod repository;
 pub mod store;
 pub mod tree;
+pub mod upload;

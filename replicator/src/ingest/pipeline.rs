@@ -1,0 +1,272 @@
+//! The threads behind the cutter: workers that seal and write, one finisher that syncs.
+//!
+//! ```text
+//! cutter ──jobs──> workers: compress, encrypt, append ──complete packs──> finisher: index, sync, learn
+//! ```
+//!
+//! Promises: an error, or the death of a thread, ends the run: it is kept, later jobs are dropped
+//! unread, and whoever waits is woken. A pack that was not learned leaves no file.
+//!
+//! Bounds: frames in the pipeline by the gate, complete packs that wait for the finisher by
+//! [`UNSYNCED_PACKS_MAX`]; then the workers wait for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use tidegate_chunker::{ChunkGroup, ChunkKind, CompressionLevel, Compressor};
+
+use super::gate::{Gate, Pass};
+use super::in_flight::InFlight;
+use super::open_pack::{FileWriter, OpenPack, Reservation};
+use super::report::Tally;
+use super::{FinishedPack, IngestError, Known};
+
+/// Complete packs that wait to be synced, besides the one being synced.
+pub(super) const UNSYNCED_PACKS_MAX: usize = 1;
+
+/// A group of chunks on its way into a frame.
+pub(super) struct Job {
+    pub(super) group: ChunkGroup,
+    pub(super) reservation: Reservation,
+    pub(super) pack: Arc<OpenPack>,
+    pub(super) pass: Pass,
+}
+
+/// A pack whose frames are all written.
+struct Complete {
+    writer: FileWriter,
+    ordinal: u64,
+}
+
+/// What all threads of a run share.
+pub(super) struct Shared {
+    pub(super) known: Arc<dyn Known>,
+    pub(super) in_flight: InFlight,
+    pub(super) tally: Tally,
+    pub(super) gate: Arc<Gate>,
+    /// For each pack that is not learned, the number of the first put in it.
+    unfinished: Mutex<BTreeMap<u64, u64>>,
+    spare_groups: Mutex<Vec<ChunkGroup>>,
+    spare_groups_max: usize,
+    failed: AtomicBool,
+    failure: Mutex<Option<IngestError>>,
+}
+
+impl Shared {
+    /// The error that has ended the run, if one has.
+    pub(super) fn check(&self) -> Result<(), IngestError> {
+        if !self.failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.failure.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// Ends the run. The first error stays.
+    pub(super) fn fail(&self, error: IngestError) {
+        self.failure.lock().get_or_insert(error);
+        self.failed.store(true, Ordering::Release);
+    }
+
+    /// An empty group of this kind, with the buffers of an earlier one if there is one.
+    pub(super) fn group(&self, kind: ChunkKind) -> ChunkGroup {
+        let mut spare = self.spare_groups.lock();
+        match spare.iter().position(|group| group.kind() == kind) {
+            Some(place) => spare.swap_remove(place),
+            None => ChunkGroup::new(kind),
+        }
+    }
+
+    /// Takes note that put number `first_put` is in this pack.
+    pub(super) fn begin(&self, pack: u64, first_put: u64) {
+        let mut unfinished = self.unfinished.lock();
+        let first = unfinished.entry(pack).or_insert(first_put);
+        *first = first_put.min(*first);
+    }
+
+    /// The number of the first put that is in a pack and not durable.
+    pub(super) fn first_unfinished(&self) -> Option<u64> {
+        self.unfinished.lock().values().min().copied()
+    }
+
+    fn reuse(&self, mut group: ChunkGroup) {
+        let mut spare = self.spare_groups.lock();
+        if spare.len() < self.spare_groups_max {
+            group.clear();
+            spare.push(group);
+        }
+    }
+}
+
+/// The running threads. Dropping it gives up what is not finished.
+pub(super) struct Pipeline {
+    pub(super) shared: Arc<Shared>,
+    jobs: Option<SyncSender<Job>>,
+    complete: Option<SyncSender<Complete>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pipeline {
+    pub(super) fn start(
+        known: Arc<dyn Known>,
+        workers: usize,
+        frames_max: usize,
+        level: CompressionLevel,
+    ) -> Result<Self, IngestError> {
+        let shared = Arc::new(Shared {
+            known,
+            in_flight: InFlight::default(),
+            tally: Tally::default(),
+            gate: Gate::new(frames_max),
+            unfinished: Mutex::default(),
+            spare_groups: Mutex::default(),
+            spare_groups_max: frames_max,
+            failed: AtomicBool::new(false),
+            failure: Mutex::default(),
+        });
+        let (jobs, job_queue) = sync_channel(frames_max);
+        let (complete, complete_queue) = sync_channel(UNSYNCED_PACKS_MAX);
+        let job_queue = Arc::new(Mutex::new(job_queue));
+        let mut pipeline =
+            Self { shared, jobs: Some(jobs), complete: Some(complete.clone()), threads: Vec::new() };
+        pipeline.spawn("ingest-sync", move |shared| finish_packs(shared, &complete_queue))?;
+        for _ in 0..workers {
+            let (job_queue, complete) = (Arc::clone(&job_queue), complete.clone());
+            pipeline.spawn("ingest-seal", move |shared| seal_frames(shared, &job_queue, &complete, level))?;
+        }
+        Ok(pipeline)
+    }
+
+    /// Hands over a job. There is always room in the queue: the gate has let the job in.
+    pub(super) fn submit(&self, job: Job) -> Result<(), IngestError> {
+        self.shared.check()?;
+        match &self.jobs {
+            Some(jobs) if jobs.send(job).is_ok() => Ok(()),
+            _ => Err(died()),
+        }
+    }
+
+    /// Closes a pack, which is finished once its last frame has come.
+    pub(super) fn close(&self, pack: &OpenPack) -> Result<(), IngestError> {
+        let Some(writer) = pack.close() else { return Ok(()) };
+        let complete = Complete { writer, ordinal: pack.ordinal };
+        match &self.complete {
+            Some(queue) if queue.send(complete).is_ok() => Ok(()),
+            _ => Err(died()),
+        }
+    }
+
+    /// Lets the threads do what is left, and waits for them.
+    pub(super) fn finish(&mut self) -> Result<(), IngestError> {
+        self.jobs = None;
+        self.complete = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                self.shared.fail(died());
+            }
+        }
+        self.shared.check()
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce(&Shared) + Send + 'static) -> Result<(), IngestError> {
+        let shared = Arc::clone(&self.shared);
+        let body = move || {
+            let alarm = Alarm(&shared);
+            work(&shared);
+            std::mem::forget(alarm);
+        };
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+        self.threads.push(thread.map_err(|error| IngestError::local("start a thread", error))?);
+        Ok(())
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.shared.fail(IngestError::local("finish the run", "it was given up"));
+            // Why it was given up is known to whoever did.
+            let _ = self.finish();
+        }
+    }
+}
+
+/// Ends the run if it is dropped: its thread has died.
+struct Alarm<'a>(&'a Shared);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        self.0.fail(died());
+    }
+}
+
+fn died() -> IngestError {
+    IngestError::local("store chunks", "a thread of the ingest has died; the log says why")
+}
+
+fn seal_frames(
+    shared: &Shared,
+    jobs: &Mutex<Receiver<Job>>,
+    complete: &SyncSender<Complete>,
+    level: CompressionLevel,
+) {
+    let mut compressor = Compressor::new(level);
+    loop {
+        let next = jobs.lock().recv();
+        let Ok(job) = next else { return };
+        if shared.check().is_ok()
+            && let Err(error) = seal_frame(shared, job, complete, &mut compressor)
+        {
+            shared.fail(error);
+        }
+    }
+}
+
+fn seal_frame(
+    shared: &Shared,
+    job: Job,
+    complete: &SyncSender<Complete>,
+    compressor: &mut Compressor,
+) -> Result<(), IngestError> {
+    let Job { group, reservation, pack, pass } = job;
+    let Reservation { slot, bytes } = reservation;
+    let frame = shared.tally.sealing.time(|| slot.seal(&group, compressor));
+    let frame = frame.map_err(|error| IngestError::local("seal a frame", error))?;
+    shared.reuse(group);
+    let written = shared.tally.writing.time(|| pack.append(&frame, bytes));
+    let (placed, whole) = written.map_err(|error| IngestError::local("write a local pack", error))?;
+    shared.in_flight.placed(&placed);
+    shared.tally.frames.fetch_add(1, Ordering::Relaxed);
+    if let Some(writer) = whole {
+        complete.send(Complete { writer, ordinal: pack.ordinal }).map_err(|_| died())?;
+    }
+    drop(pass);
+    Ok(())
+}
+
+fn finish_packs(shared: &Shared, complete: &Receiver<Complete>) {
+    while let Ok(pack) = complete.recv() {
+        if shared.check().is_ok()
+            && let Err(error) = shared.tally.syncing.time(|| finish_pack(shared, pack))
+        {
+            shared.fail(error);
+        }
+    }
+}
+
+fn finish_pack(shared: &Shared, pack: Complete) -> Result<(), IngestError> {
+    const DOING: &str = "finish a local pack";
+    let (file, summary) = pack.writer.finish().map_err(|error| IngestError::local(DOING, error))?;
+    let path = file.publish().map_err(|error| IngestError::local(DOING, error))?;
+    let index = Arc::new(summary.index);
+    let finished = FinishedPack { pack: summary.pack, path, bytes: summary.bytes, index: Arc::clone(&index) };
+    shared.known.learn(finished).map_err(|error| IngestError::local("take note of a local pack", error))?;
+    shared.in_flight.forget(&index);
+    shared.unfinished.lock().remove(&pack.ordinal);
+    shared.tally.packs.fetch_add(1, Ordering::Relaxed);
+    shared.tally.stored_bytes.fetch_add(summary.bytes, Ordering::Relaxed);
+    Ok(())
+}

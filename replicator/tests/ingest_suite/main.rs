@@ -1,0 +1,6 @@
+//! Taking in and reading back, over local folders and stores that fail.
+
+mod fetch;
+mod round_trip;
+mod support;
+mod trees;
