@@ -2,7 +2,7 @@
 
 pub mod fetch;
 pub mod ingest;
+pub mod map;
 pub mod repository;
 pub mod store;
 pub mod tree;
-pub mod upload;
