@@ -309,7 +309,7 @@ impl Work {
         let keys = self.share.keys().clone();
         let mut changed = 0;
         let counted = futures::StreamExt::inspect(edits::edits(frozen, runs), |_| changed += 1);
-        let nodes = self.share.map().nodes.clone();
+        let nodes = &*self.share.map().nodes;
         let root = runtime.block_on(apply(&frozen.base.root, &hidden, counted, nodes, &mut sink, &*keys))?;
         runtime.block_on(sink.into_ingest())?.finish()?;
         Ok((root, changed))

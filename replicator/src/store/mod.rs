@@ -14,12 +14,23 @@
 //! Not promised: that [`PutMode::CreateNew`] is atomic. [`Capabilities::create_new`] says whether a
 //! probe in this very store has shown it to hold.
 
+mod address;
 mod body;
 mod checks;
 pub mod contract;
+mod deadline;
 mod directory;
 pub mod durable_file;
+mod fault;
+mod limit;
 mod memory;
+mod metered;
+mod operation;
+mod probe;
+mod random;
+mod retry;
+mod s3;
+mod settings;
 
 use std::fmt;
 use std::ops::Range;
@@ -29,8 +40,18 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use self::address::{Address, AddressError};
+pub use self::deadline::{DeadlineStore, Patience};
 pub use self::directory::DirectoryStore;
+pub use self::fault::{Fault, FaultStore, Rule};
+pub use self::limit::{LimitControl, LimitStore, Limits};
 pub use self::memory::MemoryStore;
+pub use self::metered::{MeteredStore, RequestCounts};
+pub use self::operation::Operation;
+pub use self::probe::{ProbeReport, probe};
+pub use self::retry::{RetryPolicy, RetryStore};
+pub use self::s3::{ChecksumMode, Conduct, Connection, Credentials, S3Store, Style};
+pub use self::settings::{OpenStore, StoreSettingError, StoreSettings, create_place, open};
 
 /// The most objects in a page of a listing.
 pub const LIST_LIMIT_MAX: usize = 1000;
