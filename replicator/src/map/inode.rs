@@ -202,7 +202,11 @@ impl Inode {
 
 fn timestamp(fields: &mut Fields<'_>) -> Result<Timestamp, MapError> {
     let time = Timestamp { seconds: i64::from_le_bytes(fields.take()?), nanos: fields.u32()? };
-    if time.nanos < 1_000_000_000 { Ok(time) } else { Err(fields.error("it has a second too many nanoseconds")) }
+    if time.nanos < 1_000_000_000 {
+        Ok(time)
+    } else {
+        Err(fields.error("it has a second too many nanoseconds"))
+    }
 }
 
 #[cfg(test)]

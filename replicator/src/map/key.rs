@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_key_are_refused() {
-        for bytes in [&b""[..], b"1234567", b"12345678", b"12345678?", b"12345678c123", b"12345678o12345678"] {
+        for bytes in [&b""[..], b"1234567", b"12345678", b"12345678?", b"12345678c123", b"12345678o12345678"]
+        {
             assert!(Key::decode(bytes).is_err());
         }
     }
