@@ -14,11 +14,12 @@ const SAVING_PARTS: usize = 32;
 
 /// Plaintexts from this length on are sampled before they are compressed, in bytes.
 const SAMPLED_BYTES_MIN: usize = 32 << 10;
-/// How many samples are taken, evenly spread, and their length in bytes. They are compressed as one.
+/// How many samples are taken, evenly spread, and their length in bytes.
 const SAMPLES: usize = 16;
 const SAMPLE_BYTES: usize = 512;
-/// Samples have to save one part in this many for the whole to be tried.
-const SAMPLE_SAVING_PARTS: usize = 64;
+/// Bytes look random when equal pairs are by less than one part in this many more frequent than by chance.
+/// Coding bytes so even by their frequency saves about 1 %.
+const EXCESS_PARTS: u64 = 8;
 
 const _: () = assert!(SAMPLES * SAMPLE_BYTES * 4 <= SAMPLED_BYTES_MIN, "sampling is cheap");
 
@@ -74,57 +75,50 @@ impl Default for CompressionLevel {
 /// Compresses one plaintext after the other.
 pub struct Compressor {
     context: zstd::bulk::Compressor<'static>,
-    /// The fastest way to tell what will not compress.
-    sampler: zstd::bulk::Compressor<'static>,
     scratch: Vec<u8>,
 }
 
 impl Compressor {
     /// A compressor at this level.
     pub fn new(level: CompressionLevel) -> Self {
-        let context = |level| zstd::bulk::Compressor::new(level).expect("the level is in range");
-        Self { context: context(level.0), sampler: context(1), scratch: Vec::new() }
+        let context = zstd::bulk::Compressor::new(level.0).expect("the level is in range");
+        Self { context, scratch: Vec::new() }
     }
 
     /// Encodes `plaintext`: compressed if that saves enough, else as it is.
     ///
-    /// A long plaintext is sampled first: what does not compress costs a small part of what compressing it
-    /// in vain would.
+    /// A long plaintext is sampled first, and one whose bytes look random is not compressed in vain. Of
+    /// such bytes, repetitions within a frame are missed; dedup finds those between chunks.
     pub fn encode<'a>(&'a mut self, plaintext: &'a [u8]) -> (Encoding, &'a [u8]) {
-        if self.is_worth_trying(plaintext)
-            && saves(&mut self.context, plaintext, &mut self.scratch, SAVING_PARTS)
-        {
+        if !looks_random(plaintext) && self.compress(plaintext) {
             return (Encoding::Zstd, &self.scratch);
         }
         (Encoding::Stored, plaintext)
     }
 
-    fn is_worth_trying(&mut self, plaintext: &[u8]) -> bool {
-        if plaintext.len() < SAMPLED_BYTES_MIN {
-            return true;
-        }
-        let mut samples = [0; SAMPLES * SAMPLE_BYTES];
-        let stride = plaintext.len() / SAMPLES;
-        for (sample, from) in samples.chunks_exact_mut(SAMPLE_BYTES).zip(plaintext.chunks(stride)) {
-            sample.copy_from_slice(&from[..SAMPLE_BYTES]);
-        }
-        saves(&mut self.sampler, &samples, &mut self.scratch, SAMPLE_SAVING_PARTS)
+    /// Compresses into the scratch buffer, and tells whether that saves enough.
+    fn compress(&mut self, plaintext: &[u8]) -> bool {
+        self.scratch.clear();
+        // What does not compress does not fit the room given, and ends in an error.
+        self.scratch.reserve_exact(plaintext.len());
+        let limit = plaintext.len() - plaintext.len().div_ceil(SAVING_PARTS);
+        self.context.compress_to_buffer(plaintext, &mut self.scratch).is_ok_and(|bytes| bytes <= limit)
     }
 }
 
-/// Compresses `plaintext` into `out`, and tells whether that saves one part in `parts`. If not, `out` holds
-/// nothing of use.
-fn saves(
-    context: &mut zstd::bulk::Compressor<'static>,
-    plaintext: &[u8],
-    out: &mut Vec<u8>,
-    parts: usize,
-) -> bool {
-    out.clear();
-    // What does not compress does not fit the room given, and ends in an error.
-    out.reserve_exact(plaintext.len());
-    let limit = plaintext.len() - plaintext.len().div_ceil(parts);
-    context.compress_to_buffer(plaintext, out).is_ok_and(|bytes| bytes <= limit)
+/// Whether samples of a long plaintext have their bytes spread as evenly as random ones.
+fn looks_random(plaintext: &[u8]) -> bool {
+    if plaintext.len() < SAMPLED_BYTES_MIN {
+        return false;
+    }
+    let mut counts = [0u64; 256];
+    for from in plaintext.chunks(plaintext.len() / SAMPLES).take(SAMPLES) {
+        from[..SAMPLE_BYTES].iter().for_each(|&byte| counts[usize::from(byte)] += 1);
+    }
+    let equal_pairs: u64 = counts.iter().map(|count| count * count).sum();
+    let sampled = (SAMPLES * SAMPLE_BYTES) as u64;
+    let by_chance = sampled + sampled * sampled / 256;
+    equal_pairs <= by_chance + by_chance / EXCESS_PARTS
 }
 
 /// Decompresses one frame after the other.

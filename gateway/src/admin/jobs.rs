@@ -41,6 +41,19 @@ pub enum JobState {
     Cancelled,
 }
 
+impl JobState {
+    /// As it is written in JSON and shown to people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Cancelling => "cancelling",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// What is known of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobInfo {
@@ -208,7 +221,13 @@ impl Jobs {
                 info.error = Some(error);
             }
         }
-        tracing::info!(job = id, kind = info.kind, share = info.share, state = ?info.state, "job ended");
+        tracing::info!(
+            job = id,
+            kind = info.kind,
+            share = info.share,
+            state = info.state.as_str(),
+            "job ended"
+        );
         registry.ended.push_front(info);
         registry.ended.truncate(JOBS_REMEMBERED_MAX);
     }

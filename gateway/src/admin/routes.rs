@@ -161,7 +161,7 @@ async fn rollback(
 struct CloneBody {
     /// The moment that becomes its base.
     from: Moment,
-    /// Its keys in `[[share]]`, without `id`.
+    /// Its keys in `[[share]]`.
     settings: serde_json::Value,
 }
 
@@ -170,12 +170,11 @@ async fn clone(
     Path(share): Path<String>,
     Payload(body): Payload<CloneBody>,
 ) -> Result<Response, ApiError> {
-    let (settings, mut table) = table_from_json::<Share>(&body.settings).map_err(ControlError::from)?;
+    let (settings, table) = table_from_json::<Share>(&body.settings).map_err(ControlError::from)?;
     let changes = admin.changes.clone();
     admin.start("clone", share, |control, share, job| async move {
         let request = CloneRequest { from: body.from, name: settings.name.to_string() };
         let report = control.clone_share(&share, &request, &job).await?;
-        table.insert("id", toml_edit::value(&report.id));
         changes.edit(move |document| add_share(document, table)).await?;
         Ok(report)
     })

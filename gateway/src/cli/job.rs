@@ -44,7 +44,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
 
 fn list(jobs: &[JobInfo]) -> String {
     let row = |job: &JobInfo| {
-        let state = format!("{:?}", job.state).to_lowercase();
+        let state = job.state.as_str();
         let why = job.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         let done = match job.progress.total {
             Some(total) if total > 0 => format!("{} %", job.progress.done.saturating_mul(100) / total),

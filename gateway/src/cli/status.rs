@@ -61,7 +61,7 @@ pub(super) fn shares(shares: &[ShareStatus]) -> String {
             .head
             .as_ref()
             .map_or("none yet".to_owned(), |head| format!("{} ago", seconds(head.age_seconds)));
-        let state = format!("{:?}", share.state).to_lowercase();
+        let state = share.state.as_str();
         let reason = share.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         [
             share.name.clone(),

@@ -46,6 +46,20 @@ pub enum ShareState {
     Failed,
 }
 
+impl ShareState {
+    /// As it is written in JSON and shown to people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::ReadOnly => "read-only",
+            Self::Following => "following",
+            Self::Full => "full",
+            Self::Superseded => "superseded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// One share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShareStatus {

@@ -38,8 +38,6 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     distinct("target", "name", settings.targets.iter().map(|target| &target.name), problems);
     distinct("share", "name", settings.shares.iter().map(|share| &share.name), problems);
     distinct("share", "export", settings.shares.iter().map(Share::export_path), problems);
-    let ids = settings.shares.iter().filter_map(|share| share.id);
-    distinct("share", "id", ids.map(|id| id.to_string()), problems);
     apart(settings, problems);
 }
 

@@ -31,7 +31,7 @@ pub use docs::settings_page;
 pub use file::{Edit, SettingsFile, add_share, remove_share};
 pub use gateway::{Cache, Gateway, LogFormat, LogLevel};
 pub use json::table_from_json;
-pub use names::{ExportPath, LocalPath, Name, Region, RepositoryAddress, ShareIdText};
+pub use names::{ExportPath, LocalPath, Name, Region, RepositoryAddress};
 pub use network::{Listen, Network, Url};
 pub use problems::{Problem, SettingsError};
 pub use repository::{Credentials, Repository, Target, UrlStyle};

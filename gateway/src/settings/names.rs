@@ -202,26 +202,6 @@ impl fmt::Display for Region {
 
 text_setting!(Region, "a region such as \"eu-central-1\"");
 
-/// The id of a share in its repository: 32 hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ShareIdText(pub tidegate_chunker::ShareId);
-
-impl FromStr for ShareIdText {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        tidegate_chunker::ShareId::from_hex(text).map(Self).ok_or_else(|| "is no id".to_owned())
-    }
-}
-
-impl fmt::Display for ShareIdText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-text_setting!(ShareIdText, "32 hexadecimal digits, as `tidegate status` shows them");
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! `[nfs]` and `[[share]]`: what clients see.
 
-use super::names::{ExportPath, Name, ShareIdText};
+use super::names::{ExportPath, Name};
 use super::network::{Listen, Network};
 use super::schema::table;
 use super::values::{Span, choice};
@@ -42,12 +42,8 @@ choice! {
 table! {
     /// A share: a tree of files, served over NFS and kept in the repository.
     pub struct Share("share", repeated) {
-        /// What it is called in commands. A share keeps its data when it is renamed here only if
-        /// `id` is set.
+        /// What it is called in commands, and in the repository: another name is another share.
         name: Name, required;
-        /// Which share of the repository it is. Written by `attach`; without it the name decides,
-        /// and a new share is made when the local state knows none of that name.
-        id: ShareIdText, optional;
         /// The path that clients mount. Without it: `/` and the name.
         export: ExportPath, optional;
         /// Recovery point objective: how old the newest published head may become, so what a

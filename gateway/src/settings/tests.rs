@@ -80,7 +80,6 @@ fn every_wrong_value_names_its_key() {
         ("[[target]]", "connections = 0", "target.main.connections"),
         ("[[target]]", "connections = 99999999999", "target.main.connections"),
         ("[[share]]", "name = \"Docs\"", "share[0].name"),
-        ("[[share]]\nname = \"d\"", "id = \"12\"", "share.d.id"),
         ("[[share]]\nname = \"d\"", "export = \"d\"", "share.d.export"),
         ("[[share]]\nname = \"d\"", "rpo = \"2d\"", "share.d.rpo"),
         ("[[share]]\nname = \"d\"", "clients = [\"10.0.0.1/8\"]", "share.d.clients"),
@@ -116,11 +115,9 @@ fn a_secret_written_into_the_file_is_refused_and_not_repeated() {
 #[test]
 fn what_does_not_fit_together_is_refused() {
     let share = |name: &str, more: &str| format!("[[share]]\nname = \"{name}\"\n{more}\n");
-    let id = "id = \"000102030405060708090a0b0c0d0e0f\"";
     let cases = [
         (format!("{LEAST}{}{}", share("a", ""), share("a", "")), "share.name"),
         (format!("{LEAST}{}{}", share("a", ""), share("b", "export = \"/a\"")), "share.export"),
-        (format!("{LEAST}{}{}", share("a", id), share("b", id)), "share.id"),
         (format!("{LEAST}[[target]]\nname = \"two\"\naddress = \"file:///x\"\n"), "target"),
         (format!("{LEAST}region = \"x\"\n"), "target.main.region"),
         (LEAST.replace("file:///srv/repository", "s3://bucket/p"), "target.main.region"),
@@ -160,7 +157,7 @@ prop_compose! {
     fn shares()(
         count in 0usize..4,
         rpo in 1u64..=86_400,
-        flags in any::<[bool; 4]>(),
+        flags in any::<[bool; 3]>(),
         squash in prop::sample::select(Squash::ALL),
         lost in prop::sample::select(OnStoreLost::ALL),
         anonymous in any::<[u32; 2]>(),
@@ -168,7 +165,6 @@ prop_compose! {
     ) -> Vec<Share> {
         (0..count).map(|at| Share {
             name: format!("share-{at}").parse().expect("a name"),
-            id: flags[3].then(|| ShareIdText(tidegate_chunker::ShareId::new([at as u8; 16]))),
             export: flags[0].then(|| format!("/exports/{at}").parse().expect("a path")),
             rpo: Span::seconds(rpo),
             clients: vec![format!("0.0.0.0/{bits}").parse().expect("a network"), "::/0".parse().expect("a network")],

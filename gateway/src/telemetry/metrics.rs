@@ -1,4 +1,5 @@
-//! Every metric of the gateway, declared once: name, labels, unit, meaning.
+//! Every metric of the gateway, declared once: name, labels, unit, meaning. Those of the NFS server are
+//! declared by the crate that has it, in `tidegate_protocols::METRICS`.
 //!
 //! A part that records keeps the handle that [`Counter::with`], [`Gauge::with`] or
 //! [`Histogram::with`] gives it, since looking it up costs more than recording. Label values come
@@ -32,7 +33,7 @@ pub struct Counter(pub Description);
 #[derive(Clone, Copy, Debug)]
 pub struct Gauge(pub Description);
 
-/// Counts values by size; the buckets hold durations in seconds.
+/// Counts values by size; the unit is at the end of the name.
 #[derive(Clone, Copy, Debug)]
 pub struct Histogram(pub Description);
 
@@ -58,7 +59,7 @@ impl Histogram {
 }
 
 /// The kinds of metrics, as Prometheus calls them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A [`Counter`].
     Counter,
@@ -66,6 +67,17 @@ pub enum Kind {
     Gauge,
     /// A [`Histogram`].
     Histogram,
+}
+
+impl Kind {
+    /// As Prometheus calls it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
 }
 
 /// Declares the constants and the list of them all.
@@ -140,8 +152,14 @@ declare! {
     Gauge JOURNAL_BYTES = "tidegate_journal_bytes" [];
     /// Free bytes of the file system that the journal lies on.
     Gauge JOURNAL_FREE_BYTES = "tidegate_journal_free_bytes" [];
-    /// Time of one group commit: write and `fdatasync`.
+    /// Bytes written to segments, heads and checksums included.
+    Counter JOURNAL_WRITTEN_BYTES = "tidegate_journal_written_bytes_total" [];
+    /// Time of one `fdatasync` of a segment.
     Histogram JOURNAL_SYNC_SECONDS = "tidegate_journal_sync_seconds" [];
+    /// Records that became durable with one `fdatasync`.
+    Histogram JOURNAL_SYNC_RECORDS = "tidegate_journal_sync_records" [];
+    /// 1 once a failed write or sync has stopped the journal, else 0.
+    Gauge JOURNAL_STOPPED = "tidegate_journal_stopped" [];
 
     /// Plaintext bytes that went into the cutter.
     Counter CHUNKED_BYTES = "tidegate_chunked_bytes_total" ["share"];
@@ -149,11 +167,6 @@ declare! {
     Counter CHUNKED_UNIQUE_BYTES = "tidegate_chunked_unique_bytes_total" ["share"];
     /// Bytes of those after compression and sealing.
     Counter CHUNKED_SEALED_BYTES = "tidegate_chunked_sealed_bytes_total" ["share"];
-
-    /// Time of NFS calls from the whole request to the whole answer.
-    Histogram NFS_CALL_SECONDS = "tidegate_nfs_call_seconds" ["procedure"];
-    /// NFS connections that are open.
-    Gauge NFS_CONNECTIONS = "tidegate_nfs_connections" [];
 
     /// Jobs that are running.
     Gauge JOBS_RUNNING = "tidegate_jobs_running" [];

@@ -4,12 +4,17 @@ use std::fmt::Write;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tidegate_protocols::METRICS as PROTOCOL_METRICS;
 
-use super::metrics::{ALL, Kind};
+use super::metrics::ALL;
 
-/// Upper bounds of the buckets of every histogram, in seconds: from a memory access to a cold read.
+/// Upper bounds of the buckets of histograms in seconds: from a memory access to a cold read.
 const BUCKETS_SECONDS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 30.0];
+/// Upper bounds of the buckets of histograms of records.
+const BUCKETS_RECORDS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1024.0];
+/// The unit at the end of each histogram's name, and its buckets.
+const HISTOGRAM_UNITS: [(&str, &[f64]); 2] = [("_seconds", &BUCKETS_SECONDS), ("_records", &BUCKETS_RECORDS)];
 
 /// The values of all metrics, ready to be shown.
 #[derive(Clone)]
@@ -29,36 +34,54 @@ impl Metrics {
     }
 }
 
+/// One metric, wherever it is declared.
+struct Row {
+    name: &'static str,
+    kind: &'static str,
+    labels: &'static [&'static str],
+    meaning: &'static str,
+}
+
+fn rows() -> impl Iterator<Item = Row> {
+    let own = ALL.iter().map(|(kind, metric)| Row {
+        name: metric.name,
+        kind: kind.as_str(),
+        labels: metric.labels,
+        meaning: metric.meaning.trim(),
+    });
+    own.chain(PROTOCOL_METRICS.iter().map(|metric| Row {
+        name: metric.name,
+        kind: metric.kind,
+        labels: metric.labels,
+        meaning: metric.meaning,
+    }))
+}
+
 fn install() -> PrometheusHandle {
-    let recorder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS_SECONDS)
-        .expect("there are buckets")
-        .build_recorder();
+    let builder = HISTOGRAM_UNITS.iter().fold(PrometheusBuilder::new(), |builder, (unit, buckets)| {
+        let matcher = Matcher::Suffix((*unit).to_owned());
+        builder.set_buckets_for_metric(matcher, buckets).expect("there are buckets")
+    });
+    let recorder = builder.build_recorder();
     let handle = recorder.handle();
     if metrics::set_global_recorder(recorder).is_err() {
         tracing::warn!("metrics are recorded elsewhere in this process; /metrics stays empty");
     }
-    describe();
+    for row in rows() {
+        match row.kind {
+            "counter" => metrics::describe_counter!(row.name, row.meaning),
+            "gauge" => metrics::describe_gauge!(row.name, row.meaning),
+            _ => metrics::describe_histogram!(row.name, row.meaning),
+        }
+    }
     handle
 }
 
-fn describe() {
-    for (kind, metric) in ALL {
-        let meaning = metric.meaning.trim();
-        match kind {
-            Kind::Counter => metrics::describe_counter!(metric.name, meaning),
-            Kind::Gauge => metrics::describe_gauge!(metric.name, meaning),
-            Kind::Histogram => metrics::describe_histogram!(metric.name, meaning),
-        }
-    }
-}
-
-/// `docs/metrics.md`, made from the list.
-pub fn metrics_page() -> String {
-    let mut page = "\
+/// What the page says before the list.
+const INTRODUCTION: &str = "\
 # Metrics
 
-<!-- Generated from gateway/src/telemetry/metrics.rs. Do not edit: `TIDEGATE_BLESS=1 make test` writes it anew. -->
+<!-- Generated from gateway/src/telemetry. Do not edit: `TIDEGATE_BLESS=1 make test` writes it anew. -->
 
 A running gateway shows these under `/metrics`, on its admin socket and, when `gateway.metrics` is set,
 on that address. Units are in the names. Counters start at zero with the process. A metric appears
@@ -66,19 +89,16 @@ once it has been recorded.
 
 | metric | kind | labels | meaning |
 |---|---|---|---|
-"
-    .to_owned();
-    for (kind, metric) in ALL {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
-        let (labels, meaning) = (metric.labels.join(", "), metric.meaning.trim());
-        writeln!(page, "| `{}` | {kind} | {labels} | {meaning} |", metric.name)
+";
+
+/// `docs/metrics.md`, made from the lists.
+pub fn metrics_page() -> String {
+    rows().fold(INTRODUCTION.to_owned(), |mut page, row| {
+        let labels = row.labels.join(", ");
+        writeln!(page, "| `{}` | {} | {labels} | {} |", row.name, row.kind, row.meaning)
             .expect("writing to a string cannot fail");
-    }
-    page
+        page
+    })
 }
 
 #[cfg(test)]
@@ -94,12 +114,13 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_follow_prometheus() {
-        let names: BTreeSet<&str> = ALL.iter().map(|(_, metric)| metric.name).collect();
-        assert_eq!(names.len(), ALL.len());
-        for (kind, metric) in ALL {
-            assert!(metric.name.starts_with("tidegate_"), "{}", metric.name);
-            assert_eq!(metric.name.ends_with("_total"), matches!(kind, Kind::Counter), "{}", metric.name);
-            assert!(!matches!(kind, Kind::Histogram) || metric.name.ends_with("_seconds"), "{}", metric.name);
+        let names: BTreeSet<&str> = rows().map(|row| row.name).collect();
+        assert_eq!(names.len(), rows().count());
+        for row in rows() {
+            assert!(row.name.starts_with("tidegate_"), "{}", row.name);
+            assert_eq!(row.name.ends_with("_total"), row.kind == "counter", "{}", row.name);
+            let has_buckets = HISTOGRAM_UNITS.iter().any(|(unit, _)| row.name.ends_with(unit));
+            assert!(row.kind != "histogram" || has_buckets, "{} has no unit with buckets", row.name);
         }
     }
 }
