@@ -76,7 +76,7 @@ impl Mount {
                 failed(FsError::NotSupported, 1)
             }
             (Ok(handle), version) => {
-                tracing::info!(%client, "mounted");
+                tracing::debug!(%client, "mounted");
                 self.table.add(client, path);
                 Answer::success(mounted(&handle, version))
             }

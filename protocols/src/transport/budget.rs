@@ -4,13 +4,15 @@
 //! its largest reply and itself. It gives them back when the reply has been written to the socket.
 //!
 //! A call that takes long waits for something far away (an object store, room on the disk). It then
-//! gives slot and connection bytes back and takes a waiting place, of which there are as many again:
-//! so a connection whose reads miss the cache still gets its GETATTR answered. Its bytes of the
-//! server it keeps. When no waiting place is free it goes on as it is.
+//! moves to a waiting place, of which a connection has as many again, and its bytes to those that the
+//! server has for waiting, half as many again. So reads that miss the cache delay no GETATTR. When
+//! there is no room for waiting, the call goes on as it is.
 //!
 //! Everything is taken by the one reader of a connection before the call starts, in the order slot,
 //! connection, server; a call that runs needs nothing more. So no circle of waiting can form. For a large record they are taken before the record is read, with the largest reply in
-//! mind; what turns out not to be needed goes back.
+//! mind; what turns out not to be needed goes back. Records that are being received hold at most half
+//! of the server's bytes, so that clients that send slowly, or for harm, cannot take the room of
+//! small calls.
 
 use std::sync::Arc;
 
@@ -25,6 +27,8 @@ const CALL_BYTES: usize = 2 << 10;
 #[derive(Clone, Debug)]
 pub(super) struct ServerBudget {
     bytes: Arc<Semaphore>,
+    receiving: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 /// The slots and bytes of a connection.
@@ -42,7 +46,8 @@ pub(super) struct ConnectionBudget {
 pub(super) struct InFlight {
     slot: OwnedSemaphorePermit,
     bytes: Reserved,
-    waiting: Arc<Semaphore>,
+    waiting_places: Arc<Semaphore>,
+    waiting_bytes: Arc<Semaphore>,
 }
 
 /// Bytes of a connection and of the server.
@@ -50,12 +55,15 @@ pub(super) struct InFlight {
 pub(super) struct Reserved {
     connection: OwnedSemaphorePermit,
     server: OwnedSemaphorePermit,
+    receiving: Option<OwnedSemaphorePermit>,
 }
 
 impl ServerBudget {
     /// As the limits say.
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { bytes: Arc::new(Semaphore::new(limits.total_bytes_max)) }
+        let pool = |bytes| Arc::new(Semaphore::new(bytes));
+        let half = limits.total_bytes_max / 2;
+        Self { bytes: pool(limits.total_bytes_max), receiving: pool(half), waiting: pool(half) }
     }
 }
 
@@ -73,7 +81,9 @@ impl ConnectionBudget {
 
     /// Bytes for a record that is still to be read, and for whatever reply it may get.
     pub(super) async fn reserve_for_record(&self) -> Reserved {
-        self.reserve(self.call_bytes_max).await
+        let connection = acquire(&self.bytes, self.call_bytes_max).await;
+        let receiving = Some(acquire(&self.server.receiving, self.call_bytes_max).await);
+        Reserved { connection, server: acquire(&self.server.bytes, self.call_bytes_max).await, receiving }
     }
 
     /// Slot and bytes for a call, using what was reserved for its record.
@@ -84,28 +94,39 @@ impl ConnectionBudget {
             Some(reserved) => reserved.keep(bytes),
             None => self.reserve(bytes).await,
         };
-        InFlight { slot, bytes: reserved, waiting: Arc::clone(&self.waiting) }
+        InFlight {
+            slot,
+            bytes: reserved,
+            waiting_places: Arc::clone(&self.waiting),
+            waiting_bytes: Arc::clone(&self.server.waiting),
+        }
     }
 
     async fn reserve(&self, bytes: usize) -> Reserved {
         let connection = acquire(&self.bytes, bytes).await;
-        Reserved { connection, server: acquire(&self.server.bytes, bytes).await }
+        Reserved { connection, server: acquire(&self.server.bytes, bytes).await, receiving: None }
     }
 }
 
 impl InFlight {
     /// Makes room for other calls, because this one takes long.
     pub(super) fn make_room(&mut self) {
-        if let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() {
+        let bytes = self.bytes.server.num_permits() as u32;
+        let place = Arc::clone(&self.waiting_places).try_acquire_owned();
+        let server = Arc::clone(&self.waiting_bytes).try_acquire_many_owned(bytes);
+        if let (Ok(place), Ok(server)) = (place, server) {
             self.slot = place;
-            let bytes = self.bytes.connection.num_permits();
-            drop(self.bytes.connection.split(bytes));
+            self.bytes.server = server;
+            let connection = self.bytes.connection.num_permits();
+            drop(self.bytes.connection.split(connection));
         }
     }
 }
 
 impl Reserved {
+    /// The record is there, and the call needs `bytes`.
     fn keep(mut self, bytes: usize) -> Self {
+        self.receiving = None;
         let surplus = self.connection.num_permits().saturating_sub(bytes);
         drop(self.connection.split(surplus));
         drop(self.server.split(surplus));
@@ -116,4 +137,52 @@ impl Reserved {
 async fn acquire(semaphore: &Arc<Semaphore>, permits: usize) -> OwnedSemaphorePermit {
     let permits = u32::try_from(permits).unwrap_or(u32::MAX);
     Arc::clone(semaphore).acquire_many_owned(permits).await.expect("a budget is never closed")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn limits() -> Limits {
+        let record = Limits::default().record_bytes_max;
+        Limits { connection_bytes_max: 2 * record, total_bytes_max: 4 * record, ..Limits::default() }
+    }
+
+    async fn is_admitted(budget: &ConnectionBudget, bytes: usize) -> bool {
+        timeout(Duration::from_millis(50), budget.admit(bytes, None)).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn records_that_are_being_received_leave_room_for_small_calls() {
+        let server = ServerBudget::new(&limits());
+        let connections: Vec<_> = (0..4).map(|_| ConnectionBudget::new(&limits(), server.clone())).collect();
+        let receiving = connections[0].reserve_for_record().await;
+        let second = timeout(Duration::from_millis(50), connections[1].reserve_for_record()).await;
+        assert!(second.is_err(), "more than half of the bytes are given to records on their way");
+        assert!(is_admitted(&connections[2], 1000).await);
+        let _call = connections[0].admit(1000, Some(receiving)).await;
+        assert!(timeout(Duration::from_secs(5), connections[1].reserve_for_record()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_waiting_call_makes_room_and_gives_everything_back() {
+        let limits = Limits { connection_calls_max: 1, connection_waiting_max: 1, ..limits() };
+        let server = ServerBudget::new(&limits);
+        let connection = ConnectionBudget::new(&limits, server.clone());
+        let bytes = limits.call_bytes_max();
+        let mut waiting = connection.admit(bytes, None).await;
+        assert!(!is_admitted(&connection, 0).await);
+        waiting.make_room();
+        let mut second = connection.admit(bytes, None).await;
+        second.make_room();
+        assert!(!is_admitted(&connection, 0).await, "there is only one waiting place");
+        drop((waiting, second));
+        assert_eq!(server.bytes.available_permits(), limits.total_bytes_max);
+        assert_eq!(server.waiting.available_permits(), limits.total_bytes_max / 2);
+        assert_eq!(connection.bytes.available_permits(), limits.connection_bytes_max);
+    }
 }

@@ -82,7 +82,8 @@ impl Limits {
         at_least("connection_calls_max", self.connection_calls_max, 1)?;
         at_least("record_bytes_max", self.record_bytes_max, record)?;
         at_least("connection_bytes_max", self.connection_bytes_max, self.call_bytes_max())?;
-        at_least("total_bytes_max", self.total_bytes_max, self.connection_bytes_max)
+        let least = self.connection_bytes_max.max(2 * self.call_bytes_max());
+        at_least("total_bytes_max", self.total_bytes_max, least)
     }
 }
 

@@ -87,7 +87,7 @@ impl TcpServer {
                 () = shared.common.stop.cancelled() => break,
                 Some(_) = connections.join_next() => {}
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => shared.admit(stream, peer, &mut connections, &notices),
+                    Ok((stream, peer)) => shared.admit(stream, canonical(peer), &mut connections, &notices),
                     Err(error) => {
                         if notices.allows() {
                             tracing::warn!(%error, "failed to accept a connection; check the limit on open files");
@@ -179,6 +179,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+/// An IPv4 client of a socket for both versions is an IPv4 client: rules about networks are for those.
+pub(super) fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
 fn configure(stream: &TcpStream) -> io::Result<()> {

@@ -13,6 +13,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::tcp::canonical;
 use crate::rpc::{Incoming, Programs, Reply, Transport};
 
 /// The largest datagram taken or sent, in bytes.
@@ -68,7 +69,7 @@ impl UdpServer {
 }
 
 async fn answer(programs: &Programs, record: Bytes, peer: SocketAddr) -> Option<Reply> {
-    match programs.receive(record, peer, Transport::Udp) {
+    match programs.receive(record, canonical(peer), Transport::Udp) {
         Incoming::Call(call) => programs.answer(call).await,
         Incoming::Reply(reply) => Some(reply),
         Incoming::Unreadable => None,
