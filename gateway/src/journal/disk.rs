@@ -59,10 +59,10 @@ pub(super) struct Folder {
 impl Folder {
     const LOCK: &str = "lock";
 
-    /// Makes the folder if it is missing, and locks it.
+    /// Makes the folder if it is missing, durably, and locks it.
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
         let context = |doing| JournalError::io(doing, path.to_owned());
-        std::fs::create_dir_all(path).map_err(context("make the folder"))?;
+        make_durably(path).map_err(context("make the folder"))?;
         let handle = File::open(path).map_err(context("open the folder"))?;
         let lock = OpenOptions::new()
             .create(true)
@@ -76,6 +76,24 @@ impl Folder {
             Err(error) => Err(context("lock")(error.into())),
         }
     }
+}
+
+/// Makes `path` and what is missing above it. A folder lasts only once the one above it is synced; this
+/// is done also for one that is there, since an earlier start may have died in between.
+fn make_durably(path: &Path) -> io::Result<()> {
+    // The folder above a bare name is the working folder.
+    let parent = match path.parent() {
+        None => return Ok(()),
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+    };
+    if !parent.is_dir() {
+        make_durably(parent)?;
+    }
+    if !path.is_dir() {
+        std::fs::create_dir(path)?;
+    }
+    File::open(parent)?.sync_all()
 }
 
 impl Disk for Folder {

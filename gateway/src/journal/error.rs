@@ -30,6 +30,16 @@ pub enum JournalError {
         /// What was found there.
         what: String,
     },
+    /// The journal was written by a newer release. Nothing was changed.
+    #[error(
+        "journal file {file} has format version {version}, which this release does not know: use a newer one"
+    )]
+    NewerFormat {
+        /// The file.
+        file: PathBuf,
+        /// Its version.
+        version: u32,
+    },
     /// The segment has been deleted. Look the extent up again: its data has moved.
     #[error("journal segment {:016x} has been deleted: look the extent up again", .position.segment)]
     Gone {

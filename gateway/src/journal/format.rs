@@ -10,8 +10,8 @@
 //!
 //! segment head, 64 bytes                   record head, 64 bytes
 //!  0  8  magic "TIDEJRNL"                   0  4  magic "TGJR"
-//!  8  4  version, 1                         4  4  checksum of bytes 8 to 64
-//! 12  4  checksum of bytes 16 to 64         8  8  segment id
+//!  8  4  checksum of bytes 12 to 64         4  4  checksum of bytes 8 to 64
+//! 12  4  version, 1                         8  8  segment id
 //! 16  8  segment id                        16  4  offset of this head
 //! 24  8  sequence of the first record      20  4  kind: 0 data, 1 lost
 //! 32  8  salt                              24  8  sequence
@@ -34,6 +34,8 @@
 //!   stores (a copy of a journal, say) can thus never pass for a record, wherever they lie.
 //! * `durable` tells damage from a torn tail: a bad record that a later head calls durable had been
 //!   acknowledged; one that none calls durable had perhaps only been under way when the power went.
+//! * Magic, checksum and version of a segment head stay where they are in all versions, so that a newer
+//!   format is told from damage.
 //! * A record of kind "lost" is written by salvage over a damaged stretch: it has no batch, stands for
 //!   the sequences from `sequence` to `durable`, and covers `payload length` bytes that are never
 //!   read.
@@ -67,30 +69,36 @@ impl SegmentHead {
     pub(super) fn encode(&self) -> [u8; HEAD_BYTES] {
         let mut bytes = [0; HEAD_BYTES];
         bytes[..8].copy_from_slice(SEGMENT_MAGIC);
-        bytes[8..12].copy_from_slice(&SEGMENT_VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&SEGMENT_VERSION.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.segment.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.first.0.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.salt.to_le_bytes());
-        let checksum = crc32c::crc32c(&bytes[16..]);
-        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes[12..]);
+        bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
-    /// Reads a head, or says what is wrong with it.
-    pub(super) fn decode(bytes: &[u8; HEAD_BYTES]) -> Result<Self, String> {
-        if &bytes[..8] != SEGMENT_MAGIC {
-            return Err("this is no journal segment".to_owned());
+    /// Reads a head.
+    pub(super) fn decode(bytes: &[u8; HEAD_BYTES]) -> Result<Self, NotAHead> {
+        if &bytes[..8] != SEGMENT_MAGIC || u32_at(bytes, 8) != crc32c::crc32c(&bytes[12..]) {
+            return Err(NotAHead::Damaged);
         }
-        match u32_at(bytes, 8) {
+        match u32_at(bytes, 12) {
             SEGMENT_VERSION => {}
-            newer => return Err(format!("version {newer} is unknown to this release")),
-        }
-        if u32_at(bytes, 12) != crc32c::crc32c(&bytes[16..]) {
-            return Err("the checksum of the segment head is wrong".to_owned());
+            version => return Err(NotAHead::Version(version)),
         }
         let first = Sequence(u64_at(bytes, 24));
         Ok(Self { segment: u64_at(bytes, 16), first, salt: u64_at(bytes, 32) })
     }
+}
+
+/// Why bytes are no segment head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotAHead {
+    /// Magic or checksum is wrong.
+    Damaged,
+    /// The head is whole, and of another version.
+    Version(u32),
 }
 
 /// What a record holds.
@@ -285,6 +293,16 @@ mod tests {
     }
 
     #[test]
+    fn a_newer_version_is_told_from_damage() {
+        let mut bytes = SegmentHead { segment: 7, first: Sequence(41), salt: 1 }.encode();
+        bytes[12] = 2;
+        assert_eq!(SegmentHead::decode(&bytes), Err(NotAHead::Damaged));
+        let checksum = crc32c::crc32c(&bytes[12..]);
+        bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(SegmentHead::decode(&bytes), Err(NotAHead::Version(2)));
+    }
+
+    #[test]
     fn the_bytes_of_a_record_head_never_change() {
         assert_eq!(example().encode()[..], bytes(GOLDEN_RECORD));
         assert_eq!(RecordHead::decode(&example().encode()), Some(example()));
@@ -324,7 +342,7 @@ mod tests {
         }
     }
 
-    const GOLDEN_SEGMENT: &str = "544944454a524e4c01000000892099fa07000000000000002900000000000000\
+    const GOLDEN_SEGMENT: &str = "544944454a524e4c50641d1d0100000007000000000000002900000000000000\
         8877665544332211000000000000000000000000000000000000000000000000";
     const GOLDEN_RECORD: &str = "54474a52ddbe4fd0070000000000000040000000000000002900000000000000\
         28000000000000000d0000008813000004030201080706058877665544332211";

@@ -58,6 +58,7 @@ mod open;
 mod options;
 mod read;
 mod replay;
+mod salvage;
 mod scan;
 mod segments;
 mod shared;
@@ -84,6 +85,7 @@ use shared::Shared;
 pub use error::JournalError;
 pub use options::Options;
 pub use replay::{Records, Replay, ReplayedRecord};
+pub use salvage::{LostStretch, SalvageReport, salvage};
 pub use segments::SegmentInfo;
 pub use shared::Permit;
 
@@ -143,7 +145,8 @@ pub struct Appended {
     pub position: Position,
 }
 
-/// An open journal. Clones are the same journal; the last one to go writes and syncs what is left.
+/// An open journal. Clones are the same journal; the last one to go writes and syncs what is left, and
+/// waits for it.
 #[derive(Clone)]
 pub struct Journal {
     handle: Arc<Handle>,
@@ -159,8 +162,8 @@ impl Journal {
     /// Locks `folder` (making it if need be), cuts a torn tail, and begins a new segment.
     ///
     /// Blocks: it reads the last segment, and syncs. The second value replays what is there.
-    /// Errors: [`JournalError::InUse`], [`JournalError::Damaged`], [`JournalError::NoSpace`],
-    /// [`JournalError::Option`], [`JournalError::Io`].
+    /// Errors: [`JournalError::InUse`], [`JournalError::Damaged`], [`JournalError::NewerFormat`],
+    /// [`JournalError::NoSpace`], [`JournalError::Option`], [`JournalError::Io`].
     pub fn open(folder: &Path, options: Options) -> Result<(Self, Replay), JournalError> {
         options.check()?;
         Self::open_on(Arc::new(Folder::open(folder)?), options)

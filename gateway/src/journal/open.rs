@@ -20,7 +20,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use super::disk::{Disk, LogFile};
-use super::format::{self, HEAD_BYTES, SegmentHead};
+use super::format::{self, HEAD_BYTES, NotAHead, SegmentHead};
 use super::replay::{Replay, Span};
 use super::scan::{Scanner, Step};
 use super::segments::Segments;
@@ -87,16 +87,16 @@ fn find_segments(disk: &Arc<dyn Disk>) -> Result<Vec<Span>, JournalError> {
     let mut ids: Vec<u64> = list(&**disk)?.iter().filter_map(|name| format::segment_of(name)).collect();
     ids.sort_unstable();
     let mut spans: Vec<Span> = Vec::with_capacity(ids.len());
+    let mut last_file = None;
     for id in ids {
         let (span, file) = open_segment(&**disk, id)?;
         if let Some(before) = spans.last_mut() {
             follow(&**disk, before, span.head)?;
         }
         spans.push(span);
-        drop(file);
+        last_file = Some(file);
     }
-    if let Some(last) = spans.last_mut() {
-        let file = open_segment(&**disk, last.head.segment)?.1;
+    if let (Some(last), Some(file)) = (spans.last_mut(), last_file) {
         recover_last(&**disk, file, last)?;
     }
     Ok(spans)
@@ -111,7 +111,10 @@ fn open_segment(disk: &dyn Disk, id: u64) -> Result<(Span, Arc<dyn LogFile>), Jo
     let mut head = [0; HEAD_BYTES];
     file.read_at(&mut head, 0).map_err(context("read"))?;
     let damaged = |what| JournalError::Damaged { file: disk.path(&name), offset: 0, what };
-    let head = SegmentHead::decode(&head).map_err(damaged)?;
+    let head = SegmentHead::decode(&head).map_err(|error| match error {
+        NotAHead::Damaged => damaged("the head of the segment is not whole".to_owned()),
+        NotAHead::Version(version) => JournalError::NewerFormat { file: disk.path(&name), version },
+    })?;
     if head.segment != id {
         return Err(damaged(format!("this is segment {:016x} under another name", head.segment)));
     }
@@ -175,37 +178,14 @@ fn find_end(disk: &dyn Disk, file: &Arc<dyn LogFile>, span: &Span) -> Result<End
         }
     };
     let expected = scanner.expected();
-    let mut from = offset;
-    while let Some(later) = scanner.find_head(from).map_err(context("read"))? {
-        if later.durable >= expected {
-            let what = format!("{what}, where the acknowledged record {expected} was");
-            return Err(JournalError::Damaged { file: disk.path(&name), offset, what });
-        }
-        from = u64::from(later.offset) + HEAD_BYTES as u64;
+    if scanner.is_called_durable(expected, offset).map_err(context("read"))? {
+        let what = format!("{what}, where the acknowledged record {expected} was");
+        return Err(JournalError::Damaged { file: disk.path(&name), offset, what });
     }
-    tell_of_tail(file, &name, offset, span.bytes, what).map_err(context("read"))?;
+    if !scanner.only_zeros_from(offset).map_err(context("read"))? {
+        tracing::warn!(file = name, offset, what, "cut a torn tail: none of it was acknowledged");
+    }
     Ok(End { last: expected.previous(), bytes: offset, proven: unproven.start().unwrap_or(offset) })
-}
-
-/// Logs a torn tail; zeros that were set aside for later records are none.
-fn tell_of_tail(
-    file: &Arc<dyn LogFile>,
-    name: &str,
-    offset: u64,
-    end: u64,
-    what: &str,
-) -> std::io::Result<()> {
-    let mut buffer = vec![0; COPY_BYTES];
-    let mut at = offset;
-    while at < end {
-        let read = file.read_at(&mut buffer, at)?;
-        if read == 0 || buffer[..read].iter().any(|byte| *byte != 0) {
-            tracing::warn!(file = name, offset, what, "cut a torn tail: none of it was acknowledged");
-            return Ok(());
-        }
-        at += read as u64;
-    }
-    Ok(())
 }
 
 /// The records that no later record calls durable.

@@ -22,7 +22,7 @@ pub(super) struct Span {
     pub(super) bytes: u64,
 }
 
-/// What the journal held when it was opened.
+/// What the journal held when it was opened. The folder stays locked as long as this lives.
 pub struct Replay {
     disk: Arc<dyn Disk>,
     spans: Vec<Span>,
@@ -115,6 +115,8 @@ impl Records {
                 scanner.next_whole()
             };
             match step.map_err(JournalError::io("read", self.disk.path(&name)))? {
+                // Salvage covered bytes in which no record can have been.
+                (Step::Record(head), _) if head.next_sequence() <= head.sequence => {}
                 (Step::Record(head), batch) if head.next_sequence() > self.wanted => {
                     return Ok(Some(record(&head, batch)));
                 }

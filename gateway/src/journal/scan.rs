@@ -103,6 +103,34 @@ impl Scanner {
         Ok(None)
     }
 
+    /// Whether a head behind `from` says that `sequence` had become durable.
+    pub(super) fn is_called_durable(&mut self, sequence: Sequence, mut from: u64) -> io::Result<bool> {
+        while let Some(head) = self.find_head(from)? {
+            if head.durable >= sequence {
+                return Ok(true);
+            }
+            from = u64::from(head.offset) + ALIGNMENT;
+        }
+        Ok(false)
+    }
+
+    /// Whether there is nothing but zeros from `offset` to the end: room set aside, not used yet.
+    pub(super) fn only_zeros_from(&mut self, mut offset: u64) -> io::Result<bool> {
+        while offset < self.end {
+            let bytes = self.bytes(offset, WINDOW_BYTES.min((self.end - offset) as usize))?;
+            if bytes.is_empty() || bytes.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            offset += bytes.len() as u64;
+        }
+        Ok(true)
+    }
+
+    /// Goes on at `offset`, where record `expected` begins.
+    pub(super) fn resume(&mut self, offset: u64, expected: Sequence) {
+        (self.offset, self.expected) = (offset, Some(expected));
+    }
+
     fn head_at(&mut self, offset: u64) -> io::Result<Option<RecordHead>> {
         let segment = self.segment;
         let bytes = self.bytes(offset, HEAD_BYTES)?;
