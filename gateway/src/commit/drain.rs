@@ -50,19 +50,29 @@ impl Run {
         })
     }
 
-    /// Where a piece of the journal was in the file when it was frozen.
-    pub(super) fn place_of(&self, piece: JournalPiece, length: u64) -> Option<Range<u64>> {
-        self.sources.iter().find_map(|extent| match extent.source {
-            Source::Journal(source)
-                if source.segment == piece.segment
-                    && source.offset <= piece.offset
-                    && piece.offset + length <= source.offset + extent.length() =>
-            {
-                let start = extent.start + (piece.offset - source.offset);
-                Some(start..start + length)
-            }
-            _ => None,
+    /// Where an extent of the live map was in the file when it was frozen; none if it was not part of the
+    /// run.
+    pub(super) fn place_of(&self, extent: &Extent) -> Option<Range<u64>> {
+        self.sources.iter().find_map(|source| {
+            let skipped = skipped(&source.source, &extent.source)?;
+            let start = source.start + skipped;
+            (start + extent.length() <= source.end).then_some(start..start + extent.length())
         })
+    }
+}
+
+/// How many bytes into `whole` the bytes of `part` begin; none if they are of something else.
+fn skipped(whole: &Source, part: &Source) -> Option<u64> {
+    match (whole, part) {
+        (Source::Journal(whole), Source::Journal(part)) if whole.segment == part.segment => {
+            part.offset.checked_sub(whole.offset)
+        }
+        (Source::Chunk { chunk: whole, offset: first, .. }, Source::Chunk { chunk: part, offset, .. })
+            if whole.id == part.id =>
+        {
+            offset.checked_sub(*first).map(u64::from)
+        }
+        (Source::Journal(_) | Source::Chunk { .. }, _) => None,
     }
 }
 
@@ -83,10 +93,12 @@ pub(super) fn drain(
         let Some((last, _)) = page.last() else { break };
         from = [&last.encode()[..], &[0]].concat();
         for (file, extents) in journal_extents(&page)? {
+            let mut runs_of_file: Vec<Run> = Vec::new();
             for sources in neighbours(extents) {
-                let run = cut_run(frozen, share, ingest, runtime, (file, sources))?;
-                runs.entry(file).or_default().push(run);
+                let drained = runs_of_file.last().map_or(0, |run| run.range.end);
+                runs_of_file.push(cut_run(frozen, share, ingest, runtime, (file, sources, drained))?);
             }
+            runs.insert(file, runs_of_file);
         }
     }
     ingest.settle()?;
@@ -129,18 +141,20 @@ fn neighbours(extents: Vec<Extent>) -> Vec<Vec<Extent>> {
     groups
 }
 
+/// Cuts a run; the file is drained up to an offset already.
 fn cut_run(
     frozen: &Frozen<'_>,
     share: &Share,
     ingest: &mut Ingest,
     runtime: &Handle,
-    (file, mut sources): (InodeNumber, Vec<Extent>),
+    (file, mut sources, drained): (InodeNumber, Vec<Extent>, u64),
 ) -> Result<Run, CommitError> {
     let (Some(first), Some(last)) = (sources.first(), sources.last()) else {
         return Ok(Run { range: 0..0, sources, chunks: Vec::new() });
     };
     let (start, end) = (first.start, last.end);
-    if let Some(before) = small_neighbour(frozen, share, runtime, file, start.saturating_sub(1)..start)? {
+    let before = small_neighbour(frozen, share, runtime, file, start.saturating_sub(1)..start)?;
+    if let Some(before) = before.filter(|before| before.start >= drained) {
         sources.insert(0, before);
     }
     if let Some(after) = small_neighbour(frozen, share, runtime, file, end..end.saturating_add(1))? {

@@ -1,15 +1,24 @@
-//! Swap: in the live map, pieces of the journal that were drained give way to chunks.
+//! Swap: in the live map, what was drained gives way to chunks.
 //!
-//! Only what still lies at a drained *position of the journal* is replaced, never whatever is at a key:
-//! what was overwritten meanwhile stays as it is, and what was split is replaced piece by piece. Each
-//! swap is an ordinary transaction under the inode's lock, so it is in the journal like every other
-//! change, and writers before and after it see one state or the other.
+//! Only what still is what it was when it was frozen is replaced: an extent at a drained *position of the
+//! journal*, or the same piece of a chunk that was cut anew; never whatever is at a key. What was
+//! overwritten meanwhile stays as it is, and what was split is replaced piece by piece. Each swap is an
+//! ordinary transaction under the inode's lock, so it is in the journal like every other change, and
+//! writers before and after it see one state or the other.
+//!
+//! The tree of this commit will be the base of the live map, and its extents end where the new chunks
+//! end. Wherever the live map has no extent that ends there, a tombstone keeps the base's out of sight.
+//! Invariant after the swap of a run: for every end of one of its chunks the overlay has a value or a
+//! tombstone.
 //!
 //! Order: the packs that hold the chunks are synced before the first swap. A crash between leaves the
 //! pieces in the journal, and the next commit drains them again: into the same chunks.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+
 use bytes::Bytes;
-use tidegate_replicator::map::{Extent, InodeNumber, Source};
+use tidegate_replicator::map::{Extent, InodeNumber, Key};
 
 use super::CommitError;
 use super::drain::{Run, Runs};
@@ -29,33 +38,52 @@ pub(super) async fn swap(share: &Share, runs: &Runs) -> Result<(), CommitError> 
 }
 
 async fn swap_run(share: &Share, file: InodeNumber, run: &Run) -> Result<(), CommitError> {
-    let pieces: Vec<_> = run.extents().collect();
     let mut from = run.range.start;
     while from < run.range.end {
         let _lock = share.locks().lock(&[file]).await;
-        let window = from..run.range.end;
-        let mut current = extents_meeting(share.map(), file, &window).await?;
+        let mut current = extents_meeting(share.map(), file, &(from..run.range.end)).await?;
         current.truncate(EXTENTS_MAX);
-        from = match current.last() {
-            Some(last) if current.len() == EXTENTS_MAX => last.end,
+        let to = match current.last() {
+            Some(last) if current.len() == EXTENTS_MAX => last.end.min(run.range.end),
             _ => run.range.end,
         };
         let mut transaction = Transaction::default();
-        let mut replaced = 0;
-        for extent in current {
-            let Source::Journal(piece) = extent.source else { continue };
-            let Some(place) = run.place_of(piece, extent.length()) else { continue };
-            cut_out(&mut transaction, file, std::slice::from_ref(&extent), &(extent.start..extent.end));
-            for new in pieces.iter().filter_map(|piece| piece.slice(&place)) {
-                transaction.put_extent(file, &moved(new, place.start, extent.start));
-            }
-            replaced += 1;
-        }
-        if replaced > 0 {
-            transaction.submit(share, Bytes::new()).await?;
-        }
+        swap_window(&mut transaction, file, run, &(from..to), &current);
+        transaction.submit(share, Bytes::new()).await?;
+        from = to;
     }
     Ok(())
+}
+
+/// Swaps what lies in a window of a run; `current` is all that the live map has there.
+fn swap_window(
+    transaction: &mut Transaction,
+    file: InodeNumber,
+    run: &Run,
+    window: &Range<u64>,
+    current: &[Extent],
+) {
+    let pieces: Vec<_> = run.extents().collect();
+    let mut ends: BTreeSet<u64> = pieces
+        .iter()
+        .map(|piece| piece.end)
+        .filter(|end| window.start < *end && *end <= window.end)
+        .collect();
+    for extent in current {
+        let Some(place) = run.place_of(extent) else {
+            ends.remove(&extent.end);
+            continue;
+        };
+        cut_out(transaction, file, std::slice::from_ref(extent), &(extent.start..extent.end));
+        for new in pieces.iter().filter_map(|piece| piece.slice(&place)) {
+            let new = moved(new, place.start, extent.start);
+            ends.remove(&new.end);
+            transaction.put_extent(file, &new);
+        }
+    }
+    for end in ends {
+        transaction.delete(&Key::Extent(file, end));
+    }
 }
 
 /// The extent as it is when what was frozen at `frozen` is now at `now`.

@@ -29,13 +29,24 @@ const GROUP_RECORDS_MAX: usize = 256;
 
 type Queue = Arc<Mutex<BTreeMap<Sequence, Arc<Batch>>>>;
 
-/// A handle to the applier; dropping it ends the thread.
+/// A handle to the applier; dropping it ends the thread, and waits until it has let go of RocksDB.
 #[derive(Debug)]
 pub(super) struct Applier {
     queue: Queue,
-    queued: watch::Sender<()>,
+    /// None only while the handle is dropped.
+    queued: Option<watch::Sender<()>>,
     applied: watch::Receiver<Sequence>,
     flushed: Arc<AtomicU64>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Applier {
+    fn drop(&mut self) {
+        self.queued = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the applier has died");
+        }
+    }
 }
 
 impl Applier {
@@ -60,16 +71,18 @@ impl Applier {
             unflushed_bytes: 0,
         };
         let runtime = tokio::runtime::Handle::current();
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("applier".into())
             .spawn(move || runtime.block_on(worker.run(queued_receiver)))
             .map_err(|_| LiveError::Stopped)?;
-        Ok(Self { queue, queued, applied, flushed })
+        Ok(Self { queue, queued: Some(queued), applied, flushed, thread: Some(thread) })
     }
 
     pub(super) fn enqueue(&self, sequence: Sequence, batch: Arc<Batch>) {
         self.queue.lock().insert(sequence, batch);
-        self.queued.send_replace(());
+        if let Some(queued) = &self.queued {
+            queued.send_replace(());
+        }
     }
 
     /// Waits until the memory layer is below its bound.
