@@ -165,7 +165,7 @@ impl Journal {
     /// Errors: [`JournalError::InUse`], [`JournalError::Damaged`], [`JournalError::NewerFormat`],
     /// [`JournalError::NoSpace`], [`JournalError::Option`], [`JournalError::Io`].
     pub fn open(folder: &Path, options: Options) -> Result<(Self, Replay), JournalError> {
-        options.check()?;
+        let options = options.checked()?;
         Self::open_on(Arc::new(Folder::open(folder)?), options)
     }
 

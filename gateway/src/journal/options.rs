@@ -11,7 +11,7 @@ pub struct Options {
     /// Length of a segment file, bytes. The disk holds at least two: the one in use and a spare.
     pub segment_bytes: u64,
     /// Bound of what is reserved, or appended and not yet written to the file, bytes. Also the bound
-    /// of one record.
+    /// of one record. What exceeds a segment is not used.
     pub buffer_bytes: usize,
     /// A sync is begun when so many bytes have been written since the last one, also if nobody waits.
     pub unsynced_bytes: u64,
@@ -38,13 +38,16 @@ const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 const _: () = assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64, "an offset fits a record head");
 
 impl Options {
-    /// Refuses what cannot work, naming the option, its value and its range.
-    pub(super) fn check(&self) -> Result<(), JournalError> {
+    /// Refuses what cannot work, naming the option, its value and its range; keeps the buffer within a
+    /// segment, so that whatever is reserved fits the spare one.
+    pub(super) fn checked(mut self) -> Result<Self, JournalError> {
         let head = format::HEAD_BYTES as u64;
         in_range("segment_bytes", self.segment_bytes, 2 * head, SEGMENT_BYTES_MAX)?;
-        in_range("buffer_bytes", self.buffer_bytes as u64, head, self.segment_bytes - head)?;
+        in_range("buffer_bytes", self.buffer_bytes as u64, head, u64::MAX)?;
         in_range("unsynced_bytes", self.unsynced_bytes, 1, u64::MAX)?;
-        in_range("open_files", self.open_files as u64, 1, u64::MAX)
+        in_range("open_files", self.open_files as u64, 1, u64::MAX)?;
+        self.buffer_bytes = self.buffer_bytes.min((self.segment_bytes - head) as usize);
+        Ok(self)
     }
 
     /// The longest record, its head and checksums included. It fits the buffer, hence a segment.
@@ -83,9 +86,15 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_larger_than_a_segment_is_refused() {
-        let options = Options { segment_bytes: 1 << 20, buffer_bytes: 1 << 20, ..Options::default() };
-        let error = options.check().expect_err("out of range").to_string();
-        assert!(error.contains("buffer_bytes = 1048576"), "{error}");
+    fn a_buffer_larger_than_a_segment_is_kept_within_it() {
+        let options = Options { segment_bytes: 1 << 20, buffer_bytes: 1 << 30, ..Options::default() };
+        assert_eq!(options.checked().expect("in range").buffer_bytes, (1 << 20) - 64);
+    }
+
+    #[test]
+    fn an_option_out_of_range_is_refused_by_name_and_value() {
+        let options = Options { segment_bytes: 1 << 40, ..Options::default() };
+        let error = options.checked().expect_err("out of range").to_string();
+        assert!(error.contains("segment_bytes = 1099511627776"), "{error}");
     }
 }

@@ -1,0 +1,47 @@
+# The commands of this project. Each installs what it needs first (Debian, Ubuntu), builds in the one
+# profile there is (release) in a folder outside the checkout, and says how many minutes each stage took.
+#
+#   make demo [DIR=/some/tree]   a tree saved over NFS, the gateway killed, its disk lost, everything back
+#   make test                    formatting, lints, all tests, doc tests
+#   make nightly                 the same at length, and the demo; leaves a report in docs/reports/
+#   make bench                   all benches
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidegate
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+# rustup installs cargo where a login shell finds it, which not every caller is.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+STAGE := packaging/stage.sh
+CARGO := cargo
+
+.PHONY: demo test nightly bench needs build nfswalk
+
+demo: build nfswalk
+	@$(STAGE) demo python3 integration/demo/demo.py \
+		--tidegate $(CARGO_TARGET_DIR)/release/tidegate \
+		--nfswalk $(CARGO_TARGET_DIR)/nfswalk \
+		--cache $(CACHE)/demo $(if $(DIR),--dir '$(DIR)')
+
+test: needs
+	@$(STAGE) formatting $(CARGO) fmt --all --check
+	@$(STAGE) lints $(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	@$(STAGE) compile $(CARGO) test --release --workspace --no-run
+	@$(STAGE) tests $(CARGO) test --release --workspace --no-fail-fast
+
+nightly: build nfswalk
+	@$(STAGE) nightly integration/nightly.sh $(CACHE)/demo
+
+bench: needs
+	@$(STAGE) bench $(CARGO) bench --workspace --bench '*'
+
+needs:
+	@$(STAGE) needs packaging/setup.sh
+
+# All features that any member asks for: so nothing is compiled twice.
+build: needs
+	@$(STAGE) build $(CARGO) build --release --workspace
+
+nfswalk: needs
+	@mkdir -p $(CARGO_TARGET_DIR)
+	@$(STAGE) client cc -std=c11 -O2 -Wall -Wextra -pthread -o $(CARGO_TARGET_DIR)/nfswalk \
+		integration/demo/nfswalk.c $$(pkg-config --cflags --libs libnfs libcrypto)
