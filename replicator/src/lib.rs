@@ -6,3 +6,4 @@ pub mod map;
 pub mod repository;
 pub mod store;
 pub mod tree;
+pub mod upload;

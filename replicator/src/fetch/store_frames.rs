@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use tidegate_chunker::PackId;
 use tokio::sync::Semaphore;
 
 use super::coalesce::{Run, runs};
 use super::flights::{Flight, Flights, Landing};
 use super::source::FrameResult;
 use super::{FetchError, FetchErrorKind, FrameAt, FrameSource};
-use crate::store::{ObjectName, Store};
+use crate::repository::pack_name;
+use crate::store::Store;
 
 /// Bounds of [`StoreFrames`].
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +158,7 @@ impl Asker {
         let _permit = self.permits.acquire().await;
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(run.range.end - run.range.start, Ordering::Relaxed);
-        let answer = self.store.get(&pack_object(run.pack), Some(run.range.clone())).await;
+        let answer = self.store.get(&pack_name(run.pack), Some(run.range.clone())).await;
         let answer = answer.map_err(|error| {
             let doing = format!("read pack {} from {}", run.pack, self.store.address());
             FetchError::from_store(doing, error)
@@ -176,12 +176,6 @@ fn slice(run: &Run, frame: FrameAt, answer: &Result<bytes::Bytes, FetchError>) -
         return Err(error.caused_by("the store answered fewer bytes than were asked for"));
     }
     frame.received(bytes.slice(start..end))
-}
-
-/// The object that holds a pack.
-fn pack_object(pack: PackId) -> ObjectName {
-    let id = pack.to_string();
-    ObjectName::new(format!("packs/{}/{id}", &id[..2])).expect("hex makes a legal name")
 }
 
 /// The task that was to bring the frame has died: nothing is known of the bytes.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use super::support::{MapIndex, Moody, Packs, noise, pack_name, put_packs};
+use super::support::{MapIndex, Moody, Packs, noise, put_packs};
 use futures::future::join_all;
 use tidegate_chunker::PackId;
 use tidegate_replicator::fetch::{
@@ -15,6 +15,7 @@ use tidegate_replicator::fetch::{
     StoreFramesOptions,
 };
 use tidegate_replicator::ingest::FinishedPack;
+use tidegate_replicator::repository::pack_name;
 use tidegate_replicator::store::Store;
 use tidegate_replicator::tree::ChunkRef;
 
@@ -63,7 +64,7 @@ impl Scene {
 
     async fn spoil(&self, damage: Damage) {
         for pack in &self.finished {
-            let name = pack_name(&pack.pack);
+            let name = pack_name(pack.pack);
             let bytes = self.store.inner.get(&name, None).await.expect("stored");
             match damage {
                 Damage::Delete => self.store.inner.delete(&name).await.expect("deleted"),
@@ -279,7 +280,7 @@ async fn a_damaged_neighbour_in_one_request_costs_nobody_else() {
         let pack = &scene.finished[0];
         (pack, *pack.index.frames().last().expect("frames"))
     };
-    let name = pack_name(&pack.pack);
+    let name = pack_name(pack.pack);
     let bytes = scene.store.inner.get(&name, None).await.expect("stored");
     scene.store.inner.damage(&name, bytes.slice(..=last.offset as usize));
     let reader = scene.reader();

@@ -16,6 +16,7 @@ use tidegate_chunker::{
 };
 use tidegate_replicator::fetch::{FetchError, Locate};
 use tidegate_replicator::ingest::{CutChunk, FinishedPack, FinishedPacks, Ingest, IngestOptions, PackIds};
+use tidegate_replicator::repository::pack_name;
 use tidegate_replicator::store::{
     Body, Capabilities, ErrorKind, ListPage, MemoryStore, ObjectInfo, ObjectName, PutMode, Store, StoreError,
 };
@@ -109,16 +110,11 @@ impl Packs {
     }
 }
 
-pub(crate) fn pack_name(pack: &PackId) -> ObjectName {
-    let id = pack.to_string();
-    ObjectName::new(format!("packs/{}/{id}", &id[..2])).expect("a legal name")
-}
-
 /// Puts finished packs into a store.
 pub(crate) async fn put_packs(store: &dyn Store, packs: &[FinishedPack]) {
     for pack in packs {
         let body = Body::Bytes(std::fs::read(&pack.path).expect("readable").into());
-        store.put(&pack_name(&pack.pack), body, PutMode::Overwrite).await.expect("stored");
+        store.put(&pack_name(pack.pack), body, PutMode::Overwrite).await.expect("stored");
     }
 }
 
@@ -147,9 +143,30 @@ pub(crate) struct Moody {
     pub(crate) away: Arc<AtomicBool>,
     pub(crate) hangs: Arc<AtomicBool>,
     pub(crate) delay_ms: Arc<AtomicU64>,
+    /// Puts are carried out, and then fail.
+    pub(crate) replies_are_lost: Arc<AtomicBool>,
+    /// Puts that are answered before the others hang; all if `None`.
+    puts_left: Arc<Mutex<Option<u64>>>,
 }
 
 impl Moody {
+    /// Answers so many puts from now on, and lets the others hang.
+    pub(crate) fn answer_puts(&self, puts: Option<u64>) {
+        *self.puts_left.lock() = puts;
+    }
+
+    fn may_put(&self) -> bool {
+        let mut left = self.puts_left.lock();
+        match &mut *left {
+            None => true,
+            Some(0) => false,
+            Some(puts) => {
+                *puts -= 1;
+                true
+            }
+        }
+    }
+
     async fn mood(&self) -> Result<(), StoreError> {
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -174,7 +191,14 @@ impl Store for Moody {
 
     async fn put(&self, name: &ObjectName, body: Body, mode: PutMode) -> Result<(), StoreError> {
         self.mood().await?;
-        self.inner.put(name, body, mode).await
+        if !self.may_put() {
+            std::future::pending::<()>().await;
+        }
+        self.inner.put(name, body, mode).await?;
+        if self.replies_are_lost.load(Ordering::SeqCst) {
+            return Err(StoreError::new(ErrorKind::Transient, "hear from the store"));
+        }
+        Ok(())
     }
 
     async fn get(&self, name: &ObjectName, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
