@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use support::*;
@@ -100,7 +101,7 @@ async fn a_rollback_brings_back_what_was_there_and_keeps_what_was_before_as_a_sn
     let namespace = served(&appliance, share).namespace.clone();
     let file = create(&namespace, ROOT_INODE, b"file").await.unwrap();
     write(&namespace, file, 0, b"first").await.unwrap();
-    let first = appliance.create_snapshot("docs", "first", Default::default()).await.unwrap();
+    let first = appliance.create_snapshot("docs", "first", BTreeMap::default()).await.unwrap();
     write(&namespace, file, 0, b"second").await.unwrap();
     create(&namespace, ROOT_INODE, b"newer").await.unwrap();
 

@@ -6,7 +6,7 @@
 //!
 //! `TIDEGATE_SEED` repeats a run, `TIDEGATE_STEPS` makes it longer.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 #[path = "support/model.rs"]
 mod model;

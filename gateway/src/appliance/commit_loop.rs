@@ -17,7 +17,7 @@ use crate::files::Served;
 use crate::namespace::Namespace;
 
 /// The longest pause between two attempts while the store is away.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 /// The shortest pause between two commits under pressure.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 

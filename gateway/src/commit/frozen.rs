@@ -13,7 +13,7 @@ use tidegate_replicator::map::Key;
 use tidegate_replicator::tree::{NodeSource, Value};
 
 use crate::journal::Sequence;
-use crate::live::{Database, MapId, Usage, frozen_page};
+use crate::live::{Database, Known, MapId, Usage, frozen_page};
 use crate::share::{Base, InodeNumbers, MapRead, ShareError, layered_get, layered_scan};
 
 /// The smallest number of keys in a page of changed keys, unless there are no more.
@@ -76,8 +76,10 @@ impl<'a> Frozen<'a> {
         let keys = self.database.dirty_page(&self.snapshot, self.map, from, PAGE_KEYS)?;
         keys.into_iter()
             .map(|key| {
-                let value = self.database.frozen(&self.snapshot, self.map, &key)?.flatten();
-                let value = value.map(|value| Value::decode(&value)).transpose()?;
+                let value = match self.database.frozen(&self.snapshot, self.map, &key)? {
+                    Known::Value(value) => Some(Value::decode(&value)?),
+                    Known::Deleted | Known::Unknown => None,
+                };
                 Ok((Key::decode(&key)?, value))
             })
             .collect()

@@ -95,6 +95,11 @@ impl Usage {
     }
 }
 
+/// A key of the overlay and its value; none stands for a removed key.
+pub(super) type OverlayEntry = (Vec<u8>, Option<Bytes>);
+/// A key and a value as RocksDB gives them.
+type RawEntry = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>;
+
 /// Which of the side tables that are not journaled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SideTable {
@@ -158,11 +163,9 @@ impl Database {
 
     /// What the overlay knows of a full key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Known, LiveError> {
-        match self.db.get_pinned_cf(self.family(MAP), key)?.as_deref() {
-            Some([VALUE, value @ ..]) => Ok(Known::Value(Bytes::copy_from_slice(value))),
-            Some(_) => Ok(Known::Deleted),
-            None if self.is_hidden(&self.snapshot(), key)? => Ok(Known::Deleted),
-            None => Ok(Known::Unknown),
+        match self.db.get_pinned_cf(self.family(MAP), key)?.as_deref().map_or(Known::Unknown, known_from) {
+            Known::Unknown if self.is_hidden(&self.snapshot(), key)? => Ok(Known::Deleted),
+            known => Ok(known),
         }
     }
 
@@ -172,28 +175,22 @@ impl Database {
         snapshot: &Snapshot<'_>,
         range: &Range<Vec<u8>>,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Option<Bytes>)>, LiveError> {
+    ) -> Result<Vec<OverlayEntry>, LiveError> {
         self.iterate(snapshot, MAP, range)
             .take(limit)
             .map(|item| {
                 let (key, value) = item?;
-                let value = match &*value {
-                    [VALUE, value @ ..] => Some(Bytes::copy_from_slice(value)),
-                    _ => None,
+                let value = match known_from(&value) {
+                    Known::Value(value) => Some(value),
+                    Known::Deleted | Known::Unknown => None,
                 };
                 Ok((key.into_vec(), value))
             })
             .collect()
     }
 
-    /// The value of a key in the overlay of a frozen view: none when the overlay has none, `Some(None)`
-    /// when the key is removed.
-    pub(crate) fn frozen(
-        &self,
-        snapshot: &Snapshot<'_>,
-        map: MapId,
-        key: &[u8],
-    ) -> Result<Option<Option<Bytes>>, LiveError> {
+    /// What the overlay of a frozen view has of a key, whatever the base may show.
+    pub(crate) fn frozen(&self, snapshot: &Snapshot<'_>, map: MapId, key: &[u8]) -> Result<Known, LiveError> {
         self.frozen_full(snapshot, &full_key(map, key))
     }
 
@@ -203,18 +200,17 @@ impl Database {
         snapshot: &Snapshot<'_>,
         map: MapId,
         key: &[u8],
-    ) -> Result<Option<Option<Bytes>>, LiveError> {
+    ) -> Result<Known, LiveError> {
         let key = full_key(map, key);
-        let value = self.frozen_full(snapshot, &key)?;
-        let hidden = value.is_none() && self.is_hidden(snapshot, &key)?;
-        Ok(if hidden { Some(None) } else { value })
+        match self.frozen_full(snapshot, &key)? {
+            Known::Unknown if self.is_hidden(snapshot, &key)? => Ok(Known::Deleted),
+            known => Ok(known),
+        }
     }
 
-    fn frozen_full(&self, snapshot: &Snapshot<'_>, key: &[u8]) -> Result<Option<Option<Bytes>>, LiveError> {
-        Ok(snapshot.get_pinned_cf(self.family(MAP), key)?.map(|value| match &*value {
-            [VALUE, value @ ..] => Some(Bytes::copy_from_slice(value)),
-            _ => None,
-        }))
+    fn frozen_full(&self, snapshot: &Snapshot<'_>, key: &[u8]) -> Result<Known, LiveError> {
+        let value = snapshot.get_pinned_cf(self.family(MAP), key)?;
+        Ok(value.as_deref().map_or(Known::Unknown, known_from))
     }
 
     fn is_hidden(&self, snapshot: &Snapshot<'_>, key: &[u8]) -> Result<bool, LiveError> {
@@ -383,9 +379,9 @@ impl Database {
                 writes.put_cf(self.family(MAP), &key, [TOMBSTONE]);
                 writes.put_cf(self.family(DIRTY), &key, sequence.0.to_le_bytes());
             }
-            Change::DeleteRange { .. } => {}
             Change::PutPayload { .. } => unreachable!("payloads are resolved before a batch gets here"),
-            Change::Usage { .. } => {}
+            // Ranges go before, usage after the other changes of a record.
+            Change::DeleteRange { .. } | Change::Usage { .. } => {}
             Change::Rebase { map, through, base } => {
                 self.write(std::mem::take(writes))?;
                 self.rebase(*map, *through, base)?;
@@ -461,7 +457,7 @@ impl Database {
                 continue;
             }
             writes.delete_cf(self.family(DIRTY), &key);
-            if self.frozen_full(&snapshot, &key)? == Some(None) {
+            if self.frozen_full(&snapshot, &key)? == Known::Deleted {
                 writes.delete_cf(self.family(MAP), &key);
             }
             if writes.len() >= REBASE_KEYS_MAX {
@@ -507,7 +503,7 @@ impl Database {
         snapshot: &'a Snapshot<'_>,
         family: &str,
         range: &Range<Vec<u8>>,
-    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>> + 'a {
+    ) -> impl Iterator<Item = RawEntry> + 'a {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(range.end.clone());
         options.set_total_order_seek(true);
@@ -531,6 +527,14 @@ fn family_options(name: &str, cache: &Cache) -> Options {
         options.set_prefix_extractor(SliceTransform::create_fixed_prefix(16));
     }
     options
+}
+
+/// What a value of the family `map` says.
+fn known_from(value: &[u8]) -> Known {
+    match value {
+        [VALUE, value @ ..] => Known::Value(Bytes::copy_from_slice(value)),
+        _ => Known::Deleted,
+    }
 }
 
 fn base_key(map: MapId) -> Vec<u8> {

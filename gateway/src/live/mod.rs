@@ -38,7 +38,8 @@ pub(crate) use view::{Page, frozen_page};
 
 use crate::journal::{Journal, JournalError, Replay, Sequence};
 use applier::Applier;
-use pending::{Known, Pending};
+pub(crate) use pending::Known;
+use pending::Pending;
 
 /// Names one incarnation of one map in this gateway's RocksDB. Local; never stored in a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,18 +150,13 @@ impl Live {
         self.inner.applier.applied(sequence).await
     }
 
-    /// The newest value of a key: none when the base has to be asked, `Some(None)` when it is removed.
-    pub(crate) fn get(&self, map: MapId, key: &[u8]) -> Result<Option<Option<Bytes>>, LiveError> {
+    /// What is known of a key above the base.
+    pub(crate) fn get(&self, map: MapId, key: &[u8]) -> Result<Known, LiveError> {
         let key = full_key(map, key);
-        let known = match self.inner.pending.get(&key) {
-            Known::Unknown => self.inner.database.get(&key)?,
-            known => known,
-        };
-        Ok(match known {
-            Known::Value(value) => Some(Some(value)),
-            Known::Deleted => Some(None),
-            Known::Unknown => None,
-        })
+        match self.inner.pending.get(&key) {
+            Known::Unknown => self.inner.database.get(&key),
+            known => Ok(known),
+        }
     }
 
     /// Up to `limit` overlay entries of a range of keys of one inode, with what they hide and the base

@@ -27,7 +27,7 @@ const SHARDS: usize = 64;
 
 /// What a layer knows of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(crate) enum Known {
     /// It has this encoded value.
     Value(Bytes),
     /// It is not there, whatever a lower layer says.

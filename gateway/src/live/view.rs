@@ -10,7 +10,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use rocksdb::Snapshot;
 
-use super::db::Database;
+use super::db::{Database, OverlayEntry};
 use super::pending::Pending;
 use super::{LiveError, MapId, full_key};
 
@@ -18,7 +18,7 @@ use super::{LiveError, MapId, full_key};
 #[derive(Debug)]
 pub(crate) struct Page {
     /// Keys of the map in order; none stands for a key that is removed.
-    pub(crate) entries: Vec<(Vec<u8>, Option<Bytes>)>,
+    pub(crate) entries: Vec<OverlayEntry>,
     /// Up to where the page speaks: keys of the map at or after this are not covered.
     pub(crate) end: Vec<u8>,
     /// Keys of the map that the base may not show.
@@ -75,7 +75,7 @@ impl Page {
         database: &Database,
         snapshot: &Snapshot<'_>,
         map: MapId,
-        entries: impl IntoIterator<Item = (Vec<u8>, Option<Bytes>)>,
+        entries: impl IntoIterator<Item = OverlayEntry>,
         (full, end): (&Range<Vec<u8>>, Vec<u8>),
         hidden_above: Vec<Range<Vec<u8>>>,
     ) -> Result<Self, LiveError> {
@@ -91,12 +91,7 @@ impl Page {
 }
 
 /// Both layers were read up to a limit: the page ends before the first key that one of them may lack.
-fn page_end(
-    newest: &[(Vec<u8>, Option<Bytes>)],
-    below: &[(Vec<u8>, Option<Bytes>)],
-    limit: usize,
-    range_end: &[u8],
-) -> Vec<u8> {
+fn page_end(newest: &[OverlayEntry], below: &[OverlayEntry], limit: usize, range_end: &[u8]) -> Vec<u8> {
     let first_missing = [newest, below].into_iter().filter_map(|layer| layer.get(limit)).map(|(key, _)| key);
     first_missing.min().map_or_else(|| range_end.to_vec(), Clone::clone)
 }

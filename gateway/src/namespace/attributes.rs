@@ -27,7 +27,7 @@ impl Namespace {
         let mut inode = old.inode.clone();
         let mut transaction = Transaction::default();
         if let Some(size) = set.size {
-            self.check_resize(context.credentials, &inode, size)?;
+            check_resize(context.credentials, &inode, size)?;
             let freed = self.resize(&mut transaction, number, &mut inode, size).await?;
             transaction.use_more(-(freed as i64), 0);
         }
@@ -39,20 +39,6 @@ impl Namespace {
             second: None,
         };
         self.finish(context, locks, transaction, outcome).await
-    }
-
-    fn check_resize(&self, credentials: &Credentials, inode: &Inode, size: u64) -> Result<(), FsError> {
-        match inode.kind {
-            Kind::Regular => {}
-            Kind::Directory => return Err(FsError::IsDirectory),
-            Kind::Symlink | Kind::Block | Kind::Character | Kind::Fifo | Kind::Socket => {
-                return Err(FsError::Invalid);
-            }
-        }
-        if size > FILE_BYTES_MAX {
-            return Err(FsError::FileTooBig);
-        }
-        if credentials.uid == inode.uid { Ok(()) } else { credentials.require(inode, WRITE) }
     }
 
     /// Everything but the size.
@@ -100,6 +86,20 @@ impl Namespace {
         touch_content(inode, self.now());
         Ok(before - inode.used)
     }
+}
+
+fn check_resize(credentials: &Credentials, inode: &Inode, size: u64) -> Result<(), FsError> {
+    match inode.kind {
+        Kind::Regular => {}
+        Kind::Directory => return Err(FsError::IsDirectory),
+        Kind::Symlink | Kind::Block | Kind::Character | Kind::Fifo | Kind::Socket => {
+            return Err(FsError::Invalid);
+        }
+    }
+    if size > FILE_BYTES_MAX {
+        return Err(FsError::FileTooBig);
+    }
+    if credentials.uid == inode.uid { Ok(()) } else { credentials.require(inode, WRITE) }
 }
 
 fn set_owner(credentials: &Credentials, inode: &mut Inode, set: &SetAttributes) -> Result<(), FsError> {

@@ -60,9 +60,8 @@ impl Namespace {
         let parent = self.reader().directory(directory).await?;
         let found = self.reader().lookup(&parent, name, context.credentials).await?;
         let object = match how {
-            CreateHow::Guarded(_) => return Err(FsError::Exists),
             CreateHow::Exclusive(verifier) if found.inode.create_verifier == Some(verifier) => found,
-            CreateHow::Exclusive(_) => return Err(FsError::Exists),
+            CreateHow::Guarded(_) | CreateHow::Exclusive(_) => return Err(FsError::Exists),
             CreateHow::Unchecked(SetAttributes { size: Some(size), .. })
                 if found.inode.kind == Kind::Regular =>
             {

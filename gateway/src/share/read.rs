@@ -13,7 +13,7 @@ use tidegate_replicator::map::Key;
 use tidegate_replicator::tree::{self, Cursor, NodeSource, Root, Value};
 
 use super::{Base, ShareError};
-use crate::live::{Live, MapId, Page};
+use crate::live::{Known, Live, MapId, Page};
 
 /// Overlay entries that are read at once.
 const PAGE_ENTRIES: usize = 256;
@@ -67,17 +67,17 @@ pub struct LiveMap {
     pub nodes: Arc<dyn NodeSource>,
 }
 
-/// The value of a key, given what the overlay says of it: none when the base has to be asked,
-/// `Some(None)` when the key is removed.
+/// The value of a key, given what the overlay knows of it.
 pub(crate) async fn layered_get(
-    above: Option<Option<Bytes>>,
+    above: Known,
     base: impl FnOnce() -> Result<Base, ShareError>,
     nodes: &dyn NodeSource,
     key: &[u8],
 ) -> Result<Option<Value>, ShareError> {
     match above {
-        Some(value) => Ok(value.map(|value| Value::decode(&value)).transpose()?),
-        None => Ok(tree::get(&base()?.root, key, nodes).await?),
+        Known::Value(value) => Ok(Some(Value::decode(&value)?)),
+        Known::Deleted => Ok(None),
+        Known::Unknown => Ok(tree::get(&base()?.root, key, nodes).await?),
     }
 }
 

@@ -75,7 +75,7 @@ pub fn config(name: &str) -> ShareConfig {
             anonymous_gid: 65534,
         },
         // Commits are asked for, never left to the clock.
-        rpo: Duration::from_secs(24 * 3600),
+        rpo: Duration::from_hours(24),
         own_key: false,
         settings: serde_json::json!({}),
     }

@@ -75,11 +75,9 @@ impl Extent {
         }
         let skipped = start - self.start;
         let source = match &self.source {
-            Source::Chunk { chunk, chunk_bytes, offset } => Source::Chunk {
-                chunk: chunk.clone(),
-                chunk_bytes: *chunk_bytes,
-                offset: offset + skipped as u32,
-            },
+            Source::Chunk { chunk, chunk_bytes, offset } => {
+                Source::Chunk { chunk: *chunk, chunk_bytes: *chunk_bytes, offset: offset + skipped as u32 }
+            }
             Source::Journal(piece) => {
                 Source::Journal(JournalPiece { segment: piece.segment, offset: piece.offset + skipped })
             }
@@ -91,7 +89,7 @@ impl Extent {
     pub fn to_value(&self) -> Value {
         let mut payload = Vec::with_capacity(26);
         let (tag, refs) = match &self.source {
-            Source::Chunk { chunk, .. } => (SOURCE_CHUNK, vec![chunk.clone()]),
+            Source::Chunk { chunk, .. } => (SOURCE_CHUNK, vec![*chunk]),
             Source::Journal(_) => (SOURCE_JOURNAL, Vec::new()),
         };
         payload.extend_from_slice(&[VERSION, tag]);
@@ -124,7 +122,7 @@ impl Extent {
                 if u64::from(offset).saturating_add(length) > u64::from(chunk_bytes) {
                     return Err(fields.error("it reaches past its chunk"));
                 }
-                Source::Chunk { chunk: chunk.clone(), chunk_bytes, offset }
+                Source::Chunk { chunk: *chunk, chunk_bytes, offset }
             }
             (SOURCE_JOURNAL, []) => {
                 Source::Journal(JournalPiece { segment: fields.u64()?, offset: fields.u64()? })
