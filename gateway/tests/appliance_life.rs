@@ -10,9 +10,10 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use support::*;
-use tidegate_gateway::appliance::AttachPoint;
+use tidegate_gateway::appliance::{AttachPoint, ShareConfig};
 use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::store::{MemoryStore, Store};
 
@@ -117,4 +118,75 @@ async fn a_rollback_brings_back_what_was_there_and_keeps_what_was_before_as_a_sn
     let file = lookup(&namespace, ROOT_INODE, b"file").await.unwrap();
     assert_eq!(read_all(&namespace, file).await.unwrap(), b"second");
     lookup(&namespace, ROOT_INODE, b"newer").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_serves_what_another_gateway_publishes_and_refuses_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    drop(init(store.clone(), &key).await);
+    let home = open(&folder.path().join("home"), store.clone(), &key).await;
+    let share = home.serve(config("docs")).await.unwrap();
+    let leader = served(&home, share).namespace.clone();
+    create(&leader, ROOT_INODE, b"first").await.unwrap();
+    home.commit("docs").await.unwrap();
+
+    let away = open(&folder.path().join("away"), store, &key).await;
+    let follow = ShareConfig { follow: true, rpo: Duration::from_millis(20), ..config("docs") };
+    away.serve(follow).await.unwrap();
+    let follower = served(&away, share);
+    assert!(follower.rules.read_only);
+    lookup(&follower.namespace, ROOT_INODE, b"first").await.unwrap();
+
+    create(&leader, ROOT_INODE, b"second").await.unwrap();
+    let (name, _) = home.commit("docs").await.unwrap();
+    let followed = async {
+        while away.report()[0].newest.as_ref().map(|(name, _)| *name) != Some(name) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), followed).await.expect("it follows");
+    lookup(&follower.namespace, ROOT_INODE, b"second").await.unwrap();
+    create(&leader, ROOT_INODE, b"third").await.unwrap();
+    home.commit("docs").await.expect("following takes no lease");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn local_state_of_another_repository_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let one: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let other: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    for store in [&one, &other] {
+        drop(init(store.clone(), &key).await);
+    }
+    let data = folder.path().join("data");
+    let appliance = open(&data, one, &key).await;
+    appliance.close().await.unwrap();
+    drop(appliance);
+    let refused = try_open(&data, other, &key).await.unwrap_err().to_string();
+    assert!(refused.contains("belongs to repository"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_the_repository_already_is_not_stored_again_from_another_site() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    drop(init(store.clone(), &key).await);
+    let content = noise(7, 3_000_000);
+    let home = open(&folder.path().join("home"), store.clone(), &key).await;
+    let share = home.serve(config("docs")).await.unwrap();
+    let file = create(&served(&home, share).namespace, ROOT_INODE, b"file").await.unwrap();
+    write(&served(&home, share).namespace, file, 0, &content).await.unwrap();
+    home.commit("docs").await.unwrap();
+
+    let away = open(&folder.path().join("away"), store, &key).await;
+    away.index_learned().await;
+    let share = away.serve(config("other")).await.unwrap();
+    let file = create(&served(&away, share).namespace, ROOT_INODE, b"copy").await.unwrap();
+    write(&served(&away, share).namespace, file, 0, &content).await.unwrap();
+    let (_, head) = away.commit("other").await.unwrap();
+    assert_eq!(head.statistics.bytes_unique, 0, "{:?}", head.statistics);
 }

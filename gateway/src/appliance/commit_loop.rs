@@ -1,11 +1,12 @@
 //! The commit loop of a share: a commit at every objective's interval, sooner under pressure.
 //!
 //! A commit that fails because the store is away is run again, less and less often up to a bound; the
-//! share is served meanwhile, as long as the dirty budget lasts. A commit that finds somebody else
+//! share is served meanwhile, as long as the dirty budget lasts (or, if it is set so, its writes wait). A commit that finds somebody else
 //! leading ends the loop for good: the share is read-only from then on, and what was not published
 //! stays here.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidegate_replicator::repository::{Head, HeadName};
@@ -66,10 +67,12 @@ impl Appliance {
         let committed = match result {
             Ok(committed) => {
                 *open.last_error.lock() = None;
+                open.paused.store(false, Ordering::Relaxed);
                 committed
             }
             Err(error) => {
                 *open.last_error.lock() = Some(error.to_string());
+                open.paused.store(open.config.stop_without_store, Ordering::Relaxed);
                 if let CommitError::Superseded { by } = &error {
                     tracing::error!(share = open.config.name, %by, "another gateway leads this share now: it is read-only here");
                     self.end_leading(open).await?;
@@ -95,7 +98,7 @@ impl Appliance {
         let name = committed.head.ok_or_else(nothing)?;
         if let Some(head) = committed.published {
             let sent = head.statistics.bytes_uploaded;
-            self.uploaded_bytes.fetch_add(sent, std::sync::atomic::Ordering::Relaxed);
+            self.uploaded_bytes.fetch_add(sent, Ordering::Relaxed);
             tracing::info!(share = open.config.name, head = %name, entries = head.statistics.entries_changed,
                 bytes = head.statistics.bytes_uploaded, "published a head");
             *open.newest.lock() = Some((name, head));
@@ -120,7 +123,7 @@ impl Appliance {
         rules.read_only = true;
         let namespace = Namespace::new(open.share.clone(), self.clock.clone());
         let handle_key = self.handle_key(record.domain()?, record.era)?;
-        self.files.serve(Served { namespace, rules, handle_key });
+        self.files.serve(Served { namespace, rules, handle_key, paused: open.paused.clone() });
         Ok(())
     }
 }

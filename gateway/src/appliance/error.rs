@@ -1,5 +1,6 @@
 //! What can go wrong with the appliance as a whole.
 
+use tidegate_chunker::RepositoryId;
 use tidegate_replicator::repository::{RepositoryError, Successor};
 
 use crate::commit::CommitError;
@@ -32,6 +33,17 @@ pub enum ApplianceError {
     /// A file operation.
     #[error(transparent)]
     Files(#[from] tidegate_protocols::view::FsError),
+    /// The local state is of another repository.
+    #[error(
+        "the local state belongs to repository {local}, not to {given}: use another data folder, or the \
+         target that it belongs to"
+    )]
+    OtherRepository {
+        /// Which it belongs to.
+        local: RepositoryId,
+        /// Which was to be used with it.
+        given: RepositoryId,
+    },
     /// There is no such share here.
     #[error("there is no share {share:?} here")]
     NoShare {

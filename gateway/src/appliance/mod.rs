@@ -18,6 +18,8 @@ mod backend;
 mod budget;
 mod commit_loop;
 mod error;
+mod follow;
+mod index;
 mod registry;
 mod report;
 mod shares;
@@ -31,7 +33,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidegate_chunker::ShareId;
+use tidegate_chunker::{RepositoryId, ShareId};
 use tidegate_replicator::ingest::IngestOptions;
 use tidegate_replicator::repository::{Claimant, Opened, Repository};
 use tidegate_replicator::store::Store;
@@ -48,7 +50,7 @@ use crate::commit::Committer;
 use crate::files::Files;
 use crate::journal::{self, Journal, Sequence};
 use crate::ledger::Ledger;
-use crate::live::{Database, Limits, Live};
+use crate::live::{Batch, Database, Limits, Live};
 use backend::{Backend, ReaderBounds};
 use budget::DirtyBudget;
 use shares::OpenShare;
@@ -107,6 +109,8 @@ pub struct Appliance {
     stop: CancellationToken,
     loops: TaskTracker,
     uploaded_bytes: AtomicU64,
+    /// Cancelled once the target's index has been learned, or cannot be.
+    index_done: CancellationToken,
 }
 
 impl fmt::Debug for Appliance {
@@ -138,6 +142,7 @@ impl Appliance {
         let (data, budgets) = (parts.data.clone(), parts.budgets);
         let local = tokio::task::spawn_blocking(move || open_local(&data, &budgets, &keys));
         let (live, ledger) = local.await.map_err(|_| ApplianceError::Died)??;
+        bind(&live, repository.id()).await?;
         let bounds = ReaderBounds {
             frames_bytes: budgets.memory_bytes / FRAMES_PART,
             nodes_bytes: budgets.memory_bytes / NODES_PART,
@@ -152,7 +157,7 @@ impl Appliance {
         };
         let committer =
             Committer { repository, ledger, clock: parts.clock.clone(), ingest, uploads_max: UPLOADS_MAX };
-        Ok(Arc::new(Self {
+        let appliance = Arc::new(Self {
             live,
             backend,
             committer,
@@ -167,7 +172,10 @@ impl Appliance {
             stop: CancellationToken::new(),
             loops: TaskTracker::new(),
             uploaded_bytes: AtomicU64::new(0),
-        }))
+            index_done: CancellationToken::new(),
+        });
+        appliance.learn_index()?;
+        Ok(appliance)
     }
 
     /// The shares as a file server serves them.
@@ -201,6 +209,19 @@ impl Appliance {
         }
         self.budget.relief.notify_waiters();
         Ok(())
+    }
+}
+
+/// Refuses local state of another repository: ids and packs of the two would mix.
+async fn bind(live: &Live, given: RepositoryId) -> Result<(), ApplianceError> {
+    match registry::repository(live)? {
+        Some(local) if local == given => Ok(()),
+        Some(local) => Err(ApplianceError::OtherRepository { local, given }),
+        None => {
+            let batch = Batch { changes: vec![registry::bind(given)] };
+            live.submit_durably(batch, bytes::Bytes::new()).await?;
+            Ok(())
+        }
     }
 }
 

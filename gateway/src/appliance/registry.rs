@@ -1,17 +1,20 @@
 //! The registry: which shares this gateway knows, and which live map each of them has.
 //!
 //! One record a share under `share/<id>` in the system table, changed only through the journal, so it
-//! is as durable as the files are. As JSON; `version` is 1.
+//! is as durable as the files are. As JSON; `version` is 1. Beside them stand the id of the repository that
+//! all local state belongs to, and whether the target's index has been learned.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tidegate_chunker::{DomainId, ShareId};
+use tidegate_chunker::{DomainId, RepositoryId, ShareId};
 use tidegate_replicator::repository::LeadershipNote;
 
 use crate::live::{Batch, Change, Live, LiveError, MapId};
 
 const PREFIX: &[u8] = b"share/";
 const NEXT_MAP: &[u8] = b"next-map";
+const REPOSITORY: &[u8] = b"repository";
+const INDEX_LEARNED: &[u8] = b"index-learned";
 const VERSION: u32 = 1;
 
 /// What this gateway knows of a share.
@@ -92,6 +95,28 @@ impl ShareRecord {
 }
 
 const UNDECODABLE: LiveError = LiveError::Undecodable("the record of a share");
+
+/// Which repository the local state belongs to; none while it is new.
+pub(super) fn repository(live: &Live) -> Result<Option<RepositoryId>, LiveError> {
+    let record = live.database().system(REPOSITORY)?;
+    record.map(|record| RepositoryId::from_slice(&record).ok_or(UNDECODABLE)).transpose()
+}
+
+/// The change that binds local state to a repository.
+pub(super) fn bind(repository: RepositoryId) -> Change {
+    let value = Bytes::copy_from_slice(repository.as_bytes());
+    Change::System { key: Bytes::from_static(REPOSITORY), value: Some(value) }
+}
+
+/// Whether the ledger has learned what the target's index names.
+pub(super) fn index_is_learned(live: &Live) -> Result<bool, LiveError> {
+    Ok(live.database().system(INDEX_LEARNED)?.is_some())
+}
+
+/// The change that notes it.
+pub(super) fn index_learned() -> Change {
+    Change::System { key: Bytes::from_static(INDEX_LEARNED), value: Some(Bytes::from_static(&[1])) }
+}
 
 /// All shares that this gateway knows.
 pub(crate) fn load(live: &Live) -> Result<Vec<ShareRecord>, LiveError> {

@@ -15,6 +15,9 @@ use crate::live::Usage;
 use crate::namespace::Namespace;
 use crate::share::FrozenMap;
 
+/// How often an idle journal is asked whether it still lives.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A share, as its operator sees it.
 #[derive(Clone, Debug)]
 pub struct ShareReport {
@@ -24,6 +27,8 @@ pub struct ShareReport {
     pub id: ShareId,
     /// How it is exported.
     pub rules: ExportRules,
+    /// It serves what another gateway publishes.
+    pub follows: bool,
     /// Somebody else leads it.
     pub superseded: bool,
     /// The objective.
@@ -72,6 +77,7 @@ impl Appliance {
             name: open.config.name.clone(),
             id: open.share.id(),
             rules: open.config.rules.clone(),
+            follows: open.config.follow,
             superseded: open.record.lock().superseded,
             rpo: open.config.rpo,
             rpo_now: if behind { age } else { Duration::ZERO },
@@ -142,11 +148,14 @@ impl Appliance {
     /// Returns once the journal or the applier has stopped for good, and says why.
     pub async fn failure(&self) -> ApplianceError {
         let mut applied = self.live.subscribe_applied();
-        while applied.changed().await.is_ok() {
+        loop {
             if let Err(error) = self.health() {
                 return error;
             }
+            let moved = tokio::time::timeout(HEALTH_INTERVAL, applied.changed()).await;
+            if matches!(moved, Ok(Err(_))) {
+                return self.health().err().unwrap_or(ApplianceError::Died);
+            }
         }
-        self.health().err().unwrap_or(ApplianceError::Died)
     }
 }

@@ -1,6 +1,7 @@
 //! Shares coming to be served: made anew, opened again, or attached from the repository.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +31,10 @@ pub struct ShareConfig {
     pub rules: ExportRules,
     /// How old the newest head may become.
     pub rpo: Duration,
+    /// Whether it serves, read-only, what another gateway publishes.
+    pub follow: bool,
+    /// Whether writes wait while the store does not answer.
+    pub stop_without_store: bool,
     /// Whether a new share gets a domain of its own.
     pub own_key: bool,
     /// What a head carries so that another gateway can serve the share.
@@ -59,6 +64,8 @@ pub(super) struct OpenShare {
     pub(super) newest: parking_lot::Mutex<Option<(HeadName, Head)>>,
     /// Why the last commit failed, if it did.
     pub(super) last_error: parking_lot::Mutex<Option<String>>,
+    /// Whether writes wait because the store does not answer.
+    pub(super) paused: Arc<AtomicBool>,
     /// Told when the share is withdrawn.
     pub(super) withdrawn: Notify,
 }
@@ -70,6 +77,7 @@ impl Appliance {
         let known = registry::load(&self.live)?;
         let record = match known.into_iter().find(|record| record.name == config.name) {
             Some(record) => record,
+            None if config.follow => self.create_follower(&config).await?,
             None => self.create_share(&config).await?,
         };
         self.open_share(record, config).await
@@ -189,7 +197,7 @@ impl Appliance {
         };
         let handle_key = self.handle_key(domain, record.era)?;
         let mut rules = config.rules.clone();
-        rules.read_only |= record.superseded;
+        rules.read_only |= record.superseded || config.follow;
         let open = Arc::new(OpenShare {
             share,
             record: parking_lot::Mutex::new(record),
@@ -198,11 +206,16 @@ impl Appliance {
             leadership: tokio::sync::Mutex::new(leadership),
             newest: parking_lot::Mutex::new(None),
             last_error: parking_lot::Mutex::new(None),
+            paused: Arc::new(AtomicBool::new(false)),
             withdrawn: Notify::new(),
         });
         self.shares.lock().insert(id, open.clone());
-        self.files.serve(Served { namespace, rules, handle_key });
-        self.start_commits(open);
+        self.files.serve(Served { namespace, rules, handle_key, paused: open.paused.clone() });
+        if open.config.follow {
+            self.start_following(open);
+        } else {
+            self.start_commits(open);
+        }
         Ok(id)
     }
 

@@ -120,6 +120,8 @@ pub fn share_config(share: &settings::Share) -> ShareConfig {
             anonymous_gid: share.anonymous_gid,
         },
         rpo: share.rpo.duration(),
+        follow: share.follow,
+        stop_without_store: share.on_store_lost == settings::OnStoreLost::Stop,
         own_key: share.own_key,
         settings: serde_json::json!({ "share": settings::table_to_toml(share) }),
     }

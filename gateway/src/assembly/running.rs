@@ -78,6 +78,7 @@ impl Running {
     fn share_status(&self, report: &ShareReport) -> ShareStatus {
         let state = match () {
             () if report.superseded => ShareState::Superseded,
+            () if report.follows => ShareState::Following,
             () if report.rules.read_only => ShareState::ReadOnly,
             () if self.appliance.dirty_part() >= 1.0 => ShareState::Full,
             () => ShareState::Serving,
@@ -385,6 +386,7 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
     match error {
         ApplianceError::NoShare { .. } | ApplianceError::NothingToAttach { .. } => ErrorKind::NotFound,
         ApplianceError::ShareExists { .. } | ApplianceError::ShareElsewhere { .. } => ErrorKind::Exists,
+        ApplianceError::OtherRepository { .. } => ErrorKind::Invalid,
         ApplianceError::Superseded { .. } => ErrorKind::Superseded,
         ApplianceError::Repository(repository)
         | ApplianceError::Commit(CommitError::Repository(repository)) => repository_kind(repository),

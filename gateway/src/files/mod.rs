@@ -13,6 +13,7 @@ mod view;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -41,6 +42,8 @@ pub struct Served {
     pub rules: ExportRules,
     /// The key of its handles, of this era.
     pub handle_key: SecretKey,
+    /// Whether changes have to wait.
+    pub paused: Arc<AtomicBool>,
 }
 
 impl Served {
@@ -137,6 +140,9 @@ impl Files {
     async fn admit_change(&self, call: &Call, handle: &Handle) -> Result<Admitted, FsError> {
         let admitted = self.admit(call, handle).await?;
         admitted.served.rules.require_writable()?;
+        if admitted.served.paused.load(Ordering::Relaxed) {
+            return Err(FsError::TryLater);
+        }
         self.admission.admit(0).await?;
         Ok(admitted)
     }

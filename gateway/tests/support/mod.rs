@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_chunker::{ChunkParams, ShareId};
-use tidegate_gateway::appliance::{Appliance, Budgets, Parts, ShareConfig};
+use tidegate_gateway::appliance::{Appliance, ApplianceError, Budgets, Parts, ShareConfig};
 use tidegate_gateway::clock::SystemClock;
 use tidegate_gateway::files::{ExportRules, Served, Squash};
 use tidegate_gateway::namespace::{Context, Credentials, Namespace};
@@ -45,6 +45,14 @@ pub fn budgets() -> Budgets {
 }
 
 pub async fn open(data: &Path, store: Arc<dyn Store>, key: &SlotKey) -> Arc<Appliance> {
+    try_open(data, store, key).await.unwrap()
+}
+
+pub async fn try_open(
+    data: &Path,
+    store: Arc<dyn Store>,
+    key: &SlotKey,
+) -> Result<Arc<Appliance>, ApplianceError> {
     let repository = Repository::open(store.clone(), key).await.unwrap();
     let parts = Parts {
         data: data.to_path_buf(),
@@ -55,7 +63,7 @@ pub async fn open(data: &Path, store: Arc<dyn Store>, key: &SlotKey) -> Arc<Appl
         settle: Duration::from_millis(1),
         budgets: budgets(),
     };
-    Appliance::open(parts).await.unwrap()
+    Appliance::open(parts).await
 }
 
 /// As [`open`], after the last clone of an earlier appliance has let go of the folder.
@@ -76,6 +84,8 @@ pub fn config(name: &str) -> ShareConfig {
         },
         // Commits are asked for, never left to the clock.
         rpo: Duration::from_hours(24),
+        follow: false,
+        stop_without_store: false,
         own_key: false,
         settings: serde_json::json!({}),
     }

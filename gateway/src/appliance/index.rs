@@ -1,0 +1,66 @@
+//! Learning the target's index: so that what other gateways stored, or this one before its disk was lost,
+//! counts as a duplicate here too.
+//!
+//! Done once for a data folder, in the background; nothing waits for it. Memory: one index object. What a
+//! crash interrupts is begun again: learning a chunk twice does no harm.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidegate_replicator::repository::RepositoryError;
+
+use super::{Appliance, ApplianceError, registry};
+use crate::live::Batch;
+
+impl Appliance {
+    /// Begins to learn, unless it has been done.
+    pub(super) fn learn_index(self: &Arc<Self>) -> Result<(), ApplianceError> {
+        if registry::index_is_learned(&self.live)? {
+            self.index_done.cancel();
+            return Ok(());
+        }
+        let appliance = self.clone();
+        self.loops.spawn(async move {
+            let learning = appliance.read_index();
+            let learned = tokio::select! {
+                () = appliance.stop.cancelled() => return,
+                learned = learning => learned,
+            };
+            appliance.index_done.cancel();
+            match learned {
+                Ok(chunks) => tracing::debug!(chunks, "learned the index of the target"),
+                Err(error) => {
+                    tracing::warn!(%error, "the index was not learned; new data may be stored twice until a restart");
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Waits until the index has been learned, or will not be in this life of the appliance.
+    pub async fn index_learned(&self) {
+        self.index_done.cancelled().await;
+    }
+
+    async fn read_index(&self) -> Result<u64, ApplianceError> {
+        let mut reader = self.backend.repository.index_reader();
+        let mut chunks = 0;
+        loop {
+            let (_, object) = match reader.next().await {
+                Ok(Some(object)) => object,
+                Ok(None) => break,
+                // What is damaged names nothing; the others still do.
+                Err(error @ RepositoryError::Damaged { .. }) => {
+                    tracing::error!(%error, "an index object is damaged; rebuild the index");
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            chunks += object.len() as u64;
+            self.backend.ledger.learn_remote(object.entries().map(|entry| (entry.chunk, entry.location)))?;
+        }
+        let batch = Batch { changes: vec![registry::index_learned()] };
+        self.live.submit_durably(batch, Bytes::new()).await?;
+        Ok(chunks)
+    }
+}
