@@ -6,12 +6,13 @@
  *
  *   nfswalk put  URL LOCAL REMOTE THREADS   copies LOCAL to REMOTE; says on stdout what was acknowledged
  *   nfswalk read URL REMOTE THREADS         says on stdout what lies below REMOTE
+ *   nfswalk byte URL PATH                   reads the first byte of a file, and nothing else
  *
  * URL is a libnfs URL: nfs://host/export?nfsport=P&mountport=P
  *
  * put prints, once everything about an entry has been acknowledged as durable (for a file: after COMMIT
  * and the calls that set owner, mode and times):   nanoseconds <tab> path
- * read prints: path <tab> type <tab> mode <tab> uid <tab> gid <tab> mtime in microseconds <tab> size
+ * byte prints that byte. read prints: path <tab> type <tab> mode <tab> uid <tab> gid <tab> mtime in microseconds <tab> size
  * <tab> links <tab> SHA-256 of the content, or the target of a link, or a dash
  *
  * Bytes of paths and targets other than printable ASCII, and '%', are written as %XX. Exit status: 0
@@ -347,6 +348,20 @@ static void *read_thread(void *unused) {
     return NULL;
 }
 
+static void first_byte(const char *path) {
+    struct nfs_context *nfs = connect_nfs();
+    struct nfsfh *file;
+    char byte;
+    if (nfs_open(nfs, path, O_RDONLY, &file) < 0) {
+        fail("failed to open", path, nfs_get_error(nfs));
+        return;
+    }
+    if (nfs_pread(nfs, file, 0, 1, &byte) == 1) putchar(byte);
+    else fail("failed to read", path, nfs_get_error(nfs));
+    nfs_close(nfs, file);
+    nfs_destroy_context(nfs);
+}
+
 static int thread_count(const char *text) {
     int threads = atoi(text);
     return threads < 1 ? 1 : threads > 64 ? 64 : threads;
@@ -365,8 +380,12 @@ int main(int argc, char **argv) {
         list_tree(nfs, "");
         nfs_destroy_context(nfs);
         run_threads(read_thread, thread_count(argv[4]));
+    } else if (argc == 4 && !strcmp(argv[1], "byte")) {
+        url_text = argv[2];
+        first_byte(argv[3]);
     } else {
-        fprintf(stderr, "usage: nfswalk put URL LOCAL REMOTE THREADS | nfswalk read URL REMOTE THREADS\n");
+        fprintf(stderr, "usage: nfswalk put URL LOCAL REMOTE THREADS | nfswalk read URL REMOTE THREADS"
+                        " | nfswalk byte URL PATH\n");
         return 2;
     }
     return atomic_load(&failures) ? 1 : 0;

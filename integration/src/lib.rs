@@ -1,1 +1,10 @@
-//! integration
+//! What black-box tests share: a gateway as a process of its own, an NFS client, and a load whose
+//! outcome is known.
+//!
+//! The program under test is the binary that was built with the tests, or the one that
+//! `TIDEGATE_PROGRAM` names. It is started, killed and asked through its command line and over NFS only.
+
+pub mod chance;
+pub mod client;
+pub mod gateway;
+pub mod load;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tidegate_protocols::NfsServer;
-use tidegate_replicator::repository::{Head, HeadName, RepositoryError, UtcNanos};
+use tidegate_replicator::repository::{CommitStatistics, Head, HeadName, RepositoryError, UtcNanos};
 use tidegate_replicator::store::{ErrorKind as StoreErrorKind, StoreError};
 
 use super::{AssemblyError, open_appliance, share_config};
@@ -15,9 +15,9 @@ use crate::appliance::{Appliance, ApplianceError, ShareReport, SnapshotEntry};
 use crate::commit::CommitError;
 use crate::control::{
     CacheStatus, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, ErrorKind,
-    HeadInfo, JobHandle, JournalStatus, MemoryStatus, Moment, RestoreReport, RestoreRequest, RollbackReport,
-    RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus,
-    Unit,
+    HeadCost, HeadInfo, JobHandle, JournalStatus, MemoryStatus, Moment, RestoreReport, RestoreRequest,
+    RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status,
+    TargetStatus, Unit,
 };
 use crate::history;
 use crate::settings::Settings;
@@ -310,6 +310,19 @@ fn head_info(name: HeadName, head: &Head) -> HeadInfo {
         epoch: u64::from(head.epoch),
         frozen,
         age_seconds: Timestamp::now().as_second().saturating_sub(frozen.as_second()).max(0) as u64,
+        cost: head_cost(&head.statistics),
+    }
+}
+
+fn head_cost(statistics: &CommitStatistics) -> HeadCost {
+    HeadCost {
+        entries: statistics.entries_changed,
+        bytes_in: statistics.bytes_read,
+        bytes_unique: statistics.bytes_unique,
+        bytes_compressed: statistics.bytes_compressed,
+        bytes_uploaded: statistics.bytes_uploaded,
+        objects: statistics.objects_uploaded,
+        milliseconds: statistics.duration_ms,
     }
 }
 

@@ -102,6 +102,28 @@ pub struct HeadInfo {
     pub frozen: Timestamp,
     /// How long ago that was, in seconds.
     pub age_seconds: u64,
+    /// What publishing it took.
+    #[serde(default)]
+    pub cost: HeadCost,
+}
+
+/// What one commit did, from freeze to published head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadCost {
+    /// Map entries that changed.
+    pub entries: u64,
+    /// File data that was cut, in bytes.
+    pub bytes_in: u64,
+    /// The part of it that was new, in bytes.
+    pub bytes_unique: u64,
+    /// What the new part became by compression, in bytes.
+    pub bytes_compressed: u64,
+    /// Packs that went to the store, in bytes; those of the tree too.
+    pub bytes_uploaded: u64,
+    /// Objects that went to the store.
+    pub objects: u64,
+    /// How long it took.
+    pub milliseconds: u64,
 }
 
 /// One target of the repository.

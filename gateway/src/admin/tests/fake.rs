@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::control::{
     CacheStatus, Change, ChangeKind, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest,
-    ErrorKind, HeadInfo, JobHandle, JournalStatus, MemoryStatus, RestoreReport, RestoreRequest,
+    ErrorKind, HeadCost, HeadInfo, JobHandle, JournalStatus, MemoryStatus, RestoreReport, RestoreRequest,
     RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status,
     TargetStatus, Unit,
 };
@@ -57,6 +57,7 @@ impl FakeGateway {
             epoch: 1,
             frozen: Timestamp::UNIX_EPOCH,
             age_seconds: 1,
+            cost: HeadCost::default(),
         }
     }
 }

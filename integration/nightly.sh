@@ -1,0 +1,61 @@
+#!/bin/sh
+# nightly.sh CACHE: the tests at length and the demo; writes a dated report to docs/reports/.
+# Run by `make nightly`, from the top of the checkout, which must be committed.
+set -u
+cache=$1
+log=$(mktemp)
+report=docs/reports/nightly-$(date +%Y-%m-%d).md
+status=0
+
+# run NAME COMMAND...: one stage; what it says goes to the screen and the log.
+run() {
+    name=$1
+    shift
+    begin=$(date +%s)
+    { packaging/stage.sh "$name" "$@" 2>&1; echo $? >"$log.status"; } | tee "$log.stage"
+    cat "$log.stage" >>"$log"
+    result=passed
+    if [ "$(cat "$log.status")" -ne 0 ]; then
+        result=FAILED
+        status=1
+    fi
+    echo "| $name | $result | $((($(date +%s) - begin + 59) / 60)) |" >>"$log.table"
+}
+
+# Each test of the second kind reads how long it shall go on.
+export TIDEGATE_KILLS="${TIDEGATE_KILLS:-100}"
+export TIDEGATE_SWEEP_VISITS="${TIDEGATE_SWEEP_VISITS:-3}"
+export TIDEGATE_NIGHTLY=1
+: >"$log.table"
+run "tests" cargo test --release --workspace --no-fail-fast -- --nocapture
+run "demo" python3 integration/demo/demo.py --tidegate "$CARGO_TARGET_DIR/release/tidegate" \
+    --nfswalk "$CARGO_TARGET_DIR/nfswalk" --cache "$cache"
+
+{
+    echo "# Nightly run of $(date -u +%Y-%m-%d)"
+    echo
+    echo "Commit $(git rev-parse HEAD), on $(nproc) cores, $(uname -sr)."
+    echo
+    echo "| stage | result | minutes |"
+    echo "| --- | --- | ---: |"
+    cat "$log.table"
+    echo
+    echo "## Seeds"
+    echo
+    sed -n 's/^\(.*: seed [0-9]*\).*/* \1/p' "$log" | sort -u
+    echo
+    echo "## Tests"
+    echo
+    echo '```text'
+    grep -E '^test .*(FAILED|failed)|^test result:' "$log" | sort | uniq -c | sort -rn
+    echo '```'
+    echo
+    echo "## Demo"
+    echo
+    echo '```text'
+    sed -n '/^copying /,/^==>/p' "$log"
+    echo '```'
+} >"$report"
+rm -f "$log" "$log".*
+echo "report: $report" >&2
+exit $status

@@ -1,0 +1,175 @@
+//! A gateway as its operator sees it: settings, a process, commands.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// The one share of a gateway of the tests, and its export below `/`.
+pub const SHARE: &str = "files";
+
+/// The dirty budget: so small that the journal's segments are short, and end often.
+const DIRTY: &str = "128MiB";
+
+/// Longer than anything here takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often a process is looked at.
+const POLL: Duration = Duration::from_millis(10);
+
+/// The program under test: see the head of this crate.
+pub fn program() -> PathBuf {
+    std::env::var_os("TIDEGATE_PROGRAM").map_or_else(
+        || {
+            let test = std::env::current_exe().expect("a test has a path");
+            let folder = test.parent().and_then(Path::parent).expect("tests lie below the target folder");
+            folder.join("tidegate")
+        },
+        PathBuf::from,
+    )
+}
+
+/// A gateway with its repository, all in one folder. Its process dies with it.
+#[derive(Debug)]
+pub struct Gateway {
+    folder: PathBuf,
+    address: SocketAddr,
+    process: Option<Child>,
+}
+
+impl Gateway {
+    /// Writes settings and makes the repository.
+    pub fn create(folder: &Path) -> Self {
+        let address = free_address();
+        let place = folder.display();
+        let settings = format!(
+            "[gateway]\ndata = \"{place}/data\"\nsocket = \"{place}/admin.sock\"\n\n\
+             [repository]\nkey = {{ file = \"{place}/repository.key\" }}\n\n\
+             [[target]]\nname = \"local\"\naddress = \"file://{place}/repository\"\n\n\
+             [cache]\ndirty = \"{DIRTY}\"\n\n\
+             [nfs]\nlisten = [\"{address}\"]\n\n\
+             [[share]]\nname = \"{SHARE}\"\nrpo = \"1s\"\nsquash = \"none\"\n"
+        );
+        fs::write(folder.join("tidegate.toml"), settings).expect("the folder can be written");
+        let gateway = Self { folder: folder.to_path_buf(), address, process: None };
+        gateway.run(&["init"]);
+        gateway
+    }
+
+    /// Where it serves NFS.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its local state.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// What it wrote to its log, in all its lives.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// Runs a command, which must succeed; what it printed.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let done = self.command(arguments).output().expect("the program runs");
+        let error = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success(), "tidegate {arguments:?} failed with {}: {error}", done.status);
+        String::from_utf8(done.stdout).expect("output is text")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.arg("--settings").arg(self.folder.join("tidegate.toml")).arg("--json").args(arguments);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts it and waits until it serves.
+    pub fn start(&mut self) {
+        self.spawn(None);
+        assert!(self.wait_until_serving(), "the gateway died at its start:\n{}", self.log());
+    }
+
+    /// Starts it so that it dies at a crash point, `name` or `name:nth`; does not wait.
+    pub fn start_to_crash(&mut self, at: &str) {
+        self.spawn(Some(at));
+    }
+
+    fn spawn(&mut self, crash_at: Option<&str>) {
+        assert!(self.process.is_none(), "one process at a time");
+        let log = File::options().create(true).append(true).open(self.folder.join("log")).expect("a log");
+        let mut command = self.command(&["serve"]);
+        command.stdout(Stdio::null()).stderr(log);
+        if let Some(at) = crash_at {
+            command.env("TIDEGATE_CRASH_AT", at);
+        }
+        self.process = Some(command.spawn().expect("the program runs"));
+    }
+
+    /// Waits until it answers; false when it died before.
+    pub fn wait_until_serving(&mut self) -> bool {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if TcpStream::connect(self.address).is_ok() {
+                return true;
+            }
+            if self.has_died() {
+                return false;
+            }
+            std::thread::sleep(POLL);
+        }
+        panic!("the gateway does not serve:\n{}", self.log());
+    }
+
+    /// Whether its process ended by itself, or was killed.
+    pub fn has_died(&mut self) -> bool {
+        let Some(process) = &mut self.process else { return true };
+        let ended = process.try_wait().expect("a child can be asked").is_some();
+        if ended {
+            self.process = None;
+        }
+        ended
+    }
+
+    /// Waits until it has died; false when it still lives after `patience`.
+    pub fn wait_for_death(&mut self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        while !self.has_died() {
+            if Instant::now() > end {
+                return false;
+            }
+            std::thread::sleep(POLL);
+        }
+        true
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("a child can be killed");
+            process.wait().expect("a child ends");
+        }
+    }
+
+    /// Asks it to stop, as a service manager does.
+    pub fn stop(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("it runs");
+        let id = rustix::process::Pid::from_child(&process);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("a child can be told");
+        process.wait().expect("a child ends")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_address() -> SocketAddr {
+    let probe = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    probe.local_addr().expect("a bound socket has an address")
+}
