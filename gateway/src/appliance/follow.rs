@@ -61,7 +61,8 @@ impl Appliance {
         let through = self.live.settle().await?;
         let base = Base { root: newest.head.root, head: Some(newest.name), published: true };
         let changes = vec![Change::Rebase { map, through, base: base.encode() }];
-        self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
+        let sequence = self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
+        self.live.applied(sequence).await?;
         tracing::info!(share = open.config.name, head = %newest.name, "follows a newer head");
         *open.newest.lock() = Some((newest.name, newest.head));
         Ok(())
