@@ -13,7 +13,7 @@ pub const SHARE: &str = "files";
 const DIRTY: &str = "128MiB";
 
 /// Longer than anything here takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How often a process is looked at.
 const POLL: Duration = Duration::from_millis(10);
