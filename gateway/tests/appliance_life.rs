@@ -146,7 +146,7 @@ async fn a_follower_serves_what_another_gateway_publishes_and_refuses_changes() 
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), followed).await.expect("it follows");
+    tokio::time::timeout(Duration::from_mins(1), followed).await.expect("it follows");
     lookup(&follower.namespace, ROOT_INODE, b"second").await.unwrap();
     create(&leader, ROOT_INODE, b"third").await.unwrap();
     home.commit("docs").await.expect("following takes no lease");
