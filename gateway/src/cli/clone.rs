@@ -14,6 +14,8 @@ use crate::control::{CloneReport, Moment};
 pub(super) struct Command {
     /// The share to clone.
     share: String,
+    /// What the new share is called.
+    name: String,
     /// The moment that it starts from: live, head, head:NAME, snapshot:NAME or at:TIME.
     #[arg(long, default_value = "head")]
     from: Moment,
@@ -24,8 +26,8 @@ pub(super) struct Command {
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
-    let Command { share, from, keys, job } = command;
-    let body = json!({ "from": from, "settings": keys.to_json() });
+    let Command { share, name, from, keys, job } = command;
+    let body = json!({ "from": from, "settings": keys.to_json(&name) });
     let people =
         |made: &CloneReport| format!("share {} ({}) starts from {}", made.name, made.id, made.frozen);
     follow::run(context, job, &format!("/shares/{}/clone", segment(&share)), &body, people).await

@@ -3,6 +3,7 @@
 //! A command takes its options apart, asks the running gateway (through the admin socket) or the
 //! repository, and shows the answer. Nothing is decided here.
 
+mod attach;
 mod client;
 mod clone;
 mod commit;
@@ -11,9 +12,12 @@ mod exit;
 mod follow;
 mod format;
 mod head;
+mod init;
 mod job;
+mod key;
 #[cfg(test)]
 pub(crate) mod pages;
+mod place;
 mod restore;
 mod rollback;
 mod serve;
@@ -34,7 +38,8 @@ use exit::Failure;
 use terminal::{Terminal, failed};
 
 use crate::control::Start;
-use crate::settings::{DEFAULT_PATH, Settings, SettingsError, SettingsFile};
+use crate::settings::{DEFAULT_PATH, LogFormat, LogLevel, Settings, SettingsError, SettingsFile};
+use crate::telemetry::start_logging;
 
 /// On-premises storage gateway: serves files over NFS, keeps them encrypted in object storage.
 #[derive(Debug, Parser)]
@@ -62,6 +67,8 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a repository, its key and a settings file.
+    Init(init::Command),
     /// Run the gateway.
     Serve,
     /// Show whether everything is protected, and what is behind.
@@ -83,9 +90,25 @@ enum Command {
     Rollback(rollback::Command),
     /// Make a new share from a moment of another one.
     Clone(clone::Command),
+    /// Take a share over from the repository alone.
+    Attach(attach::Command),
+    /// List, add and remove what opens the repository.
+    #[command(subcommand)]
+    Key(key::Command),
     /// List and cancel long work.
     #[command(subcommand)]
     Job(job::Command),
+}
+
+impl Command {
+    /// Whether it becomes a gateway, which logs as its settings say.
+    fn serves(&self) -> bool {
+        match self {
+            Self::Serve => true,
+            Self::Attach(command) => command.serve,
+            _ => false,
+        }
+    }
 }
 
 /// What every command needs.
@@ -115,6 +138,9 @@ pub fn main(core: &dyn Start) -> ExitCode {
     let Options { settings, json, quiet } = arguments.options;
     let terminal = Terminal::new(json, quiet, std::io::stdout());
     let context = Context { file: SettingsFile::new(settings), terminal };
+    if !arguments.command.serves() {
+        start_logging(LogFormat::Text, LogLevel::Warn);
+    }
     match run(&context, arguments.command, core) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -132,6 +158,7 @@ fn run(context: &Context, command: Command, core: &dyn Start) -> Result<(), Fail
 
 async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Result<(), Failure> {
     match command {
+        Command::Init(command) => init::run(context, command).await,
         Command::Serve => serve::run(context, core).await,
         Command::Status => status::run(context).await,
         Command::Share(command) => share::run(context, command).await,
@@ -141,6 +168,8 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Restore(command) => restore::run(context, command).await,
         Command::Rollback(command) => rollback::run(context, command).await,
         Command::Clone(command) => clone::run(context, command).await,
+        Command::Attach(command) => attach::run(context, command, core).await,
+        Command::Key(command) => key::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
     }
 }

@@ -15,7 +15,12 @@ pub(super) enum Command {
     /// Show all shares.
     List,
     /// Add a share to the settings, and serve it.
-    Add(Keys),
+    Add {
+        /// What it is called.
+        share: String,
+        #[command(flatten)]
+        keys: Keys,
+    },
     /// Take a share out of the settings; the repository keeps its data.
     Remove {
         /// The share.
@@ -30,8 +35,6 @@ pub(super) enum Command {
 /// those that are not given keep their defaults.
 #[derive(Debug, Args)]
 pub(super) struct Keys {
-    /// What it is called.
-    pub(super) name: String,
     /// The path that clients mount [default: / and the name].
     #[arg(long)]
     export: Option<String>,
@@ -53,10 +56,10 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// As the table [[share]], in JSON.
-    pub(super) fn to_json(&self) -> Value {
+    /// As the table [[share]] of that name, in JSON.
+    pub(super) fn to_json(&self, name: &str) -> Map<String, Value> {
         let mut keys = Map::new();
-        keys.insert("name".to_owned(), self.name.clone().into());
+        keys.insert("name".to_owned(), name.into());
         for (key, value) in [("export", &self.export), ("rpo", &self.rpo), ("squash", &self.squash)] {
             keys.extend(value.as_ref().map(|value| (key.to_owned(), value.clone().into())));
         }
@@ -66,7 +69,7 @@ impl Keys {
         for (key, value) in [("read_only", self.read_only), ("own_key", self.own_key)] {
             keys.extend(value.then(|| (key.to_owned(), true.into())));
         }
-        Value::Object(keys)
+        keys
     }
 }
 
@@ -76,13 +79,13 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             let shares: Vec<ShareStatus> = context.client()?.get("/shares").await?;
             context.terminal.data(&shares, |shares| status::shares(shares))
         }
-        Command::Add(keys) => add(context, &keys).await,
+        Command::Add { share, keys } => add(context, &share, &keys).await,
         Command::Remove { share, yes } => remove(context, share, yes).await,
     }
 }
 
-async fn add(context: &Context, keys: &Keys) -> Result<(), Failure> {
-    let json = keys.to_json();
+async fn add(context: &Context, share: &str, keys: &Keys) -> Result<(), Failure> {
+    let json = Value::Object(keys.to_json(share));
     let (_, table) = table_from_json::<Share>(&json)?;
     let client = context.client()?;
     let applied: Applied = if client.is_there().await {
@@ -90,7 +93,7 @@ async fn add(context: &Context, keys: &Keys) -> Result<(), Failure> {
     } else {
         edit_offline(context, |document| add_share(document, table))?
     };
-    context.terminal.data(&applied, |_| format!("share {} added", keys.name))
+    context.terminal.data(&applied, |_| format!("share {share} added"))
 }
 
 async fn remove(context: &Context, share: String, yes: bool) -> Result<(), Failure> {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+mod offline;
+
 use super::*;
 use crate::admin::tests::Served;
 use crate::admin::tests::fake::FakeStart;

@@ -1,0 +1,142 @@
+//! Options that name a repository and local state, for machines that have no settings file yet.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use toml_edit::{ArrayOfTables, DocumentMut, InlineTable, Item, Table, value};
+
+use super::Context;
+use super::exit::Failure;
+use super::terminal::failed;
+use crate::control::ControlError;
+use crate::settings::{Listen, Region, RepositoryAddress, Settings, Url};
+
+/// The first lines of a settings file that is made here.
+const HEAD: &str = "# Settings of a Tidegate gateway; docs/settings.md explains every key.\n\n";
+
+/// What a settings file is made from. When there is one already, none of these may be given.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// Where the repository lies: file:///path or s3://bucket/prefix.
+    #[arg(long)]
+    address: Option<RepositoryAddress>,
+    /// The S3 service; without it AWS.
+    #[arg(long)]
+    endpoint: Option<Url>,
+    /// The region of the bucket.
+    #[arg(long)]
+    region: Option<Region>,
+    /// A file (mode 0600) with access key id and secret access key, each on a line.
+    #[arg(long, value_name = "FILE")]
+    credentials_file: Option<PathBuf>,
+    /// The file with the repository's key [default: repository.key beside the settings].
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// The folder of the local state [default: /var/lib/tidegate].
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// The admin socket [default: /run/tidegate/admin.sock].
+    #[arg(long, value_name = "FILE")]
+    socket: Option<PathBuf>,
+    /// Where NFS listens [default: 0.0.0.0:2049].
+    #[arg(long)]
+    listen: Option<Listen>,
+}
+
+/// Settings, and the text to be written when there is no file yet.
+pub(super) struct Prepared {
+    pub(super) settings: Settings,
+    text: Option<String>,
+}
+
+impl Prepared {
+    /// Writes the settings file, if it is a new one; says whether.
+    pub(super) fn write(&self, context: &Context) -> Result<bool, Failure> {
+        if let Some(text) = &self.text {
+            context.file.create(text)?;
+        }
+        Ok(self.text.is_some())
+    }
+}
+
+impl Place {
+    /// The settings: those in the file, or what the options say. Writes nothing.
+    pub(super) fn prepare(&self, context: &Context) -> Result<Prepared, Failure> {
+        let path = context.file.path();
+        if path.exists() {
+            if self.is_given() {
+                let place = path.display();
+                let message =
+                    format!("{place} exists: change it there, or name another file with --settings.");
+                return Err(Failure::usage(message));
+            }
+            return Ok(Prepared { settings: context.settings()?, text: None });
+        }
+        let Some(address) = &self.address else {
+            let place = path.display();
+            return Err(Failure::usage(format!(
+                "{place} does not exist: say with --address where the repository lies."
+            )));
+        };
+        let text = self.to_toml(address, path)?;
+        let settings = Settings::parse(&text)?;
+        Ok(Prepared { settings, text: Some(text) })
+    }
+
+    fn is_given(&self) -> bool {
+        let Self { address, endpoint, region, credentials_file, key_file, data, socket, listen } = self;
+        let paths = [credentials_file, key_file, data, socket];
+        address.is_some()
+            || endpoint.is_some()
+            || region.is_some()
+            || listen.is_some()
+            || paths.iter().any(|path| path.is_some())
+    }
+
+    fn to_toml(&self, address: &RepositoryAddress, settings: &Path) -> Result<String, Failure> {
+        let mut gateway = Table::new();
+        for (key, path) in [("data", &self.data), ("socket", &self.socket)] {
+            if let Some(path) = path {
+                gateway.insert(key, value(absolute(path)?));
+            }
+        }
+        let mut repository = Table::new();
+        let beside = settings.with_file_name("repository.key");
+        repository.insert("key", file_reference(self.key_file.as_ref().unwrap_or(&beside))?);
+
+        let mut target = Table::new();
+        target.insert("name", value("main"));
+        target.insert("address", value(address.to_string()));
+        let texts = [
+            ("endpoint", self.endpoint.as_ref().map(ToString::to_string)),
+            ("region", self.region.as_ref().map(ToString::to_string)),
+        ];
+        for (key, text) in texts {
+            target.extend(text.map(|text| (key, value(text))));
+        }
+        if let Some(path) = &self.credentials_file {
+            target.insert("credentials", file_reference(path)?);
+        }
+
+        let mut document = DocumentMut::new();
+        document.insert("gateway", Item::Table(gateway));
+        document.insert("repository", Item::Table(repository));
+        document.insert("target", Item::ArrayOfTables(ArrayOfTables::from_iter([target])));
+        if let Some(listen) = &self.listen {
+            let mut nfs = Table::new();
+            nfs.insert("listen", value(toml_edit::Array::from_iter([listen.to_string()])));
+            document.insert("nfs", Item::Table(nfs));
+        }
+        Ok(format!("{HEAD}{document}"))
+    }
+}
+
+fn file_reference(path: &Path) -> Result<Item, Failure> {
+    Ok(value(InlineTable::from_iter([("file", absolute(path)?)])))
+}
+
+/// The path from the root of the file system, as text.
+fn absolute(path: &Path) -> Result<String, ControlError> {
+    let path = std::path::absolute(path).map_err(|error| failed("find the working folder", &error))?;
+    Ok(path.to_string_lossy().into_owned())
+}
