@@ -45,6 +45,15 @@ pub fn budgets() -> Budgets {
 }
 
 pub async fn open(data: &Path, store: Arc<dyn Store>, key: &SlotKey) -> Arc<Appliance> {
+    open_within(data, store, key, budgets()).await
+}
+
+pub async fn open_within(
+    data: &Path,
+    store: Arc<dyn Store>,
+    key: &SlotKey,
+    budgets: Budgets,
+) -> Arc<Appliance> {
     let repository = Repository::open(store.clone(), key).await.unwrap();
     let parts = Parts {
         data: data.to_path_buf(),
@@ -53,7 +62,7 @@ pub async fn open(data: &Path, store: Arc<dyn Store>, key: &SlotKey) -> Arc<Appl
         clock: Arc::new(SystemClock),
         claimant: Claimant { host: "test".into(), instance: data.display().to_string() },
         settle: Duration::from_millis(1),
-        budgets: budgets(),
+        budgets,
     };
     Appliance::open(parts).await.unwrap()
 }
