@@ -88,6 +88,11 @@ impl DirtyBudget {
         self.journal.segments().iter().map(|segment| segment.bytes).sum()
     }
 
+    /// Whether writers are held up now.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.used() >= SLOW_FROM
+    }
+
     /// The part of the budget that is used; over 1 when it is exceeded.
     pub(crate) fn used(&self) -> f64 {
         let (journal, packs) = (self.journal_bytes(), self.ledger.backlog_bytes());

@@ -52,6 +52,9 @@ impl Appliance {
                 }
                 Err(error) => {
                     pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX.max(open.config.rpo));
+                    if self.budget.is_pressed() {
+                        pause = pause.min(PAUSE_PRESSED);
+                    }
                     pause_pressed = PAUSE_PRESSED;
                     let error: &dyn std::error::Error = &error;
                     tracing::warn!(share = open.config.name, error, "a commit failed; it will be run again");

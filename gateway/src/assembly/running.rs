@@ -406,6 +406,7 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         | ApplianceError::Share(_)
         | ApplianceError::Commit(_)
         | ApplianceError::Files(_)
+        | ApplianceError::Cache { .. }
         | ApplianceError::Died => ErrorKind::Failed,
     }
 }

@@ -97,7 +97,18 @@ impl Share {
         let numbers = InodeNumbers::open(&map.live, map.map)?;
         let (locks, directory_moves) = (InodeLocks::default(), tokio::sync::Mutex::default());
         let read_ahead = ReadAhead::default();
-        Ok(Self { id, incarnation, map, chunks, keys, chunk_params, locks, numbers, directory_moves, read_ahead })
+        Ok(Self {
+            id,
+            incarnation,
+            map,
+            chunks,
+            keys,
+            chunk_params,
+            locks,
+            numbers,
+            directory_moves,
+            read_ahead,
+        })
     }
 
     /// Its name in the repository.
