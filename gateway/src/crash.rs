@@ -33,6 +33,8 @@ pub const POINTS: &[&str] = &[
     "upload.indexed",
     "commit.published",
     "commit.rebased",
+    "cache.stage.flushed",
+    "cache.pack.removed",
 ];
 
 /// Where this process shall die.

@@ -1,8 +1,9 @@
 //! The ledger of packs: which packs this gateway made, what is in them, how far they have come.
 //!
 //! A pack goes local -> uploaded -> indexed. *Local*: synced in `<data>/packs`, and its chunks count as
-//! duplicates from then on. *Uploaded*: the target has it, so the file may be evicted. *Indexed*: an
-//! index object on the target names its chunks.
+//! duplicates from then on. *Uploaded*: the target has it. *Indexed*: an
+//! index object on the target names its chunks, so nothing needs the file here any more and it may be
+//! evicted ([`crate::cache`]). What is evicted stays in both tables: its chunks are on the target.
 //!
 //! Layout: side table `packs`, pack id -> version u8 = 1, stage u8, bytes u64, domain id; side table
 //! `chunks`, chunk id -> location. Both can be made again: from the files in the folder, and from the
@@ -16,12 +17,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tidegate_chunker::{
     ChunkId, DomainId, DomainKeys, Location, PACK_TAIL_BYTES, PackId, PackIndex, PackTail,
 };
 use tidegate_replicator::ingest::{FinishedPack, Known, pack_file_name, pack_of_file_name, remove_leftovers};
+
+use parking_lot::Mutex;
 
 use crate::live::{Database, LiveError, SideTable};
 
@@ -107,6 +110,10 @@ pub struct Ledger {
     folder: PathBuf,
     /// Bytes of packs that are only here.
     backlog_bytes: AtomicU64,
+    /// Packs that were indexed since they were last asked for, with their lengths.
+    indexed: Mutex<Vec<(PackId, u64)>>,
+    /// Stages were noted that a crash would take back.
+    unflushed: AtomicBool,
 }
 
 impl Ledger {
@@ -120,7 +127,13 @@ impl Ledger {
         let unreadable = |source| LedgerError::Folder { folder: folder.clone(), source };
         std::fs::create_dir_all(&folder).map_err(unreadable)?;
         remove_leftovers(&folder).map_err(unreadable)?;
-        let ledger = Self { database, folder: folder.clone(), backlog_bytes: AtomicU64::new(0) };
+        let ledger = Self {
+            database,
+            folder: folder.clone(),
+            backlog_bytes: AtomicU64::new(0),
+            indexed: Mutex::default(),
+            unflushed: AtomicBool::new(false),
+        };
         ledger.forget_vanished()?;
         for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
@@ -177,6 +190,50 @@ impl Ledger {
         }
         let record = PackRecord { stage, ..old }.encode();
         self.database.set_side(SideTable::Packs, [(&pack.as_bytes()[..], Some(&record[..]))])?;
+        self.unflushed.store(true, Ordering::Release);
+        if old.stage < Stage::Indexed && stage == Stage::Indexed {
+            self.indexed.lock().push((*pack, old.bytes));
+        }
+        Ok(())
+    }
+
+    /// A pack of zeros at a stage, with its file.
+    #[cfg(test)]
+    pub(crate) fn put_for_test(&self, pack: PackId, bytes: u64, domain: DomainId) {
+        std::fs::write(self.path(&pack), vec![0; bytes as usize]).expect("room");
+        let record = PackRecord { stage: Stage::Local, bytes, domain }.encode();
+        let entry = (&pack.as_bytes()[..], Some(&record[..]));
+        self.database.set_side(SideTable::Packs, [entry]).expect("a sound database");
+        self.backlog_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Packs that were indexed since the last call, with their lengths: the cache may have them.
+    pub(crate) fn take_indexed(&self) -> Vec<(PackId, u64)> {
+        std::mem::take(&mut self.indexed.lock())
+    }
+
+    /// The indexed packs whose files are here, with their lengths.
+    pub(crate) fn indexed_files(&self) -> Result<Vec<(PackId, u64)>, LedgerError> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(|source| self.unreadable(source))? {
+            let entry = entry.map_err(|source| self.unreadable(source))?;
+            let Some(pack) = entry.file_name().to_str().and_then(pack_of_file_name) else { continue };
+            if let Some(record) = self.record(&pack)?.filter(|record| record.stage == Stage::Indexed) {
+                found.push((pack, record.bytes));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes every stage noted so far survive a crash. To be called before a file is evicted: a ledger
+    /// that fell back to "only here" would take the pack for lost.
+    pub(crate) fn make_stages_durable(&self) -> Result<(), LedgerError> {
+        if self.unflushed.swap(false, Ordering::AcqRel)
+            && let Err(error) = self.database.flush()
+        {
+            self.unflushed.store(true, Ordering::Release);
+            return Err(error.into());
+        }
         Ok(())
     }
 

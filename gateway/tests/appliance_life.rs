@@ -165,7 +165,7 @@ async fn local_state_of_another_repository_is_refused() {
     let appliance = open(&data, one, &key).await;
     appliance.close().await.unwrap();
     drop(appliance);
-    let refused = try_open(&data, other, &key).await.unwrap_err().to_string();
+    let refused = try_open(&data, other, &key, budgets()).await.unwrap_err().to_string();
     assert!(refused.contains("belongs to repository"), "{refused}");
 }
 

@@ -1,19 +1,26 @@
-//! The repository as the shares of a gateway use it: opened, with a reader for each domain.
+//! The repository as the shares of a gateway use it: opened, with a reader for each domain, behind the
+//! cache on disk.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tidegate_chunker::{ChunkId, DomainId, DomainKeys, Location};
 use tidegate_replicator::fetch::{
     ChunkReader, FetchError, FetchErrorKind, FrameSource, Layered, LocalFrames, Locate, ReadOptions,
-    StoreFrames, StoreFramesOptions, TreeReader,
+    RequestCounts, StoreFrames, StoreFramesOptions, TreeReader,
 };
 use tidegate_replicator::repository::{Opened, Repository, RepositoryError};
 use tidegate_replicator::store::Store;
 use tidegate_replicator::tree::NodeSource;
 
+use super::{ApplianceError, CacheReport};
+use crate::cache::{
+    DiskCache, DiskCacheBounds, FileSystem, GatheredFrames, Keeper, PackFrames, Policy, Tally, Volume,
+};
 use crate::ledger::Ledger;
 
 /// What the readers of one domain share.
@@ -24,33 +31,60 @@ pub(crate) struct DomainReader {
     pub(crate) nodes: Arc<dyn NodeSource>,
 }
 
-/// Bounds of what is kept in memory, in bytes, for each domain.
+/// Bounds, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReaderBounds {
+    /// Opened frames in memory, for each domain.
     pub(crate) frames_bytes: u64,
+    /// Tree nodes in memory, for each domain.
     pub(crate) nodes_bytes: u64,
+    /// The cache on disk.
+    pub(crate) disk: DiskCacheBounds,
 }
 
 /// See the head of this module.
 pub(crate) struct Backend {
     pub(crate) repository: Arc<Repository<Opened>>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) keeper: Arc<Keeper>,
+    disk: Arc<DiskCache>,
+    store: Arc<StoreFrames>,
+    tally: Arc<Tally>,
     source: Arc<dyn FrameSource>,
     bounds: ReaderBounds,
     readers: Mutex<HashMap<DomainId, DomainReader>>,
 }
 
 impl Backend {
-    pub(crate) fn new(
+    /// Opens the cache in `<data>/cache`. Blocks.
+    pub(crate) fn open(
+        data: &Path,
         repository: Arc<Repository<Opened>>,
         store: Arc<dyn Store>,
         ledger: Arc<Ledger>,
         bounds: ReaderBounds,
-    ) -> Self {
-        let local: Arc<dyn FrameSource> = Arc::new(LocalFrames::new(ledger.folder().to_path_buf()));
-        let remote: Arc<dyn FrameSource> = Arc::new(StoreFrames::new(store, StoreFramesOptions::default()));
-        let source = Arc::new(Layered::new(local, remote));
-        Self { repository, ledger, source, bounds, readers: Mutex::default() }
+    ) -> Result<Self, ApplianceError> {
+        let volume: Arc<dyn Volume> = Arc::new(FileSystem::of(data));
+        let policy: Arc<Mutex<Policy>> = Arc::default();
+        let folder = data.join("cache");
+        let disk = DiskCache::open(&folder, policy.clone(), volume.clone(), bounds.disk)
+            .map_err(|source| ApplianceError::Cache { folder, source })?;
+        let disk = Arc::new(disk);
+        let packs = Arc::new(LocalFrames::new(ledger.folder().to_path_buf()));
+        let keeper = Keeper::open(
+            ledger.clone(),
+            packs.clone(),
+            disk.clone(),
+            policy.clone(),
+            (volume, bounds.disk.cache_bytes),
+        )?;
+        let tally: Arc<Tally> = Arc::default();
+        let store = Arc::new(StoreFrames::new(store, StoreFramesOptions::default()));
+        let near = Arc::new(PackFrames { packs, policy, tally: tally.clone() });
+        let far = GatheredFrames { disk: disk.clone(), store: store.clone(), tally: tally.clone() };
+        let source = Arc::new(Layered::new(near, Arc::new(far)));
+        let (keeper, readers) = (Arc::new(keeper), Mutex::default());
+        Ok(Self { repository, ledger, keeper, disk, store, tally, source, bounds, readers })
     }
 
     /// The reader of a domain.
@@ -66,6 +100,28 @@ impl Backend {
         let reader = DomainReader { keys, chunks, nodes };
         self.readers.lock().insert(domain, reader.clone());
         Ok(reader)
+    }
+
+    /// What the caches hold and did.
+    pub(crate) fn report(&self) -> CacheReport {
+        let readers: Vec<_> = self.readers.lock().values().cloned().collect();
+        let in_memory: u64 = readers.iter().map(|reader| reader.chunks.counts().hits).sum();
+        let RequestCounts { requests, bytes } = self.store.counts();
+        CacheReport {
+            disk_bytes: self.keeper.bytes(),
+            disk_bytes_max: self.keeper.bytes_max(),
+            memory_bytes: readers.iter().map(|reader| reader.chunks.cached_bytes()).sum(),
+            memory_bytes_max: self.bounds.frames_bytes * readers.len() as u64,
+            hits: in_memory + self.tally.hits.load(Ordering::Relaxed),
+            misses: self.tally.misses.load(Ordering::Relaxed),
+            store_requests: requests,
+            store_bytes: bytes,
+        }
+    }
+
+    /// Seals the files of the cache; it keeps nothing more. Blocks.
+    pub(crate) fn close(&self) {
+        self.disk.close();
     }
 }
 

@@ -1,9 +1,17 @@
 //! The dirty budget: how much may wait here that no target has.
 //!
-//! Counts the journal and the packs that are not uploaded. Writers are slowed down from 70 % of the
-//! budget on, ever more, so that the uploads can keep up; at 100 % they wait a while for room and are
-//! then told to try later. Removing files is never refused: it needs journal space too, but a reserve
-//! beyond the budget is kept for it.
+//! Two measures, of which the greater counts:
+//!
+//! * of the setting: the journal and the packs that are not uploaded, over the bound in the settings;
+//! * of the disk: the packs that are not uploaded and *twice* the journal, over what the disk has for
+//!   them once the cache is gone, less the reserve ([`Room`]). Twice, because a commit writes what the
+//!   journal holds again, into packs, before the journal can be shortened: at 100 % there is still room
+//!   to do that, and so to get below 100 %.
+//!
+//! Writers of data are slowed down from 70 % on, ever more, so that the uploads can keep up; at 100 %
+//! they wait a while for room and are then told to try later. Changes without data are never held up:
+//! they, and removing files above all, live on the reserve. When even that is used up the journal says
+//! so before it takes a change, and the client is told to try later.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +20,8 @@ use async_trait::async_trait;
 use tidegate_protocols::view::FsError;
 use tokio::sync::Notify;
 
+use super::Budgets;
+use crate::cache::{Keeper, Room};
 use crate::files::Admission;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
@@ -22,11 +32,35 @@ const SLOW_FROM: f64 = 0.7;
 const DELAY_MAX: Duration = Duration::from_millis(200);
 /// How long a write waits for room before its client is told to try later.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+/// How often a waiting write looks whether there is room.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The dirty budget is at most this part of the file system: one in this many bytes. The other half is
+/// for the second copy that a commit makes.
+const DIRTY_PART: u64 = 2;
+
+impl Budgets {
+    /// The budgets that a file system of this size can keep; says in the log what it lowers.
+    pub(super) fn fit(self, room: Room) -> Self {
+        let usable = room.total_bytes.saturating_sub(room.reserve_bytes());
+        let fit = |setting: &str, wanted: u64, most: u64| {
+            if wanted > most {
+                tracing::warn!(setting, wanted, most, "the disk is smaller than the setting: it is lowered");
+            }
+            wanted.min(most)
+        };
+        Self {
+            memory_bytes: self.memory_bytes,
+            dirty_bytes: fit("cache.dirty", self.dirty_bytes, usable / DIRTY_PART),
+            cache_bytes: fit("cache.disk", self.cache_bytes, usable),
+        }
+    }
+}
 
 /// See the head of this module.
 pub(crate) struct DirtyBudget {
     journal: Journal,
     ledger: Arc<Ledger>,
+    keeper: Arc<Keeper>,
     bytes_max: u64,
     /// Told when commits should hurry.
     pub(crate) pressure: Notify,
@@ -35,20 +69,52 @@ pub(crate) struct DirtyBudget {
 }
 
 impl DirtyBudget {
-    pub(crate) fn new(journal: Journal, ledger: Arc<Ledger>, bytes_max: u64) -> Self {
-        Self { journal, ledger, bytes_max, pressure: Notify::new(), relief: Notify::new() }
+    pub(crate) fn new(journal: Journal, ledger: Arc<Ledger>, keeper: Arc<Keeper>, bytes_max: u64) -> Self {
+        Self { journal, ledger, keeper, bytes_max, pressure: Notify::new(), relief: Notify::new() }
     }
 
     /// Bytes that only this machine has.
     pub(crate) fn dirty_bytes(&self) -> u64 {
-        let journal: u64 = self.journal.segments().iter().map(|segment| segment.bytes).sum();
-        journal + self.ledger.backlog_bytes()
+        self.journal_bytes() + self.ledger.backlog_bytes()
+    }
+
+    /// The bound of those by the settings.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    /// Bytes of the journal.
+    pub(crate) fn journal_bytes(&self) -> u64 {
+        self.journal.segments().iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Whether writers are held up now.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.used() >= SLOW_FROM
     }
 
     /// The part of the budget that is used; over 1 when it is exceeded.
     pub(crate) fn used(&self) -> f64 {
-        self.dirty_bytes() as f64 / self.bytes_max as f64
+        let (journal, packs) = (self.journal_bytes(), self.ledger.backlog_bytes());
+        let of_setting = (journal + packs) as f64 / self.bytes_max as f64;
+        let of_disk = self.keeper.room().map_or(0.0, |room| {
+            if room.free_bytes < room.reserve_bytes() + journal {
+                self.keeper.wake.notify_one();
+            }
+            disk_part(room, self.keeper.bytes(), journal, packs)
+        });
+        of_setting.max(of_disk)
     }
+}
+
+/// The part of the disk that is used; see the head of this module.
+fn disk_part(room: Room, cached: u64, journal: u64, packs: u64) -> f64 {
+    if room.free_bytes < room.reserve_bytes() / 2 {
+        // Nothing more goes in before the cache has really gone.
+        return 1.0;
+    }
+    let usable = (room.free_bytes + cached + journal + packs).saturating_sub(room.reserve_bytes());
+    (2 * journal + packs) as f64 / usable.max(1) as f64
 }
 
 /// How long a write is held up at a use of the budget below 1.
@@ -60,8 +126,11 @@ fn delay(used: f64) -> Duration {
 #[async_trait]
 impl Admission for DirtyBudget {
     async fn admit(&self, bytes: u64) -> Result<(), FsError> {
+        if bytes == 0 {
+            return Ok(());
+        }
         let used = self.used();
-        if used < SLOW_FROM || bytes == 0 {
+        if used < SLOW_FROM {
             return Ok(());
         }
         self.pressure.notify_waiters();
@@ -70,12 +139,9 @@ impl Admission for DirtyBudget {
             return Ok(());
         }
         let room = async {
-            loop {
-                let relieved = self.relief.notified();
-                if self.used() < 1.0 {
-                    return;
-                }
-                relieved.await;
+            while self.used() >= 1.0 {
+                let _ = tokio::time::timeout(LOOK_EVERY, self.relief.notified()).await;
+                self.pressure.notify_waiters();
             }
         };
         tokio::time::timeout(WAIT_MAX, room).await.map_err(|_| FsError::TryLater)
@@ -84,6 +150,8 @@ impl Admission for DirtyBudget {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -92,5 +160,30 @@ mod tests {
         assert_eq!(delay(0.7), Duration::ZERO);
         assert!(delay(0.8) < delay(0.9));
         assert_eq!(delay(1.0), DELAY_MAX);
+    }
+
+    #[test]
+    fn a_disk_smaller_than_the_settings_lowers_them() {
+        let room = Room { total_bytes: 2 << 30, free_bytes: 2 << 30 };
+        let fitted = Budgets::default().fit(room);
+        assert!(fitted.dirty_bytes < 1 << 30);
+        assert!(fitted.cache_bytes < 2 << 30);
+        let large = Room { total_bytes: 1 << 40, free_bytes: 0 };
+        assert_eq!(Budgets::default().fit(large).dirty_bytes, Budgets::default().dirty_bytes);
+    }
+
+    proptest! {
+        #[test]
+        fn below_a_hundred_percent_the_journal_fits_into_packs_beside_the_reserve(
+            total in (1u64 << 28)..(1 << 40),
+            parts in prop::array::uniform4(0u64..1000),
+        ) {
+            let whole: u64 = parts.iter().sum::<u64>().max(1);
+            let [free, cached, journal, packs] = parts.map(|part| total / whole * part);
+            let room = Room { total_bytes: total, free_bytes: free };
+            if disk_part(room, cached, journal, packs) < 1.0 {
+                prop_assert!(free + cached >= room.reserve_bytes() + journal);
+            }
+        }
     }
 }

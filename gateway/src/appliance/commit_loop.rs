@@ -1,7 +1,9 @@
 //! The commit loop of a share: a commit at every objective's interval, sooner under pressure.
 //!
 //! A commit that fails because the store is away is run again, less and less often up to a bound; the
-//! share is served meanwhile, as long as the dirty budget lasts (or, if it is set so, its writes wait). A commit that finds somebody else
+//! share is served meanwhile, as long as the dirty budget lasts (or, if it is set so, its writes wait). What
+//! it has drained by then has left the journal all the same, which is shortened at once. A commit that finds
+//! somebody else
 //! leading ends the loop for good: the share is read-only from then on, and what was not published
 //! stays here.
 
@@ -15,12 +17,15 @@ use super::shares::OpenShare;
 use super::{Appliance, ApplianceError};
 use crate::commit::{CommitError, Committed};
 use crate::files::Served;
+use crate::journal::Sequence;
 use crate::namespace::Namespace;
 
 /// The longest pause between two attempts while the store is away.
 const PAUSE_MAX: Duration = Duration::from_mins(1);
 /// The shortest pause between two commits under pressure.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
+/// The pause under pressure after a commit that failed.
+const PAUSE_PRESSED: Duration = Duration::from_secs(2);
 
 impl Appliance {
     pub(super) fn start_commits(self: &Arc<Self>, open: Arc<OpenShare>) {
@@ -30,10 +35,11 @@ impl Appliance {
 
     async fn run_commits(self: Arc<Self>, open: Arc<OpenShare>) {
         let mut pause = open.config.rpo;
+        let mut pause_pressed = PAUSE_MIN;
         loop {
             let pressed = async {
                 self.budget.pressure.notified().await;
-                tokio::time::sleep(PAUSE_MIN).await;
+                tokio::time::sleep(pause_pressed).await;
             };
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -42,12 +48,16 @@ impl Appliance {
                 () = pressed => {}
             }
             match self.commit_open(&open).await {
-                Ok(_) => pause = open.config.rpo,
+                Ok(_) => (pause, pause_pressed) = (open.config.rpo, PAUSE_MIN),
                 Err(ApplianceError::Commit(CommitError::Superseded { .. } | CommitError::NotLeading)) => {
                     return;
                 }
                 Err(error) => {
                     pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX.max(open.config.rpo));
+                    if self.budget.is_pressed() {
+                        pause = pause.min(PAUSE_PRESSED);
+                    }
+                    pause_pressed = PAUSE_PRESSED;
                     let error: &dyn std::error::Error = &error;
                     tracing::warn!(share = open.config.name, error, "a commit failed; it will be run again");
                 }
@@ -63,7 +73,8 @@ impl Appliance {
 
     pub(super) async fn commit_open(&self, open: &OpenShare) -> Result<(HeadName, Head), ApplianceError> {
         let mut leadership = open.leadership.lock().await;
-        let result = self.committer.commit(&open.share, &open.description, &mut leadership).await;
+        let drained = |through| self.note_drained(open, through);
+        let result = self.committer.commit(&open.share, &open.description, &mut leadership, &drained).await;
         let committed = match result {
             Ok(committed) => {
                 *open.last_error.lock() = None;
@@ -83,7 +94,16 @@ impl Appliance {
         drop(leadership);
         let newest = self.note_commit(open, committed).await?;
         self.shorten_journal()?;
+        self.sweep_cache().await;
         Ok(newest)
+    }
+
+    /// The journal is needed no more up to here, although nothing may have been uploaded yet.
+    fn note_drained(&self, open: &OpenShare, through: Sequence) {
+        self.drained.lock().insert(open.share.id(), through);
+        if let Err(error) = self.shorten_journal() {
+            tracing::warn!(share = open.config.name, %error, "failed to shorten the journal; the next commit tries again");
+        }
     }
 
     async fn note_commit(

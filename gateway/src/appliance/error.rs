@@ -18,6 +18,14 @@ pub enum ApplianceError {
     /// The packs.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The folder of the cache.
+    #[error("failed to open the cache in {folder}")]
+    Cache {
+        /// Which folder.
+        folder: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),

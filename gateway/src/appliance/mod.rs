@@ -16,6 +16,7 @@
 
 mod backend;
 mod budget;
+mod cache_loop;
 mod commit_loop;
 mod error;
 mod follow;
@@ -41,10 +42,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::ApplianceError;
-pub use report::{JournalReport, ShareReport};
+pub use report::{CacheReport, JournalReport, ShareReport};
 pub use shares::{AttachPoint, ShareConfig};
 pub use snapshots::SnapshotEntry;
 
+use crate::cache::{DiskCacheBounds, FileSystem, Volume};
 use crate::clock::Clock;
 use crate::commit::Committer;
 use crate::files::Files;
@@ -62,7 +64,7 @@ pub struct Budgets {
     pub memory_bytes: u64,
     /// What may wait here that no target has.
     pub dirty_bytes: u64,
-    /// Local packs kept because they may be read again.
+    /// What is kept on the disk, besides what waits, because it may be read again.
     pub cache_bytes: u64,
 }
 
@@ -127,6 +129,9 @@ const PENDING_PART: u64 = 16;
 const BLOCKS_PART: u64 = 12;
 const JOURNAL_PART: u64 = 16;
 const INGEST_PART: u64 = 16;
+/// The index of the cache on disk, and frames on their way there.
+const CACHE_INDEX_PART: u64 = 32;
+const CACHE_QUEUE_PART: u64 = 32;
 /// A segment is at most this part of the dirty budget, so that room comes back in steps.
 const SEGMENTS_OF_BUDGET: u64 = 16;
 /// Bounds of a journal segment, in bytes.
@@ -139,16 +144,20 @@ impl Appliance {
     pub async fn open(parts: Parts) -> Result<Arc<Self>, ApplianceError> {
         let repository = Arc::new(parts.repository);
         let keys: Vec<_> = repository.domains().into_iter().map(|(_, domain)| domain.keys.clone()).collect();
-        let (data, budgets) = (parts.data.clone(), parts.budgets);
-        let local = tokio::task::spawn_blocking(move || open_local(&data, &budgets, &keys));
-        let (live, ledger) = local.await.map_err(|_| ApplianceError::Died)??;
+        let (data, of_repository, store) = (parts.data, repository.clone(), parts.store);
+        let budgets = parts.budgets;
+        let local = tokio::task::spawn_blocking(move || {
+            let budgets = fit_disk(&data, budgets);
+            let (live, ledger) = open_local(&data, &budgets, &keys)?;
+            let bounds = reader_bounds(&budgets);
+            let backend = Backend::open(&data, of_repository, store, ledger, bounds)?;
+            Ok::<_, ApplianceError>((live, backend, budgets))
+        });
+        let (live, backend, budgets) = local.await.map_err(|_| ApplianceError::Died)??;
         bind(&live, repository.id()).await?;
-        let bounds = ReaderBounds {
-            frames_bytes: budgets.memory_bytes / FRAMES_PART,
-            nodes_bytes: budgets.memory_bytes / NODES_PART,
-        };
-        let backend = Backend::new(repository.clone(), parts.store, ledger.clone(), bounds);
-        let budget = Arc::new(DirtyBudget::new(live.journal().clone(), ledger.clone(), budgets.dirty_bytes));
+        let (ledger, keeper) = (backend.ledger.clone(), backend.keeper.clone());
+        let journal = live.journal().clone();
+        let budget = Arc::new(DirtyBudget::new(journal, ledger.clone(), keeper, budgets.dirty_bytes));
         let replays = live.database().outcomes()?;
         let files = Arc::new(Files::new(live.journal().verifier(), replays, budget.clone()));
         let ingest = IngestOptions {
@@ -174,6 +183,7 @@ impl Appliance {
             uploaded_bytes: AtomicU64::new(0),
             index_done: CancellationToken::new(),
         });
+        appliance.start_keeper();
         appliance.learn_index()?;
         Ok(appliance)
     }
@@ -190,6 +200,7 @@ impl Appliance {
         self.loops.close();
         self.loops.wait().await;
         self.live.durable(self.live.journal().appended_sequence()).await?;
+        self.backend.close();
         Ok(())
     }
 
@@ -225,6 +236,26 @@ async fn bind(live: &Live, given: RepositoryId) -> Result<(), ApplianceError> {
     }
 }
 
+/// The budgets that the disk under the local state can keep. Where its size cannot be told the settings
+/// stand.
+fn fit_disk(data: &std::path::Path, budgets: Budgets) -> Budgets {
+    let there = std::fs::create_dir_all(data).and_then(|()| FileSystem::of(data).room());
+    there.map_or(budgets, |room| budgets.fit(room))
+}
+
+fn reader_bounds(budgets: &Budgets) -> ReaderBounds {
+    let memory = budgets.memory_bytes;
+    ReaderBounds {
+        frames_bytes: memory / FRAMES_PART,
+        nodes_bytes: memory / NODES_PART,
+        disk: DiskCacheBounds {
+            cache_bytes: budgets.cache_bytes,
+            index_bytes: memory / CACHE_INDEX_PART,
+            queue_bytes: memory / CACHE_QUEUE_PART,
+        },
+    }
+}
+
 fn open_local(
     data: &std::path::Path,
     budgets: &Budgets,
@@ -235,7 +266,7 @@ fn open_local(
         (budgets.dirty_bytes / SEGMENTS_OF_BUDGET).clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end());
     let options = journal::Options {
         segment_bytes,
-        buffer_bytes: (memory / JOURNAL_PART) as usize,
+        buffer_bytes: (memory / JOURNAL_PART).min(segment_bytes / 2) as usize,
         ..journal::Options::default()
     };
     let (journal, replay) = Journal::open(&data.join("journal"), options)?;

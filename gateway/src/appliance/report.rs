@@ -58,7 +58,33 @@ pub struct JournalReport {
     pub applied: Sequence,
 }
 
+/// The caches, as their operator sees them. Bytes; reads are counted in frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheReport {
+    /// Uploaded packs and gathered frames on the disk.
+    pub disk_bytes: u64,
+    /// Bound of those.
+    pub disk_bytes_max: u64,
+    /// Opened frames in memory.
+    pub memory_bytes: u64,
+    /// Bound of those.
+    pub memory_bytes_max: u64,
+    /// Reads answered from memory or disk since the start.
+    pub hits: u64,
+    /// Reads that went to the store since the start.
+    pub misses: u64,
+    /// GET requests for packs since the start.
+    pub store_requests: u64,
+    /// Bytes that they asked for.
+    pub store_bytes: u64,
+}
+
 impl Appliance {
+    /// The caches.
+    pub fn cache_report(&self) -> CacheReport {
+        self.backend.report()
+    }
+
     /// All shares that are open, by name.
     pub fn report(&self) -> Vec<ShareReport> {
         let shares: Vec<Arc<OpenShare>> = self.shares.lock().values().cloned().collect();
@@ -103,6 +129,11 @@ impl Appliance {
     /// Bytes that only this machine has.
     pub fn dirty_bytes(&self) -> u64 {
         self.budget.dirty_bytes()
+    }
+
+    /// The bound of those: the setting, or what the disk can keep if that is less.
+    pub fn dirty_bytes_max(&self) -> u64 {
+        self.budget.bytes_max()
     }
 
     /// The part of the dirty budget that is used.

@@ -98,6 +98,20 @@ impl Running {
         }
     }
 
+    fn cache_status(&self) -> CacheStatus {
+        let report = self.appliance.cache_report();
+        CacheStatus {
+            disk_bytes: report.disk_bytes,
+            disk_bytes_max: report.disk_bytes_max,
+            memory_bytes: report.memory_bytes,
+            memory_bytes_max: report.memory_bytes_max,
+            dirty_bytes: self.appliance.dirty_bytes(),
+            dirty_bytes_max: self.appliance.dirty_bytes_max(),
+            hits: report.hits,
+            misses: report.misses,
+        }
+    }
+
     /// The head of a moment of a share.
     async fn head_at(&self, share: &str, moment: &Moment) -> Result<(HeadName, Head), ControlError> {
         let missing = |what: String| ControlError::new(ErrorKind::NotFound, what);
@@ -165,12 +179,7 @@ impl Control for Running {
                 uploaded_bytes: self.appliance.uploaded_bytes(),
                 last_failure: None,
             }],
-            cache: CacheStatus {
-                disk_bytes_max: settings.cache.disk.bytes(),
-                dirty_bytes: self.appliance.dirty_bytes(),
-                dirty_bytes_max: settings.cache.dirty.bytes(),
-                ..CacheStatus::default()
-            },
+            cache: self.cache_status(),
             journal: JournalStatus {
                 segments: journal.segments,
                 bytes: journal.bytes,
@@ -412,6 +421,7 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         | ApplianceError::Share(_)
         | ApplianceError::Commit(_)
         | ApplianceError::Files(_)
+        | ApplianceError::Cache { .. }
         | ApplianceError::Died => ErrorKind::Failed,
     }
 }

@@ -148,12 +148,14 @@ struct Plan {
 
 impl Committer {
     /// Carries everything acknowledged so far to the repository. `leadership` comes back unless it is
-    /// lost for good.
+    /// lost for good. `drained` is told, before anything is uploaded, up to where no extent of the share
+    /// refers to the journal any more; RocksDB has carried out what made it so.
     pub async fn commit(
         &self,
         share: &Arc<Share>,
         description: &Description,
         leadership: &mut Option<Leadership>,
+        drained: &(dyn Fn(Sequence) + Send + Sync),
     ) -> Result<Committed, CommitError> {
         let started = Instant::now();
         let frozen_at = self.now();
@@ -164,6 +166,8 @@ impl Committer {
             }
             Prepared::Changed(plan) => plan,
         };
+        share.live().settle().await?;
+        drained(plan.through);
         if plan.root == plan.base.root && plan.base.published {
             let head = plan.base.head;
             self.rebase(share, &plan, plan.base.clone()).await?;

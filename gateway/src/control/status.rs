@@ -158,7 +158,7 @@ pub struct StoreFailure {
 /// Local packs and memory that hold what the repository has too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheStatus {
-    /// Bytes of local packs.
+    /// Bytes of uploaded packs and of frames gathered from the store, on the disk.
     pub disk_bytes: u64,
     /// Bound of those.
     pub disk_bytes_max: u64,
@@ -170,9 +170,9 @@ pub struct CacheStatus {
     pub dirty_bytes: u64,
     /// Bound of those; writers slow down from 70 % of it and wait at 100 %.
     pub dirty_bytes_max: u64,
-    /// Reads answered from the cache since the start.
+    /// Frames read from memory or disk since the start.
     pub hits: u64,
-    /// Reads that went to the store since the start.
+    /// Frames that had to come from the store since the start.
     pub misses: u64,
 }
 

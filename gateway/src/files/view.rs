@@ -241,8 +241,11 @@ impl FileView for Files {
             let range = offset..offset.saturating_add(u64::from(count));
             let data = namespace
                 .reader()
-                .read(namespace.share(), admitted.number(), range, &admitted.credentials)
+                .read(namespace.share(), admitted.number(), range.clone(), &admitted.credentials)
                 .await?;
+            if !data.end {
+                namespace.read_ahead(admitted.number(), &range);
+            }
             let attributes = admitted.served.attributes(&data.node);
             Ok(ReadData { pieces: data.pieces, end: data.end, attributes })
         })

@@ -12,6 +12,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::{Extent, Inode, InodeNumber, Key, Kind, Source, kind_range};
+use tidegate_replicator::tree::ChunkRef;
 
 use super::permission::{EXECUTE, READ, WRITE, without_set_ids};
 use super::{Around, Credentials, FILE_BYTES_MAX, Namespace, Node, Reader, touch_content};
@@ -88,13 +89,7 @@ pub async fn read_pieces(
     range: Range<u64>,
 ) -> Result<Vec<Bytes>, ShareError> {
     let extents = extents_meeting(map, file, &range).await?;
-    let chunks: Vec<_> = extents
-        .iter()
-        .filter_map(|extent| match &extent.source {
-            Source::Chunk { chunk, .. } => Some(*chunk),
-            Source::Journal(_) => None,
-        })
-        .collect();
+    let chunks = chunks_of(&extents);
     if chunks.len() > 1 {
         share.chunks().prefetch(&chunks).await;
     }
@@ -107,6 +102,14 @@ pub async fn read_pieces(
     }
     push_zeros(&mut pieces, range.end - at);
     Ok(pieces)
+}
+
+fn chunks_of(extents: &[Extent]) -> Vec<ChunkRef> {
+    let chunk = |extent: &Extent| match &extent.source {
+        Source::Chunk { chunk, .. } => Some(*chunk),
+        Source::Journal(_) => None,
+    };
+    extents.iter().filter_map(chunk).collect()
 }
 
 async fn read_extent(share: &Share, extent: &Extent) -> Result<Bytes, ShareError> {
@@ -139,6 +142,18 @@ fn push_zeros(pieces: &mut Vec<Bytes>, mut count: u64) {
 }
 
 impl Namespace {
+    /// Takes note of a read, and fetches in the background what a sequential reader will want next.
+    pub fn read_ahead(&self, number: InodeNumber, read: &Range<u64>) {
+        let Some((window, permit)) = self.share.read_ahead().note(number, read) else { return };
+        let share = self.share.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            // What goes wrong here is told to whoever reads.
+            let Ok(extents) = extents_meeting(share.map(), number, &window).await else { return };
+            share.chunks().prefetch(&chunks_of(&extents)).await;
+        });
+    }
+
     /// Writes all of `data` at `offset`; visible when this returns, durable when its sequence is.
     pub async fn write(
         &self,

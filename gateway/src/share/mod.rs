@@ -26,6 +26,7 @@ pub use read::{FrozenMap, LiveMap, MapRead};
 pub(crate) use read::{layered_get, layered_scan};
 pub use transaction::Transaction;
 
+use crate::cache::ReadAhead;
 use crate::journal::JournalError;
 use crate::live::{Live, LiveError};
 
@@ -53,7 +54,8 @@ impl From<JournalError> for ShareError {
 }
 
 impl ShareError {
-    /// Whether the trouble is that something far away cannot be reached now: "try later".
+    /// Whether the trouble is that something far away cannot be reached now, or that the disk has no
+    /// room now: "try later".
     pub fn is_passing(&self) -> bool {
         let unreachable = |fetch: &FetchError| fetch.kind() == FetchErrorKind::Unreachable;
         match self {
@@ -61,6 +63,7 @@ impl ShareError {
             Self::Tree(TreeError::Source { source, .. }) => {
                 source.downcast_ref::<FetchError>().is_some_and(unreachable)
             }
+            Self::Live(LiveError::Journal(JournalError::NoSpace { .. })) => true,
             Self::Tree(_) | Self::Live(_) | Self::Map(_) => false,
         }
     }
@@ -79,6 +82,7 @@ pub struct Share {
     numbers: InodeNumbers,
     /// Held by a rename that moves a directory to another: so that two cannot make a ring.
     directory_moves: tokio::sync::Mutex<()>,
+    read_ahead: ReadAhead,
 }
 
 impl Share {
@@ -92,7 +96,19 @@ impl Share {
     ) -> Result<Self, ShareError> {
         let numbers = InodeNumbers::open(&map.live, map.map)?;
         let (locks, directory_moves) = (InodeLocks::default(), tokio::sync::Mutex::default());
-        Ok(Self { id, incarnation, map, chunks, keys, chunk_params, locks, numbers, directory_moves })
+        let read_ahead = ReadAhead::default();
+        Ok(Self {
+            id,
+            incarnation,
+            map,
+            chunks,
+            keys,
+            chunk_params,
+            locks,
+            numbers,
+            directory_moves,
+            read_ahead,
+        })
     }
 
     /// Its name in the repository.
@@ -143,6 +159,11 @@ impl Share {
     /// Numbers for new inodes.
     pub fn numbers(&self) -> &InodeNumbers {
         &self.numbers
+    }
+
+    /// Follows sequential readers.
+    pub(crate) fn read_ahead(&self) -> &ReadAhead {
+        &self.read_ahead
     }
 
     /// The lock of moves of directories between directories.

@@ -45,13 +45,23 @@ pub fn budgets() -> Budgets {
 }
 
 pub async fn open(data: &Path, store: Arc<dyn Store>, key: &SlotKey) -> Arc<Appliance> {
-    try_open(data, store, key).await.unwrap()
+    try_open(data, store, key, budgets()).await.unwrap()
+}
+
+pub async fn open_within(
+    data: &Path,
+    store: Arc<dyn Store>,
+    key: &SlotKey,
+    budgets: Budgets,
+) -> Arc<Appliance> {
+    try_open(data, store, key, budgets).await.unwrap()
 }
 
 pub async fn try_open(
     data: &Path,
     store: Arc<dyn Store>,
     key: &SlotKey,
+    budgets: Budgets,
 ) -> Result<Arc<Appliance>, ApplianceError> {
     let repository = Repository::open(store.clone(), key).await.unwrap();
     let parts = Parts {
@@ -61,7 +71,7 @@ pub async fn try_open(
         clock: Arc::new(SystemClock),
         claimant: Claimant { host: "test".into(), instance: data.display().to_string() },
         settle: Duration::from_millis(1),
-        budgets: budgets(),
+        budgets,
     };
     Appliance::open(parts).await
 }

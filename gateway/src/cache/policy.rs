@@ -1,0 +1,248 @@
+//! What to evict: whole units, scan-resistant. Pure bookkeeping, no I/O.
+//!
+//! S3-FIFO ("FIFO queues are all you need for cache eviction", SOSP 2023) over units. A unit enters the
+//! small queue; when it is at the front there and was used meanwhile, it moves to the main queue, else it
+//! goes, and the packs whose frames it held are remembered by name: the *ghosts*. A frame that is
+//! fetched again and whose pack is a ghost is gathered into a unit that enters the main queue at once.
+//! In the main queue a used unit goes round again, at most [`USES_MAX`] times. So a scan passes through
+//! the small queue, one in [`SMALL_PART`] of the bytes, and leaves the main queue alone.
+//!
+//! **What is a use.** A unit holds many frames, and a scan reads each once. Reading a frame of a pack for
+//! the first time is therefore no use; reading it again is (told apart by place, in steps of
+//! `1 << STEP_BITS` bytes). Frames of a gathered unit were wanted once already, so each read of them is.
+//!
+//! Bounds: the units are those on disk; a unit costs one bit a step besides its entry; at most
+//! [`GHOSTS_MAX`] ghosts.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use tidegate_chunker::PackId;
+
+/// Uses are counted up to this: two bits.
+const USES_MAX: u8 = 3;
+/// The small queue's part of all bytes: one in this many.
+const SMALL_PART: u64 = 10;
+/// Packs remembered of what left the small queue.
+const GHOSTS_MAX: usize = 8192;
+/// Reads within this many bytes, as a power of two, count as reads of the same frame.
+const STEP_BITS: u32 = 14;
+
+/// What is evicted as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Unit {
+    /// A pack that was made here.
+    Pack(PackId),
+    /// A file of gathered frames, by its number.
+    Gathered(u64),
+}
+
+/// Which queue a unit enters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    /// Newcomers.
+    Small,
+    /// What has come back, and what was here before a restart.
+    Main,
+}
+
+#[derive(Debug)]
+struct Kept {
+    bytes: u64,
+    uses: u8,
+    /// One bit for each step that was read.
+    read: Vec<u64>,
+}
+
+/// See the head of this module. Invariant: each key of `units` is in exactly one queue.
+#[derive(Debug, Default)]
+pub(crate) struct Policy {
+    units: HashMap<Unit, Kept>,
+    small: VecDeque<Unit>,
+    small_bytes: u64,
+    main: VecDeque<Unit>,
+    main_bytes: u64,
+    ghosts: HashSet<PackId>,
+    ghost_order: VecDeque<PackId>,
+}
+
+impl Policy {
+    /// Takes in a unit; does nothing when it is there.
+    pub(crate) fn admit(&mut self, unit: Unit, bytes: u64, place: Place) {
+        if self.units.contains_key(&unit) {
+            return;
+        }
+        self.units.insert(unit, Kept { bytes, uses: 0, read: Vec::new() });
+        self.enqueue(unit, bytes, place);
+    }
+
+    /// A frame at `offset` of the unit was read.
+    pub(crate) fn touch(&mut self, unit: Unit, offset: u64) {
+        let Some(kept) = self.units.get_mut(&unit) else { return };
+        let again = match unit {
+            Unit::Gathered(_) => true,
+            Unit::Pack(_) => !kept.mark(offset),
+        };
+        if again {
+            kept.uses = (kept.uses + 1).min(USES_MAX);
+        }
+    }
+
+    /// Bytes of all units.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.small_bytes + self.main_bytes
+    }
+
+    /// Takes out the unit that is worth least.
+    pub(crate) fn victim(&mut self) -> Option<Unit> {
+        // Each round takes a unit out, moves it to the main queue, or takes a use off it.
+        while !self.units.is_empty() {
+            let small_is_over = self.small_bytes > self.bytes() / SMALL_PART || self.main.is_empty();
+            let from_small = small_is_over && !self.small.is_empty();
+            let place = if from_small { Place::Small } else { Place::Main };
+            let unit = self.dequeue(place)?;
+            let kept = self.units.get_mut(&unit)?;
+            if kept.uses == 0 {
+                if place == Place::Small
+                    && let Unit::Pack(pack) = unit
+                {
+                    self.remember([pack]);
+                }
+                self.units.remove(&unit);
+                return Some(unit);
+            }
+            kept.uses = if from_small { 0 } else { kept.uses - 1 };
+            let bytes = kept.bytes;
+            self.enqueue(unit, bytes, Place::Main);
+        }
+        None
+    }
+
+    /// Remembers packs whose frames went.
+    pub(crate) fn remember(&mut self, packs: impl IntoIterator<Item = PackId>) {
+        for pack in packs {
+            if self.ghosts.insert(pack) {
+                self.ghost_order.push_back(pack);
+            }
+            if self.ghost_order.len() > GHOSTS_MAX
+                && let Some(oldest) = self.ghost_order.pop_front()
+            {
+                self.ghosts.remove(&oldest);
+            }
+        }
+    }
+
+    /// The queue for a frame of this pack that was fetched now.
+    pub(crate) fn place_for(&self, pack: &PackId) -> Place {
+        if self.ghosts.contains(pack) { Place::Main } else { Place::Small }
+    }
+
+    fn enqueue(&mut self, unit: Unit, bytes: u64, place: Place) {
+        let (queue, total) = self.queue(place);
+        queue.push_back(unit);
+        *total += bytes;
+    }
+
+    fn dequeue(&mut self, place: Place) -> Option<Unit> {
+        let unit = self.queue(place).0.pop_front()?;
+        let bytes = self.units.get(&unit)?.bytes;
+        *self.queue(place).1 -= bytes;
+        Some(unit)
+    }
+
+    fn queue(&mut self, place: Place) -> (&mut VecDeque<Unit>, &mut u64) {
+        match place {
+            Place::Small => (&mut self.small, &mut self.small_bytes),
+            Place::Main => (&mut self.main, &mut self.main_bytes),
+        }
+    }
+}
+
+impl Kept {
+    /// Notes that the step of `offset` was read; whether that was the first time.
+    fn mark(&mut self, offset: u64) -> bool {
+        let steps = (self.bytes >> STEP_BITS) + 1;
+        let step = (offset >> STEP_BITS).min(steps - 1);
+        self.read.resize(steps.div_ceil(64) as usize, 0);
+        let (word, bit) = (&mut self.read[(step / 64) as usize], 1 << (step % 64));
+        let first = *word & bit == 0;
+        *word |= bit;
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PACK_BYTES: u64 = 1 << 20;
+
+    fn pack(number: u32) -> PackId {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_le_bytes());
+        PackId::new(id)
+    }
+
+    fn admit(policy: &mut Policy, number: u32) {
+        policy.admit(Unit::Pack(pack(number)), PACK_BYTES, Place::Small);
+    }
+
+    /// Reads every frame of a pack once.
+    fn scan(policy: &mut Policy, number: u32) {
+        for offset in (0..PACK_BYTES).step_by(1 << STEP_BITS) {
+            policy.touch(Unit::Pack(pack(number)), offset);
+        }
+    }
+
+    #[test]
+    fn a_scan_of_cold_packs_does_not_evict_a_hot_set() {
+        let mut policy = Policy::default();
+        for number in 0..20 {
+            admit(&mut policy, number);
+            scan(&mut policy, number);
+            scan(&mut policy, number);
+        }
+        for number in 1000..3000 {
+            admit(&mut policy, number);
+            scan(&mut policy, number);
+            while policy.bytes() > 30 * PACK_BYTES {
+                policy.victim().expect("there is something");
+            }
+        }
+        let kept = (0..20).filter(|number| policy.units.contains_key(&Unit::Pack(pack(*number)))).count();
+        assert_eq!(kept, 20);
+    }
+
+    #[test]
+    fn what_comes_back_soon_after_it_left_enters_the_main_queue() {
+        let mut policy = Policy::default();
+        admit(&mut policy, 1);
+        assert_eq!(policy.place_for(&pack(1)), Place::Small);
+        assert_eq!(policy.victim(), Some(Unit::Pack(pack(1))));
+        assert_eq!(policy.place_for(&pack(1)), Place::Main);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_are_those_of_the_units_and_every_unit_can_be_evicted(
+            operations in prop::collection::vec((0..40u32, 0..4u8), 0..400),
+        ) {
+            let mut policy = Policy::default();
+            for (number, what) in operations {
+                match what {
+                    0 => policy.admit(Unit::Pack(pack(number)), u64::from(number) + 1, Place::Small),
+                    1 => policy.admit(Unit::Gathered(number.into()), u64::from(number) + 1, Place::Main),
+                    2 => policy.touch(Unit::Pack(pack(number)), 0),
+                    _ => drop(policy.victim()),
+                }
+                let total: u64 = policy.units.values().map(|kept| kept.bytes).sum();
+                prop_assert_eq!(policy.bytes(), total);
+                prop_assert_eq!(policy.small.len() + policy.main.len(), policy.units.len());
+            }
+            let left = policy.units.len();
+            prop_assert_eq!(std::iter::from_fn(|| policy.victim()).count(), left);
+            prop_assert_eq!(policy.bytes(), 0);
+        }
+    }
+}
