@@ -18,7 +18,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tidegate_gateway::appliance::{Appliance, Budgets, ShareConfig};
 use tidegate_protocols::view::{
     Call, Caller, CreateHow, FileView, FsError, Handle, SetAttributes, Stability,
@@ -98,7 +97,7 @@ impl Client {
             let begun = Instant::now();
             while let Err(error) = self.try_write(&file, block * MIB, content(seed, block)).await {
                 assert_eq!(error, FsError::TryLater, "{name} at {block} MiB");
-                assert!(begun.elapsed() < Duration::from_secs(300), "{name} is stuck at {block} MiB");
+                assert!(begun.elapsed() < Duration::from_mins(5), "{name} is stuck at {block} MiB");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -193,7 +192,7 @@ async fn more_than_the_disk_goes_through_it_and_an_outage_fills_it_without_harm(
     faults.partition(false);
     let begun = Instant::now();
     while appliance.backlog().0 > 0 || appliance.dirty_part() > 0.7 {
-        assert!(begun.elapsed() < Duration::from_secs(120), "it does not drain");
+        assert!(begun.elapsed() < Duration::from_mins(2), "it does not drain");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     client.try_write(&filler, blocks * MIB, content(99, blocks)).await.expect("writes go on");
