@@ -9,6 +9,7 @@ import argparse
 import datetime
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,8 +24,8 @@ SHARE = "tree"
 RPO = "5s"
 # The memory budget of a gateway: the default of the settings.
 MEMORY_MIB = 512
-# Connections that copy and read at once.
-CONNECTIONS = 8
+# Connections that copy and read at once: many small files wait for the disk together.
+CONNECTIONS = 32
 # Part of the third copy that is acknowledged when the disaster strikes.
 DISASTER_PART = 0.4
 SECOND_NS = 1_000_000_000
@@ -45,6 +46,7 @@ class Demo:
         self.key = self.run / "repository.key"
         self.repository = self.run / "repository"
         self.gateway = None
+        self.copying = None
         self.costs = []
         self.expected = {}
         self.figures = {}
@@ -54,8 +56,18 @@ class Demo:
             self.options.tidegate, self.run / name, self.repository, self.key, MEMORY_MIB
         )
 
+    def end(self):
+        """Stops what still runs; whether the gateway stopped well."""
+        if self.copying:
+            self.copying.kill()
+        return self.gateway is None or self.gateway.stop()
+
     def client(self, *arguments):
         return [self.options.nfswalk, arguments[0], self.gateway.url(SHARE), *map(str, arguments[1:])]
+
+    def acknowledged(self, label):
+        """The client's log of a copy."""
+        return self.run / f"acknowledged-{label}.log"
 
     # Step 1
     def begin(self):
@@ -71,10 +83,11 @@ class Demo:
         expected = manifest.of_tree(version.path)
         self.expected.update(manifest.below(label, expected))
         start = time.monotonic()
-        with (self.run / f"{label}.log").open("w") as log:
-            done = subprocess.run(self.client("put", version.path, f"/{label}", CONNECTIONS), stdout=log, check=False)
+        with self.acknowledged(label).open("w") as log:
+            self.copying = subprocess.Popen(self.client("put", version.path, f"/{label}", CONNECTIONS), stdout=log)
+            status = self.copying.wait()
         copied = time.monotonic() - start
-        if done.returncode != 0:
+        if status != 0:
             raise RuntimeError(f"copying {version.path} failed")
         self.gateway.run("snapshot", "create", SHARE, label)
         self.costs.append(self.cost(label, copied, time.monotonic() - start - copied))
@@ -92,28 +105,28 @@ class Demo:
     # Step 4
     def disaster(self, version):
         expected = manifest.of_tree(version.path)
-        log_path = self.run / "third.log"
+        log_path = self.acknowledged("third")
         begun = time.time_ns()
         with log_path.open("w") as log:
-            client = subprocess.Popen(self.client("put", version.path, "/third", CONNECTIONS), stdout=log)
+            self.copying = subprocess.Popen(self.client("put", version.path, "/third", CONNECTIONS), stdout=log)
         try:
-            self.wait_for_disaster(client, log_path, len(expected) * DISASTER_PART, begun)
+            self.wait_for_disaster(log_path, len(expected) * DISASTER_PART, begun)
             self.figures["peak_first"] = self.gateway.peak_memory()
-            ended = client.poll() is not None
+            ended = self.copying.poll() is not None
         finally:
             self.gateway.kill()
             struck = time.time_ns()
-            client.kill()
-            client.wait()
+            self.copying.kill()
+            self.copying.wait()
         shutil.rmtree(self.run / "first")
         self.figures.update(struck=struck, stored=folder_bytes(self.repository), third=expected)
         when = "after the end of a small copy" if ended else "in the middle of a further copy"
         say(f"4. kill -9 {when}, and the local state deleted: left are {self.repository.name} and {self.key.name}")
 
-    def wait_for_disaster(self, client, log_path, lines, begun):
+    def wait_for_disaster(self, log_path, lines, begun):
         """Until so many entries are acknowledged and a head holds some of them, or the copy is over."""
         end = time.monotonic() + PATIENCE
-        while client.poll() is None and time.monotonic() < end:
+        while self.copying.poll() is None and time.monotonic() < end:
             self.gateway.check_alive()
             with log_path.open("rb") as log:
                 enough = sum(1 for _ in log) >= lines
@@ -150,7 +163,7 @@ class Demo:
 
     def compare(self):
         whole, found = self.read_back()
-        with (self.run / "third.log").open(newline="\n") as log:
+        with self.acknowledged("third").open(newline="\n") as log:
             kept = manifest.acknowledged(log, self.figures["newest"])
         third = {path: entry for path, entry in self.figures["third"].items() if path in kept}
         third = manifest.below("third", third)
@@ -221,6 +234,7 @@ def main():
     parser.add_argument("--dir", help="the tree to copy, instead of kernel sources")
     parser.add_argument("--seed", type=int, default=1, help="of the edit, where there is no second version")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
     versions = sources.choose(options.dir, options.cache, options.seed)
     demo = Demo(options)
     try:
@@ -229,7 +243,7 @@ def main():
         say(f"FAILED: {error}. Everything is left in {demo.run}")
         status = 1
     finally:
-        stopped = demo.gateway is None or demo.gateway.stop()
+        stopped = demo.end()
     if status == 0 and not stopped:
         say("FAILED: the second gateway did not stop well")
         status = 1

@@ -44,7 +44,7 @@ class Gateway:
     def __init__(self, program, folder, repository, key, memory_mib):
         self._program = program
         self._folder = pathlib.Path(folder)
-        self._log = self._folder.with_suffix(".log")
+        self._log = self._folder.with_name(f"gateway-{self._folder.name}.log")
         self._process = None
         self.port = _free_port()
         self._folder.mkdir(parents=True)

@@ -67,11 +67,17 @@ impl Load {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Changes files until the gateway is gone.
-    pub async fn run(&mut self, address: SocketAddr) {
+    /// Changes files until `death` says that the gateway is gone; its answer. (A client need not notice:
+    /// this one does not tell the end of a connection from silence.)
+    pub async fn run<D: Future>(&mut self, address: SocketAddr, death: D) -> D::Output {
         let acknowledged = &self.acknowledged;
         let clients = self.directories.iter_mut().map(|directory| directory.run(address, acknowledged));
-        futures::future::join_all(clients).await;
+        let work = futures::future::join_all(clients);
+        tokio::pin!(death);
+        tokio::select! {
+            output = &mut death => output,
+            _ = work => death.await,
+        }
     }
 
     /// Compares everything with what it must be; panics with the difference. Afterwards what was found
@@ -90,10 +96,11 @@ impl Directory {
         let Ok(mut client) = Client::connect(address, &self.name).await else { return };
         loop {
             let step = self.choose();
+            self.unanswered = Some(step.clone());
             if step.perform(&mut client).await == Err(Lost) {
-                self.unanswered = Some(step);
                 return;
             }
+            self.unanswered = None;
             step.apply(&mut self.files);
             acknowledged.fetch_add(1, Ordering::Relaxed);
         }
