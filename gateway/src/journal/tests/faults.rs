@@ -1,6 +1,6 @@
 //! What the journal does when the disk fails, fills up, or shows other bytes than were written.
 
-use super::super::format::{self, HEAD_BYTES};
+use super::super::format::{self, HEAD_BYTES, RecordHead};
 use super::*;
 
 #[test]
@@ -88,6 +88,25 @@ fn damage_to_an_acknowledged_record_is_refused_with_its_place() {
             disk.damage(&name, |bytes| bytes[(start + place) as usize] ^= 1);
         }
         open(&disk).expect("healed");
+    });
+}
+
+#[test]
+fn a_whole_record_with_the_number_of_another_is_damage() {
+    runtime().block_on(async {
+        let disk = FaultDisk::default();
+        let (journal, _) = open(&disk).expect("open");
+        let records = fill(&journal, 4).await;
+        drop(journal);
+        let start = (records[1].position.offset - 100 - 2 * 4) as usize - HEAD_BYTES;
+        disk.damage(&format::file_name(records[1].position.segment), |bytes| {
+            let place = &mut bytes[start..start + HEAD_BYTES];
+            let mut head = RecordHead::decode((&*place).try_into().expect("a head")).expect("whole");
+            head.sequence = Sequence(1);
+            place.copy_from_slice(&head.encode());
+        });
+        let error = open(&disk).err().expect("refused");
+        assert_eq!(damaged_at(&error), start as u64, "{error}");
     });
 }
 
