@@ -17,6 +17,8 @@ const VISITS: u64 = 1;
 const ONCE: &str = "journal.open.cut";
 /// The beginning of points that every acknowledged call meets: there a random visit is swept.
 const OFTEN: &str = "journal.records.";
+/// Points of an eviction: this load is far too small to fill a cache.
+const EVICTION: &str = "cache.";
 /// The last visit of those that may be swept.
 const OFTEN_VISITS_MAX: u64 = 300;
 
@@ -57,7 +59,7 @@ async fn nothing_acknowledged_is_lost_by_a_crash_at_any_named_point() {
     load.check(gateway.address()).await;
     gateway.kill();
     for visit in 1..=visits() {
-        for point in crash::POINTS {
+        for point in crash::POINTS.iter().filter(|point| !point.starts_with(EVICTION)) {
             let at = match *point {
                 ONCE => 1,
                 often if often.starts_with(OFTEN) => 1 + chance.below(OFTEN_VISITS_MAX),

@@ -123,8 +123,8 @@ impl fmt::Debug for Appliance {
 
 /// Parts of the memory budget: opened frames, tree nodes, the memory layer, RocksDB's blocks, the
 /// journal's buffer, frames being made.
-const FRAMES_PART: u64 = 4;
-const NODES_PART: u64 = 8;
+const FRAMES_PART: u64 = 8;
+const NODES_PART: u64 = 16;
 const PENDING_PART: u64 = 16;
 const BLOCKS_PART: u64 = 12;
 const JOURNAL_PART: u64 = 16;
