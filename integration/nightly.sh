@@ -26,6 +26,8 @@ run() {
 export TIDEGATE_KILLS="${TIDEGATE_KILLS:-100}"
 export TIDEGATE_SWEEP_VISITS="${TIDEGATE_SWEEP_VISITS:-3}"
 export TIDEGATE_NIGHTLY=1
+export TIDEGATE_DISK_MIB="${TIDEGATE_DISK_MIB:-2048}"
+export TIDEGATE_WRITE_MIB="${TIDEGATE_WRITE_MIB:-10240}"
 : >"$log.table"
 run "tests" cargo test --release --workspace --no-fail-fast -- --nocapture
 run "demo" python3 integration/demo/demo.py --tidegate "$CARGO_TARGET_DIR/release/tidegate" \

@@ -6,8 +6,8 @@
 //! Then the store is cut off: writers are slowed down and at last told to try later, while reads and
 //! deletes go on; when the store is back everything drains.
 //!
-//! `TIDEGATE_DISK_MIB` (default 256) and `TIDEGATE_WRITE_MIB` (default one and a half times that) set
-//! the sizes; the nightly run takes 2048 and 10240.
+//! Part of the nightly profile: runs only where `TIDEGATE_DISK_MIB` is set. `TIDEGATE_WRITE_MIB` (default
+//! one and a half times that) sets how much is written; the nightly run takes 2048 and 10240.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -132,6 +132,10 @@ fn under_pressure_only() -> ShareConfig {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn more_than_the_disk_goes_through_it_and_an_outage_fills_it_without_harm() {
+    if std::env::var_os("TIDEGATE_DISK_MIB").is_none() {
+        println!("part of the nightly profile: set TIDEGATE_DISK_MIB (such as 2048) to run it");
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let disk_bytes = mib("TIDEGATE_DISK_MIB", 256);
     let write_bytes = mib("TIDEGATE_WRITE_MIB", disk_bytes / MIB * 3 / 2);
