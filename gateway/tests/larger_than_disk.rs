@@ -126,19 +126,24 @@ fn content(seed: u64, block: u64) -> Vec<u8> {
     support::noise(SEED + seed * 1_000_003 + block * 7919, MIB as usize)
 }
 
+/// Bytes of the disk and bytes to write; none outside of the nightly profile.
+fn sizes() -> Option<(u64, u64)> {
+    if std::env::var_os("TIDEGATE_DISK_MIB").is_none() {
+        println!("part of the nightly profile: set TIDEGATE_DISK_MIB (such as 2048) to run it");
+        return None;
+    }
+    let disk_bytes = mib("TIDEGATE_DISK_MIB", 256);
+    Some((disk_bytes, mib("TIDEGATE_WRITE_MIB", disk_bytes / MIB * 3 / 2)))
+}
+
 fn under_pressure_only() -> ShareConfig {
     ShareConfig { rpo: Duration::from_secs(5), ..config("docs") }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn more_than_the_disk_goes_through_it_and_an_outage_fills_it_without_harm() {
-    if std::env::var_os("TIDEGATE_DISK_MIB").is_none() {
-        println!("part of the nightly profile: set TIDEGATE_DISK_MIB (such as 2048) to run it");
-        return;
-    }
+    let Some((disk_bytes, write_bytes)) = sizes() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let disk_bytes = mib("TIDEGATE_DISK_MIB", 256);
-    let write_bytes = mib("TIDEGATE_WRITE_MIB", disk_bytes / MIB * 3 / 2);
     let disk = match Disk::mount(folder.path(), disk_bytes) {
         Ok(disk) => disk,
         Err(why) => {
