@@ -5,9 +5,10 @@
 //! index object on the target names its chunks, so nothing needs the file here any more and it may be
 //! evicted ([`crate::cache`]). What is evicted stays in both tables: its chunks are on the target.
 //!
-//! Layout: side table `packs`, pack id -> version u8 = 1, stage u8, bytes u64, domain id; side table
-//! `chunks`, chunk id -> location. Both can be made again: from the files in the folder, and from the
-//! index on the target.
+//! Layout: side tables `waiting` (packs that are local or uploaded) and `packs` (indexed ones), pack id ->
+//! version u8 = 1, stage u8, bytes u64, domain id; side table `chunks`, chunk id -> location. All can be
+//! made again: from the files in the folder, and from the index on the target. What waits is apart, so that
+//! a commit looks at what waits and not at everything that was ever stored.
 //!
 //! Order of writes: the pack file is synced under its name, then the ledger learns it. A crash between
 //! the two leaves a file that [`Ledger::open`] learns; it is uploaded like the others, for a later commit
@@ -29,6 +30,8 @@ use parking_lot::Mutex;
 use crate::live::{Database, LiveError, SideTable};
 
 const VERSION: u8 = 1;
+/// Chunks that are forgotten in one write, when packs have vanished.
+const FORGOTTEN_CHUNKS_MAX: usize = 4096;
 /// Length of a location in bytes.
 const LOCATION: usize = Location::LEN;
 
@@ -142,8 +145,7 @@ impl Ledger {
                 ledger.learn_file(pack, &entry.path(), keys)?;
             }
         }
-        let waiting = ledger.at_stage(Stage::Local)?;
-        let backlog = waiting.iter().map(|(_, record)| record.bytes).sum();
+        let backlog = ledger.local()?.iter().map(|(_, record)| record.bytes).sum();
         ledger.backlog_bytes.store(backlog, Ordering::Relaxed);
         Ok(Arc::new(ledger))
     }
@@ -165,14 +167,27 @@ impl Ledger {
 
     /// What is known of a pack.
     pub fn record(&self, pack: &PackId) -> Result<Option<PackRecord>, LedgerError> {
-        let record = self.database.side(SideTable::Packs, pack.as_bytes())?;
+        let record = match self.database.side(SideTable::Waiting, pack.as_bytes())? {
+            Some(waiting) => Some(waiting),
+            None => self.database.side(SideTable::Packs, pack.as_bytes())?,
+        };
         Ok(record.map(|record| PackRecord::decode(&record)).transpose()?)
     }
 
-    /// All packs at a stage.
-    pub fn at_stage(&self, stage: Stage) -> Result<Vec<(PackId, PackRecord)>, LedgerError> {
+    /// The packs that are only here.
+    pub fn local(&self) -> Result<Vec<(PackId, PackRecord)>, LedgerError> {
+        self.waiting_at(Stage::Local)
+    }
+
+    /// The packs that the target has and no index there names yet.
+    pub fn uploaded(&self) -> Result<Vec<(PackId, PackRecord)>, LedgerError> {
+        self.waiting_at(Stage::Uploaded)
+    }
+
+    fn waiting_at(&self, stage: Stage) -> Result<Vec<(PackId, PackRecord)>, LedgerError> {
         let mut found = Vec::new();
-        for (key, value) in self.database.side_entries(SideTable::Packs)? {
+        for entry in self.database.side_entries(SideTable::Waiting) {
+            let (key, value) = entry?;
             let record = PackRecord::decode(&value)?;
             let pack = PackId::from_slice(&key).ok_or(LiveError::Undecodable("the id of a pack"))?;
             if record.stage == stage {
@@ -188,22 +203,26 @@ impl Ledger {
         if old.stage == Stage::Local && stage > Stage::Local {
             self.backlog_bytes.fetch_sub(old.bytes, Ordering::Relaxed);
         }
-        let record = PackRecord { stage, ..old }.encode();
-        self.database.set_side(SideTable::Packs, [(&pack.as_bytes()[..], Some(&record[..]))])?;
+        self.note(pack, &PackRecord { stage, ..old })?;
         self.unflushed.store(true, Ordering::Release);
         if old.stage < Stage::Indexed && stage == Stage::Indexed {
+            // A crash between the two leaves it in both tables: it counts as waiting, and is indexed again.
+            self.database.set_side(SideTable::Waiting, [(&pack.as_bytes()[..], None)])?;
             self.indexed.lock().push((*pack, old.bytes));
         }
         Ok(())
+    }
+
+    fn note(&self, pack: &PackId, record: &PackRecord) -> Result<(), LedgerError> {
+        let table = if record.stage == Stage::Indexed { SideTable::Packs } else { SideTable::Waiting };
+        Ok(self.database.set_side(table, [(&pack.as_bytes()[..], Some(&record.encode()[..]))])?)
     }
 
     /// A pack of zeros at a stage, with its file.
     #[cfg(test)]
     pub(crate) fn put_for_test(&self, pack: PackId, bytes: u64, domain: DomainId) {
         std::fs::write(self.path(&pack), vec![0; bytes as usize]).expect("room");
-        let record = PackRecord { stage: Stage::Local, bytes, domain }.encode();
-        let entry = (&pack.as_bytes()[..], Some(&record[..]));
-        self.database.set_side(SideTable::Packs, [entry]).expect("a sound database");
+        self.note(&pack, &PackRecord { stage: Stage::Local, bytes, domain }).expect("a sound database");
         self.backlog_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -276,8 +295,7 @@ impl Ledger {
         domain: DomainId,
     ) -> Result<(), LedgerError> {
         self.learn_remote(index.chunks().map(|placed| (placed.id, placed.location)))?;
-        let record = PackRecord { stage: Stage::Local, bytes, domain }.encode();
-        self.database.set_side(SideTable::Packs, [(&pack.as_bytes()[..], Some(&record[..]))])?;
+        self.note(&pack, &PackRecord { stage: Stage::Local, bytes, domain })?;
         self.backlog_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
@@ -290,7 +308,7 @@ impl Ledger {
 
     /// Forgets packs that were only here and are not.
     fn forget_vanished(&self) -> Result<(), LedgerError> {
-        let mut vanished = self.at_stage(Stage::Local)?;
+        let mut vanished = self.local()?;
         vanished.retain(|(pack, _)| !self.path(pack).exists());
         if vanished.is_empty() {
             return Ok(());
@@ -300,13 +318,27 @@ impl Ledger {
             "packs that were not uploaded yet are gone from the local disk"
         );
         let gone: std::collections::HashSet<_> = vanished.iter().map(|(pack, _)| *pack).collect();
-        let chunks = self.database.side_entries(SideTable::Chunks)?;
-        let of_gone = chunks.iter().filter(|(_, at)| {
-            <[u8; LOCATION]>::try_from(&at[..]).is_ok_and(|at| gone.contains(&Location::from_bytes(&at).pack))
-        });
-        self.database.set_side(SideTable::Chunks, of_gone.map(|(chunk, _)| (&chunk[..], None)))?;
+        let mut forgotten = Vec::new();
+        for entry in self.database.side_entries(SideTable::Chunks) {
+            let (chunk, at) = entry?;
+            let at = <[u8; LOCATION]>::try_from(&at[..]).map(|at| Location::from_bytes(&at));
+            if at.is_ok_and(|at| gone.contains(&at.pack)) {
+                forgotten.push(chunk);
+            }
+            if forgotten.len() == FORGOTTEN_CHUNKS_MAX {
+                self.forget_chunks(&mut forgotten)?;
+            }
+        }
+        self.forget_chunks(&mut forgotten)?;
         let packs = gone.iter().map(|pack| (&pack.as_bytes()[..], None));
-        Ok(self.database.set_side(SideTable::Packs, packs)?)
+        Ok(self.database.set_side(SideTable::Waiting, packs)?)
+    }
+
+    fn forget_chunks(&self, chunks: &mut Vec<Vec<u8>>) -> Result<(), LedgerError> {
+        let entries = chunks.iter().map(|chunk| (&chunk[..], None));
+        self.database.set_side(SideTable::Chunks, entries)?;
+        chunks.clear();
+        Ok(())
     }
 
     fn unreadable(&self, source: std::io::Error) -> LedgerError {

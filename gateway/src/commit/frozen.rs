@@ -44,31 +44,23 @@ impl<'a> Frozen<'a> {
 
     /// Whether anything changed since the base was frozen.
     pub(super) fn is_changed(&self) -> Result<bool, ShareError> {
-        let changed = !self.database.dirty_page(&self.snapshot, self.map, &[], 1)?.is_empty();
-        Ok(changed || !self.hidden()?.is_empty())
+        Ok(self.database.is_changed(&self.snapshot, self.map)?)
     }
 
-    /// Ranges of keys that left the map since: sorted and disjoint.
+    /// Ranges of keys that left the map since: sorted and disjoint. What was made together is mostly
+    /// removed together, so most of them grow into one.
     pub(super) fn hidden(&self) -> Result<Vec<Range<Bytes>>, ShareError> {
-        let mut ranges: Vec<_> = self
-            .database
-            .hidden_of(&self.snapshot, self.map)?
-            .into_iter()
-            .map(|hidden| hidden.keys.start[8..].to_vec()..hidden.keys.end[8..].to_vec())
-            .collect();
-        ranges.sort_by(|one, other| one.start.cmp(&other.start));
-        let mut merged: Vec<Range<Vec<u8>>> = Vec::new();
-        for range in ranges {
-            match merged.last_mut() {
-                Some(last) if range.start <= last.end => {
-                    if range.end > last.end {
-                        last.end = range.end;
-                    }
-                }
-                _ => merged.push(range),
+        let (mut merged, mut of_inode) = (Vec::new(), Vec::new());
+        for hidden in self.database.hidden_of(&self.snapshot, self.map) {
+            let keys = hidden?.keys;
+            let range = Bytes::copy_from_slice(&keys.start[8..])..Bytes::copy_from_slice(&keys.end[8..]);
+            if of_inode.first().is_some_and(|first: &Range<Bytes>| first.start[..8] != range.start[..8]) {
+                merge_sorted(&mut merged, &mut of_inode);
             }
+            of_inode.push(range);
         }
-        Ok(merged.into_iter().map(|range| Bytes::from(range.start)..Bytes::from(range.end)).collect())
+        merge_sorted(&mut merged, &mut of_inode);
+        Ok(merged)
     }
 
     /// The next changed keys from `from` on, in order, with their values; whole inodes.
@@ -93,6 +85,17 @@ impl<'a> Frozen<'a> {
     pub(super) fn next_inode(&self) -> Result<u64, ShareError> {
         let record = self.database.frozen_system(&self.snapshot, &InodeNumbers::key(self.map))?;
         Ok(InodeNumbers::next_from(record.as_deref())?.0)
+    }
+}
+
+/// Moves the ranges of one inode, which is above all inodes in `merged`, there.
+fn merge_sorted(merged: &mut Vec<Range<Bytes>>, of_inode: &mut Vec<Range<Bytes>>) {
+    of_inode.sort_by(|one, other| one.start.cmp(&other.start));
+    for range in of_inode.drain(..) {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = range.end.max(std::mem::take(&mut last.end)),
+            _ => merged.push(range),
+        }
     }
 }
 

@@ -27,8 +27,7 @@ pub(crate) async fn upload_waiting(
     parallel: usize,
 ) -> Result<(DurableCommit, Sent), CommitError> {
     let mut sent = Sent::default();
-    let waiting = ledger.at_stage(Stage::Local)?;
-    let uploads = waiting.into_iter().map(|(pack, record)| upload(repository, ledger, pack, record));
+    let uploads = ledger.local()?.into_iter().map(|(pack, record)| upload(repository, ledger, pack, record));
     let mut uploads = stream::iter(uploads).buffer_unordered(parallel);
     let mut durable = DurablePacks::new();
     while let Some(pack) = uploads.try_next().await? {
@@ -37,19 +36,16 @@ pub(crate) async fn upload_waiting(
         durable.add(pack);
         crate::crash::point("upload.pack");
     }
-    for (pack, record) in ledger.at_stage(Stage::Uploaded)? {
-        if !durable.contains(pack) {
-            durable.add(confirmed(repository, pack, record.bytes).await?);
+    let unindexed = ledger.uploaded()?;
+    for (pack, record) in &unindexed {
+        if !durable.contains(*pack) {
+            durable.add(confirmed(repository, *pack, record.bytes).await?);
         }
     }
     let keys: Vec<Arc<DomainKeys>> =
         repository.domains().into_iter().map(|(_, domain)| domain.keys.clone()).collect();
-    let unindexed = ledger.at_stage(Stage::Uploaded)?;
-    let mut entries = Vec::new();
-    for (pack, _) in &unindexed {
-        let (domain, index) = ledger.read_index(pack, &keys)?;
-        entries.extend(index.chunks().map(|placed| IndexEntry::new(domain, placed)));
-    }
+    let packs: Vec<PackId> = unindexed.iter().map(|(pack, _)| *pack).collect();
+    let entries = packs.into_iter().map(|pack| entries_of(ledger, pack, &keys));
     let commit = repository.write_index(entries, &durable).await?;
     sent.objects += commit.index_objects() as u64;
     for (pack, _) in &unindexed {
@@ -57,6 +53,16 @@ pub(crate) async fn upload_waiting(
     }
     crate::crash::point("upload.indexed");
     Ok((commit, sent))
+}
+
+/// What the index of the target is told of a pack.
+fn entries_of(
+    ledger: &Ledger,
+    pack: PackId,
+    keys: &[Arc<DomainKeys>],
+) -> Result<Vec<IndexEntry>, CommitError> {
+    let (domain, index) = ledger.read_index(&pack, keys)?;
+    Ok(index.chunks().map(|placed| IndexEntry::new(domain, placed)).collect())
 }
 
 async fn upload(

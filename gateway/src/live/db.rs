@@ -13,14 +13,15 @@
 //!           others                            the gateway's own records
 //! outcomes  sequence                          retry key, encoded outcome
 //! chunks    chunk id                          location: where a durable frame of it is (dedup)
-//! packs     pack id                           its state
+//! packs     pack id                           its state, once the target's index names it
+//! waiting   pack id                           its state until then
 //! full key = map u64 big-endian, key of the map (which begins with the inode)
 //! ```
 //!
 //! Order of writes. The write-ahead log is off: the journal is the log. Records are carried out in
 //! the order of their sequences, each group in one write batch that also sets "applied"; all column
 //! families flush together. A crash therefore leaves a prefix of the journal, and replay goes on
-//! after "applied". `chunks` and `packs` are not journaled: a loss there costs work, not data.
+//! after "applied". `chunks`, `packs` and `waiting` are not journaled: a loss there costs work, not data.
 //!
 //! A rebase sets the base before it removes what hid the old one: a reader between the two sees the
 //! new base under entries that are equal or newer.
@@ -47,7 +48,8 @@ const SYSTEM: &str = "system";
 const OUTCOMES: &str = "outcomes";
 const CHUNKS: &str = "chunks";
 const PACKS: &str = "packs";
-const FAMILIES: [&str; 7] = [MAP, DIRTY, HIDDEN, SYSTEM, OUTCOMES, CHUNKS, PACKS];
+const WAITING: &str = "waiting";
+const FAMILIES: [&str; 8] = [MAP, DIRTY, HIDDEN, SYSTEM, OUTCOMES, CHUNKS, PACKS, WAITING];
 
 const APPLIED: &[u8] = b"applied";
 const TOMBSTONE: u8 = 0;
@@ -57,8 +59,8 @@ const VALUE: u8 = 1;
 const OUTCOMES_MAX: u64 = 4096;
 /// Keys that a rebase forgets in one write batch.
 const REBASE_KEYS_MAX: usize = 4096;
-/// Size of one memtable; two per family that is written much.
-const MEMTABLE_BYTES: usize = 16 << 20;
+/// One family's memtable is at most this part of what all hold: one in this many bytes.
+const MEMTABLE_PART: usize = 2;
 
 /// The database.
 #[derive(Debug)]
@@ -105,8 +107,10 @@ type RawEntry = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>;
 pub(crate) enum SideTable {
     /// Chunk id to location.
     Chunks,
-    /// Pack id to state.
+    /// Pack id to state, of packs that the target's index names.
     Packs,
+    /// Pack id to state, of packs that still have a way to go.
+    Waiting,
 }
 
 impl SideTable {
@@ -114,6 +118,7 @@ impl SideTable {
         match self {
             Self::Chunks => CHUNKS,
             Self::Packs => PACKS,
+            Self::Waiting => WAITING,
         }
     }
 }
@@ -128,8 +133,9 @@ pub(crate) struct Hidden {
 }
 
 impl Database {
-    /// Opens or creates the database; `cache_bytes` bounds its block cache.
-    pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Self, LiveError> {
+    /// Opens or creates the database; `cache_bytes` bounds its block cache, `memtable_bytes` what all
+    /// families together hold in memory before they are flushed.
+    pub(crate) fn open(path: &Path, cache_bytes: usize, memtable_bytes: usize) -> Result<Self, LiveError> {
         let cache = Cache::new_lru_cache(cache_bytes);
         let mut options = Options::default();
         options.create_if_missing(true);
@@ -138,7 +144,10 @@ impl Database {
         options.set_max_background_jobs(2);
         options.set_max_open_files(512);
         options.set_keep_log_file_num(2);
-        let families = FAMILIES.map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)));
+        options.set_db_write_buffer_size(memtable_bytes);
+        let families = FAMILIES.map(|name| {
+            ColumnFamilyDescriptor::new(name, family_options(name, &cache, memtable_bytes / MEMTABLE_PART))
+        });
         let db = DB::open_cf_descriptors(&options, path, families)?;
         Ok(Self { db })
     }
@@ -225,24 +234,30 @@ impl Database {
         range: &Range<Vec<u8>>,
     ) -> Result<Vec<Hidden>, LiveError> {
         let inode = &range.start[..16.min(range.start.len())];
-        let mut found = self.hidden_below(snapshot, inode)?;
-        found.retain(|hidden| hidden.keys.start < range.end && range.start < hidden.keys.end);
-        Ok(found)
+        let meets = |hidden: &Hidden| hidden.keys.start < range.end && range.start < hidden.keys.end;
+        let below = self.hidden_below(snapshot, inode);
+        below.filter(|hidden| hidden.as_ref().map_or(true, meets)).collect()
     }
 
-    /// Every hidden range of a map, in order of inode.
-    pub(crate) fn hidden_of(&self, snapshot: &Snapshot<'_>, map: MapId) -> Result<Vec<Hidden>, LiveError> {
+    /// Every hidden range of a map as it is read: in order of inode, and of sequence within an inode.
+    pub(crate) fn hidden_of<'a>(
+        &'a self,
+        snapshot: &'a Snapshot<'_>,
+        map: MapId,
+    ) -> impl Iterator<Item = Result<Hidden, LiveError>> + use<'a> {
         self.hidden_below(snapshot, &map.0.to_be_bytes())
     }
 
-    fn hidden_below(&self, snapshot: &Snapshot<'_>, prefix: &[u8]) -> Result<Vec<Hidden>, LiveError> {
+    fn hidden_below<'a>(
+        &'a self,
+        snapshot: &'a Snapshot<'_>,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<Hidden, LiveError>> + use<'a> {
         let range = prefix.to_vec()..successor(prefix);
-        self.iterate(snapshot, HIDDEN, &range)
-            .map(|item| {
-                let (key, value) = item?;
-                hidden_from(&key, &value)
-            })
-            .collect()
+        self.iterate(snapshot, HIDDEN, &range).map(|item| {
+            let (key, value) = item?;
+            hidden_from(&key, &value)
+        })
     }
 
     /// Keys of a map that changed since its base was frozen, in order from `from` on: at least `least`
@@ -265,6 +280,17 @@ impl Database {
             keys.push(key);
         }
         Ok(keys)
+    }
+
+    /// Whether anything of a map changed since its base was frozen.
+    pub(crate) fn is_changed(&self, snapshot: &Snapshot<'_>, map: MapId) -> Result<bool, LiveError> {
+        for family in [DIRTY, HIDDEN] {
+            if let Some(found) = self.iterate(snapshot, family, &map_range(map)).next() {
+                found?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The encoded base of a map.
@@ -319,10 +345,13 @@ impl Database {
         Ok(self.db.get_cf(self.family(table.name()), key)?.map(Bytes::from))
     }
 
-    /// Everything in a side table.
-    pub(crate) fn side_entries(&self, table: SideTable) -> Result<Vec<(Vec<u8>, Bytes)>, LiveError> {
+    /// Everything in a side table, in order of keys, as it is read.
+    pub(crate) fn side_entries(
+        &self,
+        table: SideTable,
+    ) -> impl Iterator<Item = Result<(Vec<u8>, Bytes), LiveError>> {
         let items = self.db.iterator_cf(self.family(table.name()), IteratorMode::Start);
-        items.map(|item| Ok(item.map(|(key, value)| (key.into_vec(), Bytes::from(value)))?)).collect()
+        items.map(|item| Ok(item.map(|(key, value)| (key.into_vec(), Bytes::from(value)))?))
     }
 
     /// Sets (or with none removes) values of a side table.
@@ -448,8 +477,14 @@ impl Database {
         let mut writes = WriteBatch::default();
         writes.put_cf(self.family(SYSTEM), base_key(map), base);
         let snapshot = self.snapshot();
-        for hidden in self.hidden_of(&snapshot, map)?.iter().filter(|hidden| hidden.sequence <= through) {
-            writes.delete_cf(self.family(HIDDEN), hidden_key(&hidden.keys.start, hidden.sequence));
+        for hidden in self.hidden_of(&snapshot, map) {
+            let hidden = hidden?;
+            if hidden.sequence <= through {
+                writes.delete_cf(self.family(HIDDEN), hidden_key(&hidden.keys.start, hidden.sequence));
+            }
+            if writes.len() >= REBASE_KEYS_MAX {
+                self.write(std::mem::take(&mut writes))?;
+            }
         }
         for item in self.iterate(&snapshot, DIRTY, &map_range(map)) {
             let (key, mark) = item?;
@@ -503,7 +538,7 @@ impl Database {
         snapshot: &'a Snapshot<'_>,
         family: &str,
         range: &Range<Vec<u8>>,
-    ) -> impl Iterator<Item = RawEntry> + 'a {
+    ) -> impl Iterator<Item = RawEntry> + use<'a> {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(range.end.clone());
         options.set_total_order_seek(true);
@@ -514,14 +549,14 @@ impl Database {
 
 const UNDECODABLE_OUTCOME: LiveError = LiveError::Undecodable("an outcome of a call");
 
-fn family_options(name: &str, cache: &Cache) -> Options {
+fn family_options(name: &str, cache: &Cache, memtable_bytes: usize) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_bloom_filter(10.0, false);
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
-    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_write_buffer_size(memtable_bytes);
     options.set_compression_type(DBCompressionType::Lz4);
     if name == HIDDEN {
         options.set_prefix_extractor(SliceTransform::create_fixed_prefix(16));

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::support::{SHARE, create, lead, publish_after, quick_key, store_pack};
+use crate::support::{SHARE, create, lead, publish_after, quick_key, store_pack, told};
 use bytes::Bytes;
 use tidegate_replicator::repository::{
     DurablePacks, NewSnapshot, Opened, Repository, RepositoryError, UtcNanos,
@@ -44,7 +44,7 @@ impl Answers {
 async fn everything() -> MemoryStore {
     let (repository, store) = create().await;
     let (pack, entries) = store_pack(&repository, repository.default_domain(), &[b"some", b"chunks"]).await;
-    repository.write_index(entries, &DurablePacks::from_iter([pack])).await.expect("written");
+    repository.write_index(told(entries), &DurablePacks::from_iter([pack])).await.expect("written");
     let (leader, first) = publish_after(&repository, lead(&repository).await, None).await;
     let (_, second) = publish_after(&repository, leader, Some(first)).await;
     let head = repository.read_head(SHARE, &second).await.expect("read");

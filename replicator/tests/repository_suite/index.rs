@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::support::dying_store::DyingStore;
-use crate::support::{Numbers, create, open_on, read_index, seeds, store_pack};
+use crate::support::{Numbers, create, open_on, read_index, seeds, store_pack, told};
 use tidegate_chunker::{ChunkId, ChunkKind, DomainId, Location, PackId};
 use tidegate_replicator::repository::{
     DurablePacks, INDEX_ENTRIES_MAX, INDEX_LEVEL_OBJECTS_MAX, IndexEntry, Opened, Repository,
@@ -44,7 +44,10 @@ async fn commit(
     let pack = PackId::new([pack; 32]);
     let durable = repository.put_pack(pack, Body::Bytes("pack".into())).await.expect("stored");
     let entries: Vec<_> = numbers.map(|number| entry(number, pack)).collect();
-    repository.write_index(entries.clone(), &DurablePacks::from_iter([durable])).await.expect("written");
+    repository
+        .write_index(told(entries.clone()), &DurablePacks::from_iter([durable]))
+        .await
+        .expect("written");
     entries
 }
 
@@ -198,7 +201,7 @@ async fn one_damaged_object_hides_no_other() {
 async fn an_entry_of_a_pack_that_is_not_durable_is_refused() {
     let (repository, _store) = create().await;
     let entries = vec![entry(1, PackId::new([1; 32]))];
-    let error = repository.write_index(entries, &DurablePacks::new()).await.expect_err("refused");
+    let error = repository.write_index(told(entries), &DurablePacks::new()).await.expect_err("refused");
     assert!(matches!(error, RepositoryError::Invalid(_)), "{error}");
 }
 
@@ -212,7 +215,10 @@ async fn the_index_is_rebuilt_from_the_ends_of_packs_of_all_domains() {
         let chunks: Vec<Vec<u8>> = (0..30_u8).map(|chunk| vec![chunk, number, 5]).collect();
         let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
         let (pack, entries) = store_pack(&repository, domain, &chunks).await;
-        repository.write_index(entries.clone(), &DurablePacks::from_iter([pack])).await.expect("written");
+        repository
+            .write_index(told(entries.clone()), &DurablePacks::from_iter([pack]))
+            .await
+            .expect("written");
         model.extend(entries);
     }
     for name in repository.index_names().await.expect("listed") {
@@ -233,7 +239,7 @@ async fn a_rebuild_deletes_nothing_when_a_pack_cannot_be_read() {
     let (two, entries_of_two) = store_pack(&repository, domain, &[b"two"]).await;
     let lost = one.id();
     let all = [entries_of_one, entries_of_two].concat();
-    repository.write_index(all.clone(), &DurablePacks::from_iter([one, two])).await.expect("written");
+    repository.write_index(told(all.clone()), &DurablePacks::from_iter([one, two])).await.expect("written");
 
     let whole = store.get(&pack_name(lost), None).await.expect("there");
     store.damage(&pack_name(lost), whole.slice(..whole.len() - 1));
@@ -241,4 +247,30 @@ async fn a_rebuild_deletes_nothing_when_a_pack_cannot_be_read() {
     assert_eq!((report.packs, report.deleted, report.unreadable.len()), (1, 0, 1));
     assert!(report.unreadable[0].to_string().contains(pack_name(lost).as_str()));
     assert_eq!(read_index(&repository).await, all.into_iter().collect());
+}
+
+#[tokio::test]
+async fn groups_of_entries_fill_objects_and_all_of_them_are_written() {
+    let (repository, _store) = create().await;
+    let (mut durable, mut model, mut groups) = (DurablePacks::new(), BTreeSet::new(), Vec::new());
+    let of_group = INDEX_ENTRIES_MAX as u64 * 2 / 5;
+    for group in 0..4_u64 {
+        let pack = PackId::new([group as u8; 32]);
+        durable.add(repository.put_pack(pack, Body::Bytes("pack".into())).await.expect("stored"));
+        let entries: Vec<_> = (0..of_group).map(|number| entry(group * of_group + number, pack)).collect();
+        model.extend(entries.iter().copied());
+        groups.push(Ok::<_, RepositoryError>(entries));
+    }
+    let commit = repository.write_index(groups, &durable).await.expect("written");
+    assert_eq!((commit.packs(), commit.index_objects()), (4, 2));
+    assert_eq!(read_index(&repository).await, model);
+}
+
+#[tokio::test]
+async fn a_group_that_cannot_be_told_ends_the_writing_of_an_index() {
+    let (repository, _store) = create().await;
+    let told: [Result<Vec<IndexEntry>, RepositoryError>; 1] =
+        [Err(RepositoryError::Missing { object: "the end of a pack".into() })];
+    let error = repository.write_index(told, &DurablePacks::new()).await.expect_err("no evidence");
+    assert!(matches!(error, RepositoryError::Missing { .. }), "{error}");
 }

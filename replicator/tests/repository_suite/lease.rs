@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::support::virtual_time::{Creation, Rounds, SlowStore, Task, run_all};
 use crate::support::{
-    Numbers, SHARE, claimant, create, create_on, lead, next_head, open_on, publish_after, seeds,
+    Numbers, SHARE, claimant, create, create_on, lead, next_head, open_on, publish_after, seeds, told,
 };
 use parking_lot::Mutex;
 use tidegate_replicator::repository::{
@@ -195,7 +195,8 @@ async fn the_superseded_publish_nothing() {
     assert_eq!((old.epoch(), new.epoch()), (1, 2));
 
     let before = store.names();
-    let durable = repository.write_index(Vec::new(), &DurablePacks::new()).await.expect("nothing to write");
+    let durable =
+        repository.write_index(told(Vec::new()), &DurablePacks::new()).await.expect("nothing to write");
     match repository.publish(old, &prepared, &durable).await {
         Published::Superseded { by } => assert_eq!(by, Successor::Claim { epoch: 2, settled: true }),
         other => panic!("published: {other:?}"),
@@ -247,7 +248,8 @@ async fn a_resumed_leadership_leaves_room_for_the_head_that_was_under_way() {
     assert_eq!(resumed.next_sequence(Some(&second)), 4);
 
     // The old process's put arrives at last.
-    let durable = repository.write_index(Vec::new(), &DurablePacks::new()).await.expect("nothing to write");
+    let durable =
+        repository.write_index(told(Vec::new()), &DurablePacks::new()).await.expect("nothing to write");
     assert!(matches!(repository.publish(leader, &late, &durable).await, Published::Done(_)));
     let newest = repository.newest_head(SHARE).await.expect("read").expect("there");
     assert_eq!(newest.name, second);

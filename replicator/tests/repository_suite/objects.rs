@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::support::dying_store::DyingStore;
 use crate::support::{
-    SHARE, create, create_on, lead, new_repository, next_head, open_on, publish_after, quick_key,
+    SHARE, create, create_on, lead, new_repository, next_head, open_on, publish_after, quick_key, told,
 };
 use bytes::Bytes;
 use tidegate_chunker::{
@@ -283,11 +283,13 @@ async fn what_one_target_holds_is_no_evidence_for_another() {
     let elsewhere = DirectoryStore::create(&folder.path().join("target")).expect("created");
     let other = create_on(Arc::new(elsewhere)).await;
     let pack = other.put_pack(PackId::new([1; 32]), Body::Bytes("pack".into())).await.expect("stored");
-    let error =
-        repository.write_index(Vec::new(), &DurablePacks::from_iter([pack])).await.expect_err("refused");
+    let error = repository
+        .write_index(told(Vec::new()), &DurablePacks::from_iter([pack]))
+        .await
+        .expect_err("refused");
     assert!(error.to_string().contains("not known to be durable"), "{error}");
 
-    let durable = other.write_index(Vec::new(), &DurablePacks::new()).await.expect("nothing to write");
+    let durable = other.write_index(told(Vec::new()), &DurablePacks::new()).await.expect("nothing to write");
     let leader = lead(&repository).await;
     let prepared =
         repository.prepare_head(&leader, &next_head(&repository, &leader, None)).expect("prepared");
@@ -305,7 +307,8 @@ async fn publishing_again_after_a_lost_reply_leaves_one_head() {
     let leader = lead(&repository).await;
     let head = next_head(&repository, &leader, None);
     let prepared = repository.prepare_head(&leader, &head).expect("prepared");
-    let durable = repository.write_index(Vec::new(), &DurablePacks::new()).await.expect("nothing to write");
+    let durable =
+        repository.write_index(told(Vec::new()), &DurablePacks::new()).await.expect("nothing to write");
 
     let dying = open_on(Arc::new(DyingStore::new(Arc::new(store), 0, true))).await;
     let Published::Failed { leadership, error } = dying.publish(leader, &prepared, &durable).await else {

@@ -11,32 +11,44 @@ use crate::repository::publish::DurableCommit;
 use crate::store::PutMode;
 
 impl Repository<Opened> {
-    /// Writes the index of one commit: where the chunks lie that its packs hold. Refuses an entry whose pack is
-    /// not among them. May be repeated after an error; entries may then be in the index twice.
-    pub async fn write_index(
+    /// Writes the index of one commit: where the chunks lie that its packs hold, told in `groups` (of a
+    /// pack each, say), which are asked for one after the other: memory holds one object's entries and one
+    /// group. Refuses an entry whose pack is not among `packs`. May be repeated after an error; entries may
+    /// then be in the index twice.
+    pub async fn write_index<E: From<RepositoryError>>(
         &self,
-        mut entries: Vec<IndexEntry>,
+        groups: impl IntoIterator<Item = std::result::Result<Vec<IndexEntry>, E>>,
         packs: &DurablePacks,
-    ) -> Result<DurableCommit> {
-        if let Some(entry) = entries.iter().find(|entry| !packs.contains(entry.location.pack)) {
-            let pack = entry.location.pack;
-            return Err(RepositoryError::invalid(format!(
-                "pack {pack} is to be indexed, but not known to be durable"
-            )));
-        }
+    ) -> std::result::Result<DurableCommit, E> {
         let store = self.store.address();
         if let Some(pack) = packs.elsewhere(&store) {
             let id = pack.id();
-            return Err(RepositoryError::invalid(format!("pack {id} is not known to be durable on {store}")));
+            let what = format!("pack {id} is not known to be durable on {store}");
+            return Err(RepositoryError::invalid(what).into());
+        }
+        let (mut waiting, mut index_objects) = (Vec::new(), 0);
+        for group in groups {
+            let group = group?;
+            check_durable(&group, packs)?;
+            waiting.extend(group);
+            while waiting.len() >= INDEX_ENTRIES_MAX {
+                let rest = waiting.split_off(INDEX_ENTRIES_MAX);
+                index_objects += self.put_entries(std::mem::replace(&mut waiting, rest)).await?;
+            }
+        }
+        index_objects += self.put_entries(waiting).await?;
+        Ok(DurableCommit { store, packs: packs.len(), index_objects })
+    }
+
+    /// Writes entries as one object of the lowest level, or none; tells how many it was.
+    async fn put_entries(&self, mut entries: Vec<IndexEntry>) -> Result<usize> {
+        if entries.is_empty() {
+            return Ok(0);
         }
         entries.sort_unstable();
         entries.dedup();
-        let mut index_objects = 0;
-        for entries in entries.chunks(INDEX_ENTRIES_MAX) {
-            self.put_index_object(0, entries, &[]).await?;
-            index_objects += 1;
-        }
-        Ok(DurableCommit { store, packs: packs.len(), index_objects })
+        self.put_index_object(0, &entries, &[]).await?;
+        Ok(1)
     }
 
     /// Writes one object; `entries` rise strictly.
@@ -51,5 +63,17 @@ impl Repository<Opened> {
         let sealed = self.seal_control(KIND, &object, &IndexObject::encode(entries, replaces))?;
         store_object(&*self.store, &object, sealed, PutMode::Overwrite).await?;
         Ok(name)
+    }
+}
+
+fn check_durable(entries: &[IndexEntry], packs: &DurablePacks) -> Result<()> {
+    match entries.iter().find(|entry| !packs.contains(entry.location.pack)) {
+        None => Ok(()),
+        Some(entry) => {
+            let pack = entry.location.pack;
+            Err(RepositoryError::invalid(format!(
+                "pack {pack} is to be indexed, but not known to be durable"
+            )))
+        }
     }
 }

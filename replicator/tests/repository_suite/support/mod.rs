@@ -13,7 +13,7 @@ use tidegate_chunker::{
 use tidegate_replicator::repository::{
     ClaimOptions, ClaimOutcome, Claimant, CommitStatistics, DurablePack, DurablePacks, Head, HeadName, Heat,
     Incarnation, IndexEntry, KeyFile, Leadership, NewRepository, Opened, Published, Repository,
-    ShareDescription, SlotKey, Usage, UtcNanos,
+    RepositoryError, ShareDescription, SlotKey, Usage, UtcNanos,
 };
 use tidegate_replicator::store::{Body, MemoryStore, Store};
 use tidegate_replicator::tree::Root;
@@ -103,7 +103,8 @@ pub(crate) async fn publish_after(
 ) -> (Leadership, HeadName) {
     let head = next_head(repository, &leadership, parent);
     let prepared = repository.prepare_head(&leadership, &head).expect("prepared");
-    let durable = repository.write_index(Vec::new(), &DurablePacks::new()).await.expect("nothing to write");
+    let durable =
+        repository.write_index(told(Vec::new()), &DurablePacks::new()).await.expect("nothing to write");
     match repository.publish(leadership, &prepared, &durable).await {
         Published::Done(leadership) => (leadership, prepared.name()),
         other => panic!("not published: {other:?}"),
@@ -138,6 +139,11 @@ impl Numbers {
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
+}
+
+/// Entries as writing an index is told them: all at once.
+pub(crate) fn told(entries: Vec<IndexEntry>) -> [Result<Vec<IndexEntry>, RepositoryError>; 1] {
+    [Ok(entries)]
 }
 
 /// Packs chunks and stores the pack, and gives the evidence and its entries.
