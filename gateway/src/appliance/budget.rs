@@ -1,12 +1,15 @@
 //! The dirty budget: how much may wait here that no target has.
 //!
-//! Two measures, of which the greater counts:
+//! Three measures, of which the greatest counts:
 //!
 //! * of the setting: the journal and the packs that are not uploaded, over the bound in the settings;
 //! * of the disk: the packs that are not uploaded and *twice* the journal, over what the disk has for
 //!   them once the cache is gone, less the reserve ([`Room`]). Twice, because a commit writes what the
 //!   journal holds again, into packs, before the journal can be shortened: at 100 % there is still room
-//!   to do that, and so to get below 100 %.
+//!   to do that, and so to get below 100 %;
+//! * of memory: the records of the journal that no commit has drained, over a bound. A commit knows
+//!   something of each of them until it is done, so many small writes are held up although they are few
+//!   bytes.
 //!
 //! Writers of data are slowed down from 70 % on, ever more, so that the uploads can keep up; at 100 %
 //! they wait a while for room and are then told to try later. Changes without data are never held up:
@@ -14,6 +17,7 @@
 //! so before it takes a change, and the client is told to try later.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,7 +27,7 @@ use tokio::sync::Notify;
 use super::Budgets;
 use crate::cache::{Keeper, Room};
 use crate::files::Admission;
-use crate::journal::Journal;
+use crate::journal::{Journal, Sequence};
 use crate::ledger::Ledger;
 
 /// From this part of the budget on writers are slowed down.
@@ -56,12 +60,23 @@ impl Budgets {
     }
 }
 
+/// How much may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DirtyBounds {
+    /// Bytes of the journal and of packs that are not uploaded.
+    pub(crate) bytes_max: u64,
+    /// Records of the journal that are not drained.
+    pub(crate) records_max: u64,
+}
+
 /// See the head of this module.
 pub(crate) struct DirtyBudget {
     journal: Journal,
     ledger: Arc<Ledger>,
     keeper: Arc<Keeper>,
-    bytes_max: u64,
+    bounds: DirtyBounds,
+    /// Every record up to this sequence is drained.
+    drained: AtomicU64,
     /// Told when commits should hurry.
     pub(crate) pressure: Notify,
     /// Told when room was made.
@@ -69,8 +84,21 @@ pub(crate) struct DirtyBudget {
 }
 
 impl DirtyBudget {
-    pub(crate) fn new(journal: Journal, ledger: Arc<Ledger>, keeper: Arc<Keeper>, bytes_max: u64) -> Self {
-        Self { journal, ledger, keeper, bytes_max, pressure: Notify::new(), relief: Notify::new() }
+    pub(crate) fn new(
+        journal: Journal,
+        ledger: Arc<Ledger>,
+        keeper: Arc<Keeper>,
+        bounds: DirtyBounds,
+    ) -> Self {
+        let drained =
+            AtomicU64::new(journal.segments().first().map_or(0, |oldest| oldest.first.previous().0));
+        let (pressure, relief) = (Notify::new(), Notify::new());
+        Self { journal, ledger, keeper, bounds, drained, pressure, relief }
+    }
+
+    /// Takes note of the sequence up to which every record of the journal is drained.
+    pub(crate) fn note_drained(&self, through: Sequence) {
+        self.drained.fetch_max(through.0.min(self.journal.appended_sequence().0), Ordering::Relaxed);
     }
 
     /// Bytes that only this machine has.
@@ -80,7 +108,7 @@ impl DirtyBudget {
 
     /// The bound of those by the settings.
     pub(crate) fn bytes_max(&self) -> u64 {
-        self.bytes_max
+        self.bounds.bytes_max
     }
 
     /// Bytes of the journal.
@@ -96,14 +124,18 @@ impl DirtyBudget {
     /// The part of the budget that is used; over 1 when it is exceeded.
     pub(crate) fn used(&self) -> f64 {
         let (journal, packs) = (self.journal_bytes(), self.ledger.backlog_bytes());
-        let of_setting = (journal + packs) as f64 / self.bytes_max as f64;
+        let of_setting = (journal + packs) as f64 / self.bounds.bytes_max as f64;
+        let undrained =
+            self.journal.appended_sequence().0.saturating_sub(self.drained.load(Ordering::Relaxed));
+        let of_memory = undrained as f64 / self.bounds.records_max as f64;
+        self.keeper.leave_free(journal);
         let of_disk = self.keeper.room().map_or(0.0, |room| {
             if room.free_bytes < room.reserve_bytes() + journal {
                 self.keeper.wake.notify_one();
             }
             disk_part(room, self.keeper.bytes(), journal, packs)
         });
-        of_setting.max(of_disk)
+        of_setting.max(of_disk).max(of_memory)
     }
 }
 

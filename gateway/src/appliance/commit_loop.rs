@@ -5,7 +5,7 @@
 //! it has drained by then has left the journal all the same, which is shortened at once. A commit that finds
 //! somebody else
 //! leading ends the loop for good: the share is read-only from then on, and what was not published
-//! stays here.
+//! stays here, as chunks ([`super::retire`]).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -43,14 +43,15 @@ impl Appliance {
             };
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = open.withdrawn.notified() => return,
+                () = open.withdrawn.cancelled() => return,
+                () = open.superseded.notified() => return self.retire(&open).await,
                 () = tokio::time::sleep(pause) => {}
                 () = pressed => {}
             }
             match self.commit_open(&open).await {
                 Ok(_) => (pause, pause_pressed) = (open.config.rpo, PAUSE_MIN),
                 Err(ApplianceError::Commit(CommitError::Superseded { .. } | CommitError::NotLeading)) => {
-                    return;
+                    return self.retire(&open).await;
                 }
                 Err(error) => {
                     pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX.max(open.config.rpo));
@@ -73,6 +74,8 @@ impl Appliance {
 
     pub(super) async fn commit_open(&self, open: &OpenShare) -> Result<(HeadName, Head), ApplianceError> {
         let mut leadership = open.leadership.lock().await;
+        // What the journal holds is about to be written a second time.
+        self.sweep_cache().await;
         let drained = |through| self.note_drained(open, through);
         let result = self.committer.commit(&open.share, &open.description, &mut leadership, &drained).await;
         let committed = match result {
@@ -92,15 +95,19 @@ impl Appliance {
             }
         };
         drop(leadership);
+        self.note_drained(open, committed.drained);
         let newest = self.note_commit(open, committed).await?;
-        self.shorten_journal()?;
         self.sweep_cache().await;
         Ok(newest)
     }
 
     /// The journal is needed no more up to here, although nothing may have been uploaded yet.
     fn note_drained(&self, open: &OpenShare, through: Sequence) {
-        self.drained.lock().insert(open.share.id(), through);
+        self.drained
+            .lock()
+            .entry(open.share.id())
+            .and_modify(|known| *known = through.max(*known))
+            .or_insert(through);
         if let Err(error) = self.shorten_journal() {
             tracing::warn!(share = open.config.name, %error, "failed to shorten the journal; the next commit tries again");
         }
@@ -111,8 +118,6 @@ impl Appliance {
         open: &OpenShare,
         committed: Committed,
     ) -> Result<(HeadName, Head), ApplianceError> {
-        let id = open.share.id();
-        self.drained.lock().insert(id, committed.drained);
         let nothing =
             || ApplianceError::NothingToAttach { share: open.config.name.clone(), what: "head".into() };
         let name = committed.head.ok_or_else(nothing)?;
@@ -126,7 +131,7 @@ impl Appliance {
         if let Some(newest) = open.newest.lock().clone().filter(|newest| newest.0 == name) {
             return Ok(newest);
         }
-        let head = self.backend.repository.read_head(id, &name).await?;
+        let head = self.backend.repository.read_head(open.share.id(), &name).await?;
         *open.newest.lock() = Some((name, head.clone()));
         Ok((name, head))
     }
@@ -144,6 +149,7 @@ impl Appliance {
         let namespace = Namespace::new(open.share.clone(), self.clock.clone());
         let handle_key = self.handle_key(record.domain()?, record.era)?;
         self.files.serve(Served { namespace, rules, handle_key, paused: open.paused.clone() });
+        open.superseded.notify_one();
         Ok(())
     }
 }

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use super::registry::{self, ShareRecord};
 use super::shares::{OpenShare, begin_over, random};
 use super::{Appliance, ApplianceError, ShareConfig};
-use crate::journal::Sequence;
 use crate::live::{Batch, Change};
 use crate::share::Base;
 
@@ -37,7 +36,7 @@ impl Appliance {
             loop {
                 tokio::select! {
                     () = appliance.stop.cancelled() => return,
-                    () = open.withdrawn.notified() => return,
+                    () = open.withdrawn.cancelled() => return,
                     () = tokio::time::sleep(open.config.rpo) => {}
                 }
                 let followed = appliance.follow(&open).await;
@@ -54,7 +53,7 @@ impl Appliance {
         let map = open.share.map().map;
         let base = Base::load(&self.live, map)?;
         let Some(newest) = self.backend.repository.newest_head(open.share.id()).await? else { return Ok(()) };
-        self.drained.lock().insert(open.share.id(), Sequence(u64::MAX));
+        self.note_holds_nothing(open);
         if base.head == Some(newest.name) {
             return Ok(());
         }

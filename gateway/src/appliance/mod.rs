@@ -23,6 +23,7 @@ mod follow;
 mod index;
 mod registry;
 mod report;
+mod retire;
 mod shares;
 mod snapshots;
 
@@ -54,7 +55,7 @@ use crate::journal::{self, Journal, Sequence};
 use crate::ledger::Ledger;
 use crate::live::{Batch, Database, Limits, Live};
 use backend::{Backend, ReaderBounds};
-use budget::DirtyBudget;
+use budget::{DirtyBounds, DirtyBudget};
 use shares::OpenShare;
 
 /// Bounds of what the appliance uses, in bytes.
@@ -104,6 +105,8 @@ pub struct Appliance {
     claimant: Claimant,
     settle: Duration,
     shares: Mutex<HashMap<ShareId, Arc<OpenShare>>>,
+    /// Shares that are served no more and still hold something of the journal.
+    retiring: Mutex<HashMap<ShareId, Arc<OpenShare>>>,
     /// Up to where each share needs the journal no more.
     drained: Mutex<HashMap<ShareId, Sequence>>,
     /// Held while the set of shares changes.
@@ -121,14 +124,18 @@ impl fmt::Debug for Appliance {
     }
 }
 
-/// Parts of the memory budget: opened frames, tree nodes, the memory layer, RocksDB's blocks, the
-/// journal's buffer, frames being made.
+/// Parts of the memory budget: opened frames, tree nodes, the memory layer, RocksDB's blocks and its
+/// memtables, the journal's buffer, frames being made, what a commit knows of each record.
 const FRAMES_PART: u64 = 8;
 const NODES_PART: u64 = 16;
 const PENDING_PART: u64 = 16;
 const BLOCKS_PART: u64 = 12;
+const MEMTABLES_PART: u64 = 12;
 const JOURNAL_PART: u64 = 16;
 const INGEST_PART: u64 = 16;
+const RECORDS_PART: u64 = 8;
+/// What a commit knows of a record of the journal, in bytes: a changed key, its extent, and its chunk.
+const RECORD_BYTES: u64 = 512;
 /// The index of the cache on disk, and frames on their way there.
 const CACHE_INDEX_PART: u64 = 32;
 const CACHE_QUEUE_PART: u64 = 32;
@@ -157,7 +164,11 @@ impl Appliance {
         bind(&live, repository.id()).await?;
         let (ledger, keeper) = (backend.ledger.clone(), backend.keeper.clone());
         let journal = live.journal().clone();
-        let budget = Arc::new(DirtyBudget::new(journal, ledger.clone(), keeper, budgets.dirty_bytes));
+        let bounds = DirtyBounds {
+            bytes_max: budgets.dirty_bytes,
+            records_max: (budgets.memory_bytes / RECORDS_PART / RECORD_BYTES).max(1),
+        };
+        let budget = Arc::new(DirtyBudget::new(journal, ledger.clone(), keeper, bounds));
         let replays = live.database().outcomes()?;
         let files = Arc::new(Files::new(live.journal().verifier(), replays, budget.clone()));
         let ingest = IngestOptions {
@@ -176,6 +187,7 @@ impl Appliance {
             claimant: parts.claimant,
             settle: parts.settle,
             shares: Mutex::default(),
+            retiring: Mutex::default(),
             drained: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
@@ -212,6 +224,7 @@ impl Appliance {
         for record in &known {
             through = through.min(drained.get(&record.id()?).copied().unwrap_or_default());
         }
+        self.budget.note_drained(through);
         let removable = |segment: &journal::SegmentInfo| segment.sealed && segment.last <= through;
         if self.live.journal().segments().iter().any(removable) {
             let flushed = self.live.flush()?;
@@ -273,9 +286,11 @@ fn open_local(
     let limits = Limits {
         pending_bytes_max: (memory / PENDING_PART) as usize,
         block_cache_bytes: (memory / BLOCKS_PART) as usize,
+        memtable_bytes: (memory / MEMTABLES_PART) as usize,
         ..Limits::default()
     };
-    let database = Arc::new(Database::open(&data.join("meta"), limits.block_cache_bytes)?);
+    let database =
+        Arc::new(Database::open(&data.join("meta"), limits.block_cache_bytes, limits.memtable_bytes)?);
     let live = Live::open(journal, &replay, database.clone(), limits)?;
     let ledger = Ledger::open(database, data.join("packs"), keys)?;
     Ok((live, ledger))

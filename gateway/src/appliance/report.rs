@@ -10,7 +10,6 @@ use super::shares::OpenShare;
 use super::{Appliance, ApplianceError};
 use crate::files::ExportRules;
 use crate::journal::Sequence;
-use crate::ledger::Stage;
 use crate::live::Usage;
 use crate::namespace::Namespace;
 use crate::share::FrozenMap;
@@ -95,8 +94,9 @@ impl Appliance {
 
     fn report_share(&self, open: &OpenShare) -> ShareReport {
         let newest = open.newest.lock().clone();
-        let drained = self.drained.lock().get(&open.share.id()).copied().unwrap_or_default();
-        let behind = self.live.journal().appended_sequence() > drained;
+        let database = self.live.database();
+        // What cannot be told is taken for the worse.
+        let behind = database.is_changed(&database.snapshot(), open.share.map().map).unwrap_or(true);
         let age = newest.as_ref().map(|(_, head)| self.now().as_nanos() - head.frozen_at.as_nanos());
         let age = Duration::from_nanos(age.unwrap_or_default().max(0) as u64);
         ShareReport {
@@ -144,7 +144,7 @@ impl Appliance {
     /// Bytes and number of packs that no target has.
     pub fn backlog(&self) -> (u64, u64) {
         let ledger = &self.backend.ledger;
-        (ledger.backlog_bytes(), ledger.at_stage(Stage::Local).map_or(0, |packs| packs.len() as u64))
+        (ledger.backlog_bytes(), ledger.local().map_or(0, |packs| packs.len() as u64))
     }
 
     /// Bytes that were sent to the target since the start.

@@ -12,6 +12,7 @@ use tidegate_replicator::repository::{
     Standing, UtcNanos,
 };
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::registry::{self, ShareRecord};
 use super::{Appliance, ApplianceError};
@@ -66,8 +67,12 @@ pub(super) struct OpenShare {
     pub(super) last_error: parking_lot::Mutex<Option<String>>,
     /// Whether writes wait because the store does not answer.
     pub(super) paused: Arc<AtomicBool>,
-    /// Told when the share is withdrawn.
-    pub(super) withdrawn: Notify,
+    /// Ends what goes on for the share in the background while it is served.
+    pub(super) withdrawn: CancellationToken,
+    /// Told when somebody else was found leading it.
+    pub(super) superseded: Notify,
+    /// Ends its retiring: it is served again.
+    pub(super) served_again: CancellationToken,
 }
 
 impl Appliance {
@@ -80,6 +85,7 @@ impl Appliance {
             None if config.follow => self.create_follower(&config).await?,
             None => self.create_share(&config).await?,
         };
+        self.end_retiring(record.id()?).await;
         self.open_share(record, config).await
     }
 
@@ -124,17 +130,18 @@ impl Appliance {
         Ok(newest.map(|newest| newest.head).find(|head| head.share.name == name))
     }
 
-    /// Serves a share no more.
-    pub async fn withdraw(&self, share: ShareId) {
+    /// Serves a share no more. What it has in the journal still leaves, in the background.
+    pub async fn withdraw(self: &Arc<Self>, share: ShareId) {
         let _changing = self.changing.lock().await;
         self.files.withdraw(share);
-        if let Some(open) = self.shares.lock().remove(&share) {
-            open.withdrawn.notify_one();
+        let open = self.shares.lock().remove(&share);
+        if let Some(open) = open {
+            self.retire_withdrawn(open);
         }
     }
 
     /// As [`Appliance::withdraw`], by name; does nothing when no such share is served.
-    pub async fn withdraw_named(&self, name: &str) -> Result<(), ApplianceError> {
+    pub async fn withdraw_named(self: &Arc<Self>, name: &str) -> Result<(), ApplianceError> {
         match self.share_named(name) {
             Ok(open) => self.withdraw(open.share.id()).await,
             Err(ApplianceError::NoShare { .. }) => {}
@@ -181,34 +188,18 @@ impl Appliance {
 
     pub(super) async fn open_share(
         self: &Arc<Self>,
-        mut record: ShareRecord,
+        record: ShareRecord,
         config: ShareConfig,
     ) -> Result<ShareId, ApplianceError> {
-        let (id, domain) = (record.id()?, record.domain()?);
-        let leadership = self.resume(&mut record).await?;
-        let share = self.open_map(id, domain, record.map(), record.incarnation)?;
-        let namespace = Namespace::new(share.clone(), self.clock.clone());
-        if Base::load(&self.live, record.map())?.root.is_empty() {
+        let (id, map) = (record.id()?, record.map());
+        let handle_key = self.handle_key(record.domain()?, record.era)?;
+        let open = self.open_unserved(record, config).await?;
+        let namespace = Namespace::new(open.share.clone(), self.clock.clone());
+        if Base::load(&self.live, map)?.root.is_empty() {
             namespace.create_root().await?;
         }
-        let description = Description {
-            share: ShareDescription { id, name: config.name.clone(), domain },
-            settings: config.settings.clone(),
-        };
-        let handle_key = self.handle_key(domain, record.era)?;
-        let mut rules = config.rules.clone();
-        rules.read_only |= record.superseded || config.follow;
-        let open = Arc::new(OpenShare {
-            share,
-            record: parking_lot::Mutex::new(record),
-            config,
-            description,
-            leadership: tokio::sync::Mutex::new(leadership),
-            newest: parking_lot::Mutex::new(None),
-            last_error: parking_lot::Mutex::new(None),
-            paused: Arc::new(AtomicBool::new(false)),
-            withdrawn: Notify::new(),
-        });
+        let mut rules = open.config.rules.clone();
+        rules.read_only |= open.record.lock().superseded || open.config.follow;
         self.shares.lock().insert(id, open.clone());
         self.files.serve(Served { namespace, rules, handle_key, paused: open.paused.clone() });
         if open.config.follow {
@@ -217,6 +208,34 @@ impl Appliance {
             self.start_commits(open);
         }
         Ok(id)
+    }
+
+    /// Opens the map of a share, and goes on leading it if it did.
+    pub(super) async fn open_unserved(
+        &self,
+        mut record: ShareRecord,
+        config: ShareConfig,
+    ) -> Result<Arc<OpenShare>, ApplianceError> {
+        let (id, domain) = (record.id()?, record.domain()?);
+        let leadership = self.resume(&mut record).await?;
+        let share = self.open_map(id, domain, record.map(), record.incarnation)?;
+        let description = Description {
+            share: ShareDescription { id, name: config.name.clone(), domain },
+            settings: config.settings.clone(),
+        };
+        Ok(Arc::new(OpenShare {
+            share,
+            record: parking_lot::Mutex::new(record),
+            config,
+            description,
+            leadership: tokio::sync::Mutex::new(leadership),
+            newest: parking_lot::Mutex::new(None),
+            last_error: parking_lot::Mutex::new(None),
+            paused: Arc::new(AtomicBool::new(false)),
+            withdrawn: CancellationToken::new(),
+            superseded: Notify::new(),
+            served_again: CancellationToken::new(),
+        }))
     }
 
     pub(super) fn open_map(

@@ -85,7 +85,7 @@ impl Appliance {
         // The line of heads goes on from the newest one, with an older root.
         let newest = before.snapshot.head_name;
         let record = self.begin_again(&open, to, newest).await?;
-        open.withdrawn.notify_one();
+        open.withdrawn.cancel();
         drop(leadership);
         self.open_share(record, open.config.clone()).await?;
         self.live.database().drop_map(old_map)?;

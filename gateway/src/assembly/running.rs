@@ -52,6 +52,7 @@ impl Running {
         for share in &settings.shares {
             appliance.serve(share_config(share)).await?;
         }
+        appliance.retire_unserved()?;
         let mut builder = NfsServer::builder(appliance.files().clone());
         for listen in &settings.nfs.listen {
             builder = builder.nfs_address(listen.0);

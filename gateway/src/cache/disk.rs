@@ -81,6 +81,8 @@ pub(super) struct Shared {
     pub(super) file_bytes: u64,
     pub(super) policy: Arc<Mutex<Policy>>,
     pub(super) volume: Arc<dyn Volume>,
+    /// What the journal will need: it is left free besides the reserve.
+    pub(super) wanted_bytes: AtomicU64,
     queued_bytes: AtomicU64,
     index: Mutex<Index>,
 }
@@ -108,6 +110,7 @@ impl DiskCache {
             file_bytes: (bounds.cache_bytes / FILES).clamp(*FILE_BYTES.start(), *FILE_BYTES.end()),
             policy,
             volume,
+            wanted_bytes: AtomicU64::new(0),
             queued_bytes: AtomicU64::new(0),
             index: Mutex::default(),
         };
@@ -179,6 +182,11 @@ impl DiskCache {
             index.rejected.remove(&oldest);
         }
         was_here
+    }
+
+    /// Keeps no frame from now on where that would leave less than this free besides the reserve.
+    pub(crate) fn leave_free(&self, bytes: u64) {
+        self.shared.wanted_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Removes a file that the policy has given up. Who is reading from it reads on.

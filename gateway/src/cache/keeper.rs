@@ -79,8 +79,14 @@ impl Keeper {
         self.volume.room().ok()
     }
 
+    /// The journal will need so much: the cache does not grow into it.
+    pub(crate) fn leave_free(&self, wanted_bytes: u64) {
+        self.disk.leave_free(wanted_bytes);
+    }
+
     /// Evicts until the bounds hold and `wanted_bytes` are free besides the reserve. Blocks.
     pub(crate) fn sweep(&self, wanted_bytes: u64) -> Swept {
+        self.leave_free(wanted_bytes);
         let _one_at_a_time = self.sweeping.lock();
         for (pack, bytes) in self.ledger.take_indexed() {
             self.policy.lock().admit(Unit::Pack(pack), bytes, Place::Small);

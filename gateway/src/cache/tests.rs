@@ -42,7 +42,8 @@ fn bounds(cache_bytes: u64) -> DiskCacheBounds {
 }
 
 fn setup(folder: &Path, cache_bytes: u64) -> Setup {
-    let database = Arc::new(Database::open(&folder.join("meta"), 1 << 20).expect("a sound database"));
+    let database =
+        Arc::new(Database::open(&folder.join("meta"), 1 << 20, 8 << 20).expect("a sound database"));
     let ledger = Ledger::open(database, folder.join("packs"), &[]).expect("a sound ledger");
     let volume = Arc::new(Told(AtomicU64::new(PLENTY)));
     let policy: Arc<Mutex<Policy>> = Arc::default();

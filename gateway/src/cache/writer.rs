@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 use tidegate_chunker::UnverifiedFrame;
@@ -62,8 +63,8 @@ impl Writer {
     }
 
     fn has_room(&self, at: FrameAt) -> bool {
-        let room = self.shared.volume.room();
-        room.is_ok_and(|room| room.free_bytes > room.reserve_bytes() + u64::from(at.bytes))
+        let wanted = self.shared.wanted_bytes.load(Ordering::Relaxed) + u64::from(at.bytes);
+        self.shared.volume.room().is_ok_and(|room| room.free_bytes > room.reserve_bytes() + wanted)
     }
 
     fn write(&mut self, place: Place, at: FrameAt, frame: &UnverifiedFrame) -> io::Result<()> {

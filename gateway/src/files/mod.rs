@@ -12,12 +12,12 @@ mod outcome;
 mod view;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tidegate_chunker::{SecretKey, ShareId};
 use tidegate_protocols::view::{Attributes, Call, Changed, FsError, Handle, RetryKey, Wcc, WriteVerifier};
 use tidegate_replicator::map::InodeNumber;
@@ -89,6 +89,8 @@ struct Admitted {
 /// The shares that are served now.
 pub struct Files {
     shares: RwLock<HashMap<ShareId, Arc<Served>>>,
+    /// Earlier ways of serving a share that calls may still be under way in.
+    leaving: Mutex<Vec<(ShareId, Weak<Served>)>>,
     /// Outcomes of calls from before the last start.
     replays: HashMap<[u8; 16], Bytes>,
     verifier: WriteVerifier,
@@ -99,17 +101,38 @@ impl Files {
     /// A view without shares. `replays` are the outcomes that the journal kept.
     pub fn new(verifier: [u8; 8], replays: Vec<([u8; 16], Bytes)>, admission: Arc<dyn Admission>) -> Self {
         let replays = replays.into_iter().collect();
-        Self { shares: RwLock::default(), replays, verifier: WriteVerifier(verifier), admission }
+        Self {
+            shares: RwLock::default(),
+            leaving: Mutex::default(),
+            replays,
+            verifier: WriteVerifier(verifier),
+            admission,
+        }
     }
 
     /// Serves a share from now on, or serves it differently.
     pub fn serve(&self, served: Served) {
-        self.shares.write().insert(served.namespace.share().id(), Arc::new(served));
+        let share = served.namespace.share().id();
+        let earlier = self.shares.write().insert(share, Arc::new(served));
+        self.note_leaving(share, earlier);
     }
 
-    /// Serves a share no more: its handles are stale.
+    /// Serves a share no more: its handles are stale. Calls that are under way go on to their end.
     pub fn withdraw(&self, share: ShareId) {
-        self.shares.write().remove(&share);
+        let earlier = self.shares.write().remove(&share);
+        self.note_leaving(share, earlier);
+    }
+
+    fn note_leaving(&self, share: ShareId, earlier: Option<Arc<Served>>) {
+        let mut leaving = self.leaving.lock();
+        leaving.retain(|(_, served)| served.strong_count() > 0);
+        leaving.extend(earlier.map(|served| (share, Arc::downgrade(&served))));
+    }
+
+    /// Whether no call is under way in an earlier way of serving this share.
+    pub fn has_left(&self, share: ShareId) -> bool {
+        let leaving = self.leaving.lock();
+        !leaving.iter().any(|(of, served)| *of == share && served.strong_count() > 0)
     }
 
     /// A share that is served.

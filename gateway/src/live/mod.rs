@@ -72,13 +72,20 @@ pub struct Limits {
     pub pending_bytes_max: usize,
     /// RocksDB's block cache.
     pub block_cache_bytes: usize,
+    /// What RocksDB holds in memory before it is flushed.
+    pub memtable_bytes: usize,
     /// Journal bytes after which RocksDB is flushed, so that replay is bounded.
     pub flush_journal_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { pending_bytes_max: 32 << 20, block_cache_bytes: 48 << 20, flush_journal_bytes: 256 << 20 }
+        Self {
+            pending_bytes_max: 32 << 20,
+            block_cache_bytes: 48 << 20,
+            memtable_bytes: 48 << 20,
+            flush_journal_bytes: 256 << 20,
+        }
     }
 }
 

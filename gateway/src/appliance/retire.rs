@@ -1,0 +1,164 @@
+//! Retiring: a share that takes no more changes gives back what it holds of the journal.
+//!
+//! The journal is shortened up to where every share that this gateway knows has drained it, so a share
+//! that is served no more, or that somebody else leads now, must not hold it for ever. Its last changes
+//! are drained into packs and, where this gateway leads, published; from then on it holds nothing.
+//!
+//! Order: the share is withdrawn, or made read-only; calls that were under way end; the journal's
+//! sequence is read; commits follow until one has drained up to there. Only then is it noted, in memory,
+//! that the share holds nothing. A crash forgets that, and the next start retires it again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_chunker::ShareId;
+
+use super::registry::{self, ShareRecord};
+use super::shares::OpenShare;
+use super::{Appliance, ApplianceError, ShareConfig};
+use crate::commit::CommitError;
+use crate::files::{ExportRules, Squash};
+use crate::journal::Sequence;
+
+/// What a share that holds nothing is drained up to.
+const NOTHING_HELD: Sequence = Sequence(u64::MAX);
+/// How often it is looked whether calls that were under way have ended.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Pauses between attempts while the store is away.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_mins(1);
+/// Nobody.
+const ANONYMOUS: u32 = 65_534;
+
+impl Appliance {
+    /// Retires every share that is known here and not served. To be called when all shares that shall be
+    /// served are.
+    pub fn retire_unserved(self: &Arc<Self>) -> Result<(), ApplianceError> {
+        for record in registry::load(&self.live)? {
+            let id = record.id()?;
+            if self.shares.lock().contains_key(&id) || self.retiring.lock().contains_key(&id) {
+                continue;
+            }
+            let appliance = self.clone();
+            self.loops.spawn(async move { appliance.open_and_retire(id, record).await });
+        }
+        Ok(())
+    }
+
+    /// Retires a share that was withdrawn just now.
+    pub(super) fn retire_withdrawn(self: &Arc<Self>, open: Arc<OpenShare>) {
+        open.withdrawn.cancel();
+        self.retiring.lock().insert(open.share.id(), open.clone());
+        let appliance = self.clone();
+        self.loops.spawn(async move { appliance.retire(&open).await });
+    }
+
+    /// Ends the retiring of a share that is to be served again: no commit of it is under way afterwards.
+    pub(super) async fn end_retiring(&self, share: ShareId) {
+        let retiring = self.retiring.lock().remove(&share);
+        if let Some(open) = retiring {
+            open.served_again.cancel();
+            let _no_commit = open.leadership.lock().await;
+        }
+        self.drained.lock().remove(&share);
+    }
+
+    /// Runs until the share, which takes no more changes, holds nothing of the journal and, where this
+    /// gateway leads it, its newest state is published.
+    pub(super) async fn retire(&self, open: &OpenShare) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = open.served_again.cancelled() => {}
+            retired = self.commit_the_rest(open) => if let Err(error) = retired {
+                tracing::error!(share = open.config.name, %error, "a share that is not served still holds the journal; a restart tries again");
+            }
+        }
+    }
+
+    async fn commit_the_rest(&self, open: &OpenShare) -> Result<(), ApplianceError> {
+        while !self.files.has_left(open.share.id()) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let last = self.live.journal().appended_sequence();
+        let mut pause = PAUSE_MIN;
+        loop {
+            let committed = self.commit_open(open).await;
+            if self.drained.lock().get(&open.share.id()).is_some_and(|drained| *drained >= last) {
+                self.note_holds_nothing(open);
+                self.shorten_journal()?;
+            }
+            match committed {
+                Ok(_) => return Ok(()),
+                Err(ApplianceError::Commit(CommitError::Superseded { .. } | CommitError::NotLeading)) => {
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(share = open.config.name, %error, "the last changes of a share that is not served could not leave; they will be tried again");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Takes note that nothing of the share is in the journal, nor will be until it is served again.
+    pub(super) fn note_holds_nothing(&self, open: &OpenShare) {
+        let mut drained = self.drained.lock();
+        if !open.served_again.is_cancelled() {
+            drained.insert(open.share.id(), NOTHING_HELD);
+        }
+    }
+
+    async fn open_and_retire(&self, id: ShareId, record: ShareRecord) {
+        let name = record.name.clone();
+        let mut pause = PAUSE_MIN;
+        loop {
+            let opened = self.open_to_retire(&record).await;
+            match opened {
+                Ok(open) => return self.retire(&open).await,
+                Err(error) => {
+                    tracing::warn!(share = name, %error, "a share that is not served cannot be opened to let its last changes leave")
+                }
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            if self.shares.lock().contains_key(&id) {
+                return;
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Opens a share so that it can be committed, as its newest head says that it was served.
+    async fn open_to_retire(&self, record: &ShareRecord) -> Result<Arc<OpenShare>, ApplianceError> {
+        let newest = self.backend.repository.newest_head(record.id()?).await?;
+        let settings = newest.map(|newest| newest.head.settings).unwrap_or_default();
+        let _changing = self.changing.lock().await;
+        let open = self.open_unserved(record.clone(), unserved(&record.name, settings)).await?;
+        self.retiring.lock().insert(open.share.id(), open.clone());
+        Ok(open)
+    }
+}
+
+/// How a share is opened that nobody may see.
+fn unserved(name: &str, settings: serde_json::Value) -> ShareConfig {
+    let rules = ExportRules {
+        path: String::new(),
+        clients: Vec::new(),
+        read_only: true,
+        squash: Squash::All,
+        anonymous_uid: ANONYMOUS,
+        anonymous_gid: ANONYMOUS,
+    };
+    ShareConfig {
+        name: name.to_owned(),
+        rules,
+        rpo: PAUSE_MAX,
+        follow: false,
+        stop_without_store: false,
+        own_key: false,
+        settings,
+    }
+}
