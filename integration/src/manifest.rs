@@ -96,7 +96,7 @@ pub async fn of_share(nfs: &mut Nfs) -> Answer<Manifest> {
     }
     let mut first = BTreeMap::new();
     for (path, line) in &mut manifest {
-        line.first = first.entry(inodes[path]).or_insert_with(|| path.clone()).clone();
+        line.first.clone_from(first.entry(inodes[path]).or_insert(path));
     }
     Ok(manifest)
 }

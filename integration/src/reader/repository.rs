@@ -98,7 +98,7 @@ impl Repository {
             let head = self.head(share, &name)?;
             let falls = line.last().is_none_or(|child: &Head| head.sequence < child.sequence);
             expect(falls, "a parent with a sequence that is not lower")?;
-            next = head.parent.clone();
+            next.clone_from(&head.parent);
             line.push(head);
         }
         Ok(line)
