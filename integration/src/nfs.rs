@@ -80,10 +80,15 @@ macro_rules! call {
 }
 
 impl Nfs {
-    /// Mounts the share, as root.
+    /// Mounts the one share of most tests, as root.
     pub async fn connect(address: SocketAddr) -> Self {
+        Self::mount(address, SHARE).await
+    }
+
+    /// Mounts a share by its name, as root.
+    pub async fn mount(address: SocketAddr, share: &str) -> Self {
         let stream = TcpStream::connect(address).await.expect("it serves");
-        let path = dirpath(Opaque::owned(format!("/{SHARE}").into_bytes()));
+        let path = dirpath(Opaque::owned(format!("/{share}").into_bytes()));
         let mounted = MountClient::new(TokioIo::new(stream)).mnt(path).await.expect("it may be mounted");
         let stream = TcpStream::connect(address).await.expect("it serves");
         let credential = auth_unix {

@@ -5,12 +5,13 @@
 //! opens the repository with the key alone and reads each published head; what it finds is compared with
 //! what was written, and with what an NFS client sees.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use tidegate_integration::chance::Chance;
 use tidegate_integration::gateway::Gateway;
 use tidegate_integration::manifest::{self, Manifest};
-use tidegate_integration::nfs::Special;
+use tidegate_integration::nfs::{Nfs, Special};
 use tidegate_integration::reader::{Head, Repository, Secret};
 use tidegate_integration::scribe::Scribe;
 
@@ -140,6 +141,34 @@ async fn a_reader_written_from_the_page_reads_every_head() {
     let chunks = repository.check_index_against_packs().expect("index and packs agree");
     let hot: usize = line.iter().map(|head| repository.check_heat(head).expect("heat is there")).sum();
     println!("{} heads, {chunks} chunks, {hot} of them named as hot", line.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_in_a_domain_of_its_own_is_read_with_the_keys_of_that_domain() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut gateway = Gateway::create(folder.path());
+    gateway.start();
+    gateway.run(&["share", "add", "apart", "--own-key", "--squash", "none"]);
+    let content = Chance::announced("domains").bytes(300_000);
+    let mut wanted = BTreeMap::new();
+    for share in ["files", "apart"] {
+        let mut nfs = Nfs::mount(gateway.address(), share).await;
+        let root = nfs.root();
+        let file = nfs.create(&root, b"the same").await.expect("a file");
+        nfs.write(&file, 0, &content).await.expect("a write");
+        gateway.run(&["commit", share]);
+        wanted.insert(share.to_owned(), manifest::of_share(&mut nfs).await.expect("it can be walked"));
+    }
+    let repository = open(&gateway);
+    let mut domains = Vec::new();
+    for share in repository.shares().expect("shares") {
+        let newest = repository.line(&share).expect("a line").remove(0);
+        manifest::compare(&newest.share_name, &read(&repository, &newest), &wanted[&newest.share_name]);
+        domains.push(newest.fields["share"]["domain"].clone());
+    }
+    assert_eq!(domains.len(), 2);
+    assert_ne!(domains[0], domains[1], "each has a domain of its own");
+    repository.check_index_against_packs().expect("index and packs agree");
 }
 
 #[test]

@@ -10,11 +10,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use tidegate_integration::attempt::picture;
 use tidegate_integration::chance::Chance;
 use tidegate_integration::gateway::Gateway;
 use tidegate_integration::manifest::{self, Manifest};
 use tidegate_integration::nfs::{Nfs, Special};
-use tidegate_integration::reader::{Head, Repository, Secret};
+use tidegate_integration::reader::{Head, Refused, Repository, Secret};
 use tidegate_integration::scribe::Scribe;
 
 /// The fixtures, oldest first; the last is of the format that is written now.
@@ -96,6 +97,45 @@ fn the_independent_reader_reads_every_fixture() {
             let early = manifest::of_files(&repository.files(head).expect("everything can be read"));
             assert_eq!(manifest::to_text(&early), text(&fixture, "early.txt"), "{name}");
         }
+    }
+}
+
+/// All files of the newest head, or why not.
+fn try_read(repository: &Path, secret: &Secret) -> Result<Manifest, Refused> {
+    let repository = Repository::open(repository, secret)?;
+    let line = repository.line(&repository.shares()?[0])?;
+    Ok(manifest::of_files(&repository.files(&line[0])?))
+}
+
+#[test]
+fn what_is_damaged_is_refused_and_never_read_as_something_else() {
+    make_missing();
+    let fixture = fixtures().join(FIXTURES[FIXTURES.len() - 1]);
+    let secret = Secret::KeyFile(text(&fixture, "repository.key"));
+    let folder = tempfile::tempdir().expect("a folder");
+    working_copy(&fixture, folder.path());
+    let repository = folder.path().join("repository");
+    let whole = try_read(&repository, &secret).expect("it is whole");
+    for path in
+        picture(&repository).into_iter().filter(|(_, digest)| !digest.is_empty()).map(|(path, _)| path)
+    {
+        let bytes = fs::read(&path).expect("a readable file");
+        for at in [0, bytes.len() / 3, bytes.len() / 2, bytes.len() - 1] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            fs::write(&path, damaged).expect("a writable folder");
+            // A slot behind the one that opens, a snapshot, frames of older heads: nobody needed them.
+            let unread =
+                ["keys", "packs", "snapshots"].iter().any(|part| path.starts_with(repository.join(part)));
+            match try_read(&repository, &secret) {
+                Ok(found) => {
+                    assert!(unread, "byte {at} of {} does not matter", path.display());
+                    manifest::compare("what is read beside damage", &found, &whole);
+                }
+                Err(Refused(why)) => assert!(!why.is_empty(), "it says why"),
+            }
+        }
+        fs::write(&path, bytes).expect("a writable folder");
     }
 }
 
