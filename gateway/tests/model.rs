@@ -1,7 +1,7 @@
 //! The appliance does what a dumb model does, whatever comes between.
 //!
-//! Method: random operations on the namespace and on the model; between them commits, restarts, snapshots
-//! and rollbacks, clones, and moves to a gateway on an empty disk. After each of those, and at the end, the
+//! Method: random operations on the namespace and on the model; between them commits, restarts, evictions from
+//! a cache that is far too small, snapshots and rollbacks, clones, and moves to a gateway on an empty disk. After each of those, and at the end, the
 //! whole tree is read and compared: names, kinds, modes, link counts, contents.
 //!
 //! `TIDEGATE_SEED` repeats a run, `TIDEGATE_STEPS` makes it longer.
@@ -14,14 +14,14 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{Content, Id, Model, ROOT};
 use support::*;
-use tidegate_gateway::appliance::{Appliance, AttachPoint};
+use tidegate_gateway::appliance::{Appliance, AttachPoint, Budgets};
 use tidegate_gateway::namespace::{Credentials, Namespace, NewFile};
 use tidegate_protocols::view::{CreateHow, FsError, SetAttributes};
 use tidegate_replicator::map::{InodeNumber, Kind};
@@ -29,6 +29,10 @@ use tidegate_replicator::repository::{Head, SlotKey};
 use tidegate_replicator::store::{MemoryStore, Store};
 
 const FILE_BYTES_MAX: usize = 600_000;
+/// Room for uploaded packs and fetched frames: less than one file may have.
+const CACHE_BYTES: u64 = 256 << 10;
+/// What is written before an eviction: it does not fit into the cache.
+const EVICTING_BYTES: usize = 500_000;
 
 /// xorshift64*: small, and the same everywhere.
 struct Chance(u64);
@@ -88,7 +92,7 @@ impl World {
         let key = slot_key(folder.path());
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         drop(init(store.clone(), &key).await);
-        let appliance = open(&folder.path().join("site-0"), store.clone(), &key).await;
+        let appliance = open_small(&folder.path().join("site-0"), store.clone(), &key).await;
         appliance.serve(config("docs")).await.unwrap();
         Self {
             folder,
@@ -122,7 +126,8 @@ impl World {
             75..=80 => self.link().await,
             81..=84 => self.chmod().await,
             85..=90 => self.read_piece().await,
-            91..=94 => drop(self.appliance.commit(&self.share).await.unwrap()),
+            91..=93 => drop(self.appliance.commit(&self.share).await.unwrap()),
+            94 => self.evict().await,
             95 => self.snapshot().await,
             96 => self.restart().await,
             97 => self.roll_back().await,
@@ -276,6 +281,22 @@ impl World {
         self.check().await;
     }
 
+    /// Publishes more new data than the cache has room for, so that packs must go, and starts again with
+    /// nothing in memory: what went is read from the store.
+    async fn evict(&mut self) {
+        let Some(file) = self.some_file() else { return };
+        let data = noise(self.chance.next(), EVICTING_BYTES);
+        write(&self.namespace(), self.inodes[&file], 0, &data).await.unwrap();
+        let content = self.model.data(file);
+        content.resize(content.len().max(data.len()), 0);
+        content[..data.len()].copy_from_slice(&data);
+        self.appliance.commit(&self.share).await.unwrap();
+        let report = self.appliance.cache_report();
+        assert!(report.disk_bytes <= CACHE_BYTES, "nothing was evicted: {report:?}");
+        self.restart().await;
+        assert!(self.appliance.cache_report().store_requests > 0, "what was evicted was read");
+    }
+
     async fn restart(&mut self) {
         let site = self.site();
         self.appliance.close().await.unwrap();
@@ -283,7 +304,7 @@ impl World {
         // The old appliance must let go of its folder first.
         let old = std::mem::replace(&mut self.appliance, spare(&self.folder, &store, &self.key).await);
         drop(old);
-        self.appliance = open(&site, store, &self.key).await;
+        self.appliance = open_small(&site, store, &self.key).await;
         self.appliance.serve(config(&self.share)).await.unwrap();
         self.check().await;
     }
@@ -312,7 +333,7 @@ impl World {
     async fn move_away(&mut self) {
         self.appliance.commit(&self.share).await.unwrap();
         self.sites += 1;
-        self.appliance = open(&self.site(), self.store.clone(), &self.key).await;
+        self.appliance = open_small(&self.site(), self.store.clone(), &self.key).await;
         self.appliance.attach(&self.share, AttachPoint::Newest).await.unwrap();
         self.appliance.serve(config(&self.share)).await.unwrap();
         self.check().await;
@@ -394,6 +415,11 @@ impl World {
     }
 }
 
+/// A gateway whose cache is too small for what it serves.
+async fn open_small(data: &Path, store: Arc<dyn Store>, key: &SlotKey) -> Arc<Appliance> {
+    open_within(data, store, key, Budgets { cache_bytes: CACHE_BYTES, ..budgets() }).await
+}
+
 /// An appliance that stands in while another one is taken apart.
 async fn spare(folder: &tempfile::TempDir, store: &Arc<dyn Store>, key: &SlotKey) -> Arc<Appliance> {
     let path = tempfile::tempdir_in(folder.path()).unwrap().keep();
@@ -410,7 +436,7 @@ async fn run(seed: u64, steps: u64) {
         world.step().await;
     }
     world.check().await;
-    world.appliance.commit(&world.share).await.unwrap();
+    world.evict().await;
     world.move_away().await;
 }
 

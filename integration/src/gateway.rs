@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::attempt::{Ended, attempt};
+
 /// The one share of a gateway of the tests, and its export below `/`.
 pub const SHARE: &str = "files";
 
@@ -41,20 +43,47 @@ pub struct Gateway {
 impl Gateway {
     /// Writes settings and makes the repository.
     pub fn create(folder: &Path) -> Self {
+        let gateway = Self::configure(folder, &folder.join("repository"), &folder.join("repository.key"));
+        gateway.run(&["init", "--no-recovery-key"]);
+        gateway
+    }
+
+    /// A machine with an empty disk that takes the share over from a repository and its key alone.
+    pub fn attach(folder: &Path, repository: &Path, key: &Path) -> Self {
+        let gateway = Self::configure(folder, repository, key);
+        gateway.run(&["attach", SHARE]);
+        gateway
+    }
+
+    /// Writes settings only.
+    pub fn configure(folder: &Path, repository: &Path, key: &Path) -> Self {
         let address = free_address();
-        let place = folder.display();
+        let (place, repository, key) = (folder.display(), repository.display(), key.display());
         let settings = format!(
             "[gateway]\ndata = \"{place}/data\"\nsocket = \"{place}/admin.sock\"\n\n\
-             [repository]\nkey = {{ file = \"{place}/repository.key\" }}\n\n\
-             [[target]]\nname = \"local\"\naddress = \"file://{place}/repository\"\n\n\
+             [repository]\nkey = {{ file = \"{key}\" }}\n\n\
+             [[target]]\nname = \"local\"\naddress = \"file://{repository}\"\n\n\
              [cache]\ndirty = \"{DIRTY}\"\n\n\
              [nfs]\nlisten = [\"{address}\"]\n\n\
              [[share]]\nname = \"{SHARE}\"\nrpo = \"1s\"\nsquash = \"none\"\n"
         );
         fs::write(folder.join("tidegate.toml"), settings).expect("the folder can be written");
-        let gateway = Self { folder: folder.to_path_buf(), address, process: None };
-        gateway.run(&["init"]);
-        gateway
+        Self { folder: folder.to_path_buf(), address, process: None }
+    }
+
+    /// Its repository, if it made one.
+    pub fn repository(&self) -> PathBuf {
+        self.folder.join("repository")
+    }
+
+    /// The key of its repository, if it made one.
+    pub fn key(&self) -> PathBuf {
+        self.folder.join("repository.key")
+    }
+
+    /// Publishes everything that was acknowledged.
+    pub fn commit(&self) {
+        self.run(&["commit", SHARE]);
     }
 
     /// Where it serves NFS.
@@ -80,9 +109,19 @@ impl Gateway {
         String::from_utf8(done.stdout).expect("output is text")
     }
 
+    /// Runs a command that may fail.
+    pub fn attempt(&self, arguments: &[&str]) -> Ended {
+        attempt(&self.settings(), arguments)
+    }
+
+    /// Its settings file.
+    pub fn settings(&self) -> PathBuf {
+        self.folder.join("tidegate.toml")
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
-        command.arg("--settings").arg(self.folder.join("tidegate.toml")).arg("--json").args(arguments);
+        command.arg("--settings").arg(self.settings()).arg("--json").args(arguments);
         command.stdin(Stdio::null());
         command
     }

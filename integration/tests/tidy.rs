@@ -27,6 +27,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("integration", &["chunker", "gateway", "protocols", "replicator"]),
 ];
 
+/// Where the reader lies that is written from the format's page.
+const READER: &str = "integration/src/reader";
+
 /// What is never written in Rust here; in pieces, so that this file passes.
 const FORBIDDEN_IN_RUST: &[&str] =
     &[concat!("to", "do!("), concat!("unimple", "mented!("), concat!("#[ig", "nore"), concat!("db", "g!(")];
@@ -108,6 +111,19 @@ fn every_member_of_the_workspace_has_its_edges_listed() {
     let members: BTreeSet<_> =
         members.split('"').filter(|part| part.chars().any(char::is_alphabetic)).collect();
     assert_eq!(members, listed);
+}
+
+#[test]
+fn the_independent_reader_shares_no_code_with_the_program() {
+    let mut broken = Vec::new();
+    for (name, text) in rust_sources().iter().filter(|(name, _)| name.starts_with(READER)) {
+        let uses = text.lines().filter(|line| line.contains("use ") || line.contains("::"));
+        for line in uses.filter(|line| line.contains("tidegate_") || line.contains("crate::")) {
+            broken.push(format!("{name}: {}", line.trim()));
+        }
+    }
+    assert!(top().join(READER).is_dir(), "the reader has moved; this test looks for it at {READER}");
+    expect_none("the reader is written from docs/format.md alone", &broken);
 }
 
 #[test]

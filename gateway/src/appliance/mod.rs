@@ -152,22 +152,23 @@ impl Appliance {
         let repository = Arc::new(parts.repository);
         let keys: Vec<_> = repository.domains().into_iter().map(|(_, domain)| domain.keys.clone()).collect();
         let (data, of_repository, store) = (parts.data, repository.clone(), parts.store);
-        let budgets = parts.budgets;
-        let local = tokio::task::spawn_blocking(move || {
-            let budgets = fit_disk(&data, budgets);
-            let (live, ledger) = open_local(&data, &budgets, &keys)?;
-            let bounds = reader_bounds(&budgets);
-            let backend = Backend::open(&data, of_repository, store, ledger, bounds)?;
-            Ok::<_, ApplianceError>((live, backend, budgets))
+        let (folder, budgets) = (data.clone(), parts.budgets);
+        let opening = tokio::task::spawn_blocking(move || {
+            let budgets = fit_disk(&folder, budgets);
+            open_live(&folder, &budgets).map(|live| (live, budgets))
         });
-        let (live, backend, budgets) = local.await.map_err(|_| ApplianceError::Died)??;
+        let (live, budgets) = opening.await.map_err(|_| ApplianceError::Died)??;
+        // Packs of another repository would look damaged.
         bind(&live, repository.id()).await?;
+        let (database, bounds) = (live.database().clone(), reader_bounds(&budgets));
+        let opening = tokio::task::spawn_blocking(move || {
+            let ledger = Ledger::open(database, data.join("packs"), &keys)?;
+            Backend::open(&data, of_repository, store, ledger, bounds)
+        });
+        let backend = opening.await.map_err(|_| ApplianceError::Died)??;
         let (ledger, keeper) = (backend.ledger.clone(), backend.keeper.clone());
         let journal = live.journal().clone();
-        let bounds = DirtyBounds {
-            bytes_max: budgets.dirty_bytes,
-            records_max: (budgets.memory_bytes / RECORDS_PART / RECORD_BYTES).max(1),
-        };
+        let bounds = dirty_bounds(&budgets);
         let budget = Arc::new(DirtyBudget::new(journal, ledger.clone(), keeper, bounds));
         let replays = live.database().outcomes()?;
         let files = Arc::new(Files::new(live.journal().verifier(), replays, budget.clone()));
@@ -256,6 +257,13 @@ fn fit_disk(data: &std::path::Path, budgets: Budgets) -> Budgets {
     there.map_or(budgets, |room| budgets.fit(room))
 }
 
+fn dirty_bounds(budgets: &Budgets) -> DirtyBounds {
+    DirtyBounds {
+        bytes_max: budgets.dirty_bytes,
+        records_max: (budgets.memory_bytes / RECORDS_PART / RECORD_BYTES).max(1),
+    }
+}
+
 fn reader_bounds(budgets: &Budgets) -> ReaderBounds {
     let memory = budgets.memory_bytes;
     ReaderBounds {
@@ -269,11 +277,7 @@ fn reader_bounds(budgets: &Budgets) -> ReaderBounds {
     }
 }
 
-fn open_local(
-    data: &std::path::Path,
-    budgets: &Budgets,
-    keys: &[Arc<tidegate_chunker::DomainKeys>],
-) -> Result<(Live, Arc<Ledger>), ApplianceError> {
+fn open_live(data: &std::path::Path, budgets: &Budgets) -> Result<Live, ApplianceError> {
     let memory = budgets.memory_bytes;
     let segment_bytes =
         (budgets.dirty_bytes / SEGMENTS_OF_BUDGET).clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end());
@@ -291,7 +295,5 @@ fn open_local(
     };
     let database =
         Arc::new(Database::open(&data.join("meta"), limits.block_cache_bytes, limits.memtable_bytes)?);
-    let live = Live::open(journal, &replay, database.clone(), limits)?;
-    let ledger = Ledger::open(database, data.join("packs"), keys)?;
-    Ok((live, ledger))
+    Ok(Live::open(journal, &replay, database, limits)?)
 }

@@ -7,6 +7,9 @@ use tidegate_replicator::repository::{Argon2Cost, KeyFile, Passphrase, RecoveryK
 use super::AssemblyError;
 use crate::settings::{Repository, SecretReference};
 
+/// How the text of every key file begins: nobody's passphrase does.
+const KEY_FILE_START: &str = "tidegate-key-";
+
 /// A key that is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewKey {
@@ -19,11 +22,20 @@ pub enum NewKey {
 /// The key of a slot: a key file's content, a recovery key, or else a passphrase.
 pub async fn slot_key(repository: &Repository) -> Result<SlotKey, AssemblyError> {
     let secret = repository.key.resolve().await?;
-    let unusable =
-        |why: &str| AssemblyError::Unusable { what: "the repository's key".into(), why: why.into() };
+    let unusable = |why: &str| AssemblyError::Unusable {
+        what: format!("the key in {}", repository.key),
+        why: why.into(),
+    };
     let text = secret.expose_text().ok_or_else(|| unusable("it is not text"))?;
-    if let Ok(key) = KeyFile::from_text(text, "repository.key") {
+    let origin = match &repository.key {
+        SecretReference::File(path) => path.as_path().display().to_string(),
+        elsewhere => format!("from {elsewhere}"),
+    };
+    if let Ok(key) = KeyFile::from_text(text, &origin) {
         return Ok(SlotKey::KeyFile(key));
+    }
+    if text.starts_with(KEY_FILE_START) {
+        return Err(unusable("it is a key file's, but its text is not whole: fetch a copy of the key file"));
     }
     if let Ok(key) = RecoveryKey::parse(text) {
         return Ok(SlotKey::Recovery(key));

@@ -4,6 +4,7 @@
 //! commands that work on a repository without a running gateway.
 
 mod key;
+mod kinds;
 mod running;
 mod store;
 
@@ -11,11 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_replicator::repository::{Claimant, Opened, Repository, RepositoryError};
-use tidegate_replicator::store::{ProbeReport, StoreError};
+use tidegate_replicator::store::StoreError;
 
 pub use key::{NewKey, slot_key, write_key_file};
 pub use running::{Running, StartRunning};
-pub use store::{open_store, probe_target, store_settings};
+pub use store::{contact_store, open_store, probe_target, store_settings};
 
 use crate::appliance::{Appliance, ApplianceError, Budgets, Parts, ShareConfig};
 use crate::clock::SystemClock;
@@ -32,6 +33,14 @@ pub enum AssemblyError {
     /// A secret that the settings refer to.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// Something about the target at an address.
+    #[error("{address}")]
+    Target {
+        /// The target.
+        address: String,
+        /// What.
+        source: Box<AssemblyError>,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -56,39 +65,71 @@ pub enum AssemblyError {
 
 impl From<AssemblyError> for ControlError {
     fn from(error: AssemblyError) -> Self {
-        let kind = match &error {
-            AssemblyError::Secret(_) | AssemblyError::Unusable { .. } => ErrorKind::Denied,
-            AssemblyError::Store(store) => running::store_kind(store),
-            AssemblyError::Repository(repository) => running::repository_kind(repository),
-            AssemblyError::Appliance(appliance) => running::appliance_kind(appliance),
-            AssemblyError::Nfs(_) => ErrorKind::Failed,
-        };
-        ControlError::from_source(kind, "open the gateway", &error)
+        let control = ControlError::from_source(error.kind(), "open the gateway", &error);
+        match error.todo() {
+            Some(todo) => control.todo(todo),
+            None => control,
+        }
+    }
+}
+
+impl AssemblyError {
+    /// For `map_err`: says which target it is about.
+    pub fn at<E: Into<Self>>(target: &settings::Target) -> impl FnOnce(E) -> Self {
+        let address = target.address.to_string();
+        |source| Self::Target { address, source: Box::new(source.into()) }
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Secret(_) | Self::Unusable { .. } => ErrorKind::Denied,
+            Self::Target { source, .. } => source.kind(),
+            Self::Store(store) => kinds::store_kind(store),
+            Self::Repository(repository) => kinds::repository_kind(repository),
+            Self::Appliance(appliance) => kinds::appliance_kind(appliance),
+            Self::Nfs(_) => ErrorKind::Failed,
+        }
+    }
+
+    /// The next step, where the message does not say it.
+    fn todo(&self) -> Option<&'static str> {
+        match self {
+            Self::Target { source, .. } => source.todo(),
+            Self::Store(store) | Self::Repository(RepositoryError::Store(store)) => kinds::store_todo(store),
+            Self::Repository(RepositoryError::WrongKey { .. }) => {
+                Some("let repository.key in the settings name the key that belongs to this repository")
+            }
+            Self::Secret(_)
+            | Self::Unusable { .. }
+            | Self::Repository(_)
+            | Self::Appliance(_)
+            | Self::Nfs(_) => None,
+        }
     }
 }
 
 /// Opens the repository that the settings name. Only reads.
-pub async fn open_repository(
-    settings: &Settings,
-    probed: Option<&ProbeReport>,
-) -> Result<Repository<Opened>, AssemblyError> {
-    let store = open_store(&settings.targets[0], probed).await?.store;
+pub async fn open_repository(settings: &Settings) -> Result<Repository<Opened>, AssemblyError> {
+    let target = &settings.targets[0];
+    let first = contact_store(target).await?.store;
+    let store = open_store(target, None).await?.store;
     let key = slot_key(&settings.repository).await?;
-    Ok(Repository::open(store, &key).await?)
+    let located = Repository::locate(first).await.map_err(AssemblyError::at(target))?;
+    located.through(store).unlock(&key).await.map_err(AssemblyError::at(target))
 }
 
-/// Opens the appliance that the settings describe. It serves nothing yet.
+/// Opens the appliance that the settings describe. It serves nothing yet. Nothing is written to a store
+/// before it has shown itself to hold this repository.
 pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, AssemblyError> {
     let target = &settings.targets[0];
+    let repository = open_repository(settings).await?;
     let probed = probe_target(target).await.inspect_err(|error| {
         tracing::warn!(%error, "the store could not be probed; nothing is assumed of it");
     });
     let opened = open_store(target, probed.as_ref().ok()).await?;
-    let key = slot_key(&settings.repository).await?;
-    let repository = Repository::open(opened.store.clone(), &key).await?;
     let parts = Parts {
         data: settings.gateway.data.as_path().to_path_buf(),
-        repository,
+        repository: repository.through(opened.store.clone()),
         store: opened.store,
         clock: Arc::new(SystemClock),
         claimant: claimant(),

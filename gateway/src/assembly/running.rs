@@ -7,12 +7,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tidegate_protocols::NfsServer;
-use tidegate_replicator::repository::{CommitStatistics, Head, HeadName, RepositoryError, UtcNanos};
-use tidegate_replicator::store::{ErrorKind as StoreErrorKind, StoreError};
+use tidegate_replicator::repository::{CommitStatistics, Head, HeadName, UtcNanos};
 
+use super::kinds::appliance_kind;
 use super::{AssemblyError, open_appliance, share_config};
 use crate::appliance::{Appliance, ApplianceError, ShareReport, SnapshotEntry};
-use crate::commit::CommitError;
 use crate::control::{
     CacheStatus, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, ErrorKind,
     HeadCost, HeadInfo, JobHandle, JournalStatus, MemoryStatus, Moment, RestoreReport, RestoreRequest,
@@ -376,55 +375,6 @@ fn memory_status(budget_bytes: u64) -> MemoryStatus {
         line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
     };
     MemoryStatus { budget_bytes, resident_bytes: kib("VmRSS:") << 10, peak_bytes: kib("VmHWM:") << 10 }
-}
-
-/// What a store's error asks of an operator.
-pub(super) fn store_kind(error: &StoreError) -> ErrorKind {
-    match error.kind() {
-        StoreErrorKind::Missing => ErrorKind::NotFound,
-        StoreErrorKind::Exists => ErrorKind::Exists,
-        StoreErrorKind::Denied | StoreErrorKind::Misconfigured => ErrorKind::Denied,
-        StoreErrorKind::Invalid => ErrorKind::Failed,
-        StoreErrorKind::Full => ErrorKind::Full,
-        StoreErrorKind::Transient => ErrorKind::StoreAway,
-        StoreErrorKind::Damaged => ErrorKind::Damaged,
-    }
-}
-
-/// What a repository's error asks of an operator.
-pub(super) fn repository_kind(error: &RepositoryError) -> ErrorKind {
-    match error {
-        RepositoryError::NoRepository { .. } => ErrorKind::NotFound,
-        RepositoryError::AlreadyThere { .. } | RepositoryError::NotEmpty { .. } => ErrorKind::Exists,
-        RepositoryError::WrongKey { .. } => ErrorKind::Denied,
-        RepositoryError::NewerFormat { .. } | RepositoryError::Local { .. } => ErrorKind::Failed,
-        RepositoryError::Damaged { .. } | RepositoryError::Missing { .. } => ErrorKind::Damaged,
-        RepositoryError::Invalid(_) => ErrorKind::Invalid,
-        RepositoryError::Store(store) => store_kind(store),
-    }
-}
-
-/// What an appliance's error asks of an operator.
-pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
-    match error {
-        ApplianceError::NoShare { .. } | ApplianceError::NothingToAttach { .. } => ErrorKind::NotFound,
-        ApplianceError::ShareExists { .. } | ApplianceError::ShareElsewhere { .. } => ErrorKind::Exists,
-        ApplianceError::OtherRepository { .. } => ErrorKind::Invalid,
-        ApplianceError::Superseded { .. } => ErrorKind::Superseded,
-        ApplianceError::Repository(repository)
-        | ApplianceError::Commit(CommitError::Repository(repository)) => repository_kind(repository),
-        ApplianceError::Commit(CommitError::Superseded { .. } | CommitError::NotLeading) => {
-            ErrorKind::Superseded
-        }
-        ApplianceError::Live(_)
-        | ApplianceError::Ledger(_)
-        | ApplianceError::Journal(_)
-        | ApplianceError::Share(_)
-        | ApplianceError::Commit(_)
-        | ApplianceError::Files(_)
-        | ApplianceError::Cache { .. }
-        | ApplianceError::Died => ErrorKind::Failed,
-    }
 }
 
 impl From<ApplianceError> for ControlError {

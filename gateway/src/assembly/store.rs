@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 use super::AssemblyError;
 use crate::settings::{self, RepositoryAddress, Target, UrlStyle};
 
+/// Attempts at the first request to a store. One that never answers is given up after a minute.
+const FIRST_CONTACT_ATTEMPTS: u32 = 2;
+
 /// What a target of the settings says about its store.
 pub fn store_settings(target: &Target) -> StoreSettings {
     let address = match &target.address {
@@ -37,6 +40,14 @@ pub fn store_settings(target: &Target) -> StoreSettings {
 pub async fn open_store(target: &Target, probed: Option<&ProbeReport>) -> Result<OpenStore, AssemblyError> {
     let credentials = credentials(target).await?;
     Ok(open(target.name.as_str(), &store_settings(target), &credentials, probed)?)
+}
+
+/// Opens the store of a target for the first request: whoever waits wants to know soon whether it is there.
+pub async fn contact_store(target: &Target) -> Result<OpenStore, AssemblyError> {
+    let credentials = credentials(target).await?;
+    let mut settings = store_settings(target);
+    settings.attempts_max = FIRST_CONTACT_ATTEMPTS;
+    Ok(open(target.name.as_str(), &settings, &credentials, None)?)
 }
 
 /// Finds out what the store of a target really does.

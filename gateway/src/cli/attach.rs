@@ -45,7 +45,7 @@ struct Attached {
 pub(super) async fn run(context: &Context, command: Command, core: &dyn Start) -> Result<(), Failure> {
     let prepared = command.place.prepare(context)?;
     let settings = &prepared.settings;
-    let repository = open_repository(settings, None).await?;
+    let repository = open_repository(settings).await?;
     let (head, point) = find(&repository, &command.share, &command.at).await?;
     let rules = share_rules(&head, &command)?;
     attach(settings, &command.share, point).await?;

@@ -1,7 +1,7 @@
 //! `tidegate init`: makes a repository, its key and, when there is none, the settings file.
 //!
-//! Order, and what a crash at each step leaves: the settings are checked in memory; the store is probed
-//! (a crash leaves objects below `probe/`, which the next probe removes); the key file is written (a key
+//! Order, and what a crash at each step leaves: the settings are checked in memory; the place is looked at,
+//! and refused unless it is empty; the store is probed (a crash leaves objects below `probe/`, which the next probe removes); the key file is written (a key
 //! that opens nothing); the repository is made (see its own order; it opens with the key); a recovery
 //! key is added and shown; the settings file is written. A key file is never removed: it may be the
 //! only one that opens a repository whose creation was not answered.
@@ -10,14 +10,16 @@ use clap::Args;
 use serde::Serialize;
 use tidegate_chunker::ChunkParams;
 use tidegate_replicator::repository::{
-    NewRepository, Opened, RecoveryKey, Repository, RepositoryError, SlotKey, UtcNanos,
+    NewRepository, Opened, RecoveryKey, Repository, SlotKey, UtcNanos, check_vacant,
 };
 use tidegate_replicator::store::{ProbeReport, create_place};
 
 use super::Context;
 use super::exit::Failure;
 use super::place::Place;
-use crate::assembly::{AssemblyError, open_store, probe_target, slot_key, store_settings, write_key_file};
+use crate::assembly::{
+    AssemblyError, contact_store, open_store, probe_target, slot_key, store_settings, write_key_file,
+};
 use crate::control::{ControlError, ErrorKind};
 use crate::settings::{Settings, Target};
 
@@ -64,8 +66,10 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
 
 /// Finds out what the store does, and whether it will do.
 async fn usable_store(target: &Target) -> Result<ProbeReport, Failure> {
-    create_place(&store_settings(target)).map_err(AssemblyError::from)?;
-    let report = probe_target(target).await?;
+    create_place(&store_settings(target)).map_err(AssemblyError::at(target))?;
+    let first = contact_store(target).await?.store;
+    check_vacant(&*first).await.map_err(AssemblyError::at(target))?;
+    let report = probe_target(target).await.map_err(AssemblyError::at(target))?;
     match report.obstacles().as_slice() {
         [] => Ok(report),
         obstacles => {
@@ -77,10 +81,6 @@ async fn usable_store(target: &Target) -> Result<ProbeReport, Failure> {
 
 async fn create(settings: &Settings, probed: &ProbeReport) -> Result<Repository<Opened>, Failure> {
     let store = open_store(&settings.targets[0], Some(probed)).await?.store;
-    if Repository::locate(store.clone()).await.is_ok() {
-        let there = RepositoryError::AlreadyThere { address: store.address() };
-        return Err(AssemblyError::from(there).into());
-    }
     write_key_file(&settings.repository)?;
     let key = slot_key(&settings.repository).await?;
     let new = NewRepository {

@@ -88,7 +88,7 @@ struct Added {
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
-    let repository = open_repository(&context.settings()?, None).await?;
+    let repository = open_repository(&context.settings()?).await?;
     match command {
         Command::List => list(context, &repository).await,
         Command::Add(new) => add(context, &repository, new).await,

@@ -106,7 +106,7 @@ pub use lease::{
 };
 pub use line::HeadStanding;
 pub use names::{ClaimNonce, HeadName, IndexId, IndexName, SlotId, SnapshotId, pack as pack_name};
-pub use open::{Locked, NewRepository, Opened, Repository};
+pub use open::{Locked, NewRepository, Opened, Repository, check_vacant};
 pub use packs::{DurablePack, DurablePacks};
 pub use publish::{DurableCommit, PreparedHead, Published};
 pub use seen::{Comparison, Seen};

@@ -69,6 +69,12 @@ impl<State> Repository<State> {
         self.config.repository
     }
 
+    /// The same repository, reached another way: with another patience, or with more known of the store.
+    #[must_use]
+    pub fn through(self, store: Arc<dyn Store>) -> Self {
+        Self { store, ..self }
+    }
+
     /// The store that it lies on.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
@@ -97,7 +103,7 @@ impl Repository<Opened> {
 
     /// Creates a repository below an empty prefix, with one key slot and one domain.
     pub async fn init(store: Arc<dyn Store>, new: &NewRepository, key: &SlotKey) -> Result<Self> {
-        check_empty(&*store).await?;
+        check_vacant(&*store).await?;
         let config = Config {
             repository: RepositoryId::new(random()?),
             domain: DomainId::new(random()?),
@@ -238,7 +244,8 @@ impl<State> std::fmt::Debug for Repository<State> {
     }
 }
 
-async fn check_empty(store: &dyn Store) -> Result<()> {
+/// Checks that a repository may be created at a store: that nothing is there. Only reads.
+pub async fn check_vacant(store: &dyn Store) -> Result<()> {
     let address = || store.address();
     match store.head(&names::config()).await {
         Ok(_) => return Err(RepositoryError::AlreadyThere { address: address() }),

@@ -1,0 +1,124 @@
+//! What errors of the parts ask of an operator: one exhaustive table each.
+
+use std::io;
+
+use tidegate_replicator::repository::RepositoryError;
+use tidegate_replicator::store::{ErrorKind as StoreErrorKind, StoreError};
+
+use crate::appliance::ApplianceError;
+use crate::commit::CommitError;
+use crate::control::ErrorKind;
+use crate::journal::JournalError;
+use crate::ledger::LedgerError;
+use crate::live::LiveError;
+use crate::share::ShareError;
+
+/// What a store's error asks of an operator.
+pub(super) fn store_kind(error: &StoreError) -> ErrorKind {
+    match error.kind() {
+        StoreErrorKind::Missing => ErrorKind::NotFound,
+        StoreErrorKind::Exists => ErrorKind::Exists,
+        StoreErrorKind::Denied => ErrorKind::Denied,
+        StoreErrorKind::Misconfigured => ErrorKind::Invalid,
+        StoreErrorKind::Invalid => ErrorKind::Failed,
+        StoreErrorKind::Full => ErrorKind::Full,
+        StoreErrorKind::Transient => ErrorKind::StoreAway,
+        StoreErrorKind::Damaged => ErrorKind::Damaged,
+    }
+}
+
+/// The next step after a store's error, where there is one to name.
+pub(super) fn store_todo(error: &StoreError) -> Option<&'static str> {
+    match error.kind() {
+        StoreErrorKind::Denied => Some("check the credentials of the target, and what they allow"),
+        StoreErrorKind::Misconfigured => Some("check the target in the settings: address, endpoint, region"),
+        StoreErrorKind::Full => Some("make room at the target, then try again"),
+        StoreErrorKind::Transient => {
+            Some("check the network and the endpoint of the target; to try again later is safe")
+        }
+        StoreErrorKind::Missing
+        | StoreErrorKind::Exists
+        | StoreErrorKind::Invalid
+        | StoreErrorKind::Damaged => None,
+    }
+}
+
+/// What a repository's error asks of an operator.
+pub(super) fn repository_kind(error: &RepositoryError) -> ErrorKind {
+    match error {
+        RepositoryError::NoRepository { .. } => ErrorKind::NotFound,
+        RepositoryError::AlreadyThere { .. } | RepositoryError::NotEmpty { .. } => ErrorKind::Exists,
+        RepositoryError::WrongKey { .. } => ErrorKind::Denied,
+        RepositoryError::NewerFormat { .. } | RepositoryError::Local { .. } => ErrorKind::Failed,
+        RepositoryError::Damaged { .. } | RepositoryError::Missing { .. } => ErrorKind::Damaged,
+        RepositoryError::Invalid(_) => ErrorKind::Invalid,
+        RepositoryError::Store(store) => store_kind(store),
+    }
+}
+
+/// What an appliance's error asks of an operator.
+pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
+    match error {
+        ApplianceError::NoShare { .. } | ApplianceError::NothingToAttach { .. } => ErrorKind::NotFound,
+        ApplianceError::ShareExists { .. } | ApplianceError::ShareElsewhere { .. } => ErrorKind::Exists,
+        ApplianceError::OtherRepository { .. } => ErrorKind::Invalid,
+        ApplianceError::Superseded { .. } => ErrorKind::Superseded,
+        ApplianceError::Repository(repository)
+        | ApplianceError::Commit(CommitError::Repository(repository)) => repository_kind(repository),
+        ApplianceError::Commit(CommitError::Superseded { .. } | CommitError::NotLeading) => {
+            ErrorKind::Superseded
+        }
+        ApplianceError::Journal(journal) => journal_kind(journal),
+        ApplianceError::Live(live) | ApplianceError::Share(ShareError::Live(live)) => live_kind(live),
+        ApplianceError::Ledger(ledger) => ledger_kind(ledger),
+        ApplianceError::Cache { source, .. } => file_kind(source),
+        ApplianceError::Share(_)
+        | ApplianceError::Commit(_)
+        | ApplianceError::Files(_)
+        | ApplianceError::Died => ErrorKind::Failed,
+    }
+}
+
+fn journal_kind(error: &JournalError) -> ErrorKind {
+    match error {
+        JournalError::InUse { .. } => ErrorKind::Busy,
+        JournalError::Damaged { .. } | JournalError::Missing { .. } | JournalError::Behind { .. } => {
+            ErrorKind::Damaged
+        }
+        JournalError::NoSpace { .. } => ErrorKind::Full,
+        JournalError::Option(_) => ErrorKind::Invalid,
+        JournalError::Io { source, .. } => file_kind(source),
+        JournalError::NewerFormat { .. }
+        | JournalError::Gone { .. }
+        | JournalError::NoSuchPayload { .. }
+        | JournalError::Stopped { .. }
+        | JournalError::TooLarge { .. }
+        | JournalError::PermitTooSmall { .. }
+        | JournalError::NotAppended { .. } => ErrorKind::Failed,
+    }
+}
+
+fn live_kind(error: &LiveError) -> ErrorKind {
+    match error {
+        LiveError::Journal(journal) => journal_kind(journal),
+        LiveError::Undecodable(_) | LiveError::Map(_) => ErrorKind::Damaged,
+        LiveError::Database(_) | LiveError::Stopped => ErrorKind::Failed,
+    }
+}
+
+fn ledger_kind(error: &LedgerError) -> ErrorKind {
+    match error {
+        LedgerError::Live(live) => live_kind(live),
+        LedgerError::Folder { source, .. } => file_kind(source),
+        LedgerError::Pack { .. } => ErrorKind::Damaged,
+    }
+}
+
+/// What the operating system's word on a file asks of an operator.
+fn file_kind(error: &io::Error) -> ErrorKind {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Denied,
+        _ => ErrorKind::Failed,
+    }
+}

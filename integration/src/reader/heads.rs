@@ -1,0 +1,140 @@
+//! Heads: published roots.
+
+use serde_json::Value;
+
+use super::bytes::{Bytes, array_from_hex, from_hex};
+use super::chunks::Reference;
+use super::index::{Id, Location};
+use super::objects::Json;
+use super::tree::Root;
+use super::{In, Read, Refused, expect, refuse};
+
+const HEAD_BYTES_MAX: usize = 8_388_608;
+const HEAT_CHUNKS_MAX: usize = 16_384;
+/// Bytes of a chunk of the heat, without and with its location.
+const COLD_BYTES: usize = 33;
+
+/// The fields of a JSON object.
+pub type Fields = serde_json::Map<String, Value>;
+
+/// A published root, as far as its reader needs it.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The last part of its name.
+    pub name: String,
+    /// The name of the share.
+    pub share_name: String,
+    /// The sequence.
+    pub sequence: u64,
+    /// The name of the head before.
+    pub parent: Option<String>,
+    /// No inode has this number or a higher one.
+    pub next_inode: u64,
+    /// Bytes and inodes of the share.
+    pub usage: (u64, u64),
+    /// All fields, for whoever wants more.
+    pub fields: Fields,
+    pub(super) domain: [u8; 16],
+    pub(super) root: Root,
+    pub(super) heat: Vec<Reference>,
+}
+
+/// Epoch and sequence in the name of a head.
+pub(super) fn parse_name(name: &str) -> Read<(u32, u64)> {
+    let parts: Vec<_> = name.split('-').collect();
+    let [epoch, sequence, random] = parts[..] else { return refuse("no name of a head") };
+    array_from_hex::<4>(random)?;
+    let epoch = !u32::from_be_bytes(array_from_hex(epoch)?);
+    Ok((epoch, !u64::from_be_bytes(array_from_hex(sequence)?)))
+}
+
+/// The fields of a head, in the object of that name.
+pub(super) fn parse(share: &[u8; 16], name: &str, payload: &[u8]) -> Read<Head> {
+    let json = Json::parse(payload, HEAD_BYTES_MAX)?;
+    let (epoch, sequence) = parse_name(name)?;
+    expect(json.number("epoch")? == u64::from(epoch), "a head of another epoch")?;
+    expect(json.number("sequence")? == sequence, "a head with another sequence")?;
+    from_fields(share, name, json)
+}
+
+/// A head from its fields, which may stand in a snapshot.
+pub(super) fn from_fields(share: &[u8; 16], name: &str, json: Json) -> Read<Head> {
+    let description = json.object("share")?;
+    expect(description.id::<16>("id")? == *share, "a head of another share")?;
+    let parent = match json.value("parent")? {
+        Value::Null => None,
+        Value::String(parent) => Some(parent.clone()),
+        _ => return refuse("a parent that is no name"),
+    };
+    let usage = json.object("usage")?;
+    json.time("frozen_at")?;
+    json.time("published_at")?;
+    json.id::<8>("incarnation")?;
+    json.number("journal_sequence")?;
+    json.number("plan_honoured")?;
+    json.value("settings")?;
+    json.object("statistics")?;
+    Ok(Head {
+        name: name.to_owned(),
+        share_name: description.text("name")?.to_owned(),
+        domain: description.id("domain")?,
+        sequence: json.number("sequence")?,
+        parent,
+        next_inode: json.number("next_inode")?,
+        usage: (usage.number("bytes")?, usage.number("inodes")?),
+        root: root(&json.object("root")?).within("root")?,
+        heat: heat(json.text("heat")?).within("heat")?,
+        fields: json.0,
+    })
+}
+
+fn root(json: &Json) -> Read<Root> {
+    let hint = match json.value("at")? {
+        Value::Null => None,
+        Value::Object(fields) => Some(location(&Json(fields.clone()))?),
+        _ => return refuse("a location that is none"),
+    };
+    let height = u8::try_from(json.number("height")?).map_err(|_| Refused("too high".into()))?;
+    let root = Root { top: Reference { id: json.id("id")?, hint }, height, entries: json.number("entries")? };
+    let signs = [root.height == 0, root.entries == 0, root.top.id == [0; 32]];
+    let is_empty = signs[0];
+    expect(signs.iter().all(|sign| *sign == is_empty), "a root that is half empty")?;
+    expect(!is_empty || root.top.hint.is_none(), "an empty map that lies somewhere")?;
+    Ok(root)
+}
+
+fn location(json: &Json) -> Read<Location> {
+    let number = |field: &str| {
+        let number = json.number(field)?;
+        u32::try_from(number).map_err(|_| Refused(format!("{field:?} is too large")))
+    };
+    Ok(Location {
+        pack: json.id("pack")?,
+        frame_offset: number("frame_offset")?,
+        frame_bytes: number("frame_bytes")?,
+        chunk_offset: number("chunk_offset")?,
+        chunk_bytes: number("chunk_bytes")?,
+    })
+}
+
+fn heat(text: &str) -> Read<Vec<Reference>> {
+    let bytes = from_hex(text)?;
+    let (mut bytes, mut chunks) = (Bytes(&bytes), Vec::with_capacity(text.len() / COLD_BYTES / 2));
+    while !bytes.0.is_empty() {
+        let id: Id = bytes.array()?;
+        let hint = match bytes.u8()? {
+            0 => None,
+            1 => Some(Location {
+                pack: bytes.array()?,
+                frame_offset: bytes.u32()?,
+                frame_bytes: bytes.u32()?,
+                chunk_offset: bytes.u32()?,
+                chunk_bytes: bytes.u32()?,
+            }),
+            _ => return refuse("neither with nor without location"),
+        };
+        chunks.push(Reference { id, hint });
+    }
+    expect(chunks.len() <= HEAT_CHUNKS_MAX, "too many chunks")?;
+    Ok(chunks)
+}
