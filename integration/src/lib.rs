@@ -7,4 +7,5 @@
 pub mod chance;
 pub mod client;
 pub mod gateway;
+pub mod guest;
 pub mod load;
