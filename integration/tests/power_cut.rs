@@ -4,8 +4,9 @@
 //! Method: the gateway runs in a guest, with its data folder and repository on a disk that keeps only what
 //! was flushed, and of the rest what chance keeps. Clients on this machine change files over NFS; the guest is
 //! killed at a random instant, boots again over the same disk, and every file is compared with what was
-//! acknowledged. Some boots are cut too, so recovery is recovered from. The kernel of the guest writes
-//! nothing back by itself while it can help it, so what nobody synced is lost.
+//! acknowledged. Some boots are cut too, so recovery is recovered from. In half of its lives the kernel of the
+//! guest writes nothing back by itself, so what nobody synced is lost; in the others it does so at once, so
+//! the disk forgets parts of it, in whatever order.
 //!
 //! Counter-proof: a gateway whose syncs do nothing (strace answers them instead of the kernel) must be seen to
 //! lose. `TIDEGATE_POWER_CUTS` says how often (100 in `make nightly`), `TIDEGATE_SEED` repeats a run. Where
@@ -45,17 +46,24 @@ const PATIENCE: Duration = Duration::from_mins(5);
 const PORT: u16 = 2049;
 /// The word for the script that makes syncs do nothing.
 const IGNORED: &str = "syncs=ignored";
+/// The word that makes the kernel write back at once.
+const EAGER: &str = "writeback=eager";
 /// What the script prints when the disk is there.
 const MOUNTED: &str = "guest: the disk is mounted";
 /// What the gateway logs when it serves.
 const SERVING: &str = "serving NFS";
 
-/// The kernel neither writes back by age nor by amount, ext4 does not end its transactions by age, and
-/// does not guess that a rename wants the data synced.
+/// The kernel writes back by age at once or never, and not by amount; ext4 does not end its transactions by
+/// age, and does not guess that a rename wants the data synced.
 const SCRIPT: &str = r#"
 cd /proc/sys/vm
-echo 0 >dirty_writeback_centisecs
-echo 1000000 >dirty_expire_centisecs
+if grep -q writeback=eager /proc/cmdline; then
+    echo 5 >dirty_writeback_centisecs
+    echo 5 >dirty_expire_centisecs
+else
+    echo 0 >dirty_writeback_centisecs
+    echo 1000000 >dirty_expire_centisecs
+fi
 echo 90 >dirty_ratio
 echo 89 >dirty_background_ratio
 mkdir /disk
@@ -130,12 +138,19 @@ impl House {
     }
 
     /// Turns the machine on.
-    fn start(&self, syncs: Syncs) -> Life {
+    fn start(&self, syncs: Syncs, chance: &mut Chance) -> Life {
         let address = gateway::free_address();
+        let mut words = String::new();
+        if syncs == Syncs::Ignored {
+            words += IGNORED;
+        }
+        if chance.below(2) == 0 {
+            words = format!("{words} {EAGER}");
+        }
         let machine = Machine {
             memory_mib: MEMORY_MIB,
             initramfs: self.path("initramfs"),
-            words: if syncs == Syncs::Ignored { IGNORED.to_owned() } else { String::new() },
+            words,
             forwards: vec![(address, PORT)],
         };
         let disk = Disk::open(&self.path("disk")).expect("the disk is there");
@@ -145,8 +160,8 @@ impl House {
     }
 
     /// Turns it on; it serves, or tells why not.
-    fn serve(&self, syncs: Syncs) -> Result<Life, String> {
-        let mut life = self.start(syncs);
+    fn serve(&self, syncs: Syncs, chance: &mut Chance) -> Result<Life, String> {
+        let mut life = self.start(syncs, chance);
         life.guest.wait_for(SERVING, PATIENCE)?;
         println!("it serves after {:.1} s", life.since.elapsed().as_secs_f32());
         Ok(life)
@@ -197,16 +212,18 @@ async fn nothing_acknowledged_is_lost_by_a_cut_of_the_power_at_any_instant() {
     };
     let mut load = Load::new(&mut chance);
     for cut in 0..cuts() {
-        let life = house.serve(Syncs::Done).unwrap_or_else(|reason| panic!("cut {cut}: {reason}"));
+        let life =
+            house.serve(Syncs::Done, &mut chance).unwrap_or_else(|reason| panic!("cut {cut}: {reason}"));
         load.check(life.address).await;
         live_and_be_cut(life, &mut load, &mut chance).await;
         if chance.below(CUT_STARTS) == 0 {
-            let mut life = house.start(Syncs::Done);
+            let mut life = house.start(Syncs::Done, &mut chance);
             life.guest.wait_for(MOUNTED, PATIENCE).expect("it boots");
             life.cut_after(Duration::from_millis(chance.below(START_MAX_MS)), &mut chance);
         }
     }
-    let life = house.serve(Syncs::Done).unwrap_or_else(|reason| panic!("after the last cut: {reason}"));
+    let life =
+        house.serve(Syncs::Done, &mut chance).unwrap_or_else(|reason| panic!("after the last cut: {reason}"));
     load.check(life.address).await;
     assert!(load.acknowledged() > 0, "the load did something");
     println!("power_cut: {} acknowledged calls survived {} cuts", load.acknowledged(), cuts());
@@ -214,10 +231,10 @@ async fn nothing_acknowledged_is_lost_by_a_cut_of_the_power_at_any_instant() {
 
 /// One life of a gateway whose syncs do nothing, and what is found afterwards.
 async fn live_without_syncs(house: &House, load: &mut Load, chance: &mut Chance) -> Result<(), String> {
-    let life = house.serve(Syncs::Ignored).expect("strace changes nothing but syncs");
+    let life = house.serve(Syncs::Ignored, chance).expect("strace changes nothing but syncs");
     load.check(life.address).await;
     live_and_be_cut(life, load, chance).await;
-    let life = house.serve(Syncs::Done)?;
+    let life = house.serve(Syncs::Done, chance)?;
     load.compare(life.address).await
 }
 
