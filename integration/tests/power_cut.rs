@@ -29,7 +29,7 @@ const CUTS: u64 = 5;
 /// Lives of a gateway whose syncs do nothing: one of them must lose something.
 const COUNTER_PROOFS_MAX: u64 = 3;
 /// The longest that a gateway lives under load, in milliseconds: several commits on the slow guest.
-const LIFE_MAX_MS: u64 = 8000;
+const LIFE_MAX_MS: u64 = 6000;
 /// The longest that it lives after its disk was mounted, where its start is cut, in milliseconds.
 const START_MAX_MS: u64 = 2000;
 /// One of so many cuts is followed by one during the next start.

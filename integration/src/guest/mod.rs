@@ -38,7 +38,8 @@ pub struct Machine {
     pub forwards: Vec<(SocketAddr, u16)>,
 }
 
-/// A guest that runs. It is killed when it is dropped.
+/// A guest that runs. It is killed when it is dropped; where the test itself is killed, its disk fails, and
+/// one that mounted it with `errors=panic` ends by that.
 #[derive(Debug)]
 pub struct Guest {
     process: Child,
@@ -49,10 +50,10 @@ pub struct Guest {
 impl Machine {
     /// Turns it on, with a disk (`/dev/vda`) or without.
     pub fn start(&self, parts: &Parts, disk: Option<&DiskServer>) -> Guest {
-        let mut network = "user,id=network".to_owned();
-        for (here, there) in &self.forwards {
-            network += &format!(",hostfwd=tcp:{}:{}-:{there}", here.ip(), here.port());
-        }
+        let forward = |(here, there): &(SocketAddr, u16)| {
+            format!(",hostfwd=tcp:{}:{}-:{there}", here.ip(), here.port())
+        };
+        let forwards: String = self.forwards.iter().map(forward).collect();
         let mut command = Command::new(&parts.qemu);
         command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-no-reboot", "-nodefaults"]);
         command.args(["-display", "none", "-serial", "stdio", "-m", &format!("{}M", self.memory_mib)]);
@@ -60,7 +61,12 @@ impl Machine {
         // Protection against other programs of the guest costs time, and there are none.
         let options = "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on";
         command.args(["-append", &format!("{options} {}", self.words)]);
-        command.args(["-netdev", &network, "-device", "virtio-net-pci,netdev=network,romfile="]);
+        command.args([
+            "-netdev",
+            &format!("user,id=network{forwards}"),
+            "-device",
+            "virtio-net-pci,netdev=network,romfile=",
+        ]);
         if let Some(disk) = disk {
             let path = disk.socket().display();
             let node = format!("driver=nbd,node-name=disk,server.type=unix,server.path={path}");
