@@ -24,6 +24,7 @@ run() {
 
 # Each test of the second kind reads how long it shall go on.
 export TIDEGATE_KILLS="${TIDEGATE_KILLS:-100}"
+export TIDEGATE_POWER_CUTS="${TIDEGATE_POWER_CUTS:-100}"
 export TIDEGATE_SWEEP_VISITS="${TIDEGATE_SWEEP_VISITS:-3}"
 export TIDEGATE_NIGHTLY=1
 export TIDEGATE_DISK_MIB="${TIDEGATE_DISK_MIB:-2048}"

@@ -3,8 +3,11 @@
 # Rust toolchain, which is not installed for you. Does nothing, and asks nobody, when all is there.
 set -eu
 
-# C and C++ for RocksDB and AWS-LC, libclang for RocksDB's bindings; the rest is for the demo's client.
+# C and C++ for RocksDB and AWS-LC, libclang for RocksDB's bindings; then what the demo's client needs.
 packages="build-essential pkg-config clang libclang-dev libnfs-dev libssl-dev python3 ca-certificates"
+# Tests that boot a guest: the emulator, the guest's shell, its disk, and what ignores its syncs. A
+# machine that cannot have them skips those tests.
+guest_packages="qemu-system-x86 busybox-static e2fsprogs strace xz-utils"
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
@@ -23,11 +26,11 @@ is_installed() {
 
 install_packages() {
     if ! command -v apt-get >/dev/null; then
-        echo "setup: no apt-get here; what these Debian packages hold is expected: $packages" >&2
-        return
+        echo "setup: no apt-get here; what these Debian packages hold is expected: $*" >&2
+        return 0
     fi
     missing=
-    for package in $packages; do
+    for package in "$@"; do
         is_installed "$package" || missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
@@ -36,6 +39,33 @@ install_packages() {
     as_root apt-get update -qq || true
     # shellcheck disable=SC2086 # names of packages, one word each
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2
+}
+
+# Debian's kernel for virtual machines, unpacked and not installed, into a folder that outlives the checkout.
+unpack_guest_kernel() {
+    kernel=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/guest/kernel
+    [ ! -e "$kernel/vmlinuz" ] || return 0
+    rm -rf "$kernel.new"
+    mkdir -p "$kernel.new/unpacked"
+    find_guest_kernel || { as_root apt-get update -qq && find_guest_kernel; } || return 1
+    echo "setup: unpacking $package for guests of tests" >&2
+    # No set -e here: who calls this goes on without a kernel. Modules lie below /lib, or below /usr/lib in
+    # newer packages, where they are compressed too.
+    (
+        cd "$kernel.new/unpacked" &&
+            apt-get download -qq "$package" &&
+            dpkg -x ./*.deb . &&
+            mv boot/vmlinuz-* ../vmlinuz &&
+            mv "$(dirname "$(find . -path '*lib/modules/*' -prune | head -n 1)")" ../modules &&
+            find ../modules -name '*.ko.xz' -exec xz -d {} +
+    ) || return 1
+    rm -rf "$kernel.new/unpacked" "$kernel"
+    mv "$kernel.new" "$kernel"
+}
+
+find_guest_kernel() {
+    package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[^ ]*\)/\1/p' | head -n 1)
+    [ -n "$package" ]
 }
 
 check_rust() {
@@ -54,5 +84,10 @@ END
 }
 
 cd "$(dirname "$0")/.."
-install_packages
+# shellcheck disable=SC2086 # names of packages, one word each
+install_packages $packages
+# shellcheck disable=SC2086
+if ! (install_packages $guest_packages && unpack_guest_kernel); then
+    echo "setup: tests that boot a guest will be skipped on this machine" >&2
+fi
 check_rust

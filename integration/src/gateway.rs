@@ -208,7 +208,8 @@ impl Drop for Gateway {
     }
 }
 
-fn free_address() -> SocketAddr {
+/// A port of this machine that nobody listens at.
+pub fn free_address() -> SocketAddr {
     let probe = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     probe.local_addr().expect("a bound socket has an address")
 }

@@ -83,11 +83,19 @@ impl Load {
     /// Compares everything with what it must be; panics with the difference. Afterwards what was found
     /// is what must be there.
     pub async fn check(&mut self, address: SocketAddr) {
+        if let Err(difference) = self.compare(address).await {
+            panic!("{difference}");
+        }
+    }
+
+    /// Like [`Self::check`], but tells the first difference.
+    pub async fn compare(&mut self, address: SocketAddr) -> Result<(), String> {
         for directory in &mut self.directories {
             let mut client = Client::connect(address, &directory.name).await.expect("it serves");
             let found = client.read_all().await.expect("it serves");
-            directory.check(found);
+            directory.compare(found)?;
         }
+        Ok(())
     }
 }
 
@@ -136,24 +144,34 @@ impl Directory {
         content
     }
 
-    fn check(&mut self, found: Files) {
+    fn compare(&mut self, found: Files) -> Result<(), String> {
         let open = self.unanswered.take();
         let touched = open.as_ref().map(Step::names).unwrap_or_default();
         let place = &self.name;
         for (name, content) in &self.files {
             match found.get(name) {
                 _ if touched.contains(name) => {}
-                None => panic!("{place}/{name} is missing ({} bytes; unanswered: {open:?})", content.len()),
-                Some(got) => assert!(got == content, "{place}/{name} {}", difference(content, got)),
+                None => {
+                    let bytes = content.len();
+                    return Err(format!(
+                        "{place}/{name} is missing ({bytes} bytes; unanswered: {touched:?})"
+                    ));
+                }
+                Some(got) if got != content => {
+                    return Err(format!("{place}/{name} {}", difference(content, got)));
+                }
+                Some(_) => {}
             }
         }
-        for name in found.keys().filter(|name| !touched.contains(*name)) {
-            assert!(self.files.contains_key(name), "{place}/{name} is there, and should not be");
+        let mut others = found.keys().filter(|name| !touched.contains(*name));
+        if let Some(name) = others.find(|name| !self.files.contains_key(*name)) {
+            return Err(format!("{place}/{name} is there, and should not be"));
         }
         if let Some(step) = &open {
-            step.check(&self.files, &found);
+            step.compare(&self.files, &found)?;
         }
         self.files = found;
+        Ok(())
     }
 }
 
@@ -208,9 +226,9 @@ impl Step {
 
     /// What must hold of the names of a call that was not answered: each single call was done wholly or
     /// not at all. Only a put is several calls, so its file may be anything in between.
-    fn check(&self, before: &Files, found: &Files) {
+    fn compare(&self, before: &Files, found: &Files) -> Result<(), String> {
         if matches!(self, Self::Put { .. }) {
-            return;
+            return Ok(());
         }
         let mut after = before.clone();
         self.clone().apply(&mut after);
@@ -219,7 +237,9 @@ impl Step {
             files.clone().into_iter().filter(|(name, _)| names.contains(name)).collect::<Files>()
         };
         let found = only(found);
-        let done = found == only(&after);
-        assert!(done || found == only(before), "an unanswered call was done by halves: {:?}", self.names());
+        if found == only(&after) || found == only(before) {
+            return Ok(());
+        }
+        Err(format!("an unanswered call was done by halves: {:?}", self.names()))
     }
 }
