@@ -50,6 +50,16 @@ pub struct ListedHead {
 }
 
 impl Repository<Opened> {
+    /// The ids of all shares that have heads, snapshots or claims.
+    pub async fn share_ids(&self) -> Result<BTreeSet<ShareId>> {
+        let mut ids = BTreeSet::new();
+        for folder in [HEADS, names::SNAPSHOTS, names::LEASES] {
+            let shares = self.store.list_folders(folder).await?;
+            ids.extend(shares.iter().filter_map(|share| <ShareId as HexId>::from_hex(share)));
+        }
+        Ok(ids)
+    }
+
     /// All shares that have heads.
     pub async fn shares(&self) -> Result<Vec<ShareState>> {
         let mut shares = Vec::new();
