@@ -4,6 +4,7 @@
 //! commands that work on a repository without a running gateway.
 
 mod key;
+mod offline;
 mod running;
 mod store;
 
@@ -14,6 +15,7 @@ use tidegate_replicator::repository::{Claimant, Opened, Repository, RepositoryEr
 use tidegate_replicator::store::{ProbeReport, StoreError};
 
 pub use key::{NewKey, slot_key, write_key_file};
+pub use offline::OfflineRepository;
 pub use running::{Running, StartRunning};
 pub use store::{open_store, probe_target, store_settings};
 
@@ -86,6 +88,13 @@ pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, Assem
     let opened = open_store(target, probed.as_ref().ok()).await?;
     let key = slot_key(&settings.repository).await?;
     let repository = Repository::open(opened.store.clone(), &key).await?;
+    for found in repository.unreadable_domains() {
+        tracing::error!(
+            object = found.object,
+            why = found.why,
+            "a key object cannot be read; what it alone opens stays closed"
+        );
+    }
     let parts = Parts {
         data: settings.gateway.data.as_path().to_path_buf(),
         repository,

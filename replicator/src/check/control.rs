@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tidegate_chunker::{DomainId, ShareId};
 
 use super::finding::Finding;
-use super::run::Run;
+use super::run::{CheckError, Run};
 use crate::repository::{Head, HeadName, RepositoryError};
 use crate::tree::Root;
 
@@ -41,7 +41,7 @@ impl Run<'_> {
     }
 
     /// All roots of the shares that were asked for, the newest of each share first.
-    pub(super) async fn roots(&mut self) -> Result<Vec<KeptRoot>, Away> {
+    pub(super) async fn roots(&mut self) -> Result<Vec<KeptRoot>, CheckError> {
         let mut roots = Vec::new();
         let mut found = BTreeSet::new();
         for share in self.repository.share_ids().await? {
@@ -58,8 +58,7 @@ impl Run<'_> {
         }
         for wanted in &self.options.shares {
             if !found.contains(wanted) {
-                let object = "heads/".to_owned();
-                return Err(RepositoryError::Missing { object: format!("share {wanted:?} below {object}") });
+                return Err(CheckError::NoShare { share: wanted.clone() });
             }
         }
         Ok(roots)

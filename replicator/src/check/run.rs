@@ -55,6 +55,12 @@ pub enum CheckError {
     /// The store did not answer.
     #[error("the check could not be finished: {0}")]
     Away(String),
+    /// There is no such share.
+    #[error("the repository has no share {share:?}")]
+    NoShare {
+        /// What was asked for.
+        share: String,
+    },
     /// The repository could not be asked.
     #[error(transparent)]
     Repository(#[from] RepositoryError),

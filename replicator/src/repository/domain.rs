@@ -9,7 +9,7 @@
 //! name and lose a key. After a crash, or a reply that was lost, the new epoch is there or it is not;
 //! both are whole.
 //!
-//! An object that is damaged, gone meanwhile, or has no name that a domain could have does not keep the
+//! An object that is damaged, of a newer format, gone meanwhile, or has no name that a domain could have does not keep the
 //! others from being used: what it alone could open stays closed, and is an error under its own name.
 
 use std::collections::BTreeMap;
@@ -75,6 +75,20 @@ pub struct UnreadableObject {
     pub object: String,
     /// What is wrong with it.
     pub why: String,
+    /// Whether it says that a newer program wrote it; a flipped bit can say so too.
+    pub is_newer: bool,
+}
+
+impl UnreadableObject {
+    /// The error of somebody who needs it.
+    pub(super) fn to_error(&self) -> RepositoryError {
+        let (object, why) = (self.object.clone(), self.why.clone());
+        if self.is_newer {
+            RepositoryError::NewerFormat { object, why }
+        } else {
+            RepositoryError::Damaged { object, why }
+        }
+    }
 }
 
 /// Access to the domains of one repository: what is needed to read and write their objects.
@@ -101,10 +115,14 @@ impl DomainObjects<'_> {
             match self.read_named(name).await {
                 Ok((domain, epoch, record)) => collect(&mut collected, name, domain, epoch, record)?,
                 Err(RepositoryError::Damaged { object, why }) => {
-                    unreadable.push(UnreadableObject { object, why });
+                    unreadable.push(UnreadableObject { object, why, is_newer: false });
+                }
+                Err(RepositoryError::NewerFormat { object, why }) => {
+                    unreadable.push(UnreadableObject { object, why, is_newer: true });
                 }
                 Err(RepositoryError::Missing { object }) => {
-                    unreadable.push(UnreadableObject { object, why: "it is missing from the store".into() });
+                    let why = "it is missing from the store".to_owned();
+                    unreadable.push(UnreadableObject { object, why, is_newer: false });
                 }
                 Err(error) => return Err(error),
             }

@@ -148,7 +148,7 @@ impl Repository<Opened> {
         let folder = format!("domains/{domain}/");
         let unreadable = self.state.unreadable.read();
         match unreadable.iter().find(|found| found.object.starts_with(&folder)) {
-            Some(found) => RepositoryError::damaged(&found.object, &found.why),
+            Some(found) => found.to_error(),
             None => RepositoryError::Missing { object: format!("domains/{domain}") },
         }
     }

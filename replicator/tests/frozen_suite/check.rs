@@ -227,5 +227,5 @@ async fn a_check_can_be_limited_to_shares_that_there_are() {
     }
     let options = CheckOptions { shares: vec!["nobody".into()], ..CheckOptions::default() };
     let error = check(&made.repository, &options, &Silent).await.expect_err("there is none");
-    assert!(matches!(error, CheckError::Repository(_)) && error.to_string().contains("nobody"));
+    assert!(matches!(error, CheckError::NoShare { .. }) && error.to_string().contains("nobody"));
 }
