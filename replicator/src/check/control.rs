@@ -110,6 +110,10 @@ impl Run<'_> {
                     if next == Some(head_name) {
                         next = None;
                     }
+                    // Gone since it was listed: somebody removed it.
+                    if matches!(error, RepositoryError::Missing { .. }) {
+                        continue;
+                    }
                     self.note(head_name.object(share).as_str(), Some(name), error)?;
                     continue;
                 }
@@ -148,13 +152,14 @@ impl Run<'_> {
                     let moment = format!("snapshot {id}");
                     roots.push(KeptRoot { share: share.to_string(), moment, object, domain, root });
                 }
+                Err(RepositoryError::Missing { .. }) => {}
                 Err(error) => self.note(object, Some(name), error)?,
             }
         }
         Ok(())
     }
 
-    /// A finding, unless the error says nothing about the object. What is gone meanwhile was removed.
+    /// A finding, unless the error says nothing about the object.
     pub(super) fn note(
         &mut self,
         object: impl Into<String>,

@@ -4,7 +4,7 @@
 //! a chunk. When that would be more than the bound, the packs that come last are read but not kept; what
 //! refers to them is then only held against the list of packs, and the report says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -50,6 +50,8 @@ pub(super) enum Held {
 #[derive(Default)]
 pub(super) struct PackBook {
     pub(super) packs: BTreeMap<PackId, KnownPack>,
+    /// Packs that came after the list.
+    pub(super) newer: BTreeSet<PackId>,
     facts: usize,
     pub(super) unkept: u64,
 }

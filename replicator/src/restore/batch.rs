@@ -21,7 +21,7 @@ use crate::tree::ChunkRef;
 
 /// Bytes of file data that are planned before they are fetched.
 pub const BATCH_BYTES_MAX: u64 = 64 << 20;
-/// Bytes that are fetched together and held until they are written.
+/// Bytes that are fetched together and held until they are written: of file data, and of frames.
 const GROUP_BYTES_MAX: u64 = 4 << 20;
 /// Groups that are fetched at once.
 const GROUPS_AT_ONCE: usize = 6;
@@ -80,15 +80,19 @@ pub(super) async fn carry_out(
 fn grouped(mut pieces: Vec<Piece>) -> Vec<Vec<Piece>> {
     pieces.sort_by_key(Piece::place);
     let mut groups: Vec<Vec<Piece>> = Vec::new();
-    let mut bytes = 0;
+    let (mut bytes, mut frame_bytes) = (0, 0);
     for piece in pieces {
         let last = groups.last().and_then(|group| group.last());
         let same_frame = last.is_some_and(|last| last.frame().is_some() && last.frame() == piece.frame());
-        if groups.is_empty() || (bytes >= GROUP_BYTES_MAX && !same_frame) {
+        let is_full = bytes.max(frame_bytes) >= GROUP_BYTES_MAX;
+        if groups.is_empty() || (is_full && !same_frame) {
             groups.push(Vec::new());
-            bytes = 0;
+            (bytes, frame_bytes) = (0, 0);
         }
         bytes += u64::from(piece.length);
+        if !same_frame {
+            frame_bytes += piece.chunk.at.map_or(0, |at| u64::from(at.frame_bytes));
+        }
         if let Some(group) = groups.last_mut() {
             group.push(piece);
         }

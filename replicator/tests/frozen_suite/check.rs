@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_replicator::check::{CheckError, CheckOptions, CheckReport, Sample, Silent, Weight, check};
+use tidegate_replicator::check::{
+    CheckError, CheckOptions, CheckReport, Observer, Sample, Silent, Weight, check,
+};
 use tidegate_replicator::map::{Cookie, Entry, InodeNumber, Key, Kind};
 use tidegate_replicator::repository::{Repository, pack_name};
 use tidegate_replicator::store::{ErrorKind, Fault, FaultStore, MeteredStore, Operation, Rule, Store};
@@ -215,6 +217,30 @@ async fn a_store_that_does_not_answer_is_no_finding() {
         let outcome = check(&repository, &everything(), &Silent).await;
         assert!(outcome.is_err(), "{operation:?}: {outcome:?}");
     }
+}
+
+/// Publishes while a check runs: whenever a part of it begins.
+struct Publishing(tokio::sync::Mutex<Share>);
+
+impl Observer for Publishing {
+    fn phase(&self, phase: &'static str) {
+        let publish = async {
+            let mut share = self.0.lock().await;
+            share.file(ROOT, phase.as_bytes(), phase.as_bytes());
+            share.publish().await;
+        };
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(publish));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_gateway_publishes_while_a_check_runs_is_no_finding() {
+    let mut made = share().await;
+    made.publish().await;
+    let repository = made.repository.clone();
+    let publishing = Publishing(tokio::sync::Mutex::new(made));
+    let report = check(&repository, &everything(), &publishing).await.unwrap();
+    assert_eq!(report.findings, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
