@@ -1,4 +1,4 @@
-//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore.
+//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check.
 
 pub mod check;
 pub mod fetch;

@@ -89,7 +89,7 @@ impl From<RepositoryError> for ReadError {
 
 /// Whether somewhere among the causes bytes that were read did not open.
 fn is_caused_by_bytes(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(|cause| cause.is::<SealError>())
+    causes(error).any(|cause| cause.downcast_ref::<SealError>().is_some())
 }
 
 /// The error and all its causes in one line.

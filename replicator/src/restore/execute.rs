@@ -13,7 +13,7 @@ use super::attributes::{Authority, Lapses};
 use super::batch::{self, BATCH_BYTES_MAX, Piece};
 use super::error::{RestoreError, is_systemic};
 use super::folder::{Folder, FolderId};
-use super::journal::Journal;
+use super::journal::{Journal, STATE_FOLDER};
 use super::observer::Observer;
 use super::plan::{Plan, RestoreOptions};
 use super::report::{FAILURES_MAX, Failure, RestoreReport};
@@ -31,6 +31,9 @@ struct Place {
     number: InodeNumber,
     inode: Inode,
 }
+
+/// Why the restore's own name is not restored.
+const OWN_NAME: &str = "it is left out: its name is that of the restore's own folder";
 
 /// What waits for the data of its batch; finished in order.
 enum Item {
@@ -148,6 +151,10 @@ impl<'a> Execution<'a> {
     }
 
     fn enter(&mut self, path: &[u8], name: &[u8]) -> Result<bool, RestoreError> {
+        if self.is_own(name) {
+            self.local(path, OWN_NAME.to_owned())?;
+            return Ok(false);
+        }
         let entered = self.folder.id().and_then(|id| Ok((id, self.folder.enter(name)?)));
         match entered {
             Ok((id, folder)) => {
@@ -165,6 +172,11 @@ impl<'a> Execution<'a> {
         }
     }
 
+    /// Whether a name is taken by the restore itself.
+    fn is_own(&self, name: &[u8]) -> bool {
+        self.around.is_empty() && name == STATE_FOLDER.as_bytes()
+    }
+
     async fn leave(&mut self, path: Vec<u8>, number: InodeNumber, inode: Inode) -> Result<(), RestoreError> {
         let extended = self.extended(&path, number).await?;
         let Some(id) = self.around.pop() else {
@@ -178,6 +190,9 @@ impl<'a> Execution<'a> {
     }
 
     async fn file(&mut self, place: Place) -> Result<(), RestoreError> {
+        if self.is_own(&place.name) {
+            return self.local(&place.path, OWN_NAME.to_owned());
+        }
         let number = place.number;
         if place.inode.links > 1 {
             let there = self.journal.links.has(number).map_err(RestoreError::at("look for", &place.path))?;

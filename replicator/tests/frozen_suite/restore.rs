@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use tidegate_replicator::map::{Device, Entry, InodeNumber, Key, Kind, Timestamp};
-use tidegate_replicator::restore::{Plan, RestoreError, RestoreOptions, RestoreReport, Silent};
+use tidegate_replicator::restore::{Plan, RestoreError, RestoreOptions, RestoreReport, STATE_FOLDER, Silent};
 use tidegate_replicator::tree::{Root, Value};
 
 use super::support::{CHUNK_BYTES, ROOT, Share, noise};
@@ -230,6 +230,21 @@ async fn names_that_lead_out_of_the_folder_are_refused_by_path() {
     assert_eq!(report.failures.len(), 5, "{:?}", report.failures);
     assert_eq!(fs::read(to.join("inner/good")).unwrap(), b"data");
     assert_eq!(fs::read_dir(kept.path()).unwrap().count(), 1, "nothing beside the folder");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_that_holds_the_restores_own_name_is_restored_but_for_that() {
+    let mut share = Share::new().await;
+    let inner = share.folder(ROOT, STATE_FOLDER.as_bytes());
+    share.file(inner, b"state", b"{}");
+    let deeper = share.folder(ROOT, b"deeper");
+    share.file(deeper, STATE_FOLDER.as_bytes(), b"harmless there");
+    let root = share.freeze().await;
+    let (_kept, to) = folder();
+    let report = restore_to(&share, &root, &[], &to).await;
+    assert_eq!(paths(&report), [format!("/{STATE_FOLDER}")]);
+    assert!(!report.has_damage());
+    assert_eq!(fs::read(to.join("deeper").join(STATE_FOLDER)).unwrap(), b"harmless there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

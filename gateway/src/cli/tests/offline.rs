@@ -283,7 +283,7 @@ async fn attached_read_only_a_share_is_followed_and_its_gateway_goes_on() {
     let machine = Machine::new();
     machine.with_a_file().await;
     let before = machine.stored();
-    let line = format!("attach docs --read-only {} --json", machine.place("elsewhere"));
+    let line = format!("attach docs --read-only --rpo 1s {} --json", machine.place("elsewhere"));
     let (code, data) = machine.run("elsewhere.toml", &line).await;
     assert_eq!(code, 0, "{data}");
     assert!(machine.stored() == before, "no lease was taken");
@@ -312,10 +312,10 @@ async fn attached_read_only_a_share_is_followed_and_its_gateway_goes_on() {
             if reader.lookup(&root, b"newer", &Credentials::ROOT).await.is_ok() {
                 return;
             }
-            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), follows).await.expect("it follows");
+    tokio::time::timeout(std::time::Duration::from_mins(1), follows).await.expect("it follows");
     follower.close().await.expect("closed");
     leader.close().await.expect("closed");
 }
