@@ -1,9 +1,12 @@
-//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore.
+//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check.
 
+pub mod check;
 pub mod fetch;
+pub mod frozen;
 pub mod ingest;
 pub mod map;
 pub mod repository;
+pub mod restore;
 pub mod store;
 pub mod tree;
 pub mod upload;

@@ -50,6 +50,6 @@ fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::Denied => StatusCode::FORBIDDEN,
         ErrorKind::StoreAway | ErrorKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Full => StatusCode::INSUFFICIENT_STORAGE,
-        ErrorKind::Damaged | ErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::Damaged | ErrorKind::Incomplete | ErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -97,8 +97,8 @@ impl Appliance {
             return Err(ApplianceError::ShareExists { share: name.into() });
         }
         let nothing = |what: &str| ApplianceError::NothingToAttach { share: name.into(), what: what.into() };
-        let found = self.find_in_repository(name).await?.ok_or_else(|| nothing("head"))?;
-        let share = found.share.id;
+        // By whatever head can be read: which one is attached is said by `point`.
+        let share = self.backend.repository.find_share(name).await?.ok_or_else(|| nothing("head"))?;
         // The claim comes before the look at the heads: what appears later is a fork.
         let leadership = self.claim(share, name).await?;
         let repository = &self.backend.repository;
@@ -125,9 +125,9 @@ impl Appliance {
 
     /// The newest head of the share that is called `name` in the repository.
     pub async fn find_in_repository(&self, name: &str) -> Result<Option<Head>, ApplianceError> {
-        let shares = self.backend.repository.shares().await?;
-        let newest = shares.into_iter().filter_map(|state| state.newest.ok().flatten());
-        Ok(newest.map(|newest| newest.head).find(|head| head.share.name == name))
+        let repository = &self.backend.repository;
+        let Some(share) = repository.find_share(name).await? else { return Ok(None) };
+        Ok(repository.newest_head(share).await?.map(|newest| newest.head))
     }
 
     /// Serves a share no more. What it has in the journal still leaves, in the background.
@@ -151,10 +151,16 @@ impl Appliance {
     }
 
     async fn create_share(&self, config: &ShareConfig) -> Result<ShareRecord, ApplianceError> {
-        if self.find_in_repository(&config.name).await?.is_some() {
-            return Err(ApplianceError::ShareElsewhere { share: config.name.clone() });
-        }
         let repository = &self.backend.repository;
+        match repository.find_share(&config.name).await {
+            Ok(None) => {}
+            Ok(Some(_)) => return Err(ApplianceError::ShareElsewhere { share: config.name.clone() }),
+            Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => {
+                return Err(error.into());
+            }
+            // A share that nobody can name any more keeps nobody from making another.
+            Err(error) => tracing::warn!(%error, "a share of the repository cannot be read at all"),
+        }
         let domain = if config.own_key {
             repository.create_domain(&config.name).await?
         } else {

@@ -5,6 +5,7 @@
 
 mod key;
 mod kinds;
+mod offline;
 mod running;
 mod store;
 
@@ -15,6 +16,7 @@ use tidegate_replicator::repository::{Claimant, Opened, Repository, RepositoryEr
 use tidegate_replicator::store::StoreError;
 
 pub use key::{NewKey, slot_key, write_key_file};
+pub use offline::OfflineRepository;
 pub use running::{Running, StartRunning};
 pub use store::{contact_store, open_store, probe_target, store_settings};
 
@@ -127,6 +129,13 @@ pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, Assem
         tracing::warn!(%error, "the store could not be probed; nothing is assumed of it");
     });
     let opened = open_store(target, probed.as_ref().ok()).await?;
+    for found in repository.unreadable_domains() {
+        tracing::error!(
+            object = found.object,
+            why = found.why,
+            "a key object cannot be read; what it alone opens stays closed"
+        );
+    }
     let parts = Parts {
         data: settings.gateway.data.as_path().to_path_buf(),
         repository: repository.through(opened.store.clone()),

@@ -10,6 +10,7 @@ use tidegate_protocols::NfsServer;
 use tidegate_replicator::repository::{CommitStatistics, Head, HeadName, UtcNanos};
 
 use super::kinds::appliance_kind;
+use super::offline::utc_nanos;
 use super::{AssemblyError, open_appliance, share_config};
 use crate::appliance::{Appliance, ApplianceError, ShareReport, SnapshotEntry};
 use crate::control::{
@@ -134,7 +135,7 @@ impl Running {
                 Ok((entry.snapshot.head_name, entry.snapshot.head))
             }
             Moment::At(time) => {
-                let latest = UtcNanos::new(time.as_nanosecond() as i64);
+                let latest = utc_nanos(*time);
                 let mut found = self.appliance.heads(share, HEADS_MAX).await?;
                 let snapshots = self.appliance.snapshots(share).await?;
                 found.extend(

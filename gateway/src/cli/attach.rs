@@ -4,6 +4,9 @@
 //! head (attaching again goes on from there); the settings file is written or gets the share (then it is
 //! served by the next start). The rules by which the share is served come with the head, and may be
 //! overridden here.
+//!
+//! With `--read-only` nothing is taken over: the share goes to the settings as one to be followed, and the
+//! gateway that leads it goes on.
 
 use clap::Args;
 use serde::Serialize;
@@ -11,7 +14,7 @@ use tidegate_replicator::repository::{Head, Opened, Repository, SnapshotId};
 
 use super::exit::Failure;
 use super::place::Place;
-use super::share::Keys;
+use super::share::Rules;
 use super::{Context, serve};
 use crate::appliance::{ApplianceError, AttachPoint};
 use crate::assembly::{AssemblyError, open_appliance, open_repository};
@@ -25,13 +28,16 @@ pub(super) struct Command {
     /// The state to go on from: head (the newest), head:NAME or snapshot:ID.
     #[arg(long, default_value = "head")]
     at: Moment,
+    /// Take nothing over: serve it read-only, and follow what its gateway publishes.
+    #[arg(long)]
+    read_only: bool,
     /// Serve at once.
     #[arg(long)]
     pub(super) serve: bool,
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
-    overrides: Keys,
+    overrides: Rules,
 }
 
 /// A share that was taken over.
@@ -40,6 +46,7 @@ struct Attached {
     share: String,
     id: String,
     frozen: String,
+    follows: bool,
 }
 
 pub(super) async fn run(context: &Context, command: Command, core: &dyn Start) -> Result<(), Failure> {
@@ -48,7 +55,11 @@ pub(super) async fn run(context: &Context, command: Command, core: &dyn Start) -
     let repository = open_repository(settings).await?;
     let (head, point) = find(&repository, &command.share, &command.at).await?;
     let rules = share_rules(&head, &command)?;
-    attach(settings, &command.share, point).await?;
+    if command.read_only {
+        check_follows(settings, &command, point)?;
+    } else {
+        attach(settings, &command.share, point).await?;
+    }
     prepared.write(context)?;
     if settings.share(&command.share).is_none() {
         context.file.edit(|document| add_share(document, rules.write()))?;
@@ -57,9 +68,11 @@ pub(super) async fn run(context: &Context, command: Command, core: &dyn Start) -
         share: command.share.clone(),
         id: head.share.id.to_string(),
         frozen: head.frozen_at.to_string(),
+        follows: command.read_only,
     };
     context.terminal.data(&attached, |attached| {
-        format!("share {} ({}) goes on from {}", attached.share, attached.id, attached.frozen)
+        let verb = if attached.follows { "follows its gateway, now at" } else { "goes on from" };
+        format!("share {} ({}) {verb} {}", attached.share, attached.id, attached.frozen)
     })?;
     if command.serve { serve::run(context, core).await } else { Ok(()) }
 }
@@ -71,15 +84,14 @@ async fn find(
     at: &Moment,
 ) -> Result<(Head, AttachPoint), Failure> {
     let missing = |message: String| ControlError::new(ErrorKind::NotFound, message);
-    let shares = repository.shares().await.map_err(AssemblyError::from)?;
-    let newest = shares.into_iter().filter_map(|state| state.newest.ok().flatten());
-    let newest = newest
-        .map(|newest| newest.head)
-        .find(|head| head.share.name == share)
-        .ok_or_else(|| missing(format!("the repository has no share {share:?} with a readable head")))?;
-    let id = newest.share.id;
+    let id = repository.find_share(share).await.map_err(AssemblyError::from)?;
+    let id = id.ok_or_else(|| missing(format!("the repository has no share {share:?}")))?;
     match at {
-        Moment::NewestHead => Ok((newest, AttachPoint::Newest)),
+        Moment::NewestHead => {
+            let newest = repository.newest_head(id).await.map_err(AssemblyError::from)?;
+            let newest = newest.ok_or_else(|| missing(format!("share {share:?} has no head")))?;
+            Ok((newest.head, AttachPoint::Newest))
+        }
         Moment::Head(name) => {
             let names = repository.head_names(id).await.map_err(AssemblyError::from)?;
             let found = names.into_iter().find(|head| head.to_string() == *name);
@@ -122,8 +134,22 @@ fn share_rules(head: &Head, command: &Command) -> Result<Share, Failure> {
     if given.contains_key("squash") {
         rules.squash = overrides.squash;
     }
-    rules.read_only |= overrides.read_only;
+    rules.follow = command.read_only;
     Ok(rules)
+}
+
+/// What is followed is the newest head; and a share that is served here already stays as it is.
+fn check_follows(settings: &Settings, command: &Command, point: AttachPoint) -> Result<(), Failure> {
+    if point != AttachPoint::Newest {
+        return Err(Failure::usage("What is followed is the newest head: leave --at out."));
+    }
+    match settings.share(&command.share) {
+        Some(share) if !share.follow => {
+            let message = format!("the settings have a share {:?} that is not followed", command.share);
+            Err(ControlError::new(ErrorKind::Exists, message).into())
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Makes the local state. A share that this machine knows already is as wanted.

@@ -21,6 +21,7 @@ Exit codes:
    9  stored data is missing or damaged
   10  another gateway leads this share now
   11  no gateway is running here
+  12  done in part: what is missing has been named
  130  interrupted or cancelled";
 
 /// A command that failed.
@@ -72,6 +73,7 @@ fn code_of(kind: ErrorKind) -> u8 {
         ErrorKind::Damaged => 9,
         ErrorKind::Superseded => 10,
         ErrorKind::Stopping => 11,
+        ErrorKind::Incomplete => 12,
         ErrorKind::Cancelled => 130,
     }
 }

@@ -24,7 +24,7 @@ const PLAIN_LINE_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) struct JobOptions {
     /// Return at once with the job's id instead of waiting for its end.
     #[arg(long)]
-    detach: bool,
+    pub(super) detach: bool,
 }
 
 /// Starts a job with a POST, and shows its end (or, detached, its beginning).
@@ -42,6 +42,17 @@ pub(super) async fn run<B: Serialize, T: Serialize + DeserializeOwned>(
     }
     let result: T = follow(&client, job, &context.terminal).await?;
     context.terminal.data(&result, people)
+}
+
+/// As [`run`], for what is a part of something else.
+pub(super) async fn to_its_end<B: Serialize, T: DeserializeOwned>(
+    context: &Context,
+    path: &str,
+    body: &B,
+) -> Result<T, Failure> {
+    let client = context.client()?;
+    let job: JobInfo = client.post(path, body).await?;
+    follow(&client, job, &context.terminal).await
 }
 
 async fn follow<T: DeserializeOwned>(

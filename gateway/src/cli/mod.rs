@@ -4,6 +4,7 @@
 //! repository, and shows the answer. Nothing is decided here.
 
 mod attach;
+mod check;
 mod client;
 mod clone;
 mod commit;
@@ -15,10 +16,12 @@ mod head;
 mod init;
 mod job;
 mod key;
+mod local_work;
 #[cfg(test)]
 pub(crate) mod pages;
 mod place;
 mod restore;
+mod restore_folder;
 mod rollback;
 mod serve;
 mod share;
@@ -84,7 +87,7 @@ enum Command {
     /// Create, list, compare and remove snapshots.
     #[command(subcommand)]
     Snapshot(snapshot::Command),
-    /// Put a file or directory of a live share back to what it was.
+    /// Put a path of a live share back to what it was, or write a share to a folder.
     Restore(restore::Command),
     /// Put a whole share back to what it was.
     Rollback(rollback::Command),
@@ -92,6 +95,8 @@ enum Command {
     Clone(clone::Command),
     /// Take a share over from the repository alone.
     Attach(attach::Command),
+    /// Look whether everything is there that heads and snapshots promise.
+    Check(check::Command),
     /// List, add and remove what opens the repository.
     #[command(subcommand)]
     Key(key::Command),
@@ -169,6 +174,7 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Rollback(command) => rollback::run(context, command).await,
         Command::Clone(command) => clone::run(context, command).await,
         Command::Attach(command) => attach::run(context, command, core).await,
+        Command::Check(command) => check::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
     }

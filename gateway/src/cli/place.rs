@@ -14,9 +14,9 @@ use crate::settings::{Listen, Region, RepositoryAddress, Settings, Url};
 /// The first lines of a settings file that is made here.
 const HEAD: &str = "# Settings of a Tidegate gateway; docs/settings.md explains every key.\n\n";
 
-/// What a settings file is made from. When there is one already, none of these may be given.
+/// Where a repository lies and what opens it. When there are settings already, none of these may be given.
 #[derive(Debug, Args)]
-pub(super) struct Place {
+pub(super) struct RepositoryPlace {
     /// Where the repository lies: file:///path or s3://bucket/prefix.
     #[arg(long)]
     address: Option<RepositoryAddress>,
@@ -32,6 +32,13 @@ pub(super) struct Place {
     /// The file with the repository's key [default: repository.key beside the settings].
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+}
+
+/// What a settings file is made from. When there is one already, none of these may be given.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    #[command(flatten)]
+    repository: RepositoryPlace,
     /// The folder of the local state [default: /var/lib/tidegate].
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
@@ -59,47 +66,42 @@ impl Prepared {
     }
 }
 
-impl Place {
-    /// The settings: those in the file, or what the options say. Writes nothing.
-    pub(super) fn prepare(&self, context: &Context) -> Result<Prepared, Failure> {
+impl RepositoryPlace {
+    /// The settings: those in the file, or what the options say. Nothing is to be written.
+    pub(super) fn settings(&self, context: &Context) -> Result<Settings, Failure> {
+        let text = self
+            .text(context, self.is_given(), |address, path| Ok(self.to_toml(address, path)?.to_string()))?;
+        text.map_or_else(|| Ok(context.settings()?), |text| Ok(Settings::parse(&text)?))
+    }
+
+    /// The text of settings; `None` if there is a file.
+    fn text(
+        &self,
+        context: &Context,
+        is_given: bool,
+        make: impl FnOnce(&RepositoryAddress, &Path) -> Result<String, Failure>,
+    ) -> Result<Option<String>, Failure> {
         let path = context.file.path();
-        if path.exists() {
-            if self.is_given() {
-                let place = path.display();
-                let message =
-                    format!("{place} exists: change it there, or name another file with --settings.");
-                return Err(Failure::usage(message));
-            }
-            return Ok(Prepared { settings: context.settings()?, text: None });
-        }
-        let Some(address) = &self.address else {
-            let place = path.display();
-            return Err(Failure::usage(format!(
+        let place = path.display();
+        match &self.address {
+            _ if path.exists() && is_given => Err(Failure::usage(format!(
+                "{place} exists: change it there, or name another file with --settings."
+            ))),
+            _ if path.exists() => Ok(None),
+            Some(address) => make(address, path).map(Some),
+            None => Err(Failure::usage(format!(
                 "{place} does not exist: say with --address where the repository lies."
-            )));
-        };
-        let text = self.to_toml(address, path)?;
-        let settings = Settings::parse(&text)?;
-        Ok(Prepared { settings, text: Some(text) })
+            ))),
+        }
     }
 
     fn is_given(&self) -> bool {
-        let Self { address, endpoint, region, credentials_file, key_file, data, socket, listen } = self;
-        let paths = [credentials_file, key_file, data, socket];
-        address.is_some()
-            || endpoint.is_some()
-            || region.is_some()
-            || listen.is_some()
-            || paths.iter().any(|path| path.is_some())
+        let Self { address, endpoint, region, credentials_file, key_file } = self;
+        let paths = [credentials_file, key_file];
+        address.is_some() || endpoint.is_some() || region.is_some() || paths.iter().any(|path| path.is_some())
     }
 
-    fn to_toml(&self, address: &RepositoryAddress, settings: &Path) -> Result<String, Failure> {
-        let mut gateway = Table::new();
-        for (key, path) in [("data", &self.data), ("socket", &self.socket)] {
-            if let Some(path) = path {
-                gateway.insert(key, value(absolute(path)?));
-            }
-        }
+    fn to_toml(&self, address: &RepositoryAddress, settings: &Path) -> Result<DocumentMut, Failure> {
         let mut repository = Table::new();
         let beside = settings.with_file_name("repository.key");
         repository.insert("key", file_reference(self.key_file.as_ref().unwrap_or(&beside))?);
@@ -119,9 +121,35 @@ impl Place {
         }
 
         let mut document = DocumentMut::new();
-        document.insert("gateway", Item::Table(gateway));
+        document.insert("gateway", Item::Table(Table::new()));
         document.insert("repository", Item::Table(repository));
         document.insert("target", Item::ArrayOfTables(ArrayOfTables::from_iter([target])));
+        Ok(document)
+    }
+}
+
+impl Place {
+    /// The settings: those in the file, or what the options say. Writes nothing.
+    pub(super) fn prepare(&self, context: &Context) -> Result<Prepared, Failure> {
+        let Self { repository, data, socket, listen } = self;
+        let is_given = repository.is_given() || data.is_some() || socket.is_some() || listen.is_some();
+        let text = repository.text(context, is_given, |address, path| self.to_toml(address, path))?;
+        let settings = match &text {
+            Some(text) => Settings::parse(text)?,
+            None => context.settings()?,
+        };
+        Ok(Prepared { settings, text })
+    }
+
+    fn to_toml(&self, address: &RepositoryAddress, settings: &Path) -> Result<String, Failure> {
+        let mut gateway = Table::new();
+        for (key, path) in [("data", &self.data), ("socket", &self.socket)] {
+            if let Some(path) = path {
+                gateway.insert(key, value(absolute(path)?));
+            }
+        }
+        let mut document = self.repository.to_toml(address, settings)?;
+        document.insert("gateway", Item::Table(gateway));
         if let Some(listen) = &self.listen {
             let mut nfs = Table::new();
             nfs.insert("listen", value(toml_edit::Array::from_iter([listen.to_string()])));

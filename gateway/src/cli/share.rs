@@ -35,6 +35,19 @@ pub(super) enum Command {
 /// those that are not given keep their defaults.
 #[derive(Debug, Args)]
 pub(super) struct Keys {
+    #[command(flatten)]
+    rules: Rules,
+    /// Refuse every change by clients.
+    #[arg(long)]
+    read_only: bool,
+    /// Keep it in a key domain of its own.
+    #[arg(long)]
+    own_key: bool,
+}
+
+/// How clients see a share.
+#[derive(Debug, Args)]
+pub(super) struct Rules {
     /// The path that clients mount [default: / and the name].
     #[arg(long)]
     export: Option<String>,
@@ -47,15 +60,20 @@ pub(super) struct Keys {
     /// Which users lose their identity: root, all or none.
     #[arg(long)]
     squash: Option<String>,
-    /// Refuse every change by clients.
-    #[arg(long)]
-    read_only: bool,
-    /// Keep it in a key domain of its own.
-    #[arg(long)]
-    own_key: bool,
 }
 
 impl Keys {
+    /// As the table [[share]] of that name, in JSON.
+    pub(super) fn to_json(&self, name: &str) -> Map<String, Value> {
+        let mut keys = self.rules.to_json(name);
+        for (key, value) in [("read_only", self.read_only), ("own_key", self.own_key)] {
+            keys.extend(value.then(|| (key.to_owned(), true.into())));
+        }
+        keys
+    }
+}
+
+impl Rules {
     /// As the table [[share]] of that name, in JSON.
     pub(super) fn to_json(&self, name: &str) -> Map<String, Value> {
         let mut keys = Map::new();
@@ -65,9 +83,6 @@ impl Keys {
         }
         if !self.clients.is_empty() {
             keys.insert("clients".to_owned(), self.clients.clone().into());
-        }
-        for (key, value) in [("read_only", self.read_only), ("own_key", self.own_key)] {
-            keys.extend(value.then(|| (key.to_owned(), true.into())));
         }
         keys
     }

@@ -76,6 +76,9 @@ fn wrong_lines_are_refused() {
         "snapshot create docs --tag novalue",
         "snapshot diff docs yesterday",
         "restore docs relative",
+        "restore docs --to x --remove-newer",
+        "check --read-data=0%",
+        "check --seed 1",
         "rollback docs",
         "rollback docs now",
         "commit",
@@ -142,6 +145,8 @@ async fn failures_end_with_their_own_codes() {
         ("share add b --rpo 5", 3),
         ("share add unlucky", 7),
         ("rollback docs head", 2),
+        ("restore docs", 2),
+        ("restore docs --to /x --detach", 2),
         ("snapshot remove docs one", 2),
     ] {
         assert_eq!(code(&served.file(), line).await, expected, "{line}");

@@ -27,6 +27,8 @@ pub enum ErrorKind {
     Full,
     /// Stored bytes are missing or do not verify.
     Damaged,
+    /// Done but for some parts, each of which has been named.
+    Incomplete,
     /// Another gateway leads this share now; this one publishes nothing any more.
     Superseded,
     /// The caller cancelled it.

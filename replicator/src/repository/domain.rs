@@ -8,6 +8,9 @@
 //! that two gateways that rotate at once, on a store that cannot refuse to overwrite, do not meet at one
 //! name and lose a key. After a crash, or a reply that was lost, the new epoch is there or it is not;
 //! both are whole.
+//!
+//! An object that is damaged, of a newer format, gone meanwhile, or has no name that a domain could have does not keep the
+//! others from being used: what it alone could open stays closed, and is an error under its own name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,6 +68,29 @@ struct Collected {
     seals: Vec<(SealEpoch, SecretKey)>,
 }
 
+/// An object among the domains that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableObject {
+    /// Its name.
+    pub object: String,
+    /// What is wrong with it.
+    pub why: String,
+    /// Whether it says that a newer program wrote it; a flipped bit can say so too.
+    pub is_newer: bool,
+}
+
+impl UnreadableObject {
+    /// The error of somebody who needs it.
+    pub(super) fn to_error(&self) -> RepositoryError {
+        let (object, why) = (self.object.clone(), self.why.clone());
+        if self.is_newer {
+            RepositoryError::NewerFormat { object, why }
+        } else {
+            RepositoryError::Damaged { object, why }
+        }
+    }
+}
+
 /// Access to the domains of one repository: what is needed to read and write their objects.
 pub(super) struct DomainObjects<'a> {
     pub(super) store: &'a dyn Store,
@@ -73,8 +99,8 @@ pub(super) struct DomainObjects<'a> {
 }
 
 impl DomainObjects<'_> {
-    /// Reads all domains.
-    pub(super) async fn load(&self) -> Result<Domains> {
+    /// Reads all domains, and says which of their objects cannot be read.
+    pub(super) async fn load(&self) -> Result<(Domains, Vec<UnreadableObject>)> {
         let names = list_all(self.store, DOMAINS).await?;
         if names.len() > DOMAIN_OBJECTS_MAX {
             let (found, most) = (names.len(), DOMAIN_OBJECTS_MAX);
@@ -84,12 +110,25 @@ impl DomainObjects<'_> {
             ));
         }
         let mut collected: BTreeMap<DomainId, Collected> = BTreeMap::new();
+        let mut unreadable = Vec::new();
         for name in &names {
-            let (domain, epoch) = parse(name)?;
-            let record = self.read(name).await?;
-            collect(&mut collected, name, domain, epoch, record)?;
+            match self.read_named(name).await {
+                Ok((domain, epoch, record)) => collect(&mut collected, name, domain, epoch, record)?,
+                Err(RepositoryError::Damaged { object, why }) => {
+                    unreadable.push(UnreadableObject { object, why, is_newer: false });
+                }
+                Err(RepositoryError::NewerFormat { object, why }) => {
+                    unreadable.push(UnreadableObject { object, why, is_newer: true });
+                }
+                Err(RepositoryError::Missing { object }) => {
+                    let why = "it is missing from the store".to_owned();
+                    unreadable.push(UnreadableObject { object, why, is_newer: false });
+                }
+                Err(error) => return Err(error),
+            }
         }
-        collected.into_iter().map(|(id, collected)| Ok((id, self.keys(id, collected)?))).collect()
+        let domains = collected.into_iter().map(|(id, collected)| Ok((id, self.keys(id, collected)?)));
+        Ok((domains.collect::<Result<Domains>>()?, unreadable))
     }
 
     /// Creates a domain.
@@ -102,11 +141,23 @@ impl DomainObjects<'_> {
     /// Adds a seal epoch above `current`; all that is sealed from now on is sealed under it.
     pub(super) async fn rotate(&self, domain: DomainId, current: SealEpoch) -> Result<SealEpoch> {
         let step = u32::from(u16::from_be_bytes(random()?)) + 1;
-        let epoch = current.0.checked_add(step).map(SealEpoch);
+        let epoch = self.highest_epoch(domain, current).await?.0.checked_add(step).map(SealEpoch);
         let epoch = epoch.ok_or_else(|| RepositoryError::invalid("the domain has no seal epochs left"))?;
         let old = self.read(&names::domain(domain, current)).await?;
         self.write(domain, epoch, &DomainRecord { seal: new_secret()?, ..old }).await?;
         Ok(epoch)
+    }
+
+    /// The highest epoch of a domain that has an object, readable or not.
+    async fn highest_epoch(&self, domain: DomainId, readable: SealEpoch) -> Result<SealEpoch> {
+        let names = list_all(self.store, &format!("{DOMAINS}{domain}/")).await?;
+        let epochs = names.iter().filter_map(|name| parse(name).ok()).map(|(_, epoch)| epoch);
+        Ok(epochs.chain([readable]).max().unwrap_or(readable))
+    }
+
+    async fn read_named(&self, name: &ObjectName) -> Result<(DomainId, SealEpoch, DomainRecord)> {
+        let (domain, epoch) = parse(name)?;
+        Ok((domain, epoch, self.read(name).await?))
     }
 
     async fn read(&self, name: &ObjectName) -> Result<DomainRecord> {

@@ -119,10 +119,13 @@ pub(crate) fn unreadable(name: &ObjectName, error: tidegate_chunker::Error) -> R
         SealErrorKind::Unsupported => {
             RepositoryError::NewerFormat { object: name.to_string(), why: error.to_string() }
         }
+        SealErrorKind::UnknownEpoch => RepositoryError::damaged(
+            name,
+            format!("{error}: either it is, or the object of that epoch below domains/ is gone or damaged"),
+        ),
         SealErrorKind::Damaged
         | SealErrorKind::NotAuthentic
         | SealErrorKind::Foreign
-        | SealErrorKind::UnknownEpoch
         | SealErrorKind::LimitExceeded
         | SealErrorKind::Misuse
         | SealErrorKind::Output => RepositoryError::damaged(name, error),

@@ -50,6 +50,64 @@ pub struct ListedHead {
 }
 
 impl Repository<Opened> {
+    /// The ids of all shares that have heads, snapshots or claims.
+    pub async fn share_ids(&self) -> Result<BTreeSet<ShareId>> {
+        let mut ids = BTreeSet::new();
+        for folder in [HEADS, names::SNAPSHOTS, names::LEASES] {
+            let shares = self.store.list_folders(folder).await?;
+            ids.extend(shares.iter().filter_map(|share| <ShareId as HexId>::from_hex(share)));
+        }
+        Ok(ids)
+    }
+
+    /// The share of this name or id; `None` if there is none. Found by its newest head, or else by any head
+    /// or snapshot that can be read, so that one unreadable head does not hide it. When there is none, but
+    /// a share of which nothing can be read, that is the error: it may be the one that is meant.
+    pub async fn find_share(&self, wanted: &str) -> Result<Option<ShareId>> {
+        let ids = self.share_ids().await?;
+        if let Some(id) = <ShareId as HexId>::from_hex(wanted)
+            && ids.contains(&id)
+        {
+            return Ok(Some(id));
+        }
+        let mut nameless = None;
+        for id in ids {
+            match self.share_name(id).await {
+                Ok(Some(name)) if name == wanted => return Ok(Some(id)),
+                Ok(_) => {}
+                Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => nameless = Some(error),
+            }
+        }
+        nameless.map_or(Ok(None), Err)
+    }
+
+    /// What the newest head or snapshot of a share that can be read calls it; `None` for a share that has
+    /// neither.
+    async fn share_name(&self, share: ShareId) -> Result<Option<String>> {
+        let mut unreadable = None;
+        match self.newest_head(share).await {
+            Ok(Some(newest)) => return Ok(Some(newest.head.share.name)),
+            Ok(None) => {}
+            Err(error) => unreadable = Some(only_damage(error)?),
+        }
+        for name in self.head_names(share).await.unwrap_or_default() {
+            match self.read_head(share, &name).await {
+                Ok(head) => return Ok(Some(head.share.name)),
+                Err(error) => unreadable = unreadable.or(Some(only_damage(error)?)),
+            }
+        }
+        for id in self.snapshot_ids(share).await.unwrap_or_default().into_iter().rev() {
+            match self.read_snapshot(share, id).await {
+                Ok(snapshot) => return Ok(Some(snapshot.head.share.name)),
+                Err(error) => unreadable = unreadable.or(Some(only_damage(error)?)),
+            }
+        }
+        unreadable.map_or(Ok(None), Err)
+    }
+
     /// All shares that have heads.
     pub async fn shares(&self) -> Result<Vec<ShareState>> {
         let mut shares = Vec::new();
@@ -139,6 +197,14 @@ impl Repository<Opened> {
     pub async fn remove_head(&self, share: ShareId, name: &HeadName) -> Result<()> {
         Ok(self.store.delete(&name.object(share)).await?)
     }
+}
+
+/// The error, if it says something about an object.
+fn only_damage(error: RepositoryError) -> Result<RepositoryError> {
+    if matches!(error, RepositoryError::Store(_) | RepositoryError::Local { .. }) {
+        return Err(error);
+    }
+    Ok(error)
 }
 
 fn parse(name: &ObjectName) -> Result<HeadName> {

@@ -90,7 +90,7 @@ mod snapshot;
 mod time;
 
 pub use config::Config;
-pub use domain::{DOMAIN_OBJECTS_MAX, Domain};
+pub use domain::{DOMAIN_OBJECTS_MAX, Domain, UnreadableObject};
 pub use error::{RepositoryError, Result};
 pub use head::{
     CommitStatistics, HEAD_BYTES_MAX, HEAT_CHUNKS_MAX, Head, Heat, Incarnation, ShareDescription, Usage,

@@ -53,6 +53,11 @@ pub(crate) const INDEX: &str = "index/";
 /// The folder of all heads.
 pub(crate) const HEADS: &str = "heads/";
 
+/// The folder of all snapshots.
+pub(crate) const SNAPSHOTS: &str = "snapshots/";
+/// The folder of all leases.
+pub(crate) const LEASES: &str = "leases/";
+
 /// The name of the object that makes a prefix a repository.
 pub(crate) fn config() -> ObjectName {
     object("config".to_owned())
@@ -81,12 +86,12 @@ pub(crate) fn heads_of(share: ShareId) -> String {
 
 /// The folder of a share's snapshots.
 pub(crate) fn snapshots_of(share: ShareId) -> String {
-    format!("snapshots/{share}/")
+    format!("{SNAPSHOTS}{share}/")
 }
 
 /// The folder of a share's leases.
 pub(crate) fn leases_of(share: ShareId) -> String {
-    format!("leases/{share}/")
+    format!("{LEASES}{share}/")
 }
 
 /// The part of a name after its folder.

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::chance::random;
 use super::config::Config;
-use super::domain::{Domain, DomainObjects, Domains};
+use super::domain::{Domain, DomainObjects, Domains, UnreadableObject};
 use super::envelope::{fetch, list_all, store_object};
 use super::error::{RepositoryError, Result};
 use super::hex::HexId;
@@ -56,6 +56,7 @@ pub struct Locked(());
 pub struct Opened {
     master: SecretKey,
     domains: RwLock<Arc<Domains>>,
+    unreadable: RwLock<Vec<UnreadableObject>>,
 }
 
 impl<State> Repository<State> {
@@ -139,14 +140,32 @@ impl Repository<Opened> {
     /// The keys of a domain, as last read.
     pub fn domain_keys(&self, domain: DomainId) -> Result<Arc<DomainKeys>> {
         let keys = self.loaded().get(&domain).map(|domain| domain.keys.clone());
-        keys.ok_or_else(|| RepositoryError::Missing { object: format!("domains/{domain}") })
+        keys.ok_or_else(|| self.no_domain(domain))
+    }
+
+    /// Objects of domains that could not be read when they were last looked at. What only they open stays
+    /// closed; everything else is served.
+    pub fn unreadable_domains(&self) -> Vec<UnreadableObject> {
+        self.state.unreadable.read().clone()
+    }
+
+    /// Why there is no such domain: an object of it, if one is there that cannot be read.
+    fn no_domain(&self, domain: DomainId) -> RepositoryError {
+        let folder = format!("domains/{domain}/");
+        let unreadable = self.state.unreadable.read();
+        match unreadable.iter().find(|found| found.object.starts_with(&folder)) {
+            Some(found) => found.to_error(),
+            None => RepositoryError::Missing { object: format!("domains/{domain}") },
+        }
     }
 
     /// Reads the domains again: another gateway may have made one, or rotated its keys.
     pub async fn reload_domains(&self) -> Result<()> {
-        let domains = self.domain_objects().load().await?;
-        if !domains.contains_key(&self.config.domain) {
-            return Err(RepositoryError::Missing { object: format!("domains/{}", self.config.domain) });
+        let (domains, unreadable) = self.domain_objects().load().await?;
+        let has_default = domains.contains_key(&self.config.domain);
+        *self.state.unreadable.write() = unreadable;
+        if !has_default {
+            return Err(self.no_domain(self.config.domain));
         }
         *self.state.domains.write() = Arc::new(domains);
         Ok(())
@@ -220,7 +239,7 @@ impl Repository<Opened> {
     }
 
     async fn with_master(store: Arc<dyn Store>, config: Config, master: SecretKey) -> Result<Self> {
-        let state = Opened { master, domains: RwLock::default() };
+        let state = Opened { master, domains: RwLock::default(), unreadable: RwLock::default() };
         let repository = Self { store, config, state };
         repository.reload_domains().await?;
         Ok(repository)

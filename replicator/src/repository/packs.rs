@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
-use tidegate_chunker::{DomainId, ErrorKind as SealErrorKind, PACK_TAIL_BYTES, PackId, PackIndex, PackTail};
+use tidegate_chunker::{
+    DomainId, ErrorKind as SealErrorKind, PACK_TAIL_BYTES, PackFooter, PackId, PackIndex, PackTail,
+};
 
 use super::envelope::unreadable;
 use super::error::{RepositoryError, Result};
@@ -118,12 +120,16 @@ impl Repository<Opened> {
     /// Reads the index of a pack from its end, and tells its domain.
     pub async fn pack_index(&self, id: PackId) -> Result<(DomainId, PackIndex)> {
         let name = names::pack(id);
-        let mut tail = self.pack_tail(&name, PACK_TAIL_BYTES).await?;
+        let (mut tail, length) = self.pack_tail(&name, PACK_TAIL_BYTES).await?;
+        if PackFooter::from_tail(id, &tail).is_ok_and(|footer| footer.pack_bytes() != length) {
+            let why = format!("it has {length} bytes, which is not what its end says");
+            return Err(RepositoryError::damaged(&name, why));
+        }
         loop {
             match self.open_tail(id, &tail)? {
                 (domain, PackTail::Index(index)) => return Ok((domain, index)),
                 (_, PackTail::NeedsBytes(bytes)) if bytes > tail.len() as u64 && bytes <= TAIL_BYTES_MAX => {
-                    tail = self.pack_tail(&name, bytes).await?;
+                    (tail, _) = self.pack_tail(&name, bytes).await?;
                     if (tail.len() as u64) < bytes {
                         return Err(RepositoryError::damaged(&name, "it is shorter than its own index"));
                     }
@@ -150,10 +156,9 @@ impl Repository<Opened> {
         DurablePack { id, bytes, store: self.store.address() }
     }
 
-    async fn pack_tail(&self, name: &ObjectName, bytes: u64) -> Result<Bytes> {
-        let (tail, _) =
-            self.store.get_tail(name, bytes).await.map_err(|error| gone_or_damaged(name, error))?;
-        Ok(tail)
+    /// The end of a pack, and the length of all of it.
+    async fn pack_tail(&self, name: &ObjectName, bytes: u64) -> Result<(Bytes, u64)> {
+        self.store.get_tail(name, bytes).await.map_err(|error| gone_or_damaged(name, error))
     }
 
     /// Opens the tail with the keys of the domain that it authenticates under. The footer is in the clear, so

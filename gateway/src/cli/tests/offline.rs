@@ -1,14 +1,19 @@
 //! Claims about the commands that need no running gateway, on a repository in a directory.
 
+use std::collections::BTreeMap;
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use serde_json::Value;
 use tempfile::TempDir;
+use tidegate_protocols::view::{CreateHow, SetAttributes};
+use tidegate_replicator::map::InodeNumber;
 
-use super::*;
+use super::{SettingsFile, run_line};
 use crate::assembly::{open_appliance, share_config};
+use crate::namespace::{Context, Credentials};
 
 /// An empty machine beside a repository.
 struct Machine {
@@ -34,6 +39,50 @@ impl Machine {
         format!(
             "--address file://{folder}/repository --data {folder}/{data} --key-file {folder}/key --socket {folder}/admin.sock --listen 127.0.0.1:0"
         )
+    }
+
+    /// The options that say where the repository lies.
+    fn repository(&self) -> String {
+        let folder = self.folder.path().display();
+        format!("--address file://{folder}/repository --key-file {folder}/key")
+    }
+
+    /// A repository with one share, which has one file; its content.
+    async fn with_a_file(&self) -> Vec<u8> {
+        self.init().await;
+        assert_eq!(self.run("tidegate.toml", "share add docs --rpo 5s").await.0, 0);
+        let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+        let settings = SettingsFile::new(self.settings()).load().expect("valid");
+        let appliance = open_appliance(&settings).await.expect("opened");
+        appliance.serve(share_config(&settings.shares[0])).await.expect("served");
+        let namespace = appliance.namespace("docs").expect("served");
+        let context = Context { credentials: &Credentials::ROOT, note: None };
+        let set = SetAttributes { mode: Some(0o640), ..SetAttributes::default() };
+        let made = namespace.create(context, InodeNumber::ROOT, b"file", CreateHow::Guarded(set)).await;
+        let file = made.expect("created").object.expect("an object").number;
+        for (at, piece) in content.chunks(1 << 20).enumerate() {
+            let data = Bytes::copy_from_slice(piece);
+            namespace.write(&Credentials::ROOT, file, (at << 20) as u64, data).await.expect("written");
+        }
+        appliance.commit("docs").await.expect("published");
+        appliance.close().await.expect("closed");
+        content
+    }
+
+    /// All files of the repository, with their content.
+    fn stored(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let (mut files, mut folders) = (BTreeMap::new(), vec![self.path("repository")]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    files.insert(path.clone(), std::fs::read(path).expect("a file"));
+                }
+            }
+        }
+        files
     }
 
     async fn run(&self, settings: &str, line: &str) -> (u8, String) {
@@ -148,4 +197,125 @@ async fn a_share_is_attached_on_an_empty_machine_with_the_rules_from_its_head() 
     assert_eq!(machine.run("elsewhere.toml", "attach none").await.0, 4);
     assert_eq!(machine.run("elsewhere.toml", "attach docs --at head:none").await.0, 4);
     assert_eq!(machine.run("elsewhere.toml", "attach docs --at live").await.0, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_is_restored_to_a_folder_from_repository_and_key_alone() {
+    let machine = Machine::new();
+    let content = machine.with_a_file().await;
+    let before = machine.stored();
+    let (to, place) = (machine.path("restored"), machine.repository());
+    let line = format!("restore docs --to {} {place}", to.display());
+    let (code, data) = machine.run("none.toml", &format!("{line} --dry-run --json")).await;
+    assert_eq!(code, 0, "{data}");
+    assert!(!to.exists());
+    let (code, data) = machine.run("none.toml", &format!("{line} --json")).await;
+    assert_eq!(code, 0, "{data}");
+    let report: Value = serde_json::from_str(&data).expect("JSON");
+    assert_eq!((&report["files"], &report["bytes"]), (&1.into(), &content.len().into()));
+    assert!(report["requests"].as_u64().is_some_and(|requests| requests > 3), "{report}");
+    assert!(std::fs::read(to.join("file")).expect("restored") == content);
+    let mode = std::fs::metadata(to.join("file")).expect("restored").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o640);
+    assert_eq!(machine.run("none.toml", &line).await.0, 5, "the folder is not empty");
+
+    let one = machine.path("one");
+    for (path, at, code) in
+        [("/none", "head", 4), ("/file", "snapshot:none", 4), ("/file", "at:2001-01-01T00:00:00Z", 4)]
+    {
+        let line = format!("restore docs {path} --at {at} --to {} {place}", one.display());
+        assert_eq!(machine.run("none.toml", &line).await.0, code, "{path} {at}");
+    }
+    let line = format!("restore docs /file --at at:2999-01-01T00:00:00Z --to {}", one.display());
+    assert_eq!(machine.run("tidegate.toml", &line).await.0, 0);
+    assert!(std::fs::read(one.join("file")).expect("restored") == content);
+    let live = format!("restore docs --at live --to {}", machine.path("live").display());
+    assert_eq!(machine.run("tidegate.toml", &live).await.0, 11, "no gateway runs");
+    assert!(!machine.path("none.toml").exists());
+    assert!(machine.stored() == before, "nothing was written to the repository");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_is_clean_or_names_what_is_lost_and_a_restore_saves_the_rest() {
+    let machine = Machine::new();
+    machine.with_a_file().await;
+    let (code, data) = machine.run("tidegate.toml", "check docs --read-data --json").await;
+    assert_eq!(code, 0, "{data}");
+    let report: Value = serde_json::from_str(&data).expect("JSON");
+    assert_eq!(report["findings"], serde_json::json!([]));
+    assert_eq!(machine.run("tidegate.toml", "check nobody").await.0, 4);
+    let (code, text) = machine.run("tidegate.toml", "check --read-data=50% --seed 7").await;
+    assert!(code == 0 && text.contains("--seed 7") && text.contains("no damage was found"), "{text}");
+
+    let stored = machine.stored();
+    let is_pack = |path: &&PathBuf| {
+        path.parent().is_some_and(|folder| folder.parent().is_some_and(|at| at.ends_with("packs")))
+    };
+    let pack = stored.iter().filter(|(path, _)| is_pack(path)).max_by_key(|(_, bytes)| bytes.len());
+    let (pack, bytes) = pack.expect("a pack");
+    let mut spoilt = bytes.clone();
+    spoilt[5000] ^= 1;
+    std::fs::write(pack, spoilt).expect("written");
+    let (code, data) = machine.run("tidegate.toml", "check --read-data --json").await;
+    assert_eq!(code, 9);
+    let report: Value = serde_json::from_str(&data).expect("JSON");
+    let name = pack.file_name().expect("a name").to_string_lossy().into_owned();
+    let named = |finding: &Value| {
+        finding["object"].as_str().is_some_and(|object| object.ends_with(&name)) && finding["path"] == "/file"
+    };
+    assert!(report["findings"].as_array().is_some_and(|findings| findings.iter().any(named)), "{report}");
+    let to = machine.path("restored");
+    let (code, data) =
+        machine.run("tidegate.toml", &format!("restore docs --to {} --json", to.display())).await;
+    assert_eq!(code, 9);
+    let report: Value = serde_json::from_str(&data).expect("JSON");
+    assert_eq!(report["failures"][0]["path"], "/file");
+    assert!(!to.join("file").exists());
+
+    let config = machine.path("repository").join("config");
+    std::fs::write(config, b"").expect("written");
+    let (code, data) = machine.run("tidegate.toml", "check --json").await;
+    assert!(code == 9 && data.contains("\"object\": \"config\""), "{data}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attached_read_only_a_share_is_followed_and_its_gateway_goes_on() {
+    let machine = Machine::new();
+    machine.with_a_file().await;
+    let before = machine.stored();
+    let line = format!("attach docs --read-only --rpo 1s {} --json", machine.place("elsewhere"));
+    let (code, data) = machine.run("elsewhere.toml", &line).await;
+    assert_eq!(code, 0, "{data}");
+    assert!(machine.stored() == before, "no lease was taken");
+    let there = SettingsFile::new(machine.path("elsewhere.toml")).load().expect("valid");
+    assert!(there.share("docs").is_some_and(|share| share.follow));
+    assert_eq!(machine.run("elsewhere.toml", "attach docs --read-only").await.0, 0, "again changes nothing");
+    assert_eq!(machine.run("elsewhere.toml", "attach docs --read-only --at head:x").await.0, 4);
+    assert_eq!(machine.run("tidegate.toml", "attach docs --read-only").await.0, 5, "it is served here");
+
+    let home = SettingsFile::new(machine.settings()).load().expect("valid");
+    let leader = open_appliance(&home).await.expect("opened");
+    leader.serve(share_config(&home.shares[0])).await.expect("served");
+    let follower = open_appliance(&there).await.expect("opened");
+    let share = follower.serve(share_config(&there.shares[0])).await.expect("served");
+    let context = Context { credentials: &Credentials::ROOT, note: None };
+    let set = SetAttributes::default();
+    let namespace = leader.namespace("docs").expect("served");
+    namespace.create(context, InodeNumber::ROOT, b"newer", CreateHow::Guarded(set)).await.expect("created");
+    leader.commit("docs").await.expect("it still leads");
+    let served = follower.files().share(share).expect("served");
+    assert!(served.rules.read_only);
+    let follows = async {
+        loop {
+            let reader = served.namespace.reader();
+            let root = reader.node(InodeNumber::ROOT).await.expect("there");
+            if reader.lookup(&root, b"newer", &Credentials::ROOT).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_mins(1), follows).await.expect("it follows");
+    follower.close().await.expect("closed");
+    leader.close().await.expect("closed");
 }

@@ -23,6 +23,8 @@ pub struct IndexReader<'a> {
     listings: u32,
     /// Whether something was gone since the last listing, so that it takes another.
     stale: bool,
+    /// Whether an object with a name that none can have was reported.
+    strange: bool,
 }
 
 impl Repository<Opened> {
@@ -33,12 +35,24 @@ impl Repository<Opened> {
 
     /// Reads the index except for these objects, which the caller has read before.
     pub fn index_reader_after(&self, known: BTreeSet<IndexName>) -> IndexReader<'_> {
-        IndexReader { repository: self, pending: VecDeque::new(), taken: known, listings: 0, stale: true }
+        IndexReader {
+            repository: self,
+            pending: VecDeque::new(),
+            taken: known,
+            listings: 0,
+            stale: true,
+            strange: false,
+        }
     }
 
     /// The names of all index objects now, in order.
     pub async fn index_names(&self) -> Result<Vec<IndexName>> {
         list_all(&*self.store, INDEX).await?.iter().map(parse).collect()
+    }
+
+    /// As [`Repository::index_names`], leaving out objects with names that none can have.
+    pub async fn legible_index_names(&self) -> Result<Vec<IndexName>> {
+        Ok(list_all(&*self.store, INDEX).await?.iter().filter_map(|name| parse(name).ok()).collect())
     }
 
     /// Reads one index object.
@@ -74,13 +88,22 @@ impl IndexReader<'_> {
 
     async fn list(&mut self) -> Result<()> {
         if self.listings == LISTINGS_MAX {
+            self.stale = false;
             return Err(RepositoryError::damaged(INDEX, "it changes faster than it can be read"));
         }
-        let names = self.repository.index_names().await?;
+        let names = list_all(&*self.repository.store, INDEX).await?;
         self.listings += 1;
         self.stale = false;
-        self.pending = names.into_iter().filter(|name| self.taken.insert(*name)).collect();
-        Ok(())
+        let mut strange = None;
+        for name in &names {
+            match parse(name) {
+                Ok(name) if self.taken.insert(name) => self.pending.push_back(name),
+                Ok(_) => {}
+                Err(error) => strange = Some(error),
+            }
+        }
+        // Said once, whatever a caller does about it; the others are read all the same.
+        strange.filter(|_| !std::mem::replace(&mut self.strange, true)).map_or(Ok(()), Err)
     }
 }
 

@@ -144,6 +144,25 @@ impl Repository<Opened> {
         Ok(LeaseState { share, highest, holder, contested })
     }
 
+    /// Reads all claims of a share; answers those that cannot be read, each with its name.
+    pub async fn check_claims(&self, share: ShareId) -> Result<Vec<(String, RepositoryError)>> {
+        let mut unreadable = Vec::new();
+        for object in list_all(&*self.store, &leases_of(share)).await? {
+            let read = match LeaseName::parse(&object) {
+                Ok(name) => self.read_claim(share, &name).await.map(drop),
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(()) | Err(RepositoryError::Missing { .. }) => {}
+                Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => unreadable.push((object.to_string(), error)),
+            }
+        }
+        Ok(unreadable)
+    }
+
     /// The epochs of a share whose heads may be followed.
     pub(in crate::repository) async fn claimed_epochs(&self, share: ShareId) -> Result<BTreeSet<u32>> {
         let names = self.lease_names(share).await?;

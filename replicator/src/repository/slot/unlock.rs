@@ -21,6 +21,8 @@ use crate::store::{ObjectName, Store};
 struct Attempts {
     tried: usize,
     kinds: BTreeMap<SlotKind, usize>,
+    /// Slots of another repository than the config says.
+    foreign: usize,
     unusable: Vec<RepositoryError>,
 }
 
@@ -51,7 +53,10 @@ impl Attempts {
     ) -> Result<Option<Wrapped>> {
         let record = match read(store, name).await {
             Ok(record) if record.belongs_to(repository) => record,
-            Ok(_) => return Ok(None),
+            Ok(_) => {
+                self.foreign += 1;
+                return Ok(None);
+            }
             Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => return Err(error),
             Err(error) => return Ok(self.set_aside(error)),
         };
@@ -76,6 +81,10 @@ impl Attempts {
         let mut slots: Vec<String> =
             self.kinds.iter().map(|(kind, count)| format!("{count} {kind} slot(s)")).collect();
         slots.extend(self.unusable.iter().map(ToString::to_string));
+        if self.foreign > 0 {
+            let foreign = self.foreign;
+            slots.push(format!("{foreign} slot(s) of another repository than `config` says that this is"));
+        }
         if slots.is_empty() {
             slots.push("no key slot at all: the objects below `keys/` are gone".to_owned());
         }

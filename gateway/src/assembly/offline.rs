@@ -1,0 +1,117 @@
+//! A repository as commands use it that need no running gateway: opened, with its requests counted, and
+//! the moments of its shares.
+
+use std::sync::Arc;
+
+use tidegate_chunker::ShareId;
+use tidegate_replicator::repository::{Head, HeadName, Opened, Repository, SnapshotId, UtcNanos};
+use tidegate_replicator::store::RequestCounts;
+
+use super::{AssemblyError, open_store, slot_key};
+use crate::control::{ControlError, ErrorKind, Moment};
+use crate::settings::Settings;
+
+/// See the head of this module.
+pub struct OfflineRepository {
+    /// The repository.
+    pub repository: Arc<Repository<Opened>>,
+    /// Requests that reached its store.
+    pub requests: Arc<RequestCounts>,
+}
+
+impl OfflineRepository {
+    /// Opens the repository that the settings name. Only reads.
+    pub async fn open(settings: &Settings) -> Result<Self, AssemblyError> {
+        let store = open_store(&settings.targets[0], None).await?;
+        let key = slot_key(&settings.repository).await?;
+        let repository = Repository::open(store.store, &key).await?;
+        Ok(Self { repository: Arc::new(repository), requests: store.counts })
+    }
+
+    /// The share of this name or id.
+    pub async fn share(&self, wanted: &str) -> Result<ShareId, ControlError> {
+        let found = self.repository.find_share(wanted).await.map_err(AssemblyError::from)?;
+        found.ok_or_else(|| missing(format!("the repository has no share {wanted:?} that can be read")))
+    }
+
+    /// The state of a share at a moment.
+    pub async fn head_at(&self, share: ShareId, moment: &Moment) -> Result<Head, ControlError> {
+        match moment {
+            Moment::NewestHead => Ok(self.newest(share).await?.1),
+            Moment::Head(name) => self.head(share, name).await,
+            Moment::Snapshot(name) => self.snapshot(share, name).await,
+            Moment::At(time) => self.before(share, utc_nanos(*time)).await,
+            Moment::Live => Err(ControlError::new(
+                ErrorKind::Invalid,
+                "what clients see now is known to the gateway that serves it, not to the repository",
+            )),
+        }
+    }
+
+    async fn newest(&self, share: ShareId) -> Result<(HeadName, Head), ControlError> {
+        let newest = self.repository.newest_head(share).await.map_err(AssemblyError::from)?;
+        let newest = newest.ok_or_else(|| missing("the share has no head".to_owned()))?;
+        Ok((newest.name, newest.head))
+    }
+
+    async fn head(&self, share: ShareId, name: &str) -> Result<Head, ControlError> {
+        let names = self.repository.head_names(share).await.map_err(AssemblyError::from)?;
+        let found = names.into_iter().find(|head| head.to_string() == name);
+        let found = found.ok_or_else(|| missing(format!("the share has no head {name}")))?;
+        Ok(self.repository.read_head(share, &found).await.map_err(AssemblyError::from)?)
+    }
+
+    /// By id, or the newest that is called so.
+    async fn snapshot(&self, share: ShareId, name: &str) -> Result<Head, ControlError> {
+        if let Some(id) = SnapshotId::parse(name) {
+            let snapshot = self.repository.read_snapshot(share, id).await.map_err(AssemblyError::from)?;
+            return Ok(snapshot.head);
+        }
+        let ids = self.repository.snapshot_ids(share).await.map_err(AssemblyError::from)?;
+        let mut unreadable = None;
+        for id in ids.into_iter().rev() {
+            match self.repository.read_snapshot(share, id).await {
+                Ok(snapshot) if snapshot.label == name => return Ok(snapshot.head),
+                Ok(_) => {}
+                Err(error) => unreadable = Some(error),
+            }
+        }
+        // The one that cannot be read may be the one that is meant.
+        match unreadable {
+            Some(error) => Err(AssemblyError::from(error).into()),
+            None => Err(missing(format!("the share has no snapshot {name:?}"))),
+        }
+    }
+
+    /// The newest head of the line, or snapshot, that was not frozen after a time.
+    async fn before(&self, share: ShareId, time: UtcNanos) -> Result<Head, ControlError> {
+        let (_, mut head) = self.newest(share).await?;
+        while head.frozen_at > time {
+            let Some(parent) = head.parent else { break };
+            head = match self.repository.read_head(share, &parent).await {
+                Ok(parent) => parent,
+                Err(error) if error.is_missing() => break,
+                Err(error) => return Err(AssemblyError::from(error).into()),
+            };
+        }
+        let mut found = Some(head).filter(|head| head.frozen_at <= time);
+        for (_, snapshot) in self.repository.list_snapshots(share).await.map_err(AssemblyError::from)? {
+            let head = snapshot.map_err(AssemblyError::from)?.head;
+            let is_newer = found.as_ref().is_none_or(|found| found.frozen_at < head.frozen_at);
+            if head.frozen_at <= time && is_newer {
+                found = Some(head);
+            }
+        }
+        found.ok_or_else(|| missing("the share has nothing from before that time".to_owned()))
+    }
+}
+
+/// The time of a moment; what lies beyond the range of the repository's times is its end.
+pub(super) fn utc_nanos(time: jiff::Timestamp) -> UtcNanos {
+    let nanos = time.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());
+    UtcNanos::new(nanos as i64)
+}
+
+fn missing(what: String) -> ControlError {
+    ControlError::new(ErrorKind::NotFound, what)
+}

@@ -1,0 +1,200 @@
+//! What the ends of packs say: which chunks lie in which pack, and where.
+//!
+//! Of every pack is kept what it takes to answer "does this chunk lie there?": one number of eight bytes
+//! a chunk. When that would be more than the bound, the packs that come last are read but not kept; what
+//! refers to them is then only held against the list of packs, and the report says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tidegate_chunker::{ChunkId, DomainId, Location, PackId};
+
+use super::control::Away;
+use super::finding::Finding;
+use super::run::Run;
+use crate::repository::{RepositoryError, pack_name};
+
+/// Packs whose ends are read at once.
+const READS_MAX: usize = 16;
+/// Packs that are listed at once.
+const LIST_PAGE: usize = 1000;
+
+/// What is known of a pack.
+pub(super) struct KnownPack {
+    /// What is wrong with it as a whole.
+    pub(super) trouble: Option<String>,
+    pub(super) domain: Option<DomainId>,
+    /// Its facts, sorted; `None` if there was no room to keep them.
+    facts: Option<Box<[u64]>>,
+    /// Of each fact whether the index says it too.
+    indexed: Box<[u64]>,
+    /// Whether a tree reaches it.
+    pub(super) is_used: bool,
+}
+
+/// Whether a chunk lies at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    Yes,
+    /// The pack is there, and was not kept.
+    Unknown,
+    /// The pack says otherwise.
+    No,
+    /// The pack cannot be used.
+    BadPack,
+    NoPack,
+}
+
+/// All packs.
+#[derive(Default)]
+pub(super) struct PackBook {
+    pub(super) packs: BTreeMap<PackId, KnownPack>,
+    /// Packs that came after the list.
+    pub(super) newer: BTreeSet<PackId>,
+    facts: usize,
+    pub(super) unkept: u64,
+}
+
+impl PackBook {
+    /// Whether the chunk lies there; the pack counts as used.
+    pub(super) fn holds(&mut self, chunk: &ChunkId, at: &Location) -> Held {
+        let Some(pack) = self.packs.get_mut(&at.pack) else { return Held::NoPack };
+        pack.is_used = true;
+        match &pack.facts {
+            _ if pack.trouble.is_some() => Held::BadPack,
+            None => Held::Unknown,
+            Some(facts) if facts.binary_search(&fact(chunk, at)).is_ok() => Held::Yes,
+            Some(_) => Held::No,
+        }
+    }
+
+    /// As [`PackBook::holds`], for what the index says, which uses nothing; notes that it was said.
+    pub(super) fn is_indexed(&mut self, chunk: &ChunkId, at: &Location) -> Held {
+        let Some(pack) = self.packs.get_mut(&at.pack) else { return Held::NoPack };
+        let Some(facts) = &pack.facts else { return Held::Unknown };
+        if pack.trouble.is_some() {
+            return Held::BadPack;
+        }
+        match facts.binary_search(&fact(chunk, at)) {
+            Ok(place) => {
+                pack.indexed[place / 64] |= 1 << (place % 64);
+                Held::Yes
+            }
+            Err(_) => Held::No,
+        }
+    }
+
+    fn add(&mut self, id: PackId, read: Read, facts_max: usize) {
+        let Read { trouble, domain, mut facts } = read;
+        facts.sort_unstable();
+        let room = self.facts + facts.len() <= facts_max;
+        let indexed = if room { vec![0; facts.len().div_ceil(64)] } else { Vec::new() };
+        if room {
+            self.facts += facts.len();
+        } else {
+            self.unkept += 1;
+        }
+        let facts = room.then(|| facts.into_boxed_slice());
+        let pack = KnownPack { trouble, domain, facts, indexed: indexed.into(), is_used: false };
+        self.packs.insert(id, pack);
+    }
+}
+
+impl KnownPack {
+    /// How many of its chunks the index does not know.
+    pub(super) fn not_indexed(&self) -> usize {
+        let known: u32 = self.indexed.iter().map(|bits| bits.count_ones()).sum();
+        self.facts.as_ref().map_or(0, |facts| facts.len() - known as usize)
+    }
+}
+
+/// What reading the end of a pack gave.
+struct Read {
+    trouble: Option<String>,
+    domain: Option<DomainId>,
+    facts: Vec<u64>,
+}
+
+/// A chunk and its place as one number. Two facts that meet in one are as rare as it takes.
+fn fact(chunk: &ChunkId, at: &Location) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    chunk.as_bytes().hash(&mut hasher);
+    (at.frame_offset, at.frame_bytes, at.chunk_offset, at.chunk_bytes).hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Run<'_> {
+    /// Lists all packs and reads their ends.
+    pub(super) async fn packs(&mut self) -> Result<PackBook, Away> {
+        let mut book = PackBook::default();
+        let facts_max = (self.options.memory_bytes_max / 4 / size_of::<u64>() as u64) as usize;
+        let mut after = None;
+        loop {
+            let page = self.repository.store().list("packs/", after.as_ref(), LIST_PAGE).await?;
+            after = page.objects.last().map(|object| object.name.clone());
+            let mut known = Vec::new();
+            for object in page.objects {
+                let segment = object.name.as_str().rsplit('/').next().unwrap_or_default();
+                match PackId::from_hex(segment).filter(|id| pack_name(*id) == object.name) {
+                    Some(id) => known.push((id, object.bytes)),
+                    None => self.report.add(Finding::damage(object.name.as_str(), "no pack has such a name")),
+                }
+            }
+            let reads = known.into_iter().map(|(id, bytes)| self.read_pack_end(id, bytes));
+            let mut reads = stream::iter(reads.collect::<Vec<_>>()).buffered(READS_MAX);
+            let mut ends = Vec::new();
+            while let Some(end) = reads.try_next().await? {
+                ends.push(end);
+            }
+            drop(reads);
+            for (id, bytes, read) in ends {
+                self.report.counts.packs += 1;
+                self.report.counts.pack_bytes += bytes;
+                book.add(id, read, facts_max);
+            }
+            self.observer.advanced(0);
+            if !page.more {
+                return Ok(book);
+            }
+        }
+    }
+
+    async fn read_pack_end(&self, id: PackId, bytes: u64) -> Result<(PackId, u64, Read), Away> {
+        let bad = |why: String| Ok((id, bytes, Read { trouble: Some(why), domain: None, facts: Vec::new() }));
+        let (domain, index) = match self.repository.pack_index(id).await {
+            Ok(read) => read,
+            Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => return Err(error),
+            Err(error) => return bad(error.to_string()),
+        };
+        let facts = index.chunks().map(|placed| fact(&placed.id, &placed.location)).collect();
+        Ok((id, bytes, Read { trouble: None, domain: Some(domain), facts }))
+    }
+
+    /// What is wrong with packs, now that it is known which of them matter.
+    pub(super) fn judge_packs(&mut self, book: &PackBook) {
+        for (id, pack) in &book.packs {
+            let object = pack_name(*id).to_string();
+            match (&pack.trouble, pack.is_used) {
+                (Some(why), true) => self.report.add(Finding::damage(object, why)),
+                (Some(why), false) => {
+                    let why = format!("{why}; no head or snapshot that was looked at refers to it");
+                    self.report.add(Finding::notice(object, why));
+                }
+                (None, true) => {
+                    let missing = pack.not_indexed();
+                    if missing > 0 {
+                        let what = format!("the index lacks {missing} chunks of {object}: rebuild the index");
+                        self.report.add(Finding::damage("index/", what));
+                    }
+                }
+                (None, false) => {}
+            }
+            self.report.counts.packs_unreached += u64::from(!pack.is_used);
+        }
+        if book.unkept > 0 {
+            let what = format!("{} packs were not compared with the index, for want of memory", book.unkept);
+            self.report.add(Finding::notice("packs/", what));
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! A check from beginning to end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tidegate_chunker::DomainId;
+
+use super::data::Sample;
+use super::finding::{CheckReport, Finding};
+use crate::frozen::{DomainReader, ReadError, with_causes};
+use crate::repository::{Opened, Repository, RepositoryError};
+
+/// What is checked, and within which bounds.
+#[derive(Clone, Debug)]
+pub struct CheckOptions {
+    /// Names or ids of shares; none for all.
+    pub shares: Vec<String>,
+    /// Frames to open, if any.
+    pub read_data: Option<Sample>,
+    /// What is noted of packs and nodes, and what is kept of what was read, in bytes: about.
+    pub memory_bytes_max: u64,
+}
+
+impl Default for CheckOptions {
+    /// All shares, no frames, 256 MiB.
+    fn default() -> Self {
+        Self { shares: Vec::new(), read_data: None, memory_bytes_max: 256 << 20 }
+    }
+}
+
+/// Is told how a check goes, and may stop it.
+pub trait Observer: Send + Sync {
+    /// A part begins: what is done now.
+    fn phase(&self, _phase: &'static str) {}
+
+    /// So much more of it is done: roots, or bytes of frames.
+    fn advanced(&self, _by: u64) {}
+
+    /// Whether to stop.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Nobody watches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// Why a check did not come to its end. Says nothing about the repository.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The store did not answer.
+    #[error("the check could not be finished: {0}")]
+    Away(String),
+    /// There is no such share.
+    #[error("the repository has no share {share:?}")]
+    NoShare {
+        /// What was asked for.
+        share: String,
+    },
+    /// The repository could not be asked.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// It was asked to stop.
+    #[error("the check was stopped")]
+    Cancelled,
+}
+
+impl From<ReadError> for CheckError {
+    fn from(error: ReadError) -> Self {
+        Self::Away(error.to_string())
+    }
+}
+
+/// A check that runs.
+pub(super) struct Run<'a> {
+    pub(super) repository: Arc<Repository<Opened>>,
+    pub(super) options: &'a CheckOptions,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) report: CheckReport,
+    readers: Mutex<HashMap<DomainId, DomainReader>>,
+}
+
+/// Checks a repository. Only reads.
+pub async fn check(
+    repository: &Arc<Repository<Opened>>,
+    options: &CheckOptions,
+    observer: &dyn Observer,
+) -> Result<CheckReport, CheckError> {
+    let (repository, report, readers) = (repository.clone(), CheckReport::default(), Mutex::default());
+    let mut run = Run { repository, options, observer, report, readers };
+    observer.phase("read key slots, domains, heads and snapshots");
+    run.slots_and_domains().await?;
+    let roots = run.roots().await?;
+    observer.phase("read the ends of packs");
+    let mut book = run.packs().await?;
+    observer.phase("walk the trees");
+    let mut reached = run.reach(&roots, &mut book).await?;
+    observer.phase("compare the index");
+    run.index(&mut book, &mut reached).await?;
+    run.judge_packs(&book);
+    run.judge_reached(&roots, &reached).await?;
+    observer.phase("hold the maps against their rules");
+    run.invariants(&roots, &reached).await?;
+    if let Some(sample) = options.read_data {
+        observer.phase("open frames");
+        run.report.seed = Some(sample.seed).filter(|_| sample.per_million < Sample::ALL);
+        run.data(&roots, &book, sample).await?;
+    }
+    Ok(run.report)
+}
+
+/// The report on a repository that does not open, if that is because of damage.
+pub fn unopened(error: &RepositoryError) -> Option<CheckReport> {
+    match error {
+        RepositoryError::Damaged { .. }
+        | RepositoryError::Missing { .. }
+        | RepositoryError::NoRepository { .. } => {
+            let mut report = CheckReport::default();
+            report.add(Finding::of_error("config", error));
+            Some(report)
+        }
+        RepositoryError::AlreadyThere { .. }
+        | RepositoryError::NotEmpty { .. }
+        | RepositoryError::WrongKey { .. }
+        | RepositoryError::NewerFormat { .. }
+        | RepositoryError::Invalid(_)
+        | RepositoryError::Local { .. }
+        | RepositoryError::Store(_) => None,
+    }
+}
+
+impl Run<'_> {
+    /// The reader of a domain.
+    pub(super) fn reader(&self, domain: DomainId) -> Result<DomainReader, RepositoryError> {
+        if let Some(reader) = self.readers.lock().get(&domain) {
+            return Ok(reader.clone());
+        }
+        let memory = self.options.memory_bytes_max / 2;
+        let reader = DomainReader::open(&self.repository, domain, memory)?;
+        let mut readers = self.readers.lock();
+        // One domain after the other: what another reader kept is let go.
+        readers.clear();
+        readers.insert(domain, reader.clone());
+        Ok(reader)
+    }
+
+    pub(super) fn checkpoint(&self) -> Result<(), CheckError> {
+        if self.observer.is_cancelled() { Err(CheckError::Cancelled) } else { Ok(()) }
+    }
+}
+
+impl CheckError {
+    /// What happened, with all causes.
+    pub fn text(&self) -> String {
+        with_causes(self)
+    }
+}

@@ -1,0 +1,119 @@
+//! The two ways in which reading a frozen share fails.
+
+use std::error::Error;
+
+use tidegate_chunker::Error as SealError;
+
+use crate::fetch::{FetchError, FetchErrorKind};
+use crate::map::MapError;
+use crate::repository::RepositoryError;
+use crate::tree::TreeError;
+
+/// Why something could not be read, with all causes in its text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// It is not there, or is not what was written: this much is lost here, the rest may be read.
+    #[error("{0}")]
+    Damaged(String),
+    /// The store, or this machine, does not answer now: nothing is known, try later.
+    #[error("{0}")]
+    Away(String),
+}
+
+impl ReadError {
+    /// Damage that was found here.
+    pub(crate) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged(what.into())
+    }
+
+    /// Whether nothing is known of the bytes.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Away(_))
+    }
+}
+
+impl From<FetchError> for ReadError {
+    fn from(error: FetchError) -> Self {
+        let text = with_causes(&error);
+        match error.kind() {
+            FetchErrorKind::Missing | FetchErrorKind::Damaged => Self::Damaged(text),
+            // The bytes came, but the key of their epoch is not there: waiting brings nothing.
+            FetchErrorKind::Unreachable if is_caused_by_bytes(&error) => Self::Damaged(text),
+            FetchErrorKind::Unreachable => Self::Away(text),
+        }
+    }
+}
+
+impl ReadError {
+    /// Whether a tree could not be read because nobody answered.
+    pub(crate) fn is_away_from(error: &TreeError) -> bool {
+        match error {
+            TreeError::Missing { .. }
+            | TreeError::Damaged { .. }
+            | TreeError::BadValue { .. }
+            | TreeError::BadEdit { .. } => false,
+            TreeError::Source { .. } => !is_caused_by_bytes(error),
+        }
+    }
+}
+
+impl From<TreeError> for ReadError {
+    fn from(error: TreeError) -> Self {
+        let text = with_causes(&error);
+        if Self::is_away_from(&error) { Self::Away(text) } else { Self::Damaged(text) }
+    }
+}
+
+impl From<MapError> for ReadError {
+    fn from(error: MapError) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}
+
+impl From<RepositoryError> for ReadError {
+    fn from(error: RepositoryError) -> Self {
+        let text = with_causes(&error);
+        match error {
+            RepositoryError::Store(_) | RepositoryError::Local { .. } => Self::Away(text),
+            RepositoryError::NoRepository { .. }
+            | RepositoryError::AlreadyThere { .. }
+            | RepositoryError::NotEmpty { .. }
+            | RepositoryError::WrongKey { .. }
+            | RepositoryError::NewerFormat { .. }
+            | RepositoryError::Damaged { .. }
+            | RepositoryError::Missing { .. }
+            | RepositoryError::Invalid(_) => Self::Damaged(text),
+        }
+    }
+}
+
+/// Whether somewhere among the causes bytes that were read did not open.
+fn is_caused_by_bytes(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.downcast_ref::<SealError>().is_some())
+}
+
+/// The error and all its causes in one line.
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let texts: Vec<String> = causes(error).map(ToString::to_string).collect();
+    texts.join(": ")
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_away_is_not_damage_and_an_unknown_key_is() {
+        let away = FetchError::new(FetchErrorKind::Unreachable, "read");
+        assert!(ReadError::from(away.clone()).is_away());
+        assert!(ReadError::from(TreeError::source("read a tree chunk", away)).is_away());
+        let bytes = tidegate_chunker::UnverifiedFrame::new(bytes::Bytes::new()).expect_err("too short");
+        let unopened = FetchError::new(FetchErrorKind::Unreachable, "read").caused_by(bytes);
+        assert!(!ReadError::from(unopened.clone()).is_away());
+        assert!(!ReadError::from(TreeError::source("read a tree chunk", unopened)).is_away());
+    }
+}
