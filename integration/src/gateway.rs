@@ -55,14 +55,19 @@ impl Gateway {
         gateway
     }
 
-    /// Writes settings only.
+    /// Writes settings only, for a repository in a folder.
     pub fn configure(folder: &Path, repository: &Path, key: &Path) -> Self {
+        Self::configure_on(folder, &format!("address = \"file://{}\"", repository.display()), key)
+    }
+
+    /// Writes settings only; `target` are the lines that say where the repository lies.
+    pub fn configure_on(folder: &Path, target: &str, key: &Path) -> Self {
         let address = free_address();
-        let (place, repository, key) = (folder.display(), repository.display(), key.display());
+        let (place, key) = (folder.display(), key.display());
         let settings = format!(
             "[gateway]\ndata = \"{place}/data\"\nsocket = \"{place}/admin.sock\"\n\n\
              [repository]\nkey = {{ file = \"{key}\" }}\n\n\
-             [[target]]\nname = \"local\"\naddress = \"file://{repository}\"\n\n\
+             [[target]]\nname = \"local\"\n{target}\n\n\
              [cache]\ndirty = \"{DIRTY}\"\n\n\
              [nfs]\nlisten = [\"{address}\"]\n\n\
              [[share]]\nname = \"{SHARE}\"\nrpo = \"1s\"\nsquash = \"none\"\n"

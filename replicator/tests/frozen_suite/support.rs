@@ -18,7 +18,7 @@ use tidegate_replicator::map::{
 use tidegate_replicator::repository::{
     ClaimOptions, ClaimOutcome, Claimant, CommitStatistics, DurablePack, DurablePacks, Head, HeadName, Heat,
     Incarnation, IndexEntry, KeyFile, Leadership, NewRepository, NewSnapshot, Opened, Published, Repository,
-    ShareDescription, SlotKey, SnapshotId, Usage, UtcNanos,
+    RepositoryError, ShareDescription, SlotKey, SnapshotId, Usage, UtcNanos,
 };
 use tidegate_replicator::restore::RestoreSource;
 use tidegate_replicator::store::{Body, MemoryStore, Store};
@@ -195,7 +195,7 @@ impl Share {
                 entries.extend(index.chunks().map(|placed| IndexEntry::new(domain, placed)));
             }
         }
-        self.repository.write_index(entries, &packs).await.unwrap();
+        self.repository.write_index([Ok::<_, RepositoryError>(entries)], &packs).await.unwrap();
         Root { at: placed.get(&root.id).copied(), ..root }
     }
 
@@ -229,7 +229,11 @@ impl Share {
             statistics: CommitStatistics::default(),
         };
         let prepared = self.repository.prepare_head(&leadership, &head).unwrap();
-        let durable = self.repository.write_index(Vec::new(), &DurablePacks::new()).await.unwrap();
+        let durable = self
+            .repository
+            .write_index([Ok::<_, RepositoryError>(Vec::new())], &DurablePacks::new())
+            .await
+            .unwrap();
         match self.repository.publish(leadership, &prepared, &durable).await {
             Published::Done(leadership) => self.leadership = Some(leadership),
             other => panic!("not published: {other:?}"),
