@@ -50,6 +50,8 @@ const IGNORED: &str = "syncs=ignored";
 const EAGER: &str = "writeback=eager";
 /// What the script prints when the disk is there.
 const MOUNTED: &str = "guest: the disk is mounted";
+/// What it prints when the gateway ended.
+const ENDED: &str = "guest: the script ended";
 /// What the gateway logs when it serves.
 const SERVING: &str = "serving NFS";
 
@@ -159,10 +161,14 @@ impl House {
         Life { guest: machine.start(&self.parts, Some(&disk)), disk, address, since }
     }
 
-    /// Turns it on; it serves, or tells why not.
+    /// Turns it on; the gateway serves, or ended and tells why.
     fn serve(&self, syncs: Syncs, chance: &mut Chance) -> Result<Life, String> {
         let mut life = self.start(syncs, chance);
-        life.guest.wait_for(SERVING, PATIENCE)?;
+        life.guest.wait_for(MOUNTED, PATIENCE).expect("it boots, and its file system is whole");
+        if let Err(reason) = life.guest.wait_for(SERVING, PATIENCE) {
+            assert!(reason.contains(ENDED), "the guest itself failed: {reason}");
+            return Err(reason);
+        }
         println!("it serves after {:.1} s", life.since.elapsed().as_secs_f32());
         Ok(life)
     }
@@ -218,7 +224,7 @@ async fn nothing_acknowledged_is_lost_by_a_cut_of_the_power_at_any_instant() {
         live_and_be_cut(life, &mut load, &mut chance).await;
         if chance.below(CUT_STARTS) == 0 {
             let mut life = house.start(Syncs::Done, &mut chance);
-            life.guest.wait_for(MOUNTED, PATIENCE).expect("it boots");
+            life.guest.wait_for(MOUNTED, PATIENCE).expect("it boots, and its file system is whole");
             life.cut_after(Duration::from_millis(chance.below(START_MAX_MS)), &mut chance);
         }
     }
