@@ -117,7 +117,7 @@ impl Appliance {
             match opened {
                 Ok(open) => return self.retire(&open).await,
                 Err(error) => {
-                    tracing::warn!(share = name, %error, "a share that is not served cannot be opened to let its last changes leave")
+                    tracing::warn!(share = name, %error, "a share that is not served cannot be opened to let its last changes leave");
                 }
             }
             tokio::select! {

@@ -38,6 +38,10 @@ use rocksdb::{
 
 use super::change::{Batch, Change};
 use super::pending::Known;
+use super::records::{
+    Hidden, TOMBSTONE, Usage, VALUE, base_key, hidden_from, hidden_key, known_from, map_range, sequence_from,
+    successor, usage_key,
+};
 use super::{LiveError, MapId, full_key};
 use crate::journal::Sequence;
 
@@ -52,8 +56,6 @@ const WAITING: &str = "waiting";
 const FAMILIES: [&str; 8] = [MAP, DIRTY, HIDDEN, SYSTEM, OUTCOMES, CHUNKS, PACKS, WAITING];
 
 const APPLIED: &[u8] = b"applied";
-const TOMBSTONE: u8 = 0;
-const VALUE: u8 = 1;
 
 /// How many outcomes of calls are kept for replay.
 const OUTCOMES_MAX: u64 = 4096;
@@ -66,35 +68,6 @@ const MEMTABLE_PART: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Database {
     db: DB,
-}
-
-/// What the files of a map use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes that are not holes.
-    pub bytes: u64,
-    /// Inodes.
-    pub inodes: u64,
-}
-
-impl Usage {
-    /// The sum with what came and went.
-    #[must_use]
-    pub fn plus(self, bytes: i64, inodes: i64) -> Self {
-        Self {
-            bytes: self.bytes.saturating_add_signed(bytes),
-            inodes: self.inodes.saturating_add_signed(inodes),
-        }
-    }
-
-    fn encode(self) -> [u8; 16] {
-        (u128::from(self.bytes) | u128::from(self.inodes) << 64).to_le_bytes()
-    }
-
-    fn decode(record: &[u8]) -> Self {
-        let both = record.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
-        Self { bytes: both as u64, inodes: (both >> 64) as u64 }
-    }
 }
 
 /// A key of the overlay and its value; none stands for a removed key.
@@ -121,15 +94,6 @@ impl SideTable {
             Self::Waiting => WAITING,
         }
     }
-}
-
-/// A range of full keys that the base may not show, and since when.
-#[derive(Clone, Debug)]
-pub(crate) struct Hidden {
-    /// Full keys.
-    pub(crate) keys: Range<Vec<u8>>,
-    /// The record that hid them.
-    pub(crate) sequence: Sequence,
 }
 
 impl Database {
@@ -562,53 +526,4 @@ fn family_options(name: &str, cache: &Cache, memtable_bytes: usize) -> Options {
         options.set_prefix_extractor(SliceTransform::create_fixed_prefix(16));
     }
     options
-}
-
-/// What a value of the family `map` says.
-fn known_from(value: &[u8]) -> Known {
-    match value {
-        [VALUE, value @ ..] => Known::Value(Bytes::copy_from_slice(value)),
-        _ => Known::Deleted,
-    }
-}
-
-fn base_key(map: MapId) -> Vec<u8> {
-    [b"base/", &map.0.to_be_bytes()[..]].concat()
-}
-
-fn usage_key(map: MapId) -> Vec<u8> {
-    [b"usage/", &map.0.to_be_bytes()[..]].concat()
-}
-
-fn map_range(map: MapId) -> Range<Vec<u8>> {
-    full_key(map, b"")..full_key(MapId(map.0 + 1), b"")
-}
-
-fn hidden_key(start: &[u8], sequence: Sequence) -> Vec<u8> {
-    [&start[..16], &sequence.0.to_be_bytes()].concat()
-}
-
-fn hidden_from(key: &[u8], value: &[u8]) -> Result<Hidden, LiveError> {
-    let bad = || LiveError::Undecodable("a hidden range");
-    let sequence = key.last_chunk().map(|bytes| Sequence(u64::from_be_bytes(*bytes))).ok_or_else(bad)?;
-    let (length, keys) = value.split_first_chunk().ok_or_else(bad)?;
-    let length = u32::from_le_bytes(*length) as usize;
-    let (start, end) = keys.split_at_checked(length).ok_or_else(bad)?;
-    Ok(Hidden { keys: start.to_vec()..end.to_vec(), sequence })
-}
-
-fn sequence_from(bytes: &[u8]) -> Sequence {
-    Sequence(bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)))
-}
-
-/// The first key after all that start with `prefix`.
-fn successor(prefix: &[u8]) -> Vec<u8> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if last < u8::MAX {
-            end.push(last + 1);
-            return end;
-        }
-    }
-    vec![u8::MAX; prefix.len() + 1]
 }

@@ -22,6 +22,7 @@ mod applier;
 mod change;
 mod db;
 mod pending;
+mod records;
 mod view;
 
 use std::ops::Range;
@@ -32,8 +33,8 @@ use tidegate_replicator::map::{JournalPiece, MapError};
 use tokio::sync::watch;
 
 pub use change::{Batch, Change};
-pub use db::Usage;
 pub(crate) use db::{Database, SideTable};
+pub use records::Usage;
 pub(crate) use view::{Page, frozen_page};
 
 use crate::journal::{Journal, JournalError, Replay, Sequence};
