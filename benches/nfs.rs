@@ -178,9 +178,10 @@ impl Scene {
         let mut connection = Connection::open(self.server.nfs)?;
         let mut slots = HashMap::new();
         for number in 0..settings.depth as u32 {
-            let mut slot = Slot::new(self, &mut connection, load, seed << 16 | u64::from(number))?;
-            connection.queue(number, &slot.begin(self, load)?)?;
-            slots.insert(number, slot);
+            slots.insert(number, Slot::new(self, &mut connection, load, seed << 16 | u64::from(number))?);
+        }
+        for (number, slot) in &mut slots {
+            connection.queue(*number, &slot.begin(self, load)?)?;
         }
         connection.send()?;
         let (end, mut taken) = (Instant::now() + settings.time, Vec::new());

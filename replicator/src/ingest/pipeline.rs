@@ -238,6 +238,7 @@ fn seal_frame(
     shared.reuse(group);
     let written = shared.tally.writing.time(|| pack.append(&frame, bytes));
     let (placed, whole) = written.map_err(|error| IngestError::local("write a local pack", error))?;
+    frame.recycle(compressor);
     shared.in_flight.placed(&placed);
     shared.tally.frames.fetch_add(1, Ordering::Relaxed);
     if let Some(writer) = whole {
