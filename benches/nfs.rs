@@ -183,9 +183,12 @@ impl Scene {
         for (number, slot) in &mut slots {
             connection.queue(*number, &slot.begin(self, load)?)?;
         }
-        connection.send()?;
         let (end, mut taken) = (Instant::now() + settings.time, Vec::new());
         while !slots.is_empty() {
+            // What has come already is answered together.
+            if !connection.has_more() {
+                connection.send()?;
+            }
             let (number, body) = connection.receive()?;
             let slot = slots.get_mut(&number).ok_or("a reply to no call")?;
             if load != Load::Null {
@@ -203,10 +206,6 @@ impl Scene {
                 }
             };
             connection.queue(number, &next)?;
-            // What has come already is answered together.
-            if !connection.has_more() {
-                connection.send()?;
-            }
         }
         Ok(taken)
     }
