@@ -30,6 +30,16 @@ impl Cipher {
         buffer.extend_from_slice(tag.as_ref());
     }
 
+    /// Encrypts `plaintext` and as many zeros behind it as `sealed` has room for before its tag, which is
+    /// its last [`TAG_LEN`] bytes.
+    pub(crate) fn seal_into(&self, number: u32, aad: &[u8], plaintext: &[u8], sealed: &mut [u8]) {
+        let (ciphertext, rest) = sealed.split_at_mut(plaintext.len());
+        let padding = vec![0; rest.len() - TAG_LEN];
+        self.0
+            .seal_out_of_place_scatter(nonce(number), Aad::from(aad), plaintext, ciphertext, &padding, rest)
+            .expect("the plaintext is below the 64 GiB of AES-GCM, and the room is what it takes");
+    }
+
     /// Decrypts ciphertext and tag into `plaintext`, whose length becomes theirs without the tag.
     /// What it holds after an error means nothing.
     pub(crate) fn open(
@@ -68,7 +78,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_independent_implementation_opens_what_we_seal(
-            key: [u8; 32], number: u32, aad: Vec<u8>, plaintext: Vec<u8>,
+            key: [u8; 32], number: u32, aad: Vec<u8>, plaintext: Vec<u8>, padding: u8,
         ) {
             let mut sealed = plaintext.clone();
             let cipher = Cipher::new(&SecretKey::new(key));
@@ -81,6 +91,12 @@ mod tests {
             prop_assert_eq!(opened.expect("authentic"), plaintext.clone());
             let resealed = theirs.encrypt(&nonce.into(), Payload { msg: &plaintext, aad: &aad });
             prop_assert_eq!(resealed.expect("sealed"), sealed.clone());
+
+            let mut padded = vec![1; plaintext.len() + usize::from(padding) + TAG_LEN];
+            cipher.seal_into(number, &aad, &plaintext, &mut padded);
+            let zeros = vec![0; padding.into()];
+            let expected = Payload { msg: &[&plaintext[..], &zeros].concat(), aad: &aad };
+            prop_assert_eq!(padded, theirs.encrypt(&nonce.into(), expected).expect("sealed"));
 
             let mut out = Vec::new();
             prop_assert!(cipher.open(number, &aad, &sealed, &mut out).is_ok());

@@ -1,6 +1,6 @@
 //! Zstandard, with what does not compress left as it is.
 //!
-//! A [`Compressor`] and a [`Decompressor`] hold a context and a scratch buffer each: keep one of each
+//! A [`Compressor`] and a [`Decompressor`] hold a context and scratch buffers each: keep one of each
 //! per worker, they are costly to make and cheap to reuse. Their memory is bounded by the greatest
 //! frame. Neither trusts a length in compressed bytes: the plaintext's length is told from outside.
 
@@ -76,13 +76,25 @@ impl Default for CompressionLevel {
 pub struct Compressor {
     context: zstd::bulk::Compressor<'static>,
     scratch: Vec<u8>,
+    /// The memory of an earlier frame, for the next one.
+    frame: Vec<u8>,
 }
 
 impl Compressor {
     /// A compressor at this level.
     pub fn new(level: CompressionLevel) -> Self {
         let context = zstd::bulk::Compressor::new(level.0).expect("the level is in range");
-        Self { context, scratch: Vec::new() }
+        Self { context, scratch: Vec::new(), frame: Vec::new() }
+    }
+
+    /// Memory for a frame, of any content.
+    pub(crate) fn take_frame_buffer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.frame)
+    }
+
+    /// Keeps the memory of a frame that is of no more use.
+    pub(crate) fn give_frame_buffer(&mut self, frame: Vec<u8>) {
+        self.frame = frame;
     }
 
     /// Encodes `plaintext`: compressed if that saves enough, else as it is.

@@ -79,6 +79,7 @@ impl FrameSlot {
         if group.is_empty() {
             return Err(misuse("a frame holds at least one chunk"));
         }
+        let mut bytes = compressor.take_frame_buffer();
         let (encoding, encoded) = compressor.encode(group.plaintext());
         let padded_bytes = self.padding.padded(encoded.len());
         let header = FrameHeader {
@@ -90,12 +91,11 @@ impl FrameSlot {
             sealed_bytes: (padded_bytes + TAG_LEN) as u32,
             pack: self.seal.pack,
         };
-        let mut bytes = Vec::with_capacity(header.frame_bytes() as usize);
-        bytes.extend_from_slice(&header.to_bytes());
-        bytes.extend_from_slice(encoded);
-        bytes.resize(FrameHeader::LEN + padded_bytes, 0);
+        bytes.resize(header.frame_bytes() as usize, 0);
+        let (head, sealed) = bytes.split_at_mut(FrameHeader::LEN);
+        head.copy_from_slice(&header.to_bytes());
         let authenticated = header.authenticated(self.seal.repository, self.seal.domain);
-        self.seal.cipher.seal(self.sequence, &authenticated, &mut bytes, FrameHeader::LEN);
+        self.seal.cipher.seal_into(self.sequence, &authenticated, encoded, sealed);
         Ok(SealedFrame { header, bytes, chunks: group.chunks().to_vec() })
     }
 }
@@ -121,6 +121,12 @@ impl SealedFrame {
     /// Id and length in bytes of each of its chunks, in order.
     pub fn chunks(&self) -> &[(ChunkId, u32)] {
         &self.chunks
+    }
+
+    /// Gives its memory to the next frame that is sealed with this compressor: memory that the system
+    /// hands out anew for each frame costs as much as encrypting it.
+    pub fn recycle(self, compressor: &mut Compressor) {
+        compressor.give_frame_buffer(self.bytes);
     }
 }
 

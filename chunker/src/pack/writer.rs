@@ -181,6 +181,9 @@ impl<W: Write> PackWriter<W> {
         let compressor = self.compressor.get_or_insert_with(|| Compressor::new(self.options.level));
         let frame = slot.seal(&self.groups[at], compressor)?;
         self.append_bytes(frame.header.kind, &frame.bytes, &frame.chunks)?;
+        if let Some(compressor) = &mut self.compressor {
+            frame.recycle(compressor);
+        }
         self.groups[at].clear();
         Ok(())
     }

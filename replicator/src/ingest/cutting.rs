@@ -167,7 +167,7 @@ impl Ingest {
     /// those on their way. What was put is not durable by that.
     pub fn settle(&mut self) -> Result<(), IngestError> {
         self.flush()?;
-        self.pipeline.shared.gate.wait_empty();
+        self.pipeline.drain();
         self.pipeline.shared.check()
     }
 
@@ -267,8 +267,7 @@ impl Ingest {
 
     fn send_group(&mut self, open: OpenGroup) -> Result<(), IngestError> {
         let OpenGroup { group, first_put } = open;
-        let gate = &self.pipeline.shared.gate;
-        let pass = self.clocks.waiting.time(|| gate.enter());
+        let pass = self.pipeline.enter(&self.clocks.waiting);
         let (pack, reservation) = self.reserve(&group)?;
         self.pipeline.shared.begin(pack.ordinal, first_put);
         self.pipeline.submit(Job { group, reservation, pack, pass })

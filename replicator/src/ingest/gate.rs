@@ -19,12 +19,20 @@ impl Gate {
         Arc::new(Self { inside: Mutex::new(0), changed: Condvar::new(), inside_max })
     }
 
+    /// Lets a frame in, if there is room.
+    pub(super) fn try_enter(self: &Arc<Self>) -> Option<Pass> {
+        let mut inside = self.inside.lock();
+        if *inside >= self.inside_max {
+            return None;
+        }
+        *inside += 1;
+        Some(Pass(Arc::clone(self)))
+    }
+
     /// Waits for room.
-    pub(super) fn enter(self: &Arc<Self>) -> Pass {
+    pub(super) fn wait_for_room(&self) {
         let mut inside = self.inside.lock();
         self.changed.wait_while(&mut inside, |inside| *inside >= self.inside_max);
-        *inside += 1;
-        Pass(Arc::clone(self))
     }
 
     /// Waits until nobody is inside.

@@ -1,7 +1,7 @@
 //! Taking in: bytes become chunks in local packs, each content once.
 //!
 //! The engine of commits and of backup sources. The caller's thread cuts, names and looks up
-//! ([`Ingest`]); other threads compress, seal, write and sync. Files smaller than a frame share frames
+//! ([`Ingest`]); other threads compress, seal, write and sync, and the caller's helps rather than waits. Files smaller than a frame share frames
 //! with their neighbours.
 //!
 //! **What is a duplicate.** A chunk that [`Known::find`] finds, or that came earlier in this run.
@@ -20,6 +20,7 @@ mod cutting;
 mod error;
 mod gate;
 mod in_flight;
+mod job_queue;
 mod known;
 mod open_pack;
 mod options;

@@ -22,7 +22,8 @@ const FRAMES_PER_WORKER_MIN: usize = 2;
 pub struct IngestOptions {
     /// Where local packs go. The folder must exist.
     pub folder: PathBuf,
-    /// Threads that compress and seal: 1 to [`WORKERS_MAX`].
+    /// Threads that compress and seal, 1 to [`WORKERS_MAX`]: the caller's, whenever it would have to wait
+    /// for the others, and besides one less than this, but at least one.
     pub workers: usize,
     /// Size that packs are closed at, in bytes. A pack is larger only if its first frame is.
     pub pack_bytes_target: u64,

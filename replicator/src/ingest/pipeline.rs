@@ -4,6 +4,9 @@
 //! cutter ──jobs──> workers: compress, encrypt, append ──complete packs──> finisher: index, sync, learn
 //! ```
 //!
+//! There are no more threads at work than the settings say: a cutter that has to wait seals frames
+//! itself. With a thread more than cores the cutter, on which all depend, would have to share a core.
+//!
 //! Promises: an error, or the death of a thread, ends the run: it is kept, later jobs are dropped
 //! unread, and whoever waits is woken. A pack that was not learned leaves no file.
 //!
@@ -21,8 +24,9 @@ use tidegate_chunker::{ChunkGroup, ChunkKind, CompressionLevel, Compressor};
 
 use super::gate::{Gate, Pass};
 use super::in_flight::InFlight;
+use super::job_queue::JobQueue;
 use super::open_pack::{FileWriter, OpenPack, Reservation};
-use super::report::Tally;
+use super::report::{Stopwatch, Tally};
 use super::{FinishedPack, IngestError, Known};
 
 /// Complete packs that wait to be synced, besides the one being synced.
@@ -47,7 +51,8 @@ pub(super) struct Shared {
     pub(super) known: Arc<dyn Known>,
     pub(super) in_flight: InFlight,
     pub(super) tally: Tally,
-    pub(super) gate: Arc<Gate>,
+    gate: Arc<Gate>,
+    jobs: JobQueue,
     /// For each pack that is not learned, the number of the first put in it.
     unfinished: Mutex<BTreeMap<u64, u64>>,
     spare_groups: Mutex<Vec<ChunkGroup>>,
@@ -104,9 +109,15 @@ impl Shared {
 /// The running threads. Dropping it gives up what is not finished.
 pub(super) struct Pipeline {
     pub(super) shared: Arc<Shared>,
-    jobs: Option<SyncSender<Job>>,
-    complete: Option<SyncSender<Complete>>,
+    /// Of the caller's thread; gone when the run is over.
+    own: Option<Sealer>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// What a thread needs to seal frames.
+struct Sealer {
+    compressor: Compressor,
+    complete: SyncSender<Complete>,
 }
 
 impl Pipeline {
@@ -121,48 +132,78 @@ impl Pipeline {
             in_flight: InFlight::default(),
             tally: Tally::default(),
             gate: Gate::new(frames_max),
+            jobs: JobQueue::default(),
             unfinished: Mutex::default(),
             spare_groups: Mutex::default(),
             spare_groups_max: frames_max,
             failed: AtomicBool::new(false),
             failure: Mutex::default(),
         });
-        let (jobs, job_queue) = sync_channel(frames_max);
         let (complete, complete_queue) = sync_channel(UNSYNCED_PACKS_MAX);
-        let job_queue = Arc::new(Mutex::new(job_queue));
-        let mut pipeline =
-            Self { shared, jobs: Some(jobs), complete: Some(complete.clone()), threads: Vec::new() };
+        // The caller may be away for long, so somebody else has to be there.
+        let others = (workers - 1).max(1);
+        let sealers: Vec<_> = (0..others).map(|_| Sealer::new(level, complete.clone())).collect();
+        let own = Some(Sealer::new(level, complete));
+        let mut pipeline = Self { shared, own, threads: Vec::new() };
         pipeline.spawn("ingest-sync", move |shared| finish_packs(shared, &complete_queue))?;
-        for _ in 0..workers {
-            let (job_queue, complete) = (Arc::clone(&job_queue), complete.clone());
-            pipeline.spawn("ingest-seal", move |shared| seal_frames(shared, &job_queue, &complete, level))?;
+        for mut sealer in sealers {
+            pipeline.spawn("ingest-seal", move |shared| {
+                while let Some(job) = shared.jobs.take() {
+                    sealer.work(shared, job);
+                }
+            })?;
         }
         Ok(pipeline)
     }
 
-    /// Hands over a job. There is always room in the queue: the gate has let the job in.
+    /// Waits for room for one more frame. Seals frames meanwhile, as long as any wait for that.
+    pub(super) fn enter(&mut self, waiting: &Stopwatch) -> Pass {
+        loop {
+            if let Some(pass) = self.shared.gate.try_enter() {
+                return pass;
+            }
+            if !self.help() {
+                waiting.time(|| self.shared.gate.wait_for_room());
+            }
+        }
+    }
+
+    /// Sees to it that no frame is left between cutting and the pack files.
+    pub(super) fn drain(&mut self) {
+        while self.help() {}
+        // Nothing waits, so what is inside is in the hands of a thread, and leaves also if that dies.
+        self.shared.gate.wait_empty();
+    }
+
+    /// Hands over a job.
     pub(super) fn submit(&self, job: Job) -> Result<(), IngestError> {
         self.shared.check()?;
-        match &self.jobs {
-            Some(jobs) if jobs.send(job).is_ok() => Ok(()),
-            _ => Err(died()),
-        }
+        self.shared.jobs.put(job);
+        Ok(())
+    }
+
+    /// Seals the oldest frame that waits for it, on this thread; answers whether there was one.
+    fn help(&mut self) -> bool {
+        let (Some(own), Some(job)) = (&mut self.own, self.shared.jobs.try_take()) else { return false };
+        own.work(&self.shared, job);
+        true
     }
 
     /// Closes a pack, which is finished once its last frame has come.
     pub(super) fn close(&self, pack: &OpenPack) -> Result<(), IngestError> {
         let Some(writer) = pack.close() else { return Ok(()) };
         let complete = Complete { writer, ordinal: pack.ordinal };
-        match &self.complete {
-            Some(queue) if queue.send(complete).is_ok() => Ok(()),
+        match &self.own {
+            Some(own) if own.complete.send(complete).is_ok() => Ok(()),
             _ => Err(died()),
         }
     }
 
     /// Lets the threads do what is left, and waits for them.
     pub(super) fn finish(&mut self) -> Result<(), IngestError> {
-        self.jobs = None;
-        self.complete = None;
+        while self.help() {}
+        self.shared.jobs.close();
+        self.own = None;
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 self.shared.fail(died());
@@ -207,44 +248,37 @@ fn died() -> IngestError {
     IngestError::local("store chunks", "a thread of the ingest has died; the log says why")
 }
 
-fn seal_frames(
-    shared: &Shared,
-    jobs: &Mutex<Receiver<Job>>,
-    complete: &SyncSender<Complete>,
-    level: CompressionLevel,
-) {
-    let mut compressor = Compressor::new(level);
-    loop {
-        let next = jobs.lock().recv();
-        let Ok(job) = next else { return };
+impl Sealer {
+    fn new(level: CompressionLevel, complete: SyncSender<Complete>) -> Self {
+        Self { compressor: Compressor::new(level), complete }
+    }
+
+    /// Does a job, unless the run has ended; an error ends it.
+    fn work(&mut self, shared: &Shared, job: Job) {
         if shared.check().is_ok()
-            && let Err(error) = seal_frame(shared, job, complete, &mut compressor)
+            && let Err(error) = self.seal(shared, job)
         {
             shared.fail(error);
         }
     }
-}
 
-fn seal_frame(
-    shared: &Shared,
-    job: Job,
-    complete: &SyncSender<Complete>,
-    compressor: &mut Compressor,
-) -> Result<(), IngestError> {
-    let Job { group, reservation, pack, pass } = job;
-    let Reservation { slot, bytes } = reservation;
-    let frame = shared.tally.sealing.time(|| slot.seal(&group, compressor));
-    let frame = frame.map_err(|error| IngestError::local("seal a frame", error))?;
-    shared.reuse(group);
-    let written = shared.tally.writing.time(|| pack.append(&frame, bytes));
-    let (placed, whole) = written.map_err(|error| IngestError::local("write a local pack", error))?;
-    shared.in_flight.placed(&placed);
-    shared.tally.frames.fetch_add(1, Ordering::Relaxed);
-    if let Some(writer) = whole {
-        complete.send(Complete { writer, ordinal: pack.ordinal }).map_err(|_| died())?;
+    fn seal(&mut self, shared: &Shared, job: Job) -> Result<(), IngestError> {
+        let Job { group, reservation, pack, pass } = job;
+        let Reservation { slot, bytes } = reservation;
+        let frame = shared.tally.sealing.time(|| slot.seal(&group, &mut self.compressor));
+        let frame = frame.map_err(|error| IngestError::local("seal a frame", error))?;
+        shared.reuse(group);
+        let written = shared.tally.writing.time(|| pack.append(&frame, bytes));
+        let (placed, whole) = written.map_err(|error| IngestError::local("write a local pack", error))?;
+        frame.recycle(&mut self.compressor);
+        shared.in_flight.placed(&placed);
+        shared.tally.frames.fetch_add(1, Ordering::Relaxed);
+        if let Some(writer) = whole {
+            self.complete.send(Complete { writer, ordinal: pack.ordinal }).map_err(|_| died())?;
+        }
+        drop(pass);
+        Ok(())
     }
-    drop(pass);
-    Ok(())
 }
 
 fn finish_packs(shared: &Shared, complete: &Receiver<Complete>) {

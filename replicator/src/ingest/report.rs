@@ -32,7 +32,7 @@ pub struct IngestReport {
     pub writing: Duration,
     /// Syncing pack files and having them learned.
     pub syncing: Duration,
-    /// The cutting thread waiting for the others.
+    /// The cutting thread waiting for the others, with nothing left that it could help with.
     pub waiting: Duration,
 }
 
