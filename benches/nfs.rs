@@ -194,16 +194,15 @@ impl Scene {
             if load != Load::Null {
                 check(body)?;
             }
-            let next = match slot.follow(load, body)? {
-                Some(next) => next,
-                None => {
-                    taken.push(slot.begun.elapsed().as_secs_f64());
-                    if Instant::now() >= end {
-                        slots.remove(&number);
-                        continue;
-                    }
-                    slot.begin(self, load)?
+            let next = if let Some(next) = slot.follow(load, body)? {
+                next
+            } else {
+                taken.push(slot.begun.elapsed().as_secs_f64());
+                if Instant::now() >= end {
+                    slots.remove(&number);
+                    continue;
                 }
+                slot.begin(self, load)?
             };
             connection.queue(number, &next)?;
         }

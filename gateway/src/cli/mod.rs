@@ -15,6 +15,7 @@ mod format;
 mod head;
 mod init;
 mod job;
+mod journal;
 mod key;
 mod local_work;
 #[cfg(test)]
@@ -103,6 +104,9 @@ enum Command {
     /// List and cancel long work.
     #[command(subcommand)]
     Job(job::Command),
+    /// Save what is whole of a damaged journal.
+    #[command(subcommand)]
+    Journal(journal::Command),
 }
 
 impl Command {
@@ -177,6 +181,7 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Check(command) => check::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
+        Command::Journal(command) => journal::run(context, command).await,
     }
 }
 

@@ -20,7 +20,7 @@ pub enum JournalError {
     },
     /// Stored bytes are not what was written. Never a torn tail: that is cut silently at open.
     #[error(
-        "journal file {file} is damaged at byte {offset}: {what}; acknowledged changes may be lost: keep the folder as it is and run the journal salvage command"
+        "journal file {file} is damaged at byte {offset}: {what}; acknowledged changes may be lost: keep the folder as it is and run `tidegate journal salvage --to FOLDER`"
     )]
     Damaged {
         /// The damaged (or missing) file.

@@ -136,8 +136,8 @@ async fn a_torn_tail_of_the_journal_is_cut_at_the_last_whole_record_and_said() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_journal_that_is_damaged_before_its_tail_is_refused() {
-    let (place, places) = unpublished(5).await;
+async fn a_journal_that_is_damaged_before_its_tail_is_refused_and_salvaged() {
+    let (mut place, places) = unpublished(5).await;
     let (path, offset) = &places[1];
     spoil(path, *offset);
     let before = stable(&place);
@@ -146,5 +146,20 @@ async fn a_journal_that_is_damaged_before_its_tail_is_refused() {
     for _ in 0..2 {
         place.gateway.attempt(&["serve"]).assert_refused(9, &says, &place.secrets());
         assert_untouched(&before, &stable(&place));
+    }
+
+    let (journal, salvaged) = (place.gateway.data().join("journal"), place.path("salvaged"));
+    let to = salvaged.display().to_string();
+    let ended = place.gateway.attempt(&["journal", "salvage", "--to", &to]);
+    assert_eq!(ended.code, Some(12), "{ended:?}");
+    assert!(ended.out.contains(&name), "what is lost is named: {ended:?}");
+    assert!(ended.verdict().contains("in its place"), "{ended:?}");
+    fs::rename(&journal, place.path("damaged")).expect("a writable folder");
+    fs::rename(&salvaged, &journal).expect("a writable folder");
+    place.gateway.start();
+    let mut nfs = Nfs::connect(place.gateway.address()).await;
+    for number in [0, 2, 3, 4] {
+        let file = nfs.find(format!("file-{number}").as_bytes()).await.expect("it is there");
+        assert_eq!(nfs.read(&file, 0, 100).await.expect("it can be read"), content(number));
     }
 }
