@@ -145,7 +145,7 @@ impl Fixture {
         for head in heads {
             match head {
                 Ok(head) if roots.insert(head.root.id) => {
-                    self.restore(repository, &head, case, outcome).await
+                    self.restore(repository, &head, case, outcome).await;
                 }
                 Ok(_) => {}
                 Err(error) => outcome.errors.push(error.to_string()),
@@ -182,15 +182,12 @@ impl Fixture {
         let report = in_time(case, restoring).await.unwrap_or_else(|error| panic!("{case}: {error}"));
         let lost: BTreeSet<&str> = report.failures.iter().map(|failure| &*failure.path).collect();
         for (name, content) in whole {
-            match std::fs::read(target.path().join(name)) {
-                Ok(bytes) => {
-                    assert!(bytes == *content, "{case}: wrong bytes in {name}");
-                    outcome.right += 1;
-                }
-                Err(_) => {
-                    let named = lost.contains(&*format!("/{name}")) || lost.contains("/");
-                    assert!(named, "{case}: {name} is not there, and nobody says so: {lost:?}");
-                }
+            if let Ok(bytes) = std::fs::read(target.path().join(name)) {
+                assert!(bytes == *content, "{case}: wrong bytes in {name}");
+                outcome.right += 1;
+            } else {
+                let named = lost.contains(&*format!("/{name}")) || lost.contains("/");
+                assert!(named, "{case}: {name} is not there, and nobody says so: {lost:?}");
             }
         }
         outcome.errors.extend(report.failures.into_iter().map(|failure| failure.why));

@@ -72,7 +72,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         std::fs::create_dir_all(&new)
             .map_err(|error| Failure::from(failed("make the new folder", &error)))?;
         let salvaged = salvage(&damaged, &new).map_err(ApplianceError::from);
-        salvaged.map_err(|error| AssemblyError::from(error).into())
+        salvaged.map_err(|error| Failure::from(AssemblyError::from(error)))
     });
     let report: SalvageReport = salvaging.await.map_err(|error| failed("salvage", &error))??;
     let people = report.to_string();
