@@ -187,7 +187,9 @@ pub(super) fn replay(replay: &Replay, database: &Database) -> Result<(), LiveErr
     let mut records = 0u64;
     for record in replay.from(applied.next())? {
         let record = record?;
-        let mut batch = Batch::decode(record.batch)?;
+        // What salvage gave up has no batch: nothing is carried out for it.
+        let lost = record.batch.is_empty();
+        let mut batch = if lost { Batch::default() } else { Batch::decode(record.batch)? };
         batch.resolve(tidegate_replicator::map::JournalPiece {
             segment: record.position.segment,
             offset: record.position.offset,

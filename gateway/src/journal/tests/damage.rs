@@ -44,7 +44,9 @@ fn hurt(disk: &FaultDisk, damage: &Damage, hurt: &mut Hurt) {
         }),
         Damage::Shorten { place, .. } => disk.damage(name, |content| {
             content.truncate((content.len() as f64 * place) as usize);
-            hurt.push((id, content.len() as u64..u64::MAX));
+            // A record whose padding is cut short ends behind the end of its file.
+            let cut = content.len() as u64;
+            hurt.push((id, cut - cut % format::ALIGNMENT..u64::MAX));
         }),
         Damage::Lose { .. } if names.len() > 1 => {
             disk.lose(name);
