@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use support::*;
-use tidegate_gateway::appliance::{Appliance, AttachPoint, Budgets};
+use tidegate_gateway::appliance::{Appliance, AttachPoint, Budgets, ShareConfig};
 use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::repository::SlotKey;
 use tidegate_replicator::store::{MemoryStore, Store};
@@ -126,4 +126,37 @@ async fn a_share_that_was_taken_over_holds_nothing_and_keeps_what_was_not_publis
     home.commit("leaves").await.unwrap_err();
     write_until_the_journal_is_short(&home, "stays", &["stays"]).await;
     assert!(get(&home, "leaves", "not published").await == content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_that_is_served_differently_keeps_its_handles_and_its_writers() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    drop(init(store.clone(), &key).await);
+    let appliance = start(&folder.path().join("data"), &store, &key).await;
+    let share = appliance.serve(config("docs")).await.unwrap();
+    let before = served(&appliance, share);
+    let file = create(&before.namespace, ROOT_INODE, b"file").await.unwrap();
+    let content: Vec<u8> = (0..64).flat_map(|number| noise(number, 10_000)).collect();
+    // Through the earlier way and through the new one at once, neighbours of one file.
+    let writers = async {
+        for (number, block) in content.chunks(10_000).enumerate() {
+            let namespace = match number % 2 {
+                0 => before.namespace.clone(),
+                _ => appliance.namespace("docs").unwrap(),
+            };
+            write(&namespace, file, number as u64 * 10_000, block).await.unwrap();
+        }
+    };
+    let changes = async {
+        for seconds in 1..20 {
+            let again = ShareConfig { rpo: Duration::from_secs(seconds * 3600), ..config("docs") };
+            assert_eq!(appliance.serve(again).await.unwrap(), share);
+            appliance.commit("docs").await.unwrap();
+        }
+    };
+    tokio::join!(writers, changes);
+    assert!(served(&appliance, share).handle_key == before.handle_key);
+    assert!(read_all(&appliance.namespace("docs").unwrap(), file).await.unwrap() == content);
 }

@@ -35,12 +35,10 @@ impl Appliance {
     /// served are.
     pub fn retire_unserved(self: &Arc<Self>) -> Result<(), ApplianceError> {
         for record in registry::load(&self.live)? {
-            let id = record.id()?;
-            if self.shares.lock().contains_key(&id) || self.retiring.lock().contains_key(&id) {
-                continue;
+            if !self.is_open(record.id()?) {
+                let appliance = self.clone();
+                self.loops.spawn(async move { appliance.open_and_retire(record).await });
             }
-            let appliance = self.clone();
-            self.loops.spawn(async move { appliance.open_and_retire(id, record).await });
         }
         Ok(())
     }
@@ -53,35 +51,24 @@ impl Appliance {
         self.loops.spawn(async move { appliance.retire(&open).await });
     }
 
-    /// Ends the retiring of a share that is to be served again: no commit of it is under way afterwards.
-    pub(super) async fn end_retiring(&self, share: ShareId) {
-        let retiring = self.retiring.lock().remove(&share);
-        if let Some(open) = retiring {
-            open.served_again.cancel();
-            let _no_commit = open.leadership.lock().await;
-        }
-        self.drained.lock().remove(&share);
-    }
-
     /// Runs until the share, which takes no more changes, holds nothing of the journal and, where this
-    /// gateway leads it, its newest state is published.
+    /// gateway leads it, its newest state is published; or until it is served again. A commit is never
+    /// broken off: what it has begun must end before others change the share under new locks.
     pub(super) async fn retire(&self, open: &OpenShare) {
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = open.served_again.cancelled() => {}
-            retired = self.commit_the_rest(open) => if let Err(error) = retired {
-                tracing::error!(share = open.config.name, %error, "a share that is not served still holds the journal; a restart tries again");
-            }
+        if let Err(error) = self.commit_the_rest(open).await {
+            tracing::error!(share = open.config.name, %error, "a share that is not served still holds the journal; a restart tries again");
         }
     }
 
     async fn commit_the_rest(&self, open: &OpenShare) -> Result<(), ApplianceError> {
         while !self.files.has_left(open.share.id()) {
-            tokio::time::sleep(LOOK_EVERY).await;
+            if !self.wait_retiring(open, LOOK_EVERY).await {
+                return Ok(());
+            }
         }
         let last = self.live.journal().appended_sequence();
         let mut pause = PAUSE_MIN;
-        loop {
+        while !open.served_again.is_cancelled() {
             let committed = self.commit_open(open).await;
             if self.drained.lock().get(&open.share.id()).is_some_and(|drained| *drained >= last) {
                 self.note_holds_nothing(open);
@@ -96,8 +83,20 @@ impl Appliance {
                     tracing::warn!(share = open.config.name, %error, "the last changes of a share that is not served could not leave; they will be tried again");
                 }
             }
-            tokio::time::sleep(pause).await;
+            if !self.wait_retiring(open, pause).await {
+                return Ok(());
+            }
             pause = (pause * 2).min(PAUSE_MAX);
+        }
+        Ok(())
+    }
+
+    /// Waits so long; whether the share is still to be retired then.
+    async fn wait_retiring(&self, open: &OpenShare, pause: Duration) -> bool {
+        tokio::select! {
+            () = self.stop.cancelled() => false,
+            () = open.served_again.cancelled() => false,
+            () = tokio::time::sleep(pause) => true,
         }
     }
 
@@ -109,36 +108,41 @@ impl Appliance {
         }
     }
 
-    async fn open_and_retire(&self, id: ShareId, record: ShareRecord) {
-        let name = record.name.clone();
+    async fn open_and_retire(&self, record: ShareRecord) {
         let mut pause = PAUSE_MIN;
         loop {
-            let opened = self.open_to_retire(&record).await;
-            match opened {
-                Ok(open) => return self.retire(&open).await,
+            match self.open_to_retire(&record).await {
+                Ok(Some(open)) => return self.retire(&open).await,
+                Ok(None) => return,
                 Err(error) => {
-                    tracing::warn!(share = name, %error, "a share that is not served cannot be opened to let its last changes leave");
+                    tracing::warn!(share = record.name, %error, "a share that is not served cannot be opened to let its last changes leave");
                 }
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            if self.shares.lock().contains_key(&id) {
-                return;
-            }
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
-    /// Opens a share so that it can be committed, as its newest head says that it was served.
-    async fn open_to_retire(&self, record: &ShareRecord) -> Result<Arc<OpenShare>, ApplianceError> {
-        let newest = self.backend.repository.newest_head(record.id()?).await?;
+    /// Opens a share so that it can be committed, as its newest head says that it was served; none if it
+    /// is open by now.
+    async fn open_to_retire(&self, record: &ShareRecord) -> Result<Option<Arc<OpenShare>>, ApplianceError> {
+        let id = record.id()?;
+        let newest = self.backend.repository.newest_head(id).await?;
         let settings = newest.map(|newest| newest.head.settings).unwrap_or_default();
         let _changing = self.changing.lock().await;
+        if self.is_open(id) {
+            return Ok(None);
+        }
         let open = self.open_unserved(record.clone(), unserved(&record.name, settings)).await?;
-        self.retiring.lock().insert(open.share.id(), open.clone());
-        Ok(open)
+        self.retiring.lock().insert(id, open.clone());
+        Ok(Some(open))
+    }
+
+    fn is_open(&self, share: ShareId) -> bool {
+        self.shares.lock().contains_key(&share) || self.retiring.lock().contains_key(&share)
     }
 }
 

@@ -75,18 +75,73 @@ pub(super) struct OpenShare {
     pub(super) served_again: CancellationToken,
 }
 
+impl OpenShare {
+    fn new(
+        share: Arc<Share>,
+        record: ShareRecord,
+        config: ShareConfig,
+        leadership: Option<Leadership>,
+    ) -> Result<Self, ApplianceError> {
+        let description = Description {
+            share: ShareDescription { id: share.id(), name: config.name.clone(), domain: record.domain()? },
+            settings: config.settings.clone(),
+        };
+        Ok(Self {
+            share,
+            record: parking_lot::Mutex::new(record),
+            config,
+            description,
+            leadership: tokio::sync::Mutex::new(leadership),
+            newest: parking_lot::Mutex::new(None),
+            last_error: parking_lot::Mutex::new(None),
+            paused: Arc::new(AtomicBool::new(false)),
+            withdrawn: CancellationToken::new(),
+            superseded: Notify::new(),
+            served_again: CancellationToken::new(),
+        })
+    }
+}
+
 impl Appliance {
-    /// Serves a share: the one that this gateway knows by that name, or a new one.
+    /// Serves a share: the one that this gateway knows by that name, or a new one. One that is served
+    /// already is served differently from now on, under handles that stay valid.
     pub async fn serve(self: &Arc<Self>, config: ShareConfig) -> Result<ShareId, ApplianceError> {
         let _changing = self.changing.lock().await;
+        if let Some(open) = self.open_or_retiring(&config.name) {
+            return self.serve_again(&open, config).await;
+        }
         let known = registry::load(&self.live)?;
         let record = match known.into_iter().find(|record| record.name == config.name) {
             Some(record) => record,
             None if config.follow => self.create_follower(&config).await?,
             None => self.create_share(&config).await?,
         };
-        self.end_retiring(record.id()?).await;
         self.open_share(record, config).await
+    }
+
+    fn open_or_retiring(&self, name: &str) -> Option<Arc<OpenShare>> {
+        let named = |open: &&Arc<OpenShare>| open.config.name == name;
+        let open = self.shares.lock().values().find(named).cloned();
+        open.or_else(|| self.retiring.lock().values().find(named).cloned())
+    }
+
+    /// Serves a share that is open over the same map and under the same locks: so what is still under way
+    /// in the earlier way and what comes in this one stay in order. Waits for a commit that is under way.
+    async fn serve_again(
+        self: &Arc<Self>,
+        open: &OpenShare,
+        config: ShareConfig,
+    ) -> Result<ShareId, ApplianceError> {
+        open.withdrawn.cancel();
+        open.served_again.cancel();
+        let leadership = open.leadership.lock().await.take();
+        let id = open.share.id();
+        self.retiring.lock().remove(&id);
+        self.drained.lock().remove(&id);
+        let (record, newest) = (open.record.lock().clone(), open.newest.lock().clone());
+        let again = OpenShare::new(open.share.clone(), record, config, leadership)?;
+        *again.newest.lock() = newest;
+        self.expose(Arc::new(again))
     }
 
     /// Makes a share of the repository known here, over its state at a point, under a new incarnation
@@ -197,15 +252,21 @@ impl Appliance {
         record: ShareRecord,
         config: ShareConfig,
     ) -> Result<ShareId, ApplianceError> {
-        let (id, map) = (record.id()?, record.map());
-        let handle_key = self.handle_key(record.domain()?, record.era)?;
+        let map = record.map();
         let open = self.open_unserved(record, config).await?;
-        let namespace = Namespace::new(open.share.clone(), self.clock.clone());
         if Base::load(&self.live, map)?.root.is_empty() {
-            namespace.create_root().await?;
+            Namespace::new(open.share.clone(), self.clock.clone()).create_root().await?;
         }
+        self.expose(open)
+    }
+
+    /// Lets clients in, and starts what goes on in the background.
+    fn expose(self: &Arc<Self>, open: Arc<OpenShare>) -> Result<ShareId, ApplianceError> {
+        let (id, record) = (open.share.id(), open.record.lock().clone());
+        let handle_key = self.handle_key(record.domain()?, record.era)?;
+        let namespace = Namespace::new(open.share.clone(), self.clock.clone());
         let mut rules = open.config.rules.clone();
-        rules.read_only |= open.record.lock().superseded || open.config.follow;
+        rules.read_only |= record.superseded || open.config.follow;
         self.shares.lock().insert(id, open.clone());
         self.files.serve(Served { namespace, rules, handle_key, paused: open.paused.clone() });
         if open.config.follow {
@@ -225,23 +286,7 @@ impl Appliance {
         let (id, domain) = (record.id()?, record.domain()?);
         let leadership = self.resume(&mut record).await?;
         let share = self.open_map(id, domain, record.map(), record.incarnation)?;
-        let description = Description {
-            share: ShareDescription { id, name: config.name.clone(), domain },
-            settings: config.settings.clone(),
-        };
-        Ok(Arc::new(OpenShare {
-            share,
-            record: parking_lot::Mutex::new(record),
-            config,
-            description,
-            leadership: tokio::sync::Mutex::new(leadership),
-            newest: parking_lot::Mutex::new(None),
-            last_error: parking_lot::Mutex::new(None),
-            paused: Arc::new(AtomicBool::new(false)),
-            withdrawn: CancellationToken::new(),
-            superseded: Notify::new(),
-            served_again: CancellationToken::new(),
-        }))
+        Ok(Arc::new(OpenShare::new(share, record, config, leadership)?))
     }
 
     pub(super) fn open_map(

@@ -202,7 +202,6 @@ impl Control for Running {
         }
         for share in &settings.shares {
             if before.share(share.name.as_str()) != Some(share) {
-                self.appliance.withdraw_named(share.name.as_str()).await?;
                 self.appliance.serve(share_config(share)).await?;
             }
         }
