@@ -24,7 +24,7 @@ const TOGETHER: usize = 32;
 /// Bad chunks whose paths are looked for.
 const BAD_CHUNKS_MAX: usize = 100_000;
 /// Paths that are named for each bad frame.
-const USERS_MAX: usize = 8;
+const USERS_MAX: usize = 1_000;
 
 /// Which part of the frames is read.
 #[derive(Clone, Copy, Debug, PartialEq)]
