@@ -160,3 +160,24 @@ async fn a_share_that_is_served_differently_keeps_its_handles_and_its_writers() 
     assert!(served(&appliance, share).handle_key == before.handle_key);
     assert!(read_all(&appliance.namespace("docs").unwrap(), file).await.unwrap() == content);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_that_was_withdrawn_is_not_shown_again_when_it_turns_out_to_be_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    drop(init(store.clone(), &key).await);
+    let home = start(&folder.path().join("home"), &store, &key).await;
+    home.serve(config("stays")).await.unwrap();
+    let leaving = home.serve(config("leaves")).await.unwrap();
+    home.commit("leaves").await.unwrap();
+    let away = start(&folder.path().join("away"), &store, &key).await;
+    away.attach("leaves", AttachPoint::Newest).await.unwrap();
+
+    put(&home, "leaves", "not published", &noise(96, 100_000)).await;
+    home.withdraw(leaving).await;
+    write_until_the_journal_is_short(&home, "stays", &["stays"]).await;
+    // Retiring ends with the answer that somebody else leads; closing waits for that.
+    home.close().await.unwrap();
+    assert!(home.files().share(leaving).is_none());
+}

@@ -144,6 +144,12 @@ impl Appliance {
             record.clone()
         };
         record.store(&self.live).await?;
+        // A share that is being retired was withdrawn from everybody: it stays so.
+        let is_served =
+            self.shares.lock().get(&open.share.id()).is_some_and(|served| std::ptr::eq(&**served, open));
+        if !is_served {
+            return Ok(());
+        }
         let mut rules = open.config.rules.clone();
         rules.read_only = true;
         let namespace = Namespace::new(open.share.clone(), self.clock.clone());
