@@ -144,16 +144,16 @@ impl Appliance {
             record.clone()
         };
         record.store(&self.live).await?;
-        // A share that is being retired was withdrawn from everybody: it stays so.
-        let is_served =
-            self.shares.lock().get(&open.share.id()).is_some_and(|served| std::ptr::eq(&**served, open));
-        if !is_served {
-            return Ok(());
-        }
         let mut rules = open.config.rules.clone();
         rules.read_only = true;
         let namespace = Namespace::new(open.share.clone(), self.clock.clone());
         let handle_key = self.handle_key(record.domain()?, record.era)?;
+        // A share that is being retired was withdrawn from everybody, and stays so. The lock is held, so
+        // that it is not withdrawn between the question and the answer.
+        let shares = self.shares.lock();
+        if shares.get(&open.share.id()).map(Arc::as_ptr) != Some(std::ptr::from_ref(open)) {
+            return Ok(());
+        }
         self.files.serve(Served { namespace, rules, handle_key, paused: open.paused.clone() });
         open.superseded.notify_one();
         Ok(())

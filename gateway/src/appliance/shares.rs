@@ -188,8 +188,8 @@ impl Appliance {
     /// Serves a share no more. What it has in the journal still leaves, in the background.
     pub async fn withdraw(self: &Arc<Self>, share: ShareId) {
         let _changing = self.changing.lock().await;
-        self.files.withdraw(share);
         let open = self.shares.lock().remove(&share);
+        self.files.withdraw(share);
         if let Some(open) = open {
             self.retire_withdrawn(open);
         }

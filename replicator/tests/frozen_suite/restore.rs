@@ -321,6 +321,6 @@ async fn neighbours_come_in_few_requests() {
     let report = plan.execute(&Silent).await.unwrap();
     assert_eq!((report.bytes, report.failures.len()), (500 * 8000, 0));
     let requests = reader.counts().requests;
-    // How many exactly depends on which reads happen to wait for the same frame.
+    // Keys are random, so how the tree is cut, and how many nodes it has, differs from run to run.
     assert!(requests * 5 < 500, "{requests} requests for 4 MB in 500 files: more than one for five of them");
 }
