@@ -1,8 +1,8 @@
 //! What can go wrong when bytes are read back, and what the caller should do about it.
 //!
-//! A read has three ways to fail, and they are never confused: *unreachable* says nothing about the
-//! bytes (unknown is not deleted), *missing* and *damaged* say that no place that could be asked has
-//! them. When several places were tried, the error that says least about loss wins.
+//! A read has four ways to fail, and they are never confused: *unreachable* and *unopened* say nothing
+//! about the bytes (unknown is not deleted), *missing* and *damaged* say that no place that could be
+//! asked has them. When several places were tried, the error that says least about loss wins.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +18,9 @@ pub enum FetchErrorKind {
     Missing,
     /// What was found is not what was written, and there is no other copy to be had here.
     Damaged,
+    /// What was found is of an epoch whose key is not here, or of a later format. Says nothing about
+    /// the bytes; and waiting brings nothing, a key or a newer program does.
+    Unopened,
     /// A place that may hold the bytes cannot be asked now: try later. Says nothing about the bytes.
     Unreachable,
 }
@@ -82,6 +85,7 @@ impl fmt::Display for FetchError {
         let advice = match self.kind {
             FetchErrorKind::Missing => "it is missing",
             FetchErrorKind::Damaged => "it is damaged",
+            FetchErrorKind::Unopened => "it cannot be opened here",
             FetchErrorKind::Unreachable => "try later",
         };
         write!(f, "failed to {}: {advice}", self.doing)

@@ -187,9 +187,10 @@ impl Opener {
                 }
                 Err(error) => error,
             };
-            let damaged = error.kind() == FetchErrorKind::Damaged;
+            // Also what claims to be of an unknown epoch: a spoilt copy may claim anything.
+            let is_bad = matches!(error.kind(), FetchErrorKind::Damaged | FetchErrorKind::Unopened);
             earlier = Some(error.or_worse(earlier));
-            if !damaged || !self.source.reject(at) {
+            if !is_bad || !self.source.reject(at) {
                 break;
             }
             self.rejected.fetch_add(1, Ordering::Relaxed);
@@ -227,6 +228,6 @@ fn kind_of(kind: ErrorKind) -> FetchErrorKind {
         | ErrorKind::LimitExceeded
         | ErrorKind::Misuse
         | ErrorKind::Output => FetchErrorKind::Damaged,
-        ErrorKind::UnknownEpoch | ErrorKind::Unsupported => FetchErrorKind::Unreachable,
+        ErrorKind::UnknownEpoch | ErrorKind::Unsupported => FetchErrorKind::Unopened,
     }
 }

@@ -133,7 +133,7 @@ impl ChunkReader {
         match self.locate.locate(&chunk.id).await {
             Ok(Some(location)) if chunk.at != Some(location) => {
                 let found = self.take_at(&chunk.id, &location, take).await;
-                found.map_err(|error| error.or_worse(earlier.filter(is_unreachable)))
+                found.map_err(|error| error.or_worse(earlier.filter(says_nothing)))
             }
             Ok(_) => Err(nowhere().or_worse(earlier)),
             Err(error) => Err(error.or_worse(earlier)),
@@ -153,7 +153,7 @@ impl ChunkReader {
                 .map_err(|error| FetchError::new(FetchErrorKind::Damaged, at.reading()).caused_by(error))
         });
         if let Err(error) = &found
-            && !is_unreachable(error)
+            && !says_nothing(error)
         {
             self.locate.found_bad(id, location);
         }
@@ -166,8 +166,9 @@ impl ChunkReader {
     }
 }
 
-fn is_unreachable(error: &FetchError) -> bool {
-    error.kind() == FetchErrorKind::Unreachable
+/// Whether it says nothing about the bytes.
+fn says_nothing(error: &FetchError) -> bool {
+    matches!(error.kind(), FetchErrorKind::Unopened | FetchErrorKind::Unreachable)
 }
 
 /// The index knows no other place.

@@ -52,6 +52,8 @@ fn tree_error(reference: &ChunkRef, error: FetchError) -> TreeError {
         FetchErrorKind::Damaged => {
             TreeError::Damaged { id: reference.id, what: "no copy that can be had here is what was written" }
         }
-        FetchErrorKind::Unreachable => TreeError::source("read a tree chunk", error),
+        FetchErrorKind::Unopened | FetchErrorKind::Unreachable => {
+            TreeError::source("read a tree chunk", error)
+        }
     }
 }

@@ -36,9 +36,10 @@ impl From<FetchError> for ReadError {
     fn from(error: FetchError) -> Self {
         let text = with_causes(&error);
         match error.kind() {
-            FetchErrorKind::Missing | FetchErrorKind::Damaged => Self::Damaged(text),
-            // The bytes came, but the key of their epoch is not there: waiting brings nothing.
-            FetchErrorKind::Unreachable if is_caused_by_bytes(&error) => Self::Damaged(text),
+            // Without the key of their epoch bytes are as good as damaged: waiting brings nothing.
+            FetchErrorKind::Missing | FetchErrorKind::Damaged | FetchErrorKind::Unopened => {
+                Self::Damaged(text)
+            }
             FetchErrorKind::Unreachable => Self::Away(text),
         }
     }
@@ -112,7 +113,7 @@ mod tests {
         assert!(ReadError::from(away.clone()).is_away());
         assert!(ReadError::from(TreeError::source("read a tree chunk", away)).is_away());
         let bytes = tidegate_chunker::UnverifiedFrame::new(bytes::Bytes::new()).expect_err("too short");
-        let unopened = FetchError::new(FetchErrorKind::Unreachable, "read").caused_by(bytes);
+        let unopened = FetchError::new(FetchErrorKind::Unopened, "read").caused_by(bytes);
         assert!(!ReadError::from(unopened.clone()).is_away());
         assert!(!ReadError::from(TreeError::source("read a tree chunk", unopened)).is_away());
     }

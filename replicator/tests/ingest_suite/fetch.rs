@@ -3,6 +3,7 @@
 //! Method: packs made by an ingest, put into a memory store and a folder, then damaged, deleted, made
 //! to hang; requests are counted.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -208,6 +209,30 @@ async fn a_damaged_local_pack_is_healed_from_the_store() {
         assert_eq!(read_all(&reader, &scene.chunks).await, scene.data, "{damage:?}");
         assert!(scene.index.bad.lock().is_empty(), "the frame is not bad, a copy of it is");
     }
+}
+
+#[tokio::test]
+async fn a_spoilt_header_of_a_local_frame_is_healed_whatever_it_claims() {
+    // Of another epoch, of a later format, of another pack: see the header in `docs/format.md`.
+    const HEADER_BYTES: u32 = 52;
+    let scene = Scene::new().await;
+    for place in 0..HEADER_BYTES {
+        for pack in &scene.finished {
+            let whole = std::fs::read(&pack.path).expect("readable");
+            let mut spoilt = whole.clone();
+            let frames = scene.chunks.iter().filter_map(|chunk| chunk.at).filter(|at| at.pack == pack.pack);
+            let frames: HashSet<u32> = frames.map(|at| at.frame_offset).collect();
+            frames.iter().for_each(|offset| spoilt[(offset + place) as usize] ^= 1);
+            std::fs::write(&pack.path, spoilt).expect("written");
+            let local = Arc::new(LocalFrames::new(scene.packs.folder.path().to_owned()));
+            let reader = scene.reader_over(Arc::new(Layered::new(local, Arc::clone(&scene.frames) as _)));
+            let before = scene.frames.counts().requests;
+            assert_eq!(read_all(&reader, &scene.chunks).await, scene.data, "byte {place}");
+            assert!(scene.frames.counts().requests > before, "byte {place}: the copy here was taken");
+            std::fs::write(&pack.path, whole).expect("written");
+        }
+    }
+    assert!(scene.index.bad.lock().is_empty(), "the frame is not bad, a copy of it is");
 }
 
 #[tokio::test]
