@@ -22,7 +22,7 @@ use bytes::Bytes;
 use model::{Content, Id, Model, ROOT};
 use support::*;
 use tidegate_gateway::appliance::{Appliance, AttachPoint, Budgets};
-use tidegate_gateway::namespace::{Credentials, Namespace, NewFile};
+use tidegate_gateway::namespace::{Credentials, Namespace, NewFile, SetHow};
 use tidegate_protocols::view::{CreateHow, FsError, SetAttributes};
 use tidegate_replicator::map::{InodeNumber, Kind};
 use tidegate_replicator::repository::{Head, SlotKey};
@@ -83,6 +83,8 @@ struct World {
     /// Where each node of the model is.
     inodes: BTreeMap<Id, InodeNumber>,
     snapshots: Vec<(Head, Model)>,
+    /// Files that were open when they lost their last name, with what is in them.
+    nameless: Vec<(InodeNumber, Vec<u8>)>,
     chance: Chance,
 }
 
@@ -104,6 +106,7 @@ impl World {
             model: Model::new(),
             inodes: BTreeMap::from([(ROOT, InodeNumber::ROOT)]),
             snapshots: Vec::new(),
+            nameless: Vec::new(),
             chance: Chance(seed | 1),
         }
     }
@@ -121,11 +124,14 @@ impl World {
             0..=19 => self.create().await,
             20..=44 => self.write().await,
             45..=52 => self.truncate().await,
-            53..=62 => self.remove().await,
+            53..=60 => self.remove().await,
+            61..=62 => self.remove_open().await,
             63..=74 => self.rename().await,
             75..=80 => self.link().await,
-            81..=84 => self.chmod().await,
-            85..=90 => self.read_piece().await,
+            81..=82 => self.chmod().await,
+            83..=85 => self.set_extended().await,
+            86..=89 => self.read_piece().await,
+            90 => self.close_nameless().await,
             91..=93 => drop(self.appliance.commit(&self.share).await.unwrap()),
             94 => self.evict().await,
             95 => self.snapshot().await,
@@ -261,6 +267,72 @@ impl World {
         self.model.nodes.get_mut(&id).unwrap().mode = mode;
     }
 
+    /// Sets or removes an extended attribute of a file or directory.
+    async fn set_extended(&mut self) {
+        let ids: Vec<Id> = self
+            .model
+            .nodes
+            .iter()
+            .filter(|(_, node)| !matches!(node.content, Content::Link(_)))
+            .map(|(id, _)| *id)
+            .collect();
+        let id = *self.chance.pick(&ids);
+        let name = [b"user.".as_slice(), &self.chance.name()].concat();
+        let (namespace, number) = (self.namespace(), self.inodes[&id]);
+        let of_model = &mut self.model.nodes.get_mut(&id).unwrap().extended;
+        if self.chance.below(3) == 0 {
+            let removed = namespace.remove_extended(context(), number, &name).await;
+            let expected = of_model.remove(&name).map(drop).ok_or(FsError::NotFound);
+            assert_eq!(removed.map(drop), expected);
+        } else {
+            let value = noise(self.chance.next(), self.chance.below(5000));
+            let set = namespace
+                .set_extended(context(), number, &name, Bytes::from(value.clone()), SetHow::Either)
+                .await;
+            set.unwrap();
+            of_model.insert(name, value);
+        }
+    }
+
+    /// Removes a name of a file that is open; with its last name the file is nameless.
+    async fn remove_open(&mut self) {
+        let Some(file) = self.some_file() else { return };
+        let directories = self.model.directories().into_iter();
+        let mut names = directories.flat_map(|directory| {
+            let entries = self.model.entries(directory).iter();
+            entries.filter(|(_, id)| **id == file).map(move |(name, _)| (directory, name.clone()))
+        });
+        let (directory, name) = names.next().unwrap();
+        drop(names);
+        let (namespace, number) = (self.namespace(), self.inodes[&file]);
+        let data = self.model.data(file).clone();
+        namespace.open(number).await.unwrap();
+        namespace.remove(context(), self.inodes[&directory], &name).await.unwrap();
+        self.model.remove(directory, &name);
+        if self.model.nodes.contains_key(&file) {
+            namespace.close(number).await.unwrap();
+        } else {
+            self.nameless.push((number, data));
+        }
+    }
+
+    /// Reads a nameless file to its end, and closes it.
+    async fn close_nameless(&mut self) {
+        let Some((number, data)) = self.nameless.pop() else { return };
+        let namespace = self.namespace();
+        assert!(read_all(&namespace, number).await.unwrap() == data, "data of nameless {number:?}");
+        namespace.close(number).await.unwrap();
+        assert_eq!(read_all(&namespace, number).await, Err(FsError::Stale));
+    }
+
+    /// The share is served anew: nobody has anything open, and the next commit takes away what is nameless.
+    async fn forget_open_files(&mut self) {
+        self.appliance.commit(&self.share).await.unwrap();
+        self.nameless.clear();
+        let usage = self.namespace().share().usage().unwrap();
+        assert_eq!(usage.inodes, self.model.nodes.len() as u64, "inodes that nothing leads to");
+    }
+
     async fn read_piece(&mut self) {
         let Some(file) = self.some_file() else { return };
         let start = self.chance.below(FILE_BYTES_MAX);
@@ -306,6 +378,7 @@ impl World {
         drop(old);
         self.appliance = open_small(&site, store, &self.key).await;
         self.appliance.serve(config(&self.share)).await.unwrap();
+        self.forget_open_files().await;
         self.check().await;
     }
 
@@ -313,6 +386,7 @@ impl World {
         let Some((head, model)) = self.some_snapshot() else { return };
         self.appliance.roll_back(&self.share, &head).await.unwrap();
         self.model = model;
+        self.forget_open_files().await;
         self.find_inodes().await;
         self.check().await;
     }
@@ -325,6 +399,7 @@ impl World {
         self.appliance.serve(config(&name)).await.unwrap();
         self.share = name;
         self.model = model;
+        self.forget_open_files().await;
         self.find_inodes().await;
         self.check().await;
     }
@@ -336,6 +411,7 @@ impl World {
         self.appliance = open_small(&self.site(), self.store.clone(), &self.key).await;
         self.appliance.attach(&self.share, AttachPoint::Newest).await.unwrap();
         self.appliance.serve(config(&self.share)).await.unwrap();
+        self.forget_open_files().await;
         self.check().await;
     }
 
@@ -398,6 +474,14 @@ impl World {
                 assert_eq!(child.number, listed[name]);
                 let model = &self.model.nodes[id];
                 assert_eq!(u32::from(child.inode.mode), model.mode, "mode of {name:?}");
+                let extended = reader.extended_attributes(child.number).await.unwrap();
+                assert!(
+                    extended
+                        .iter()
+                        .map(|(name, value)| (name.to_vec(), value.to_vec()))
+                        .eq(model.extended.clone()),
+                    "extended attributes of {name:?}"
+                );
                 match &model.content {
                     Content::Directory(_) => self.check_directory(*id).await,
                     Content::Link(target) => assert!(child.inode.target == *target),

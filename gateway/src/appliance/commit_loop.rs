@@ -76,6 +76,7 @@ impl Appliance {
         let mut leadership = open.leadership.lock().await;
         // What the journal holds is about to be written a second time.
         self.sweep_cache().await;
+        self.collect_orphans(open).await;
         let drained = |through| self.note_drained(open, through);
         let result = self.committer.commit(&open.share, &open.description, &mut leadership, &drained).await;
         let committed = match result {
@@ -99,6 +100,19 @@ impl Appliance {
         let newest = self.note_commit(open, committed).await?;
         self.sweep_cache().await;
         Ok(newest)
+    }
+
+    /// Takes away, once after each start, what was open without a name before it.
+    async fn collect_orphans(&self, open: &OpenShare) {
+        if open.without_orphans.load(Ordering::Relaxed) {
+            return;
+        }
+        let namespace = Namespace::new(open.share.clone(), self.clock.clone());
+        match namespace.collect_orphans().await {
+            Ok(_) => open.without_orphans.store(true, Ordering::Relaxed),
+            // The store is away, say: the next commit tries again.
+            Err(error) => tracing::debug!(share = open.config.name, %error, "cannot look for orphans yet"),
+        }
     }
 
     /// The journal is needed no more up to here, although nothing may have been uploaded yet.

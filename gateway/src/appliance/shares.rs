@@ -67,6 +67,8 @@ pub(super) struct OpenShare {
     pub(super) last_error: parking_lot::Mutex<Option<String>>,
     /// Whether writes wait because the store does not answer.
     pub(super) paused: Arc<AtomicBool>,
+    /// Whether files that lost their last name while they were open have been taken away since the start.
+    pub(super) without_orphans: AtomicBool,
     /// Ends what goes on for the share in the background while it is served.
     pub(super) withdrawn: CancellationToken,
     /// Told when somebody else was found leading it.
@@ -95,6 +97,7 @@ impl OpenShare {
             newest: parking_lot::Mutex::new(None),
             last_error: parking_lot::Mutex::new(None),
             paused: Arc::new(AtomicBool::new(false)),
+            without_orphans: AtomicBool::new(false),
             withdrawn: CancellationToken::new(),
             superseded: Notify::new(),
             served_again: CancellationToken::new(),

@@ -16,7 +16,7 @@ use tidegate_replicator::map::{Entry, Extent, Inode, InodeNumber, Key, Kind, kin
 
 use super::{control_error, resolve, share_error};
 use crate::control::{ControlError, FilePath, JobHandle, RestoreReport, RestoreRequest, Unit};
-use crate::namespace::{Context, Credentials, Namespace, NewFile, Node, Reader};
+use crate::namespace::{Context, Credentials, ExtendedAttributes, Namespace, NewFile, Node, Reader};
 use crate::share::{FrozenMap, MapRead, Transaction};
 
 /// Extents that one transaction puts back.
@@ -71,7 +71,7 @@ impl Restore<'_> {
             self.job.advance(1);
             match step {
                 Step::Enter { source, parent, name } => self.enter(source, parent, name, &mut steps).await?,
-                Step::Leave { source, live } => self.attributes(&source.inode, live).await?,
+                Step::Leave { source, live } => self.attributes(&source, live).await?,
             }
         }
         Ok(())
@@ -193,7 +193,7 @@ impl Restore<'_> {
         if regular(source) {
             self.put_data(source, number).await?;
         }
-        self.attributes(&source.inode, number).await?;
+        self.attributes(source, number).await?;
         self.done.insert(source.number, number);
         Ok(())
     }
@@ -236,10 +236,22 @@ impl Restore<'_> {
         }
     }
 
-    async fn attributes(&self, source: &Inode, live: InodeNumber) -> Result<(), ControlError> {
-        let set = attributes_of(source);
+    async fn attributes(&self, source: &Node, live: InodeNumber) -> Result<(), ControlError> {
+        let wanted = self.extended(self.from, source.number).await?;
+        if wanted != self.extended(self.namespace.share().map(), live).await? {
+            self.namespace.replace_extended(CONTEXT, live, wanted).await.map_err(control_error)?;
+        }
+        let set = attributes_of(&source.inode);
         self.namespace.set_attributes(CONTEXT, live, set, None).await.map_err(control_error)?;
         Ok(())
+    }
+
+    async fn extended(
+        &self,
+        map: &dyn MapRead,
+        number: InodeNumber,
+    ) -> Result<ExtendedAttributes, ControlError> {
+        Reader { map }.extended_attributes(number).await.map_err(control_error)
     }
 
     async fn is_as_wanted(&self, source: &Node, live: &Node) -> Result<bool, ControlError> {
@@ -249,10 +261,13 @@ impl Restore<'_> {
         if look(&source.inode) != look(&live.inode) || source.inode.target != live.inode.target {
             return Ok(false);
         }
+        let live_map = self.namespace.share().map();
+        if self.extended(self.from, source.number).await? != self.extended(live_map, live.number).await? {
+            return Ok(false);
+        }
         let all = |number| -> Range<Vec<u8>> { kind_range(number, b'e', &[]) };
         let one = self.from.scan(all(source.number), EXTENTS_MAX).await.map_err(share_error)?;
-        let other =
-            self.namespace.share().map().scan(all(live.number), EXTENTS_MAX).await.map_err(share_error)?;
+        let other = live_map.scan(all(live.number), EXTENTS_MAX).await.map_err(share_error)?;
         let same = one.iter().zip(&other).all(|((_, one), (_, other))| one.same_content(other));
         Ok(one.len() == other.len() && one.len() < EXTENTS_MAX && same)
     }

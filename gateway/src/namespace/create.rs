@@ -126,6 +126,10 @@ impl Namespace {
         if old.inode.kind == Kind::Directory {
             return Err(FsError::NotOwner);
         }
+        // Open, and without a name: it gets none any more.
+        if old.inode.links == 0 {
+            return Err(FsError::NotFound);
+        }
         if old.inode.links >= LINKS_MAX {
             return Err(FsError::TooManyLinks);
         }

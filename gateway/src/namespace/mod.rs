@@ -8,7 +8,7 @@
 //! Invariants of the map, which every transaction keeps:
 //! * a name has exactly one entry and one cookie record, which agree;
 //! * `links` of a file is the number of its entries; of a directory, two and one for each directory
-//!   in it; an inode with no links has no keys;
+//!   in it; an inode with no links has no keys, unless an orphan record says that it is open;
 //! * `entries` of a directory is the number of its entries; every cookie in it is below `next_cookie`;
 //! * extents of a file do not overlap and end at or before its size; `used` is the sum of their lengths
 //!   (an upper bound after a very long file was cut, see [`data`]);
@@ -20,7 +20,9 @@
 mod attributes;
 mod create;
 pub mod data;
+mod extended;
 mod listing;
+mod open;
 mod permission;
 mod remove;
 mod rename;
@@ -32,6 +34,10 @@ use tidegate_protocols::view::{FsError, NAME_BYTES_MAX};
 use tidegate_replicator::map::{Entry, Inode, InodeNumber, Key, Kind, Timestamp};
 
 pub use create::NewFile;
+pub use extended::{
+    EXTENDED_LIST_BYTES_MAX, EXTENDED_NAME_BYTES_MAX, EXTENDED_TOTAL_BYTES_MAX, EXTENDED_VALUE_BYTES_MAX,
+    ExtendedAttributes, SetHow,
+};
 pub use listing::{Listed, ListedEntry};
 pub use permission::{Credentials, EXECUTE, READ, WRITE};
 

@@ -103,12 +103,17 @@ impl Namespace {
     }
 
     /// Takes one link from a file, or all from an empty directory. Without links all its keys go as
-    /// one range, unread, however long the file is.
+    /// one range, unread, however long the file is; unless it is open, see [`super::open`].
     pub(super) fn drop_link(&self, transaction: &mut Transaction, mut child: Node) {
-        if child.inode.kind == Kind::Directory || child.inode.links <= 1 {
+        let last = child.inode.kind == Kind::Directory || child.inode.links <= 1;
+        let open = self.share.open_files().is_open(child.number);
+        if last && !(open && child.inode.kind != Kind::Directory) {
             transaction.delete_range(inode_range(child.number));
             transaction.use_more(-(child.inode.used as i64), -1);
         } else {
+            if last {
+                transaction.put(&Key::Orphan(child.number), Vec::new());
+            }
             child.inode.links -= 1;
             touch(&mut child.inode, self.now());
             transaction.put_inode(child.number, &child.inode);

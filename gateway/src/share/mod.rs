@@ -8,6 +8,7 @@ mod base;
 mod extents;
 mod inodes;
 mod locks;
+mod open_files;
 mod read;
 mod transaction;
 
@@ -22,6 +23,7 @@ pub use base::Base;
 pub use extents::{cut_out, extents_meeting};
 pub use inodes::InodeNumbers;
 pub use locks::InodeLocks;
+pub use open_files::OpenFiles;
 pub use read::{FrozenMap, LiveMap, MapRead};
 pub(crate) use read::{layered_get, layered_scan};
 pub use transaction::Transaction;
@@ -83,6 +85,7 @@ pub struct Share {
     /// Held by a rename that moves a directory to another: so that two cannot make a ring.
     directory_moves: tokio::sync::Mutex<()>,
     read_ahead: ReadAhead,
+    open_files: OpenFiles,
 }
 
 impl Share {
@@ -108,6 +111,7 @@ impl Share {
             numbers,
             directory_moves,
             read_ahead,
+            open_files: OpenFiles::default(),
         })
     }
 
@@ -154,6 +158,11 @@ impl Share {
     /// Locks of its inodes.
     pub fn locks(&self) -> &InodeLocks {
         &self.locks
+    }
+
+    /// Which of its files somebody has open.
+    pub fn open_files(&self) -> &OpenFiles {
+        &self.open_files
     }
 
     /// Numbers for new inodes.

@@ -14,6 +14,7 @@ pub enum Content {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     pub mode: u32,
+    pub extended: BTreeMap<Vec<u8>, Vec<u8>>,
     pub content: Content,
 }
 
@@ -28,7 +29,8 @@ pub const ROOT: Id = 0;
 
 impl Model {
     pub fn new() -> Self {
-        let root = Node { mode: 0o755, content: Content::Directory(BTreeMap::new()) };
+        let extended = BTreeMap::new();
+        let root = Node { mode: 0o755, extended, content: Content::Directory(BTreeMap::new()) };
         Self { nodes: BTreeMap::from([(ROOT, root)]), next: 1 }
     }
 
@@ -60,7 +62,7 @@ impl Model {
     pub fn add(&mut self, directory: Id, name: &[u8], mode: u32, content: Content) -> Id {
         let id = self.next;
         self.next += 1;
-        self.nodes.insert(id, Node { mode, content });
+        self.nodes.insert(id, Node { mode, extended: BTreeMap::new(), content });
         self.entries_mut(directory).insert(name.to_vec(), id);
         id
     }

@@ -222,7 +222,9 @@ async fn a_spoilt_header_of_a_local_frame_is_healed_whatever_it_claims() {
             let mut spoilt = whole.clone();
             let frames = scene.chunks.iter().filter_map(|chunk| chunk.at).filter(|at| at.pack == pack.pack);
             let frames: HashSet<u32> = frames.map(|at| at.frame_offset).collect();
-            frames.iter().for_each(|offset| spoilt[(offset + place) as usize] ^= 1);
+            for offset in &frames {
+                spoilt[(offset + place) as usize] ^= 1;
+            }
             std::fs::write(&pack.path, spoilt).expect("written");
             let local = Arc::new(LocalFrames::new(scene.packs.folder.path().to_owned()));
             let reader = scene.reader_over(Arc::new(Layered::new(local, Arc::clone(&scene.frames) as _)));
