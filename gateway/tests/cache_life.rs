@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tidegate_chunker::ShareId;
 use tidegate_gateway::appliance::{Appliance, ApplianceError, AttachPoint, Budgets};
 use tidegate_gateway::namespace::Namespace;
+use tidegate_gateway::namespace::data::read_ahead;
 use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::repository::SlotKey;
 use tidegate_replicator::store::{MemoryStore, Store};
@@ -180,7 +181,7 @@ async fn a_sequential_reader_finds_the_next_chunks_in_memory() {
     let read = async |place: u64| {
         let range = place * READ..(place + 1) * READ;
         namespace.reader().read(namespace.share(), file, range.clone(), &support::ROOT).await.unwrap();
-        namespace.read_ahead(file, &range);
+        read_ahead(namespace.share(), None, file, &range);
     };
     read(0).await;
     read(1).await;

@@ -141,6 +141,7 @@ impl Appliance {
             tracing::info!(share = open.config.name, head = %name, entries = head.statistics.entries_changed,
                 bytes = head.statistics.bytes_uploaded, "published a head");
             *open.newest.lock() = Some((name, head));
+            open.moments.look_again();
         }
         if let Some(newest) = open.newest.lock().clone().filter(|newest| newest.0 == name) {
             return Ok(newest);
@@ -168,7 +169,8 @@ impl Appliance {
         if shares.get(&open.share.id()).map(Arc::as_ptr) != Some(std::ptr::from_ref(open)) {
             return Ok(());
         }
-        self.files.serve(Served { namespace, rules, handle_key, paused: open.paused.clone() });
+        let (paused, moments) = (open.paused.clone(), open.moments.clone());
+        self.files.serve(Served { namespace, rules, handle_key, paused, moments });
         open.superseded.notify_one();
         Ok(())
     }

@@ -21,6 +21,7 @@ mod commit_loop;
 mod error;
 mod follow;
 mod index;
+mod moments;
 mod registry;
 mod report;
 mod retire;

@@ -155,6 +155,7 @@ fn unserved(name: &str, settings: serde_json::Value) -> ShareConfig {
         squash: Squash::All,
         anonymous_uid: ANONYMOUS,
         anonymous_gid: ANONYMOUS,
+        snapshot_folder: false,
     };
     ShareConfig {
         name: name.to_owned(),

@@ -14,6 +14,7 @@ use tidegate_replicator::repository::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::moments::ShareMoments;
 use super::registry::{self, ShareRecord};
 use super::{Appliance, ApplianceError};
 use crate::commit::Description;
@@ -69,6 +70,8 @@ pub(super) struct OpenShare {
     pub(super) paused: Arc<AtomicBool>,
     /// Whether files that lost their last name while they were open have been taken away since the start.
     pub(super) without_orphans: AtomicBool,
+    /// Its retained states.
+    pub(super) moments: Arc<ShareMoments>,
     /// Ends what goes on for the share in the background while it is served.
     pub(super) withdrawn: CancellationToken,
     /// Told when somebody else was found leading it.
@@ -83,6 +86,7 @@ impl OpenShare {
         record: ShareRecord,
         config: ShareConfig,
         leadership: Option<Leadership>,
+        moments: Arc<ShareMoments>,
     ) -> Result<Self, ApplianceError> {
         let description = Description {
             share: ShareDescription { id: share.id(), name: config.name.clone(), domain: record.domain()? },
@@ -98,6 +102,7 @@ impl OpenShare {
             last_error: parking_lot::Mutex::new(None),
             paused: Arc::new(AtomicBool::new(false)),
             without_orphans: AtomicBool::new(false),
+            moments,
             withdrawn: CancellationToken::new(),
             superseded: Notify::new(),
             served_again: CancellationToken::new(),
@@ -142,7 +147,7 @@ impl Appliance {
         self.retiring.lock().remove(&id);
         self.drained.lock().remove(&id);
         let (record, newest) = (open.record.lock().clone(), open.newest.lock().clone());
-        let again = OpenShare::new(open.share.clone(), record, config, leadership)?;
+        let again = OpenShare::new(open.share.clone(), record, config, leadership, open.moments.clone())?;
         *again.newest.lock() = newest;
         self.expose(Arc::new(again))
     }
@@ -271,7 +276,8 @@ impl Appliance {
         let mut rules = open.config.rules.clone();
         rules.read_only |= record.superseded || open.config.follow;
         self.shares.lock().insert(id, open.clone());
-        self.files.serve(Served { namespace, rules, handle_key, paused: open.paused.clone() });
+        let (paused, moments) = (open.paused.clone(), open.moments.clone());
+        self.files.serve(Served { namespace, rules, handle_key, paused, moments });
         if open.config.follow {
             self.start_following(open);
         } else {
@@ -289,7 +295,10 @@ impl Appliance {
         let (id, domain) = (record.id()?, record.domain()?);
         let leadership = self.resume(&mut record).await?;
         let share = self.open_map(id, domain, record.map(), record.incarnation)?;
-        Ok(Arc::new(OpenShare::new(share, record, config, leadership)?))
+        let reader = self.backend.reader(domain)?;
+        let repository = self.backend.repository.clone();
+        let moments = ShareMoments::new(repository, id, reader.nodes, reader.keys.handle_key());
+        Ok(Arc::new(OpenShare::new(share, record, config, leadership, Arc::new(moments))?))
     }
 
     pub(super) fn open_map(

@@ -43,6 +43,7 @@ impl Appliance {
     ) -> Result<SnapshotEntry, ApplianceError> {
         let repository = &self.backend.repository;
         let id = repository.create_snapshot((name, head), new, self.now()).await?;
+        self.show_moments_anew(head.share.id);
         let snapshot = repository.read_snapshot(head.share.id, id).await?;
         Ok(SnapshotEntry { id, snapshot })
     }
@@ -66,7 +67,16 @@ impl Appliance {
     /// Stops retaining a snapshot.
     pub async fn remove_snapshot(&self, share: &str, id: SnapshotId) -> Result<(), ApplianceError> {
         let share = self.share_named(share)?.share.id();
-        Ok(self.backend.repository.remove_snapshot(share, id).await?)
+        self.backend.repository.remove_snapshot(share, id).await?;
+        self.show_moments_anew(share);
+        Ok(())
+    }
+
+    /// What is retained of a share has changed.
+    fn show_moments_anew(&self, share: ShareId) {
+        if let Some(open) = self.shares.lock().get(&share) {
+            open.moments.look_again();
+        }
     }
 
     /// Puts a whole share back to a head: a new incarnation over that root, in constant time. What it was

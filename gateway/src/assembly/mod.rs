@@ -168,6 +168,7 @@ pub fn share_config(share: &settings::Share) -> ShareConfig {
             squash,
             anonymous_uid: share.anonymous_uid,
             anonymous_gid: share.anonymous_gid,
+            snapshot_folder: share.snapshot_folder,
         },
         rpo: share.rpo.duration(),
         follow: share.follow,

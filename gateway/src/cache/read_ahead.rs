@@ -59,10 +59,13 @@ impl Stream {
     }
 }
 
+/// A file, and the number of the map that it is read in (0: the live one).
+pub(crate) type FileAt = (u64, InodeNumber);
+
 #[derive(Default)]
 struct Streams {
-    files: HashMap<InodeNumber, Stream>,
-    order: VecDeque<InodeNumber>,
+    files: HashMap<FileAt, Stream>,
+    order: VecDeque<FileAt>,
 }
 
 /// Follows the readers of one share.
@@ -80,18 +83,14 @@ impl Default for ReadAhead {
 impl ReadAhead {
     /// Takes note of a read of a file; gives what should be fetched now, and the permit to hold
     /// meanwhile.
-    pub(crate) fn note(
-        &self,
-        file: InodeNumber,
-        read: &Range<u64>,
-    ) -> Option<(Range<u64>, OwnedSemaphorePermit)> {
+    pub(crate) fn note(&self, file: FileAt, read: &Range<u64>) -> Option<(Range<u64>, OwnedSemaphorePermit)> {
         let window = self.streams.lock().note(file, read)?;
         Some((window, self.fetches.clone().try_acquire_owned().ok()?))
     }
 }
 
 impl Streams {
-    fn note(&mut self, file: InodeNumber, read: &Range<u64>) -> Option<Range<u64>> {
+    fn note(&mut self, file: FileAt, read: &Range<u64>) -> Option<Range<u64>> {
         if let Some(stream) = self.files.get_mut(&file) {
             return stream.note(read);
         }
@@ -113,7 +112,10 @@ mod tests {
     const READ: u64 = 128 << 10;
 
     fn windows(streams: &mut Streams, starts: impl IntoIterator<Item = u64>) -> Vec<Range<u64>> {
-        starts.into_iter().filter_map(|start| streams.note(InodeNumber(7), &(start..start + READ))).collect()
+        starts
+            .into_iter()
+            .filter_map(|start| streams.note((0, InodeNumber(7)), &(start..start + READ)))
+            .collect()
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct ExportRules {
     pub anonymous_uid: u32,
     /// The group that squashed callers become.
     pub anonymous_gid: u32,
+    /// Whether retained states are seen as `.snapshot` in each directory.
+    pub snapshot_folder: bool,
 }
 
 impl ExportRules {
@@ -79,6 +81,7 @@ mod tests {
             squash,
             anonymous_uid: 65534,
             anonymous_gid: 65534,
+            snapshot_folder: true,
         }
     }
 

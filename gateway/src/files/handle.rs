@@ -3,7 +3,7 @@
 //! ```text
 //!  0  version u8 = 1      1  reserved u8 = 0
 //!  2  share id, 16 bytes
-//! 18  view u64            0 is live; others are snapshots
+//! 18  view u64            0 live, 1 the moments of a directory, others a moment
 //! 26  inode u64          34  generation u64
 //! 42  check, 16 bytes: keyed BLAKE3 of the 42 bytes before it, cut short
 //! ```
@@ -27,7 +27,7 @@ const _: () = assert!(BODY_BYTES + CHECK_BYTES <= HANDLE_BYTES_MAX);
 pub struct FileHandle {
     /// Which share.
     pub share: ShareId,
-    /// Live, or which snapshot.
+    /// Live, the moments of a directory, or a moment: see [`super::Moment`].
     pub view: u64,
     /// Which inode.
     pub inode: InodeNumber,
@@ -38,6 +38,8 @@ pub struct FileHandle {
 impl FileHandle {
     /// The view that changes.
     pub const LIVE: u64 = 0;
+    /// The moments of a directory.
+    pub const MOMENTS: u64 = 1;
 
     /// The handle as it travels.
     pub fn encode(&self, key: &SecretKey) -> Handle {

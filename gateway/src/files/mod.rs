@@ -1,6 +1,6 @@
 //! The file view of the gateway: shares as a file server serves them.
 //!
-//! Owns handles, export rules, squashing and the outcomes of calls; the meaning of operations is the
+//! Owns handles, views, export rules, squashing and the outcomes of calls; the meaning of operations is the
 //! namespace's. Every call goes the same way: the handle is checked and names the share; the export's
 //! rules say whether this client may and as whom; the namespace carries the call out; its answer is put
 //! into the words of [`tidegate_protocols::view`].
@@ -8,8 +8,10 @@
 mod convert;
 mod exports;
 mod handle;
+mod moments;
 mod outcome;
 mod view;
+mod views;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,11 +21,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tidegate_chunker::{SecretKey, ShareId};
-use tidegate_protocols::view::{Attributes, Call, Changed, FsError, Handle, RetryKey, Wcc, WriteVerifier};
+use tidegate_protocols::view::{Call, Changed, FsError, Handle, RetryKey, Wcc, WriteVerifier};
 use tidegate_replicator::map::InodeNumber;
 
 pub use exports::{ExportRules, Squash};
 pub use handle::FileHandle;
+pub use moments::{Moment, MomentList, Moments};
+
+use views::View;
 
 use crate::namespace::{Around, Context, Credentials, Namespace, Node, Outcome};
 
@@ -44,6 +49,8 @@ pub struct Served {
     pub handle_key: SecretKey,
     /// Whether changes have to wait.
     pub paused: Arc<AtomicBool>,
+    /// Its retained states.
+    pub moments: Arc<dyn Moments>,
 }
 
 impl Served {
@@ -52,36 +59,29 @@ impl Served {
         id.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 
-    fn handle(&self, node: &Node) -> Handle {
-        let handle = FileHandle {
-            share: self.namespace.share().id(),
-            view: FileHandle::LIVE,
-            inode: node.number,
-            generation: node.inode.generation,
-        };
-        handle.encode(&self.handle_key)
-    }
-
-    fn attributes(&self, node: &Node) -> Attributes {
-        convert::attributes(node, self.fsid())
-    }
-
     fn wcc(&self, around: &Around) -> Wcc {
-        Wcc { before: Some(convert::before(&around.before)), after: Some(self.attributes(&around.after)) }
+        Wcc {
+            before: Some(convert::before(&around.before)),
+            after: Some(self.attributes(&View::Live, &around.after)),
+        }
     }
 
     fn changed(&self, outcome: &Outcome) -> Changed {
         Changed {
-            object: outcome.object.as_ref().map(|node| (self.handle(node), self.attributes(node))),
+            object: outcome
+                .object
+                .as_ref()
+                .map(|node| (self.handle(&View::Live, node), self.attributes(&View::Live, node))),
             first: self.wcc(&outcome.first),
             second: outcome.second.as_ref().map(|around| self.wcc(around)).unwrap_or_default(),
         }
     }
 }
 
-/// A call that may go on: on which share, on which file, as whom.
+/// A call that may go on: on which share and view, on which file, as whom.
 struct Admitted {
     served: Arc<Served>,
+    view: View,
     node: Node,
     credentials: Credentials,
 }
@@ -148,21 +148,22 @@ impl Files {
         if !served.rules.admits(call.caller.address.ip()) {
             return Err(FsError::Access);
         }
-        if claim.view != FileHandle::LIVE {
-            return Err(FsError::Stale);
-        }
-        let node = served.namespace.reader().node(claim.inode).await?;
+        let view = served.view(claim.view).await?;
+        let node = view.reader(&served).node(claim.inode).await?;
         if node.inode.generation != claim.generation {
             return Err(FsError::Stale);
         }
         let credentials = served.rules.credentials(&call.caller);
-        Ok(Admitted { served, node, credentials })
+        Ok(Admitted { served, view, node, credentials })
     }
 
     /// As [`Files::admit`], for a call that changes something.
     async fn admit_change(&self, call: &Call, handle: &Handle) -> Result<Admitted, FsError> {
         let admitted = self.admit(call, handle).await?;
         admitted.served.rules.require_writable()?;
+        if !admitted.view.is_live() {
+            return Err(FsError::ReadOnly);
+        }
         if admitted.served.paused.load(Ordering::Relaxed) {
             return Err(FsError::TryLater);
         }
@@ -173,7 +174,7 @@ impl Files {
     /// Attributes for the reply of a change that failed.
     async fn after_failure(&self, call: &Call, handle: &Handle) -> Wcc {
         let admitted = self.admit(call, handle).await;
-        Wcc { before: None, after: admitted.ok().map(|admitted| admitted.served.attributes(&admitted.node)) }
+        Wcc { before: None, after: admitted.ok().map(|admitted| admitted.attributes(&admitted.node)) }
     }
 }
 

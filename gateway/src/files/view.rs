@@ -10,7 +10,9 @@ use tidegate_protocols::view::{
     Stability, Time, Wcc, WriteVerifier, Written,
 };
 use tidegate_replicator::map::{InodeNumber, Kind};
+use tidegate_replicator::repository::Usage;
 
+use super::views::View;
 use super::{Admitted, Files, convert, outcome};
 use crate::namespace::{Credentials, EXECUTE, NewFile, Node, READ, WRITE};
 use crate::share::ShareError;
@@ -65,7 +67,7 @@ impl Files {
         F: AsyncFnOnce(&Admitted) -> Result<T, FsError>,
     {
         let admitted = bounded(self.admit(call, handle)).await?;
-        let attributes = Some(admitted.served.attributes(&admitted.node));
+        let attributes = Some(admitted.attributes(&admitted.node));
         bounded(run(&admitted)).await.map_err(|error| Failure { error, attributes })
     }
 
@@ -73,6 +75,9 @@ impl Files {
     async fn second(&self, call: &Call, first: &Admitted, handle: &Handle) -> Result<InodeNumber, FsError> {
         let second = self.admit(call, handle).await?;
         let same = second.served.namespace.share().id() == first.served.namespace.share().id();
+        if !second.view.is_live() {
+            return Err(FsError::ReadOnly);
+        }
         if same { Ok(second.number()) } else { Err(FsError::CrossDevice) }
     }
 
@@ -84,6 +89,7 @@ impl Files {
         new: NewFile,
     ) -> Result<Changed, ChangeFailure> {
         self.change(call, directory, async |admitted: &Admitted| {
+            admitted.refuse_new(name)?;
             let namespace = &admitted.served.namespace;
             let make = async |context: crate::namespace::Context<'_>| {
                 namespace.make(context, admitted.number(), name, new, None).await
@@ -133,16 +139,32 @@ impl Files {
             .filter(|(names, _)| names.len() <= path.len() && names.iter().zip(&path).all(|(a, b)| a == b))
             .max_by_key(|(names, _)| names.len());
         let (served, below) = match (longest, admitted.as_slice()) {
-            (Some((names, served)), _) => (served, path[names.len()..].join(&b'/')),
-            (None, [only]) if path.is_empty() => (only, Vec::new()),
+            (Some((names, served)), _) => (served, &path[names.len()..]),
+            (None, [only]) if path.is_empty() => (only, &[][..]),
             (None, _) => return Err(FsError::NotFound),
         };
         let credentials = served.rules.credentials(&call.caller);
-        let node = served.namespace.reader().resolve(InodeNumber::ROOT, &below, &credentials).await?;
+        let (mut view, mut node) = (View::Live, served.namespace.reader().node(InodeNumber::ROOT).await?);
+        for name in below {
+            (view, node) = served.find(&view, &node, name, &credentials).await?;
+        }
         if node.inode.kind != Kind::Directory {
             return Err(FsError::NotDirectory);
         }
-        Ok(served.handle(&node))
+        Ok(served.handle(&view, &node))
+    }
+}
+
+/// What was frozen is as large as it is, and takes nothing more.
+fn full(usage: Usage, attributes: Attributes) -> Space {
+    Space {
+        bytes_total: usage.bytes,
+        bytes_free: 0,
+        bytes_available: 0,
+        files_total: usage.inodes,
+        files_free: 0,
+        files_available: 0,
+        attributes,
     }
 }
 
@@ -184,7 +206,7 @@ impl FileView for Files {
 
     async fn attributes(&self, call: &Call, file: &Handle) -> Result<Attributes, FsError> {
         let admitted = bounded(self.admit(call, file)).await?;
-        Ok(admitted.served.attributes(&admitted.node))
+        Ok(admitted.attributes(&admitted.node))
     }
 
     async fn set_attributes(
@@ -206,12 +228,12 @@ impl FileView for Files {
 
     async fn lookup(&self, call: &Call, directory: &Handle, name: &[u8]) -> Result<Found, Failure> {
         self.ask(call, directory, async |admitted: &Admitted| {
-            let reader = admitted.served.namespace.reader();
-            let node = reader.lookup(&admitted.node, name, &admitted.credentials).await?;
+            let Admitted { served, view, node, credentials } = admitted;
+            let (view, node) = served.find(view, node, name, credentials).await?;
             Ok(Found {
-                handle: admitted.served.handle(&node),
-                attributes: admitted.served.attributes(&node),
-                directory: admitted.served.attributes(&admitted.node),
+                handle: served.handle(&view, &node),
+                attributes: served.attributes(&view, &node),
+                directory: admitted.attributes(&admitted.node),
             })
         })
         .await
@@ -219,8 +241,9 @@ impl FileView for Files {
 
     async fn access(&self, call: &Call, file: &Handle, asked: u32) -> Result<(u32, Attributes), Failure> {
         self.ask(call, file, async |admitted: &Admitted| {
-            let bits = granted(&admitted.node, &admitted.credentials, admitted.served.rules.read_only);
-            Ok((bits & asked, admitted.served.attributes(&admitted.node)))
+            let read_only = admitted.served.rules.read_only || !admitted.view.is_live();
+            let bits = granted(&admitted.node, &admitted.credentials, read_only);
+            Ok((bits & asked, admitted.attributes(&admitted.node)))
         })
         .await
     }
@@ -230,23 +253,21 @@ impl FileView for Files {
             if admitted.node.inode.kind != Kind::Symlink {
                 return Err(FsError::Invalid);
             }
-            Ok((admitted.node.inode.target.clone(), admitted.served.attributes(&admitted.node)))
+            Ok((admitted.node.inode.target.clone(), admitted.attributes(&admitted.node)))
         })
         .await
     }
 
     async fn read(&self, call: &Call, file: &Handle, offset: u64, count: u32) -> Result<ReadData, Failure> {
         self.ask(call, file, async |admitted: &Admitted| {
-            let namespace = &admitted.served.namespace;
+            let share = admitted.served.namespace.share();
             let range = offset..offset.saturating_add(u64::from(count));
-            let data = namespace
-                .reader()
-                .read(namespace.share(), admitted.number(), range.clone(), &admitted.credentials)
-                .await?;
+            let reader = admitted.reader();
+            let data = reader.read(share, admitted.number(), range.clone(), &admitted.credentials).await?;
             if !data.end {
-                namespace.read_ahead(admitted.number(), &range);
+                admitted.read_ahead(&range);
             }
-            let attributes = admitted.served.attributes(&data.node);
+            let attributes = admitted.attributes(&data.node);
             Ok(ReadData { pieces: data.pieces, end: data.end, attributes })
         })
         .await
@@ -277,6 +298,7 @@ impl FileView for Files {
         how: CreateHow,
     ) -> Result<Changed, ChangeFailure> {
         self.change(call, directory, async |admitted: &Admitted| {
+            admitted.refuse_new(name)?;
             let namespace = &admitted.served.namespace;
             let run = async |context: crate::namespace::Context<'_>| {
                 namespace.create(context, admitted.number(), name, how).await
@@ -324,6 +346,7 @@ impl FileView for Files {
 
     async fn remove(&self, call: &Call, directory: &Handle, name: &[u8]) -> Result<Changed, ChangeFailure> {
         self.change(call, directory, async |admitted: &Admitted| {
+            admitted.refuse_taken(name)?;
             let namespace = &admitted.served.namespace;
             let run = async |context: crate::namespace::Context<'_>| {
                 namespace.remove(context, admitted.number(), name).await
@@ -340,6 +363,7 @@ impl FileView for Files {
         name: &[u8],
     ) -> Result<Changed, ChangeFailure> {
         self.change(call, directory, async |admitted: &Admitted| {
+            admitted.refuse_taken(name)?;
             let namespace = &admitted.served.namespace;
             let run = async |context: crate::namespace::Context<'_>| {
                 namespace.remove_directory(context, admitted.number(), name).await
@@ -357,6 +381,8 @@ impl FileView for Files {
     ) -> Result<Changed, ChangeFailure> {
         let renamed = self.change(call, from.0, async |admitted: &Admitted| {
             let target = self.second(call, admitted, to.0).await?;
+            admitted.refuse_taken(from.1)?;
+            admitted.refuse_new(to.1)?;
             let namespace = &admitted.served.namespace;
             let run = async |context: crate::namespace::Context<'_>| {
                 namespace.rename(context, (admitted.number(), from.1), (target, to.1)).await
@@ -378,6 +404,7 @@ impl FileView for Files {
     ) -> Result<Changed, ChangeFailure> {
         let linked = self.change(call, file, async |admitted: &Admitted| {
             let target = self.second(call, admitted, directory).await?;
+            admitted.refuse_new(name)?;
             let namespace = &admitted.served.namespace;
             let run = async |context: crate::namespace::Context<'_>| {
                 namespace.link(context, admitted.number(), target, name).await
@@ -405,21 +432,24 @@ impl FileView for Files {
                 return Err(FsError::NotDirectory);
             }
             admitted.credentials.require(&admitted.node.inode, READ)?;
-            let reader = admitted.served.namespace.reader();
             let wanted = limit.entries.clamp(1, PAGE_ENTRIES_MAX);
+            if matches!(admitted.view, View::Moments) {
+                return admitted.list_moments(cookie, wanted).await;
+            }
+            let reader = admitted.reader();
             let listed = reader.list(&admitted.node, cookie, wanted).await?;
             let mut entries = Vec::with_capacity(listed.entries.len());
             for entry in listed.entries {
                 let object = if limit.with_objects {
                     let node = reader.node(entry.number).await.ok();
-                    node.map(|node| (admitted.served.handle(&node), admitted.served.attributes(&node)))
+                    node.map(|node| (admitted.handle(&node), admitted.attributes(&node)))
                 } else {
                     None
                 };
                 let (cookie, file_id) = (entry.cookie, entry.number.0);
                 entries.push(DirectoryEntry { file_id, name: entry.name, cookie, object });
             }
-            let directory = admitted.served.attributes(&admitted.node);
+            let directory = admitted.attributes(&admitted.node);
             Ok(DirectoryPage { entries, end: listed.end, verifier: [0; 8], directory })
         })
         .await
@@ -427,6 +457,10 @@ impl FileView for Files {
 
     async fn space(&self, call: &Call, file: &Handle) -> Result<Space, Failure> {
         self.ask(call, file, async |admitted: &Admitted| {
+            let attributes = admitted.attributes(&admitted.node);
+            if let View::Moment(moment) = &admitted.view {
+                return Ok(full(moment.usage, attributes));
+            }
             let share = admitted.served.namespace.share();
             let usage = share.usage().map_err(ShareError::from)?;
             Ok(Space {
@@ -436,7 +470,7 @@ impl FileView for Files {
                 files_total: usage.inodes + ROOM_INODES,
                 files_free: ROOM_INODES,
                 files_available: ROOM_INODES,
-                attributes: admitted.served.attributes(&admitted.node),
+                attributes,
             })
         })
         .await
@@ -445,7 +479,7 @@ impl FileView for Files {
     async fn commit(&self, call: &Call, file: &Handle) -> Result<(WriteVerifier, Wcc), ChangeFailure> {
         let admitted = bounded(self.admit(call, file)).await?;
         bounded(admitted.served.namespace.sync_all()).await?;
-        let after = Some(admitted.served.attributes(&admitted.node));
+        let after = Some(admitted.attributes(&admitted.node));
         Ok((self.verifier, Wcc { before: None, after }))
     }
 

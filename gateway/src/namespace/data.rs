@@ -8,6 +8,7 @@
 //! [`CUT_EXTENTS_COUNTED`] extents lie does not count them; `used` is then at most the new size.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_protocols::view::FsError;
@@ -17,7 +18,7 @@ use tidegate_replicator::tree::ChunkRef;
 use super::permission::{EXECUTE, READ, WRITE, without_set_ids};
 use super::{Around, Credentials, FILE_BYTES_MAX, Namespace, Node, Reader, touch_content};
 use crate::journal::{JournalError, Position, Sequence};
-use crate::share::{MapRead, Share, ShareError, Transaction, cut_out, extents_meeting};
+use crate::share::{FrozenMap, MapRead, Share, ShareError, Transaction, cut_out, extents_meeting};
 
 /// How many extents are counted when a file is cut.
 const CUT_EXTENTS_COUNTED: usize = 4096;
@@ -141,19 +142,31 @@ fn push_zeros(pieces: &mut Vec<Bytes>, mut count: u64) {
     }
 }
 
-impl Namespace {
-    /// Takes note of a read, and fetches in the background what a sequential reader will want next.
-    pub fn read_ahead(&self, number: InodeNumber, read: &Range<u64>) {
-        let Some((window, permit)) = self.share.read_ahead().note(number, read) else { return };
-        let share = self.share.clone();
-        tokio::spawn(async move {
-            let _permit = permit;
-            // What goes wrong here is told to whoever reads.
-            let Ok(extents) = extents_meeting(share.map(), number, &window).await else { return };
+/// Takes note of a read of a live file, or of one of a frozen map with its number, and fetches in the
+/// background what a sequential reader will want next.
+pub fn read_ahead(
+    share: &Arc<Share>,
+    frozen: Option<(u64, FrozenMap)>,
+    number: InodeNumber,
+    read: &Range<u64>,
+) {
+    let map = frozen.as_ref().map_or(0, |(map, _)| *map);
+    let Some((window, permit)) = share.read_ahead().note((map, number), read) else { return };
+    let share = share.clone();
+    tokio::spawn(async move {
+        let _permit = permit;
+        let extents = match &frozen {
+            None => extents_meeting(share.map(), number, &window).await,
+            Some((_, map)) => extents_meeting(map, number, &window).await,
+        };
+        // What goes wrong here is told to whoever reads.
+        if let Ok(extents) = extents {
             share.chunks().prefetch(&chunks_of(&extents)).await;
-        });
-    }
+        }
+    });
+}
 
+impl Namespace {
     /// Writes all of `data` at `offset`; visible when this returns, durable when its sequence is.
     pub async fn write(
         &self,

@@ -157,20 +157,6 @@ impl Reader<'_> {
             found => found,
         }
     }
-
-    /// The inode of a path below a directory, without following links.
-    pub async fn resolve(
-        &self,
-        from: InodeNumber,
-        path: &[u8],
-        credentials: &Credentials,
-    ) -> Result<Node, FsError> {
-        let mut node = self.node(from).await?;
-        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-            node = self.lookup(&node, name, credentials).await?;
-        }
-        Ok(node)
-    }
 }
 
 /// Changes of a share's files.

@@ -63,6 +63,8 @@ table! {
         anonymous_uid: u32, default(65534);
         /// The group id of the anonymous.
         anonymous_gid: u32, default(65534);
+        /// Show retained heads and snapshots, read-only, as `.snapshot` in each directory. It stands in no listing.
+        snapshot_folder: bool, default(true);
         /// What happens to writes while the store does not answer.
         on_store_lost: OnStoreLost, default(OnStoreLost::Continue);
         /// Keep the share in a key domain of its own: nothing is deduplicated with other shares,

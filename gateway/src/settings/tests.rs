@@ -157,7 +157,7 @@ prop_compose! {
     fn shares()(
         count in 0usize..4,
         rpo in 1u64..=86_400,
-        flags in any::<[bool; 3]>(),
+        flags in any::<[bool; 4]>(),
         squash in prop::sample::select(Squash::ALL),
         lost in prop::sample::select(OnStoreLost::ALL),
         anonymous in any::<[u32; 2]>(),
@@ -173,6 +173,7 @@ prop_compose! {
             squash,
             anonymous_uid: anonymous[0],
             anonymous_gid: anonymous[1],
+            snapshot_folder: flags[3],
             on_store_lost: lost,
             own_key: flags[0],
         }).collect()

@@ -91,6 +91,7 @@ pub fn config(name: &str) -> ShareConfig {
             squash: Squash::None,
             anonymous_uid: 65534,
             anonymous_gid: 65534,
+            snapshot_folder: true,
         },
         // Commits are asked for, never left to the clock.
         rpo: Duration::from_hours(24),
