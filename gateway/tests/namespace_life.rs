@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_gateway::appliance::{Appliance, AttachPoint};
+use tidegate_gateway::live::Usage;
 use tidegate_gateway::namespace::{
-    Context, Credentials, EXTENDED_VALUE_BYTES_MAX, ExtendedAttributes, Namespace, NewFile, SetHow,
+    Context, Credentials, EXTENDED_TOTAL_BYTES_MAX, EXTENDED_VALUE_BYTES_MAX, ExtendedAttributes, Namespace,
+    NewFile, SetHow,
 };
 use tidegate_protocols::view::{FsError, SetAttributes};
 use tidegate_replicator::map::{InodeNumber, Kind};
@@ -22,6 +24,8 @@ use tidegate_replicator::store::{MemoryStore, Store};
 use support::{config, context, create, init, lookup, noise, open, read_all, reopen, slot_key, write};
 
 const ROOT_INODE: InodeNumber = InodeNumber::ROOT;
+/// A share with nothing in it but its root directory.
+const EMPTY: Usage = Usage { bytes: 0, inodes: 1 };
 
 /// A gateway with an empty share, over a store that others can attach to.
 struct Scene {
@@ -157,14 +161,14 @@ async fn extended_attributes_have_the_bounds_and_errors_of_linux() {
     let left = 65_536 - 255 * 256 - "user.a\0".len();
     assert_eq!(set(&namespace, file, &name(left), b"").await, Err(FsError::NoSpace));
     set(&namespace, file, &name(left - 1), b"").await.unwrap();
-    // Names and values fill 1 MiB.
+    // Names with their NULs and values fill 1 MiB, and not a byte more.
     let other = create(&namespace, ROOT_INODE, b"other").await.unwrap();
     for number in 0..15 {
         let value = vec![1; EXTENDED_VALUE_BYTES_MAX];
         set(&namespace, other, &format!("user.{number:02}"), &value).await.unwrap();
     }
-    let full = vec![1; EXTENDED_VALUE_BYTES_MAX - 16 * 7];
-    assert_eq!(set(&namespace, other, "user.1", &[&full[..], b"123"].concat()).await, Err(FsError::NoSpace));
+    let full = vec![1; EXTENDED_TOTAL_BYTES_MAX - 15 * (8 + EXTENDED_VALUE_BYTES_MAX) - 7];
+    assert_eq!(set(&namespace, other, "user.1", &[&full[..], b"1"].concat()).await, Err(FsError::NoSpace));
     set(&namespace, other, "user.1", &full).await.unwrap();
 }
 
@@ -210,7 +214,6 @@ async fn extended_attributes_follow_permissions() {
 async fn an_open_file_outlives_its_last_name_until_it_is_closed() {
     let scene = Scene::new().await;
     let namespace = scene.namespace();
-    let empty = namespace.share().usage().unwrap();
     let file = create(&namespace, ROOT_INODE, b"file").await.unwrap();
     write(&namespace, file, 0, b"before").await.unwrap();
     namespace.open(file).await.unwrap();
@@ -224,11 +227,11 @@ async fn an_open_file_outlives_its_last_name_until_it_is_closed() {
     scene.appliance.commit("docs").await.unwrap();
     namespace.close(file).await.unwrap();
     assert_eq!(read_all(&namespace, file).await.unwrap(), b"before and after");
-    assert_eq!(namespace.share().usage().unwrap().inodes, empty.inodes + 1);
+    assert_eq!(namespace.share().usage().unwrap().inodes, 2);
     namespace.close(file).await.unwrap();
     assert_eq!(read_all(&namespace, file).await, Err(FsError::Stale));
     scene.appliance.commit("docs").await.unwrap();
-    assert_eq!(namespace.share().usage().unwrap(), empty);
+    assert_eq!(namespace.share().usage().unwrap(), EMPTY);
     assert_eq!(namespace.open(file).await, Err(FsError::Stale));
 }
 
@@ -251,7 +254,6 @@ async fn a_file_replaced_while_it_is_open_is_read_on() {
 async fn what_was_open_without_a_name_is_gone_on_another_machine() {
     let scene = Scene::new().await;
     let namespace = scene.namespace();
-    let empty = namespace.share().usage().unwrap();
     let lost = create(&namespace, ROOT_INODE, b"lost").await.unwrap();
     write(&namespace, lost, 0, &noise(1, 100_000)).await.unwrap();
     namespace.open(lost).await.unwrap();
@@ -263,7 +265,7 @@ async fn what_was_open_without_a_name_is_gone_on_another_machine() {
     assert_eq!(elsewhere.reader().node(lost).await.unwrap().inode.links, 0, "the head has it");
     away.commit("docs").await.unwrap();
     assert_eq!(read_all(&elsewhere, lost).await, Err(FsError::Stale));
-    assert_eq!(elsewhere.share().usage().unwrap(), empty);
+    assert_eq!(elsewhere.share().usage().unwrap(), EMPTY);
     // Back in time it is there again, and nobody has it open then.
     away.roll_back("docs", &snapshot.snapshot.head).await.unwrap();
     away.commit("docs").await.unwrap();

@@ -24,7 +24,7 @@ pub const EXTENDED_NAME_BYTES_MAX: usize = 255;
 pub const EXTENDED_VALUE_BYTES_MAX: usize = 1 << 16;
 /// All names of an inode together, a NUL after each, in bytes (`XATTR_LIST_MAX`).
 pub const EXTENDED_LIST_BYTES_MAX: usize = 1 << 16;
-/// All names and values of an inode together, in bytes; bounds what a change of them holds in memory.
+/// All names (a NUL after each) and values of an inode together, in bytes; bounds what a change of them holds in memory.
 pub const EXTENDED_TOTAL_BYTES_MAX: usize = 1 << 20;
 /// Attributes that one look at the map brings.
 const PAGE: usize = 64;
