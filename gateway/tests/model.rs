@@ -22,6 +22,8 @@ use bytes::Bytes;
 use model::{Content, Id, Model, ROOT};
 use support::*;
 use tidegate_gateway::appliance::{Appliance, AttachPoint, Budgets};
+use tidegate_gateway::control::{FilePath, JobHandle, Moment, RestoreRequest};
+use tidegate_gateway::history::restore;
 use tidegate_gateway::namespace::{Credentials, Namespace, NewFile, SetHow};
 use tidegate_protocols::view::{CreateHow, FsError, SetAttributes};
 use tidegate_replicator::map::{InodeNumber, Kind};
@@ -136,7 +138,8 @@ impl World {
             94 => self.evict().await,
             95 => self.snapshot().await,
             96 => self.restart().await,
-            97 => self.roll_back().await,
+            97 if self.chance.below(2) == 0 => self.roll_back().await,
+            97 => self.restore_in_place().await,
             98 => self.clone_share().await,
             _ => self.move_away().await,
         }
@@ -387,6 +390,22 @@ impl World {
         self.appliance.roll_back(&self.share, &head).await.unwrap();
         self.model = model;
         self.forget_open_files().await;
+        self.find_inodes().await;
+        self.check().await;
+    }
+
+    /// Puts everything back to a snapshot in the live map: no file is stale, and what is newer goes.
+    async fn restore_in_place(&mut self) {
+        let Some((head, model)) = self.some_snapshot() else { return };
+        let from = self.appliance.frozen_map(&head).unwrap();
+        let request = RestoreRequest {
+            from: Moment::Live, // where the map comes from is said by the map
+            path: FilePath::root(),
+            remove_newer: true,
+            dry_run: false,
+        };
+        restore(&from, &self.namespace(), &request, &JobHandle::new()).await.unwrap();
+        self.model = model;
         self.find_inodes().await;
         self.check().await;
     }

@@ -108,7 +108,7 @@ impl Restore<'_> {
             && self.is_as_wanted(&source, live).await?
         {
             self.report.unchanged += 1;
-            self.done.insert(source.number, live.number);
+            self.done.entry(source.number).or_insert(live.number);
             return Ok(());
         }
         self.report.files += 1;
@@ -177,7 +177,8 @@ impl Restore<'_> {
         }
         let regular = |node: &Node| node.inode.kind == Kind::Regular;
         let number = match existing {
-            Some(live) if regular(&live) && regular(source) => live.number,
+            // A file with further names would change under them.
+            Some(live) if regular(&live) && regular(source) && live.inode.links == 1 => live.number,
             existing => {
                 if existing.is_some() {
                     self.remove_tree(parent, name).await?;
@@ -256,8 +257,16 @@ impl Restore<'_> {
 
     async fn is_as_wanted(&self, source: &Node, live: &Node) -> Result<bool, ControlError> {
         let look = |inode: &Inode| {
-            (inode.kind, inode.mode, inode.uid, inode.gid, inode.size, inode.times.modified, inode.device)
+            let links = if inode.kind == Kind::Directory { 0 } else { inode.links };
+            (
+                (inode.kind, inode.mode, inode.uid, inode.gid, links),
+                (inode.size, inode.times.modified, inode.device),
+            )
         };
+        // Names of one file then are names of one file again.
+        if self.done.get(&source.number).is_some_and(|first| *first != live.number) {
+            return Ok(false);
+        }
         if look(&source.inode) != look(&live.inode) || source.inode.target != live.inode.target {
             return Ok(false);
         }

@@ -321,6 +321,7 @@ async fn neighbours_come_in_few_requests() {
     let report = plan.execute(&Silent).await.unwrap();
     assert_eq!((report.bytes, report.failures.len()), (500 * 8000, 0));
     let requests = reader.counts().requests;
-    // Keys are random, so how the tree is cut, and how many nodes it has, differs from run to run.
+    // Keys are random, so how the tree is cut, and how many nodes it has, differs from run to run: 43 to 69
+    // requests in thirty of them.
     assert!(requests * 5 < 500, "{requests} requests for 4 MB in 500 files: more than one for five of them");
 }
