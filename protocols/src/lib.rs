@@ -62,6 +62,7 @@ mod server;
 mod telemetry;
 mod transport;
 pub mod view;
+pub mod waits;
 pub mod xdr;
 
 pub use server::{Addresses, NfsServer, NfsServerBuilder, StartError};

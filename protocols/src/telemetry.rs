@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use parking_lot::Mutex;
 
+use crate::waits::Waits;
+
 /// The shortest time between two lines of the log about the same thing.
 const NOTICE_INTERVAL: Duration = Duration::from_mins(1);
 /// Lines about slow calls in one [`SLOW_CALL_INTERVAL`]; the rest is only counted.
@@ -157,8 +159,8 @@ impl NoticeLimiter {
     }
 }
 
-/// The slow-call log: a line for each call over a threshold, with a bound on their rate. What the
-/// call waited for is said by the view, which knows.
+/// The slow-call log: a line for each call over a threshold, with a bound on their rate, and with what
+/// the call waited for ([`crate::waits`]).
 pub struct SlowCalls {
     threshold: Duration,
     window: Mutex<SlowWindow>,
@@ -178,13 +180,13 @@ impl SlowCalls {
     }
 
     /// Notes a call that took `elapsed`.
-    pub(crate) fn note(&self, procedure: &str, client: IpAddr, elapsed: Duration) {
+    pub(crate) fn note(&self, procedure: &str, client: IpAddr, elapsed: Duration, waits: &Waits) {
         if elapsed < self.threshold {
             return;
         }
         let Some(suppressed) = self.admit(Instant::now()) else { return };
         let milliseconds = elapsed.as_millis() as u64;
-        tracing::info!(procedure, %client, milliseconds, suppressed, "slow call");
+        tracing::info!(procedure, %client, milliseconds, waited_for = %waits, suppressed, "slow call");
     }
 
     /// How many lines were left out before this one, or `None` when this one is left out too.

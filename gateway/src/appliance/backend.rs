@@ -9,8 +9,9 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tidegate_chunker::{ChunkId, DomainId, DomainKeys, Location};
+use tidegate_protocols::waits::{Wait, waited};
 use tidegate_replicator::fetch::{
-    ChunkReader, FetchError, FetchErrorKind, FrameSource, Layered, LocalFrames, Locate, ReadOptions,
+    ChunkReader, FetchError, FetchErrorKind, FrameSource, Layered, LocalFrames, Locate, Origin, ReadOptions,
     RequestCounts, StoreFrames, StoreFramesOptions, TreeReader,
 };
 use tidegate_replicator::repository::{Opened, Repository, RepositoryError};
@@ -95,7 +96,8 @@ impl Backend {
         let keys = self.repository.domain_keys(domain)?;
         let locate = Arc::new(LocateInLedger { ledger: self.ledger.clone() });
         let options = ReadOptions { cache_bytes_max: self.bounds.frames_bytes, ..ReadOptions::default() };
-        let chunks = Arc::new(ChunkReader::new(keys.clone(), self.source.clone(), locate, options));
+        let chunks = ChunkReader::new(keys.clone(), self.source.clone(), locate, options);
+        let chunks = Arc::new(chunks.telling(|origin, time| waited(wait_of(origin), time)));
         let nodes: Arc<dyn NodeSource> = Arc::new(TreeReader::new(chunks.clone(), self.bounds.nodes_bytes));
         let reader = DomainReader { keys, chunks, nodes };
         self.readers.lock().insert(domain, reader.clone());
@@ -122,6 +124,14 @@ impl Backend {
     /// Seals the files of the cache; it keeps nothing more. Blocks.
     pub(crate) fn close(&self) {
         self.disk.close();
+    }
+}
+
+/// What a call waits for when it waits for a frame.
+fn wait_of(origin: Origin) -> Wait {
+    match origin {
+        Origin::Here => Wait::Cache,
+        Origin::Store => Wait::Store,
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tidegate_replicator::fetch::{FrameAt, FrameResult, FrameSource, LocalFrames};
+use tidegate_replicator::fetch::{Fetched, FrameAt, FrameResult, FrameSource, LocalFrames, Origin};
 
 use super::{DiskCache, Policy, Unit};
 
@@ -56,7 +56,8 @@ impl GatheredFrames {
             return at.iter().map(|_| None).collect();
         }
         let (disk, wanted) = (self.disk.clone(), at.to_vec());
-        let read = move || wanted.into_iter().map(|at| disk.get(at).map(Ok)).collect();
+        let here = |frame| Ok(Fetched { frame, origin: Origin::Here });
+        let read = move || wanted.into_iter().map(|at| disk.get(at).map(here)).collect();
         // What cannot be read here is asked of the store.
         tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| at.iter().map(|_| None).collect())
     }
@@ -77,8 +78,8 @@ impl FrameSource for GatheredFrames {
         self.tally.misses.fetch_add(absent.len() as u64, Ordering::Relaxed);
         let fetched = if absent.is_empty() { Vec::new() } else { self.store.frames(&absent).await };
         for (at, frame) in absent.iter().zip(&fetched) {
-            if let Ok(frame) = frame {
-                self.disk.offer(*at, frame);
+            if let Ok(fetched) = frame {
+                self.disk.offer(*at, &fetched.frame);
             }
         }
         let mut fetched = fetched.into_iter();

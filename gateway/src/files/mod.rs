@@ -22,6 +22,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tidegate_chunker::{SecretKey, ShareId};
 use tidegate_protocols::view::{Call, Changed, FsError, Handle, RetryKey, Wcc, WriteVerifier};
+use tidegate_protocols::waits::{Wait, waiting};
 use tidegate_replicator::map::InodeNumber;
 
 pub use exports::{ExportRules, Squash};
@@ -167,7 +168,7 @@ impl Files {
         if admitted.served.paused.load(Ordering::Relaxed) {
             return Err(FsError::TryLater);
         }
-        self.admission.admit(0).await?;
+        waiting(Wait::Room, self.admission.admit(0)).await?;
         Ok(admitted)
     }
 

@@ -9,6 +9,7 @@ use tidegate_protocols::view::{
     Failure, FileKind, FileView, Found, FsError, Handle, PageLimit, ReadData, RetryKey, SetAttributes, Space,
     Stability, Time, Wcc, WriteVerifier, Written,
 };
+use tidegate_protocols::waits::{Wait, waiting};
 use tidegate_replicator::map::{InodeNumber, Kind};
 use tidegate_replicator::repository::Usage;
 
@@ -108,7 +109,7 @@ impl Files {
         stability: Stability,
     ) -> Result<Written, FsError> {
         let admitted = self.admit_change(call, file).await?;
-        self.admission.admit(data.len() as u64).await?;
+        waiting(Wait::Room, self.admission.admit(data.len() as u64)).await?;
         let count = data.len() as u32;
         let namespace = &admitted.served.namespace;
         let (around, sequence) =

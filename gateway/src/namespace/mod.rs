@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_protocols::view::{FsError, NAME_BYTES_MAX};
+use tidegate_protocols::waits::{Wait, waiting};
 use tidegate_replicator::map::{Entry, Inode, InodeNumber, Key, Kind, Timestamp};
 
 pub use create::NewFile;
@@ -225,7 +226,8 @@ impl Namespace {
     }
 
     async fn durable(&self, sequence: Sequence) -> Result<(), FsError> {
-        Ok(self.share.live().durable(sequence).await.map_err(ShareError::from)?)
+        let durable = waiting(Wait::Journal, self.share.live().durable(sequence));
+        Ok(durable.await.map_err(ShareError::from)?)
     }
 
     /// Submits under the locks that the caller gives up here, then waits for the disk without them.

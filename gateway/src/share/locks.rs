@@ -6,6 +6,7 @@
 
 use tokio::sync::{Mutex, MutexGuard};
 
+use tidegate_protocols::waits::{Wait, waiting};
 use tidegate_replicator::map::InodeNumber;
 
 const LOCKS: usize = 4096;
@@ -30,7 +31,10 @@ impl InodeLocks {
         places.dedup();
         let mut guards = Vec::with_capacity(places.len());
         for place in places {
-            guards.push(self.locks[place].lock().await);
+            guards.push(match self.locks[place].try_lock() {
+                Ok(guard) => guard,
+                Err(_) => waiting(Wait::Lock, self.locks[place].lock()).await,
+            });
         }
         guards
     }

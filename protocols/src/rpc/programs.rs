@@ -18,6 +18,7 @@ use super::program::{Answer, Program, Request, Transport};
 use crate::retransmission::{Attempt, Client, Retransmissions, retry_key};
 use crate::telemetry::{CallMetrics, NoticeLimiter, SlowCalls, repeated};
 use crate::view::RetryKey;
+use crate::waits::Waits;
 
 /// A program that is known but not served: calls to it fail at once, with a line in the log.
 struct Absent {
@@ -122,18 +123,21 @@ impl Programs {
         let running = metrics.start();
         let peer = request.peer;
         let started = Instant::now();
-        let verdict = if remembered {
-            let client = Client::new(peer);
-            let key = retry_key(client, xid, program.number(), &request);
-            request.retry = Some(key);
-            self.carry_out_once(client, key, &*program, request, &metrics).await?
-        } else {
-            carry_out(&*program, request, &metrics).await.0
+        let carried_out = async {
+            if remembered {
+                let client = Client::new(peer);
+                let key = retry_key(client, xid, program.number(), &request);
+                request.retry = Some(key);
+                self.carry_out_once(client, key, &*program, request, &metrics).await
+            } else {
+                Some(carry_out(&*program, request, &metrics).await.0)
+            }
         };
+        let (verdict, waits) = Waits::of(carried_out).await;
         let elapsed = started.elapsed();
         running.finish(elapsed);
-        self.slow_calls.note(metrics.procedure(), peer.ip(), elapsed);
-        Some(Reply { xid, verdict })
+        self.slow_calls.note(metrics.procedure(), peer.ip(), elapsed, &waits);
+        Some(Reply { xid, verdict: verdict? })
     }
 
     async fn carry_out_once(

@@ -115,7 +115,7 @@ impl Run<'_> {
         let why = match read.map_err(ReadError::from) {
             Err(error @ ReadError::Away(_)) => return Err(error.into()),
             Err(ReadError::Damaged(why)) => why,
-            Ok(frame) => match verify(&frame, keys, &chunks) {
+            Ok(fetched) => match verify(&fetched.frame, keys, &chunks) {
                 Ok(()) => return Ok(()),
                 Err(why) => why,
             },

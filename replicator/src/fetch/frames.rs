@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tidegate_chunker::{Decompressor, DomainKeys, ErrorKind};
@@ -19,12 +20,15 @@ use super::flights::{Flight, Flights};
 use super::frame_cache::FrameCache;
 use super::opened::Opened;
 use super::source::FrameResult;
-use super::{FetchError, FetchErrorKind, FrameAt, FrameSource, ReadOptions};
+use super::{FetchError, FetchErrorKind, FrameAt, FrameSource, Origin, ReadOptions};
 
 /// Copies of a frame that are tried before it counts as damaged.
 const COPIES_MAX: usize = 4;
 /// Frames that one fetch asks for together.
 const TOGETHER_MAX: usize = 32;
+
+/// Is told what a read has waited for, and how long.
+pub(super) type Waited = dyn Fn(Origin, Duration) + Send + Sync;
 
 /// A frame that everybody shares, or why there is none.
 pub(super) type OpenResult = Result<Arc<Opened>, FetchError>;
@@ -92,8 +96,20 @@ impl Frames {
         &self.opener.source
     }
 
-    /// One opened frame.
-    pub(super) async fn get(&self, at: FrameAt) -> OpenResult {
+    /// One opened frame. What it is waited for is told to `waited`, unless it is in memory.
+    pub(super) async fn get(&self, at: FrameAt, waited: &Waited) -> OpenResult {
+        if let Some(opened) = self.opener.cached(at) {
+            return Ok(opened);
+        }
+        let started = Instant::now();
+        let got = self.get_waiting(at).await;
+        // What could not be had was asked of every place, the store last.
+        let origin = got.as_ref().map_or(Origin::Store, |opened| opened.origin());
+        waited(origin, started.elapsed());
+        got
+    }
+
+    async fn get_waiting(&self, at: FrameAt) -> OpenResult {
         loop {
             if let Some(opened) = self.opener.cached(at) {
                 return Ok(opened);
@@ -111,13 +127,19 @@ impl Frames {
     }
 
     /// Fetches frames together, so that neighbours come in one request, and keeps them.
-    pub(super) async fn fetch(&self, at: &[FrameAt]) {
+    pub(super) async fn fetch(&self, at: &[FrameAt], waited: &Waited) {
+        let started = Instant::now();
+        let mut origin = None;
         for batch in at.chunks(TOGETHER_MAX) {
             let permit = self.permit().await;
             for flight in self.flights.join(batch, |absent| self.start(absent, permit)).into_iter().flatten()
             {
-                flight.await;
+                let from = flight.await.and_then(Result::ok).map(|opened| opened.origin());
+                origin = if origin == Some(Origin::Store) { origin } else { from.or(origin) };
             }
+        }
+        if let Some(origin) = origin {
+            waited(origin, started.elapsed());
         }
     }
 

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tidegate_chunker::PackId;
 
-use super::source::FrameResult;
+use super::source::{FrameResult, Origin};
 use super::{FetchError, FetchErrorKind, FrameAt, FrameSource};
 use crate::ingest::pack_file_name;
 
@@ -72,7 +72,7 @@ impl Inner {
     fn read(&self, at: FrameAt) -> FrameResult {
         let mut bytes = vec![0; at.bytes as usize];
         match self.open(&at.pack).and_then(|file| file.read_exact_at(&mut bytes, at.offset.into())) {
-            Ok(()) => at.received(bytes.into()),
+            Ok(()) => at.received(bytes.into(), Origin::Here),
             Err(error) => Err(FetchError::new(kind_of(&error), at.reading()).caused_by(error)),
         }
     }

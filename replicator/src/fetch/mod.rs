@@ -30,6 +30,6 @@ pub use frames::ReadCounts;
 pub use local_frames::LocalFrames;
 pub use locate::{Locate, NoIndex};
 pub use reader::{ChunkReader, ReadOptions};
-pub use source::{FrameAt, FrameResult, FrameSource, Layered};
+pub use source::{Fetched, FrameAt, FrameResult, FrameSource, Layered, Origin};
 pub use store_frames::{RequestCounts, StoreFrames, StoreFramesOptions};
 pub use tree_reader::TreeReader;

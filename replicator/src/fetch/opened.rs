@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 use tidegate_chunker::{
-    AuthenticatedPiece, ChunkId, Decompressor, DomainKeys, Error, Location, OpenFrame, UnverifiedFrame,
-    VerifiedChunk,
+    AuthenticatedPiece, ChunkId, Decompressor, DomainKeys, Error, Location, OpenFrame, VerifiedChunk,
 };
+
+use super::{Fetched, Origin};
 
 /// What a chunk that has been checked costs in memory besides its bytes.
 const CHECKED_BYTES: u64 = 128;
@@ -17,6 +18,7 @@ const REMEMBERED_BYTES_MIN: u64 = 4096;
 /// See the head of this module. The digest of a chunk is computed once while its frame is kept.
 pub(super) struct Opened {
     frame: OpenFrame,
+    origin: Origin,
     checked: Mutex<HashMap<ChunkId, VerifiedChunk>>,
 }
 
@@ -24,12 +26,17 @@ impl Opened {
     /// Opens a frame. It may have been copied from another pack, so none is expected: that it is the
     /// right one is known when a chunk of it has the right digest. Takes about a millisecond a MiB.
     pub(super) fn open(
-        frame: &UnverifiedFrame,
+        fetched: &Fetched,
         keys: &DomainKeys,
         decompressor: &mut Decompressor,
     ) -> Result<Self, Error> {
-        let frame = frame.open(keys, None, decompressor)?;
-        Ok(Self { frame, checked: Mutex::default() })
+        let frame = fetched.frame.open(keys, None, decompressor)?;
+        Ok(Self { frame, origin: fetched.origin, checked: Mutex::default() })
+    }
+
+    /// Where it was had before it was kept here.
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// What keeping it costs in bytes at most: its plaintext, and what is remembered of its chunks.

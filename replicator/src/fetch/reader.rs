@@ -13,9 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_chunker::{ChunkId, DomainKeys, Location, VerifiedChunk};
 
-use super::frames::{Frames, ReadCounts};
+use super::frames::{Frames, ReadCounts, Waited};
 use super::opened::Opened;
-use super::{FetchError, FetchErrorKind, FrameAt, FrameSource, Locate};
+use super::{FetchError, FetchErrorKind, FrameAt, FrameSource, Locate, Origin};
 use crate::tree::ChunkRef;
 
 /// Why something is not the chunk that was asked for.
@@ -45,6 +45,7 @@ pub struct ChunkReader {
     frames: Frames,
     locate: Arc<dyn Locate>,
     wait_max: Duration,
+    waited: Arc<Waited>,
 }
 
 impl ChunkReader {
@@ -56,7 +57,13 @@ impl ChunkReader {
         options: ReadOptions,
     ) -> Self {
         let frames = Frames::new(Arc::clone(&keys), source, &options);
-        Self { keys, frames, locate, wait_max: options.wait_max }
+        Self { keys, frames, locate, wait_max: options.wait_max, waited: Arc::new(|_, _| ()) }
+    }
+
+    /// Tells how long a read waited for a frame, and where that came from; in the task that reads.
+    #[must_use]
+    pub fn telling(self, waited: impl Fn(Origin, Duration) + Send + Sync + 'static) -> Self {
+        Self { waited: Arc::new(waited), ..self }
     }
 
     /// Reads a chunk of file data, or a large value. The bytes are shared with the cache.
@@ -86,7 +93,7 @@ impl ChunkReader {
             chunks.iter().filter_map(|chunk| chunk.at.as_ref()).map(FrameAt::from).collect();
         frames.sort_unstable();
         frames.dedup();
-        self.frames.fetch(&frames).await;
+        self.frames.fetch(&frames, &*self.waited).await;
     }
 
     /// The keys of the domain whose chunks it reads.
@@ -148,7 +155,7 @@ impl ChunkReader {
         take: &(impl Fn(&Opened, &Location) -> Result<T, Cause> + Sync),
     ) -> Result<T, FetchError> {
         let at = FrameAt::from(location);
-        let found = self.frames.get(at).await.and_then(|opened| {
+        let found = self.frames.get(at, &*self.waited).await.and_then(|opened| {
             take(&opened, location)
                 .map_err(|error| FetchError::new(FetchErrorKind::Damaged, at.reading()).caused_by(error))
         });

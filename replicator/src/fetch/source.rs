@@ -39,12 +39,13 @@ impl FrameAt {
     }
 
     /// Takes what came back for this frame; `Damaged` unless it is shaped like a frame of its length.
-    pub(super) fn received(&self, bytes: Bytes) -> FrameResult {
+    pub(super) fn received(&self, bytes: Bytes, origin: Origin) -> FrameResult {
         let damaged = || FetchError::new(FetchErrorKind::Damaged, self.reading());
         if bytes.len() != self.bytes as usize {
             return Err(damaged().caused_by(format!("{} bytes came back", bytes.len())));
         }
-        UnverifiedFrame::new(bytes).map_err(|error| damaged().caused_by(error))
+        let frame = UnverifiedFrame::new(bytes).map_err(|error| damaged().caused_by(error))?;
+        Ok(Fetched { frame, origin })
     }
 }
 
@@ -54,8 +55,26 @@ impl From<&Location> for FrameAt {
     }
 }
 
+/// Where a frame was had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Here: on a disk of this machine, or on its way there.
+    Here,
+    /// From the store.
+    Store,
+}
+
+/// A frame as it came.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The frame, which nobody has checked.
+    pub frame: UnverifiedFrame,
+    /// Where it was had.
+    pub origin: Origin,
+}
+
 /// A frame as it came, or why it did not.
-pub type FrameResult = Result<UnverifiedFrame, FetchError>;
+pub type FrameResult = Result<Fetched, FetchError>;
 
 /// Something that frames can be read from. Share it as `Arc<dyn FrameSource>`.
 #[async_trait]

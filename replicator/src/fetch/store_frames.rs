@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::coalesce::{Run, runs};
 use super::flights::{Flight, Flights, Landing};
-use super::source::FrameResult;
+use super::source::{FrameResult, Origin};
 use super::{FetchError, FetchErrorKind, FrameAt, FrameSource};
 use crate::repository::pack_name;
 use crate::store::Store;
@@ -175,7 +175,7 @@ fn slice(run: &Run, frame: FrameAt, answer: &Result<bytes::Bytes, FetchError>) -
         let error = FetchError::new(FetchErrorKind::Damaged, frame.reading());
         return Err(error.caused_by("the store answered fewer bytes than were asked for"));
     }
-    frame.received(bytes.slice(start..end))
+    frame.received(bytes.slice(start..end), Origin::Store)
 }
 
 /// The task that was to bring the frame has died: nothing is known of the bytes.

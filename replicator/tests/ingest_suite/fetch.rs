@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use super::support::{MapIndex, Moody, Packs, noise, put_packs};
 use futures::future::join_all;
+use parking_lot::Mutex;
 use tidegate_chunker::PackId;
 use tidegate_replicator::fetch::{
-    ChunkReader, FetchErrorKind, FrameSource, Layered, LocalFrames, ReadOptions, StoreFrames,
+    ChunkReader, FetchErrorKind, FrameSource, Layered, LocalFrames, Origin, ReadOptions, StoreFrames,
     StoreFramesOptions,
 };
 use tidegate_replicator::ingest::FinishedPack;
@@ -246,6 +247,27 @@ async fn local_packs_are_read_without_the_store() {
     reader.prefetch(&scene.chunks).await;
     assert_eq!(read_all(&reader, &scene.chunks).await, scene.data);
     assert_eq!(scene.frames.counts().requests, 0);
+}
+
+#[tokio::test]
+async fn a_read_tells_where_it_waited_and_nothing_when_it_did_not() {
+    let scene = Scene::new().await;
+    let local = Arc::new(LocalFrames::new(scene.packs.folder.path().to_owned()));
+    let places: [(Arc<dyn FrameSource>, Origin); 2] =
+        [(Arc::clone(&scene.frames) as _, Origin::Store), (local, Origin::Here)];
+    for (source, expected) in places {
+        let told: Arc<Mutex<Vec<Origin>>> = Arc::default();
+        let (keys, index) = (Arc::clone(&scene.packs.keys), Arc::clone(&scene.index) as _);
+        let listener = Arc::clone(&told);
+        let reader = ChunkReader::new(keys, source, index, ReadOptions::default())
+            .telling(move |origin, _| listener.lock().push(origin));
+        reader.read(&scene.chunks[0]).await.expect("readable");
+        assert_eq!(*told.lock(), [expected]);
+        reader.read(&scene.chunks[0]).await.expect("readable");
+        assert_eq!(told.lock().len(), 1, "it was in memory");
+        reader.prefetch(&scene.chunks).await;
+        assert!(told.lock()[1..].iter().all(|origin| *origin == expected));
+    }
 }
 
 #[tokio::test]
