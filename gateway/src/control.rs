@@ -28,8 +28,8 @@ pub use job::{JobHandle, Progress, Unit};
 pub use moment::{Moment, MomentError};
 pub use path::{FilePath, PathError};
 pub use requests::{
-    Change, ChangeKind, CloneReport, CloneRequest, DIFF_PAGE_MAX, DiffPage, DiffRequest, RestoreReport,
-    RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
+    Change, ChangeKind, CloneReport, CloneRequest, DIFF_PAGE_MAX, DiffPage, DiffRequest, HandoverRequest,
+    RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
 };
 pub use status::{
     Alarm, CacheStatus, HeadCost, HeadInfo, JournalStatus, MemoryStatus, Severity, ShareState, ShareStatus,
@@ -89,6 +89,15 @@ pub trait Control: Send + Sync + 'static {
         request: &RollbackRequest,
         job: &JobHandle,
     ) -> Result<RollbackReport, ControlError>;
+
+    /// Hands a share over: publishes everything, lets no change in any more, and says so in a head, so that
+    /// another gateway can serve it under handles that stay valid. Gives that head.
+    async fn handover(
+        &self,
+        share: &str,
+        request: &HandoverRequest,
+        job: &JobHandle,
+    ) -> Result<HeadInfo, ControlError>;
 
     /// Prepares a new share whose base is a moment of another one. It is served once the settings
     /// name it (see [`Control::apply`]); until then it takes no room and nobody sees it.

@@ -19,6 +19,7 @@
 //! POST   /api/v1/shares/{share}/diff                 DiffRequest -> DiffPage
 //! POST   /api/v1/shares/{share}/restore              RestoreRequest -> job -> RestoreReport
 //! POST   /api/v1/shares/{share}/rollback             RollbackRequest -> job -> RollbackReport
+//! POST   /api/v1/shares/{share}/handover             HandoverRequest -> job -> HeadInfo
 //! POST   /api/v1/shares/{share}/clone                CloneBody -> job -> CloneReport
 //! GET    /api/v1/jobs                                [JobInfo], newest first
 //! GET    /api/v1/jobs/{job}?wait_seconds=            JobInfo, once it has ended or the time is over

@@ -15,8 +15,9 @@ use super::jobs::JobInfo;
 use super::payload::Payload;
 use super::{Admin, Applied, health};
 use crate::control::{
-    CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind, HeadInfo,
-    JobHandle, Moment, RestoreRequest, RollbackRequest, ShareStatus, SnapshotInfo, SnapshotRequest, Status,
+    CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind, HandoverRequest,
+    HeadInfo, JobHandle, Moment, RestoreRequest, RollbackRequest, ShareStatus, SnapshotInfo, SnapshotRequest,
+    Status,
 };
 use crate::settings::{Share, add_share, remove_share, table_from_json};
 
@@ -41,6 +42,7 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/shares/{share}/diff", post(diff))
         .route("/shares/{share}/restore", post(restore))
         .route("/shares/{share}/rollback", post(rollback))
+        .route("/shares/{share}/handover", post(handover))
         .route("/shares/{share}/clone", post(clone))
         .route("/jobs", get(jobs))
         .route("/jobs/{job}", get(job))
@@ -152,6 +154,16 @@ async fn rollback(
 ) -> Result<Response, ApiError> {
     admin.start("rollback", share, |control, share, job| async move {
         control.rollback(&share, &request, &job).await
+    })
+}
+
+async fn handover(
+    State(admin): Gateway,
+    Path(share): Path<String>,
+    Payload(request): Payload<HandoverRequest>,
+) -> Result<Response, ApiError> {
+    admin.start("handover", share, |control, share, job| async move {
+        control.handover(&share, &request, &job).await
     })
 }
 

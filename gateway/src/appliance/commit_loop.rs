@@ -16,7 +16,6 @@ use tidegate_replicator::repository::{Head, HeadName};
 use super::shares::OpenShare;
 use super::{Appliance, ApplianceError};
 use crate::commit::{CommitError, Committed};
-use crate::files::Served;
 use crate::journal::Sequence;
 use crate::namespace::Namespace;
 
@@ -159,18 +158,13 @@ impl Appliance {
             record.clone()
         };
         record.store(&self.live).await?;
-        let mut rules = open.config.rules.clone();
-        rules.read_only = true;
-        let namespace = Namespace::new(open.share.clone(), self.clock.clone());
-        let handle_key = self.handle_key(record.domain()?, record.era)?;
         // A share that is being retired was withdrawn from everybody, and stays so. The lock is held, so
         // that it is not withdrawn between the question and the answer.
         let shares = self.shares.lock();
         if shares.get(&open.share.id()).map(Arc::as_ptr) != Some(std::ptr::from_ref(open)) {
             return Ok(());
         }
-        let (paused, moments) = (open.paused.clone(), open.moments.clone());
-        self.files.serve(Served { namespace, rules, handle_key, paused, moments });
+        self.serve_files(open, open.paused.clone())?;
         open.superseded.notify_one();
         Ok(())
     }

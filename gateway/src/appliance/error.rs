@@ -58,6 +58,12 @@ pub enum ApplianceError {
         /// Its name.
         share: String,
     },
+    /// The share is not led from here.
+    #[error("share {share:?} follows another gateway: hand it over there")]
+    NotLed {
+        /// Its name.
+        share: String,
+    },
     /// A share of that name is known already.
     #[error("there is a share {share:?} here already")]
     ShareExists {

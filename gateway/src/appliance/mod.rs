@@ -20,6 +20,7 @@ mod cache_loop;
 mod commit_loop;
 mod error;
 mod follow;
+mod handover;
 mod index;
 mod moments;
 mod registry;

@@ -34,6 +34,9 @@ pub(super) struct ShareRecord {
     pub leadership: Option<LeadershipNote>,
     /// Somebody else leads now: nothing more is written or published from here.
     pub superseded: bool,
+    /// It was handed over: changes wait until somebody else serves it, or it is taken back.
+    #[serde(default)]
+    pub handed_over: bool,
 }
 
 impl ShareRecord {
@@ -56,6 +59,7 @@ impl ShareRecord {
             era,
             leadership: None,
             superseded: false,
+            handed_over: false,
         }
     }
 

@@ -135,7 +135,7 @@ impl Appliance {
 
     /// Serves a share that is open over the same map and under the same locks: so what is still under way
     /// in the earlier way and what comes in this one stay in order. Waits for a commit that is under way.
-    async fn serve_again(
+    pub(super) async fn serve_again(
         self: &Arc<Self>,
         open: &OpenShare,
         config: ShareConfig,
@@ -153,7 +153,7 @@ impl Appliance {
     }
 
     /// Makes a share of the repository known here, over its state at a point, under a new incarnation
-    /// and a new epoch. Serve it afterwards.
+    /// and a new epoch; its handles are of a new era unless it was handed over. Serve it afterwards.
     pub async fn attach(&self, name: &str, point: AttachPoint) -> Result<ShareId, ApplianceError> {
         let _changing = self.changing.lock().await;
         if registry::load(&self.live)?.iter().any(|record| record.name == name) {
@@ -177,7 +177,13 @@ impl Appliance {
             }
         };
         let (map, map_change) = registry::next_map(&self.live)?;
-        let mut record = ShareRecord::new(name.into(), share, head.share.domain, map, random()?, random()?);
+        // Nothing can have been acknowledged since: not by who handed it over, nor by anybody between.
+        let handed_over = point == AttachPoint::Newest && leadership.epoch() == head.epoch + 1;
+        let era = match head.handover.filter(|_| handed_over) {
+            Some(era) => u64::from_be_bytes(*era.as_bytes()),
+            None => random()?,
+        };
+        let mut record = ShareRecord::new(name.into(), share, head.share.domain, map, random()?, era);
         record.leadership = Some(leadership.note());
         let mut changes = begin_over(map, &head, Some(head_name), true);
         changes.extend([map_change, record.change()]);
@@ -270,20 +276,34 @@ impl Appliance {
 
     /// Lets clients in, and starts what goes on in the background.
     fn expose(self: &Arc<Self>, open: Arc<OpenShare>) -> Result<ShareId, ApplianceError> {
-        let (id, record) = (open.share.id(), open.record.lock().clone());
-        let handle_key = self.handle_key(record.domain()?, record.era)?;
-        let namespace = Namespace::new(open.share.clone(), self.clock.clone());
-        let mut rules = open.config.rules.clone();
-        rules.read_only |= record.superseded || open.config.follow;
+        let (id, handed_over) = (open.share.id(), open.record.lock().handed_over);
         self.shares.lock().insert(id, open.clone());
-        let (paused, moments) = (open.paused.clone(), open.moments.clone());
-        self.files.serve(Served { namespace, rules, handle_key, paused, moments });
-        if open.config.follow {
+        let paused = if handed_over { Arc::new(AtomicBool::new(true)) } else { open.paused.clone() };
+        self.serve_files(&open, paused)?;
+        if handed_over {
+            self.note_holds_nothing(&open);
+        } else if open.config.follow {
             self.start_following(open);
         } else {
             self.start_commits(open);
         }
         Ok(id)
+    }
+
+    /// Shows clients the files of a share. Changes wait while `paused` is set.
+    pub(super) fn serve_files(
+        &self,
+        open: &OpenShare,
+        paused: Arc<AtomicBool>,
+    ) -> Result<(), ApplianceError> {
+        let record = open.record.lock().clone();
+        let handle_key = self.handle_key(record.domain()?, record.era)?;
+        let namespace = Namespace::new(open.share.clone(), self.clock.clone());
+        let mut rules = open.config.rules.clone();
+        rules.read_only |= record.superseded || open.config.follow;
+        let moments = open.moments.clone();
+        self.files.serve(Served { namespace, rules, handle_key, paused, moments });
+        Ok(())
     }
 
     /// Opens the map of a share, and goes on leading it if it did.

@@ -62,7 +62,7 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         ApplianceError::NoShare { .. } | ApplianceError::NothingToAttach { .. } => ErrorKind::NotFound,
         ApplianceError::ShareExists { .. } | ApplianceError::ShareElsewhere { .. } => ErrorKind::Exists,
         ApplianceError::OtherRepository { .. } => ErrorKind::Invalid,
-        ApplianceError::Superseded { .. } => ErrorKind::Superseded,
+        ApplianceError::Superseded { .. } | ApplianceError::NotLed { .. } => ErrorKind::Superseded,
         ApplianceError::Repository(repository)
         | ApplianceError::Commit(CommitError::Repository(repository)) => repository_kind(repository),
         ApplianceError::Commit(CommitError::Superseded { .. } | CommitError::NotLeading) => {

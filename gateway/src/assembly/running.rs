@@ -15,9 +15,9 @@ use super::{AssemblyError, open_appliance, share_config};
 use crate::appliance::{Appliance, ApplianceError, ShareReport, SnapshotEntry};
 use crate::control::{
     CacheStatus, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, ErrorKind,
-    HeadCost, HeadInfo, JobHandle, JournalStatus, MemoryStatus, Moment, RestoreReport, RestoreRequest,
-    RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status,
-    TargetStatus, Unit,
+    HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, MemoryStatus, Moment, RestoreReport,
+    RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest,
+    Start, Status, TargetStatus, Unit,
 };
 use crate::history;
 use crate::settings::Settings;
@@ -276,6 +276,21 @@ impl Control for Running {
         let (_, head) = self.head_at(share, &request.to).await?;
         let before = self.appliance.roll_back(share, &head).await?;
         Ok(RollbackReport { before: snapshot_info(&before), frozen: timestamp(head.frozen_at) })
+    }
+
+    async fn handover(
+        &self,
+        share: &str,
+        request: &HandoverRequest,
+        job: &JobHandle,
+    ) -> Result<HeadInfo, ControlError> {
+        job.phase("commit", None, Unit::Items);
+        let (name, head) = if request.take_back {
+            self.appliance.take_back(share).await?
+        } else {
+            self.appliance.hand_over(share).await?
+        };
+        Ok(head_info(name, &head))
     }
 
     async fn clone_share(

@@ -12,6 +12,7 @@ mod docs;
 mod exit;
 mod follow;
 mod format;
+mod handover;
 mod head;
 mod init;
 mod job;
@@ -94,6 +95,8 @@ enum Command {
     Rollback(rollback::Command),
     /// Make a new share from a moment of another one.
     Clone(clone::Command),
+    /// Give a share to another gateway without loss: its clients only wait.
+    Handover(handover::Command),
     /// Take a share over from the repository alone.
     Attach(attach::Command),
     /// Look whether everything is there that heads and snapshots promise.
@@ -177,6 +180,7 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Restore(command) => restore::run(context, command).await,
         Command::Rollback(command) => rollback::run(context, command).await,
         Command::Clone(command) => clone::run(context, command).await,
+        Command::Handover(command) => handover::run(context, command).await,
         Command::Attach(command) => attach::run(context, command, core).await,
         Command::Check(command) => check::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,

@@ -111,6 +111,8 @@ async fn each_command_reaches_the_running_gateway() {
         ("restore docs /x --from head --yes", "restored 1 files"),
         ("restore docs /x --dry-run", "would restore 0 files"),
         ("rollback docs head --yes", "to undo: tidegate rollback docs snapshot:before-rollback"),
+        ("handover docs --yes", "tidegate attach docs"),
+        ("handover docs --take-back", "is served from here again"),
         ("clone docs copy --from snapshot:before-rollback", "share copy ("),
         ("job list", "snapshot-create"),
     ] {

@@ -19,6 +19,7 @@
 mod drain;
 mod edits;
 mod frozen;
+mod handover;
 mod swap;
 mod upload;
 
@@ -31,7 +32,7 @@ use tidegate_replicator::ingest::{
     Ingest, IngestError, IngestOptions, IngestReport, TreeSink, random_pack_ids,
 };
 use tidegate_replicator::repository::{
-    CommitStatistics, Head, HeadName, Incarnation, Leadership, Opened, Published, Repository,
+    CommitStatistics, DurableCommit, Head, HeadName, Incarnation, Leadership, Opened, Published, Repository,
     RepositoryError, ShareDescription, Successor, Usage, UtcNanos,
 };
 use tidegate_replicator::tree::{Root, TreeError, apply};
@@ -173,38 +174,44 @@ impl Committer {
             self.rebase(share, &plan, plan.base.clone()).await?;
             return Ok(Committed { drained: plan.through, head, published: None });
         }
-        let leading = leadership.take().ok_or(CommitError::NotLeading)?;
-        let uploaded = upload_waiting(&self.repository, &self.ledger, self.uploads_max).await;
-        let (durable, sent) = match uploaded {
-            Ok(uploaded) => uploaded,
-            Err(error) => {
-                *leadership = Some(leading);
-                return Err(error);
-            }
-        };
+        let leading = leadership.as_ref().ok_or(CommitError::NotLeading)?;
+        let (durable, sent) = upload_waiting(&self.repository, &self.ledger, self.uploads_max).await?;
         plan.statistics.bytes_uploaded = sent.bytes;
         plan.statistics.objects_uploaded = sent.objects + 1;
         plan.statistics.duration_ms = started.elapsed().as_millis() as u64;
-        let head = self.head(share, description, &plan, &leading);
-        let prepared = match self.repository.prepare_head(&leading, &head) {
+        let head = self.head(share, description, &plan, leading);
+        let name = self.publish(&head, &durable, leadership).await?;
+        crate::crash::point("commit.published");
+        self.rebase(share, &plan, Base { root: plan.root, head: Some(name), published: true }).await?;
+        Ok(Committed { drained: plan.through, head: Some(name), published: Some(head) })
+    }
+
+    /// Writes a head. `leadership` comes back unless it is lost for good.
+    async fn publish(
+        &self,
+        head: &Head,
+        durable: &DurableCommit,
+        leadership: &mut Option<Leadership>,
+    ) -> Result<HeadName, CommitError> {
+        let leading = leadership.take().ok_or(CommitError::NotLeading)?;
+        let prepared = match self.repository.prepare_head(&leading, head) {
             Ok(prepared) => prepared,
             Err(error) => {
                 *leadership = Some(leading);
                 return Err(error.into());
             }
         };
-        match self.repository.publish(leading, &prepared, &durable).await {
-            Published::Done(leading) => *leadership = Some(leading),
-            Published::Superseded { by } => return Err(CommitError::Superseded { by }),
+        match self.repository.publish(leading, &prepared, durable).await {
+            Published::Done(leading) => {
+                *leadership = Some(leading);
+                Ok(prepared.name())
+            }
+            Published::Superseded { by } => Err(CommitError::Superseded { by }),
             Published::Failed { leadership: leading, error } => {
                 *leadership = Some(leading);
-                return Err(error.into());
+                Err(error.into())
             }
         }
-        crate::crash::point("commit.published");
-        let name = prepared.name();
-        self.rebase(share, &plan, Base { root: plan.root, head: Some(name), published: true }).await?;
-        Ok(Committed { drained: plan.through, head: Some(name), published: Some(head) })
     }
 
     fn now(&self) -> UtcNanos {
@@ -235,6 +242,7 @@ impl Committer {
             frozen_at: plan.frozen_at,
             published_at: self.now(),
             incarnation: Incarnation::new(share.incarnation().to_be_bytes()),
+            handover: None,
             next_inode: plan.next_inode,
             journal_sequence: plan.through.0,
             plan_honoured: 0,

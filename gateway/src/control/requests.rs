@@ -138,6 +138,15 @@ pub struct RollbackRequest {
     pub to: Moment,
 }
 
+/// Hand a share over to another gateway, or take that back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HandoverRequest {
+    /// Whether it is taken back.
+    #[serde(default)]
+    pub take_back: bool,
+}
+
 /// What a rollback did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollbackReport {

@@ -27,6 +27,24 @@ repository_id!(
     8
 );
 
+repository_id!(
+    /// Handles of one era are valid on every gateway that serves it: random.
+    Era,
+    8
+);
+
+impl Serialize for Era {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        hex::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Era {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        hex::deserialize(deserializer)
+    }
+}
+
 /// A share, as its heads describe it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShareDescription {
@@ -61,6 +79,10 @@ pub struct Head {
     /// The life of the live map that was frozen.
     #[serde(with = "hex")]
     pub incarnation: Incarnation,
+    /// Set when the publisher has handed the share over: it acknowledges no change after this head, and who
+    /// attaches it next may keep its handles valid, which are of this era.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<Era>,
     /// No inode of the frozen map has this number or a higher one.
     pub next_inode: u64,
     /// The last journal sequence that is in the frozen map.

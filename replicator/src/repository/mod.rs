@@ -93,7 +93,7 @@ pub use config::Config;
 pub use domain::{DOMAIN_OBJECTS_MAX, Domain, UnreadableObject};
 pub use error::{RepositoryError, Result};
 pub use head::{
-    CommitStatistics, HEAD_BYTES_MAX, HEAT_CHUNKS_MAX, Head, Heat, Incarnation, ShareDescription, Usage,
+    CommitStatistics, Era, HEAD_BYTES_MAX, HEAT_CHUNKS_MAX, Head, Heat, Incarnation, ShareDescription, Usage,
 };
 pub use heads::{ListedHead, NewestHead, ShareState};
 pub use index::{

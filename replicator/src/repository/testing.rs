@@ -23,6 +23,7 @@ pub(super) fn head_after(name: &HeadName, parent: Option<HeadName>) -> Head {
         frozen_at: UtcNanos::new(2),
         published_at: UtcNanos::new(3),
         incarnation: Incarnation::new([4; 8]),
+        handover: None,
         next_inode: 5,
         journal_sequence: 6,
         plan_honoured: 0,

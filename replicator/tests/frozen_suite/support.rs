@@ -220,6 +220,7 @@ impl Share {
             frozen_at: UtcNanos::new(20),
             published_at: UtcNanos::new(30),
             incarnation: Incarnation::new([4; 8]),
+            handover: None,
             next_inode: u64::MAX,
             journal_sequence: 6,
             plan_honoured: 0,

@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 
 use crate::control::{
     CacheStatus, Change, ChangeKind, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest,
-    ErrorKind, HeadCost, HeadInfo, JobHandle, JournalStatus, MemoryStatus, RestoreReport, RestoreRequest,
-    RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status,
-    TargetStatus, Unit,
+    ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, MemoryStatus, RestoreReport,
+    RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest,
+    Start, Status, TargetStatus, Unit,
 };
 use crate::settings::Settings;
 
@@ -202,6 +202,15 @@ impl Control for FakeGateway {
         let request = SnapshotRequest { name, ..SnapshotRequest::default() };
         let before = self.snapshot_create(share, &request, job).await?;
         Ok(RollbackReport { before, frozen: Timestamp::UNIX_EPOCH })
+    }
+
+    async fn handover(
+        &self,
+        share: &str,
+        _request: &HandoverRequest,
+        job: &JobHandle,
+    ) -> Result<HeadInfo, ControlError> {
+        self.commit_now(share, job).await
     }
 
     async fn clone_share(
