@@ -12,6 +12,7 @@ mod common;
 mod directories;
 mod errors;
 mod harness;
+mod locks;
 mod malformed;
 mod mounting;
 mod pressure;
