@@ -137,7 +137,8 @@ impl Files {
             (None, [only]) if path.is_empty() => (only, Vec::new()),
             (None, _) => return Err(FsError::NotFound),
         };
-        let credentials = served.rules.credentials(&call.caller);
+        served.rules.require_port(call.caller.address.port())?;
+        let credentials = self.credentials(&served.rules, &call.caller).await;
         let node = served.namespace.reader().resolve(InodeNumber::ROOT, &below, &credentials).await?;
         if node.inode.kind != Kind::Directory {
             return Err(FsError::NotDirectory);
@@ -444,9 +445,11 @@ impl FileView for Files {
 
     async fn commit(&self, call: &Call, file: &Handle) -> Result<(WriteVerifier, Wcc), ChangeFailure> {
         let admitted = bounded(self.admit(call, file)).await?;
-        bounded(admitted.served.namespace.sync_all()).await?;
-        let after = Some(admitted.served.attributes(&admitted.node));
-        Ok((self.verifier, Wcc { before: None, after }))
+        let around = Wcc { before: None, after: Some(admitted.served.attributes(&admitted.node)) };
+        match bounded(admitted.served.namespace.sync_all()).await {
+            Ok(()) => Ok((self.verifier, around)),
+            Err(error) => Err(ChangeFailure { first: around, ..ChangeFailure::from(error) }),
+        }
     }
 
     async fn replayed(&self, key: RetryKey) -> Option<Changed> {
