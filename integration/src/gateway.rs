@@ -198,6 +198,19 @@ impl Gateway {
         }
     }
 
+    /// Has it load its settings again, as a service manager does, and waits until they are in force.
+    pub fn reload(&self) {
+        let applied = |log: &str| log.matches("settings applied").count();
+        let (before, end) = (applied(&self.log()), Instant::now() + PATIENCE);
+        let process = self.process.as_ref().expect("it runs");
+        let id = rustix::process::Pid::from_child(process);
+        rustix::process::kill_process(id, rustix::process::Signal::HUP).expect("a child can be told");
+        while applied(&self.log()) == before {
+            assert!(Instant::now() < end, "the settings are not applied:\n{}", self.log());
+            std::thread::sleep(POLL);
+        }
+    }
+
     /// Asks it to stop, as a service manager does.
     pub fn stop(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("it runs");

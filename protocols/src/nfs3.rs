@@ -32,7 +32,7 @@ use async_trait::async_trait;
 
 use crate::caller::call_of;
 use crate::rpc::{Answer, Procedure, Program, Request};
-use crate::view::{Call, ChangeFailure, Changed, FileView, FsError, TRANSFER_BYTES_MAX};
+use crate::view::{Call, ChangeFailure, Changed, FileView, FsError, Handle, TRANSFER_BYTES_MAX, Wcc};
 use crate::xdr::{DecodeError, Decoder, Encoder};
 
 pub use self::status::Status;
@@ -114,12 +114,12 @@ impl Program for Nfs3 {
     fn results_bytes_max(&self, request: &Request) -> usize {
         let arguments = Decoder::new(request.arguments.clone());
         let data = match request.procedure {
-            6 => data::read_bytes_max(arguments),
+            6 => data::read_bytes_max(arguments).map(|bytes| bytes.min(TRANSFER_BYTES_MAX) as usize),
             16 => directory::readdir_bytes_max(arguments),
             17 => directory::readdirplus_bytes_max(arguments),
             _ => Ok(0),
         };
-        SMALL_RESULTS_BYTES_MAX + data.unwrap_or(0).min(TRANSFER_BYTES_MAX) as usize
+        SMALL_RESULTS_BYTES_MAX + data.unwrap_or(0)
     }
 
     async fn call(&self, request: Request) -> Answer {
@@ -175,6 +175,21 @@ impl Context<'_> {
         }
         change.await
     }
+
+    /// A change that is refused before the view is asked: the RFC wants the attributes of the file, or
+    /// of the directory, beside that too.
+    async fn refused(&self, file: &Handle, error: FsError) -> ChangeFailure {
+        ChangeFailure { first: self.unchanged(file).await, ..ChangeFailure::from(error) }
+    }
+
+    /// As [`Context::refused`], for a change of two files.
+    async fn both_refused(&self, first: &Handle, second: &Handle, error: FsError) -> ChangeFailure {
+        ChangeFailure { second: self.unchanged(second).await, ..self.refused(first, error).await }
+    }
+
+    async fn unchanged(&self, file: &Handle) -> Wcc {
+        Wcc { before: None, after: self.view.attributes(&self.call, file).await.ok() }
+    }
 }
 
 /// The outcome of a procedure.
@@ -192,7 +207,15 @@ impl Outcome {
     }
 
     fn ok(encode: impl FnOnce(&mut Encoder)) -> Self {
-        let mut results = Encoder::new();
+        Self::ok_in(Encoder::new(), encode)
+    }
+
+    /// As [`Outcome::ok`], for results of so many bytes beside their status.
+    fn ok_of(bytes: usize, encode: impl FnOnce(&mut Encoder)) -> Self {
+        Self::ok_in(Encoder::with_capacity(size_of::<u32>() + bytes), encode)
+    }
+
+    fn ok_in(mut results: Encoder, encode: impl FnOnce(&mut Encoder)) -> Self {
         results.u32(Status::Ok as u32);
         encode(&mut results);
         Self { results, failure: None }

@@ -6,10 +6,11 @@
 //! A client that was mounted without `nolock` asks here for the lock manager. The answer is "none",
 //! so its lock call fails at once, and the log says what to do.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
-use crate::rpc::{Answer, Procedure, Program, Request};
-use crate::telemetry::NoticeLimiter;
+use crate::rpc::{AbsentProgram, Answer, Procedure, Program, Request};
 use crate::xdr::{Body, DecodeError, Decoder, Encoder};
 
 /// The program number of the port mapper.
@@ -59,21 +60,28 @@ pub struct Mapping {
 /// The port mapper over a fixed list.
 pub struct Portmap {
     mappings: Vec<Mapping>,
-    lock_notices: NoticeLimiter,
+    absent: Vec<Arc<AbsentProgram>>,
 }
 
 impl Portmap {
     /// Tells of `mappings`.
     pub fn new(mappings: Vec<Mapping>) -> Self {
-        Self { mappings, lock_notices: NoticeLimiter::default() }
+        Self { mappings, absent: Vec::new() }
+    }
+
+    /// Names a program that is not served, so that the log has advice when somebody asks for its port.
+    #[must_use]
+    pub fn absent(mut self, program: Arc<AbsentProgram>) -> Self {
+        self.absent.push(program);
+        self
     }
 
     fn get_port(&self, request: &Request) -> Result<Answer, DecodeError> {
         let mut arguments = Decoder::new(request.arguments.clone());
         let (program, version, protocol) = (arguments.u32()?, arguments.u32()?, arguments.u32()?);
-        if program == NLM_PROGRAM && self.lock_notices.allows() {
-            tracing::warn!(client = %request.peer.ip(), "{NLM_ADVICE}");
-        }
+        self.absent.iter().filter(|absent| absent.number() == program).for_each(|absent| {
+            absent.asked_for(request.peer.ip());
+        });
         let mut out = Encoder::new();
         out.u32(u32::from(self.port(program, version, protocol)));
         Ok(Answer::success(out.finish()))

@@ -10,14 +10,17 @@
 //! | calls and replies | `rpc/message.rs` |
 //! | AUTH_NONE, AUTH_SYS | `rpc/credential.rs` |
 //! | what a program is | `rpc/program.rs` |
+//! | programs that are asked for and not served | `rpc/absent.rs` |
 //! | from record to reply | `rpc/programs.rs` |
 
+mod absent;
 mod credential;
 mod message;
 mod program;
 mod programs;
 mod record;
 
+pub use absent::AbsentProgram;
 pub use credential::{AuthStatus, Credential, GROUPS_MAX};
 pub use message::{CallHeader, Refusal, Reply, Verdict};
 pub use program::{Answer, Procedure, Program, Request, Transport};

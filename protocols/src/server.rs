@@ -18,7 +18,7 @@ use crate::mount::{MOUNT_PROGRAM, MOUNT_VERSIONS, Mount};
 use crate::nfs3::{NFS_PROGRAM, NFS_VERSION, Nfs3};
 use crate::portmap::{Mapping, NLM_ADVICE, NLM_PROGRAM, PORTMAP_PROGRAM, Portmap, Protocol};
 use crate::retransmission::Retransmissions;
-use crate::rpc::{Program, Programs};
+use crate::rpc::{AbsentProgram, Program, Programs};
 use crate::telemetry::SlowCalls;
 use crate::transport::{Common, Limits, LimitsError, TcpServer, UdpServer};
 use crate::view::FileView;
@@ -110,6 +110,7 @@ impl NfsServerBuilder {
         let mut starting = Starting {
             retransmissions: Arc::new(Retransmissions::default()),
             slow_calls: Arc::new(SlowCalls::new(self.limits.slow_call)),
+            lock_manager: Arc::new(AbsentProgram::new(NLM_PROGRAM, NLM_ADVICE)),
             common: Common::new(self.limits, stop.clone()),
             stop,
             addresses: Addresses::default(),
@@ -167,6 +168,7 @@ impl NfsServer {
 struct Starting {
     retransmissions: Arc<Retransmissions>,
     slow_calls: Arc<SlowCalls>,
+    lock_manager: Arc<AbsentProgram>,
     common: Common,
     stop: CancellationToken,
     addresses: Addresses,
@@ -209,7 +211,8 @@ impl Starting {
 
     async fn serve_portmap(&mut self, address: SocketAddr) -> Result<(), StartError> {
         let (server, bound) = self.bind("portmap", address)?;
-        let portmap: Arc<dyn Program> = Arc::new(Portmap::new(mappings(&self.addresses, bound.port())));
+        let portmap = Portmap::new(mappings(&self.addresses, bound.port())).absent(self.lock_manager.clone());
+        let portmap: Arc<dyn Program> = Arc::new(portmap);
         self.tasks.spawn(server.run(self.programs(&[&portmap])));
         self.serve_datagrams("portmap", bound, &portmap).await?;
         self.addresses.portmap.push(bound);
@@ -238,7 +241,7 @@ impl Starting {
 
     fn programs(&self, programs: &[&Arc<dyn Program>]) -> Arc<Programs> {
         let builder = Programs::builder(Arc::clone(&self.retransmissions), Arc::clone(&self.slow_calls));
-        let builder = builder.absent(NLM_PROGRAM, NLM_ADVICE);
+        let builder = builder.absent(Arc::clone(&self.lock_manager));
         let builder = programs.iter().fold(builder, |builder, &program| builder.serve(Arc::clone(program)));
         Arc::new(builder.build())
     }

@@ -3,6 +3,7 @@
 //! Metrics go to the recorder that is installed when a server is built; handles are made once, so
 //! that a call costs no look-up. All of them are declared in [`METRICS`].
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use crate::waits::Waits;
 
 /// The shortest time between two lines of the log about the same thing.
 const NOTICE_INTERVAL: Duration = Duration::from_mins(1);
+/// Clients of which it is remembered that there was a line about them.
+const NOTICED_CLIENTS_MAX: usize = 1024;
 /// Lines about slow calls in one [`SLOW_CALL_INTERVAL`]; the rest is only counted.
 const SLOW_CALLS_LOGGED_MAX: u32 = 10;
 const SLOW_CALL_INTERVAL: Duration = Duration::from_secs(10);
@@ -159,6 +162,36 @@ impl NoticeLimiter {
     }
 }
 
+/// Lets one line through per minute and client. While there were lines about as many clients as are
+/// remembered, others get none.
+#[derive(Default)]
+pub(crate) struct ClientNotices {
+    last: Mutex<HashMap<IpAddr, Instant>>,
+}
+
+impl ClientNotices {
+    /// Whether a line about this client may be written now.
+    pub(crate) fn allows(&self, client: IpAddr) -> bool {
+        self.admit(client, Instant::now())
+    }
+
+    fn admit(&self, client: IpAddr, now: Instant) -> bool {
+        let mut last = self.last.lock();
+        let recent = |at: &Instant| now.duration_since(*at) < NOTICE_INTERVAL;
+        if last.get(&client).is_some_and(recent) {
+            return false;
+        }
+        if last.len() >= NOTICED_CLIENTS_MAX {
+            last.retain(|_, at| recent(at));
+        }
+        let has_room = last.len() < NOTICED_CLIENTS_MAX;
+        if has_room {
+            last.insert(client, now);
+        }
+        has_room
+    }
+}
+
 /// The slow-call log: a line for each call over a threshold, with a bound on their rate, and with what
 /// the call waited for ([`crate::waits`]).
 pub struct SlowCalls {
@@ -224,5 +257,20 @@ mod tests {
         let limiter = NoticeLimiter::default();
         assert!(limiter.allows());
         assert!(!limiter.allows());
+    }
+
+    #[test]
+    fn one_notice_a_minute_is_let_through_for_each_client_and_clients_are_bounded() {
+        let (notices, now) = (ClientNotices::default(), Instant::now());
+        let client = |number: usize| IpAddr::from((number as u32).to_be_bytes());
+        for number in 0..NOTICED_CLIENTS_MAX {
+            assert!(notices.admit(client(number), now));
+            assert!(!notices.admit(client(number), now + NOTICE_INTERVAL / 2));
+        }
+        assert!(!notices.admit(client(NOTICED_CLIENTS_MAX), now), "more are not remembered");
+        assert_eq!(notices.last.lock().len(), NOTICED_CLIENTS_MAX);
+        assert!(notices.admit(client(0), now + NOTICE_INTERVAL));
+        assert!(notices.admit(client(NOTICED_CLIENTS_MAX), now + NOTICE_INTERVAL));
+        assert_eq!(notices.last.lock().len(), 2, "those from before are forgotten");
     }
 }

@@ -151,6 +151,7 @@ fn unserved(name: &str, settings: serde_json::Value) -> ShareConfig {
     let rules = ExportRules {
         path: String::new(),
         clients: Vec::new(),
+        secure_ports: false,
         read_only: true,
         squash: Squash::All,
         anonymous_uid: ANONYMOUS,

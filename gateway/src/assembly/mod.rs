@@ -164,6 +164,7 @@ pub fn share_config(share: &settings::Share) -> ShareConfig {
         rules: ExportRules {
             path: share.export_path().as_str().to_owned(),
             clients: share.clients.clone(),
+            secure_ports: share.secure_ports,
             read_only: share.read_only,
             squash,
             anonymous_uid: share.anonymous_uid,

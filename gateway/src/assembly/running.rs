@@ -6,7 +6,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tidegate_protocols::NfsServer;
+use tidegate_protocols::{Limits, NfsServer};
 use tidegate_replicator::repository::{CommitStatistics, Head, HeadName, UtcNanos};
 
 use super::kinds::appliance_kind;
@@ -19,11 +19,18 @@ use crate::control::{
     RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest,
     Start, Status, TargetStatus, Unit,
 };
+use crate::files::{Groups, SystemGroups};
 use crate::history;
 use crate::settings::Settings;
 
 /// Most heads that are looked at to find a point in time.
 const HEADS_MAX: usize = 10_000;
+
+/// The part of the memory that calls of NFS clients take, requests and replies; half as much again when
+/// they wait for the store.
+const NFS_PART: u64 = 6;
+/// The part of that which one connection takes.
+const NFS_CONNECTION_PART: usize = 4;
 
 /// Brings a gateway to life.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +60,11 @@ impl Running {
             appliance.serve(share_config(share)).await?;
         }
         appliance.retire_unserved()?;
-        let mut builder = NfsServer::builder(appliance.files().clone());
+        if settings.nfs.server_groups {
+            appliance.files().take_groups_from(Groups::new(Arc::new(SystemGroups)));
+        }
+        let limits = nfs_limits(settings.gateway.memory.bytes());
+        let mut builder = NfsServer::builder(appliance.files().clone()).limits(limits);
         for listen in &settings.nfs.listen {
             builder = builder.nfs_address(listen.0);
         }
@@ -378,6 +389,14 @@ fn waiting_for_restart(before: &Settings, after: &Settings) -> Vec<String> {
     keys
 }
 
+/// What NFS clients may take of so much memory.
+fn nfs_limits(memory_bytes: u64) -> Limits {
+    let usual = Limits::default();
+    let total_bytes_max = usual.total_bytes_max.min((memory_bytes / NFS_PART) as usize);
+    let connection_bytes_max = usual.connection_bytes_max.min(total_bytes_max / NFS_CONNECTION_PART);
+    Limits { connection_bytes_max, total_bytes_max, ..usual }
+}
+
 fn free_bytes(path: &std::path::Path) -> u64 {
     rustix::fs::statvfs(path).map_or(0, |found| found.f_bavail * found.f_frsize)
 }
@@ -395,5 +414,19 @@ fn memory_status(budget_bytes: u64) -> MemoryStatus {
 impl From<ApplianceError> for ControlError {
     fn from(error: ApplianceError) -> Self {
         ControlError::new(appliance_kind(&error), error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_of_clients_fit_every_memory_that_may_be_set() {
+        for memory in [128 << 20, 512 << 20, 1 << 30, 1 << 40] {
+            let limits = nfs_limits(memory);
+            assert_eq!(limits.check(), Ok(()), "{memory} bytes of memory");
+            assert!(limits.total_bytes_max as u64 <= memory / NFS_PART);
+        }
     }
 }

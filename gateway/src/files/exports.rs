@@ -1,11 +1,14 @@
 //! Exports: under which path a share is seen, by whom, and as whom they act.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tidegate_protocols::view::{Caller, FsError};
 
 use crate::namespace::Credentials;
 use crate::settings::Network;
+
+/// The ports above this one are open to every user of a client's machine.
+const SECURE_PORT_MAX: u16 = 1023;
 
 /// Whose requests are carried out as the anonymous user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub struct ExportRules {
     pub path: String,
     /// Who may; empty for everybody.
     pub clients: Vec<Network>,
+    /// Whether calls must come from a port that only the superuser of a machine may use.
+    pub secure_ports: bool,
     /// Whether nothing may be changed.
     pub read_only: bool,
     /// Who is squashed.
@@ -44,14 +49,33 @@ impl ExportRules {
         self.clients.is_empty() || self.clients.iter().any(|network| network.contains(address))
     }
 
-    /// As whom a caller acts.
-    pub fn credentials(&self, caller: &Caller) -> Credentials {
-        let squashed = match self.squash {
+    /// Refuses calls from ports that any user may use, where that is not allowed.
+    pub fn require_port(&self, port: u16) -> Result<(), FsError> {
+        if self.secure_ports && port > SECURE_PORT_MAX { Err(FsError::Access) } else { Ok(()) }
+    }
+
+    /// Refuses callers that the export is not for.
+    pub fn require_admitted(&self, address: SocketAddr) -> Result<(), FsError> {
+        if self.admits(address.ip()) { self.require_port(address.port()) } else { Err(FsError::Access) }
+    }
+
+    /// Whether a caller loses his identity.
+    pub fn squashes(&self, caller: &Caller) -> bool {
+        match self.squash {
             Squash::All => true,
             Squash::Root => caller.uid == 0,
             Squash::None => false,
-        };
-        if squashed {
+        }
+    }
+
+    /// As whom a caller acts, by the groups that the call names.
+    pub fn credentials(&self, caller: &Caller) -> Credentials {
+        self.credentials_in(caller, &caller.gids)
+    }
+
+    /// As whom a caller acts who is in these groups besides his primary one.
+    pub fn credentials_in(&self, caller: &Caller, groups: &[u32]) -> Credentials {
+        if self.squashes(caller) {
             return Credentials { uid: self.anonymous_uid, gid: self.anonymous_gid, gids: Vec::new() };
         }
         // Squashing root includes its group, wherever it is named.
@@ -59,7 +83,7 @@ impl ExportRules {
         Credentials {
             uid: caller.uid,
             gid: group(caller.gid),
-            gids: caller.gids.iter().map(|gid| group(*gid)).collect(),
+            gids: groups.iter().map(|gid| group(*gid)).collect(),
         }
     }
 
@@ -77,6 +101,7 @@ mod tests {
         ExportRules {
             path: "/data".into(),
             clients: vec!["10.1.0.0/16".parse().expect("a network"), "fd00::1".parse().expect("an address")],
+            secure_ports: false,
             read_only: false,
             squash,
             anonymous_uid: 65534,
@@ -97,6 +122,32 @@ mod tests {
         ] {
             assert_eq!(rules.admits(address.parse().expect("an address")), admitted, "{address}");
         }
+    }
+
+    #[test]
+    fn ports_that_any_user_may_use_are_refused_where_the_rules_say_so() {
+        let address = |port| SocketAddr::new("10.1.0.1".parse().expect("an address"), port);
+        let stranger = SocketAddr::new("10.2.0.1".parse().expect("an address"), 700);
+        for (secure_ports, port, admitted) in [
+            (true, 1, true),
+            (true, 1023, true),
+            (true, 1024, false),
+            (true, 65535, false),
+            (false, 1024, true),
+        ] {
+            let rules = ExportRules { secure_ports, ..rules(Squash::Root) };
+            assert_eq!(rules.require_admitted(address(port)).is_ok(), admitted, "{secure_ports} {port}");
+            assert_eq!(rules.require_admitted(stranger), Err(FsError::Access));
+        }
+    }
+
+    #[test]
+    fn groups_from_elsewhere_replace_those_of_the_call_and_are_squashed_alike() {
+        let address = "10.1.0.1:700".parse().expect("an address");
+        let caller = Caller { uid: 7, gid: 8, gids: vec![9], address };
+        let found = rules(Squash::Root).credentials_in(&caller, &[0, 10, 11]);
+        assert_eq!((found.uid, found.gid, found.gids), (7, 8, vec![65534, 10, 11]));
+        assert!(rules(Squash::All).credentials_in(&caller, &[0, 10]).gids.is_empty());
     }
 
     #[test]

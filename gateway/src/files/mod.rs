@@ -7,6 +7,7 @@
 
 mod convert;
 mod exports;
+mod groups;
 mod handle;
 mod moments;
 mod outcome;
@@ -15,17 +16,18 @@ mod views;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tidegate_chunker::{SecretKey, ShareId};
-use tidegate_protocols::view::{Call, Changed, FsError, Handle, RetryKey, Wcc, WriteVerifier};
+use tidegate_protocols::view::{Call, Caller, Changed, FsError, Handle, RetryKey, Wcc, WriteVerifier};
 use tidegate_protocols::waits::{Wait, waiting};
 use tidegate_replicator::map::InodeNumber;
 
 pub use exports::{ExportRules, Squash};
+pub use groups::{GroupSource, Groups, SystemGroups};
 pub use handle::FileHandle;
 pub use moments::{Moment, MomentList, Moments};
 
@@ -96,6 +98,8 @@ pub struct Files {
     replays: HashMap<[u8; 16], Bytes>,
     verifier: WriteVerifier,
     admission: Arc<dyn Admission>,
+    /// Where groups come from, unless from the calls.
+    groups: OnceLock<Groups>,
 }
 
 impl Files {
@@ -108,7 +112,14 @@ impl Files {
             replays,
             verifier: WriteVerifier(verifier),
             admission,
+            groups: OnceLock::new(),
         }
+    }
+
+    /// From now on the groups of callers come from there instead of from their calls. Later ones are
+    /// ignored.
+    pub fn take_groups_from(&self, groups: Groups) {
+        let _ = self.groups.set(groups);
     }
 
     /// Serves a share from now on, or serves it differently.
@@ -146,16 +157,25 @@ impl Files {
         let claim = FileHandle::decode_unchecked(handle)?;
         let served = self.share(claim.share).ok_or(FsError::Stale)?;
         claim.verify(handle, &served.handle_key)?;
-        if !served.rules.admits(call.caller.address.ip()) {
-            return Err(FsError::Access);
-        }
+        served.rules.require_admitted(call.caller.address)?;
         let view = served.view(claim.view).await?;
         let node = view.reader(&served).node(claim.inode).await?;
         if node.inode.generation != claim.generation {
             return Err(FsError::Stale);
         }
-        let credentials = served.rules.credentials(&call.caller);
+        let credentials = self.credentials(&served.rules, &call.caller).await;
         Ok(Admitted { served, view, node, credentials })
+    }
+
+    /// As whom a caller acts under the rules of an export.
+    async fn credentials(&self, rules: &ExportRules, caller: &Caller) -> Credentials {
+        // The superuser needs no group, and whoever is squashed has none.
+        let groups = self.groups.get().filter(|_| caller.uid != 0 && !rules.squashes(caller));
+        let found = match groups {
+            Some(groups) => groups.of(caller.uid).await,
+            None => None,
+        };
+        found.map_or_else(|| rules.credentials(caller), |found| rules.credentials_in(caller, &found))
     }
 
     /// As [`Files::admit`], for a call that changes something.

@@ -144,7 +144,8 @@ impl Files {
             (None, [only]) if path.is_empty() => (only, &[][..]),
             (None, _) => return Err(FsError::NotFound),
         };
-        let credentials = served.rules.credentials(&call.caller);
+        served.rules.require_port(call.caller.address.port())?;
+        let credentials = self.credentials(&served.rules, &call.caller).await;
         let (mut view, mut node) = (View::Live, served.namespace.reader().node(InodeNumber::ROOT).await?);
         for name in below {
             (view, node) = served.find(&view, &node, name, &credentials).await?;
@@ -479,9 +480,11 @@ impl FileView for Files {
 
     async fn commit(&self, call: &Call, file: &Handle) -> Result<(WriteVerifier, Wcc), ChangeFailure> {
         let admitted = bounded(self.admit(call, file)).await?;
-        bounded(admitted.served.namespace.sync_all()).await?;
-        let after = Some(admitted.attributes(&admitted.node));
-        Ok((self.verifier, Wcc { before: None, after }))
+        let around = Wcc { before: None, after: Some(admitted.attributes(&admitted.node)) };
+        match bounded(admitted.served.namespace.sync_all()).await {
+            Ok(()) => Ok((self.verifier, around)),
+            Err(error) => Err(ChangeFailure { first: around, ..ChangeFailure::from(error) }),
+        }
     }
 
     async fn replayed(&self, key: RetryKey) -> Option<Changed> {

@@ -14,6 +14,10 @@ table! {
         /// (usually `0.0.0.0:111`). Leave it empty when the system has `rpcbind`, or when clients
         /// mount with `port=` and `mountport=`.
         portmap: Vec<Listen>, default(Vec::new());
+        /// Take the groups of users from this machine (its files, its directory service) instead of
+        /// from their calls, which carry 16 at most. A user whom this machine does not know keeps the
+        /// groups of the call. Changing it needs a restart.
+        server_groups: bool, default(false);
     }
 }
 
@@ -53,6 +57,10 @@ table! {
         clients: Vec<Network>, default(vec![
             "127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network"),
         ]);
+        /// Refuse calls from ports of 1024 and above, which any user of a client's machine may use.
+        /// Clients behind address translation and clients that are no kernel come from such ports:
+        /// this keeps them out.
+        secure_ports: bool, default(false);
         /// Refuse every change by clients.
         read_only: bool, default(false);
         /// Serve, read-only, what another gateway publishes, and follow it.

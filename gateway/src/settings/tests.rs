@@ -168,6 +168,7 @@ prop_compose! {
             export: flags[0].then(|| format!("/exports/{at}").parse().expect("a path")),
             rpo: Span::seconds(rpo),
             clients: vec![format!("0.0.0.0/{bits}").parse().expect("a network"), "::/0".parse().expect("a network")],
+            secure_ports: flags[2],
             read_only: flags[1],
             follow: flags[2],
             squash,

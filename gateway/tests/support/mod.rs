@@ -87,6 +87,7 @@ pub fn config(name: &str) -> ShareConfig {
         rules: ExportRules {
             path: format!("/{name}"),
             clients: Vec::new(),
+            secure_ports: false,
             read_only: false,
             squash: Squash::None,
             anonymous_uid: 65534,

@@ -2,7 +2,6 @@
 
 use super::types::{guard, handle, put_attributes, put_post_op, put_wcc, set_attributes};
 use super::{Context, Outcome, Results};
-use crate::view::ChangeFailure;
 use crate::xdr::Decoder;
 
 /// The ACCESS3 bits that the RFC defines.
@@ -22,7 +21,7 @@ pub(super) async fn setattr(context: &Context<'_>, mut arguments: Decoder) -> Re
     let guard = guard(&mut arguments)?;
     let changed = match set {
         Ok(set) => context.change(context.view.set_attributes(&context.call, &file, set, guard)).await,
-        Err(error) => Err(ChangeFailure::from(error)),
+        Err(error) => Err(context.refused(&file, error).await),
     };
     Ok(match changed {
         Ok(changed) => Outcome::ok(|out| put_wcc(out, &changed.first)),

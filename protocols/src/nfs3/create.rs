@@ -13,7 +13,7 @@ pub(super) async fn create(context: &Context<'_>, mut arguments: Decoder) -> Res
     let how = create_how(&mut arguments)?;
     Ok(answer(match both(&name, how) {
         Ok((name, how)) => context.change(context.view.create(&context.call, &directory, name, how)).await,
-        Err(error) => Err(error.into()),
+        Err(error) => Err(context.refused(&directory, error).await),
     }))
 }
 
@@ -25,7 +25,7 @@ pub(super) async fn mkdir(context: &Context<'_>, mut arguments: Decoder) -> Resu
         Ok((name, set)) => {
             context.change(context.view.make_directory(&context.call, &directory, name, set)).await
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(context.refused(&directory, error).await),
     }))
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn symlink(context: &Context<'_>, mut arguments: Decoder) -> Re
         Ok((name, set)) => {
             context.change(context.view.make_symlink(&context.call, &directory, name, set, &target)).await
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(context.refused(&directory, error).await),
     }))
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn mknod(context: &Context<'_>, mut arguments: Decoder) -> Resu
             let made = context.view.make_node(&context.call, &directory, name, kind, device, set);
             context.change(made).await
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(context.refused(&directory, error).await),
     }))
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::types::{handle, put_post_op, put_wcc};
 use super::{Context, FILE_BYTES_MAX, Outcome, Results};
-use crate::view::{ChangeFailure, FsError, Stability, TRANSFER_BYTES_MAX};
+use crate::view::{FsError, Stability, TRANSFER_BYTES_MAX};
 use crate::xdr::{DecodeError, Decoder};
 
 /// How many bytes a READ may answer, from its arguments.
@@ -52,7 +52,7 @@ pub(super) async fn write(context: &Context<'_>, mut arguments: Decoder) -> Resu
     let data = arguments.opaque(arguments.remaining())?;
     let written = match check_write(offset, count, &data) {
         Ok(()) => context.view.write(&context.call, &file, offset, data, stability).await,
-        Err(error) => Err(ChangeFailure::from(error)),
+        Err(error) => Err(context.refused(&file, error).await),
     };
     Ok(match written {
         Ok(written) => Outcome::ok(|out| {

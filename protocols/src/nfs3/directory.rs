@@ -3,6 +3,9 @@
 //! A reply holds as many entries as fit the bytes that the client asked for, counted exactly with
 //! all that surrounds them except the status. If the first entry does not fit, the answer is
 //! TOOSMALL: an empty page that is not the end would make clients ask for ever.
+//!
+//! What a call takes of memory is told before it runs: the reply, and the page that it is made of, which
+//! is larger, since an entry of 30 bytes on the wire is a few hundred in memory.
 
 use super::types::{POST_OP_ATTRIBUTES_BYTES, handle, post_op_handle_bytes, put_handle, put_post_op};
 use super::{Context, Outcome, Results};
@@ -18,6 +21,9 @@ const USUAL_NAME_BYTES: usize = 20;
 /// Attributes and a handle of usual length, in bytes: for the same.
 const USUAL_OBJECT_BYTES: usize = POST_OP_ATTRIBUTES_BYTES + 40;
 
+/// The most entries that the view is asked for at once.
+const ENTRIES_MAX: usize = 4096;
+
 /// What a client asked for.
 struct Query {
     directory: Handle,
@@ -25,23 +31,25 @@ struct Query {
     verifier: [u8; 8],
 }
 
-/// How many bytes a READDIR may answer, from its arguments.
-pub(super) fn readdir_bytes_max(mut arguments: Decoder) -> Result<u32, DecodeError> {
+/// What a READDIR may take for page and reply, in bytes, from its arguments.
+pub(super) fn readdir_bytes_max(mut arguments: Decoder) -> Result<usize, DecodeError> {
     query(&mut arguments)?;
-    arguments.u32()
+    let room = room(&mut arguments)?;
+    Ok(room + entries_in(room, 0) * size_of::<DirectoryEntry>())
 }
 
-/// How many bytes a READDIRPLUS may answer, from its arguments.
-pub(super) fn readdirplus_bytes_max(mut arguments: Decoder) -> Result<u32, DecodeError> {
+/// What a READDIRPLUS may take for page and reply, in bytes, from its arguments.
+pub(super) fn readdirplus_bytes_max(mut arguments: Decoder) -> Result<usize, DecodeError> {
     query(&mut arguments)?;
     arguments.u32()?;
-    arguments.u32()
+    let room = room(&mut arguments)?;
+    Ok(room + entries_in(room, USUAL_OBJECT_BYTES) * size_of::<DirectoryEntry>())
 }
 
 pub(super) async fn readdir(context: &Context<'_>, mut arguments: Decoder) -> Results {
     let query = query(&mut arguments)?;
-    let room = arguments.u32()?.min(TRANSFER_BYTES_MAX) as usize;
-    let entries = (room / (ENTRY_BYTES + USUAL_NAME_BYTES)).max(1);
+    let room = room(&mut arguments)?;
+    let entries = entries_in(room, 0);
     let page = page(context, &query, PageLimit { entries, with_objects: false }).await;
     Ok(answer(page, Room { all: room, names: room }, |_| 0, |_, _| {}))
 }
@@ -49,14 +57,24 @@ pub(super) async fn readdir(context: &Context<'_>, mut arguments: Decoder) -> Re
 pub(super) async fn readdirplus(context: &Context<'_>, mut arguments: Decoder) -> Results {
     let query = query(&mut arguments)?;
     let names = arguments.u32()? as usize;
-    let all = arguments.u32()?.min(TRANSFER_BYTES_MAX) as usize;
-    let entries = (all / (ENTRY_BYTES + USUAL_NAME_BYTES + USUAL_OBJECT_BYTES)).max(1);
+    let all = room(&mut arguments)?;
+    let entries = entries_in(all, USUAL_OBJECT_BYTES);
     let page = page(context, &query, PageLimit { entries, with_objects: true }).await;
     Ok(answer(page, Room { all, names }, object_bytes, put_object))
 }
 
 fn query(arguments: &mut Decoder) -> Result<Query, DecodeError> {
     Ok(Query { directory: handle(arguments)?, cookie: arguments.u64()?, verifier: arguments.fixed()? })
+}
+
+/// How many bytes a reply may have.
+fn room(arguments: &mut Decoder) -> Result<usize, DecodeError> {
+    Ok(arguments.u32()?.min(TRANSFER_BYTES_MAX) as usize)
+}
+
+/// How many entries of usual length fit a reply, with so many bytes for the object of each.
+fn entries_in(room: usize, object_bytes: usize) -> usize {
+    (room / (ENTRY_BYTES + USUAL_NAME_BYTES + object_bytes)).clamp(1, ENTRIES_MAX)
 }
 
 async fn page(context: &Context<'_>, query: &Query, limit: PageLimit) -> Result<DirectoryPage, Failure> {
@@ -73,17 +91,23 @@ struct Room {
 }
 
 impl Room {
-    /// How many of the entries fit.
-    fn fit(self, entries: &[DirectoryEntry], object_bytes: impl Fn(&DirectoryEntry) -> usize) -> usize {
+    /// How many of the entries fit, and how many bytes the reply has with them.
+    fn fit(
+        self,
+        entries: &[DirectoryEntry],
+        object_bytes: impl Fn(&DirectoryEntry) -> usize,
+    ) -> (usize, usize) {
         let (mut all, mut names) = (FRAME_BYTES, 0);
-        let fits = |entry: &&DirectoryEntry| {
+        for (count, entry) in entries.iter().enumerate() {
             let bytes = ENTRY_BYTES + opaque_bytes(entry.name.len());
-            let first = names == 0;
-            all += bytes + object_bytes(entry);
+            let with_entry = all + bytes + object_bytes(entry);
             names += bytes - 4;
-            all <= self.all && (first || names <= self.names)
-        };
-        entries.iter().take_while(fits).count()
+            if with_entry > self.all || (count > 0 && names > self.names) {
+                return (count, all);
+            }
+            all = with_entry;
+        }
+        (entries.len(), all)
     }
 }
 
@@ -97,12 +121,12 @@ fn answer(
         Ok(page) => page,
         Err(failure) => return failed(failure),
     };
-    let count = room.fit(&page.entries, object_bytes);
+    let (count, bytes) = room.fit(&page.entries, object_bytes);
     if room.all < FRAME_BYTES || (count == 0 && !page.entries.is_empty()) {
         return failed(Failure { error: FsError::TooSmall, attributes: Some(page.directory) });
     }
     let whole = count == page.entries.len();
-    Outcome::ok(|out| {
+    Outcome::ok_of(bytes, |out| {
         put_post_op(out, Some(&page.directory));
         out.fixed(&page.verifier);
         for entry in &page.entries[..count] {

@@ -10,7 +10,10 @@ pub(super) async fn lookup(context: &Context<'_>, mut arguments: Decoder) -> Res
     let name = name(&mut arguments)?;
     let found = match name.checked() {
         Ok(name) => context.view.lookup(&context.call, &directory, name).await,
-        Err(error) => Err(Failure::from(error)),
+        Err(error) => {
+            let attributes = context.view.attributes(&context.call, &directory).await.ok();
+            Err(Failure { error, attributes })
+        }
     };
     Ok(match found {
         Ok(found) => Outcome::ok(|out| {

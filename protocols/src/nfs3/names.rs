@@ -10,7 +10,7 @@ pub(super) async fn remove(context: &Context<'_>, mut arguments: Decoder) -> Res
     let name = name(&mut arguments)?;
     Ok(removed(match name.checked() {
         Ok(name) => context.change(context.view.remove(&context.call, &directory, name)).await,
-        Err(error) => Err(error.into()),
+        Err(error) => Err(context.refused(&directory, error).await),
     }))
 }
 
@@ -19,7 +19,7 @@ pub(super) async fn rmdir(context: &Context<'_>, mut arguments: Decoder) -> Resu
     let name = name(&mut arguments)?;
     Ok(removed(match name.checked() {
         Ok(name) => context.change(context.view.remove_directory(&context.call, &directory, name)).await,
-        Err(error) => Err(error.into()),
+        Err(error) => Err(context.refused(&directory, error).await),
     }))
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn rename(context: &Context<'_>, mut arguments: Decoder) -> Res
             let renamed = context.view.rename(&context.call, (&from, from_name), (&to, to_name));
             context.change(renamed).await
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(context.both_refused(&from, &to, error).await),
     };
     Ok(match changed {
         Ok(changed) => Outcome::ok(|out| {
@@ -58,7 +58,7 @@ pub(super) async fn link(context: &Context<'_>, mut arguments: Decoder) -> Resul
     let (directory, name) = (handle(&mut arguments)?, name(&mut arguments)?);
     let changed = match name.checked() {
         Ok(name) => context.change(context.view.link(&context.call, &file, &directory, name)).await,
-        Err(error) => Err(error.into()),
+        Err(error) => Err(context.both_refused(&file, &directory, error).await),
     };
     Ok(match changed {
         Ok(changed) => Outcome::ok(|out| {

@@ -13,18 +13,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::FutureExt;
 
+use super::absent::AbsentProgram;
 use super::message::{CallHeader, Refusal, Reply, Verdict};
 use super::program::{Answer, Program, Request, Transport};
 use crate::retransmission::{Attempt, Client, Retransmissions, retry_key};
-use crate::telemetry::{CallMetrics, NoticeLimiter, SlowCalls, repeated};
+use crate::telemetry::{CallMetrics, SlowCalls, repeated};
 use crate::view::RetryKey;
 use crate::waits::Waits;
-
-/// A program that is known but not served: calls to it fail at once, with a line in the log.
-struct Absent {
-    advice: &'static str,
-    notices: NoticeLimiter,
-}
 
 struct Served {
     program: Arc<dyn Program>,
@@ -34,7 +29,7 @@ struct Served {
 /// The programs that are served at one address.
 pub struct Programs {
     served: HashMap<u32, Served>,
-    absent: HashMap<u32, Absent>,
+    absent: Vec<Arc<AbsentProgram>>,
     retransmissions: Arc<Retransmissions>,
     slow_calls: Arc<SlowCalls>,
 }
@@ -81,10 +76,10 @@ impl ProgramsBuilder {
         self
     }
 
-    /// Names a program that is not served, with advice for the log when somebody calls it.
+    /// Names a program that is not served, so that the log has advice when somebody calls it.
     #[must_use]
-    pub fn absent(mut self, program: u32, advice: &'static str) -> Self {
-        self.programs.absent.insert(program, Absent { advice, notices: NoticeLimiter::default() });
+    pub fn absent(mut self, program: Arc<AbsentProgram>) -> Self {
+        self.programs.absent.push(program);
         self
     }
 
@@ -97,7 +92,7 @@ impl ProgramsBuilder {
 impl Programs {
     /// Serves nothing yet. Repetitions are looked up in `retransmissions`, which may be shared.
     pub fn builder(retransmissions: Arc<Retransmissions>, slow_calls: Arc<SlowCalls>) -> ProgramsBuilder {
-        let programs = Self { served: HashMap::new(), absent: HashMap::new(), retransmissions, slow_calls };
+        let programs = Self { served: HashMap::new(), absent: Vec::new(), retransmissions, slow_calls };
         ProgramsBuilder { programs }
     }
 
@@ -175,7 +170,9 @@ impl Programs {
     ) -> Result<PreparedCall, Verdict> {
         let CallHeader { xid, program: number, version, procedure, credential, arguments } = header;
         let Some(Served { program, metrics }) = self.served.get(&number) else {
-            self.advise(number, peer);
+            self.absent.iter().filter(|absent| absent.number() == number).for_each(|absent| {
+                absent.asked_for(peer.ip());
+            });
             return Err(Verdict::ProgramUnavailable);
         };
         let Some(metrics) = metrics.get(&version) else {
@@ -195,14 +192,6 @@ impl Programs {
             xid,
             request,
         })
-    }
-
-    fn advise(&self, number: u32, peer: SocketAddr) {
-        if let Some(absent) = self.absent.get(&number)
-            && absent.notices.allows()
-        {
-            tracing::warn!(client = %peer.ip(), program = number, "{}", absent.advice);
-        }
     }
 }
 

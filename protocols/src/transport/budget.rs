@@ -10,7 +10,8 @@
 //!
 //! Everything is taken by the one reader of a connection before the call starts, in the order slot,
 //! connection, server; a call that runs needs nothing more. So no circle of waiting can form. For a large record they are taken before the record is read, with the largest reply in
-//! mind; what turns out not to be needed goes back. Records that are being received hold at most half
+//! mind; what turns out not to be needed goes back. Small calls have an eighth of the server's bytes to
+//! themselves, so that none waits behind the data of others. Records that are being received hold at most half
 //! of the server's bytes, so that clients that send slowly, or for harm, cannot take the room of
 //! small calls.
 
@@ -22,11 +23,16 @@ use super::limits::Limits;
 
 /// What a call costs beside record and reply: its task and the state of its handlers.
 const CALL_BYTES: usize = 2 << 10;
+/// A call of so many bytes or less is a small one: those that move no data and list no directory.
+const SMALL_CALL_BYTES_MAX: usize = 16 << 10;
+/// The part of the server's bytes that only small calls take.
+const SMALL_CALLS_PART: usize = 8;
 
 /// The bytes of a server.
 #[derive(Clone, Debug)]
 pub(super) struct ServerBudget {
     bytes: Arc<Semaphore>,
+    small: Arc<Semaphore>,
     receiving: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
@@ -62,8 +68,13 @@ impl ServerBudget {
     /// As the limits say.
     pub(super) fn new(limits: &Limits) -> Self {
         let pool = |bytes| Arc::new(Semaphore::new(bytes));
-        let half = limits.total_bytes_max / 2;
-        Self { bytes: pool(limits.total_bytes_max), receiving: pool(half), waiting: pool(half) }
+        let (small, half) = (limits.total_bytes_max / SMALL_CALLS_PART, limits.total_bytes_max / 2);
+        Self {
+            bytes: pool(limits.total_bytes_max - small),
+            small: pool(small),
+            receiving: pool(half),
+            waiting: pool(half),
+        }
     }
 }
 
@@ -104,7 +115,8 @@ impl ConnectionBudget {
 
     async fn reserve(&self, bytes: usize) -> Reserved {
         let connection = acquire(&self.bytes, bytes).await;
-        Reserved { connection, server: acquire(&self.server.bytes, bytes).await, receiving: None }
+        let server = if bytes <= SMALL_CALL_BYTES_MAX { &self.server.small } else { &self.server.bytes };
+        Reserved { connection, server: acquire(server, bytes).await, receiving: None }
     }
 }
 
@@ -169,6 +181,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn large_calls_that_take_all_they_can_leave_small_ones_their_room() {
+        let limits = limits();
+        let server = ServerBudget::new(&limits);
+        let connection = || ConnectionBudget::new(&limits, server.clone());
+        let connections = [connection(), connection(), connection(), connection()];
+        let mut large = Vec::new();
+        for connection in &connections {
+            let call = timeout(Duration::from_millis(50), connection.admit(limits.record_bytes_max, None));
+            large.extend(call.await);
+        }
+        assert_eq!(large.len(), 3, "an eighth is not for them");
+        assert!(is_admitted(&connections[3], 1000).await);
+        assert!(!is_admitted(&connections[3], limits.record_bytes_max).await);
+    }
+
+    #[tokio::test]
     async fn a_waiting_call_makes_room_and_gives_everything_back() {
         let limits = Limits { connection_calls_max: 1, connection_waiting_max: 1, ..limits() };
         let server = ServerBudget::new(&limits);
@@ -181,7 +209,8 @@ mod tests {
         second.make_room();
         assert!(!is_admitted(&connection, 0).await, "there is only one waiting place");
         drop((waiting, second));
-        assert_eq!(server.bytes.available_permits(), limits.total_bytes_max);
+        let all = server.bytes.available_permits() + server.small.available_permits();
+        assert_eq!(all, limits.total_bytes_max);
         assert_eq!(server.waiting.available_permits(), limits.total_bytes_max / 2);
         assert_eq!(connection.bytes.available_permits(), limits.connection_bytes_max);
     }

@@ -19,7 +19,8 @@ pub struct Limits {
     pub connection_waiting_max: usize,
     /// Bytes of calls and replies in flight on one connection; more are not read.
     pub connection_bytes_max: usize,
-    /// Bytes of calls and replies in flight on all connections; more are not read.
+    /// Bytes of calls and replies in flight on all connections; more are not read. An eighth is kept for
+    /// calls that are small.
     pub total_bytes_max: usize,
     /// The longest record in bytes; a longer one ends its connection.
     pub record_bytes_max: usize,

@@ -9,7 +9,7 @@ use nfs3_types::xdr_codec::Opaque;
 use tidegate_protocols::Limits;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::common::Tree;
 use crate::harness::{
@@ -190,45 +190,6 @@ async fn connections_beyond_the_bound_are_closed_until_others_end() {
         }
     };
     timeout(PATIENCE, again).await.expect("the place is never given back");
-}
-
-/// Resident memory of this process in bytes.
-fn resident_bytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_silent_connections_cost_little_memory() {
-    const BYTES_PER_CONNECTION_MAX: usize = 16 << 10;
-    let served = serve().await;
-    // Both ends live in this process: as many connections as its limit on open files allows.
-    let files = open_files_max();
-    let count = 10_000.min((files - 500) / 2);
-    let before = resident_bytes();
-    let mut connections = Vec::with_capacity(count);
-    for number in 0..count {
-        let mut stream = TcpStream::connect(served.address()).await.unwrap();
-        if number % 2 == 0 {
-            // Half of them announce a large record and then say nothing.
-            stream.write_all(&words(&[mark(1 << 20)])).await.unwrap();
-        }
-        connections.push(stream);
-    }
-    let started = Instant::now();
-    assert_eq!(word(&served.raw().await.exchange(&getattr(1)).await, 6), 0);
-    let grown = resident_bytes().saturating_sub(before);
-    println!("{count} silent connections, {} bytes each", grown / count);
-    assert!(grown / count < BYTES_PER_CONNECTION_MAX, "{} bytes each", grown / count);
-    assert!(started.elapsed() < Duration::from_secs(5));
-}
-
-/// How many files this process may open.
-fn open_files_max() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
-    line.split_whitespace().nth(3).unwrap().parse().unwrap_or(1 << 20)
 }
 
 #[tokio::test]

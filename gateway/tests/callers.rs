@@ -1,0 +1,116 @@
+//! Goal: who may do what follows the export rules that are in force and the groups that count, call by
+//! call. Method: calls of made-up clients through the file view of an appliance.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::Arc;
+
+use support::{config, init, open, slot_key};
+use tempfile::TempDir;
+use tidegate_gateway::appliance::Appliance;
+use tidegate_gateway::files::{GroupSource, Groups};
+use tidegate_protocols::view::{Call, Caller, CreateHow, FileView, FsError, Handle, SetAttributes};
+use tidegate_replicator::store::{MemoryStore, Store};
+
+/// The group whose members may read the file of these tests.
+const READERS: u32 = 20;
+const ACCESS_READ: u32 = 1;
+
+struct Served {
+    appliance: Arc<Appliance>,
+    root: Handle,
+    _folder: TempDir,
+}
+
+fn call(uid: u32, gids: &[u32], port: u16) -> Call {
+    let address = ([127, 0, 0, 1], port).into();
+    Call { caller: Caller { uid, gid: 1, gids: gids.to_vec(), address }, retry: None }
+}
+
+async fn serve() -> Served {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let key = slot_key(folder.path());
+    init(store.clone(), &key).await;
+    let appliance = open(&folder.path().join("data"), store, &key).await;
+    appliance.serve(config("docs")).await.unwrap();
+    let root = appliance.files().mount(&call(0, &[], 700), b"/docs").await.unwrap();
+    Served { appliance, root, _folder: folder }
+}
+
+impl Served {
+    /// A file of root that only the readers may read.
+    async fn file_of_readers(&self) -> Handle {
+        let set = SetAttributes { mode: Some(0o040), gid: Some(READERS), ..SetAttributes::default() };
+        let how = CreateHow::Guarded(set);
+        let made = self.appliance.files().create(&call(0, &[], 700), &self.root, b"file", how).await;
+        made.unwrap().object.unwrap().0
+    }
+
+    async fn may_read(&self, file: &Handle, call: &Call) -> bool {
+        self.appliance.files().access(call, file, ACCESS_READ).await.unwrap().0 == ACCESS_READ
+    }
+}
+
+/// Knows one user, who is in thirty groups.
+struct OneUser(u32);
+
+#[async_trait::async_trait]
+impl GroupSource for OneUser {
+    async fn groups_of(&self, uid: u32) -> Option<Vec<u32>> {
+        (uid == self.0).then(|| (1..=30).collect())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_of_the_server_count_instead_of_those_of_the_call() {
+    let served = serve().await;
+    let file = served.file_of_readers().await;
+    let sixteen: Vec<u32> = (1..=16).collect();
+    assert!(!served.may_read(&file, &call(1000, &sixteen, 700)).await, "the call cannot name the group");
+    assert!(served.may_read(&file, &call(2000, &[READERS], 700)).await);
+    served.appliance.files().take_groups_from(Groups::new(Arc::new(OneUser(1000))));
+    assert!(served.may_read(&file, &call(1000, &sixteen, 700)).await, "the server knows better");
+    assert!(served.may_read(&file, &call(2000, &[READERS], 700)).await, "who is not known keeps his groups");
+    assert!(!served.may_read(&file, &call(2000, &[], 700)).await);
+    served.appliance.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_that_change_hold_from_the_next_call_on() {
+    let served = serve().await;
+    let files = served.appliance.files();
+    let (low, high) = (call(0, &[], 1023), call(0, &[], 1024));
+    assert!(files.attributes(&high, &served.root).await.is_ok(), "any port will do unless the rules say so");
+    let rules = |change: fn(&mut tidegate_gateway::files::ExportRules)| {
+        let mut config = config("docs");
+        change(&mut config.rules);
+        config
+    };
+
+    served.appliance.serve(rules(|rules| rules.secure_ports = true)).await.unwrap();
+    assert_eq!(files.attributes(&high, &served.root).await, Err(FsError::Access));
+    assert_eq!(files.mount(&high, b"/docs").await, Err(FsError::Access));
+    assert!(files.attributes(&low, &served.root).await.is_ok());
+    assert_eq!(files.mount(&low, b"/docs").await.as_ref(), Ok(&served.root));
+
+    let elsewhere = |rules: &mut tidegate_gateway::files::ExportRules| {
+        rules.clients = vec!["192.0.2.0/24".parse().unwrap()];
+    };
+    served.appliance.serve(rules(elsewhere)).await.unwrap();
+    assert_eq!(files.attributes(&low, &served.root).await, Err(FsError::Access));
+    assert_eq!(files.mount(&low, b"/docs").await, Err(FsError::NotFound));
+    assert_eq!(files.exports()[0].clients, ["192.0.2.0/24"]);
+
+    served.appliance.serve(rules(|rules| rules.read_only = true)).await.unwrap();
+    let removed = files.remove(&low, &served.root, b"nothing").await.unwrap_err();
+    assert_eq!(removed.error, FsError::ReadOnly);
+    assert!(removed.first.after.is_some(), "a refused change tells how the directory is");
+
+    served.appliance.serve(config("docs")).await.unwrap();
+    assert!(files.attributes(&high, &served.root).await.is_ok());
+    assert_eq!(files.remove(&high, &served.root, b"nothing").await.unwrap_err().error, FsError::NotFound);
+    served.appliance.close().await.unwrap();
+}

@@ -1,0 +1,181 @@
+//! Goal: clients that mean harm, or do not know what they are talking to, cost others nothing and the
+//! server little. Method: each does its worst on a real connection while an honest client is served.
+
+use std::time::Duration;
+
+use nfs3_types::nfs3::*;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tidegate_protocols::Limits;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::harness::{
+    NFS, PATIENCE, Raw, Served, call, create, mark, packed, root, serve, serve_with, until, word, words,
+    write,
+};
+
+const MIB: usize = 1 << 20;
+
+fn getattr(xid: u32) -> Vec<u8> {
+    call(xid, NFS, 3, 1, &packed(&GETATTR3args { object: root() }))
+}
+
+/// An honest client asks so often and gets its answers.
+async fn is_served(served: &Served, calls: u32) {
+    let mut honest = served.raw().await;
+    for xid in 0..calls {
+        assert_eq!(word(&honest.exchange(&getattr(xid)).await, 6), 0);
+    }
+}
+
+#[tokio::test]
+async fn greetings_of_other_protocols_end_their_connection() {
+    let served = serve().await;
+    let tls = [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], &[7; 506]].concat();
+    let greetings: [(&str, &[u8]); 6] = [
+        ("TLS", &tls),
+        ("HTTP", b"GET / HTTP/1.1\r\nHost: files\r\n\r\n"),
+        ("HTTP version 2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n"),
+        ("SMB", b"\x00\x00\x00\x2f\xffSMB\x72\x00\x00\x00\x00\x18\x01\x28 and so on for a while until it is long enough"),
+        ("noise", b"\x81\x5a\xd7\x33\x01\x02\x03"),
+    ];
+    for (what, greeting) in greetings {
+        let mut raw = served.raw().await;
+        raw.send_bytes(greeting).await;
+        assert!(raw.is_closed().await, "{what}");
+    }
+    is_served(&served, 1).await;
+}
+
+#[tokio::test]
+async fn a_record_that_comes_byte_by_byte_has_no_longer_than_one_that_does_not() {
+    let limits = Limits { record_timeout: Duration::from_millis(300), ..Limits::default() };
+    let served = serve_with(limits).await;
+    let mut raw = served.raw().await;
+    let started = Instant::now();
+    let trickle = async {
+        raw.send_bytes(&words(&[mark(MIB)])).await;
+        while raw.stream.write_all(&[0]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, trickle).await.expect("it may go on for ever");
+    assert!(started.elapsed() >= Duration::from_millis(300));
+    is_served(&served, 1).await;
+}
+
+#[tokio::test]
+async fn halves_of_large_records_keep_nobody_from_being_served() {
+    // Room for four records, of which records on their way may take half.
+    let record_bytes_max = MIB + (4 << 10);
+    let limits = Limits {
+        connection_bytes_max: 2 * record_bytes_max,
+        total_bytes_max: 8 * record_bytes_max,
+        record_timeout: Duration::from_millis(500),
+        ..Limits::default()
+    };
+    let served = serve_with(limits).await;
+    let mut halves = Vec::new();
+    for _ in 0..20 {
+        let mut raw = served.raw().await;
+        raw.send_bytes(&words(&[mark(MIB)])).await;
+        raw.send_bytes(&vec![0; MIB / 2]).await;
+        halves.push(raw);
+    }
+    is_served(&served, 50).await;
+    let mut client = served.client().await;
+    let (file, _) = create(&mut client, &root(), b"a").await;
+    // A large record of an honest client waits for its turn behind the halves, and gets it.
+    let data = vec![1; MIB];
+    let large = write(&mut client, &file, 0, &data, stable_how::UNSTABLE);
+    assert_eq!(timeout(PATIENCE, large).await.expect("its turn comes").count, MIB as u32);
+    for half in &mut halves {
+        assert!(half.is_closed().await, "half a record is not waited for");
+    }
+}
+
+#[tokio::test]
+async fn clients_that_read_no_reply_slow_nobody_and_are_not_served_on() {
+    let limits = Limits { connection_bytes_max: 8 * MIB, connection_waiting_max: 0, ..Limits::default() };
+    let served = serve_with(limits).await;
+    let mut client = served.client().await;
+    let (file, _) = create(&mut client, &root(), b"a").await;
+    write(&mut client, &file, 0, &vec![1; MIB], stable_how::UNSTABLE).await;
+    let mut deaf = Vec::new();
+    for _ in 0..4 {
+        let mut raw = served.raw().await;
+        for xid in 0..200 {
+            let arguments = READ3args { file: file.clone(), offset: 0, count: MIB as u32 };
+            raw.send(&call(xid, NFS, 3, 6, &packed(&arguments))).await;
+        }
+        deaf.push(raw);
+    }
+    let mut begun = 0;
+    until(|| std::mem::replace(&mut begun, served.view.count("READ")) == begun && begun > 0).await;
+    is_served(&served, 500).await;
+    let after = served.view.count("READ");
+    // Eight in flight each, and what the sockets of both sides hold.
+    assert!(after < 4 * 40, "{after} reads begun for clients that read nothing");
+    for raw in &mut deaf {
+        assert_eq!(raw.receive().await.len(), 24 + 4 + 88 + 12 + MIB, "whoever reads at last is answered");
+    }
+}
+
+/// Resident memory of this process in bytes.
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
+
+/// Lets this process open so many files, or as many as it may; answers how many.
+fn open_files_max(wanted: u64) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    let both = Rlimit { current: Some(wanted.max(most)), maximum: Some(wanted.max(most)) };
+    // Only the superuser may raise the maximum.
+    if setrlimit(Resource::Nofile, both).is_err() {
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(wanted) as usize
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_silent_connections_cost_little_memory_and_others_are_served() {
+    const CONNECTIONS: usize = 10_000;
+    const BYTES_PER_CONNECTION_MAX: usize = 16 << 10;
+    let served = serve().await;
+    // Both ends live in this process.
+    let count = CONNECTIONS.min((open_files_max(2 * CONNECTIONS as u64 + 1000) - 500) / 2);
+    let before = resident_bytes();
+    let mut connections = Vec::with_capacity(count);
+    for number in 0..count {
+        let mut stream = TcpStream::connect(served.address()).await.unwrap();
+        match number % 3 {
+            // Some say nothing, some announce a large record, some send a part of a small one.
+            0 => {}
+            1 => stream.write_all(&words(&[mark(MIB)])).await.unwrap(),
+            _ => stream.write_all(&words(&[mark(40), 1, 0])).await.unwrap(),
+        }
+        connections.push(stream);
+    }
+    timeout(PATIENCE, is_served(&served, 100)).await.expect("others are served");
+    let grown = resident_bytes().saturating_sub(before);
+    println!("{count} silent connections, {} bytes each", grown / count);
+    assert!(grown / count < BYTES_PER_CONNECTION_MAX, "{} bytes each", grown / count);
+    drop(connections);
+    timeout(PATIENCE, served.server.stop()).await.expect("the stop ends");
+}
+
+#[tokio::test]
+async fn credentials_as_long_as_they_may_be_cost_no_more_than_they_say() {
+    let served = serve().await;
+    let mut raw = Raw::connect(served.address()).await;
+    let groups: Vec<u32> = (0..16).collect();
+    let body = [words(&[0, 255]), vec![b'm'; 256], words(&[1000, 100, 16]), words(&groups)].concat();
+    let header = words(&[9, 0, 2, NFS, 3, 0, 1, body.len() as u32]);
+    let reply = raw.exchange(&[header, body, words(&[0, 0])].concat()).await;
+    assert_eq!((word(&reply, 0), word(&reply, 5)), (9, 0));
+}
