@@ -34,6 +34,7 @@ use crate::cache::ReadAhead;
 use crate::clock::Clock;
 use crate::journal::JournalError;
 use crate::live::{Live, LiveError, Usage};
+use crate::locking::LockTable;
 
 /// What can go wrong below the namespace.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +98,7 @@ pub struct Share {
     directory_moves: tokio::sync::Mutex<()>,
     read_ahead: ReadAhead,
     open_files: OpenFiles,
+    lock_table: LockTable,
 }
 
 impl Share {
@@ -127,6 +129,7 @@ impl Share {
             directory_moves,
             read_ahead,
             open_files: OpenFiles::default(),
+            lock_table: LockTable::default(),
         })
     }
 
@@ -188,6 +191,11 @@ impl Share {
     /// Which of its files somebody has open.
     pub fn open_files(&self) -> &OpenFiles {
         &self.open_files
+    }
+
+    /// What clients have locked, and how they have files open. Empty after a restart.
+    pub fn lock_table(&self) -> &LockTable {
+        &self.lock_table
     }
 
     /// Numbers for new inodes.
