@@ -32,8 +32,8 @@ pub use requests::{
     RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
 };
 pub use status::{
-    Alarm, CacheStatus, HeadCost, HeadInfo, JournalStatus, MemoryStatus, Severity, ShareState, ShareStatus,
-    Status, StoreFailure, TargetStatus,
+    Alarm, CacheStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, MemoryStatus, QuotaStatus, Severity,
+    ShareState, ShareStatus, Status, StoreFailure, TargetStatus,
 };
 
 use crate::settings::Settings;

@@ -14,6 +14,7 @@ pub mod history;
 pub mod journal;
 pub mod ledger;
 pub mod live;
+pub mod locking;
 pub mod namespace;
 pub mod settings;
 pub mod share;

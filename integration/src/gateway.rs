@@ -214,8 +214,7 @@ impl Gateway {
     /// Asks it to stop, as a service manager does.
     pub fn stop(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("it runs");
-        let id = rustix::process::Pid::from_child(&process);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("a child can be told");
+        tell(&process, rustix::process::Signal::TERM);
         process.wait().expect("a child ends")
     }
 }
@@ -224,6 +223,11 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn tell(process: &Child, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(process), signal)
+        .expect("a child can be told");
 }
 
 /// A port of this machine that nobody listens at.

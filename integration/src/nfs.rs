@@ -11,8 +11,8 @@ use nfs3_client::tokio::TokioIo;
 use nfs3_client::{MountClient, Nfs3Client};
 use nfs3_types::mount::dirpath;
 use nfs3_types::nfs3::{
-    COMMIT3args, CREATE3args, GETATTR3args, LINK3args, LOOKUP3args, MKDIR3args, MKNOD3args, Nfs3Option,
-    Nfs3Result, READ3args, READDIRPLUS3args, READLINK3args, REMOVE3args, RENAME3args, RMDIR3args,
+    COMMIT3args, CREATE3args, FSSTAT3args, GETATTR3args, LINK3args, LOOKUP3args, MKDIR3args, MKNOD3args,
+    Nfs3Option, Nfs3Result, READ3args, READDIRPLUS3args, READLINK3args, REMOVE3args, RENAME3args, RMDIR3args,
     SETATTR3args, SYMLINK3args, WRITE3args, cookieverf3, createhow3, devicedata3, diropargs3, fattr3,
     mknoddata3, nfs_fh3, nfspath3, nfsstat3, sattr3, specdata3, stable_how, symlinkdata3,
 };
@@ -44,6 +44,15 @@ pub enum Special {
     Socket,
     /// A named pipe.
     Pipe,
+}
+
+/// The room of a file system: all of it, what is free, and what may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// In bytes.
+    pub bytes: [u64; 3],
+    /// In inodes.
+    pub files: [u64; 3],
 }
 
 /// One name of a listing.
@@ -200,12 +209,13 @@ impl Nfs {
         let mut done = 0;
         while done < data.len() {
             let piece = &data[done..data.len().min(done + TRANSFER_MAX as usize)];
-            done += self.write_piece(file, offset + done as u64, piece).await?;
+            done += self.write_unstable(file, offset + done as u64, piece).await?;
         }
         call!(self.commit(COMMIT3args { file: file.clone(), offset: 0, count: 0 })).map(drop)
     }
 
-    async fn write_piece(&mut self, file: &Handle, offset: u64, piece: &[u8]) -> Answer<usize> {
+    /// Writes at most one piece, and does not wait until it is durable; how many bytes of it.
+    pub async fn write_unstable(&mut self, file: &Handle, offset: u64, piece: &[u8]) -> Answer<usize> {
         let wrote = call!(self.write(WRITE3args {
             file: file.clone(),
             offset,
@@ -214,6 +224,15 @@ impl Nfs {
             data: Opaque::borrowed(piece),
         }))?;
         Ok(wrote.count as usize)
+    }
+
+    /// How much room the file system has.
+    pub async fn space(&mut self) -> Answer<Space> {
+        let found = call!(self.fsstat(FSSTAT3args { fsroot: self.root() }))?;
+        Ok(Space {
+            bytes: [found.tbytes, found.fbytes, found.abytes],
+            files: [found.tfiles, found.ffiles, found.afiles],
+        })
     }
 
     /// Reads `length` bytes, or up to the end of the file.

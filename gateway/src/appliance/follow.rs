@@ -10,8 +10,8 @@ use bytes::Bytes;
 use super::registry::{self, ShareRecord};
 use super::shares::{OpenShare, begin_over, random};
 use super::{Appliance, ApplianceError, ShareConfig};
-use crate::live::{Batch, Change};
-use crate::share::Base;
+use crate::live::{Batch, Change, Usage};
+use crate::share::{Base, OverSince};
 
 impl Appliance {
     /// Makes a share of the repository known here, to be followed.
@@ -59,9 +59,22 @@ impl Appliance {
         }
         let through = self.live.settle().await?;
         let base = Base { root: newest.head.root, head: Some(newest.name), published: true };
-        let changes = vec![Change::Rebase { map, through, base: base.encode() }];
+        let (account, usage) = (open.share.account(), newest.head.usage);
+        let more = |now: u64, before: u64| now.wrapping_sub(before).cast_signed();
+        let before = account.used();
+        let changes = vec![
+            Change::Rebase { map, through, base: base.encode() },
+            Change::Usage {
+                map,
+                bytes: more(usage.bytes, before.bytes),
+                inodes: more(usage.inodes, before.inodes),
+            },
+        ];
         let sequence = self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
         self.live.applied(sequence).await?;
+        let since = OverSince { bytes: usage.bytes_over_since, inodes: usage.inodes_over_since };
+        account.follow(Usage { bytes: usage.bytes, inodes: usage.inodes }, since, self.now());
+        account.record(&self.live).await?;
         tracing::info!(share = open.config.name, head = %newest.name, "follows a newer head");
         *open.newest.lock() = Some((newest.name, newest.head));
         Ok(())

@@ -10,9 +10,8 @@ use super::shares::OpenShare;
 use super::{Appliance, ApplianceError};
 use crate::files::ExportRules;
 use crate::journal::Sequence;
-use crate::live::Usage;
 use crate::namespace::Namespace;
-use crate::share::FrozenMap;
+use crate::share::{FrozenMap, QuotaReport};
 
 /// How often an idle journal is asked whether it still lives.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -38,8 +37,8 @@ pub struct ShareReport {
     pub dirty_bytes: u64,
     /// The newest head published from here.
     pub newest: Option<(HeadName, Head)>,
-    /// What its files use.
-    pub usage: Usage,
+    /// What its files use and may use.
+    pub quota: QuotaReport,
     /// Why the last commit failed, if it did.
     pub last_error: Option<String>,
 }
@@ -109,7 +108,7 @@ impl Appliance {
             rpo_now: if behind { age } else { Duration::ZERO },
             dirty_bytes: self.budget.dirty_bytes(),
             newest,
-            usage: open.share.usage().unwrap_or_default(),
+            quota: open.share.account().report(self.now()),
             last_error: open.last_error.lock().clone(),
         }
     }

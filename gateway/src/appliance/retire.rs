@@ -19,6 +19,7 @@ use super::{Appliance, ApplianceError, ShareConfig};
 use crate::commit::CommitError;
 use crate::files::{ExportRules, Squash};
 use crate::journal::Sequence;
+use crate::share::Quota;
 
 /// What a share that holds nothing is drained up to.
 const NOTHING_HELD: Sequence = Sequence(u64::MAX);
@@ -165,6 +166,7 @@ fn unserved(name: &str, settings: serde_json::Value) -> ShareConfig {
         follow: false,
         stop_without_store: false,
         own_key: false,
+        quota: Quota::default(),
         settings,
     }
 }

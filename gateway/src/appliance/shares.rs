@@ -22,7 +22,7 @@ use crate::files::{ExportRules, Served};
 use crate::journal::Sequence;
 use crate::live::{Batch, Change, MapId};
 use crate::namespace::Namespace;
-use crate::share::{Base, InodeNumbers, LiveMap, Share};
+use crate::share::{Account, Base, InodeNumbers, LiveMap, OverSince, Quota, Share};
 
 /// How a share is served.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct ShareConfig {
     pub stop_without_store: bool,
     /// Whether a new share gets a domain of its own.
     pub own_key: bool,
+    /// How much its files may use.
+    pub quota: Quota,
     /// What a head carries so that another gateway can serve the share.
     pub settings: serde_json::Value,
 }
@@ -140,6 +142,8 @@ impl Appliance {
         open: &OpenShare,
         config: ShareConfig,
     ) -> Result<ShareId, ApplianceError> {
+        // Before the wait for a commit, which may take long.
+        open.share.account().set_quota(&config.quota, self.now());
         open.withdrawn.cancel();
         open.served_again.cancel();
         let leadership = open.leadership.lock().await.take();
@@ -149,7 +153,9 @@ impl Appliance {
         let (record, newest) = (open.record.lock().clone(), open.newest.lock().clone());
         let again = OpenShare::new(open.share.clone(), record, config, leadership, open.moments.clone())?;
         *again.newest.lock() = newest;
-        self.expose(Arc::new(again))
+        self.expose(Arc::new(again))?;
+        self.note_grace(open).await?;
+        Ok(id)
     }
 
     /// Makes a share of the repository known here, over its state at a point, under a new incarnation
@@ -257,8 +263,7 @@ impl Appliance {
     }
 
     pub(super) fn now(&self) -> UtcNanos {
-        let now = self.clock.now();
-        UtcNanos::new(now.seconds * 1_000_000_000 + i64::from(now.nanos))
+        self.clock.utc()
     }
 
     pub(super) async fn open_share(
@@ -271,11 +276,14 @@ impl Appliance {
         if Base::load(&self.live, map)?.root.is_empty() {
             Namespace::new(open.share.clone(), self.clock.clone()).create_root().await?;
         }
-        self.expose(open)
+        let id = self.expose(open.clone())?;
+        self.note_grace(&open).await?;
+        Ok(id)
     }
 
     /// Lets clients in, and starts what goes on in the background.
     fn expose(self: &Arc<Self>, open: Arc<OpenShare>) -> Result<ShareId, ApplianceError> {
+        open.share.account().set_quota(&open.config.quota, self.now());
         let (id, handed_over) = (open.share.id(), open.record.lock().handed_over);
         self.shares.lock().insert(id, open.clone());
         let paused = if handed_over { Arc::new(AtomicBool::new(true)) } else { open.paused.clone() };
@@ -306,6 +314,11 @@ impl Appliance {
         Ok(())
     }
 
+    /// Records a grace period that began with the quota, so that it runs on even if nobody writes.
+    async fn note_grace(&self, open: &OpenShare) -> Result<(), ApplianceError> {
+        Ok(open.share.account().record(&self.live).await?)
+    }
+
     /// Opens the map of a share, and goes on leading it if it did.
     pub(super) async fn open_unserved(
         &self,
@@ -331,7 +344,8 @@ impl Appliance {
         let reader = self.backend.reader(domain)?;
         let params = self.backend.repository.config().chunks;
         let map = LiveMap { live: self.live.clone(), map, nodes: reader.nodes };
-        Ok(Arc::new(Share::open(id, incarnation, map, reader.chunks, (reader.keys, params))?))
+        let keys = (reader.keys, params);
+        Ok(Arc::new(Share::open(id, incarnation, map, reader.chunks, keys, self.clock.clone())?))
     }
 
     pub(super) fn handle_key(&self, domain: DomainId, era: u64) -> Result<SecretKey, ApplianceError> {
@@ -370,10 +384,13 @@ impl Appliance {
 /// head; `published` says whether that is the head whose root it begins with.
 pub(super) fn begin_over(map: MapId, head: &Head, parent: Option<HeadName>, published: bool) -> Vec<Change> {
     let base = Base { root: head.root, head: parent, published };
+    let usage = &head.usage;
+    let over_since = OverSince { bytes: usage.bytes_over_since, inodes: usage.inodes_over_since };
     vec![
         Change::Rebase { map, through: Sequence(0), base: base.encode() },
         InodeNumbers::start_at(map, InodeNumber(head.next_inode)),
         Change::Usage { map, bytes: head.usage.bytes as i64, inodes: head.usage.inodes as i64 },
+        Account::begin_over_since(map, over_since),
     ]
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_chunker::ShareId;
-use tidegate_replicator::repository::{Head, HeadName, NewSnapshot, Snapshot, SnapshotId};
+use tidegate_replicator::repository::{Head, HeadName, NewSnapshot, Snapshot, SnapshotId, Usage};
 
 use super::registry::{self, ShareRecord};
 use super::shares::{OpenShare, begin_over, random, random_bytes};
@@ -111,7 +111,11 @@ impl Appliance {
         let (map, map_change) = registry::next_map(&self.live)?;
         let record = open.record.lock().clone().over(map, random()?, random()?);
         let next_inode = to.next_inode.max(self.committer_next_inode(open)?);
-        let mut changes = begin_over(map, &Head { next_inode, ..to.clone() }, Some(newest), false);
+        // A grace period that runs goes on, if the older state is above the soft limit as well.
+        let over_since = open.share.account().over_since();
+        let usage =
+            Usage { bytes_over_since: over_since.bytes, inodes_over_since: over_since.inodes, ..to.usage };
+        let mut changes = begin_over(map, &Head { next_inode, usage, ..to.clone() }, Some(newest), false);
         changes.extend([map_change, record.change()]);
         self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
         self.live.settle().await?;
@@ -139,7 +143,9 @@ impl Appliance {
         let (map, map_change) = registry::next_map(&self.live)?;
         let mut record = ShareRecord::new(name.into(), id, from.share.domain, map, random()?, random()?);
         record.leadership = Some(leadership.note());
-        let mut changes = begin_over(map, from, None, false);
+        // It has a quota of its own, and its own grace period.
+        let usage = Usage { bytes: from.usage.bytes, inodes: from.usage.inodes, ..Usage::default() };
+        let mut changes = begin_over(map, &Head { usage, ..from.clone() }, None, false);
         changes.extend([map_change, record.change()]);
         self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
         self.live.settle().await?;

@@ -72,6 +72,8 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         ApplianceError::Live(live) | ApplianceError::Share(ShareError::Live(live)) => live_kind(live),
         ApplianceError::Ledger(ledger) => ledger_kind(ledger),
         ApplianceError::Cache { source, .. } => file_kind(source),
+        ApplianceError::Share(ShareError::OverQuota { .. })
+        | ApplianceError::Commit(CommitError::Share(ShareError::OverQuota { .. })) => ErrorKind::Full,
         ApplianceError::Share(_)
         | ApplianceError::Commit(_)
         | ApplianceError::Files(_)

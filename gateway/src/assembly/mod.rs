@@ -25,6 +25,7 @@ use crate::clock::SystemClock;
 use crate::control::{ControlError, ErrorKind};
 use crate::files::{ExportRules, Squash};
 use crate::settings::{self, SecretError, Settings};
+use crate::share::{Limits, Quota};
 
 /// How long a claim of a lease settles: longer than a put and a listing take together on a slow link.
 const CLAIM_SETTLE: Duration = Duration::from_secs(2);
@@ -175,7 +176,23 @@ pub fn share_config(share: &settings::Share) -> ShareConfig {
         follow: share.follow,
         stop_without_store: share.on_store_lost == settings::OnStoreLost::Stop,
         own_key: share.own_key,
+        quota: share.quota.as_ref().map(quota).unwrap_or_default(),
         settings: serde_json::json!({ "share": settings::table_to_toml(share) }),
+    }
+}
+
+fn quota(quota: &settings::Quota) -> Quota {
+    let (bytes, inodes) = (&quota.bytes, &quota.inodes);
+    Quota {
+        bytes: Limits {
+            soft: bytes.soft.map(settings::Size::bytes),
+            hard: bytes.hard.map(settings::Size::bytes),
+        },
+        inodes: Limits {
+            soft: inodes.soft.map(settings::Count::get),
+            hard: inodes.hard.map(settings::Count::get),
+        },
+        grace: quota.grace.duration(),
     }
 }
 

@@ -15,13 +15,14 @@ use super::{AssemblyError, open_appliance, share_config};
 use crate::appliance::{Appliance, ApplianceError, ShareReport, SnapshotEntry};
 use crate::control::{
     CacheStatus, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, ErrorKind,
-    HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, MemoryStatus, Moment, RestoreReport,
-    RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest,
-    Start, Status, TargetStatus, Unit,
+    HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, LimitStatus, MemoryStatus, Moment,
+    QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus,
+    SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
 use crate::settings::Settings;
+use crate::share::{QuotaReport, Standing};
 
 /// Most heads that are looked at to find a point in time.
 const HEADS_MAX: usize = 10_000;
@@ -105,8 +106,9 @@ impl Running {
             rpo_now_seconds: report.rpo_now.as_secs(),
             dirty_bytes: report.dirty_bytes,
             head: report.newest.as_ref().map(|(name, head)| head_info(*name, head)),
-            files: report.usage.inodes,
-            bytes: report.usage.bytes,
+            files: report.quota.inodes.used,
+            bytes: report.quota.bytes.used,
+            quota: quota_status(&report.quota),
         }
     }
 
@@ -335,6 +337,22 @@ impl Control for Running {
 
 fn timestamp(at: UtcNanos) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(at.as_nanos())).unwrap_or_default()
+}
+
+/// None when nothing is limited.
+fn quota_status(report: &QuotaReport) -> Option<QuotaStatus> {
+    let limit = |standing: &Standing| LimitStatus {
+        soft: standing.limits.soft,
+        hard: standing.limits.hard,
+        over_soft_since: standing.over_since.map(timestamp),
+        grace_is_over: standing.grace_is_over,
+    };
+    let is_limited = report.bytes.total().or(report.inodes.total()).is_some();
+    is_limited.then(|| QuotaStatus {
+        bytes: limit(&report.bytes),
+        files: limit(&report.inodes),
+        grace_seconds: report.grace.as_secs(),
+    })
 }
 
 fn head_info(name: HeadName, head: &Head) -> HeadInfo {

@@ -1,7 +1,7 @@
 //! `tidegate share`: list, add, remove.
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::exit::Failure;
 use super::{Context, status};
@@ -43,6 +43,12 @@ pub(super) struct Keys {
     /// Keep it in a key domain of its own.
     #[arg(long)]
     own_key: bool,
+    /// The most bytes that its files may use, such as 100GiB; soft limits are set in the settings file.
+    #[arg(long, value_name = "SIZE")]
+    quota_bytes: Option<String>,
+    /// The most files, directories and other inodes that it may have.
+    #[arg(long, value_name = "COUNT")]
+    quota_inodes: Option<u64>,
 }
 
 /// How clients see a share.
@@ -68,6 +74,13 @@ impl Keys {
         let mut keys = self.rules.to_json(name);
         for (key, value) in [("read_only", self.read_only), ("own_key", self.own_key)] {
             keys.extend(value.then(|| (key.to_owned(), true.into())));
+        }
+        let hard = |limit: Value| json!({ "hard": limit });
+        let bytes = self.quota_bytes.as_ref().map(|bytes| ("bytes".to_owned(), hard(bytes.clone().into())));
+        let inodes = self.quota_inodes.map(|inodes| ("inodes".to_owned(), hard(inodes.into())));
+        let quota: Map<String, Value> = bytes.into_iter().chain(inodes).collect();
+        if !quota.is_empty() {
+            keys.insert("quota".to_owned(), quota.into());
         }
         keys
     }

@@ -3,7 +3,7 @@
 use super::Context;
 use super::exit::Failure;
 use super::format::{bytes, seconds, table};
-use crate::control::{Alarm, Severity, ShareStatus, Status, TargetStatus};
+use crate::control::{Alarm, LimitStatus, QuotaStatus, Severity, ShareStatus, Status, TargetStatus};
 
 pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     let status: Status = context.client()?.get("/status").await?;
@@ -75,5 +75,59 @@ pub(super) fn shares(shares: &[ShareStatus]) -> String {
         ]
     };
     let rows: Vec<[String; 8]> = shares.iter().map(row).collect();
-    table(["SHARE", "EXPORT", "RPO NOW", "DIRTY", "HEAD", "FILES", "SIZE", "STATE"], &rows)
+    let shown = table(["SHARE", "EXPORT", "RPO NOW", "DIRTY", "HEAD", "FILES", "SIZE", "STATE"], &rows);
+    let quotas = shares.iter().filter_map(|share| Some(quota(share, share.quota.as_ref()?)));
+    std::iter::once(shown).chain(quotas).collect::<Vec<_>>().join("\n")
+}
+
+/// The quota of a share as a line.
+fn quota(share: &ShareStatus, quota: &QuotaStatus) -> String {
+    let number = |count: u64| format!("{count} files");
+    let limits = [
+        limit(share.bytes, &quota.bytes, quota.grace_seconds, &bytes),
+        limit(share.files, &quota.files, quota.grace_seconds, &number),
+    ];
+    let limits: Vec<_> = limits.into_iter().flatten().collect();
+    format!("quota of {}: {}", share.name, limits.join("; "))
+}
+
+fn limit(
+    used: u64,
+    limit: &LimitStatus,
+    grace_seconds: u64,
+    shown: &dyn Fn(u64) -> String,
+) -> Option<String> {
+    let bounds = match (limit.soft, limit.hard) {
+        (None, None) => return None,
+        (Some(soft), None) => format!("soft {}", shown(soft)),
+        (None, Some(hard)) => format!("hard {}", shown(hard)),
+        (Some(soft), Some(hard)) => format!("soft {}, hard {}", shown(soft), shown(hard)),
+    };
+    let over = match limit.over_soft_since {
+        None => String::new(),
+        Some(since) if limit.grace_is_over => format!(", ABOVE the soft one since {since}: nothing grows"),
+        Some(since) => format!(", above the soft one since {since}, allowed for {}", seconds(grace_seconds)),
+    };
+    Some(format!("{} used, {bounds}{over}", shown(used)))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_quota_is_shown_with_what_is_used_and_since_when_it_is_exceeded() {
+        let mut limits = LimitStatus { soft: Some(1024), ..LimitStatus::default() };
+        let line = |limits: &LimitStatus| limit(2048, limits, 86_400, &bytes).expect("a limit");
+        assert_eq!(line(&limits), "2.0 KiB used, soft 1.0 KiB");
+        limits.hard = Some(4096);
+        limits.over_soft_since = Some(Timestamp::UNIX_EPOCH);
+        let over = "above the soft one since 1970-01-01T00:00:00Z, allowed for 1 d 0 h";
+        assert_eq!(line(&limits), format!("2.0 KiB used, soft 1.0 KiB, hard 4.0 KiB, {over}"));
+        limits.grace_is_over = true;
+        assert!(line(&limits).ends_with("ABOVE the soft one since 1970-01-01T00:00:00Z: nothing grows"));
+        assert_eq!(limit(2048, &LimitStatus::default(), 0, &bytes), None);
+    }
 }

@@ -18,7 +18,7 @@ impl Committer {
             epoch: leading.epoch(),
             sequence: leading.next_sequence(Some(&parent)),
             parent: Some(parent),
-            published_at: self.now(),
+            published_at: self.clock.utc(),
             handover: era,
             statistics: CommitStatistics::default(),
             ..newest.clone()

@@ -159,7 +159,7 @@ impl Committer {
         drained: &(dyn Fn(Sequence) + Send + Sync),
     ) -> Result<Committed, CommitError> {
         let started = Instant::now();
-        let frozen_at = self.now();
+        let frozen_at = self.clock.utc();
         share.live().settle().await?;
         let mut plan = match self.prepare(share, frozen_at).await? {
             Prepared::Unchanged { through, base } => {
@@ -214,11 +214,6 @@ impl Committer {
         }
     }
 
-    fn now(&self) -> UtcNanos {
-        let now = self.clock.now();
-        UtcNanos::new(now.seconds * 1_000_000_000 + i64::from(now.nanos))
-    }
-
     /// Freeze to tree. Cutting blocks, so it has a thread of its own.
     async fn prepare(&self, share: &Arc<Share>, frozen_at: UtcNanos) -> Result<Prepared, CommitError> {
         let work = Work {
@@ -233,6 +228,7 @@ impl Committer {
 
     fn head(&self, share: &Share, description: &Description, plan: &Plan, leadership: &Leadership) -> Head {
         let parent = plan.base.head;
+        let over_since = share.account().over_since();
         Head {
             share: description.share.clone(),
             epoch: leadership.epoch(),
@@ -240,14 +236,19 @@ impl Committer {
             parent,
             root: plan.root,
             frozen_at: plan.frozen_at,
-            published_at: self.now(),
+            published_at: self.clock.utc(),
             incarnation: Incarnation::new(share.incarnation().to_be_bytes()),
             handover: None,
             next_inode: plan.next_inode,
             journal_sequence: plan.through.0,
             plan_honoured: 0,
             settings: description.settings.clone(),
-            usage: Usage { bytes: plan.usage.bytes, inodes: plan.usage.inodes },
+            usage: Usage {
+                bytes: plan.usage.bytes,
+                inodes: plan.usage.inodes,
+                bytes_over_since: over_since.bytes,
+                inodes_over_since: over_since.inodes,
+            },
             heat: tidegate_replicator::repository::Heat::default(),
             statistics: plan.statistics,
         }

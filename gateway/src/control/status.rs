@@ -87,6 +87,37 @@ pub struct ShareStatus {
     pub files: u64,
     /// Their length in bytes, holes not counted.
     pub bytes: u64,
+    /// What they may use; absent when the settings set no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaStatus>,
+}
+
+/// The quota of a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaStatus {
+    /// Of [`ShareStatus::bytes`].
+    pub bytes: LimitStatus,
+    /// Of [`ShareStatus::files`].
+    pub files: LimitStatus,
+    /// How long a soft limit may be exceeded before it counts as a hard one, in seconds.
+    pub grace_seconds: u64,
+}
+
+/// Limits of one thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitStatus {
+    /// May be exceeded for as long as the grace period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft: Option<u64>,
+    /// Is never exceeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hard: Option<u64>,
+    /// Since when more than the soft limit has been used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_soft_since: Option<Timestamp>,
+    /// The grace period is over: the soft limit counts as a hard one.
+    #[serde(default)]
+    pub grace_is_over: bool,
 }
 
 /// A published root.

@@ -239,7 +239,7 @@ mod tests {
         for (uid, found, kept_for) in [(1, Some([5].into()), FOUND_FOR), (2, None, MISSED_FOR)] {
             known.user(uid, now);
             known.users.insert(uid, Entry { groups: initialised(found), since: now });
-            let just_before = now + kept_for - Duration::from_millis(1);
+            let just_before = now + (kept_for.saturating_sub(Duration::from_millis(1)));
             assert!(known.user(uid, just_before).initialized(), "user {uid} is known yet");
             assert!(!known.user(uid, now + kept_for).initialized(), "user {uid} is asked about again");
         }

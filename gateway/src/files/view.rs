@@ -16,7 +16,7 @@ use tidegate_replicator::repository::Usage;
 use super::views::View;
 use super::{Admitted, Files, convert, outcome};
 use crate::namespace::{Credentials, EXECUTE, NewFile, Node, READ, WRITE};
-use crate::share::ShareError;
+use crate::share::QuotaReport;
 
 /// ACCESS3 bits (RFC 1813 section 3.3.4).
 mod access {
@@ -28,7 +28,8 @@ mod access {
     pub(super) const EXECUTE: u32 = 0x20;
 }
 
-/// The room that FSSTAT announces beyond what is in use: the repository has no bound of its own.
+/// The room that FSSTAT announces, where no quota says otherwise, beyond what is in use: the repository has
+/// no bound of its own.
 const ROOM_BYTES: u64 = 1 << 50;
 /// The inodes that FSSTAT announces beyond those in use.
 const ROOM_INODES: u64 = 1 << 40;
@@ -464,14 +465,14 @@ impl FileView for Files {
                 return Ok(full(moment.usage, attributes));
             }
             let share = admitted.served.namespace.share();
-            let usage = share.usage().map_err(ShareError::from)?;
+            let QuotaReport { bytes, inodes, .. } = share.account().report(share.clock().utc());
             Ok(Space {
-                bytes_total: usage.bytes + ROOM_BYTES,
-                bytes_free: ROOM_BYTES,
-                bytes_available: ROOM_BYTES,
-                files_total: usage.inodes + ROOM_INODES,
-                files_free: ROOM_INODES,
-                files_available: ROOM_INODES,
+                bytes_total: bytes.total().unwrap_or(bytes.used + ROOM_BYTES),
+                bytes_free: bytes.free().unwrap_or(ROOM_BYTES),
+                bytes_available: bytes.available().unwrap_or(ROOM_BYTES),
+                files_total: inodes.total().unwrap_or(inodes.used + ROOM_INODES),
+                files_free: inodes.free().unwrap_or(ROOM_INODES),
+                files_available: inodes.available().unwrap_or(ROOM_INODES),
                 attributes,
             })
         })

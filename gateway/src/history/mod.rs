@@ -1,6 +1,7 @@
 //! History: comparing two moments of a share, and putting paths back to what they were.
 
 mod diff;
+mod growth;
 mod restore;
 
 pub use diff::diff;

@@ -6,6 +6,10 @@
 //! Order: each name and each file is a transaction of its own, so a restore that is stopped or dies has
 //! put back some paths wholly and others not at all, but for a file of more than [`EXTENTS_MAX`] extents,
 //! which may then be short; running it again puts back the rest.
+//!
+//! A share with a quota is walked once before, without a change, to see by how much it would grow at the
+//! most; a restore for which there is no room is refused before anything is done. What others write while
+//! it runs is not known before: then it stops at the transaction that does not fit.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,8 +18,9 @@ use bytes::Bytes;
 use tidegate_protocols::view::{FsError, SetAttributes};
 use tidegate_replicator::map::{Entry, Extent, Inode, InodeNumber, Key, Kind, kind_range};
 
+use super::growth::Growth;
 use super::{control_error, resolve, share_error};
-use crate::control::{ControlError, FilePath, JobHandle, RestoreReport, RestoreRequest, Unit};
+use crate::control::{ControlError, ErrorKind, FilePath, JobHandle, RestoreReport, RestoreRequest, Unit};
 use crate::namespace::{Context, Credentials, ExtendedAttributes, Namespace, NewFile, Node, Reader};
 use crate::share::{FrozenMap, MapRead, Transaction};
 
@@ -31,9 +36,28 @@ pub async fn restore(
     job: &JobHandle,
 ) -> Result<RestoreReport, ControlError> {
     let source = resolve(Reader { map: from }, &request.path).await?;
+    let restore = |dry_run| Restore {
+        from,
+        namespace,
+        request,
+        dry_run,
+        job,
+        report: RestoreReport::default(),
+        growth: Growth::default(),
+        done: HashMap::new(),
+    };
+    let account = namespace.share().account();
+    if request.dry_run || account.is_limited() {
+        job.phase("plan", None, Unit::Items);
+        let mut plan = restore(true);
+        plan.path(source.clone()).await?;
+        plan.growth.check(namespace.share())?;
+        if request.dry_run {
+            return Ok(plan.report);
+        }
+    }
     job.phase("restore", None, Unit::Items);
-    let mut restore =
-        Restore { from, namespace, request, job, report: RestoreReport::default(), done: HashMap::new() };
+    let mut restore = restore(false);
     restore.path(source).await?;
     Ok(restore.report)
 }
@@ -42,8 +66,12 @@ struct Restore<'a> {
     from: &'a FrozenMap,
     namespace: &'a Namespace,
     request: &'a RestoreRequest,
+    /// Changes nothing.
+    dry_run: bool,
     job: &'a JobHandle,
     report: RestoreReport,
+    /// Counted in a dry run.
+    growth: Growth,
     /// Files with several names: where the first of them was put.
     done: HashMap<InodeNumber, InodeNumber>,
 }
@@ -83,9 +111,8 @@ impl Restore<'_> {
         let mut live = Some(InodeNumber::ROOT);
         let mut path = FilePath::root();
         for name in &names[..names.len() - 1] {
-            path = path
-                .join(name)
-                .map_err(|error| ControlError::new(crate::control::ErrorKind::Failed, error.to_string()))?;
+            path =
+                path.join(name).map_err(|error| ControlError::new(ErrorKind::Failed, error.to_string()))?;
             let source = resolve(Reader { map: self.from }, &path).await?;
             live = self.directory(&source, live, name).await?;
         }
@@ -113,8 +140,11 @@ impl Restore<'_> {
         }
         self.report.files += 1;
         self.report.bytes += source.inode.used;
-        let (Some(parent), false) = (parent, self.request.dry_run) else { return Ok(()) };
-        self.put_file(&source, parent, &name, existing).await
+        match parent {
+            _ if self.dry_run => self.plan_file(&source, existing).await,
+            Some(parent) => self.put_file(&source, parent, &name, existing).await,
+            None => Ok(()),
+        }
     }
 
     /// Goes into a directory: its entries first, then its own attributes, so they are pushed before.
@@ -129,7 +159,7 @@ impl Restore<'_> {
             if self.request.remove_newer {
                 self.remove_newer(live, &entries).await?;
             }
-            if !self.request.dry_run {
+            if !self.dry_run {
                 steps.push(Step::Leave { source, live });
             }
         }
@@ -152,7 +182,13 @@ impl Restore<'_> {
             return Ok(Some(live.number));
         }
         self.report.files += 1;
-        let (Some(parent), false) = (parent, self.request.dry_run) else { return Ok(None) };
+        if self.dry_run {
+            if let Some(live) = &existing {
+                self.growth.goes(live);
+            }
+            self.growth.comes(source);
+        }
+        let (Some(parent), false) = (parent, self.dry_run) else { return Ok(None) };
         if existing.is_some() {
             self.namespace.remove(CONTEXT, parent, name).await.map_err(control_error)?;
         }
@@ -196,6 +232,39 @@ impl Restore<'_> {
         }
         self.attributes(source, number).await?;
         self.done.insert(source.number, number);
+        Ok(())
+    }
+
+    /// Counts what [`Restore::put_file`] would do.
+    async fn plan_file(&mut self, source: &Node, existing: Option<Node>) -> Result<(), ControlError> {
+        let regular = |node: &Node| node.inode.kind == Kind::Regular;
+        let is_first = self.done.insert(source.number, source.number).is_none();
+        match existing {
+            Some(live) if is_first && regular(&live) && regular(source) => self.growth.becomes(&live, source),
+            existing => {
+                if let Some(live) = existing {
+                    self.plan_removal(live).await?;
+                }
+                if is_first {
+                    self.growth.comes(source);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what removing a live file or a directory with everything below it would free.
+    async fn plan_removal(&mut self, live: Node) -> Result<(), ControlError> {
+        let mut rest = vec![live];
+        while let Some(node) = rest.pop() {
+            self.growth.goes(&node);
+            if node.inode.kind == Kind::Directory {
+                let share = self.namespace.share();
+                for (_, entry) in self.entries(share.map(), node.number).await? {
+                    rest.push(self.namespace.reader().node(entry.inode).await.map_err(control_error)?);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -327,8 +396,10 @@ impl Restore<'_> {
         for (name, _) in self.entries(share.map(), live).await? {
             if !wanted.iter().any(|(kept, _)| *kept == name) {
                 self.report.removed += 1;
-                if !self.request.dry_run {
+                if !self.dry_run {
                     self.remove_tree(live, &name).await?;
+                } else if let Some(node) = self.live_child(Some(live), &name).await? {
+                    self.plan_removal(node).await?;
                 }
             }
         }

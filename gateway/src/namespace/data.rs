@@ -225,7 +225,6 @@ impl Namespace {
     ) -> Result<u64, FsError> {
         let keys = kind_range(number, b'e', &size.saturating_add(1).to_be_bytes());
         let found = self.share.map().scan(keys.clone(), CUT_EXTENTS_COUNTED).await?;
-        let counted = found.len() < CUT_EXTENTS_COUNTED;
         let mut gone = 0;
         for (key, value) in found {
             let Key::Extent(_, end) = key else { continue };
@@ -236,8 +235,8 @@ impl Namespace {
             }
         }
         transaction.delete_range(keys);
-        let rest = inode.used.saturating_sub(gone);
-        Ok(if counted { rest } else { rest.min(size) })
+        // What was not counted when the file was cut before may still be in `used`.
+        Ok(inode.used.saturating_sub(gone).min(size))
     }
 
     /// Waits until a write is durable.

@@ -58,6 +58,10 @@ impl From<ShareError> for FsError {
             tracing::debug!(%error, "a call has to wait for the store");
             return Self::TryLater;
         }
+        if let ShareError::OverQuota { resource } = error {
+            tracing::debug!(resource = resource.as_str(), "a change does not fit the quota");
+            return Self::Quota;
+        }
         tracing::error!(error = &error as &dyn std::error::Error, "a file operation failed");
         Self::Io
     }

@@ -2,6 +2,7 @@
 
 use super::names::{ExportPath, Name};
 use super::network::{Listen, Network};
+use super::quota::Quota;
 use super::schema::table;
 use super::values::{Span, choice};
 
@@ -73,6 +74,11 @@ table! {
         anonymous_gid: u32, default(65534);
         /// Show retained heads and snapshots, read-only, as `.snapshot` in each directory. It stands in no listing.
         snapshot_folder: bool, default(true);
+        /// How much its files may use: bytes of data (holes and extended attributes do not count), and
+        /// inodes. A change that would pass a hard limit is refused, and so is one above a soft
+        /// limit once that has been exceeded for as long as the grace period. Takes effect at
+        /// once, also below what is used: then nothing grows. Without it: as much as there is room.
+        quota: Quota, optional;
         /// What happens to writes while the store does not answer.
         on_store_lost: OnStoreLost, default(OnStoreLost::Continue);
         /// Keep the share in a key domain of its own: nothing is deduplicated with other shares,

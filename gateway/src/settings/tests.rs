@@ -89,6 +89,9 @@ fn every_wrong_value_names_its_key() {
         ("[[share]]\nname = \"d\"", "anonymous_uid = -2", "share.d.anonymous_uid"),
         ("[[share]]\nname = \"d\"", "on_store_lost = \"panic\"", "share.d.on_store_lost"),
         ("[[share]]\nname = \"d\"", "own_key = 1", "share.d.own_key"),
+        ("[[share]]\nname = \"d\"", "quota = \"1GiB\"", "share.d.quota"),
+        ("[[share]]\nname = \"d\"", "quota = { inodes = { soft = 2, hard = 1 } }", "share.d.quota"),
+        ("[[share]]\nname = \"d\"\n[share.quota.bytes]", "hard = 1", "share.d.quota"),
         ("[[share]]\nname = \"d\"", "x = 1", "share.d.x"),
         ("[x]", "y = 1", "x"),
     ];
@@ -134,9 +137,20 @@ fn what_does_not_fit_together_is_refused() {
 }
 
 #[test]
+fn a_quota_may_stand_under_a_heading_of_its_own() {
+    let inline = "quota = { bytes = { hard = \"1GiB\" }, grace = \"1d\" }\n";
+    let heading = "[share.quota]\ngrace = \"1d\"\n[share.quota.bytes]\nhard = \"1GiB\"\n";
+    let read = |quota: &str| Settings::parse(&format!("{LEAST}[[share]]\nname = \"docs\"\n{quota}"));
+    let settings = read(inline).expect("fine");
+    assert_eq!(read(heading), Ok(settings.clone()));
+    assert_eq!(settings.shares[0].quota.as_ref().map(|quota| quota.grace), Some(Span::days(1)));
+}
+
+#[test]
 fn one_table_travels_alone() {
-    let settings =
-        Settings::parse(&format!("{LEAST}[[share]]\nname = \"docs\"\nrpo = \"5s\"\n")).expect("fine");
+    let quota = "quota = { bytes = { soft = \"1GiB\", hard = \"2GiB\" }, inodes = { hard = 7 } }";
+    let settings = Settings::parse(&format!("{LEAST}[[share]]\nname = \"docs\"\nrpo = \"5s\"\n{quota}\n"))
+        .expect("fine");
     let text = table_to_toml(&settings.shares[0]);
     assert_eq!(table_from_toml::<Share>(&text).as_ref(), Ok(&settings.shares[0]));
     assert!(table_from_toml::<Share>("name = 1").is_err() && table_from_toml::<Share>("= ").is_err());
@@ -154,6 +168,28 @@ fn the_packaged_settings_are_valid() {
 }
 
 prop_compose! {
+    fn quota()(
+        limits in any::<[[u32; 2]; 2]>(),
+        set in 1usize..16,
+        days in 0u64..=3650,
+    ) -> Quota {
+        let part = |at: usize| {
+            let [one, other] = limits[at];
+            let is_set = |limit: usize| set >> (2 * at + limit) & 1 == 1;
+            let limit = |limit: usize, value: u32| is_set(limit).then(|| u64::from(value.max(1)));
+            (limit(0, one.min(other)), limit(1, one.max(other)))
+        };
+        let ((bytes_soft, bytes_hard), (soft, hard)) = (part(0), part(1));
+        let count = |limit: Option<u64>| limit.map(|limit| Count::parse(&(limit as i64).into()).expect("from 1 on"));
+        Quota {
+            bytes: Limits { soft: bytes_soft.map(Size), hard: bytes_hard.map(Size) },
+            inodes: Limits { soft: count(soft), hard: count(hard) },
+            grace: Span::days(days),
+        }
+    }
+}
+
+prop_compose! {
     fn shares()(
         count in 0usize..4,
         rpo in 1u64..=86_400,
@@ -161,6 +197,7 @@ prop_compose! {
         squash in prop::sample::select(Squash::ALL),
         lost in prop::sample::select(OnStoreLost::ALL),
         anonymous in any::<[u32; 2]>(),
+        quota in prop::option::of(quota()),
         bits in 0u8..=32,
     ) -> Vec<Share> {
         (0..count).map(|at| Share {
@@ -175,6 +212,7 @@ prop_compose! {
             anonymous_uid: anonymous[0],
             anonymous_gid: anonymous[1],
             snapshot_folder: flags[3],
+            quota: quota.clone(),
             on_store_lost: lost,
             own_key: flags[0],
         }).collect()

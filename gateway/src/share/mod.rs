@@ -9,6 +9,7 @@ mod extents;
 mod inodes;
 mod locks;
 mod open_files;
+mod quota;
 mod read;
 mod transaction;
 
@@ -24,13 +25,16 @@ pub use extents::{cut_out, extents_meeting};
 pub use inodes::InodeNumbers;
 pub use locks::InodeLocks;
 pub use open_files::OpenFiles;
+pub use quota::{Account, Limits, OverSince, Quota, QuotaReport, Resource, Standing};
 pub use read::{FrozenMap, LiveMap, MapRead};
 pub(crate) use read::{layered_get, layered_scan};
 pub use transaction::Transaction;
 
 use crate::cache::ReadAhead;
+use crate::clock::Clock;
 use crate::journal::JournalError;
-use crate::live::{Live, LiveError};
+use crate::live::{Live, LiveError, Usage};
+use crate::locking::LockTable;
 
 /// What can go wrong below the namespace.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,12 @@ pub enum ShareError {
     /// A record of the map does not decode.
     #[error(transparent)]
     Map(#[from] MapError),
+    /// The change would make the share use more than its quota leaves.
+    #[error("the quota of the share leaves no more {}", .resource.as_str())]
+    OverQuota {
+        /// Of what.
+        resource: Resource,
+    },
 }
 
 impl From<JournalError> for ShareError {
@@ -66,7 +76,7 @@ impl ShareError {
                 source.downcast_ref::<FetchError>().is_some_and(unreachable)
             }
             Self::Live(LiveError::Journal(JournalError::NoSpace { .. })) => true,
-            Self::Tree(_) | Self::Live(_) | Self::Map(_) => false,
+            Self::Tree(_) | Self::Live(_) | Self::Map(_) | Self::OverQuota { .. } => false,
         }
     }
 }
@@ -80,23 +90,28 @@ pub struct Share {
     chunks: Arc<ChunkReader>,
     keys: Arc<DomainKeys>,
     chunk_params: ChunkParams,
+    clock: Arc<dyn Clock>,
+    account: Account,
     locks: InodeLocks,
     numbers: InodeNumbers,
     /// Held by a rename that moves a directory to another: so that two cannot make a ring.
     directory_moves: tokio::sync::Mutex<()>,
     read_ahead: ReadAhead,
     open_files: OpenFiles,
+    lock_table: LockTable,
 }
 
 impl Share {
-    /// Opens the share over its map.
+    /// Opens the share over its map, of which RocksDB holds everything. It has no quota yet.
     pub fn open(
         id: ShareId,
         incarnation: u64,
         map: LiveMap,
         chunks: Arc<ChunkReader>,
         (keys, chunk_params): (Arc<DomainKeys>, ChunkParams),
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, ShareError> {
+        let account = Account::open(&map.live, map.map)?;
         let numbers = InodeNumbers::open(&map.live, map.map)?;
         let (locks, directory_moves) = (InodeLocks::default(), tokio::sync::Mutex::default());
         let read_ahead = ReadAhead::default();
@@ -107,11 +122,14 @@ impl Share {
             chunks,
             keys,
             chunk_params,
+            clock,
+            account,
             locks,
             numbers,
             directory_moves,
             read_ahead,
             open_files: OpenFiles::default(),
+            lock_table: LockTable::default(),
         })
     }
 
@@ -135,9 +153,19 @@ impl Share {
         &self.map.live
     }
 
-    /// What its files use.
-    pub fn usage(&self) -> Result<crate::live::Usage, LiveError> {
-        self.live().usage(self.map.map)
+    /// What its files use, counting every change that is visible.
+    pub fn usage(&self) -> Usage {
+        self.account.used()
+    }
+
+    /// What its files use and may use.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The time.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     /// Where data in chunks is read.
@@ -163,6 +191,11 @@ impl Share {
     /// Which of its files somebody has open.
     pub fn open_files(&self) -> &OpenFiles {
         &self.open_files
+    }
+
+    /// What clients have locked, and how they have files open. Empty after a restart.
+    pub fn lock_table(&self) -> &LockTable {
+        &self.lock_table
     }
 
     /// Numbers for new inodes.

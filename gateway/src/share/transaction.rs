@@ -76,8 +76,25 @@ impl Transaction {
         self.outcome = Some((retry, outcome));
     }
 
-    /// Makes the changes visible, and gives the sequence to wait for.
+    /// Makes the changes visible, and gives the sequence to wait for; [`ShareError::OverQuota`] when they
+    /// add more than the share's quota leaves.
     pub async fn submit(self, share: &Share, payload: Bytes) -> Result<Sequence, ShareError> {
+        let (bytes, inodes) = (self.bytes, self.inodes);
+        if (bytes, inodes) == (0, 0) {
+            return self.append(share, payload).await;
+        }
+        let room = share.account().reserve(bytes, inodes, share.clock().utc())?;
+        let sequence = self.append(share, payload).await?;
+        room.settle(share.clock().utc());
+        if let Err(error) = share.account().record(share.live()).await {
+            // The change is in the journal. If that has stopped, whoever waits for the disk is told; else
+            // the next change records it.
+            tracing::debug!(%error, "failed to record since when a soft limit is exceeded");
+        }
+        Ok(sequence)
+    }
+
+    async fn append(self, share: &Share, payload: Bytes) -> Result<Sequence, ShareError> {
         let map = share.map().map;
         let mut changes: Vec<_> =
             self.ranges.into_iter().map(|range| Change::DeleteRange { map, range }).collect();

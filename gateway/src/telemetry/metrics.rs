@@ -121,6 +121,12 @@ declare! {
     Gauge SHARE_FILES = "tidegate_share_files" ["share"];
     /// Length of all files of the share, holes not counted.
     Gauge SHARE_BYTES = "tidegate_share_bytes" ["share"];
+    /// How many bytes the quota of the share allows; 0 without that limit.
+    Gauge SHARE_QUOTA_BYTES = "tidegate_share_quota_bytes" ["share", "limit"];
+    /// How many inodes the quota of the share allows; 0 without that limit.
+    Gauge SHARE_QUOTA_FILES = "tidegate_share_quota_files" ["share", "limit"];
+    /// When the share last began to exceed its soft limit, in seconds since 1970; 0 while it does not.
+    Gauge SHARE_QUOTA_OVER_SINCE_SECONDS = "tidegate_share_quota_over_since_seconds" ["share", "resource"];
     /// 1 while clients can read and write (or read, where the settings say so), else 0.
     Gauge SHARE_SERVING = "tidegate_share_serving" ["share"];
     /// Time from the freeze to the published head.

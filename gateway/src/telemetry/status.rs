@@ -1,6 +1,6 @@
 //! Metrics that are read off the status when somebody asks for them.
 
-use crate::control::{Severity, ShareState, ShareStatus, Status};
+use crate::control::{QuotaStatus, Severity, ShareState, ShareStatus, Status};
 
 use super::metrics;
 
@@ -44,7 +44,21 @@ fn record_share(share: &ShareStatus) {
     metrics::SHARE_DIRTY_BYTES.with(&label).set(share.dirty_bytes as f64);
     metrics::SHARE_FILES.with(&label).set(share.files as f64);
     metrics::SHARE_BYTES.with(&label).set(share.bytes as f64);
+    record_quota(&share.name, share.quota.as_ref());
     if let Some(head) = &share.head {
         metrics::SHARE_HEAD_AGE_SECONDS.with(&label).set(head.age_seconds as f64);
+    }
+}
+
+/// Without a quota everything is 0, also after there was one.
+fn record_quota(share: &str, quota: Option<&QuotaStatus>) {
+    let (bytes, files) = quota.map(|quota| (quota.bytes, quota.files)).unwrap_or_default();
+    for (gauge, resource, limit) in
+        [(metrics::SHARE_QUOTA_BYTES, "bytes", bytes), (metrics::SHARE_QUOTA_FILES, "files", files)]
+    {
+        gauge.with(&[share, "soft"]).set(limit.soft.unwrap_or(0) as f64);
+        gauge.with(&[share, "hard"]).set(limit.hard.unwrap_or(0) as f64);
+        let since = limit.over_soft_since.map_or(0, jiff::Timestamp::as_second);
+        metrics::SHARE_QUOTA_OVER_SINCE_SECONDS.with(&[share, resource]).set(since as f64);
     }
 }

@@ -11,9 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_chunker::{ChunkParams, ShareId};
 use tidegate_gateway::appliance::{Appliance, ApplianceError, Budgets, Parts, ShareConfig};
-use tidegate_gateway::clock::SystemClock;
+use tidegate_gateway::clock::{Clock, SystemClock};
 use tidegate_gateway::files::{ExportRules, Served, Squash};
 use tidegate_gateway::namespace::{Context, Credentials, Namespace};
+use tidegate_gateway::share::Quota;
 use tidegate_protocols::view::{CreateHow, FsError, SetAttributes};
 use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::repository::{
@@ -63,12 +64,32 @@ pub async fn try_open(
     key: &SlotKey,
     budgets: Budgets,
 ) -> Result<Arc<Appliance>, ApplianceError> {
+    try_open_at(data, store, key, budgets, Arc::new(SystemClock)).await
+}
+
+/// As [`open`], by a clock of the test's choice.
+pub async fn open_at(
+    data: &Path,
+    store: Arc<dyn Store>,
+    key: &SlotKey,
+    clock: Arc<dyn Clock>,
+) -> Arc<Appliance> {
+    try_open_at(data, store, key, budgets(), clock).await.unwrap()
+}
+
+async fn try_open_at(
+    data: &Path,
+    store: Arc<dyn Store>,
+    key: &SlotKey,
+    budgets: Budgets,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<Appliance>, ApplianceError> {
     let repository = Repository::open(store.clone(), key).await.unwrap();
     let parts = Parts {
         data: data.to_path_buf(),
         repository,
         store,
-        clock: Arc::new(SystemClock),
+        clock,
         claimant: Claimant { host: "test".into(), instance: data.display().to_string() },
         settle: Duration::from_millis(1),
         budgets,
@@ -99,6 +120,7 @@ pub fn config(name: &str) -> ShareConfig {
         follow: false,
         stop_without_store: false,
         own_key: false,
+        quota: Quota::default(),
         settings: serde_json::json!({}),
     }
 }

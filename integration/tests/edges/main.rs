@@ -6,4 +6,5 @@
 mod data;
 mod handles;
 mod names;
+mod quota;
 mod times;

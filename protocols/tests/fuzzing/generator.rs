@@ -169,7 +169,7 @@ impl Chance {
             2 => fields.extend([self.attributes(), words(&[0])]),
             3 | 12 | 13 => fields.push(self.name()),
             4 => fields.push(words(&[0x3f])),
-            6 => fields.extend([self.offset(), words(&[self.count()])]),
+            6 | 21 => fields.extend([self.offset(), words(&[self.count()])]),
             7 => self.write(fields),
             8 => fields.extend([self.name(), words(&[1]), self.attributes()]),
             9 => fields.extend([self.name(), self.attributes()]),
@@ -179,7 +179,6 @@ impl Chance {
             15 => fields.extend([self.handle(), self.name()]),
             16 => fields.extend([self.offset(), vec![0; 8], words(&[self.count()])]),
             17 => fields.extend([self.offset(), vec![0; 8], words(&[self.count(), self.count()])]),
-            21 => fields.extend([self.offset(), words(&[self.count()])]),
             _ => {}
         }
     }

@@ -128,7 +128,7 @@ async fn a_server_is_healthy_after_damaged_streams() {
         let _ = stream.write_all(&chance.stream()).await;
     }
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let null: Vec<u8> = [(1 << 31) | 40, 5, 0, 2, 100_003, 3, 0, 0, 0, 0, 0]
+    let null: Vec<u8> = [0x8000_0028, 5, 0, 2, 100_003, 3, 0, 0, 0, 0, 0]
         .iter()
         .flat_map(|word: &u32| word.to_be_bytes())
         .collect();

@@ -108,6 +108,12 @@ pub struct Usage {
     pub bytes: u64,
     /// Number of inodes.
     pub inodes: u64,
+    /// Since when the bytes have been above the soft limit of the share's quota, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_over_since: Option<UtcNanos>,
+    /// The same of the inodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inodes_over_since: Option<UtcNanos>,
 }
 
 /// What a commit did.

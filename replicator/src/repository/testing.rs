@@ -28,7 +28,7 @@ pub(super) fn head_after(name: &HeadName, parent: Option<HeadName>) -> Head {
         journal_sequence: 6,
         plan_honoured: 0,
         settings: serde_json::json!({"export": "/share"}),
-        usage: Usage { bytes: 8, inodes: 9 },
+        usage: Usage { bytes: 8, inodes: 9, ..Usage::default() },
         heat: Heat::default(),
         statistics: CommitStatistics::default(),
     }

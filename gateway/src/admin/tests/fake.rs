@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 
 use crate::control::{
     CacheStatus, Change, ChangeKind, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest,
-    ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, MemoryStatus, RestoreReport,
-    RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest,
-    Start, Status, TargetStatus, Unit,
+    ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, LimitStatus, MemoryStatus,
+    QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus,
+    SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
 };
-use crate::settings::Settings;
+use crate::settings::{Count, Settings, Size};
 
 /// The gateway; see the head of this file.
 #[derive(Default)]
@@ -89,6 +89,16 @@ impl Control for FakeGateway {
             head: Some(self.head()),
             files: 3,
             bytes: 4096,
+            quota: share.quota.as_ref().map(|quota| QuotaStatus {
+                bytes: LimitStatus {
+                    soft: quota.bytes.soft.map(Size::bytes),
+                    hard: quota.bytes.hard.map(Size::bytes),
+                    over_soft_since: Some(Timestamp::UNIX_EPOCH),
+                    grace_is_over: false,
+                },
+                files: LimitStatus { hard: quota.inodes.hard.map(Count::get), ..LimitStatus::default() },
+                grace_seconds: quota.grace.duration().as_secs(),
+            }),
         };
         let target = |target: &crate::settings::Target| TargetStatus {
             name: target.name.to_string(),

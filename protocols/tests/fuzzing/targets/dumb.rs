@@ -63,7 +63,7 @@ fn expect_name(name: &[u8]) {
 }
 
 fn expect_set(set: &SetAttributes) {
-    assert!(set.size.is_none_or(|size| size <= i64::MAX as u64));
+    assert!(set.size.is_none_or(|size| i64::try_from(size).is_ok()));
     for time in [set.accessed, set.modified] {
         if let SetTime::Client(time) = time {
             assert!(time.nanos < 1_000_000_000);
@@ -71,11 +71,13 @@ fn expect_set(set: &SetAttributes) {
     }
 }
 
+#[allow(clippy::result_large_err)] // the view's own type
 fn changed(call: &Call, file: &Handle) -> Result<Changed, ChangeFailure> {
     admit(call, file)?;
     Ok(Changed { object: Some((any_handle(), attributes())), first: wcc(), second: wcc() })
 }
 
+#[allow(clippy::result_large_err)] // the view's own type
 fn made(call: &Call, directory: &Handle, name: &[u8], set: &SetAttributes) -> Result<Changed, ChangeFailure> {
     expect_name(name);
     expect_set(set);
@@ -128,7 +130,7 @@ impl FileView for DumbView {
     }
 
     async fn read(&self, call: &Call, file: &Handle, offset: u64, count: u32) -> Result<ReadData, Failure> {
-        assert!(offset <= i64::MAX as u64 && count <= TRANSFER_BYTES_MAX);
+        assert!(i64::try_from(offset).is_ok() && count <= TRANSFER_BYTES_MAX);
         admit(call, file)?;
         let (first, second) = CONTENT[..count as usize].split_at(count as usize / 3);
         let pieces = vec![Bytes::from_static(first), Bytes::from_static(second)];
@@ -144,7 +146,7 @@ impl FileView for DumbView {
         stability: Stability,
     ) -> Result<Written, ChangeFailure> {
         assert!(data.len() <= TRANSFER_BYTES_MAX as usize);
-        assert!(offset.checked_add(data.len() as u64).is_some_and(|end| end <= i64::MAX as u64));
+        assert!(offset.checked_add(data.len() as u64).is_some_and(|end| i64::try_from(end).is_ok()));
         admit(call, file)?;
         let count = data.len() as u32;
         Ok(Written { count, committed: stability, verifier: WriteVerifier([1; 8]), wcc: wcc() })
@@ -249,7 +251,7 @@ impl FileView for DumbView {
         admit(call, directory)?;
         let entry = |number: usize| DirectoryEntry {
             file_id: number as u64,
-            name: Bytes::from_static(&CONTENT[..1 + number * 37 % NAME_BYTES_MAX]),
+            name: Bytes::from_static(&CONTENT[..=number * 37 % NAME_BYTES_MAX]),
             cookie: cookie.wrapping_add(number as u64),
             object: limit.with_objects.then(|| (any_handle(), attributes())),
         };

@@ -109,7 +109,7 @@ pub struct Server {
 
 impl Default for Server {
     fn default() -> Self {
-        let slow = Arc::new(SlowCalls::new(Duration::from_secs(60)));
+        let slow = Arc::new(SlowCalls::new(Duration::from_mins(1)));
         let locks = Arc::new(AbsentProgram::new(NLM_PROGRAM, NLM_ADVICE));
         let mapping = Mapping { program: NFS, version: 3, protocol: Protocol::Tcp, port: 2049 };
         let programs = Programs::builder(Arc::new(Retransmissions::default()), slow)

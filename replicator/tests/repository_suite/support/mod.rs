@@ -90,7 +90,7 @@ pub(crate) fn next_head(
         journal_sequence: 6,
         plan_honoured: 0,
         settings: serde_json::json!({"export": "/documents", "clients": ["10.0.0.0/8"]}),
-        usage: Usage { bytes: 8, inodes: 9 },
+        usage: Usage { bytes: 8, inodes: 9, ..Usage::default() },
         heat: Heat::default(),
         statistics: CommitStatistics { bytes_read: 1, ..CommitStatistics::default() },
     }
