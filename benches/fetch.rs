@@ -1,7 +1,7 @@
 //! What does reading back cost, beside plain files and beside opening frames alone?
 //!
 //! ```text
-//! cargo bench -p tidegate-benches --bench fetch -- [--rounds=3] [--mib=256]
+//! cargo bench --workspace --bench fetch -- [--rounds=3] [--mib=256]
 //! ```
 //!
 //! One file of text and noise is taken in, its packs put into a store in a folder, and read back through

@@ -1,7 +1,7 @@
 //! How many changes a second does the journal make durable, beside what the disk allows one at a time?
 //!
 //! ```text
-//! cargo bench -p tidegate-benches --bench journal -- [--rounds=3] [--seconds=2]
+//! cargo bench --workspace --bench journal -- [--rounds=3] [--seconds=2]
 //! ```
 //!
 //! Each of 1, 8, 64, 512 tasks appends a record (4 KiB of data, 200 bytes of metadata) and waits until it

@@ -1,7 +1,7 @@
 //! How fast is taking in, and what do its stages allow?
 //!
 //! ```text
-//! cargo bench -p tidegate-benches --bench pipeline -- [--rounds=5] [--mib=768] [FOLDER...]
+//! cargo bench --workspace --bench pipeline -- [--rounds=5] [--mib=768] [FOLDER...]
 //! ```
 //!
 //! Takes in all files of the folders (or of a seeded tree: text, noise, small files, edited copies) with

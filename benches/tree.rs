@@ -1,7 +1,7 @@
 //! What does a change of the tree cost, beside building it anew?
 //!
 //! ```text
-//! cargo bench -p tidegate-benches --bench tree -- [--rounds=3]
+//! cargo bench --workspace --bench tree -- [--rounds=3]
 //! ```
 //!
 //! Maps of 10^4 to 10^6 entries, with keys and values as long as those of a file's attributes, nodes in

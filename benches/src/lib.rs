@@ -6,13 +6,16 @@
 //!
 //! ```text
 //! make bench                                                     all of them
-//! cargo bench -p tidegate-benches --bench pipeline -- FOLDER     one, here on data of your own
+//! cargo bench --workspace --bench pipeline -- FOLDER             one, here on data of your own
 //! ```
 
 mod alone;
 mod arguments;
+pub mod calls;
 mod chance;
 mod files;
+mod peers;
+mod pump;
 mod rpc;
 mod server;
 mod spent;
@@ -27,8 +30,10 @@ pub use alone::{Row, rows_on};
 pub use arguments::Arguments;
 pub use chance::Chance;
 pub use files::{files_below, seeded_tree};
-pub use rpc::{Call, Connection, REPLY_BYTES_MAX};
-pub use server::Server;
+pub use peers::MIRROR_ARGUMENT;
+pub use pump::{Run, Work, pump, pump_all};
+pub use rpc::{Call, Connection, Payload, REPLY_BYTES_MAX};
+pub use server::{GatewaySettings, Kind, Server};
 pub use spent::{Spent, median};
 pub use table::{Table, per_second, percent, times};
 

@@ -1,4 +1,5 @@
-//! NFS servers to load: a Tidegate of this build, and nfs-ganesha if it is installed.
+//! NFS servers to load, each a process of its own: here what they have in common, and the Tidegate of
+//! this build. The others: [`crate::peers`].
 //!
 //! Each keeps all that it has below one folder, listens on this machine only, and dies with its value.
 
@@ -9,102 +10,170 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
+use crate::peers::PortMapper;
 
 /// How long a server may take to listen, and how often it is looked at.
 const PATIENCE: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(20);
+/// Linux counts processor time in these, on every architecture that we build for.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// How much of a log a message quotes.
+const QUOTED_CHARACTERS: usize = 200;
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The one this is about.
+    Tidegate,
+    /// Another build of it.
+    Earlier,
+    /// nfs-ganesha with its VFS backend.
+    Ganesha,
+    /// A folder behind the crate `nfsserve`.
+    Nfsserve,
+    /// ZeroFS.
+    Zerofs,
+}
+
+impl Kind {
+    /// What to call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tidegate => "Tidegate",
+            Self::Earlier => "earlier Tidegate",
+            Self::Ganesha => "nfs-ganesha",
+            Self::Nfsserve => "nfsserve",
+            Self::Zerofs => "zerofs",
+        }
+    }
+}
 
 /// A running server.
 pub struct Server {
-    /// What to call it.
-    pub name: &'static str,
+    /// Which it is.
+    pub kind: Kind,
+    /// How it was set up, in a sentence.
+    pub setup: String,
     /// Where it serves NFS.
     pub nfs: SocketAddr,
     /// Where it serves MOUNT.
     pub mount: SocketAddr,
     /// What to mount.
     pub export: String,
-    log: PathBuf,
     process: Child,
+    /// Ends after the server.
+    pub(crate) port_mapper: Option<PortMapper>,
+}
+
+/// How a gateway is set up.
+#[derive(Clone, Debug)]
+pub struct GatewaySettings {
+    /// `gateway.memory`, in MiB.
+    pub memory_mib: u64,
+    /// `cache.dirty`, in GiB.
+    pub dirty_gib: u64,
+    /// `share.rpo`.
+    pub rpo: &'static str,
+}
+
+impl Default for GatewaySettings {
+    /// So that no commit begins before a bench is over.
+    fn default() -> Self {
+        Self { memory_mib: 4096, dirty_gib: 32, rpo: "1h" }
+    }
 }
 
 impl Server {
     /// A gateway with a store in the same folder: `TIDEGATE_PROGRAM`, or the program beside this one.
-    /// `None` when it has not been built.
-    pub fn tidegate(folder: &Path) -> Outcome<Option<Self>> {
+    pub fn tidegate(folder: &Path, settings: &GatewaySettings) -> Outcome<Self> {
         let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("tidegate"));
         let program = std::env::var_os("TIDEGATE_PROGRAM").map(PathBuf::from).or_else(beside);
-        let Some(program) = program.filter(|program| program.exists()) else { return Ok(None) };
+        let program = program.filter(|program| program.exists());
+        let program = program.ok_or("not built: `cargo build --release --workspace` makes it")?;
+        Self::gateway(Kind::Tidegate, &program, folder, settings)
+    }
+
+    /// As [`Server::tidegate`], of another build: to see what a change of ours has brought.
+    pub fn earlier(program: &Path, folder: &Path) -> Outcome<Self> {
+        Self::gateway(Kind::Earlier, program, folder, &GatewaySettings::default())
+    }
+
+    fn gateway(kind: Kind, program: &Path, folder: &Path, settings: &GatewaySettings) -> Outcome<Self> {
         let (address, place) = (free_address()?, folder.display());
-        let settings = format!(
-            "[gateway]\ndata = \"{place}/data\"\nsocket = \"{place}/admin.sock\"\n\n\
+        let GatewaySettings { memory_mib, dirty_gib, rpo } = settings;
+        let text = format!(
+            "[gateway]\ndata = \"{place}/data\"\nsocket = \"{place}/admin.sock\"\nmemory = \"{memory_mib}MiB\"\n\n\
              [repository]\nkey = {{ file = \"{place}/repository.key\" }}\n\n\
              [[target]]\nname = \"local\"\naddress = \"file://{place}/repository\"\n\n\
+             [cache]\ndirty = \"{dirty_gib}GiB\"\n\n\
              [nfs]\nlisten = [\"{address}\"]\n\n\
-             [[share]]\nname = \"bench\"\nrpo = \"1h\"\nsquash = \"none\"\n"
+             [[share]]\nname = \"bench\"\nrpo = \"{rpo}\"\nsquash = \"none\"\n"
         );
         fs::create_dir_all(folder)?;
-        fs::write(folder.join("tidegate.toml"), settings)?;
+        fs::write(folder.join("tidegate.toml"), text)?;
         let command = || {
-            let mut command = Command::new(&program);
+            let mut command = Command::new(program);
             command.arg("--settings").arg(folder.join("tidegate.toml"));
             command
         };
         let made = command().arg("init").stdin(Stdio::null()).output()?;
         if !made.status.success() {
-            return Err(format!("tidegate init: {}", String::from_utf8_lossy(&made.stderr)).into());
+            return Err(
+                format!("tidegate init: {}", last_line(&String::from_utf8_lossy(&made.stderr))).into()
+            );
         }
+        let setup = format!(
+            "journal, map and a directory as its store on the bench's disk; gateway.memory \
+             {memory_mib} MiB, cache.dirty {dirty_gib} GiB, rpo {rpo}, squash none"
+        );
         let mut serve = command();
         serve.arg("serve");
-        Self::start("Tidegate", (address, address), "/bench", folder, &mut serve).map(Some)
+        let place = Place { nfs: address, mount: address, export: "/bench".to_owned(), setup };
+        Self::start(kind, place, folder, &mut serve)
     }
 
-    /// nfs-ganesha over a folder of the local file system; `None` when it is not installed.
-    pub fn ganesha(folder: &Path) -> Outcome<Option<Self>> {
-        const PROGRAM: &str = "/usr/bin/ganesha.nfsd";
-        if !Path::new(PROGRAM).exists() {
-            return Ok(None);
-        }
-        let (nfs, mount, place) = (free_address()?, free_address()?, folder.join("export"));
-        fs::create_dir_all(&place)?;
-        let place = place.display().to_string();
-        let settings = format!(
-            "NFS_CORE_PARAM {{ Protocols = 3; Bind_addr = 127.0.0.1; NFS_Port = {}; MNT_Port = {}; \
-             Enable_NLM = false; Enable_RQUOTA = false; }}\n\
-             EXPORT {{ Export_Id = 1; Path = {place}; Pseudo = /bench; Access_Type = RW; \
-             Squash = No_Root_Squash; SecType = sys; Protocols = 3; Transports = TCP; \
-             FSAL {{ Name = VFS; }} }}\n\
-             LOG {{ Default_Log_Level = EVENT; }}\n",
-            nfs.port(),
-            mount.port()
-        );
-        fs::write(folder.join("ganesha.conf"), settings)?;
-        let mut serve = Command::new(PROGRAM);
-        serve.args(["-F", "-L", "STDERR", "-f"]).arg(folder.join("ganesha.conf"));
-        serve.arg("-p").arg(folder.join("ganesha.pid"));
-        Self::start("nfs-ganesha", (nfs, mount), &place, folder, &mut serve).map(Some)
-    }
-
-    fn start(
-        name: &'static str,
-        (nfs, mount): (SocketAddr, SocketAddr),
-        export: &str,
-        folder: &Path,
-        command: &mut Command,
-    ) -> Outcome<Self> {
+    pub(crate) fn start(kind: Kind, place: Place, folder: &Path, command: &mut Command) -> Outcome<Self> {
         let log = folder.join("log");
         let output = File::create(&log)?;
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).spawn()?;
-        let mut server = Self { name, nfs, mount, export: export.to_owned(), log, process };
+        let (said, complained) = (output.try_clone()?, output);
+        let process = command.stdin(Stdio::null()).stdout(said).stderr(complained).spawn()?;
+        let Place { nfs, mount, export, setup } = place;
+        let mut server = Self { kind, setup, nfs, mount, export, process, port_mapper: None };
         let end = Instant::now() + PATIENCE;
         while TcpStream::connect(nfs).is_err() || TcpStream::connect(mount).is_err() {
             if server.process.try_wait()?.is_some() || Instant::now() > end {
-                return Err(format!("{name} does not serve: {}", fs::read_to_string(&server.log)?).into());
+                return Err(format!("it does not serve: {}", last_line(&fs::read_to_string(log)?)).into());
             }
             std::thread::sleep(POLL);
         }
         Ok(server)
     }
+
+    /// Processor time that it has taken so far, in seconds.
+    pub fn processor_seconds(&self) -> Outcome<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
+        // The second field, a name in parentheses, may hold spaces; after it come the third and following.
+        let fields: Vec<_> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let ticks =
+            |field: usize| -> Outcome<f64> { Ok(fields.get(field - 3).ok_or("a short stat")?.parse()?) };
+        Ok((ticks(14)? + ticks(15)?) / TICKS_PER_SECOND)
+    }
+
+    /// The most memory that it has had resident, in bytes.
+    pub fn peak_memory_bytes(&self) -> Outcome<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib << 10)
+    }
+}
+
+/// Where a server serves, and how it was set up.
+pub(crate) struct Place {
+    pub(crate) nfs: SocketAddr,
+    pub(crate) mount: SocketAddr,
+    pub(crate) export: String,
+    pub(crate) setup: String,
 }
 
 impl Drop for Server {
@@ -115,6 +184,12 @@ impl Drop for Server {
     }
 }
 
-fn free_address() -> Outcome<SocketAddr> {
+pub(crate) fn free_address() -> Outcome<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}
+
+/// The last thing that a log says, shortened.
+fn last_line(log: &str) -> String {
+    let last = log.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it said nothing");
+    last.chars().take(QUOTED_CHARACTERS).collect()
 }

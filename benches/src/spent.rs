@@ -28,6 +28,12 @@ impl Spent {
         Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
     }
 
+    /// Processor time of the calling thread so far.
+    pub fn processor_of_this_thread() -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+
     /// What this process has taken since then: for work that is not a closure's.
     pub fn since(start: Instant, processor: Duration) -> Self {
         let processor = Self::processor_so_far().saturating_sub(processor);

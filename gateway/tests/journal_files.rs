@@ -59,6 +59,25 @@ async fn segments_are_files_named_by_id_and_sealed_ones_have_no_spare_room() {
 }
 
 #[tokio::test]
+async fn bytes_that_changed_on_disk_after_they_were_written_are_not_returned() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (journal, _) = Journal::open(folder.path(), options()).expect("open");
+    let data = Bytes::from(vec![7; 9000]);
+    let permit = journal.reserve(9100).await.expect("room");
+    let appended = journal.append(permit, b"batch", &[data]).expect("appended");
+    journal.durable(appended.sequence).await.expect("durable");
+    let place = appended.position;
+    assert_eq!(journal.read(place, 9000).await.expect("read"), vec![7; 9000]);
+
+    let path = folder.path().join(segment_files(folder.path()).pop().expect("a segment"));
+    let file = fs::OpenOptions::new().write(true).open(path).expect("open the segment");
+    std::os::unix::fs::FileExt::write_all_at(&file, &[8], place.offset + 5000).expect("changed");
+    let error = journal.read(place.advance(4096), 2000).await.expect_err("damaged");
+    assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
+    assert_eq!(journal.read(place, 4096).await.expect("the piece before it"), vec![7; 4096]);
+}
+
+#[tokio::test]
 async fn a_reader_that_has_the_file_open_reads_on_after_removal_and_later_ones_are_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let (journal, _) = Journal::open(folder.path(), options()).expect("open");

@@ -8,12 +8,13 @@
 //! bytes and length, of the disk for names.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::io::ReadWriteFlags;
 
 use super::JournalError;
 
@@ -41,6 +42,8 @@ pub(super) trait LogFile: Send + Sync {
     fn bytes(&self) -> io::Result<u64>;
     /// Fills `buffer` from `offset` on; less only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// As [`Self::read_at`], if memory has it all; `WouldBlock` when the disk would have to be waited for.
+    fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all pieces one after the other from `offset` on. After an error any part may be written.
     fn write_at(&self, pieces: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
     /// Cuts the file to `bytes`.
@@ -157,6 +160,22 @@ impl LogFile for File {
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let place = &mut [IoSliceMut::new(&mut buffer[filled..])];
+            match rustix::io::preadv2(self, place, offset + filled as u64, ReadWriteFlags::NOWAIT) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(rustix::io::Errno::INTR) => {}
+                // Of a file system that cannot tell it is not known either.
+                Err(rustix::io::Errno::OPNOTSUPP) => return Err(io::ErrorKind::WouldBlock.into()),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(filled)

@@ -89,6 +89,10 @@ pub use salvage::{LostStretch, SalvageReport, salvage};
 pub use segments::SegmentInfo;
 pub use shared::Permit;
 
+/// Longest read that the caller's thread does itself, when the page cache has it: beyond this the copy
+/// takes longer than the change of threads.
+const CACHED_READ_BYTES_MAX: u64 = 64 << 10;
+
 /// The number of a record. They begin at 1 and grow by one; 0 stands for "none yet".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);
@@ -223,13 +227,19 @@ impl Journal {
         self.handle.shared.check_running()
     }
 
-    /// Reads `bytes` of payload, verified; from memory while they are not written yet.
+    /// Reads `bytes` of payload, verified; from memory while they are not written yet. A short read of
+    /// what the system's page cache has is answered at once, any other by a thread that may wait.
     ///
     /// Errors: [`JournalError::Gone`] (look the extent up again), [`JournalError::Damaged`],
     /// [`JournalError::NoSuchPayload`], [`JournalError::Io`].
     pub async fn read(&self, position: Position, bytes: u64) -> Result<Bytes, JournalError> {
         if let Some(found) = self.handle.shared.read_unwritten(position, bytes) {
             return found;
+        }
+        if bytes <= CACHED_READ_BYTES_MAX
+            && let Some(found) = self.handle.shared.segments.read_cached(position, bytes)
+        {
+            return Ok(found);
         }
         let shared = self.handle.shared.clone();
         let reading = tokio::task::spawn_blocking(move || shared.segments.read(position, bytes));

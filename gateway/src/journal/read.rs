@@ -2,7 +2,7 @@
 //!
 //! Promises: bytes are returned only after their 4 KiB pieces match the checksums of a record whose
 //! head is whole and stands where it says. Reads touch the head, the needed part of the table, and the
-//! needed pieces.
+//! needed pieces. A read that may not wait ends where the disk would have to be waited for.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +20,20 @@ pub(super) struct Place {
     pub(super) path: PathBuf,
     pub(super) head: SegmentHead,
     pub(super) start: u64,
+    /// Whether the disk may be waited for.
+    pub(super) may_wait: bool,
+}
+
+impl Place {
+    /// Fills `buffer` from `offset` on; less only at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, JournalError> {
+        let read = if self.may_wait {
+            self.file.read_at(buffer, offset)
+        } else {
+            self.file.read_cached_at(buffer, offset)
+        };
+        read.map_err(JournalError::io("read", self.path.clone()))
+    }
 }
 
 /// `bytes` of payload at `position`, verified. At least one byte.
@@ -45,10 +59,19 @@ pub(super) fn payload(place: &Place, position: Position, bytes: u64) -> Result<B
 
 /// The record that covers `position`.
 fn find_record(place: &Place, position: Position) -> Result<RecordHead, JournalError> {
+    // A long record has a kept start of its own: then its head is all that needs to be read.
+    let mut first = [0; HEAD_BYTES];
+    if place.read_at(&mut first, place.start)? == HEAD_BYTES
+        && let Some(head) = RecordHead::decode_at(&first, &place.head, place.start)
+        && head.end() > position.offset
+        && head.kind == Kind::Data
+    {
+        return Ok(head);
+    }
     // All heads between the start and the record of the position begin within one stride.
     let reach = (position.offset - place.start).min(STRIDE) + HEAD_BYTES as u64;
     let mut window = vec![0; reach as usize];
-    let read = place.file.read_at(&mut window, place.start).map_err(context(place))?;
+    let read = place.read_at(&mut window, place.start)?;
     window.truncate(read);
     let mut offset = place.start;
     loop {
@@ -80,7 +103,7 @@ fn verify(place: &Place, data_at: u64, data: &[u8], table: &[u8]) -> Result<(), 
 /// Exactly `bytes` from the file.
 fn fill(place: &Place, offset: u64, bytes: u64) -> Result<Vec<u8>, JournalError> {
     let mut buffer = vec![0; bytes as usize];
-    let read = place.file.read_at(&mut buffer, offset).map_err(context(place))?;
+    let read = place.read_at(&mut buffer, offset)?;
     if read < buffer.len() {
         return Err(damaged(place, offset + read as u64, "the file ends here"));
     }
@@ -89,8 +112,4 @@ fn fill(place: &Place, offset: u64, bytes: u64) -> Result<Vec<u8>, JournalError>
 
 fn damaged(place: &Place, offset: u64, what: &str) -> JournalError {
     JournalError::Damaged { file: place.path.clone(), offset, what: what.to_owned() }
-}
-
-fn context(place: &Place) -> impl FnOnce(std::io::Error) -> JournalError {
-    JournalError::io("read", place.path.clone())
 }

@@ -135,6 +135,20 @@ impl Segments {
         read::payload(&place, position, bytes)
     }
 
+    /// As [`Self::read`], without waiting for the disk: `None` when that takes more than a look into
+    /// memory. What is wrong is told by the other.
+    pub(super) fn read_cached(&self, position: Position, bytes: u64) -> Option<Bytes> {
+        let end = position.offset.checked_add(bytes)?;
+        let place = {
+            let table = self.table.lock();
+            let entry = table.entries.get(&position.segment).filter(|entry| end <= entry.bytes)?;
+            let start = entry.index.as_ref()?.before(position.offset)?;
+            let path = self.disk.path(&format::file_name(position.segment));
+            read::Place { file: entry.file.clone()?, path, head: entry.head, start, may_wait: false }
+        };
+        if bytes == 0 { None } else { read::payload(&place, position, bytes).ok() }
+    }
+
     /// Opens what is needed to read at `position`.
     fn find(&self, position: Position, bytes: u64) -> Result<read::Place, JournalError> {
         let id = position.segment;
@@ -158,7 +172,8 @@ impl Segments {
             .with_entry(id, |entry| entry.index.as_ref().and_then(|index| index.before(position.offset)))
             .ok_or(JournalError::Gone { position })?
             .ok_or(JournalError::NoSuchPayload { position, bytes })?;
-        Ok(read::Place { file, path: self.disk.path(&format::file_name(id)), head, start })
+        let path = self.disk.path(&format::file_name(id));
+        Ok(read::Place { file, path, head, start, may_wait: true })
     }
 
     /// Opens the file of a sealed segment and keeps it.

@@ -10,8 +10,10 @@ use tidegate_replicator::map::{Extent, InodeNumber, Key, kind_range};
 
 use super::{MapRead, ShareError, Transaction};
 
-/// Extents that are read at once while looking for those of a range.
-const EXTENTS_READ: usize = 64;
+/// Extents that are read at once while looking for those of a range: few at first, since most ranges
+/// meet one or two, then ever more.
+const EXTENTS_READ_FIRST: usize = 2;
+const EXTENTS_READ_MAX: usize = 64;
 
 /// All extents of a file that meet a range, in order.
 pub async fn extents_meeting(
@@ -21,10 +23,12 @@ pub async fn extents_meeting(
 ) -> Result<Vec<Extent>, ShareError> {
     let mut found = Vec::new();
     let mut from = range.start;
+    let mut wanted = EXTENTS_READ_FIRST;
     loop {
         let keys = kind_range(file, b'e', &from.saturating_add(1).to_be_bytes());
-        let page = map.scan(keys, EXTENTS_READ).await?;
-        let last_page = page.len() < EXTENTS_READ;
+        let page = map.scan(keys, wanted).await?;
+        let last_page = page.len() < wanted;
+        wanted = (wanted * 4).min(EXTENTS_READ_MAX);
         for (key, value) in page {
             let Key::Extent(_, end) = key else { continue };
             let extent = Extent::from_value(end, &value)?;

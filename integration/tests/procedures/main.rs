@@ -50,7 +50,7 @@ impl Row {
 /// All that a procedure was seen to answer is what the RFC lists, but for what cannot happen, and for
 /// what is answered beyond the RFC.
 fn check(listed: &Listed, rows: &[Row]) {
-    for row in &rows {
+    for row in rows {
         row.check(listed.name);
     }
     let number = |status: &nfs3_types::nfs3::nfsstat3| *status as u32;

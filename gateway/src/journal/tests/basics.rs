@@ -1,5 +1,7 @@
 //! What the journal does when nothing goes wrong.
 
+use futures::FutureExt;
+
 use super::*;
 
 #[test]
@@ -19,6 +21,28 @@ fn what_is_appended_reads_back_before_and_after_it_is_written() {
         journal.durable(appended.sequence).await.expect("durable");
         assert_reads(&journal, &record);
         assert_eq!(journal.read(record.position, 9000).await.expect("read"), record.payload);
+    });
+}
+
+#[test]
+fn a_short_read_of_what_memory_has_is_answered_without_waiting() {
+    runtime().block_on(async {
+        let (journal, _) = open(&FaultDisk::default()).expect("open");
+        let (_, small) = append(&journal, 10, 300).await;
+        let (appended, record) = append(&journal, 10, 9000).await;
+        journal.durable(appended.sequence).await.expect("durable");
+        for (record, skip, length) in [
+            (&record, 0, 9000),
+            (&record, 4096, 4096),
+            (&record, 4095, 2),
+            (&record, 8999, 1),
+            (&small, 7, 200),
+        ] {
+            let place = record.position.advance(skip);
+            let read = journal.read(place, length).now_or_never().expect("there is nothing to wait for");
+            let expected = record.payload.slice(skip as usize..(skip + length) as usize);
+            assert_eq!(read.expect("read"), expected, "{skip}+{length}");
+        }
     });
 }
 

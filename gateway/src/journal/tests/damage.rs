@@ -91,6 +91,23 @@ fn a_whole_journal_salvages_to_itself() {
 }
 
 #[test]
+fn a_read_while_the_journal_is_open_never_returns_damaged_bytes() {
+    runtime().block_on(async {
+        let disk = FaultDisk::default();
+        let (journal, _) = open(&disk).expect("open");
+        let (appended, record) = append(&journal, 10, 9000).await;
+        journal.durable(appended.sequence).await.expect("durable");
+        disk.damage(&format::file_name(record.position.segment), |bytes| {
+            bytes[record.position.offset as usize + 5000] ^= 1;
+        });
+        let error = journal.read(record.position.advance(4096), 100).await.expect_err("damaged");
+        assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
+        let whole = journal.read(record.position, 4096).await.expect("the piece before it is whole");
+        assert_eq!(whole, record.payload.slice(..4096));
+    });
+}
+
+#[test]
 fn salvage_covers_one_damaged_record_and_keeps_all_positions() {
     runtime().block_on(async {
         let (disk, records) = known_journal(30).await;
