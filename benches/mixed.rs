@@ -205,7 +205,7 @@ fn beside_busy_threads(server: &Server, file: &nfs_fh3, time: Duration, processo
 fn be_busy(part: f64, over: &AtomicBool) -> f64 {
     let (start, before) = (Instant::now(), Spent::processor_of_this_thread());
     loop {
-        let used = (Spent::processor_of_this_thread() - before).as_secs_f64();
+        let used = Spent::processor_of_this_thread().saturating_sub(before).as_secs_f64();
         if over.load(Ordering::Relaxed) {
             return used;
         }
