@@ -37,7 +37,8 @@ impl ByteRange {
         self.first
     }
 
-    /// How long it is; all ones when it goes to the end.
+    /// How long it is; all ones when it goes to the end. All but the last of all bytes, which nobody can
+    /// ask for but which can be left, is shown as if it did.
     pub fn length(self) -> u64 {
         if self.last == u64::MAX { TO_THE_END } else { self.last - self.first + 1 }
     }
