@@ -25,10 +25,16 @@ run() {
 # Each test of the second kind reads how long it shall go on.
 export TIDEGATE_KILLS="${TIDEGATE_KILLS:-100}"
 export TIDEGATE_POWER_CUTS="${TIDEGATE_POWER_CUTS:-100}"
+export TIDEGATE_IO_OPERATIONS="${TIDEGATE_IO_OPERATIONS:-50000}"
+export TIDEGATE_IO_KILLS="${TIDEGATE_IO_KILLS:-50}"
 export TIDEGATE_SWEEP_VISITS="${TIDEGATE_SWEEP_VISITS:-3}"
 export TIDEGATE_NIGHTLY=1
 export TIDEGATE_DISK_MIB="${TIDEGATE_DISK_MIB:-2048}"
 export TIDEGATE_WRITE_MIB="${TIDEGATE_WRITE_MIB:-10240}"
+# The demo's newer tree, for a client to unpack: it is fetched here when the demo has not run before.
+newest='import pathlib, sys, sources; print(sources.choose(None, pathlib.Path(sys.argv[1]), 0)[-1].path)'
+TIDEGATE_TREE="${TIDEGATE_TREE:-$(PYTHONPATH=integration/demo python3 -c "$newest" "$cache" | tail -n 1)}"
+export TIDEGATE_TREE
 : >"$log.table"
 run "tests" cargo test --release --workspace --no-fail-fast -- --nocapture
 run "demo" python3 integration/demo/demo.py --tidegate "$CARGO_TARGET_DIR/release/tidegate" \

@@ -5,9 +5,12 @@ set -eu
 
 # C and C++ for RocksDB and AWS-LC, libclang for RocksDB's bindings; then what the demo's client needs.
 packages="build-essential pkg-config clang libclang-dev libnfs-dev libssl-dev python3 ca-certificates"
-# Tests that boot a guest: the emulator, the guest's shell, its disk, and what ignores its syncs. A
-# machine that cannot have them skips those tests.
-guest_packages="qemu-system-x86 busybox-static e2fsprogs strace xz-utils"
+# Tests that boot a guest: the emulator, the guest's shell, its disk, what ignores its syncs, and what it runs
+# on a share. A machine that cannot have them skips those tests.
+guest_packages="qemu-system-x86 busybox-static e2fsprogs strace xz-utils git sqlite3"
+# The suite of POSIX calls that runs in a guest, and what it is built with.
+suite_version=0.2.2
+suite_packages="libacl1-dev libattr1-dev"
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
@@ -68,6 +71,17 @@ find_guest_kernel() {
     [ -n "$package" ]
 }
 
+# A test suite from the crate registry, built once; its own target folder leaves ours alone.
+build_suite() {
+    built=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/guest/pjdfstest-$suite_version
+    [ ! -x "$built/bin/pjdfstest" ] || return 0
+    # shellcheck disable=SC2086 # names of packages, one word each
+    install_packages $suite_packages || return 1
+    echo "setup: building pjdfstest for guests of tests" >&2
+    CARGO_TARGET_DIR=$built/target cargo install --quiet --locked --root "$built" pjdfstest@$suite_version || return 1
+    rm -rf "$built/target"
+}
+
 check_rust() {
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
     found=$(cargo --version 2>/dev/null | sed -n 's/^cargo \([0-9.]*\).*/\1/p') || true
@@ -86,8 +100,11 @@ END
 cd "$(dirname "$0")/.."
 # shellcheck disable=SC2086 # names of packages, one word each
 install_packages $packages
+guests=yes
 # shellcheck disable=SC2086
-if ! (install_packages $guest_packages && unpack_guest_kernel); then
-    echo "setup: tests that boot a guest will be skipped on this machine" >&2
-fi
+(install_packages $guest_packages && unpack_guest_kernel) || guests=no
+[ $guests = yes ] || echo "setup: tests that boot a guest will be skipped on this machine" >&2
 check_rust
+if [ $guests = yes ] && ! build_suite; then
+    echo "setup: pjdfstest cannot be built here, so the test that runs it will fail: is the crate registry reachable?" >&2
+fi

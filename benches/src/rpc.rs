@@ -188,7 +188,7 @@ impl Connection {
             cred: self.credential.borrow(),
             verf: opaque_auth::default(),
         };
-        let xid = self.calls << SLOT_BITS | number & ALONE;
+        let xid = (self.calls << SLOT_BITS) | (number & ALONE);
         self.calls = self.calls.wrapping_add(1);
         let message = rpc_msg { xid, body: msg_body::CALL(body) };
         let bytes = message.packed_size() + call.arguments.len() + call.payload.len();

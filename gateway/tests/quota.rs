@@ -394,13 +394,15 @@ async fn a_restore_that_would_pass_the_limit_is_refused_before_anything_is_done(
     restore(&all).await.unwrap();
     assert_eq!(scene.check().await.bytes, 100_000);
 
-    // In place of what grew, and of what has another name.
+    // In place of what grew; where that has another name it stays under that, and needs its room.
     resize(&namespace, new, 0).await.unwrap();
     let a = support::lookup(&namespace, ROOT_INODE, b"a").await.unwrap();
     write(&namespace, a, 30_000, &noise(3, 10_000)).await.unwrap();
     namespace.link(context(), a, ROOT_INODE, b"other name").await.unwrap();
+    assert_eq!(restore(&request("/a")).await.unwrap_err().kind, ErrorKind::Full);
+    namespace.remove(context(), ROOT_INODE, b"other name").await.unwrap();
     restore(&request("/a")).await.unwrap();
-    assert_eq!(namespace.share().usage().bytes, 90_000);
+    assert_eq!(scene.check().await.bytes, 90_000);
 
     // Inodes count as well.
     scene.set(hard(100_000, 5)).await;

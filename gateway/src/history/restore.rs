@@ -211,10 +211,8 @@ impl Restore<'_> {
             self.namespace.link(CONTEXT, first, parent, name).await.map_err(control_error)?;
             return Ok(());
         }
-        let regular = |node: &Node| node.inode.kind == Kind::Regular;
         let number = match existing {
-            // A file with further names would change under them.
-            Some(live) if regular(&live) && regular(source) && live.inode.links == 1 => live.number,
+            Some(live) if is_written_over(&live, source) => live.number,
             existing => {
                 if existing.is_some() {
                     self.remove_tree(parent, name).await?;
@@ -227,7 +225,7 @@ impl Restore<'_> {
                 made.object.map_or(InodeNumber::SHARE, |object| object.number)
             }
         };
-        if regular(source) {
+        if source.inode.kind == Kind::Regular {
             self.put_data(source, number).await?;
         }
         self.attributes(source, number).await?;
@@ -237,10 +235,9 @@ impl Restore<'_> {
 
     /// Counts what [`Restore::put_file`] would do.
     async fn plan_file(&mut self, source: &Node, existing: Option<Node>) -> Result<(), ControlError> {
-        let regular = |node: &Node| node.inode.kind == Kind::Regular;
         let is_first = self.done.insert(source.number, source.number).is_none();
         match existing {
-            Some(live) if is_first && regular(&live) && regular(source) => self.growth.becomes(&live, source),
+            Some(live) if is_first && is_written_over(&live, source) => self.growth.becomes(&live, source),
             existing => {
                 if let Some(live) = existing {
                     self.plan_removal(live).await?;
@@ -433,6 +430,13 @@ impl Restore<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a live file takes the data of a frozen one. One with further names would change under them: it
+/// loses this one instead.
+fn is_written_over(live: &Node, source: &Node) -> bool {
+    let regular = |node: &Node| node.inode.kind == Kind::Regular;
+    regular(live) && regular(source) && live.inode.links == 1
 }
 
 /// Mode, owner and times as they were.

@@ -88,6 +88,16 @@ impl Initramfs {
         }
     }
 
+    /// Adds a program that a package of this machine installed: what stands before it in `PATH` may be a
+    /// wrapper, which does not work elsewhere.
+    ///
+    /// Panics with what to do where it is missing.
+    pub fn add_installed(&mut self, name: &str) {
+        let path = Path::new("/usr/bin").join(name);
+        assert!(path.is_file(), "there is no {}: packaging/setup.sh installs it", path.display());
+        self.add_program(&path, &path.to_string_lossy());
+    }
+
     /// Writes the archive.
     pub fn write(mut self, path: &Path) -> io::Result<()> {
         self.append("TRAILER!!!", 0, (0, 0), &[]);

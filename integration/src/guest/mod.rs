@@ -2,25 +2,28 @@
 //!
 //! It is emulated wholly by QEMU, without help of the processor, so it runs wherever tests run, at about a
 //! tenth of the speed. It starts in a few seconds from a kernel and an [`Initramfs`]; what its script
-//! prints is read from the serial console; ports of it are reached through ports of this machine, and
-//! this machine is 10.0.2.2 for it. A [`Disk`] keeps what is to outlive it.
+//! prints is read from the serial console, and what it reads is written there; ports of it are reached through
+//! ports of this machine, and this machine is 10.0.2.2 for it. A [`Disk`] keeps what is to outlive it. A
+//! [`LinuxClient`] is one that mounts a share and does what it is told.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 mod disk;
 mod disk_server;
 mod initramfs;
+mod linux_client;
 mod parts;
 
 pub use disk::{Disk, Forgotten};
 pub use disk_server::DiskServer;
 pub use initramfs::Initramfs;
-pub use parts::{Parts, program};
+pub use linux_client::{LinuxClient, Ran};
+pub use parts::{Parts, built, program};
 
 /// Lines of a console that wait to be read: a guest that prints more stands still.
 const LINES_MAX: usize = 10_000;
@@ -43,6 +46,7 @@ pub struct Machine {
 #[derive(Debug)]
 pub struct Guest {
     process: Child,
+    keyboard: ChildStdin,
     lines: Receiver<String>,
     console: String,
 }
@@ -74,12 +78,13 @@ impl Machine {
             let node = format!("driver=nbd,node-name=disk,server.type=unix,server.path={path}");
             command.args(["-blockdev", &node, "-device", "virtio-blk-pci,drive=disk,write-cache=on"]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("QEMU runs");
+        let keyboard = process.stdin.take().expect("its input is a pipe");
         let console = process.stdout.take().expect("its output is a pipe");
         let (sender, lines) = sync_channel(LINES_MAX);
         std::thread::spawn(move || read_lines(console, &sender));
-        Guest { process, lines, console: String::new() }
+        Guest { process, keyboard, lines, console: String::new() }
     }
 }
 
@@ -99,23 +104,32 @@ impl Guest {
     pub fn wait_for(&mut self, text: &str, patience: Duration) -> Result<String, String> {
         let end = Instant::now() + patience;
         loop {
-            let rest = end.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(rest) {
-                Ok(line) => {
-                    self.console += &line;
-                    self.console.push('\n');
-                    if line.contains(text) {
-                        return Ok(line);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(format!("no {text:?} within {patience:?}; the console:\n{}", self.console));
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(format!("the guest ended without {text:?}; the console:\n{}", self.console));
-                }
+            let line = self.line_before(end).map_err(|why| format!("no {text:?}: {why}"))?;
+            if line.contains(text) {
+                return Ok(line);
             }
         }
+    }
+
+    /// The next line on the console; without it, why there will be none, and everything that was there.
+    pub fn line_before(&mut self, end: Instant) -> Result<String, String> {
+        let rest = end.saturating_duration_since(Instant::now());
+        let why = match self.lines.recv_timeout(rest) {
+            Ok(line) => {
+                self.console += &line;
+                self.console.push('\n');
+                return Ok(line);
+            }
+            Err(RecvTimeoutError::Timeout) => "the time is over",
+            Err(RecvTimeoutError::Disconnected) => "the guest ended",
+        };
+        Err(format!("{why}; the console:\n{}", self.console))
+    }
+
+    /// Types a line on its console.
+    pub fn type_line(&mut self, line: &str) {
+        let typed = self.keyboard.write_all(line.as_bytes()).and_then(|()| self.keyboard.write_all(b"\n"));
+        typed.and_then(|()| self.keyboard.flush()).expect("the guest runs");
     }
 
     /// Everything that was on the console so far.

@@ -64,6 +64,16 @@ pub fn program(name: &str) -> Result<PathBuf, String> {
     found.ok_or_else(|| format!("there is no {name} here: packaging/setup.sh installs it"))
 }
 
+/// A program of the crate registry that was built for guests: where it is.
+pub fn built(name: &str, version: &str) -> Result<PathBuf, String> {
+    let path = cache().join("guest").join(format!("{name}-{version}")).join("bin").join(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    let place = path.display();
+    Err(format!("there is no {place}: packaging/setup.sh builds it, where the crate registry can be reached"))
+}
+
 /// Where the project keeps what is expensive to get.
 fn cache() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
