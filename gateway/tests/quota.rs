@@ -17,10 +17,9 @@ use bytes::Bytes;
 use tidegate_gateway::appliance::{Appliance, AttachPoint, ShareConfig};
 use tidegate_gateway::clock::Clock;
 use tidegate_gateway::control::{ErrorKind, FilePath, JobHandle, Moment, RestoreRequest};
-use tidegate_gateway::history;
-use tidegate_gateway::live::Usage;
 use tidegate_gateway::namespace::{Namespace, NewFile, SetHow};
 use tidegate_gateway::share::{Limits, Quota};
+use tidegate_gateway::{history, live::Usage};
 use tidegate_protocols::view::{FsError, SetAttributes};
 use tidegate_replicator::map::{InodeNumber, Kind, Timestamp};
 use tidegate_replicator::repository::SlotKey;
@@ -394,7 +393,7 @@ async fn a_restore_that_would_pass_the_limit_is_refused_before_anything_is_done(
     restore(&all).await.unwrap();
     assert_eq!(scene.check().await.bytes, 100_000);
 
-    // In place of what grew; where that has another name it stays under that, and needs its room.
+    // In place of what grew; under another name that stays, and needs its room.
     resize(&namespace, new, 0).await.unwrap();
     let a = support::lookup(&namespace, ROOT_INODE, b"a").await.unwrap();
     write(&namespace, a, 30_000, &noise(3, 10_000)).await.unwrap();
