@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
@@ -24,6 +25,7 @@ const CALL_SECONDS: &str = "tidegate_nfs_call_seconds";
 const FAILURES: &str = "tidegate_nfs_failures_total";
 const REPETITIONS: &str = "tidegate_nfs_repetitions_total";
 const CALLS_IN_FLIGHT: &str = "tidegate_nfs_calls_in_flight";
+const CLIENTS: &str = "tidegate_nfs_clients";
 const CONNECTIONS: &str = "tidegate_nfs_connections";
 const CONNECTIONS_REFUSED: &str = "tidegate_nfs_connections_refused_total";
 const RECEIVED_BYTES: &str = "tidegate_nfs_received_bytes_total";
@@ -62,6 +64,7 @@ pub const METRICS: &[MetricDescription] = &[
     describe(FAILURES, "counter", &["procedure", "status"], "NFS calls answered with a failure."),
     describe(REPETITIONS, "counter", &[], "NFS calls repeated by clients and answered from memory."),
     describe(CALLS_IN_FLIGHT, "gauge", &[], "NFS calls that are being carried out."),
+    describe(CLIENTS, "gauge", &[], "Machines that have NFS connections open."),
     describe(CONNECTIONS, "gauge", &[], "NFS connections that are open."),
     describe(CONNECTIONS_REFUSED, "counter", &[], "NFS connections closed at once: there were too many."),
     describe(RECEIVED_BYTES, "counter", &[], "Bytes read from NFS connections."),
@@ -126,7 +129,10 @@ impl Drop for Running {
 /// Metrics of connections.
 #[derive(Clone)]
 pub(crate) struct ServerMetrics {
-    pub(crate) connections: Gauge,
+    clients: Gauge,
+    /// Connections of each client that has any; as many entries as there are connections at most.
+    connected: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    connections: Gauge,
     pub(crate) refused: Counter,
     pub(crate) received_bytes: Counter,
     pub(crate) sent_bytes: Counter,
@@ -136,11 +142,36 @@ impl ServerMetrics {
     /// Registers the metrics of connections.
     pub(crate) fn new() -> Self {
         Self {
+            clients: gauge!(CLIENTS),
+            connected: Arc::default(),
             connections: gauge!(CONNECTIONS),
             refused: counter!(CONNECTIONS_REFUSED),
             received_bytes: counter!(RECEIVED_BYTES),
             sent_bytes: counter!(SENT_BYTES),
         }
+    }
+}
+
+impl ServerMetrics {
+    /// A client has opened a connection.
+    pub(crate) fn opened(&self, client: IpAddr) {
+        self.connections.increment(1.0);
+        let mut connected = self.connected.lock();
+        *connected.entry(client).or_insert(0) += 1;
+        self.clients.set(connected.len() as f64);
+    }
+
+    /// A connection that was opened has ended.
+    pub(crate) fn closed(&self, client: IpAddr) {
+        self.connections.decrement(1.0);
+        let mut connected = self.connected.lock();
+        if let Some(count) = connected.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                connected.remove(&client);
+            }
+        }
+        self.clients.set(connected.len() as f64);
     }
 }
 
@@ -250,6 +281,22 @@ mod tests {
         assert_eq!(logged, SLOW_CALLS_LOGGED_MAX as usize);
         assert_eq!(slow.admit(now + SLOW_CALL_INTERVAL), Some(90));
         assert_eq!(slow.admit(now + SLOW_CALL_INTERVAL), Some(0));
+    }
+
+    #[test]
+    fn a_client_counts_once_however_many_connections_it_has() {
+        let metrics = ServerMetrics::new();
+        let clients = || metrics.connected.lock().len();
+        let (one, other): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        for client in [one, one, other] {
+            metrics.opened(client);
+        }
+        assert_eq!(clients(), 2);
+        metrics.closed(one);
+        assert_eq!(clients(), 2);
+        metrics.closed(one);
+        metrics.closed(other);
+        assert_eq!(clients(), 0);
     }
 
     #[test]

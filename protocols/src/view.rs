@@ -26,6 +26,8 @@ pub const HANDLE_BYTES_MAX: usize = 64;
 pub const NAME_BYTES_MAX: usize = 255;
 /// The longest path (mount path, link target), in bytes.
 pub const PATH_BYTES_MAX: usize = 4096;
+/// The most names that one file may have, and the most directories in one, less two. PATHCONF announces it.
+pub const LINKS_MAX: u32 = 1 << 20;
 /// The largest READ or WRITE, in bytes; also what FSINFO announces.
 pub const TRANSFER_BYTES_MAX: u32 = 1 << 20;
 

@@ -1,13 +1,11 @@
 //! Making files, directories, links: everything that adds a name.
 
 use bytes::Bytes;
-use tidegate_protocols::view::{CreateHow, FsError, PATH_BYTES_MAX, SetAttributes};
+use tidegate_protocols::view::{CreateHow, FsError, LINKS_MAX, PATH_BYTES_MAX, SetAttributes};
 use tidegate_replicator::map::{Cookie, Device, Entry, Inode, InodeNumber, Key, Kind};
 
 use super::permission::{SET_GID, WRITE};
-use super::{
-    Around, Context, EXECUTE, LINKS_MAX, Namespace, Node, Outcome, check_name, touch, touch_content,
-};
+use super::{Around, Context, EXECUTE, Namespace, Node, Outcome, check_name, touch, touch_content};
 use crate::share::Transaction;
 
 /// What is to be made, apart from its name.

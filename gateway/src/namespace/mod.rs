@@ -48,8 +48,6 @@ use crate::share::{MapRead, Share, ShareError, Transaction};
 
 /// Offsets beyond this are refused: the largest signed 64-bit number, as on Linux.
 pub const FILE_BYTES_MAX: u64 = i64::MAX as u64;
-/// The most names that one file may have.
-pub const LINKS_MAX: u32 = 1 << 20;
 
 impl From<ShareError> for FsError {
     /// Where an error of the share ends: it is logged here, and the client gets its kind.

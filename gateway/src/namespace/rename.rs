@@ -2,7 +2,7 @@
 //!
 //! Source: rename() in IEEE Std 1003.1-2017; RFC 1813 section 3.3.14.
 
-use tidegate_protocols::view::FsError;
+use tidegate_protocols::view::{FsError, LINKS_MAX};
 use tidegate_replicator::map::{Entry, InodeNumber, Kind};
 use tokio::sync::MutexGuard;
 
@@ -110,6 +110,9 @@ impl Namespace {
         if moves_directory && crossing {
             // Its ".." changes, which is writing to it.
             credentials.require(&plan.moved.inode, WRITE)?;
+            if plan.replaced.is_none() && plan.to.inode.links >= LINKS_MAX {
+                return Err(FsError::TooManyLinks);
+            }
             self.refuse_ring(plan).await?;
         }
         Ok(())

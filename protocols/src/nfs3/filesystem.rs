@@ -2,7 +2,7 @@
 
 use super::types::{handle, put_post_op};
 use super::{Context, FILE_BYTES_MAX, Outcome, Results};
-use crate::view::{NAME_BYTES_MAX, TRANSFER_BYTES_MAX};
+use crate::view::{LINKS_MAX, NAME_BYTES_MAX, TRANSFER_BYTES_MAX};
 use crate::xdr::Decoder;
 
 /// What sizes of transfers should be a multiple of, in bytes.
@@ -11,8 +11,6 @@ const TRANSFER_MULTIPLE_BYTES: u32 = 4096;
 const DIRECTORY_BYTES_PREFERRED: u32 = 64 << 10;
 /// Hard links, symbolic links, the same PATHCONF everywhere, times can be set.
 const PROPERTIES: u32 = 0x01 | 0x02 | 0x08 | 0x10;
-/// The most links that PATHCONF announces; the view has the last word.
-const LINKS_MAX: u32 = i32::MAX as u32;
 
 pub(super) async fn fsstat(context: &Context<'_>, mut arguments: Decoder) -> Results {
     let file = handle(&mut arguments)?;

@@ -4,7 +4,7 @@
 //! of the calls in flight are written, and after a bound closes what is left.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ impl Shared {
 
     async fn serve(self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
         let Self { programs, common: Common { limits, budget, metrics, stop, .. } } = self;
-        let open = OpenConnection::new(&metrics, place);
+        let open = OpenConnection::new(&metrics, peer.ip(), place);
         if let Err(error) = configure(&stream) {
             tracing::debug!(%error, "failed to set socket options");
         }
@@ -153,19 +153,20 @@ impl Shared {
 /// Counts a connection while it is open.
 struct OpenConnection {
     metrics: ServerMetrics,
+    client: IpAddr,
     _place: OwnedSemaphorePermit,
 }
 
 impl OpenConnection {
-    fn new(metrics: &ServerMetrics, place: OwnedSemaphorePermit) -> Self {
-        metrics.connections.increment(1.0);
-        Self { metrics: metrics.clone(), _place: place }
+    fn new(metrics: &ServerMetrics, client: IpAddr, place: OwnedSemaphorePermit) -> Self {
+        metrics.opened(client);
+        Self { metrics: metrics.clone(), client, _place: place }
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.metrics.connections.decrement(1.0);
+        self.metrics.closed(self.client);
     }
 }
 
