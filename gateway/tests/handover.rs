@@ -12,6 +12,7 @@ use tidegate_gateway::appliance::{Appliance, ApplianceError, AttachPoint};
 use tidegate_protocols::view::{
     Call, Caller, CreateHow, FileView, FsError, Handle, SetAttributes, Stability,
 };
+use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::repository::SlotKey;
 use tidegate_replicator::store::{MemoryStore, Store};
 
@@ -83,6 +84,8 @@ async fn handles_stay_valid_through_a_handover_and_writers_only_wait() {
     let (_, head) = home.hand_over("docs").await.unwrap();
     assert!(head.handover.is_some());
     assert_eq!(write(&home, &file, b"too late").await, Err(FsError::TryLater));
+    let refused = home.admit_change("docs").map(drop).unwrap_err();
+    assert!(matches!(refused, ApplianceError::NotLed { .. }), "{refused}");
     assert_eq!(read(&home, &file).await.unwrap(), b"at home");
 
     let away = scene.attach("away").await;
@@ -98,6 +101,27 @@ async fn handles_stay_valid_through_a_handover_and_writers_only_wait() {
     assert_eq!(read(&third, &file).await.unwrap(), b"elsewhere");
     assert_eq!(read(&third, &newer).await.unwrap(), b"newer");
     assert_eq!(write(&home, &file, b"at home").await, Err(FsError::TryLater), "home still waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handover_waits_for_what_an_operator_is_changing() {
+    let (scene, home) = Scene::new().await;
+    let file = create(&home, b"file", b"before").await;
+    let served = home.admit_change("docs").unwrap();
+    let handing = tokio::spawn({
+        let home = home.clone();
+        async move { home.hand_over("docs").await.map(drop) }
+    });
+    while write(&home, &file, b"client").await != Err(FsError::TryLater) {
+        tokio::task::yield_now().await;
+    }
+    let inode = support::lookup(&served.namespace, InodeNumber::ROOT, b"file").await.unwrap();
+    support::write(&served.namespace, inode, 0, b"operator").await.unwrap();
+    assert!(!handing.is_finished(), "the change may go on");
+    drop(served);
+    handing.await.unwrap().unwrap();
+    let away = scene.attach("away").await;
+    assert_eq!(read(&away, &file).await.unwrap(), b"operator");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,8 +58,11 @@ pub enum ApplianceError {
         /// Its name.
         share: String,
     },
-    /// The share is not led from here.
-    #[error("share {share:?} follows another gateway: hand it over there")]
+    /// The share takes no changes here.
+    #[error(
+        "share {share:?} takes no changes here now: it follows another gateway, was taken over or handed over, \
+         or waits for the store"
+    )]
     NotLed {
         /// Its name.
         share: String,

@@ -23,6 +23,7 @@ use tidegate_replicator::repository::{Era, Head, HeadName};
 
 use super::shares::OpenShare;
 use super::{Appliance, ApplianceError};
+use crate::files::Served;
 use crate::live::{Batch, Change};
 use crate::share::Base;
 
@@ -68,6 +69,22 @@ impl Appliance {
         open.paused.store(false, Ordering::Relaxed);
         self.serve_again(&open, open.config.clone()).await?;
         Ok(published)
+    }
+
+    /// The share as it is served, for a change that does not come from a client; refused where the share is
+    /// handed over or somebody else leads it. Hold the answer while the change goes on: a handover waits for
+    /// that, as it does for clients.
+    pub fn admit_change(&self, share: &str) -> Result<Arc<Served>, ApplianceError> {
+        let open = self.share_named(share)?;
+        let refuse = || ApplianceError::NotLed { share: share.into() };
+        // First this, then the look whether changes wait: who hands over does it the other way round.
+        let served = self.files.share(open.share.id()).ok_or_else(refuse)?;
+        let record = open.record.lock();
+        let waits = served.paused.load(Ordering::Relaxed);
+        if record.handed_over || record.superseded || open.config.follow || waits {
+            return Err(refuse());
+        }
+        Ok(served)
     }
 
     async fn commit_when_left(&self, open: &OpenShare) -> Result<(HeadName, Head), ApplianceError> {

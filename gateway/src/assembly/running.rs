@@ -276,7 +276,8 @@ impl Control for Running {
     ) -> Result<RestoreReport, ControlError> {
         let (_, head) = self.head_at(share, &request.from).await?;
         let from = self.appliance.frozen_map(&head)?;
-        history::restore(&from, &self.appliance.namespace(share)?, request, job).await
+        let served = self.appliance.admit_change(share)?;
+        history::restore(&from, &served.namespace, request, job).await
     }
 
     async fn rollback(
@@ -287,6 +288,7 @@ impl Control for Running {
     ) -> Result<RollbackReport, ControlError> {
         job.phase("commit", None, Unit::Items);
         let (_, head) = self.head_at(share, &request.to).await?;
+        drop(self.appliance.admit_change(share)?);
         let before = self.appliance.roll_back(share, &head).await?;
         Ok(RollbackReport { before: snapshot_info(&before), frozen: timestamp(head.frozen_at) })
     }
