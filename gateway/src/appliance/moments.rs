@@ -5,7 +5,7 @@
 //! [`READS_MAX`] at once. A store that is away leaves what is known standing. A head that a snapshot was
 //! taken of is shown as that snapshot.
 //!
-//! Memory: about [`Moment`] for each head that is retained, some hundred bytes.
+//! Memory: some hundred bytes for each head and snapshot, of the newest [`MOMENTS_MAX`] of either.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ use tidegate_replicator::tree::NodeSource;
 use crate::files::{Moment, MomentList, Moments};
 use crate::share::FrozenMap;
 
+/// The most heads, and the most snapshots, that are shown: the newest.
+const MOMENTS_MAX: usize = 16_384;
 /// How old the list may be that somebody is shown.
 const AGE_MAX: Duration = Duration::from_secs(10);
 /// Heads and snapshots that are read at once.
@@ -95,9 +97,10 @@ impl ShareMoments {
         let started = Instant::now();
         let heads = self.repository.head_names(self.share).await?;
         let snapshots = self.repository.snapshot_ids(self.share).await?;
-        let retained: HashSet<Retained> = (heads.into_iter().map(Retained::Head))
-            .chain(snapshots.into_iter().map(Retained::Snapshot))
-            .collect();
+        // Heads are listed newest first, snapshots oldest first.
+        let heads = heads.into_iter().take(MOMENTS_MAX).map(Retained::Head);
+        let snapshots = snapshots.into_iter().rev().take(MOMENTS_MAX).map(Retained::Snapshot);
+        let retained: HashSet<Retained> = heads.chain(snapshots).collect();
         let unknown: Vec<Retained> = {
             let mut state = self.state.lock();
             state.known.retain(|which, _| retained.contains(which));
