@@ -5,16 +5,19 @@
 #   make test                    formatting, lints, all tests, doc tests
 #   make nightly                 the same at length, and the demo; leaves a report in docs/reports/
 #   make bench                   all benches: speeds beside peers and bounds of the same run
+#   eval "$(make -s env)"        for cargo by hand: what the other commands tell it
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidegate
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 # rustup installs cargo where a login shell finds it, which not every caller is.
 export PATH := $(PATH):$(HOME)/.cargo/bin
+# Lies outside the checkout too: cargo compiles RocksDB again where the name of the compiler is another one.
+export CXX := $(CACHE)/cxx
 
 STAGE := packaging/stage.sh
 CARGO := cargo
 
-.PHONY: demo test nightly bench needs build nfswalk
+.PHONY: demo test nightly bench env needs build nfswalk
 
 demo: build nfswalk
 	@$(STAGE) demo python3 integration/demo/demo.py \
@@ -35,8 +38,12 @@ nightly: build nfswalk
 bench: build
 	@$(STAGE) bench $(CARGO) bench --workspace --bench '*'
 
+env:
+	@echo "export CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' CXX='$(CXX)'"
+
 needs:
 	@$(STAGE) needs packaging/setup.sh
+	@install -D packaging/cxx $(CXX)
 
 # All features that any member asks for: so nothing is compiled twice.
 build: needs
