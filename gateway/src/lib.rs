@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod live;
 pub mod locking;
 pub mod namespace;
+pub mod objects;
 pub mod settings;
 pub mod share;
 pub mod telemetry;

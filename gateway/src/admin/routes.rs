@@ -19,7 +19,7 @@ use crate::control::{
     HeadInfo, JobHandle, Moment, RestoreRequest, RollbackRequest, ShareStatus, SnapshotInfo, SnapshotRequest,
     Status,
 };
-use crate::settings::{Share, add_share, remove_share, table_from_json};
+use crate::settings::{Share, add_table, remove_table, table_from_json};
 
 /// The most heads in one answer, and how many there are when the caller names no number.
 const HEADS_MAX: usize = 1_000;
@@ -80,13 +80,13 @@ async fn share_add(
     Payload(body): Payload<serde_json::Value>,
 ) -> Result<Response, ApiError> {
     let (_, table) = table_from_json::<Share>(&body).map_err(ControlError::from)?;
-    let applied = admin.changes.edit(move |document| add_share(document, table)).await?;
+    let applied = admin.changes.edit(move |document| add_table::<Share>(document, table)).await?;
     Ok((StatusCode::CREATED, Json(applied)).into_response())
 }
 
 async fn share_remove(State(admin): Gateway, Path(name): Path<String>) -> Answer<Applied> {
     let Json(_) = share(State(admin.clone()), Path(name.clone())).await?;
-    Ok(Json(admin.changes.edit(move |document| remove_share(document, &name)).await?))
+    Ok(Json(admin.changes.edit(move |document| remove_table::<Share>(document, &name)).await?))
 }
 
 #[derive(Deserialize)]
@@ -187,7 +187,7 @@ async fn clone(
     admin.start("clone", share, |control, share, job| async move {
         let request = CloneRequest { from: body.from, name: settings.name.to_string() };
         let report = control.clone_share(&share, &request, &job).await?;
-        changes.edit(move |document| add_share(document, table)).await?;
+        changes.edit(move |document| add_table::<Share>(document, table)).await?;
         Ok(report)
     })
 }

@@ -164,6 +164,11 @@ impl Appliance {
         Ok(FrozenMap { root: head.root, nodes: reader.nodes })
     }
 
+    /// The id of a share that is served.
+    pub fn share_id(&self, share: &str) -> Result<ShareId, ApplianceError> {
+        Ok(self.share_named(share)?.share.id())
+    }
+
     /// The files of an open share.
     pub fn namespace(&self, share: &str) -> Result<Namespace, ApplianceError> {
         let open = self.share_named(share)?;

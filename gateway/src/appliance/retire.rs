@@ -151,6 +151,7 @@ impl Appliance {
 fn unserved(name: &str, settings: serde_json::Value) -> ShareConfig {
     let rules = ExportRules {
         path: String::new(),
+        exported: false,
         clients: Vec::new(),
         secure_ports: false,
         read_only: true,

@@ -3,10 +3,12 @@
 //! The only place that knows both the settings file and the components. Used by `serve` and by the
 //! commands that work on a repository without a running gateway.
 
+mod buckets;
 mod key;
 mod kinds;
 mod offline;
 mod running;
+mod s3;
 mod store;
 
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use std::time::Duration;
 use tidegate_replicator::repository::{Claimant, Opened, Repository, RepositoryError};
 use tidegate_replicator::store::StoreError;
 
+pub use buckets::{bucket_share, set_objects};
 pub use key::{NewKey, slot_key, write_key_file};
 pub use offline::OfflineRepository;
 pub use running::{Running, StartRunning};
@@ -64,6 +67,9 @@ pub enum AssemblyError {
     /// The NFS server.
     #[error("failed to start the NFS server")]
     Nfs(#[from] tidegate_protocols::StartError),
+    /// The S3 server.
+    #[error("failed to start the S3 server")]
+    S3(#[from] tidegate_protocols::s3::S3StartError),
 }
 
 impl From<AssemblyError> for ControlError {
@@ -90,7 +96,7 @@ impl AssemblyError {
             Self::Store(store) => kinds::store_kind(store),
             Self::Repository(repository) => kinds::repository_kind(repository),
             Self::Appliance(appliance) => kinds::appliance_kind(appliance),
-            Self::Nfs(_) => ErrorKind::Failed,
+            Self::Nfs(_) | Self::S3(_) => ErrorKind::Failed,
         }
     }
 
@@ -106,7 +112,8 @@ impl AssemblyError {
             | Self::Unusable { .. }
             | Self::Repository(_)
             | Self::Appliance(_)
-            | Self::Nfs(_) => None,
+            | Self::Nfs(_)
+            | Self::S3(_) => None,
         }
     }
 }
@@ -164,6 +171,7 @@ pub fn share_config(share: &settings::Share) -> ShareConfig {
         name: share.name.as_str().to_owned(),
         rules: ExportRules {
             path: share.export_path().as_str().to_owned(),
+            exported: true,
             clients: share.clients.clone(),
             secure_ports: share.secure_ports,
             read_only: share.read_only,
@@ -176,12 +184,12 @@ pub fn share_config(share: &settings::Share) -> ShareConfig {
         follow: share.follow,
         stop_without_store: share.on_store_lost == settings::OnStoreLost::Stop,
         own_key: share.own_key,
-        quota: share.quota.as_ref().map(quota).unwrap_or_default(),
+        quota: share.quota.as_ref().map(share_quota).unwrap_or_default(),
         settings: serde_json::json!({ "share": settings::table_to_toml(share) }),
     }
 }
 
-fn quota(quota: &settings::Quota) -> Quota {
+fn share_quota(quota: &settings::Quota) -> Quota {
     let (bytes, inodes) = (&quota.bytes, &quota.inodes);
     Quota {
         bytes: Limits {

@@ -6,12 +6,15 @@ use std::time::Instant;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tidegate_protocols::s3::S3Server;
 use tidegate_protocols::{Limits, NfsServer};
 use tidegate_replicator::repository::{CommitStatistics, Head, HeadName, UtcNanos};
 
+use super::buckets::is_served_differently;
 use super::kinds::appliance_kind;
 use super::offline::utc_nanos;
-use super::{AssemblyError, open_appliance, share_config};
+use super::s3::start_s3;
+use super::{AssemblyError, bucket_share, open_appliance, set_objects, share_config};
 use crate::appliance::{Appliance, ApplianceError, ShareReport, SnapshotEntry};
 use crate::control::{
     CacheStatus, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, ErrorKind,
@@ -21,7 +24,8 @@ use crate::control::{
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
-use crate::settings::Settings;
+use crate::objects::Objects;
+use crate::settings::{Bucket, Settings};
 use crate::share::{QuotaReport, Standing};
 
 /// Most heads that are looked at to find a point in time.
@@ -47,7 +51,9 @@ impl Start for StartRunning {
 /// See the head of this module.
 pub struct Running {
     appliance: Arc<Appliance>,
+    objects: Arc<Objects>,
     server: Mutex<Option<NfsServer>>,
+    s3: Mutex<Option<S3Server>>,
     settings: Mutex<Arc<Settings>>,
     started: Timestamp,
     since: Instant,
@@ -60,7 +66,12 @@ impl Running {
         for share in &settings.shares {
             appliance.serve(share_config(share)).await?;
         }
+        for bucket in settings.buckets.iter().filter(|bucket| bucket.share.is_none()) {
+            appliance.serve(bucket_share(bucket)).await?;
+        }
         appliance.retire_unserved()?;
+        let objects = Arc::new(Objects::new(appliance.files().clone()));
+        set_objects(&objects, &appliance, &settings).await?;
         if settings.nfs.server_groups {
             appliance.files().take_groups_from(Groups::new(Arc::new(SystemGroups)));
         }
@@ -74,8 +85,11 @@ impl Running {
         }
         let server = builder.start().await?;
         tracing::info!(addresses = ?server.addresses().nfs, "serving NFS");
+        let s3 = start_s3(&settings.s3, objects.clone()).await?;
         Ok(Self {
             appliance,
+            objects,
+            s3: Mutex::new(s3),
             server: Mutex::new(Some(server)),
             settings: Mutex::new(settings),
             started: Timestamp::now(),
@@ -86,6 +100,22 @@ impl Running {
     /// The appliance.
     pub fn appliance(&self) -> &Arc<Appliance> {
         &self.appliance
+    }
+
+    /// Serves the buckets of new settings. The shares that they show are served already.
+    async fn apply_buckets(&self, before: &Settings, after: &Settings) -> Result<(), ControlError> {
+        let own_share = |bucket: &&Bucket| bucket.share.is_none();
+        for bucket in before.buckets.iter().filter(own_share) {
+            if !after.bucket(bucket.name.as_str()).is_some_and(|bucket| bucket.share.is_none()) {
+                self.appliance.withdraw_named(bucket.name.as_str()).await?;
+            }
+        }
+        for bucket in &after.buckets {
+            if is_served_differently(before.bucket(bucket.name.as_str()), bucket) {
+                self.appliance.serve(bucket_share(bucket)).await?;
+            }
+        }
+        Ok(set_objects(&self.objects, &self.appliance, after).await?)
     }
 
     fn share_status(&self, report: &ShareReport) -> ShareStatus {
@@ -218,6 +248,7 @@ impl Control for Running {
                 self.appliance.serve(share_config(share)).await?;
             }
         }
+        self.apply_buckets(&before, &settings).await?;
         let waits = waiting_for_restart(&before, &settings);
         *self.settings.lock() = settings;
         Ok(waits)
@@ -330,9 +361,18 @@ impl Control for Running {
 
     async fn stop(&self) -> Result<(), ControlError> {
         let server = self.server.lock().take();
-        if let Some(server) = server {
-            server.stop().await;
-        }
+        let s3 = self.s3.lock().take();
+        let nfs = async {
+            if let Some(server) = server {
+                server.stop().await;
+            }
+        };
+        let objects = async {
+            if let Some(s3) = s3 {
+                s3.stop().await;
+            }
+        };
+        tokio::join!(nfs, objects);
         Ok(self.appliance.close().await?)
     }
 }
@@ -406,6 +446,7 @@ fn waiting_for_restart(before: &Settings, after: &Settings) -> Vec<String> {
     note(before.targets != after.targets, "target");
     note(before.cache != after.cache, "cache");
     note(before.nfs != after.nfs, "nfs");
+    note(before.s3 != after.s3, "s3");
     keys
 }
 

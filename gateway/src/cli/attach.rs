@@ -19,7 +19,7 @@ use super::{Context, serve};
 use crate::appliance::{ApplianceError, AttachPoint};
 use crate::assembly::{AssemblyError, open_appliance, open_repository};
 use crate::control::{ControlError, ErrorKind, Moment, Start};
-use crate::settings::{Settings, Share, Table, add_share, table_from_json, table_from_toml};
+use crate::settings::{Bucket, Settings, Share, Table, add_table, table_from_json, table_from_toml};
 
 #[derive(Debug, Args)]
 pub(super) struct Command {
@@ -54,15 +54,21 @@ pub(super) async fn run(context: &Context, command: Command, core: &dyn Start) -
     let settings = &prepared.settings;
     let repository = open_repository(settings).await?;
     let (head, point) = find(&repository, &command.share, &command.at).await?;
-    let rules = share_rules(&head, &command)?;
+    let rules = rules(&head, &command)?;
     if command.read_only {
         check_follows(settings, &command, point)?;
     } else {
         attach(settings, &command.share, point).await?;
     }
     prepared.write(context)?;
-    if settings.share(&command.share).is_none() {
-        context.file.edit(|document| add_share(document, rules.write()))?;
+    match rules {
+        Served::Share(share) if settings.share(&command.share).is_none() => {
+            context.file.edit(|document| add_table::<Share>(document, share.write()))?;
+        }
+        Served::Bucket(bucket) if settings.bucket(&command.share).is_none() => {
+            context.file.edit(|document| add_table::<Bucket>(document, bucket.write()))?;
+        }
+        Served::Share(_) | Served::Bucket(_) => {}
     }
     let attached = Attached {
         share: command.share.clone(),
@@ -112,6 +118,22 @@ async fn find(
     }
 }
 
+/// How what was attached is served.
+enum Served {
+    Share(Box<Share>),
+    Bucket(Box<Bucket>),
+}
+
+/// As its head says: a share, or a bucket of objects.
+fn rules(head: &Head, command: &Command) -> Result<Served, Failure> {
+    let Some(text) = head.settings.get("bucket").and_then(serde_json::Value::as_str) else {
+        return Ok(Served::Share(Box::new(share_rules(head, command)?)));
+    };
+    let mut bucket: Bucket = table_from_toml(text)?;
+    bucket.follow = command.read_only;
+    Ok(Served::Bucket(Box::new(bucket)))
+}
+
 /// How the share is to be served: as its head says, but for what the command line says.
 fn share_rules(head: &Head, command: &Command) -> Result<Share, Failure> {
     let text = head.settings.get("share").and_then(serde_json::Value::as_str).unwrap_or_default();
@@ -143,13 +165,13 @@ fn check_follows(settings: &Settings, command: &Command, point: AttachPoint) -> 
     if point != AttachPoint::Newest {
         return Err(Failure::usage("What is followed is the newest head: leave --at out."));
     }
-    match settings.share(&command.share) {
-        Some(share) if !share.follow => {
-            let message = format!("the settings have a share {:?} that is not followed", command.share);
-            Err(ControlError::new(ErrorKind::Exists, message).into())
-        }
-        Some(_) | None => Ok(()),
+    let share = settings.share(&command.share).is_some_and(|share| !share.follow);
+    let bucket = settings.bucket(&command.share).is_some_and(|bucket| !bucket.follow);
+    if share || bucket {
+        let message = format!("the settings have a share {:?} that is not followed", command.share);
+        return Err(ControlError::new(ErrorKind::Exists, message).into());
     }
+    Ok(())
 }
 
 /// Makes the local state. A share that this machine knows already is as wanted.

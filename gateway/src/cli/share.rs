@@ -8,7 +8,7 @@ use super::{Context, status};
 use crate::admin::Applied;
 use crate::cli::client::segment;
 use crate::control::{ControlError, ErrorKind, ShareStatus};
-use crate::settings::{SettingsError, Share, add_share, remove_share, table_from_json};
+use crate::settings::{SettingsError, Share, add_table, remove_table, table_from_json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -119,7 +119,7 @@ async fn add(context: &Context, share: &str, keys: &Keys) -> Result<(), Failure>
     let applied: Applied = if client.is_there().await {
         client.post("/shares", &json).await?
     } else {
-        edit_offline(context, |document| add_share(document, table))?
+        edit_offline(context, |document| add_table::<Share>(document, table))?
     };
     context.terminal.data(&applied, |_| format!("share {share} added"))
 }
@@ -136,7 +136,7 @@ async fn remove(context: &Context, share: String, yes: bool) -> Result<(), Failu
     let applied: Applied = if client.is_there().await {
         client.delete(&format!("/shares/{}", segment(&share))).await?
     } else {
-        edit_offline(context, |document| remove_share(document, &share))?
+        edit_offline(context, |document| remove_table::<Share>(document, &share))?
     };
     context.terminal.data(&applied, |_| format!("share {share} removed"))
 }

@@ -62,7 +62,7 @@ impl Run {
 }
 
 /// How many bytes into `whole` the bytes of `part` begin; none if they are of something else.
-fn skipped(whole: &Source, part: &Source) -> Option<u64> {
+pub(super) fn skipped(whole: &Source, part: &Source) -> Option<u64> {
     match (whole, part) {
         (Source::Journal(whole), Source::Journal(part)) if whole.segment == part.segment => {
             part.offset.checked_sub(whole.offset)

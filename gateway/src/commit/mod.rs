@@ -160,6 +160,7 @@ impl Committer {
     ) -> Result<Committed, CommitError> {
         let started = Instant::now();
         let frozen_at = self.clock.utc();
+        share.moved().begin();
         share.live().settle().await?;
         let mut plan = match self.prepare(share, frozen_at).await? {
             Prepared::Unchanged { through, base } => {

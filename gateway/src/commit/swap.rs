@@ -11,18 +11,22 @@
 //! Invariant after the swap of a run: for every end of one of its chunks the overlay has a value or a
 //! tombstone.
 //!
+//! An extent may have come to another file since the freeze (a copy, an upload that was completed): such files
+//! are noted ([`crate::share::MovedData`]), and all that they have in the journal is looked up among what was
+//! drained.
+//!
 //! Order: the packs that hold the chunks are synced before the first swap. A crash between leaves the
 //! pieces in the journal, and the next commit drains them again: into the same chunks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use bytes::Bytes;
-use tidegate_replicator::map::{Extent, InodeNumber, Key};
+use tidegate_replicator::map::{Extent, InodeNumber, Key, Source, kind_range};
 
 use super::CommitError;
-use super::drain::{Run, Runs};
-use crate::share::{Share, Transaction, cut_out, extents_meeting};
+use super::drain::{Run, Runs, skipped};
+use crate::share::{MapRead, Share, ShareError, Transaction, cut_out, extents_meeting};
 
 /// Extents that one transaction replaces, about.
 const EXTENTS_MAX: usize = 512;
@@ -34,7 +38,81 @@ pub(super) async fn swap(share: &Share, runs: &Runs) -> Result<(), CommitError> 
             swap_run(share, *file, run).await?;
         }
     }
-    Ok(())
+    loop {
+        let moved = share.moved().take();
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let drained = Drained::new(runs);
+        for file in moved {
+            swap_moved(share, file, &drained).await?;
+        }
+    }
+}
+
+/// What was drained, by place in the journal.
+struct Drained<'a> {
+    /// What each run is now.
+    runs: Vec<Vec<Extent>>,
+    /// By segment and offset of the first byte: which run, and what of it.
+    sources: BTreeMap<(u64, u64), (usize, &'a Extent)>,
+}
+
+impl<'a> Drained<'a> {
+    fn new(runs: &'a Runs) -> Self {
+        let mut drained = Self { runs: Vec::new(), sources: BTreeMap::new() };
+        for run in runs.values().flatten() {
+            for source in &run.sources {
+                if let Source::Journal(piece) = source.source {
+                    drained.sources.insert((piece.segment, piece.offset), (drained.runs.len(), source));
+                }
+            }
+            drained.runs.push(run.extents().collect());
+        }
+        drained
+    }
+
+    /// The chunks that hold the bytes of an extent, as extents of its file; nothing if it was not drained.
+    fn chunks_of(&self, extent: &Extent) -> Vec<Extent> {
+        self.find(extent).unwrap_or_default()
+    }
+
+    fn find(&self, extent: &Extent) -> Option<Vec<Extent>> {
+        let Source::Journal(piece) = extent.source else { return None };
+        let (_, (run, source)) = self.sources.range(..=(piece.segment, piece.offset)).next_back()?;
+        let start = source.start + skipped(&source.source, &extent.source)?;
+        let place = start..start + extent.length();
+        if place.end > source.end {
+            return None;
+        }
+        let run = &self.runs[*run];
+        let pieces = run[run.partition_point(|piece| piece.end <= place.start)..].iter();
+        let pieces = pieces.map_while(|piece| piece.slice(&place));
+        Some(pieces.map(|new| moved(new, place.start, extent.start)).collect())
+    }
+}
+
+/// Replaces what was drained in a file that got it after the freeze, and so has nothing in the frozen map.
+async fn swap_moved(share: &Share, file: InodeNumber, drained: &Drained<'_>) -> Result<(), CommitError> {
+    let mut from = 0;
+    loop {
+        let _lock = share.locks().lock(&[file]).await;
+        let keys = kind_range(file, b'e', &(from + 1_u64).to_be_bytes());
+        let page = share.map().scan(keys, EXTENTS_MAX).await?;
+        let mut transaction = Transaction::default();
+        for (key, value) in &page {
+            let Key::Extent(_, end) = key else { continue };
+            from = *end;
+            let extent = Extent::from_value(*end, value).map_err(ShareError::from)?;
+            for new in drained.chunks_of(&extent) {
+                transaction.put_extent(file, &new);
+            }
+        }
+        transaction.submit(share, Bytes::new()).await?;
+        if page.len() < EXTENTS_MAX {
+            return Ok(());
+        }
+    }
 }
 
 async fn swap_run(share: &Share, file: InodeNumber, run: &Run) -> Result<(), CommitError> {

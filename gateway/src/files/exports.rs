@@ -27,6 +27,8 @@ pub enum Squash {
 pub struct ExportRules {
     /// Where clients mount it: starts with `/`, does not end with it.
     pub path: String,
+    /// Whether clients see it at all.
+    pub exported: bool,
     /// Who may; empty for everybody.
     pub clients: Vec<Network>,
     /// Whether calls must come from a port that only the superuser of a machine may use.
@@ -46,7 +48,8 @@ pub struct ExportRules {
 impl ExportRules {
     /// Whether a client may see the export at all.
     pub fn admits(&self, address: IpAddr) -> bool {
-        self.clients.is_empty() || self.clients.iter().any(|network| network.contains(address))
+        let admitted = |network: &Network| network.contains(address);
+        self.exported && (self.clients.is_empty() || self.clients.iter().any(admitted))
     }
 
     /// Refuses calls from ports that any user may use, where that is not allowed.
@@ -100,6 +103,7 @@ mod tests {
     fn rules(squash: Squash) -> ExportRules {
         ExportRules {
             path: "/data".into(),
+            exported: true,
             clients: vec!["10.1.0.0/16".parse().expect("a network"), "fd00::1".parse().expect("an address")],
             secure_ports: false,
             read_only: false,

@@ -192,6 +192,16 @@ impl Files {
         Ok(admitted)
     }
 
+    /// Waits until a share may be changed, and there is room for this many bytes. For doors that check who may
+    /// change it themselves.
+    pub(crate) async fn admit_bytes(&self, served: &Served, bytes: u64) -> Result<(), FsError> {
+        served.rules.require_writable()?;
+        if served.paused.load(Ordering::Relaxed) {
+            return Err(FsError::TryLater);
+        }
+        self.admission.admit(bytes).await
+    }
+
     /// Attributes for the reply of a change that failed.
     async fn after_failure(&self, call: &Call, handle: &Handle) -> Wcc {
         let admitted = self.admit(call, handle).await;

@@ -165,7 +165,7 @@ impl Namespace {
 
     /// Attributes of a new file. A set-group-id directory passes its group on, and to directories the
     /// bit as well.
-    fn inode_of_new(
+    pub(super) fn inode_of_new(
         &self,
         context: Context<'_>,
         parent: &Inode,

@@ -22,6 +22,7 @@ mod create;
 pub mod data;
 mod extended;
 mod listing;
+pub mod objects;
 mod open;
 mod permission;
 mod remove;
@@ -40,6 +41,7 @@ pub use extended::{
     ExtendedAttributes, SetHow,
 };
 pub use listing::{Listed, ListedEntry};
+pub use open::OpenFile;
 pub use permission::{Credentials, EXECUTE, READ, WRITE};
 
 use crate::clock::Clock;

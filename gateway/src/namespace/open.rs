@@ -14,6 +14,37 @@ use tidegate_replicator::map::{InodeNumber, Key, inode_range, kind_range};
 use super::Namespace;
 use crate::share::{MapRead, Transaction};
 
+/// A file that is open as long as this is held.
+pub struct OpenFile {
+    namespace: Namespace,
+    number: InodeNumber,
+}
+
+impl OpenFile {
+    /// Takes over a count that was taken already.
+    pub(super) fn counted(namespace: Namespace, number: InodeNumber) -> Self {
+        Self { namespace, number }
+    }
+
+    /// Which file.
+    pub fn number(&self) -> InodeNumber {
+        self.number
+    }
+}
+
+impl Drop for OpenFile {
+    /// Closes it in the background. If that fails the next start takes a file without names away.
+    fn drop(&mut self) {
+        let (namespace, number) = (self.namespace.clone(), self.number);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if let Err(error) = namespace.close(number).await {
+                tracing::debug!(?error, "a file could not be closed");
+            }
+        });
+    }
+}
+
 /// Orphan records that one look at the map brings.
 const PAGE: usize = 256;
 
@@ -24,6 +55,12 @@ impl Namespace {
         self.reader().node(file).await?;
         self.share.open_files().open(file);
         Ok(())
+    }
+
+    /// As [`Namespace::open`], until the answer is dropped.
+    pub async fn hold(&self, file: InodeNumber) -> Result<OpenFile, FsError> {
+        self.open(file).await?;
+        Ok(OpenFile::counted(self.clone(), file))
     }
 
     /// Counts one less. With the last, a file without names goes.
@@ -54,8 +91,12 @@ impl Namespace {
         }
     }
 
-    /// Takes a file away if it has no names; its lock is held. Whether it did.
+    /// Takes a file away if an orphan record names it; its lock is held. Whether it did. A file without names and
+    /// without that record belongs to something else, such as an upload.
     async fn take_orphan(&self, file: InodeNumber) -> Result<bool, FsError> {
+        if self.share.map().get(&Key::Orphan(file)).await?.is_none() {
+            return Ok(false);
+        }
         let node = match self.reader().node(file).await {
             Ok(node) if node.inode.links > 0 => return Ok(false),
             Ok(node) => Some(node),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use super::problems::Problems;
-use super::{Credentials, RepositoryAddress, Settings, Share, Target};
+use super::{Bucket, Credentials, RepositoryAddress, Settings, Share, Target};
 
 /// How many targets this version can keep a repository on.
 const TARGETS_MAX: usize = 1;
@@ -38,7 +38,52 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     distinct("target", "name", settings.targets.iter().map(|target| &target.name), problems);
     distinct("share", "name", settings.shares.iter().map(|share| &share.name), problems);
     distinct("share", "export", settings.shares.iter().map(Share::export_path), problems);
+    distinct("bucket", "name", settings.buckets.iter().map(|bucket| &bucket.name), problems);
+    distinct("access_key", "id", settings.access_keys.iter().map(|key| &key.id), problems);
+    settings.buckets.iter().for_each(|bucket| bucket_fits(settings, bucket, problems));
+    s3_fits(settings, problems);
     apart(settings, problems);
+}
+
+fn bucket_fits(settings: &Settings, bucket: &Bucket, problems: &mut Problems<'_>) {
+    let mut note = |key: &str, what: String| {
+        problems.add(&format!("bucket.{}.{key}", bucket.name), None, what);
+    };
+    let Some(share) = &bucket.share else {
+        if settings.share(bucket.name.as_str()).is_some() {
+            note("name", "is that of a share too; the repository keeps both by name: choose another".into());
+        }
+        return;
+    };
+    if settings.share(share.as_str()).is_none() {
+        note("share", format!("names no share: there is no [[share]] \"{share}\""));
+    }
+    let usual = Bucket { share: bucket.share.clone(), read_only: bucket.read_only, ..usual_bucket(bucket) };
+    if usual != *bucket {
+        note(
+            "share",
+            "is set, so rpo, follow, quota, on_store_lost and own_key are the share's: leave them out".into(),
+        );
+    }
+}
+
+/// The bucket with every key at its default but its name.
+fn usual_bucket(bucket: &Bucket) -> Bucket {
+    let json = serde_json::json!({ "name": bucket.name.as_str() });
+    super::table_from_json::<Bucket>(&json).map_or_else(|_| bucket.clone(), |(usual, _)| usual)
+}
+
+fn s3_fits(settings: &Settings, problems: &mut Problems<'_>) {
+    let s3 = &settings.s3;
+    if s3.certificate.is_some() != s3.private_key.is_some() {
+        problems.add("s3.certificate", None, "and s3.private_key belong together; set both or none");
+    }
+    for key in &settings.access_keys {
+        for name in key.buckets.iter().filter(|name| settings.bucket(name.as_str()).is_none()) {
+            let message = format!("names no bucket: there is no [[bucket]] \"{name}\"");
+            problems.add(&format!("access_key.{}.buckets", key.id), None, message);
+        }
+    }
 }
 
 fn distinct<T: Ord + Display>(

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
-use super::{Cache, Gateway, Nfs, Repository, Share, Target};
+use super::{AccessKey, Bucket, Cache, Gateway, Nfs, Repository, S3, Share, Target};
 
 /// What the page says before the tables.
 const INTRODUCTION: &str = "\
@@ -34,6 +34,9 @@ pub fn settings_page() -> String {
         Cache::describe(),
         Nfs::describe(),
         Share::describe(),
+        S3::describe(),
+        Bucket::describe(),
+        AccessKey::describe(),
     ];
     for table in &tables {
         add_table(&mut page, table);

@@ -18,7 +18,7 @@ use rustix::fs::{FlockOperation, flock};
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table as TomlTable};
 
 use super::schema::Table;
-use super::{FILE_BYTES_MAX, Settings, SettingsError, Share};
+use super::{FILE_BYTES_MAX, Settings, SettingsError};
 
 /// Rights of a settings file that is made here.
 const NEW_FILE_MODE: u32 = 0o644;
@@ -146,27 +146,30 @@ impl SettingsFile {
     }
 }
 
-/// Adds a share at the end of the file.
-pub fn add_share(document: &mut DocumentMut, table: TomlTable) -> Result<(), String> {
-    let shares = document.entry(Share::NAME).or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
-    let shares = shares.as_array_of_tables_mut().ok_or("does not write each share under [[share]]")?;
-    shares.push(table);
+/// Adds a table that may stand several times at the end of the file.
+pub fn add_table<T: Table>(document: &mut DocumentMut, table: TomlTable) -> Result<(), String> {
+    let tables = document.entry(T::NAME).or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+    let tables = tables
+        .as_array_of_tables_mut()
+        .ok_or_else(|| format!("does not write each {name} under [[{name}]]", name = T::NAME))?;
+    tables.push(table);
     Ok(())
 }
 
-/// Removes a share by its name.
-pub fn remove_share(document: &mut DocumentMut, name: &str) -> Result<(), String> {
-    let missing = || format!("has no share {name:?}");
-    let shares = document.get_mut(Share::NAME).and_then(Item::as_array_of_tables_mut).ok_or_else(missing)?;
+/// Removes a table by its `name`.
+pub fn remove_table<T: Table>(document: &mut DocumentMut, name: &str) -> Result<(), String> {
+    let missing = || format!("has no {} {name:?}", T::NAME);
+    let tables = document.get_mut(T::NAME).and_then(Item::as_array_of_tables_mut).ok_or_else(missing)?;
     let named = |table: &TomlTable| table.get("name").and_then(Item::as_str) == Some(name);
-    let at = shares.iter().position(named).ok_or_else(missing)?;
-    shares.remove(at);
+    let at = tables.iter().position(named).ok_or_else(missing)?;
+    tables.remove(at);
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Share;
 
     const TEXT: &str = "# why\n[repository]\nkey = { env = \"K\" }\n[[target]]\nname = \"t\"\naddress = \"file:///srv/r\" # here\n\n# the first\n[[share]]\nname = \"a\"\n";
 
@@ -185,21 +188,21 @@ mod tests {
     fn an_edit_keeps_comments_and_rights_and_leaves_no_other_file() {
         let (folder, file) = file();
         std::fs::set_permissions(file.path(), Permissions::from_mode(0o640)).expect("its mode");
-        let edit = file.edit(|document| add_share(document, share("b"))).expect("edited");
+        let edit = file.edit(|document| add_table::<Share>(document, share("b"))).expect("edited");
         assert_eq!(edit.settings.shares.len(), 2);
         let text = std::fs::read_to_string(file.path()).expect("readable");
         assert!(text.starts_with(TEXT), "{text}");
         assert_eq!(std::fs::metadata(file.path()).expect("there").permissions().mode() & 0o777, 0o640);
         assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 1);
-        file.edit(|document| remove_share(document, "b")).expect("edited back");
+        file.edit(|document| remove_table::<Share>(document, "b")).expect("edited back");
         assert_eq!(std::fs::read_to_string(file.path()).expect("readable"), TEXT);
     }
 
     #[test]
     fn an_edit_that_would_be_refused_changes_nothing() {
         let (_folder, file) = file();
-        assert!(file.edit(|document| add_share(document, share("a"))).is_err(), "the name is taken");
-        assert!(file.edit(|document| remove_share(document, "zzz")).is_err());
+        assert!(file.edit(|document| add_table::<Share>(document, share("a"))).is_err(), "the name is taken");
+        assert!(file.edit(|document| remove_table::<Share>(document, "zzz")).is_err());
         assert!(file.create(TEXT).is_err(), "a file is not replaced");
         assert_eq!(std::fs::read_to_string(file.path()).expect("readable"), TEXT);
     }
@@ -207,11 +210,11 @@ mod tests {
     #[test]
     fn taking_back_does_not_touch_what_somebody_wrote_since() {
         let (_folder, file) = file();
-        let edit = file.edit(|document| add_share(document, share("b"))).expect("edited");
+        let edit = file.edit(|document| add_table::<Share>(document, share("b"))).expect("edited");
         file.take_back(&edit).expect("taken back");
         assert_eq!(std::fs::read_to_string(file.path()).expect("readable"), TEXT);
-        let edit = file.edit(|document| add_share(document, share("b"))).expect("edited");
-        file.edit(|document| add_share(document, share("c"))).expect("edited by another");
+        let edit = file.edit(|document| add_table::<Share>(document, share("b"))).expect("edited");
+        file.edit(|document| add_table::<Share>(document, share("c"))).expect("edited by another");
         file.take_back(&edit).expect("left alone");
         assert_eq!(file.load().expect("readable").shares.len(), 3);
     }

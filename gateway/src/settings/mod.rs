@@ -9,6 +9,7 @@
 //!
 //! Not here: what the values do, and whether what they name exists (the parts that use them see).
 
+mod bucket;
 mod check;
 mod docs;
 mod file;
@@ -28,11 +29,12 @@ mod values;
 
 use toml_edit::{Document, DocumentMut, Item, TableLike};
 
+pub use bucket::{AccessKey, Bucket, S3};
 pub use docs::settings_page;
-pub use file::{Edit, SettingsFile, add_share, remove_share};
+pub use file::{Edit, SettingsFile, add_table, remove_table};
 pub use gateway::{Cache, Gateway, LogFormat, LogLevel};
 pub use json::table_from_json;
-pub use names::{ExportPath, LocalPath, Name, Region, RepositoryAddress};
+pub use names::{AccessKeyId, BucketName, ExportPath, HostName, LocalPath, Name, Region, RepositoryAddress};
 pub use network::{Listen, Network, Url};
 pub use problems::{Problem, SettingsError};
 pub use quota::{Count, Limits, Quota};
@@ -66,11 +68,26 @@ pub struct Settings {
     pub nfs: Nfs,
     /// `[[share]]`
     pub shares: Vec<Share>,
+    /// `[s3]`
+    pub s3: S3,
+    /// `[[bucket]]`
+    pub buckets: Vec<Bucket>,
+    /// `[[access_key]]`
+    pub access_keys: Vec<AccessKey>,
 }
 
 /// The tables of the file.
-const TABLES: [&str; 6] =
-    [Gateway::NAME, Repository::NAME, Target::NAME, Cache::NAME, Nfs::NAME, Share::NAME];
+const TABLES: [&str; 9] = [
+    Gateway::NAME,
+    Repository::NAME,
+    Target::NAME,
+    Cache::NAME,
+    Nfs::NAME,
+    Share::NAME,
+    S3::NAME,
+    Bucket::NAME,
+    AccessKey::NAME,
+];
 
 impl Settings {
     /// Reads and checks a text.
@@ -98,6 +115,11 @@ impl Settings {
         self.shares.iter().find(|share| share.name.as_str() == name)
     }
 
+    /// The bucket of that name.
+    pub fn bucket(&self, name: &str) -> Option<&Bucket> {
+        self.buckets.iter().find(|bucket| bucket.name.as_str() == name)
+    }
+
     /// The settings as a text that [`Settings::parse`] reads as the same settings; every key is
     /// written out.
     pub fn to_toml(&self) -> String {
@@ -108,6 +130,12 @@ impl Settings {
         document.insert(Cache::NAME, Item::Table(self.cache.write()));
         document.insert(Nfs::NAME, Item::Table(self.nfs.write()));
         document.insert(Share::NAME, Item::ArrayOfTables(self.shares.iter().map(Table::write).collect()));
+        document.insert(S3::NAME, Item::Table(self.s3.write()));
+        document.insert(Bucket::NAME, Item::ArrayOfTables(self.buckets.iter().map(Table::write).collect()));
+        document.insert(
+            AccessKey::NAME,
+            Item::ArrayOfTables(self.access_keys.iter().map(Table::write).collect()),
+        );
         document.to_string()
     }
 }
@@ -152,6 +180,9 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let cache = table(root, problems);
     let nfs = table(root, problems);
     let shares = tables(root, problems);
+    let s3 = table(root, problems);
+    let buckets = tables(root, problems);
+    let access_keys = tables(root, problems);
     Some(Settings {
         gateway: gateway?,
         repository: repository?,
@@ -159,6 +190,9 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         cache: cache?,
         nfs: nfs?,
         shares: shares?,
+        s3: s3?,
+        buckets: buckets?,
+        access_keys: access_keys?,
     })
 }
 

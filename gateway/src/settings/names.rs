@@ -42,6 +42,114 @@ impl fmt::Display for Name {
 
 text_setting!(Name, "a name of 1 to 63 of a-z, 0-9, - and _, beginning with a letter or digit");
 
+/// The name of a bucket (Amazon S3 user guide, "General purpose bucket naming rules").
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BucketName(String);
+
+impl BucketName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for BucketName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let legal = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+        let at_an_end = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let is_address = text.parse::<std::net::Ipv4Addr>().is_ok();
+        let fits = (3..=NAME_BYTES_MAX).contains(&text.len())
+            && text.bytes().all(legal)
+            && at_an_end(text.bytes().next())
+            && at_an_end(text.bytes().next_back())
+            && !text.contains("..")
+            && !is_address;
+        if fits { Ok(Self(text.to_owned())) } else { Err("is no name of a bucket".to_owned()) }
+    }
+}
+
+impl fmt::Display for BucketName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+text_setting!(
+    BucketName,
+    "a name of 3 to 63 of a-z, 0-9, - and ., beginning and ending with a letter or digit, no IP address"
+);
+
+/// The id of an access key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccessKeyId(String);
+
+impl AccessKeyId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AccessKeyId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if (3..=128).contains(&text.len()) && text.bytes().all(legal) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("is no id of an access key".to_owned())
+        }
+    }
+}
+
+impl fmt::Display for AccessKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+text_setting!(AccessKeyId, "3 to 128 letters, digits, -, _ and .");
+
+/// A domain name (RFC 1123 section 2.1), without a port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostName(String);
+
+impl HostName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HostName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let legal = |label: &str| {
+            (1..=NAME_BYTES_MAX).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if text.len() <= 253 && text.split('.').all(legal) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err("is no domain name".to_owned())
+        }
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+text_setting!(HostName, "a domain name such as \"s3.example.net\"");
+
 /// A place on the local disk, from the root of the file system.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LocalPath(PathBuf);

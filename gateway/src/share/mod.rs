@@ -8,6 +8,7 @@ mod base;
 mod extents;
 mod inodes;
 mod locks;
+mod moved;
 mod open_files;
 mod quota;
 mod read;
@@ -24,6 +25,7 @@ pub use base::Base;
 pub use extents::{cut_out, extents_meeting};
 pub use inodes::InodeNumbers;
 pub use locks::InodeLocks;
+pub use moved::MovedData;
 pub use open_files::OpenFiles;
 pub use quota::{Account, Limits, OverSince, Quota, QuotaReport, Resource, Standing};
 pub use read::{FrozenMap, LiveMap, MapRead};
@@ -99,6 +101,7 @@ pub struct Share {
     read_ahead: ReadAhead,
     open_files: OpenFiles,
     lock_table: LockTable,
+    moved: MovedData,
 }
 
 impl Share {
@@ -130,6 +133,7 @@ impl Share {
             read_ahead,
             open_files: OpenFiles::default(),
             lock_table: LockTable::default(),
+            moved: MovedData::default(),
         })
     }
 
@@ -196,6 +200,11 @@ impl Share {
     /// What clients have locked, and how they have files open. Empty after a restart.
     pub fn lock_table(&self) -> &LockTable {
         &self.lock_table
+    }
+
+    /// Files that got data of others while a commit is under way.
+    pub fn moved(&self) -> &MovedData {
+        &self.moved
     }
 
     /// Numbers for new inodes.

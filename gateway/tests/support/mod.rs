@@ -107,6 +107,7 @@ pub fn config(name: &str) -> ShareConfig {
         name: name.into(),
         rules: ExportRules {
             path: format!("/{name}"),
+            exported: true,
             clients: Vec::new(),
             secure_ports: false,
             read_only: false,

@@ -7,7 +7,7 @@ use super::chunks::Reference;
 use super::tree::Entry;
 use super::{In, Read, Refused, expect, refuse};
 
-const NAME_BYTES_MAX: usize = 255;
+const NAME_BYTES_MAX: usize = 1024;
 const NANOSECONDS_END: u32 = 1_000_000_000;
 
 /// Kinds of files.
@@ -110,9 +110,15 @@ impl Map {
         let (number, tag) = (u64::from_be_bytes(key.array()?), key.u8()?);
         expect(tag == b'e' || entry.references.is_empty(), "references where there are none")?;
         if number == 0 {
-            expect(tag == b'o', "an unknown key of the share")?;
-            self.orphans.push(u64::from_be_bytes(key.array()?));
-            return key.end();
+            return match tag {
+                b'o' => {
+                    self.orphans.push(u64::from_be_bytes(key.array()?));
+                    key.end()
+                }
+                // Uploads in parts: what they hold is no file yet.
+                b'p' | b'u' => Ok(()),
+                _ => refuse("an unknown key of the share"),
+            };
         }
         let inode = self.inodes.entry(number).or_default();
         match tag {

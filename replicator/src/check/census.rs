@@ -45,7 +45,12 @@ impl Census {
                     self.inode(*number, &inode, sign);
                 }
             }
-            Key::Cookie(..) | Key::Extent(..) | Key::ExtendedAttribute(..) | Key::Orphan(_) => {}
+            Key::Cookie(..)
+            | Key::Extent(..)
+            | Key::ExtendedAttribute(..)
+            | Key::Orphan(_)
+            | Key::Part(..)
+            | Key::Upload(..) => {}
         }
     }
 

@@ -82,7 +82,7 @@ impl Passing {
                 }
                 self.data_end = extent.end;
             }
-            Key::ExtendedAttribute(..) | Key::Orphan(_) => {}
+            Key::ExtendedAttribute(..) | Key::Orphan(_) | Key::Part(..) | Key::Upload(..) => {}
         }
         Ok(())
     }

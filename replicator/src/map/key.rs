@@ -8,6 +8,8 @@
 //! <inode u64> 'e' <end u64>       extent, by the offset just past its last byte
 //! <inode u64> 'x' <name>          extended attribute
 //! <0 u64>     'o' <inode u64>     a file without a name that is still open
+//! <0 u64>     'p' <upload u64> <number u16>    part of an upload
+//! <0 u64>     'u' <key> 0 <upload u64>         an upload in parts: by the key of its object, then by age
 //! ```
 //!
 //! An extent stands under its end and not under its start, so that the extent that covers an offset
@@ -46,11 +48,19 @@ pub enum Key {
     ExtendedAttribute(InodeNumber, Bytes),
     /// An open file without a name.
     Orphan(InodeNumber),
+    /// A part of an upload: the upload's number, the part's number.
+    Part(InodeNumber, u16),
+    /// An upload in parts: the key of the object that it will make, which holds no NUL, and the upload's
+    /// number, which is drawn from those of inodes.
+    Upload(Bytes, InodeNumber),
 }
 
 impl Key {
-    /// The longest key in bytes: an inode, a kind and a name of 255 bytes.
-    pub const BYTES_MAX: usize = 8 + 1 + 255;
+    /// The longest name in the flat directory of a bucket of objects, in bytes.
+    pub const OBJECT_NAME_BYTES_MAX: usize = 1024;
+
+    /// The longest key in bytes: that of an upload.
+    pub const BYTES_MAX: usize = 8 + 1 + Self::OBJECT_NAME_BYTES_MAX + 1 + 8;
 
     /// The inode that the key belongs to.
     pub fn inode(&self) -> InodeNumber {
@@ -60,7 +70,7 @@ impl Key {
             | Self::Entry(inode, _)
             | Self::Extent(inode, _)
             | Self::ExtendedAttribute(inode, _) => *inode,
-            Self::Orphan(_) => InodeNumber::SHARE,
+            Self::Orphan(_) | Self::Part(..) | Self::Upload(..) => InodeNumber::SHARE,
         }
     }
 
@@ -72,6 +82,8 @@ impl Key {
             Self::Extent(..) => b'e',
             Self::ExtendedAttribute(..) => b'x',
             Self::Orphan(_) => b'o',
+            Self::Part(..) => b'p',
+            Self::Upload(..) => b'u',
         }
     }
 
@@ -84,6 +96,15 @@ impl Key {
                 out.extend_from_slice(&number.to_be_bytes());
             }
             Self::Entry(_, name) | Self::ExtendedAttribute(_, name) => out.extend_from_slice(name),
+            Self::Part(upload, number) => {
+                out.extend_from_slice(&upload.0.to_be_bytes());
+                out.extend_from_slice(&number.to_be_bytes());
+            }
+            Self::Upload(key, upload) => {
+                out.extend_from_slice(key);
+                out.push(0);
+                out.extend_from_slice(&upload.0.to_be_bytes());
+            }
         }
         out
     }
@@ -106,6 +127,18 @@ impl Key {
             (b'e', _) => Self::Extent(inode, number()?),
             (b'x', _) => Self::ExtendedAttribute(inode, name()),
             (b'o', InodeNumber::SHARE) => Self::Orphan(InodeNumber(number()?)),
+            (b'p', InodeNumber::SHARE) => match rest.split_first_chunk::<8>() {
+                Some((upload, &[high, low])) => {
+                    Self::Part(InodeNumber(u64::from_be_bytes(*upload)), u16::from_be_bytes([high, low]))
+                }
+                _ => return Err(error("it is not that of a part")),
+            },
+            (b'u', InodeNumber::SHARE) => match rest.split_last_chunk::<8>() {
+                Some(([key @ .., 0], upload)) => {
+                    Self::Upload(Bytes::copy_from_slice(key), InodeNumber(u64::from_be_bytes(*upload)))
+                }
+                _ => return Err(error("it is not that of an upload")),
+            },
             _ => return Err(error("its kind is unknown")),
         };
         Ok(key)
@@ -122,6 +155,13 @@ pub fn kind_range(inode: InodeNumber, tag: u8, from: &[u8]) -> Range<Vec<u8>> {
     let mut start = prefix(inode, tag);
     start.extend_from_slice(from);
     start..prefix(inode, tag + 1)
+}
+
+/// The keys of the parts of an upload whose numbers are above `after`.
+pub fn parts_range(upload: InodeNumber, after: u16) -> Range<Vec<u8>> {
+    let start = [&Key::Part(upload, after).encode()[..], &[0]].concat();
+    let end = [&Key::Part(upload, u16::MAX).encode()[..], &[0]].concat();
+    start..end
 }
 
 fn prefix(inode: InodeNumber, tag: u8) -> Vec<u8> {
@@ -146,6 +186,8 @@ mod tests {
             Key::Extent(inode, u64::MAX),
             Key::ExtendedAttribute(inode, name),
             Key::Orphan(inode),
+            Key::Part(inode, 10_000),
+            Key::Upload(Bytes::from_static(b"a/b"), inode),
         ] {
             assert_eq!(Key::decode(&key.encode()), Ok(key));
         }
@@ -162,6 +204,19 @@ mod tests {
         assert!(!extents.contains(&Key::Extent(InodeNumber(7), 4).encode()));
         assert!(extents.contains(&Key::Extent(InodeNumber(7), 5).encode()));
         assert!(extents.contains(&Key::Extent(InodeNumber(7), u64::MAX).encode()));
+    }
+
+    #[test]
+    fn uploads_stand_by_key_and_then_by_age_and_parts_by_number() {
+        let upload =
+            |key: &'static [u8], number| Key::Upload(Bytes::from_static(key), InodeNumber(number)).encode();
+        assert!(upload(b"a", u64::MAX) < upload(b"a!", 0));
+        assert!(upload(b"a", 1) < upload(b"a", 256));
+        let parts = parts_range(InodeNumber(7), 1);
+        assert!(!parts.contains(&Key::Part(InodeNumber(7), 1).encode()));
+        assert!(parts.contains(&Key::Part(InodeNumber(7), 2).encode()));
+        assert!(parts.contains(&Key::Part(InodeNumber(7), u16::MAX).encode()));
+        assert!(!parts.contains(&Key::Part(InodeNumber(8), 2).encode()));
     }
 
     #[test]

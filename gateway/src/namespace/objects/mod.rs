@@ -1,0 +1,408 @@
+//! Files that are made without a name and get one when they are whole: what objects are.
+//!
+//! An object appears under its key in one transaction, with its record, in the place of what was there. Until
+//! then its bytes lie in a file without a name, which an orphan record names: a crash, or a caller who goes
+//! away, leaves nothing but what the collection of orphans takes.
+//!
+//! Bytes come by [`Namespace::write`], which accounts for them at once, or are shared from another file of the
+//! share ([`Unnamed::share_from`]), which is accounted for when the file gets its name: what a completed upload
+//! holds counted as its parts until then.
+//!
+//! Names here are components of a path, or whole keys where the directory is the flat one of a bucket.
+
+mod upload;
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use tidegate_protocols::objects::{KEY_BYTES_MAX, OBJECT_BYTES_MAX, ObjectError};
+use tidegate_protocols::view::{FsError, SetAttributes};
+use tidegate_replicator::map::{
+    Cookie, Entry, Inode, InodeNumber, Key, Kind, ObjectRecord, PART_SIZES_ATTRIBUTE, RECORD_ATTRIBUTE,
+    Source, encode_part_sizes, inode_range,
+};
+use tokio::sync::MutexGuard;
+
+pub use upload::{HeldPart, HeldUpload};
+
+use super::open::OpenFile;
+use super::permission::{EXECUTE, WRITE};
+use super::{Context, Credentials, Namespace, NewFile, Node, Reader, check_name, touch, touch_content};
+use crate::share::{ShareError, Transaction, extents_meeting};
+
+/// Extents that one transaction shares, about.
+const EXTENTS_SHARED_MAX: usize = 512;
+/// Permission bits of new objects.
+const OBJECT_MODE: u16 = 0o644;
+/// Permission bits of folders that are made for objects.
+const FOLDER_MODE: u16 = 0o755;
+
+/// The attribute's key.
+fn record_key(file: InodeNumber) -> Key {
+    Key::ExtendedAttribute(file, Bytes::from_static(RECORD_ATTRIBUTE))
+}
+
+fn sizes_key(file: InodeNumber) -> Key {
+    Key::ExtendedAttribute(file, Bytes::from_static(PART_SIZES_ATTRIBUTE))
+}
+
+/// Where an object is put.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The directory.
+    pub directory: InodeNumber,
+    /// The name in it.
+    pub name: &'a [u8],
+    /// Whether the directory is the flat one of a bucket, whose names are keys.
+    pub flat: bool,
+}
+
+impl Place<'_> {
+    fn check(&self) -> Result<(), ObjectError> {
+        if !self.flat {
+            return Ok(check_name(self.name)?);
+        }
+        if self.name.len() > KEY_BYTES_MAX {
+            return Err(ObjectError::KeyTooLong);
+        }
+        if self.name.contains(&0) { Err(ObjectError::InvalidKey("holds a NUL")) } else { Ok(()) }
+    }
+}
+
+/// A file with what S3 knows of it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The file.
+    pub node: Node,
+    /// Its record; none for a file that came by another door.
+    pub record: Option<ObjectRecord>,
+}
+
+/// What an object is to be once it has its name.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    /// Its record, but for the change counter.
+    pub record: ObjectRecord,
+    /// Runs of equal parts that it was made of.
+    pub part_runs: Vec<(u32, u64)>,
+}
+
+/// A file without a name, until it gets one. Dropped without one, it goes.
+pub struct Unnamed {
+    held: OpenFile,
+    /// Bytes that it shares with other files, not accounted for yet.
+    shared: u64,
+    /// Its length.
+    size: u64,
+}
+
+impl Unnamed {
+    /// Its number.
+    pub fn number(&self) -> InodeNumber {
+        self.held.number()
+    }
+
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+/// The locks and the state under which a name is given, taken or described.
+struct Locked<'a> {
+    locks: Vec<MutexGuard<'a, ()>>,
+    parent: Node,
+    existing: Option<(Entry, Held)>,
+}
+
+impl Reader<'_> {
+    /// What S3 knows of a file.
+    pub async fn record(&self, file: InodeNumber) -> Result<Option<ObjectRecord>, FsError> {
+        let value = self.map.get(&record_key(file)).await?;
+        let record = value.map(|value| ObjectRecord::decode(&value.payload)).transpose();
+        Ok(record.map_err(ShareError::from)?)
+    }
+
+    /// Runs of equal parts that an object was made of.
+    pub async fn part_runs(&self, file: InodeNumber) -> Result<Vec<(u32, u64)>, FsError> {
+        let Some(value) = self.map.get(&sizes_key(file)).await? else { return Ok(Vec::new()) };
+        Ok(tidegate_replicator::map::decode_part_sizes(&value.payload).map_err(ShareError::from)?)
+    }
+
+    /// A file with what S3 knows of it.
+    pub async fn held(&self, file: InodeNumber) -> Result<Held, FsError> {
+        Ok(Held { node: self.node(file).await?, record: self.record(file).await? })
+    }
+}
+
+impl Namespace {
+    /// Makes a regular file without a name. Durable no sooner than it gets one.
+    pub async fn make_unnamed(&self, owner: &Credentials) -> Result<Unnamed, ObjectError> {
+        let number = self.share.numbers().next(self.share.live()).await.map_err(FsError::from)?;
+        let _locks = self.share.locks().lock(&[number]).await;
+        let inode = Inode { links: 0, ..self.new_inode(Kind::Regular, OBJECT_MODE, owner) };
+        let mut transaction = Transaction::default();
+        transaction.put_inode(number, &inode);
+        transaction.put(&Key::Orphan(number), Vec::new());
+        transaction.use_more(0, 1);
+        self.share.open_files().open(number);
+        let held = OpenFile::counted(self.clone(), number);
+        transaction.submit(&self.share, Bytes::new()).await.map_err(FsError::from)?;
+        Ok(Unnamed { held, shared: 0, size: 0 })
+    }
+
+    /// Adds bytes at the end of a file without a name.
+    pub async fn extend(
+        &self,
+        owner: &Credentials,
+        file: &mut Unnamed,
+        data: Bytes,
+    ) -> Result<(), ObjectError> {
+        let count = data.len() as u64;
+        if file.size + count > OBJECT_BYTES_MAX {
+            return Err(ObjectError::TooLarge { max: OBJECT_BYTES_MAX });
+        }
+        self.write(owner, file.number(), file.size, data).await?;
+        file.size += count;
+        Ok(())
+    }
+
+    /// Adds a range of another file at the end of one without a name: no byte is copied.
+    /// [`ObjectError::Conflict`] when the other file changes meanwhile.
+    pub async fn share_from(
+        &self,
+        source: &Node,
+        range: Range<u64>,
+        file: &mut Unnamed,
+    ) -> Result<(), ObjectError> {
+        let (target, end) = (file.number(), file.size + (range.end - range.start));
+        let mut from = range.start;
+        while from < range.end {
+            let _locks = self.share.locks().lock(&[source.number, target]).await;
+            if self.reader().node(source.number).await?.inode.change != source.inode.change {
+                return Err(ObjectError::Conflict);
+            }
+            let mut extents = extents_meeting(self.share.map(), source.number, &(from..range.end))
+                .await
+                .map_err(FsError::from)?;
+            extents.truncate(EXTENTS_SHARED_MAX);
+            let to = match extents.last() {
+                Some(last) if extents.len() == EXTENTS_SHARED_MAX => last.end.min(range.end),
+                _ => range.end,
+            };
+            let mut transaction = Transaction::default();
+            for extent in extents.iter().filter_map(|extent| extent.slice(&(from..to))) {
+                let shift = |at: u64| at - range.start + (end - (range.end - range.start));
+                let (start, stop) = (shift(extent.start), shift(extent.end));
+                if matches!(extent.source, Source::Journal(_)) {
+                    self.share.moved().note(target);
+                }
+                file.shared += stop - start;
+                let source = extent.source.clone();
+                transaction
+                    .put_extent(target, &tidegate_replicator::map::Extent { start, end: stop, source });
+            }
+            let mut inode = self.reader().node(target).await?.inode;
+            inode.size = end - (range.end - to);
+            touch(&mut inode, self.now());
+            transaction.put_inode(target, &inode);
+            transaction.submit(&self.share, Bytes::new()).await.map_err(FsError::from)?;
+            file.size = inode.size;
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// Gives a file its name, in the place of the file that has it. `describe` sees that file, may refuse, and
+    /// says what the object is. Durable when this returns.
+    pub async fn put_in_place<F>(
+        &self,
+        credentials: &Credentials,
+        file: &Unnamed,
+        place: Place<'_>,
+        describe: F,
+    ) -> Result<Held, ObjectError>
+    where
+        F: FnOnce(Option<&Held>) -> Result<Description, ObjectError> + Send,
+    {
+        let locked = self.lock_name(credentials, place, &[file.number()]).await?;
+        let description = describe(locked.existing.as_ref().map(|(_, held)| held))?;
+        let mut transaction = Transaction::default();
+        let held = self.name_unnamed(&mut transaction, file, place, &locked, description).await?;
+        self.finish_object(locked.locks, transaction).await?;
+        Ok(held)
+    }
+
+    /// Takes a name away, and with its last name the file. `admit` sees the file and may refuse.
+    pub async fn take_object<F>(
+        &self,
+        credentials: &Credentials,
+        place: Place<'_>,
+        admit: F,
+    ) -> Result<(), ObjectError>
+    where
+        F: FnOnce(&Held) -> Result<(), ObjectError> + Send,
+    {
+        let locked = self.lock_name(credentials, place, &[]).await?;
+        let Some((entry, held)) = locked.existing else { return Err(ObjectError::NoSuchKey) };
+        if held.node.inode.kind != Kind::Regular {
+            return Err(ObjectError::NoSuchKey);
+        }
+        admit(&held)?;
+        let mut transaction = Transaction::default();
+        let parent = self.take_name(&mut transaction, locked.parent, place.name, &entry);
+        transaction.put_inode(place.directory, &parent.inode);
+        self.drop_link(&mut transaction, held.node);
+        self.finish_object(locked.locks, transaction).await
+    }
+
+    /// Changes what S3 knows of a file, whose data stays.
+    pub async fn describe_again<F>(&self, file: InodeNumber, change: F) -> Result<Held, ObjectError>
+    where
+        F: FnOnce(&Held) -> Result<ObjectRecord, ObjectError> + Send,
+    {
+        let locks = self.share.locks().lock(&[file]).await;
+        let mut held = self.reader().held(file).await?;
+        if held.node.inode.links == 0 {
+            return Err(ObjectError::NoSuchKey);
+        }
+        let mut record = change(&held)?;
+        touch(&mut held.node.inode, self.now());
+        record.change = held.node.inode.change;
+        let mut transaction = Transaction::default();
+        transaction.put_inode(file, &held.node.inode);
+        transaction.put(&record_key(file), record.encode());
+        held.record = Some(record);
+        self.finish_object(locks, transaction).await?;
+        Ok(held)
+    }
+
+    /// Makes a folder for objects; one that is there is as good. An implicit one goes with the last object in it.
+    pub async fn make_folder(
+        &self,
+        credentials: &Credentials,
+        place: Place<'_>,
+        record: Option<ObjectRecord>,
+    ) -> Result<Node, ObjectError> {
+        let number = self.share.numbers().next(self.share.live()).await.map_err(FsError::from)?;
+        let locked = self.lock_name(credentials, place, &[number]).await?;
+        if let Some((_, held)) = locked.existing {
+            return match held.node.inode.kind {
+                Kind::Directory => Ok(held.node),
+                _ => Err(FsError::NotDirectory.into()),
+            };
+        }
+        let set = SetAttributes { mode: Some(u32::from(FOLDER_MODE)), ..SetAttributes::default() };
+        let new = NewFile::new(Kind::Directory, set);
+        let context = Context { credentials, note: None };
+        let inode = self.inode_of_new(context, &locked.parent.inode, new, None, place.directory)?;
+        let mut transaction = Transaction::default();
+        let parent = self.add_name(&mut transaction, locked.parent, place.name, number, inode.kind);
+        transaction.put_inode(place.directory, &parent.inode);
+        transaction.put_inode(number, &inode);
+        if let Some(record) = record {
+            transaction.put(&record_key(number), ObjectRecord { change: inode.change, ..record }.encode());
+        }
+        transaction.use_more(0, 1);
+        self.finish_object(locked.locks, transaction).await?;
+        Ok(Node { number, inode })
+    }
+
+    /// Locks a directory, the file that has a name in it, and further inodes; checks that the caller may
+    /// change the name.
+    async fn lock_name(
+        &self,
+        credentials: &Credentials,
+        place: Place<'_>,
+        further: &[InodeNumber],
+    ) -> Result<Locked<'_>, ObjectError> {
+        place.check()?;
+        let reader = self.reader();
+        loop {
+            let seen = reader.entry(place.directory, place.name).await?;
+            let inodes: Vec<_> = further
+                .iter()
+                .copied()
+                .chain([place.directory])
+                .chain(seen.map(|entry| entry.inode))
+                .collect();
+            let locks = self.share.locks().lock(&inodes).await;
+            let parent = reader.directory(place.directory).await?;
+            credentials.require(&parent.inode, EXECUTE)?;
+            if reader.entry(place.directory, place.name).await? != seen {
+                continue;
+            }
+            credentials.require(&parent.inode, WRITE)?;
+            let existing = match seen {
+                None => None,
+                Some(entry) => {
+                    let held = reader.held(entry.inode).await?;
+                    credentials.require_sticky(&parent.inode, &held.node.inode)?;
+                    Some((entry, held))
+                }
+            };
+            return Ok(Locked { locks, parent, existing });
+        }
+    }
+
+    /// Puts into a transaction what gives a file its name.
+    async fn name_unnamed(
+        &self,
+        transaction: &mut Transaction,
+        file: &Unnamed,
+        place: Place<'_>,
+        locked: &Locked<'_>,
+        description: Description,
+    ) -> Result<Held, ObjectError> {
+        let number = file.number();
+        let mut inode = self.reader().node(number).await?.inode;
+        let mut parent = locked.parent.clone();
+        match &locked.existing {
+            None => parent = self.add_name(transaction, parent, place.name, number, Kind::Regular),
+            Some((_, held)) if held.node.inode.kind == Kind::Directory => {
+                return Err(FsError::IsDirectory.into());
+            }
+            Some((entry, held)) => {
+                // The name was there and stays: under its cookie, so that listings see it once.
+                let name = Bytes::copy_from_slice(place.name);
+                let new = Entry { inode: number, kind: Kind::Regular, cookie: entry.cookie };
+                transaction.put(&Key::Entry(place.directory, name.clone()), new.encode());
+                let record = Cookie { inode: number, kind: Kind::Regular, name };
+                transaction.put(&Key::Cookie(place.directory, entry.cookie), record.encode());
+                touch_content(&mut parent.inode, self.now());
+                inode.mode = held.node.inode.mode & 0o777;
+                self.drop_link(transaction, held.node.clone());
+            }
+        }
+        inode.links = 1;
+        inode.parent = place.directory;
+        inode.used += file.shared;
+        touch_content(&mut inode, self.now());
+        let record = ObjectRecord { change: inode.change, ..description.record };
+        transaction.delete(&Key::Orphan(number));
+        transaction.put(&record_key(number), record.encode());
+        if !description.part_runs.is_empty() {
+            transaction.put(&sizes_key(number), encode_part_sizes(&description.part_runs));
+        }
+        transaction.put_inode(place.directory, &parent.inode);
+        transaction.put_inode(number, &inode);
+        transaction.use_more(file.shared as i64, 0);
+        Ok(Held { node: Node { number, inode }, record: Some(record) })
+    }
+
+    async fn finish_object(
+        &self,
+        locks: Vec<MutexGuard<'_, ()>>,
+        transaction: Transaction,
+    ) -> Result<(), ObjectError> {
+        let sequence = transaction.submit(&self.share, Bytes::new()).await.map_err(FsError::from)?;
+        drop(locks);
+        Ok(self.durable(sequence).await?)
+    }
+}
+
+/// Takes a file without a name away, as a part of an upload that goes.
+fn drop_unnamed(transaction: &mut Transaction, file: InodeNumber, bytes: u64) {
+    transaction.delete_range(inode_range(file));
+    transaction.use_more(-(bytes as i64), -1);
+}

@@ -1,0 +1,83 @@
+//! Records of the map and what the wire says of objects, put into each other's words.
+
+use tidegate_protocols::objects::{
+    Checksum, ChecksumAlgorithm, ChecksumKind, Metadata, NewObject, ObjectInfo, PartSizes, Tags, sums,
+};
+use tidegate_protocols::view::Time;
+use tidegate_replicator::map::{Inode, InodeNumber, ObjectChecksum, ObjectMetadata, ObjectRecord, Timestamp};
+
+use crate::namespace::objects::Held;
+
+pub(super) fn time(at: Timestamp) -> Time {
+    Time { seconds: at.seconds, nanos: at.nanos }
+}
+
+/// The number of an algorithm in records.
+pub(super) fn algorithm_code(algorithm: ChecksumAlgorithm) -> u8 {
+    match algorithm {
+        ChecksumAlgorithm::Crc32 => 1,
+        ChecksumAlgorithm::Crc32c => 2,
+        ChecksumAlgorithm::Crc64Nvme => 3,
+        ChecksumAlgorithm::Sha1 => 4,
+        ChecksumAlgorithm::Sha256 => 5,
+    }
+}
+
+/// The algorithm of a number; none for 0, and for one of a newer program.
+pub(super) fn algorithm(code: u8) -> Option<ChecksumAlgorithm> {
+    ChecksumAlgorithm::ALL.into_iter().find(|algorithm| algorithm_code(*algorithm) == code)
+}
+
+pub(super) fn kind(composite: bool) -> ChecksumKind {
+    if composite { ChecksumKind::Composite } else { ChecksumKind::Full }
+}
+
+pub(super) fn checksum_record(checksum: &Checksum) -> ObjectChecksum {
+    ObjectChecksum {
+        algorithm: algorithm_code(checksum.algorithm),
+        composite: checksum.kind == ChecksumKind::Composite,
+        value: checksum.value.clone(),
+    }
+}
+
+pub(super) fn checksum(record: &ObjectChecksum) -> Option<Checksum> {
+    let algorithm = algorithm(record.algorithm)?;
+    Some(Checksum { algorithm, kind: kind(record.composite), value: record.value.clone() })
+}
+
+/// What a client says of a new object, as a record.
+pub(super) fn metadata_record(new: &NewObject, checksum: Option<&Checksum>) -> ObjectMetadata {
+    ObjectMetadata {
+        headers: new.metadata.headers.clone(),
+        user: new.metadata.user.clone(),
+        tags: new.tags.clone(),
+        storage_class: new.storage_class.clone(),
+        checksum: checksum.map(checksum_record),
+    }
+}
+
+/// What is known of a file as an object. In a share, where NFS clients write too, ETag and checksum hold only
+/// while the file is as it was when they were recorded.
+pub(super) fn info(held: &Held, flat: bool, part_runs: &[(u32, u64)]) -> ObjectInfo {
+    let Held { node, record } = held;
+    let unrecorded = ObjectRecord::default();
+    let record = record.as_ref().unwrap_or(&unrecorded);
+    let holds = !record.etag.is_empty() && (flat || record.change == node.inode.change);
+    let metadata = &record.metadata;
+    ObjectInfo {
+        size: node.inode.size,
+        modified: time(node.inode.times.modified),
+        etag: if holds { record.etag.clone() } else { opaque_etag(node.number, &node.inode) },
+        metadata: Metadata { headers: metadata.headers.clone(), user: metadata.user.clone() },
+        tags: metadata.tags.clone() as Tags,
+        storage_class: metadata.storage_class.clone(),
+        checksum: metadata.checksum.as_ref().filter(|_| holds).and_then(checksum),
+        parts: PartSizes::from_runs(if holds { part_runs.to_vec() } else { Vec::new() }),
+    }
+}
+
+/// An ETag that is another one after every change; the dash keeps clients from taking it for an MD5.
+fn opaque_etag(number: InodeNumber, inode: &Inode) -> String {
+    let parts = [number.0, inode.generation, inode.change].map(u64::to_le_bytes);
+    format!("{}-1", sums::md5_hex(parts.as_flattened()))
+}

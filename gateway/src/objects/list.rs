@@ -1,0 +1,204 @@
+//! Listing keys, a page at a time, in byte order.
+//!
+//! A page costs what it shows, not what the bucket holds: a bucket of objects is read from where the page begins,
+//! and what a delimiter rolls up is jumped over; a share is walked ([`super::tree`]).
+
+use tidegate_protocols::objects::{ListEntry, ListQuery, Listing, ObjectError, PAGE_ENTRIES_MAX, Who};
+use tidegate_protocols::view::FsError;
+use tidegate_replicator::map::{Entry, InodeNumber, Key, kind_range};
+
+use super::tree::{Step, Walk};
+use super::{Access, Objects, bounded, describe};
+use crate::namespace::objects::Held;
+use crate::share::{MapRead, ShareError};
+
+/// Keys that one look at the map brings: few after a jump, then ever more.
+const SCAN_FIRST: usize = 8;
+const SCAN_MAX: usize = 512;
+
+impl Objects {
+    pub(super) async fn list_objects(
+        &self,
+        who: &Who,
+        bucket: &str,
+        query: &ListQuery,
+    ) -> Result<Listing, ObjectError> {
+        let access = self.access(who, bucket)?;
+        let mut page = Page::new(query);
+        if query.limit == 0 {
+            return Ok(page.listing);
+        }
+        bounded(async {
+            if access.bucket.flat {
+                access.list_flat(&mut page).await
+            } else {
+                access.list_tree(&mut page).await
+            }
+        })
+        .await?;
+        Ok(page.listing)
+    }
+}
+
+/// A page that is being filled.
+pub(super) struct Page<'q> {
+    pub(super) query: &'q ListQuery,
+    limit: usize,
+    listing: Listing,
+}
+
+/// What to do after a key was offered to a page.
+enum Offered {
+    /// It stands in the page, or has no place there.
+    Taken,
+    /// It was rolled up: the next key of interest does not begin with this.
+    RolledUp(String),
+    /// The page is full; the key comes on the next one.
+    Full,
+}
+
+impl<'q> Page<'q> {
+    fn new(query: &'q ListQuery) -> Self {
+        Self { query, limit: query.limit.min(PAGE_ENTRIES_MAX), listing: Listing::default() }
+    }
+
+    /// What a key is rolled up to.
+    fn rolled_up<'k>(&self, key: &'k str) -> Option<&'k str> {
+        let delimiter = self.query.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty())?;
+        let from = self.query.prefix.len();
+        let at = key.get(from..)?.find(delimiter)?;
+        Some(&key[..from + at + delimiter.len()])
+    }
+
+    fn is_after(&self, name: &str) -> bool {
+        self.query.after.as_deref().is_none_or(|after| name > after)
+    }
+
+    fn push(&mut self, entry: ListEntry) -> bool {
+        if self.listing.entries.len() == self.limit {
+            self.listing.more = true;
+            return false;
+        }
+        self.listing.entries.push(entry);
+        true
+    }
+
+    /// Rolls a key up, if it is to be.
+    fn offer_prefix(&mut self, key: &str) -> Option<Offered> {
+        let prefix = self.rolled_up(key)?.to_owned();
+        let shown = !self.is_after(&prefix) || self.push(ListEntry::Prefix(prefix.clone()));
+        Some(if shown { Offered::RolledUp(prefix) } else { Offered::Full })
+    }
+
+    fn offer_object(&mut self, key: String, held: &Held, flat: bool) -> Offered {
+        if !self.is_after(&key) {
+            return Offered::Taken;
+        }
+        let info = Box::new(describe::info(held, flat, &[]));
+        if self.push(ListEntry::Object { key, info }) { Offered::Taken } else { Offered::Full }
+    }
+}
+
+impl Access {
+    async fn list_flat(&self, page: &mut Page<'_>) -> Result<(), ObjectError> {
+        let prefix = page.query.prefix.as_bytes();
+        let after = page.query.after.as_deref().map(|after| [after.as_bytes(), &[0]].concat());
+        let mut from = after.unwrap_or_default().max(prefix.to_vec());
+        let mut wanted = SCAN_FIRST;
+        loop {
+            let keys = kind_range(InodeNumber::ROOT, b'd', &from);
+            let map = self.namespace().share().map();
+            let found = map.scan(keys, wanted).await.map_err(FsError::from)?;
+            let last = found.len() < wanted;
+            let mut jumped = false;
+            wanted = (wanted * 2).min(SCAN_MAX);
+            for (key, value) in found {
+                let Key::Entry(_, name) = key else { continue };
+                if !name.starts_with(prefix) {
+                    return Ok(());
+                }
+                let entry =
+                    Entry::decode(&value.payload).map_err(|error| FsError::from(ShareError::from(error)))?;
+                from = [&name[..], &[0]].concat();
+                // Keys come from requests, which are UTF-8.
+                let Ok(key) = String::from_utf8(name.to_vec()) else { continue };
+                match self.offer_flat(page, key, entry.inode).await? {
+                    Offered::Taken => {}
+                    Offered::Full => return Ok(()),
+                    Offered::RolledUp(prefix) => {
+                        from = past(&prefix);
+                        (wanted, jumped) = (SCAN_FIRST, true);
+                        break;
+                    }
+                }
+            }
+            if last && !jumped {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn offer_flat(
+        &self,
+        page: &mut Page<'_>,
+        key: String,
+        inode: InodeNumber,
+    ) -> Result<Offered, ObjectError> {
+        if let Some(offered) = page.offer_prefix(&key) {
+            return Ok(offered);
+        }
+        match self.reader().held(inode).await {
+            Ok(held) => Ok(page.offer_object(key, &held, true)),
+            // Deleted or replaced since the look at the names.
+            Err(FsError::Stale) => Ok(Offered::Taken),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn list_tree(&self, page: &mut Page<'_>) -> Result<(), ObjectError> {
+        let Some(mut walk) = Walk::begin(self, page.query).await? else { return Ok(()) };
+        let mut rolled_up: Option<String> = None;
+        while let Some(step) = walk.next().await? {
+            let key = step.key();
+            if rolled_up.as_ref().is_some_and(|prefix| key.starts_with(prefix)) {
+                walk.skip();
+                continue;
+            }
+            let offered = match page.offer_prefix(key) {
+                Some(offered) => offered,
+                None => match step {
+                    Step::File { key, held } => page.offer_object(key, &held, false),
+                    Step::Folder { key, held, .. } if held.is_object() => {
+                        page.offer_object(key, &held, false)
+                    }
+                    Step::Folder { .. } => Offered::Taken,
+                },
+            };
+            match offered {
+                Offered::Taken => {}
+                Offered::Full => return Ok(()),
+                Offered::RolledUp(prefix) => {
+                    walk.skip();
+                    rolled_up = Some(prefix);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first key after all that begin so. Text does not end with the highest byte.
+fn past(prefix: &str) -> Vec<u8> {
+    let mut bytes = prefix.as_bytes().to_vec();
+    if let Some(last) = bytes.last_mut() {
+        *last += 1;
+    }
+    bytes
+}
+
+impl Held {
+    /// Whether a directory is a key of its own.
+    fn is_object(&self) -> bool {
+        self.record.as_ref().is_none_or(|record| !record.implicit)
+    }
+}

@@ -1,0 +1,173 @@
+//! The object view of the gateway: buckets and keys over shares.
+//!
+//! A *bucket of objects* is a share of its own whose root directory is flat: its names are the keys. A *share
+//! bucket* is a share that NFS serves too: key `a/b/c` is the file `/a/b/c` ([`path`] has the rules). What an
+//! object is besides its bytes is kept as [`crate::namespace::objects`] says.
+//!
+//! Every call goes the same way: the access key says who acts and what for; the bucket says in which share, and
+//! its file server ([`Files`]) whether changes may be made there now; the namespace carries the call out. Bytes
+//! stream through in pieces of [`PIECE_BYTES`], in and out.
+//!
+//! Owns which buckets and access keys there are, until [`Objects::set`] says otherwise. Not here: the wire, and
+//! what makes a bucket (the settings).
+
+mod describe;
+mod list;
+mod path;
+mod read;
+mod tree;
+mod upload;
+mod view;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use tidegate_chunker::ShareId;
+use tidegate_protocols::objects::{ObjectError, Who};
+use tidegate_protocols::view::{FsError, Time};
+use tidegate_protocols::waits::{Wait, waiting};
+use tidegate_replicator::map::InodeNumber;
+use zeroize::Zeroizing;
+
+use crate::files::{Files, Served};
+use crate::namespace::{Credentials, Namespace, Reader};
+
+/// Bytes that are read or written at once.
+const PIECE_BYTES: usize = 1 << 20;
+/// How long a call may wait for the store before the client is told to try later.
+const CALL_TIME_MAX: Duration = Duration::from_secs(28);
+
+/// A bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketConfig {
+    /// What clients call it.
+    pub name: String,
+    /// The share that holds it.
+    pub share: ShareId,
+    /// Whether it is one of objects: the share's root directory is flat.
+    pub flat: bool,
+    /// Whether clients may change nothing.
+    pub read_only: bool,
+}
+
+/// An access key.
+#[derive(Clone)]
+pub struct AccessKeyConfig {
+    /// Its secret.
+    pub secret: Zeroizing<String>,
+    /// The buckets that it may use; none for all.
+    pub buckets: Option<Vec<String>>,
+    /// Whether it may change nothing.
+    pub read_only: bool,
+    /// As whom it acts in the files of a share.
+    pub credentials: Credentials,
+}
+
+#[derive(Default)]
+struct Known {
+    buckets: HashMap<String, Arc<BucketConfig>>,
+    keys: HashMap<String, AccessKeyConfig>,
+}
+
+/// See the head of this module.
+pub struct Objects {
+    files: Arc<Files>,
+    known: RwLock<Known>,
+}
+
+/// A call that may go on: in which bucket, as whom.
+struct Access {
+    bucket: Arc<BucketConfig>,
+    served: Arc<Served>,
+    credentials: Credentials,
+    may_change: bool,
+}
+
+impl Objects {
+    /// Objects of the shares that `files` serves. There are no buckets yet.
+    pub fn new(files: Arc<Files>) -> Self {
+        Self { files, known: RwLock::default() }
+    }
+
+    /// From now on there are these buckets and, by id, these access keys.
+    pub fn set(&self, buckets: Vec<BucketConfig>, keys: HashMap<String, AccessKeyConfig>) {
+        let buckets = buckets.into_iter().map(|bucket| (bucket.name.clone(), Arc::new(bucket))).collect();
+        *self.known.write() = Known { buckets, keys };
+    }
+
+    /// The buckets that a caller may see, by name.
+    fn visible(&self, who: &Who) -> Result<Vec<Arc<BucketConfig>>, ObjectError> {
+        let known = self.known.read();
+        let key = known.keys.get(&who.access_key).ok_or(ObjectError::AccessDenied)?;
+        let mut buckets: Vec<_> =
+            known.buckets.values().filter(|bucket| key.may_use(&bucket.name)).cloned().collect();
+        buckets.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(buckets)
+    }
+
+    /// Finds a bucket that the caller may use.
+    fn access(&self, who: &Who, bucket: &str) -> Result<Access, ObjectError> {
+        let known = self.known.read();
+        let key = known.keys.get(&who.access_key).ok_or(ObjectError::AccessDenied)?;
+        let found = known.buckets.get(bucket).cloned();
+        if !key.may_use(bucket) {
+            return Err(ObjectError::AccessDenied);
+        }
+        let bucket = found.ok_or(ObjectError::NoSuchBucket)?;
+        // A share that is being taken over or attached anew is served in a moment.
+        let served = self.files.share(bucket.share).ok_or(ObjectError::SlowDown)?;
+        // In a bucket of objects there are no owners: who may use it may use all of it.
+        let credentials = if bucket.flat { Credentials::ROOT } else { key.credentials.clone() };
+        let may_change = !key.read_only && !bucket.read_only;
+        Ok(Access { bucket, served, credentials, may_change })
+    }
+
+    /// As [`Objects::access`], for a change.
+    async fn access_to_change(&self, who: &Who, bucket: &str) -> Result<Access, ObjectError> {
+        let access = self.access(who, bucket)?;
+        if !access.may_change {
+            return Err(ObjectError::AccessDenied);
+        }
+        self.files.admit_bytes(&access.served, 0).await?;
+        Ok(access)
+    }
+
+    /// Waits until there is room for so many bytes more.
+    async fn room(&self, access: &Access, bytes: u64) -> Result<(), ObjectError> {
+        Ok(waiting(Wait::Room, self.files.admit_bytes(&access.served, bytes)).await?)
+    }
+}
+
+impl AccessKeyConfig {
+    fn may_use(&self, bucket: &str) -> bool {
+        self.buckets.as_ref().is_none_or(|buckets| buckets.iter().any(|name| name == bucket))
+    }
+}
+
+impl Access {
+    fn namespace(&self) -> &Namespace {
+        &self.served.namespace
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        self.served.namespace.reader()
+    }
+
+    /// When the bucket was made.
+    async fn created(&self) -> Result<Time, ObjectError> {
+        Ok(describe::time(self.reader().node(InodeNumber::ROOT).await?.inode.times.born))
+    }
+}
+
+/// Bounds the time of a call that may have to wait for the store.
+async fn bounded<T>(call: impl Future<Output = Result<T, ObjectError>>) -> Result<T, ObjectError> {
+    tokio::time::timeout(CALL_TIME_MAX, call).await.unwrap_or(Err(ObjectError::SlowDown))
+}
+
+/// Errors that mean that a name leads nowhere.
+fn is_absent(error: FsError) -> bool {
+    matches!(error, FsError::NotFound | FsError::Stale | FsError::NotDirectory)
+}

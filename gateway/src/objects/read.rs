@@ -1,0 +1,140 @@
+//! Finding objects and reading them.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use tidegate_protocols::objects::{DataStream, ObjectError, ObjectInfo, ObjectName, OpenObject, Who};
+use tidegate_replicator::map::{InodeNumber, Kind};
+
+use super::{Access, Objects, PIECE_BYTES, bounded, describe, is_absent, path};
+use crate::namespace::data::read_ahead;
+use crate::namespace::objects::Held;
+use crate::namespace::{Credentials, EXECUTE, Node, OpenFile, READ};
+
+impl Objects {
+    /// Finds an object that the caller may read, and keeps it until the answer is dropped.
+    pub(super) async fn find(&self, who: &Who, name: &ObjectName) -> Result<Opened, ObjectError> {
+        let access = self.access(who, &name.bucket)?;
+        access.open(&name.key).await
+    }
+}
+
+impl Access {
+    pub(super) async fn open(self, key: &str) -> Result<Opened, ObjectError> {
+        let held = bounded(self.held(key)).await?;
+        let runs = match &held.record {
+            Some(record) if record.parts > 0 => self.reader().part_runs(held.node.number).await?,
+            _ => Vec::new(),
+        };
+        let info = describe::info(&held, self.bucket.flat, &runs);
+        if held.node.inode.kind == Kind::Directory {
+            let info = ObjectInfo { size: 0, ..info };
+            return Ok(Opened { file: None, source: held.node, access: Arc::new(self), info });
+        }
+        self.credentials.require(&held.node.inode, READ)?;
+        let file = self.namespace().hold(held.node.number).await?;
+        Ok(Opened { file: Some(Arc::new(file)), source: held.node, access: Arc::new(self), info })
+    }
+
+    /// The file of a key with what S3 knows of it; [`ObjectError::NoSuchKey`] when there is none.
+    pub(super) async fn held(&self, key: &str) -> Result<Held, ObjectError> {
+        let reader = self.reader();
+        if self.bucket.flat {
+            let entry = reader.entry(InodeNumber::ROOT, key.as_bytes()).await?;
+            return Ok(reader.held(entry.ok_or(ObjectError::NoSuchKey)?.inode).await?);
+        }
+        let Ok(path) = path::parse(key) else { return Err(ObjectError::NoSuchKey) };
+        let folder = self.folder(&path.folders).await?;
+        let node = match reader.lookup(&folder, path.name, &self.credentials).await {
+            Ok(node) => node,
+            Err(error) if is_absent(error) => return Err(ObjectError::NoSuchKey),
+            Err(error) => return Err(error.into()),
+        };
+        let record = reader.record(node.number).await?;
+        let implicit = record.as_ref().is_some_and(|record| record.implicit);
+        match (node.inode.kind, path.is_folder) {
+            (Kind::Regular, false) => Ok(Held { node, record }),
+            (Kind::Directory, true) if !implicit => Ok(Held { node, record }),
+            _ => Err(ObjectError::NoSuchKey),
+        }
+    }
+
+    /// The directory of a path; [`ObjectError::NoSuchKey`] when there is none.
+    pub(super) async fn folder(&self, names: &[&[u8]]) -> Result<Node, ObjectError> {
+        let reader = self.reader();
+        let mut folder = reader.node(InodeNumber::ROOT).await?;
+        for name in names {
+            path::check(name).map_err(|_| ObjectError::NoSuchKey)?;
+            folder = match reader.lookup(&folder, name, &self.credentials).await {
+                Ok(node) if node.inode.kind == Kind::Directory => node,
+                Ok(_) => return Err(ObjectError::NoSuchKey),
+                Err(error) if is_absent(error) => return Err(ObjectError::NoSuchKey),
+                Err(error) => return Err(error.into()),
+            };
+        }
+        self.credentials.require(&folder.inode, EXECUTE)?;
+        Ok(folder)
+    }
+}
+
+/// An object that was found.
+pub(super) struct Opened {
+    /// None for a directory, which has no bytes.
+    file: Option<Arc<OpenFile>>,
+    pub(super) source: Node,
+    pub(super) access: Arc<Access>,
+    pub(super) info: ObjectInfo,
+}
+
+#[async_trait]
+impl OpenObject for Opened {
+    fn info(&self) -> &ObjectInfo {
+        &self.info
+    }
+
+    fn read(&self, range: Range<u64>) -> DataStream {
+        let Some(file) = self.file.clone() else { return futures::stream::empty().boxed() };
+        let reading = Reading { file, access: self.access.clone(), rest: range, ready: VecDeque::new() };
+        futures::stream::try_unfold(reading, |mut reading| async move {
+            let next = reading.next().await?;
+            Ok(next.map(|piece| (piece, reading)))
+        })
+        .boxed()
+    }
+}
+
+/// Bytes on their way out.
+struct Reading {
+    file: Arc<OpenFile>,
+    access: Arc<Access>,
+    rest: Range<u64>,
+    ready: VecDeque<Bytes>,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
+        if self.ready.is_empty() && !self.rest.is_empty() {
+            let window = self.rest.start..self.rest.end.min(self.rest.start + PIECE_BYTES as u64);
+            let (namespace, file) = (self.access.namespace(), self.file.number());
+            let share = namespace.share();
+            read_ahead(share, None, file, &window);
+            // Whoever found the object was allowed to read it.
+            let reader = namespace.reader();
+            let data =
+                bounded(async { Ok(reader.read(share, file, window.clone(), &Credentials::ROOT).await?) })
+                    .await?;
+            let got: usize = data.pieces.iter().map(Bytes::len).sum();
+            if got as u64 != window.end - window.start {
+                // A client of the other door has cut the file.
+                return Err(ObjectError::Conflict);
+            }
+            self.ready = data.pieces.into();
+            self.rest.start = window.end;
+        }
+        Ok(self.ready.pop_front())
+    }
+}

@@ -1,0 +1,411 @@
+//! Uploads in parts.
+//!
+//! A part is a file without a name. Completing an upload shares the extents of its parts with the object: no byte
+//! is copied, however large it is (see [`crate::namespace::objects`]).
+
+use tidegate_protocols::objects::{
+    Body, Checksum, ChecksumAlgorithm, ChecksumKind, CompletedPart, Completion, Digests, NewObject,
+    OBJECT_BYTES_MAX, ObjectError, ObjectName, PAGE_ENTRIES_MAX, PART_BYTES_MIN, PART_NUMBER_MAX,
+    PUT_BYTES_MAX, Part, PartCopy, PartDone, PartName, PartQuery, PartSizes, Parts, PutDone, Upload,
+    UploadQuery, Uploads, Who, sums,
+};
+use tidegate_replicator::map::{InodeNumber, ObjectRecord, PartRecord, Timestamp, UploadRecord};
+
+use super::{Access, Objects, bounded, describe, path};
+use crate::namespace::objects::{Description, Held, HeldPart, HeldUpload, Place, Unnamed};
+
+/// Uploads that one look at the map brings.
+const SCAN: usize = 256;
+
+/// The id of an upload: its number, and a random number.
+fn id_of(upload: &HeldUpload) -> String {
+    format!("{:016x}{:016x}", upload.number.0, upload.record.tag)
+}
+
+/// The numbers of an id; [`ObjectError::NoSuchUpload`] for what is none.
+fn parse_id(id: &str) -> Result<(InodeNumber, u64), ObjectError> {
+    let number = |text: Option<&str>| text.and_then(|text| u64::from_str_radix(text, 16).ok());
+    match (id.len(), number(id.get(..16)), number(id.get(16..))) {
+        (32, Some(upload), Some(tag)) => Ok((InodeNumber(upload), tag)),
+        _ => Err(ObjectError::NoSuchUpload),
+    }
+}
+
+impl Objects {
+    pub(super) async fn begin_upload(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        new: &NewObject,
+    ) -> Result<String, ObjectError> {
+        let access = self.access_to_change(who, &name.bucket).await?;
+        if !access.bucket.flat && path::parse(&name.key)?.is_folder {
+            let what = "a key that ends with a slash is a folder in this bucket, which holds no bytes";
+            return Err(ObjectError::InvalidArgument(what.into()));
+        }
+        if name.key.contains('\0') {
+            return Err(ObjectError::InvalidKey("holds a NUL"));
+        }
+        let mut tag = [0; 8];
+        getrandom::fill(&mut tag).map_err(|_| ObjectError::Internal)?;
+        let record = UploadRecord {
+            tag: u64::from_le_bytes(tag),
+            begun: Timestamp::default(),
+            owner: who.access_key.clone(),
+            algorithm: new.algorithm.map_or(0, describe::algorithm_code),
+            composite: new.checksum_kind == ChecksumKind::Composite,
+            metadata: describe::metadata_record(new, None),
+        };
+        Ok(id_of(&access.namespace().begin_upload(name.key.as_bytes(), record).await?))
+    }
+
+    pub(super) async fn put_upload_part(
+        &self,
+        who: &Who,
+        part: &PartName,
+        algorithm: Option<ChecksumAlgorithm>,
+        body: &mut dyn Body,
+    ) -> Result<PartDone, ObjectError> {
+        let access = self.access_to_change(who, &part.object.bucket).await?;
+        let upload = access.upload(&part.object, &part.upload).await?;
+        check_part(part.number, algorithm, &upload)?;
+        if let Some(wanted) = describe::algorithm(upload.record.algorithm) {
+            body.compute(wanted);
+        }
+        let mut file = access.namespace().make_unnamed(&access.credentials).await?;
+        let digests = self.receive(&access, &mut file, PUT_BYTES_MAX, body).await?;
+        access.add_part(&upload, part.number, &file, digests).await
+    }
+
+    pub(super) async fn copy_upload_part(
+        &self,
+        who: &Who,
+        part: &PartName,
+        copy: &PartCopy,
+    ) -> Result<PartDone, ObjectError> {
+        let access = self.access_to_change(who, &part.object.bucket).await?;
+        let upload = access.upload(&part.object, &part.upload).await?;
+        check_part(part.number, None, &upload)?;
+        let found = self.find(who, &copy.source.name).await?;
+        copy.source.conditions.check_read(&found.info).map_err(|_| ObjectError::PreconditionFailed)?;
+        let range = copy.range.clone().unwrap_or(0..found.info.size);
+        if range.start >= range.end.max(1) && found.info.size > 0 || range.end > found.info.size {
+            return Err(ObjectError::InvalidRange);
+        }
+        if range.end - range.start > PUT_BYTES_MAX {
+            return Err(ObjectError::TooLarge { max: PUT_BYTES_MAX });
+        }
+        let whole = range == (0..found.info.size);
+        let mut file = access.namespace().make_unnamed(&access.credentials).await?;
+        self.take_from(&access, &found, range.clone(), &mut file).await?;
+        // The ETag of a part tells clients that it is the one they copied; of a piece nobody knows the MD5.
+        let md5 = if whole { found.info.etag.clone() } else { piece_etag(&found.info.etag, &range) };
+        access.add_part(&upload, part.number, &file, Digests { md5, checksum: None }).await
+    }
+
+    pub(super) async fn list_parts(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        upload: &str,
+        query: &PartQuery,
+    ) -> Result<Parts, ObjectError> {
+        let access = self.access(who, &name.bucket)?;
+        let upload = access.upload(name, upload).await?;
+        let limit = query.limit.min(PAGE_ENTRIES_MAX);
+        let mut found = access.reader().parts(upload.number, query.after, limit + 1).await?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        Ok(Parts {
+            parts: found.into_iter().map(|(number, record)| part_of(number, record, &upload)).collect(),
+            more,
+            algorithm: describe::algorithm(upload.record.algorithm),
+            kind: describe::kind(upload.record.composite),
+            storage_class: upload.record.metadata.storage_class,
+        })
+    }
+
+    pub(super) async fn list_uploads(
+        &self,
+        who: &Who,
+        bucket: &str,
+        query: &UploadQuery,
+    ) -> Result<Uploads, ObjectError> {
+        let access = self.access(who, bucket)?;
+        let mut page = Uploads::default();
+        let limit = query.limit.min(PAGE_ENTRIES_MAX);
+        let mut from = first_upload(query)?;
+        let delimiter = query.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
+        loop {
+            let found = bounded(access.reader().uploads(&from, SCAN)).await?;
+            let last = found.len() < SCAN;
+            for upload in found {
+                from = [&upload.key[..], &[0], &upload.number.0.to_be_bytes(), &[0]].concat();
+                let Ok(key) = std::str::from_utf8(&upload.key) else { continue };
+                let Some(rest) = key.strip_prefix(&query.prefix) else {
+                    if key > query.prefix.as_str() {
+                        return Ok(page);
+                    }
+                    continue;
+                };
+                let rolled_up = delimiter.and_then(|delimiter| {
+                    rest.find(delimiter).map(|at| &key[..query.prefix.len() + at + delimiter.len()])
+                });
+                if rolled_up.is_some() && page.prefixes.last().map(String::as_str) == rolled_up {
+                    continue;
+                }
+                if page.uploads.len() + page.prefixes.len() == limit {
+                    page.more = true;
+                    return Ok(page);
+                }
+                match rolled_up {
+                    Some(prefix) => page.prefixes.push(prefix.to_owned()),
+                    None => page.uploads.push(upload_of(key, &upload)),
+                }
+            }
+            if last {
+                return Ok(page);
+            }
+        }
+    }
+
+    pub(super) async fn finish_upload(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        upload: &str,
+        completion: &Completion,
+    ) -> Result<PutDone, ObjectError> {
+        let access = self.access_to_change(who, &name.bucket).await?;
+        let held = match access.upload(name, upload).await {
+            Err(ObjectError::NoSuchUpload) => return access.finished_before(&name.key, upload).await,
+            held => held?,
+        };
+        let seen = access.reader().all_parts(held.number).await?;
+        let chosen = choose(&seen, &completion.parts, &held)?;
+        let mut file = access.namespace().make_unnamed(&access.credentials).await?;
+        for (_, part) in &chosen {
+            let source = access.reader().node(part.inode).await.map_err(|_| ObjectError::Conflict)?;
+            access.namespace().share_from(&source, 0..part.size, &mut file).await.map_err(changed)?;
+        }
+        let description = describe_upload(&held, &chosen)?;
+        let checksum = description.record.metadata.checksum.as_ref().and_then(describe::checksum);
+        check_whole(completion, &chosen, checksum.as_ref())?;
+        let (directory, place_name) = access.place_of(&name.key).await?;
+        let place = Place { directory, name: place_name, flat: access.bucket.flat };
+        let describe = |existing: Option<&Held>| {
+            access.check_conditions(existing, &completion.conditions)?;
+            Ok(description)
+        };
+        let namespace = access.namespace();
+        let done = namespace.finish_upload(&access.credentials, &held, &seen, &file, place, describe).await?;
+        Ok(access.done(&done, checksum))
+    }
+
+    pub(super) async fn drop_upload(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        upload: &str,
+    ) -> Result<(), ObjectError> {
+        let access = self.access_to_change(who, &name.bucket).await?;
+        let held = access.upload(name, upload).await?;
+        access.namespace().drop_upload(&held).await
+    }
+}
+
+impl Access {
+    async fn upload(&self, name: &ObjectName, id: &str) -> Result<HeldUpload, ObjectError> {
+        let (number, tag) = parse_id(id)?;
+        let held = self.reader().upload(name.key.as_bytes(), number).await?;
+        if held.record.tag == tag { Ok(held) } else { Err(ObjectError::NoSuchUpload) }
+    }
+
+    async fn add_part(
+        &self,
+        upload: &HeldUpload,
+        number: u16,
+        file: &Unnamed,
+        mut digests: Digests,
+    ) -> Result<PartDone, ObjectError> {
+        // A checksum of another kind than the upload's does not count.
+        let wanted = describe::algorithm(upload.record.algorithm);
+        digests.checksum = digests.checksum.filter(|checksum| Some(checksum.algorithm) == wanted);
+        let checksum = digests.checksum.as_ref();
+        let checksum = checksum.map(|sum| (describe::algorithm_code(sum.algorithm), sum.value.clone()));
+        let record = self.namespace().put_part(upload, number, file, (digests.md5.clone(), checksum)).await?;
+        Ok(PartDone { modified: describe::time(record.modified), digests })
+    }
+
+    /// The answer for an upload that was completed already, by a request whose answer was lost.
+    async fn finished_before(&self, key: &str, upload: &str) -> Result<PutDone, ObjectError> {
+        let (number, _) = parse_id(upload)?;
+        let held = self.held(key).await.map_err(|_| ObjectError::NoSuchUpload)?;
+        match &held.record {
+            Some(record) if record.upload == number.0 => {
+                let checksum = record.metadata.checksum.as_ref().and_then(describe::checksum);
+                Ok(self.done(&held, checksum))
+            }
+            Some(_) | None => Err(ObjectError::NoSuchUpload),
+        }
+    }
+}
+
+/// Parts that changed under the completion are its caller's conflict.
+fn changed(error: ObjectError) -> ObjectError {
+    if error == ObjectError::NoSuchKey { ObjectError::Conflict } else { error }
+}
+
+fn check_part(
+    number: u16,
+    algorithm: Option<ChecksumAlgorithm>,
+    upload: &HeldUpload,
+) -> Result<(), ObjectError> {
+    if !(1..=PART_NUMBER_MAX).contains(&number) {
+        return Err(ObjectError::InvalidArgument("the part number is not between 1 and 10000".into()));
+    }
+    let wanted = describe::algorithm(upload.record.algorithm);
+    match (algorithm, wanted) {
+        (Some(given), Some(wanted)) if given != wanted => Err(ObjectError::InvalidArgument(format!(
+            "the upload computes {}, and the part says {}",
+            wanted.as_str(),
+            given.as_str()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The parts that the caller names, in order, which must be what they are believed to be.
+fn choose(
+    seen: &[HeldPart],
+    named: &[CompletedPart],
+    upload: &HeldUpload,
+) -> Result<Vec<HeldPart>, ObjectError> {
+    if named.is_empty() {
+        return Err(ObjectError::InvalidArgument("no parts are named".into()));
+    }
+    if !named.windows(2).all(|pair| pair[0].number < pair[1].number) {
+        return Err(ObjectError::InvalidPartOrder);
+    }
+    let wanted = describe::algorithm(upload.record.algorithm);
+    let mut chosen = Vec::with_capacity(named.len());
+    let mut total = 0;
+    for part in named {
+        let invalid = ObjectError::InvalidPart { number: part.number };
+        let at = seen.binary_search_by_key(&part.number, |(number, _)| *number);
+        let (number, record) = &seen[at.map_err(|_| invalid.clone())?];
+        let sum_fits = match (&part.checksum, &record.checksum) {
+            (Some(said), Some((_, value))) => Some(said.algorithm) == wanted && said.value == *value,
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        if record.etag != part.etag || !sum_fits {
+            return Err(invalid);
+        }
+        total += record.size;
+        chosen.push((*number, record.clone()));
+    }
+    let small = chosen[..chosen.len() - 1].iter().find(|(_, part)| part.size < PART_BYTES_MIN);
+    if let Some((number, part)) = small {
+        return Err(ObjectError::PartTooSmall { number: *number, bytes: part.size });
+    }
+    if total > OBJECT_BYTES_MAX { Err(ObjectError::TooLarge { max: OBJECT_BYTES_MAX }) } else { Ok(chosen) }
+}
+
+/// Holds what the caller says of the whole object against what its parts make.
+fn check_whole(
+    completion: &Completion,
+    parts: &[HeldPart],
+    checksum: Option<&Checksum>,
+) -> Result<(), ObjectError> {
+    let size: u64 = parts.iter().map(|(_, part)| part.size).sum();
+    if completion.size.is_some_and(|said| said != size) {
+        return Err(ObjectError::InvalidArgument(format!("the parts are {size} bytes together")));
+    }
+    match (&completion.checksum, checksum) {
+        (Some(said), Some(found)) if said.algorithm == found.algorithm && said.value != found.value => {
+            Err(ObjectError::BadDigest(found.algorithm.as_str()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the object of an upload is: its ETag is the MD5 of the MD5s of its parts and their number.
+fn describe_upload(upload: &HeldUpload, parts: &[HeldPart]) -> Result<Description, ObjectError> {
+    let mut etags = Vec::with_capacity(parts.len());
+    for (number, part) in parts {
+        // A copied part may have an ETag that is no MD5.
+        let hex = part.etag.get(..32).ok_or(ObjectError::InvalidPart { number: *number })?;
+        etags.push(u128::from_str_radix(hex, 16).map_err(|_| ObjectError::InvalidPart { number: *number })?);
+    }
+    let etags: Vec<u8> = etags.iter().flat_map(|etag| etag.to_be_bytes()).collect();
+    let mut metadata = upload.record.metadata.clone();
+    metadata.checksum = upload_checksum(upload, parts).as_ref().map(describe::checksum_record);
+    let record = ObjectRecord {
+        upload: upload.number.0,
+        parts: parts.len() as u32,
+        etag: format!("{}-{}", sums::md5_hex(&etags), parts.len()),
+        metadata,
+        ..ObjectRecord::default()
+    };
+    Ok(Description {
+        record,
+        part_runs: PartSizes::new(parts.iter().map(|(_, part)| part.size)).runs().to_vec(),
+    })
+}
+
+/// The checksum of an object in parts, as far as it follows from those of its parts.
+fn upload_checksum(upload: &HeldUpload, parts: &[HeldPart]) -> Option<Checksum> {
+    let algorithm = describe::algorithm(upload.record.algorithm)?;
+    let mut found = Vec::with_capacity(parts.len());
+    for (_, part) in parts {
+        let (_, value) = part.checksum.as_ref()?;
+        found.push((&**value, part.size));
+    }
+    if upload.record.composite {
+        let values: Vec<_> = found.iter().map(|(value, _)| *value).collect();
+        sums::composite(algorithm, &values)
+    } else {
+        sums::combined(algorithm, &found)
+    }
+}
+
+/// What tells a piece of an object from other pieces.
+fn piece_etag(etag: &str, range: &std::ops::Range<u64>) -> String {
+    sums::md5_hex(format!("{etag} {} {}", range.start, range.end).as_bytes())
+}
+
+fn part_of(number: u16, record: PartRecord, upload: &HeldUpload) -> Part {
+    let kind = describe::kind(upload.record.composite);
+    let checksum = record
+        .checksum
+        .and_then(|(code, value)| Some(Checksum { algorithm: describe::algorithm(code)?, kind, value }));
+    Part { number, size: record.size, etag: record.etag, checksum, modified: describe::time(record.modified) }
+}
+
+fn upload_of(key: &str, upload: &HeldUpload) -> Upload {
+    Upload {
+        key: key.to_owned(),
+        id: id_of(upload),
+        begun: describe::time(upload.record.begun),
+        owner: upload.record.owner.clone(),
+        algorithm: describe::algorithm(upload.record.algorithm),
+        kind: describe::kind(upload.record.composite),
+        storage_class: upload.record.metadata.storage_class.clone(),
+    }
+}
+
+/// Where a page of uploads begins.
+fn first_upload(query: &UploadQuery) -> Result<Vec<u8>, ObjectError> {
+    let Some(key) = &query.after_key else { return Ok(query.prefix.as_bytes().to_vec()) };
+    let after = match &query.after_upload {
+        Some(id) if !id.is_empty() => {
+            parse_id(id)
+                .map_err(|_| ObjectError::InvalidArgument("upload-id-marker is no id of an upload".into()))?
+                .0
+        }
+        _ => InodeNumber(u64::MAX),
+    };
+    let first = [key.as_bytes(), &[0], &after.0.to_be_bytes(), &[0]].concat();
+    Ok(first.max(query.prefix.as_bytes().to_vec()))
+}

@@ -1,0 +1,370 @@
+//! Writing, copying, deleting and tagging objects.
+//!
+//! Order of a PUT, and what a crash at each step leaves: a file without a name and an orphan record (the next
+//! start takes it away); its bytes, piece by piece, in the journal; the body's digests are checked; one
+//! transaction names the file and records what it is; the journal is synced; the answer. Nobody sees the object
+//! before that transaction, and what it replaces is whole until then.
+
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt;
+use tidegate_protocols::objects::{
+    Body, Checksum, ChecksumAlgorithm, ChecksumKind, Conditions, CopySource, Digests, NewObject, ObjectError,
+    ObjectName, OpenObject, PUT_BYTES_MAX, PutDone, Tags, Who, sums,
+};
+use tidegate_protocols::view::FsError;
+use tidegate_replicator::map::{InodeNumber, Kind, ObjectRecord};
+
+use super::read::Opened;
+use super::{Access, Objects, PIECE_BYTES, bounded, describe, path};
+use crate::namespace::objects::{Description, Held, Place, Unnamed};
+use crate::namespace::{Context, WRITE};
+
+/// How often a directory that goes while an object is put into it is made again.
+const ATTEMPTS: usize = 4;
+/// The MD5 of nothing.
+const EMPTY_MD5: &str = "d41d8cd98f00b204e9800998ecf8427e";
+
+impl Objects {
+    pub(super) async fn put_object(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        new: NewObject,
+        body: &mut dyn Body,
+    ) -> Result<PutDone, ObjectError> {
+        let access = self.access_to_change(who, &name.bucket).await?;
+        access.check_before(&name.key, &new.conditions).await?;
+        if !access.bucket.flat && name.key.ends_with('/') {
+            return self.put_folder(&access, name, &new, body).await;
+        }
+        let mut file = access.namespace().make_unnamed(&access.credentials).await?;
+        let digests = self.receive(&access, &mut file, PUT_BYTES_MAX, body).await?;
+        let record = ObjectRecord {
+            etag: digests.md5.clone(),
+            metadata: describe::metadata_record(&new, digests.checksum.as_ref()),
+            ..ObjectRecord::default()
+        };
+        let description = Description { record, part_runs: Vec::new() };
+        let held = access.name_object(&name.key, &file, description, &new.conditions).await?;
+        Ok(access.done(&held, digests.checksum))
+    }
+
+    /// A key with a slash at its end, in a share: a directory, which holds no bytes.
+    async fn put_folder(
+        &self,
+        access: &Access,
+        name: &ObjectName,
+        new: &NewObject,
+        body: &mut dyn Body,
+    ) -> Result<PutDone, ObjectError> {
+        while let Some(bytes) = body.next().await? {
+            if !bytes.is_empty() {
+                let what = "a key that ends with a slash is a folder in this bucket, which holds no bytes";
+                return Err(ObjectError::InvalidArgument(what.into()));
+            }
+        }
+        let digests = body.finish().await?;
+        let record = ObjectRecord {
+            etag: EMPTY_MD5.into(),
+            metadata: describe::metadata_record(new, digests.checksum.as_ref()),
+            ..ObjectRecord::default()
+        };
+        let path = path::parse(&name.key)?;
+        let parent = access.make_folders(&path.folders).await?;
+        let place = Place { directory: parent, name: path.name, flat: false };
+        let node = access.namespace().make_folder(&access.credentials, place, Some(record.clone())).await?;
+        access.credentials.require(&node.inode, WRITE)?;
+        // One that was there becomes, or stays, a key of its own.
+        let held = access.namespace().describe_again(node.number, |_| Ok(record)).await?;
+        Ok(access.done(&held, digests.checksum))
+    }
+
+    /// Takes a body in, and checks it.
+    pub(super) async fn receive(
+        &self,
+        access: &Access,
+        file: &mut Unnamed,
+        max: u64,
+        body: &mut dyn Body,
+    ) -> Result<Digests, ObjectError> {
+        if body.announced_bytes().is_some_and(|bytes| bytes > max) {
+            return Err(ObjectError::TooLarge { max });
+        }
+        let mut gathered = BytesMut::new();
+        while let Some(bytes) = body.next().await? {
+            // What comes in one piece is passed on as it is.
+            if gathered.is_empty() && bytes.len() >= PIECE_BYTES {
+                self.store(access, file, max, bytes).await?;
+                continue;
+            }
+            gathered.extend_from_slice(&bytes);
+            if gathered.len() >= PIECE_BYTES {
+                self.store(access, file, max, gathered.split().freeze()).await?;
+            }
+        }
+        if !gathered.is_empty() {
+            self.store(access, file, max, gathered.freeze()).await?;
+        }
+        body.finish().await
+    }
+
+    async fn store(
+        &self,
+        access: &Access,
+        file: &mut Unnamed,
+        max: u64,
+        mut bytes: Bytes,
+    ) -> Result<(), ObjectError> {
+        if file.size() + bytes.len() as u64 > max {
+            return Err(ObjectError::TooLarge { max });
+        }
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+            self.room(access, piece.len() as u64).await?;
+            access.namespace().extend(&access.credentials, file, piece).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn copy_object(
+        &self,
+        who: &Who,
+        source: &CopySource,
+        name: &ObjectName,
+        (new, keep_metadata, keep_tags): (NewObject, bool, bool),
+    ) -> Result<PutDone, ObjectError> {
+        let access = self.access_to_change(who, &name.bucket).await?;
+        access.check_before(&name.key, &new.conditions).await?;
+        let found = self.find(who, &source.name).await?;
+        source.conditions.check_read(&found.info).map_err(|_| ObjectError::PreconditionFailed)?;
+        if found.info.size > PUT_BYTES_MAX {
+            return Err(ObjectError::TooLarge { max: PUT_BYTES_MAX });
+        }
+        let mut new = new;
+        if keep_metadata {
+            new.metadata = found.info.metadata.clone();
+        }
+        if keep_tags {
+            new.tags = found.info.tags.clone();
+        }
+        let mut file = access.namespace().make_unnamed(&access.credentials).await?;
+        self.take_from(&access, &found, 0..found.info.size, &mut file).await?;
+        // A copy of all bytes has their ETag and, unless another one is asked for, their checksum.
+        let etag = found.info.etag.clone();
+        let checksum = match (new.algorithm, &found.info.checksum) {
+            (Some(wanted), known) if known.as_ref().is_none_or(|known| known.algorithm != wanted) => {
+                Some(sum(&found, wanted).await?)
+            }
+            (_, known) => known.clone(),
+        };
+        let description = Description {
+            record: ObjectRecord {
+                etag,
+                parts: found.info.parts.count(),
+                metadata: describe::metadata_record(&new, checksum.as_ref()),
+                ..ObjectRecord::default()
+            },
+            part_runs: found.info.parts.runs().to_vec(),
+        };
+        let held = access.name_object(&name.key, &file, description, &new.conditions).await?;
+        Ok(access.done(&held, checksum))
+    }
+
+    /// Adds a range of an object to a file without a name: shared where both lie in one share, else copied.
+    pub(super) async fn take_from(
+        &self,
+        access: &Access,
+        found: &Opened,
+        range: std::ops::Range<u64>,
+        file: &mut Unnamed,
+    ) -> Result<(), ObjectError> {
+        if found.access.bucket.share == access.bucket.share && found.source.inode.kind == Kind::Regular {
+            return access.namespace().share_from(&found.source, range, file).await;
+        }
+        let mut data = found.read(range);
+        while let Some(piece) = data.try_next().await? {
+            self.store(access, file, u64::MAX, piece).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn delete_object(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        conditions: &Conditions,
+    ) -> Result<(), ObjectError> {
+        let access = self.access_to_change(who, &name.bucket).await?;
+        let result = if access.bucket.flat {
+            let place = Place { directory: InodeNumber::ROOT, name: name.key.as_bytes(), flat: true };
+            access.take(place, conditions).await
+        } else {
+            access.delete_path(&name.key, conditions).await
+        };
+        match result {
+            // Deleting what is not there has been done already; a condition on it does not hold.
+            Err(ObjectError::NoSuchKey) if conditions.is_empty() => Ok(()),
+            result => result,
+        }
+    }
+
+    pub(super) async fn tag_object(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        tags: Tags,
+    ) -> Result<(), ObjectError> {
+        let access = self.access_to_change(who, &name.bucket).await?;
+        let held = access.held(&name.key).await?;
+        if !access.credentials.owns(&held.node.inode) {
+            return Err(ObjectError::AccessDenied);
+        }
+        let flat = access.bucket.flat;
+        let change = |held: &Held| {
+            let mut record = held.record.clone().unwrap_or_default();
+            // An ETag that holds goes on holding: the data is as it was.
+            if !flat && record.change != held.node.inode.change {
+                record.etag.clear();
+            }
+            record.metadata.tags = tags;
+            Ok(record)
+        };
+        access.namespace().describe_again(held.node.number, change).await?;
+        Ok(())
+    }
+}
+
+/// Reads an object for its checksum.
+async fn sum(found: &Opened, algorithm: ChecksumAlgorithm) -> Result<Checksum, ObjectError> {
+    let mut summing = sums::Summing::new(algorithm);
+    let mut data = found.read(0..found.info.size);
+    while let Some(piece) = data.try_next().await? {
+        summing.update(&piece);
+    }
+    Ok(Checksum { algorithm, kind: ChecksumKind::Full, value: summing.finish() })
+}
+
+impl Access {
+    /// Refuses early what would be refused in the end, before a body is read.
+    async fn check_before(&self, key: &str, conditions: &Conditions) -> Result<(), ObjectError> {
+        if !self.bucket.flat {
+            path::parse(key)?;
+        } else if key.contains('\0') {
+            return Err(ObjectError::InvalidKey("holds a NUL"));
+        }
+        if conditions.is_empty() {
+            return Ok(());
+        }
+        match bounded(self.held(key)).await {
+            Ok(held) => conditions.check_change(Some(&describe::info(&held, self.bucket.flat, &[]))),
+            Err(ObjectError::NoSuchKey) => conditions.check_change(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Names a file by a key.
+    pub(super) async fn name_object(
+        &self,
+        key: &str,
+        file: &Unnamed,
+        description: Description,
+        conditions: &Conditions,
+    ) -> Result<Held, ObjectError> {
+        let describe = |existing: Option<&Held>| {
+            self.check_conditions(existing, conditions)?;
+            Ok(description.clone())
+        };
+        let mut attempts = 1;
+        loop {
+            let (directory, name) = self.place_of(key).await?;
+            let place = Place { directory, name, flat: self.bucket.flat };
+            match self.namespace().put_in_place(&self.credentials, file, place, describe).await {
+                // The directory went between the two steps.
+                Err(ObjectError::NoSuchKey) if !self.bucket.flat && attempts < ATTEMPTS => attempts += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// Checks conditions against what has the name now. What is no object does not count as one.
+    pub(super) fn check_conditions(
+        &self,
+        existing: Option<&Held>,
+        conditions: &Conditions,
+    ) -> Result<(), ObjectError> {
+        let object = existing.filter(|held| held.node.inode.kind == Kind::Regular);
+        let info = object.map(|held| describe::info(held, self.bucket.flat, &[]));
+        conditions.check_change(info.as_ref())
+    }
+
+    /// The directory and the name of a key that is to be made; directories that are missing are made.
+    pub(super) async fn place_of<'k>(&self, key: &'k str) -> Result<(InodeNumber, &'k [u8]), ObjectError> {
+        if self.bucket.flat {
+            return Ok((InodeNumber::ROOT, key.as_bytes()));
+        }
+        let path = path::parse(key)?;
+        Ok((self.make_folders(&path.folders).await?, path.name))
+    }
+
+    async fn make_folders(&self, names: &[&[u8]]) -> Result<InodeNumber, ObjectError> {
+        let mut folder = self.reader().node(InodeNumber::ROOT).await?;
+        for name in names {
+            folder = match self.reader().lookup(&folder, name, &self.credentials).await {
+                Ok(node) if node.inode.kind == Kind::Directory => node,
+                Ok(_) => return Err(ObjectError::InvalidKey("has a file where it needs a folder")),
+                Err(FsError::NotFound) => {
+                    let place = Place { directory: folder.number, name, flat: false };
+                    let implicit = ObjectRecord { implicit: true, ..ObjectRecord::default() };
+                    self.namespace().make_folder(&self.credentials, place, Some(implicit)).await?
+                }
+                Err(error) => return Err(error.into()),
+            };
+        }
+        Ok(folder.number)
+    }
+
+    async fn take(&self, place: Place<'_>, conditions: &Conditions) -> Result<(), ObjectError> {
+        let admit = |held: &Held| self.check_conditions(Some(held), conditions);
+        self.namespace().take_object(&self.credentials, place, admit).await
+    }
+
+    async fn delete_path(&self, key: &str, conditions: &Conditions) -> Result<(), ObjectError> {
+        let Ok(path) = path::parse(key) else { return Err(ObjectError::NoSuchKey) };
+        let folder = self.folder(&path.folders).await?;
+        if path.is_folder {
+            let held = self.held(key).await?;
+            conditions.check_change(Some(&describe::info(&held, false, &[])))?;
+            let implicit =
+                |held: &Held| Ok(ObjectRecord { implicit: true, ..held.record.clone().unwrap_or_default() });
+            self.namespace().describe_again(held.node.number, implicit).await?;
+            let mut folders = path.folders.clone();
+            folders.push(path.name);
+            self.prune(&folders).await;
+            return Ok(());
+        }
+        let place = Place { directory: folder.number, name: path.name, flat: false };
+        self.take(place, conditions).await?;
+        self.prune(&path.folders).await;
+        Ok(())
+    }
+
+    /// Takes away directories that were there only for what was in them, from the innermost on.
+    async fn prune(&self, folders: &[&[u8]]) {
+        for depth in (1..=folders.len()).rev() {
+            let (name, above) = (folders[depth - 1], &folders[..depth - 1]);
+            let Ok(parent) = self.folder(above).await else { return };
+            let Ok(node) = self.reader().lookup(&parent, name, &self.credentials).await else { return };
+            let record = self.reader().record(node.number).await.ok().flatten();
+            let goes = node.inode.entries == 0 && record.is_some_and(|record| record.implicit);
+            let context = Context { credentials: &self.credentials, note: None };
+            if !goes || self.namespace().remove_directory(context, parent.number, name).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn done(&self, held: &Held, checksum: Option<Checksum>) -> PutDone {
+        let info = describe::info(held, self.bucket.flat, &[]);
+        PutDone { etag: info.etag, checksum, modified: info.modified, in_repository: false }
+    }
+}

@@ -1,0 +1,126 @@
+//! A share through both doors: what NFS clients do and what S3 clients see, and the other way round.
+
+use tidegate_gateway::namespace::{Credentials, NewFile};
+use tidegate_protocols::objects::{ObjectError, sums};
+use tidegate_protocols::view::SetAttributes;
+use tidegate_replicator::map::{InodeNumber, Kind};
+
+use crate::scene::{Scene, TREE};
+use crate::support::{context, create, lookup, read_all, write};
+
+const ROOT_INODE: InodeNumber = InodeNumber::ROOT;
+
+async fn folder(scene: &Scene, parent: InodeNumber, name: &[u8]) -> InodeNumber {
+    let set = SetAttributes { mode: Some(0o755), ..SetAttributes::default() };
+    let new = NewFile::new(Kind::Directory, set);
+    let made = scene.namespace(TREE).make(context(), parent, name, new, None).await.unwrap();
+    made.object.unwrap().number
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_door_reads_what_the_other_wrote() {
+    let scene = Scene::new().await;
+    let namespace = scene.namespace(TREE);
+    scene.put(TREE, "a/b/by-s3", b"from s3").await.unwrap();
+    let a = lookup(&namespace, ROOT_INODE, b"a").await.unwrap();
+    let b = lookup(&namespace, a, b"b").await.unwrap();
+    let file = lookup(&namespace, b, b"by-s3").await.unwrap();
+    assert_eq!(read_all(&namespace, file).await.unwrap(), b"from s3");
+
+    let file = create(&namespace, b, b"by-nfs").await.unwrap();
+    write(&namespace, file, 0, b"from nfs").await.unwrap();
+    assert_eq!(scene.get(TREE, "a/b/by-nfs").await.unwrap(), b"from nfs");
+    let opaque = scene.info(TREE, "a/b/by-nfs").await.unwrap().etag;
+    assert!(opaque.contains('-'), "{opaque} is not to be taken for an MD5");
+    write(&namespace, file, 0, b"FROM").await.unwrap();
+    assert_ne!(scene.info(TREE, "a/b/by-nfs").await.unwrap().etag, opaque);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etag_does_not_outlive_the_bytes_that_it_names() {
+    let scene = Scene::new().await;
+    let namespace = scene.namespace(TREE);
+    scene.put(TREE, "key", b"data").await.unwrap();
+    assert_eq!(scene.info(TREE, "key").await.unwrap().etag, sums::md5_hex(b"data"));
+    let file = lookup(&namespace, ROOT_INODE, b"key").await.unwrap();
+    write(&namespace, file, 0, b"D").await.unwrap();
+    let etag = scene.info(TREE, "key").await.unwrap().etag;
+    assert!(etag.contains('-') && scene.get(TREE, "key").await.unwrap() == b"Data");
+    scene.put(TREE, "key", b"Data").await.unwrap();
+    assert_eq!(scene.info(TREE, "key").await.unwrap().etag, sums::md5_hex(b"Data"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_that_s3_needed_go_with_their_last_object_and_others_stay() {
+    let scene = Scene::new().await;
+    let nfs = folder(&scene, ROOT_INODE, b"nfs").await;
+    scene.put(TREE, "x/y/z/object", b"1").await.unwrap();
+    scene.put(TREE, "nfs/sub/object", b"1").await.unwrap();
+    scene.put(TREE, "kept/", b"").await.unwrap();
+    scene.put(TREE, "kept/object", b"1").await.unwrap();
+    let keys = ["kept/", "kept/object", "nfs/", "nfs/sub/object", "x/y/z/object"];
+    assert_eq!(scene.keys(TREE).await, keys);
+    for key in ["x/y/z/object", "nfs/sub/object", "kept/object"] {
+        scene.delete(TREE, key).await.unwrap();
+    }
+    assert_eq!(scene.keys(TREE).await, ["kept/", "nfs/"]);
+    assert!(lookup(&scene.namespace(TREE), ROOT_INODE, b"x").await.is_err());
+    assert!(lookup(&scene.namespace(TREE), nfs, b"sub").await.is_err());
+    // A folder with something in it is no key any more, but what is in it stays.
+    scene.put(TREE, "kept/object", b"1").await.unwrap();
+    scene.delete(TREE, "kept/").await.unwrap();
+    assert_eq!(scene.keys(TREE).await, ["kept/object", "nfs/"]);
+    scene.delete(TREE, "nfs/").await.unwrap();
+    scene.delete(TREE, "kept/object").await.unwrap();
+    assert!(scene.keys(TREE).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_cannot_be_paths_are_refused_and_not_found() {
+    let scene = Scene::new().await;
+    scene.put(TREE, "file", b"1").await.unwrap();
+    let long = "n".repeat(256);
+    for key in ["a//b", "/a", "a/../b", ".", ".snapshot/x", "a\0", &long, "file/below"] {
+        let put = scene.put(TREE, key, b"1").await;
+        assert!(matches!(put, Err(ObjectError::InvalidKey(_))), "{key:?}: {put:?}");
+        assert_eq!(scene.get(TREE, key).await, Err(ObjectError::NoSuchKey), "{key:?}");
+        assert_eq!(scene.delete(TREE, key).await, Ok(()), "{key:?}");
+    }
+    folder(&scene, ROOT_INODE, b"folder").await;
+    assert!(matches!(scene.put(TREE, "folder", b"1").await, Err(ObjectError::InvalidKey(_))));
+    assert_eq!(scene.get(TREE, "folder").await, Err(ObjectError::NoSuchKey));
+    assert!(matches!(scene.put(TREE, "file/", b"").await, Err(ObjectError::InvalidKey(_))));
+    assert!(matches!(scene.put(TREE, "folder/", b"bytes").await, Err(ObjectError::InvalidArgument(_))));
+    assert_eq!(scene.keys(TREE).await, ["file", "folder/"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_and_special_files_are_no_objects() {
+    let scene = Scene::new().await;
+    let namespace = scene.namespace(TREE);
+    scene.put(TREE, "file", b"1").await.unwrap();
+    let link = NewFile { target: "file".into(), ..NewFile::new(Kind::Symlink, SetAttributes::default()) };
+    namespace.make(context(), ROOT_INODE, b"link", link, None).await.unwrap();
+    let pipe = NewFile::new(Kind::Fifo, SetAttributes::default());
+    namespace.make(context(), ROOT_INODE, b"pipe", pipe, None).await.unwrap();
+    assert_eq!(scene.keys(TREE).await, ["file"]);
+    assert_eq!(scene.get(TREE, "link").await, Err(ObjectError::NoSuchKey));
+    assert_eq!(scene.delete(TREE, "pipe").await, Ok(()));
+    assert!(lookup(&namespace, ROOT_INODE, b"pipe").await.is_ok(), "what is no object is not deleted as one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_file_keeps_its_permission_bits_and_its_other_names() {
+    let scene = Scene::new().await;
+    let namespace = scene.namespace(TREE);
+    let file = create(&namespace, ROOT_INODE, b"file").await.unwrap();
+    write(&namespace, file, 0, b"old").await.unwrap();
+    let set = SetAttributes { mode: Some(0o600), ..SetAttributes::default() };
+    namespace.set_attributes(context(), file, set, None).await.unwrap();
+    namespace.link(context(), file, ROOT_INODE, b"other").await.unwrap();
+    scene.put(TREE, "file", b"new").await.unwrap();
+    let replaced = lookup(&namespace, ROOT_INODE, b"file").await.unwrap();
+    let inode = namespace.reader().node(replaced).await.unwrap().inode;
+    assert_eq!((inode.mode, inode.links, inode.uid), (0o600, 1, Credentials::ROOT.uid));
+    assert_eq!(scene.get(TREE, "other").await.unwrap(), b"old");
+}

@@ -1,0 +1,12 @@
+//! Claims about objects: what a PUT leaves, what both doors see, what a listing shows, what uploads become.
+
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod doors;
+mod life;
+mod listing;
+mod scene;
+mod uploads;

@@ -1,0 +1,365 @@
+//! What S3 knows of an object, of an upload in parts and of a part, as it stands in the map.
+//!
+//! An object is a regular file. What a client said of it, its ETag and its checksum stand in the extended
+//! attribute [`RECORD_ATTRIBUTE`]; the sizes of the parts that it was made of in [`PART_SIZES_ATTRIBUTE`]. An
+//! upload has a record by its key ([`super::Key::Upload`]), a part one by its number ([`super::Key::Part`]) that
+//! names the file without a name that holds its bytes.
+//!
+//! Numbers are little-endian. `text` is its length as u32, then its bytes; unknown fields are refused.
+//!
+//! ```text
+//! object   version u8 = 1 | change u64 | implicit u8 (0, 1) | upload u64 | parts u32 | etag text
+//!          | metadata
+//! upload   version u8 = 1 | tag u64 | begun: seconds i64, nanoseconds u32 | owner text | algorithm u8 (0: none)
+//!          | kind u8 | metadata
+//! part     version u8 = 1 | inode u64 | size u64 | modified: seconds i64, nanoseconds u32 | etag text
+//!          | checksum value text | algorithm u8 (0: no checksum)
+//! metadata fields until the end: tag u8, then
+//!   1 header      name text, value text         2 of the client   name text, value text
+//!   3 tag         name text, value text         4 storage class   text
+//!   5 checksum    algorithm u8, kind u8 (0 of all bytes, 1 of the parts' checksums), value text
+//! sizes    version u8 = 1 | runs until the end: how many parts u32, bytes of each u64
+//! ```
+//!
+//! `change` is the file's change counter when the record was written: in a share that NFS clients write too,
+//! an ETag and a checksum hold only while the file has not changed since.
+
+use std::collections::BTreeMap;
+
+use super::{Fields, InodeNumber, MapError, Timestamp};
+
+/// The extended attribute that holds an [`ObjectRecord`].
+pub const RECORD_ATTRIBUTE: &[u8] = b"user.tidegate.object";
+/// The extended attribute that holds the sizes of the parts of an object that was uploaded in parts.
+pub const PART_SIZES_ATTRIBUTE: &[u8] = b"user.tidegate.parts";
+
+const VERSION: u8 = 1;
+const HEADER: u8 = 1;
+const USER: u8 = 2;
+const TAG: u8 = 3;
+const STORAGE_CLASS: u8 = 4;
+const CHECKSUM: u8 = 5;
+
+/// A checksum: the algorithm is one of the five that S3 knows, numbered by whoever writes it from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectChecksum {
+    /// Which: 1 CRC32, 2 CRC32C, 3 CRC64NVME, 4 SHA1, 5 SHA256.
+    pub algorithm: u8,
+    /// Whether it is of the checksums of the parts instead of all bytes.
+    pub composite: bool,
+    /// As S3 writes it.
+    pub value: String,
+}
+
+/// What a client said of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectMetadata {
+    /// Headers that are given back, by lower-case name.
+    pub headers: BTreeMap<String, String>,
+    /// Metadata of the client's own.
+    pub user: BTreeMap<String, String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// The storage class that was asked for.
+    pub storage_class: Option<String>,
+    /// The checksum of the object.
+    pub checksum: Option<ObjectChecksum>,
+}
+
+/// What S3 knows of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectRecord {
+    /// The file's change counter when this was written.
+    pub change: u64,
+    /// Of a directory: that it is there only because of what is in it, and so is no key of its own.
+    pub implicit: bool,
+    /// The upload that made it; 0 for none.
+    pub upload: u64,
+    /// How many parts it was made of; 0 when it was made in one piece.
+    pub parts: u32,
+    /// Without quotes; empty for a directory.
+    pub etag: String,
+    /// What the client said.
+    pub metadata: ObjectMetadata,
+}
+
+/// An upload in parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadRecord {
+    /// Random: the second half of its id.
+    pub tag: u64,
+    /// When it began.
+    pub begun: Timestamp,
+    /// The access key that began it.
+    pub owner: String,
+    /// Which checksum it computes, numbered as in [`ObjectChecksum`]; 0 for none.
+    pub algorithm: u8,
+    /// Whether that is of the checksums of the parts.
+    pub composite: bool,
+    /// What the client said of the object.
+    pub metadata: ObjectMetadata,
+}
+
+/// A part of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartRecord {
+    /// The file that holds its bytes.
+    pub inode: InodeNumber,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was written.
+    pub modified: Timestamp,
+    /// Without quotes: the MD5 of its bytes in hexadecimal.
+    pub etag: String,
+    /// Its checksum, numbered as in [`ObjectChecksum`], with its value.
+    pub checksum: Option<(u8, String)>,
+}
+
+impl ObjectRecord {
+    /// Encodes the record.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        out.extend_from_slice(&self.change.to_le_bytes());
+        out.push(u8::from(self.implicit));
+        out.extend_from_slice(&self.upload.to_le_bytes());
+        out.extend_from_slice(&self.parts.to_le_bytes());
+        put_text(&mut out, &self.etag);
+        self.metadata.put(&mut out);
+        out
+    }
+
+    /// Decodes the record.
+    pub fn decode(record: &[u8]) -> Result<Self, MapError> {
+        let mut fields = Fields::new("an object", record);
+        fields.version(VERSION)?;
+        Ok(Self {
+            change: fields.u64()?,
+            implicit: flag(&mut fields)?,
+            upload: fields.u64()?,
+            parts: fields.u32()?,
+            etag: text(&mut fields)?,
+            metadata: ObjectMetadata::take(fields)?,
+        })
+    }
+}
+
+impl UploadRecord {
+    /// Encodes the record.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        out.extend_from_slice(&self.tag.to_le_bytes());
+        put_time(&mut out, self.begun);
+        put_text(&mut out, &self.owner);
+        out.extend_from_slice(&[self.algorithm, u8::from(self.composite)]);
+        self.metadata.put(&mut out);
+        out
+    }
+
+    /// Decodes the record.
+    pub fn decode(record: &[u8]) -> Result<Self, MapError> {
+        let mut fields = Fields::new("an upload", record);
+        fields.version(VERSION)?;
+        Ok(Self {
+            tag: fields.u64()?,
+            begun: time(&mut fields)?,
+            owner: text(&mut fields)?,
+            algorithm: fields.u8()?,
+            composite: flag(&mut fields)?,
+            metadata: ObjectMetadata::take(fields)?,
+        })
+    }
+}
+
+impl PartRecord {
+    /// Encodes the record.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        out.extend_from_slice(&self.inode.0.to_le_bytes());
+        out.extend_from_slice(&self.size.to_le_bytes());
+        put_time(&mut out, self.modified);
+        put_text(&mut out, &self.etag);
+        let (algorithm, value) = self.checksum.as_ref().map_or((0, ""), |(which, value)| (*which, value));
+        put_text(&mut out, value);
+        out.push(algorithm);
+        out
+    }
+
+    /// Decodes the record.
+    pub fn decode(record: &[u8]) -> Result<Self, MapError> {
+        let mut fields = Fields::new("a part", record);
+        fields.version(VERSION)?;
+        let (inode, size) = (InodeNumber(fields.u64()?), fields.u64()?);
+        let (modified, etag, value) = (time(&mut fields)?, text(&mut fields)?, text(&mut fields)?);
+        let checksum = match fields.u8()? {
+            0 => None,
+            algorithm => Some((algorithm, value)),
+        };
+        fields.end()?;
+        Ok(Self { inode, size, modified, etag, checksum })
+    }
+}
+
+impl ObjectMetadata {
+    fn put(&self, out: &mut Vec<u8>) {
+        for (field, entries) in [(HEADER, &self.headers), (USER, &self.user), (TAG, &self.tags)] {
+            for (name, value) in entries {
+                out.push(field);
+                put_text(out, name);
+                put_text(out, value);
+            }
+        }
+        if let Some(class) = &self.storage_class {
+            out.push(STORAGE_CLASS);
+            put_text(out, class);
+        }
+        if let Some(checksum) = &self.checksum {
+            out.extend_from_slice(&[CHECKSUM, checksum.algorithm, u8::from(checksum.composite)]);
+            put_text(out, &checksum.value);
+        }
+    }
+
+    fn take(mut fields: Fields<'_>) -> Result<Self, MapError> {
+        let mut found = Self::default();
+        while !fields.rest.is_empty() {
+            let field = fields.u8()?;
+            let entries = match field {
+                HEADER => &mut found.headers,
+                USER => &mut found.user,
+                TAG => &mut found.tags,
+                STORAGE_CLASS => {
+                    found.storage_class = Some(text(&mut fields)?);
+                    continue;
+                }
+                CHECKSUM => {
+                    let (algorithm, composite) = (fields.u8()?, flag(&mut fields)?);
+                    found.checksum = Some(ObjectChecksum { algorithm, composite, value: text(&mut fields)? });
+                    continue;
+                }
+                _ => return Err(fields.error("it has a field of an unknown kind")),
+            };
+            let name = text(&mut fields)?;
+            entries.insert(name, text(&mut fields)?);
+        }
+        Ok(found)
+    }
+}
+
+/// Encodes runs of parts of equal size: how many, and their bytes. 120 KB when each of 10,000 parts differs.
+pub fn encode_part_sizes(runs: &[(u32, u64)]) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    for (count, bytes) in runs {
+        out.extend_from_slice(&count.to_le_bytes());
+        out.extend_from_slice(&bytes.to_le_bytes());
+    }
+    out
+}
+
+/// Decodes what [`encode_part_sizes`] made.
+pub fn decode_part_sizes(record: &[u8]) -> Result<Vec<(u32, u64)>, MapError> {
+    let mut fields = Fields::new("part sizes", record);
+    fields.version(VERSION)?;
+    let mut runs = Vec::new();
+    while !fields.rest.is_empty() {
+        runs.push((fields.u32()?, fields.u64()?));
+    }
+    Ok(runs)
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_time(out: &mut Vec<u8>, time: Timestamp) {
+    out.extend_from_slice(&time.seconds.to_le_bytes());
+    out.extend_from_slice(&time.nanos.to_le_bytes());
+}
+
+fn flag(fields: &mut Fields<'_>) -> Result<bool, MapError> {
+    match fields.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(fields.error("a flag of it is neither 0 nor 1")),
+    }
+}
+
+fn text(fields: &mut Fields<'_>) -> Result<String, MapError> {
+    let length = fields.u32()? as usize;
+    let Some((text, rest)) = fields.rest.split_at_checked(length) else {
+        return Err(fields.error("it is too short"));
+    };
+    fields.rest = rest;
+    String::from_utf8(text.to_vec()).map_err(|_| fields.error("a text in it is not UTF-8"))
+}
+
+fn time(fields: &mut Fields<'_>) -> Result<Timestamp, MapError> {
+    Ok(Timestamp { seconds: i64::from_le_bytes(fields.take()?), nanos: fields.u32()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata() -> ObjectMetadata {
+        let one = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        ObjectMetadata {
+            headers: one("content-type", "text/plain"),
+            user: one("colour", "grün"),
+            tags: one("tag", ""),
+            storage_class: Some("STANDARD_IA".into()),
+            checksum: Some(ObjectChecksum { algorithm: 3, composite: true, value: "abc=-2".into() }),
+        }
+    }
+
+    fn records() -> (ObjectRecord, UploadRecord, PartRecord) {
+        let (begun, etag) = (Timestamp { seconds: -1, nanos: 7 }, "e".to_owned());
+        let object = ObjectRecord {
+            change: 7,
+            implicit: true,
+            upload: 9,
+            parts: 2,
+            etag: etag.clone(),
+            metadata: metadata(),
+        };
+        let upload = UploadRecord {
+            tag: 5,
+            begun,
+            owner: "key".into(),
+            algorithm: 5,
+            composite: true,
+            metadata: metadata(),
+        };
+        let checksum = Some((2, "sum".into()));
+        (object, upload, PartRecord { inode: InodeNumber(4), size: 3, modified: begun, etag, checksum })
+    }
+
+    #[test]
+    fn records_round_trip() {
+        let (object, upload, part) = records();
+        assert_eq!(ObjectRecord::decode(&object.encode()), Ok(object));
+        assert_eq!(UploadRecord::decode(&upload.encode()), Ok(upload));
+        assert_eq!(PartRecord::decode(&part.encode()), Ok(part.clone()));
+        let without = PartRecord { checksum: None, ..part };
+        assert_eq!(PartRecord::decode(&without.encode()), Ok(without));
+        assert_eq!(ObjectRecord::decode(&ObjectRecord::default().encode()), Ok(ObjectRecord::default()));
+        assert_eq!(decode_part_sizes(&encode_part_sizes(&[(3, 5), (1, 2)])), Ok(vec![(3, 5), (1, 2)]));
+    }
+
+    #[test]
+    fn a_record_cut_anywhere_is_an_error_or_lacks_whole_fields() {
+        let (object, upload, part) = records();
+        for length in 0..object.encode().len() {
+            if let Ok(cut) = ObjectRecord::decode(&object.encode()[..length]) {
+                assert_ne!(cut, object);
+            }
+        }
+        for length in 0..upload.encode().len() {
+            if let Ok(cut) = UploadRecord::decode(&upload.encode()[..length]) {
+                assert_ne!(cut, upload);
+            }
+        }
+        for length in 0..part.encode().len() {
+            assert!(PartRecord::decode(&part.encode()[..length]).is_err());
+        }
+    }
+}
