@@ -48,6 +48,15 @@ impl Gateway {
         gateway
     }
 
+    /// As [`Gateway::create`], with more tables in the settings.
+    pub fn create_with(folder: &Path, more: &str) -> Self {
+        let gateway = Self::configure(folder, &folder.join("repository"), &folder.join("repository.key"));
+        let settings = fs::read_to_string(gateway.settings()).expect("it was written");
+        fs::write(gateway.settings(), settings + more).expect("the folder can be written");
+        gateway.run(&["init", "--no-recovery-key"]);
+        gateway
+    }
+
     /// A machine with an empty disk that takes the share over from a repository and its key alone.
     pub fn attach(folder: &Path, repository: &Path, key: &Path) -> Self {
         let gateway = Self::configure(folder, repository, key);

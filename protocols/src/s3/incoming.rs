@@ -100,8 +100,8 @@ impl Body for WatchedBody {
             Some(Err(_)) => self.fail(BodyFault::Broken),
             None => {
                 self.note.body_was_read();
-                let wrong = self.md5.take().is_some_and(|(hasher, expected)| hasher.finalize() != expected);
-                if wrong { self.fail(BodyFault::BadMd5) } else { Poll::Ready(None) }
+                let is_right = self.md5.take().is_none_or(|(hasher, expected)| hasher.finalize() == expected);
+                if is_right { Poll::Ready(None) } else { self.fail(BodyFault::BadMd5) }
             }
         }
     }

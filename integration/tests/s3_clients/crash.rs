@@ -1,0 +1,98 @@
+//! `kill -9` while objects are put and uploads completed: each is wholly there or not at all, and what was
+//! acknowledged is there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tidegate_integration::chance::Chance;
+use tidegate_replicator::store::{Body, Credentials, ObjectName, PutMode, Store, StoreSettings, open};
+
+use crate::{ACCESS_KEY, FLAT, Front, SECRET, TREE};
+
+/// Kills in one run.
+const KILLS: usize = 3;
+/// Objects that are put at once.
+const WRITERS: u64 = 4;
+/// Beyond this an object goes in parts.
+const SIZES: [u64; 4] = [0, 5000, 3 << 20, 20 << 20];
+
+fn data(seed: u64) -> Vec<u8> {
+    let mut chance = Chance::new(seed);
+    let size = SIZES[(seed % 4) as usize];
+    chance.bytes(size as usize)
+}
+
+fn store(front: &Front, bucket: &str) -> std::sync::Arc<dyn Store> {
+    let address = format!("s3://{bucket}/crash").parse().expect("an address");
+    let settings = StoreSettings { endpoint: Some(front.endpoint()), ..StoreSettings::new(address) };
+    let credentials = Credentials::Static {
+        access_key: ACCESS_KEY.into(),
+        secret_key: SECRET.to_owned().into(),
+        session_token: None,
+    };
+    open("crash", &settings, &credentials, None).expect("opened").store
+}
+
+#[test]
+fn what_was_acknowledged_is_there_and_nothing_is_half_there() {
+    let mut chance = Chance::announced("s3_crash");
+    let mut front = Front::start();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut acknowledged: BTreeMap<(&str, String), u64> = BTreeMap::new();
+    let mut tried: BTreeMap<(&str, String), u64> = BTreeMap::new();
+    for _ in 0..KILLS {
+        let life = Duration::from_millis(500 + chance.below(2500));
+        let first = chance.next();
+        let (told, done) = std::sync::mpsc::channel();
+        let mut writers = Vec::new();
+        for writer in 0..WRITERS {
+            let bucket = if writer % 2 == 0 { FLAT } else { TREE };
+            let (store, told) = (store(&front, bucket), told.clone());
+            writers.push(runtime.spawn(async move {
+                for number in 0_u64.. {
+                    let seed = first.wrapping_add(writer << 32).wrapping_add(number);
+                    let name = format!("w{writer}/{}", number % 5);
+                    let _ = told.send((bucket, name.clone(), seed, false));
+                    let object = ObjectName::new(&*name).expect("a name");
+                    let put = store.put(&object, Body::Bytes(data(seed).into()), PutMode::Overwrite).await;
+                    if put.is_err() || told.send((bucket, name, seed, true)).is_err() {
+                        return;
+                    }
+                }
+            }));
+        }
+        drop(told);
+        std::thread::sleep(life);
+        front.gateway.kill();
+        writers.iter().for_each(tokio::task::JoinHandle::abort);
+        for (bucket, name, seed, is_done) in done.iter() {
+            let log = if is_done { &mut acknowledged } else { &mut tried };
+            log.insert((bucket, name), seed);
+        }
+        front.gateway.start();
+        check(&runtime, &front, &acknowledged, &tried);
+    }
+    assert!(!acknowledged.is_empty(), "the load got somewhere");
+    front.stop();
+}
+
+fn check(
+    runtime: &tokio::runtime::Runtime,
+    front: &Front,
+    acknowledged: &BTreeMap<(&str, String), u64>,
+    tried: &BTreeMap<(&str, String), u64>,
+) {
+    for ((bucket, name), last_tried) in tried {
+        let object = ObjectName::new(name.as_str()).expect("a name");
+        let found = runtime.block_on(store(front, bucket).get(&object, None));
+        let known = acknowledged.get(&(*bucket, name.clone()));
+        let allowed = [Some(last_tried), known].into_iter().flatten();
+        match found {
+            Ok(found) => assert!(
+                allowed.into_iter().any(|seed| found == data(*seed)),
+                "{bucket}/{name} is neither what was acknowledged nor what was being put"
+            ),
+            Err(error) => assert!(known.is_none(), "{bucket}/{name} was acknowledged: {error}"),
+        }
+    }
+}
