@@ -12,7 +12,9 @@ const FILTER_VARIABLE: &str = "TIDEGATE_LOG";
 
 /// Starts logging for the whole process. Only the first call has an effect.
 pub fn start_logging(format: LogFormat, level: LogLevel) {
-    let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(level.as_str()));
+    // The S3 library logs whole answers, as errors; what matters of them our own server says.
+    let usual = format!("{},s3s=off", level.as_str());
+    let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(usual));
     let colour =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = tracing_subscriber::fmt()

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_gateway::appliance::Budgets;
 use tidegate_gateway::namespace::Credentials;
 use tidegate_protocols::objects::{
     Conditions, CopySource, EtagCondition, Metadata, NewObject, ObjectError, ObjectView, Who, sums,
 };
 
 use crate::scene::{FLAT, Given, Scene, TREE, access_key, admin, buckets, get, name};
-use crate::support::noise;
+use crate::support::{budgets, noise};
 
 fn map(name: &str, value: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(name.to_owned(), value.to_owned())])
@@ -211,6 +212,43 @@ async fn copies_hold_the_bytes_of_their_source_whatever_becomes_of_it_and_whenev
             let info = scene.info(bucket, key).await.unwrap();
             assert_eq!((info.etag, info.metadata), (sums::md5_hex(&data), described().metadata));
         }
+    }
+}
+
+/// The window is that between a commit's freeze and its swap, in which it cuts what is to leave: with much to cut,
+/// copies fall into it. The journal's segments are short, so that what is drained goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_made_while_a_commit_drains_outlives_the_journal() {
+    let mut scene = Scene::within(Budgets { dirty_bytes: 128 << 20, ..budgets() }).await;
+    let source = noise(7, 200_000);
+    scene.put(FLAT, "source", &source).await.unwrap();
+    scene.put(FLAT, "much", &noise(8, 48 << 20)).await.unwrap();
+    // No other share holds the journal.
+    scene.appliance.commit(TREE).await.unwrap();
+    let appliance = scene.appliance.clone();
+    let commit = tokio::spawn(async move { appliance.commit(FLAT).await.map(drop) });
+    let mut copies = 0;
+    while !commit.is_finished() {
+        let from = CopySource { name: name(FLAT, "source"), conditions: Conditions::default() };
+        let to = name(FLAT, &format!("copy-{copies}"));
+        scene.objects.copy(&admin(), &from, &to, NewObject::default(), true, true).await.unwrap();
+        copies += 1;
+    }
+    commit.await.unwrap().unwrap();
+    assert!(copies > 1, "copies were made meanwhile");
+    // The journal goes on to further segments, and lets go of all that were drained.
+    for seed in 0..2 {
+        scene.put(FLAT, "much", &noise(seed, 20 << 20)).await.unwrap();
+        for bucket in [FLAT, TREE] {
+            scene.appliance.commit(bucket).await.unwrap();
+        }
+    }
+    for round in 0..2 {
+        for copy in 0..copies {
+            let found = scene.get(FLAT, &format!("copy-{copy}")).await;
+            assert!(found == Ok(source.clone()), "copy {copy} of {copies}, round {round}");
+        }
+        scene.restart().await;
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
-use tidegate_gateway::appliance::{Appliance, AttachPoint};
+use tidegate_gateway::appliance::{Appliance, AttachPoint, Budgets};
 use tidegate_gateway::namespace::{Credentials, Namespace};
 use tidegate_gateway::objects::{AccessKeyConfig, BucketConfig, Objects};
 use tidegate_protocols::objects::{
@@ -18,7 +18,7 @@ use tidegate_replicator::repository::SlotKey;
 use tidegate_replicator::store::{MemoryStore, Store};
 use zeroize::Zeroizing;
 
-use crate::support::{config, init, open, slot_key};
+use crate::support::{budgets, config, init, open, open_within, slot_key};
 
 /// The bucket of objects.
 pub const FLAT: &str = "backups";
@@ -83,11 +83,16 @@ pub fn buckets(appliance: &Arc<Appliance>) -> Vec<BucketConfig> {
 
 impl Scene {
     pub async fn new() -> Self {
+        Self::within(budgets()).await
+    }
+
+    /// A gateway with budgets of the test's choice, until its first restart.
+    pub async fn within(budgets: Budgets) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = slot_key(folder.path());
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         drop(init(store.clone(), &key).await);
-        let appliance = open(&folder.path().join("home"), store.clone(), &key).await;
+        let appliance = open_within(&folder.path().join("home"), store.clone(), &key, budgets).await;
         let objects = serve(&appliance).await;
         Self { folder, store, key, appliance, objects, spares: 0 }
     }

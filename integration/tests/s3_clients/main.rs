@@ -73,6 +73,7 @@ impl Front {
             .env("AWS_ENDPOINT_URL", self.endpoint())
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("HOME", self.folder.path())
+            .env_remove("AWS_CA_BUNDLE")
             .current_dir(self.folder.path());
         command
     }
