@@ -1,0 +1,116 @@
+//! Conditional requests (RFC 9110 section 13; Amazon S3 API reference, "Conditional requests").
+
+use super::{ObjectError, ObjectInfo};
+use crate::view::Time;
+
+/// Which ETags a condition names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EtagCondition {
+    /// Any: the object is there.
+    Any,
+    /// This one, without quotes.
+    Is(String),
+}
+
+impl EtagCondition {
+    fn holds(&self, object: Option<&ObjectInfo>) -> bool {
+        match (self, object) {
+            (_, None) => false,
+            (Self::Any, Some(_)) => true,
+            (Self::Is(etag), Some(object)) => *etag == object.etag,
+        }
+    }
+}
+
+/// What must be so for a request to be carried out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// `If-Match`.
+    pub matches: Option<EtagCondition>,
+    /// `If-None-Match`.
+    pub differs: Option<EtagCondition>,
+    /// `If-Modified-Since`, to the second.
+    pub modified_since: Option<Time>,
+    /// `If-Unmodified-Since`, to the second.
+    pub unmodified_since: Option<Time>,
+}
+
+impl Conditions {
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// For a change, given what is there now. A condition on what is absent is [`ObjectError::NoSuchKey`].
+    pub fn check_change(&self, object: Option<&ObjectInfo>) -> Result<(), ObjectError> {
+        if self.matches.is_some() && object.is_none() {
+            return Err(ObjectError::NoSuchKey);
+        }
+        let matches = self.matches.as_ref().is_none_or(|condition| condition.holds(object));
+        let differs = self.differs.as_ref().is_none_or(|condition| !condition.holds(object));
+        if matches && differs { Ok(()) } else { Err(ObjectError::PreconditionFailed) }
+    }
+
+    /// For a read or the source of a copy. `If-Match` that holds makes `If-Unmodified-Since` moot, and
+    /// `If-None-Match` makes `If-Modified-Since` moot (RFC 9110 section 13.2.2).
+    pub fn check_read(&self, object: &ObjectInfo) -> Result<(), ObjectError> {
+        let modified = object.modified.seconds;
+        match (&self.matches, self.unmodified_since) {
+            (Some(condition), _) if !condition.holds(Some(object)) => {
+                return Err(ObjectError::PreconditionFailed);
+            }
+            (None, Some(since)) if modified > since.seconds => return Err(ObjectError::PreconditionFailed),
+            _ => {}
+        }
+        match (&self.differs, self.modified_since) {
+            (Some(condition), _) if condition.holds(Some(object)) => Err(ObjectError::NotModified),
+            (None, Some(since)) if modified <= since.seconds => Err(ObjectError::NotModified),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object() -> ObjectInfo {
+        ObjectInfo { etag: "e".into(), modified: Time { seconds: 100, nanos: 5 }, ..ObjectInfo::default() }
+    }
+
+    fn is(etag: &str) -> Option<EtagCondition> {
+        Some(EtagCondition::Is(etag.into()))
+    }
+
+    #[test]
+    fn a_change_asks_for_presence_absence_or_an_etag() {
+        let check = |matches, differs, object: Option<&ObjectInfo>| {
+            Conditions { matches, differs, ..Conditions::default() }.check_change(object)
+        };
+        let (there, any) = (object(), Some(EtagCondition::Any));
+        assert_eq!(check(None, None, None), Ok(()));
+        assert_eq!(check(any.clone(), None, None), Err(ObjectError::NoSuchKey));
+        assert_eq!(check(any.clone(), None, Some(&there)), Ok(()));
+        assert_eq!(check(is("e"), None, Some(&there)), Ok(()));
+        assert_eq!(check(is("f"), None, Some(&there)), Err(ObjectError::PreconditionFailed));
+        assert_eq!(check(None, any.clone(), None), Ok(()));
+        assert_eq!(check(None, any, Some(&there)), Err(ObjectError::PreconditionFailed));
+        assert_eq!(check(None, is("f"), Some(&there)), Ok(()));
+    }
+
+    #[test]
+    fn a_read_follows_the_precedence_of_the_rfc() {
+        let at = |seconds| Some(Time { seconds, nanos: 0 });
+        let check = |matches, differs, modified_since, unmodified_since| {
+            Conditions { matches, differs, modified_since, unmodified_since }.check_read(&object())
+        };
+        assert_eq!(check(None, None, at(100), None), Err(ObjectError::NotModified));
+        assert_eq!(check(None, None, at(99), None), Ok(()));
+        assert_eq!(check(None, None, None, at(99)), Err(ObjectError::PreconditionFailed));
+        assert_eq!(check(None, None, None, at(100)), Ok(()));
+        assert_eq!(check(is("e"), None, None, at(99)), Ok(()));
+        assert_eq!(check(is("f"), None, None, at(100)), Err(ObjectError::PreconditionFailed));
+        assert_eq!(check(None, is("e"), at(1), None), Err(ObjectError::NotModified));
+        assert_eq!(check(None, is("f"), at(100), None), Ok(()));
+    }
+}
