@@ -1,6 +1,7 @@
-//! NFS on the wire, and the traits of what it serves.
+//! NFS and S3 on the wire, and the traits of what they serve.
 //!
 //! This crate knows nothing of chunks, RocksDB or the cloud; it could be published alone. Whoever has
+//! objects implements [`objects::ObjectView`], and [`s3::S3Server`] serves it, see [`s3`]. Whoever has
 //! files implements [`view::FileView`]; [`NfsServer`] serves it over NFS version 3 (RFC 1813, all 22
 //! procedures), MOUNT versions 1 and 3, and the port mapper:
 //!
@@ -55,9 +56,11 @@
 mod caller;
 pub mod mount;
 pub mod nfs3;
+pub mod objects;
 pub mod portmap;
 pub mod retransmission;
 pub mod rpc;
+pub mod s3;
 mod server;
 mod telemetry;
 mod transport;

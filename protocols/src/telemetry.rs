@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use parking_lot::Mutex;
 
+use crate::s3::metrics as s3;
 use crate::waits::Waits;
 
 /// The shortest time between two lines of the log about the same thing.
@@ -69,6 +70,24 @@ pub const METRICS: &[MetricDescription] = &[
     describe(CONNECTIONS_REFUSED, "counter", &[], "NFS connections closed at once: there were too many."),
     describe(RECEIVED_BYTES, "counter", &[], "Bytes read from NFS connections."),
     describe(SENT_BYTES, "counter", &[], "Bytes written to NFS connections."),
+    describe(
+        s3::REQUEST_SECONDS,
+        "histogram",
+        &["operation"],
+        "Time of S3 requests from their head to the head of the answer, with the body on its way in.",
+    ),
+    describe(
+        s3::REQUESTS,
+        "counter",
+        &["operation", "outcome"],
+        "S3 requests answered: `ok`, `not_modified`, `denied`, `not_found`, `client_error`, `slow_down` or \
+         `server_error`.",
+    ),
+    describe(s3::REQUESTS_IN_FLIGHT, "gauge", &[], "S3 requests that are being carried out."),
+    describe(s3::CONNECTIONS, "gauge", &[], "S3 connections that are open."),
+    describe(s3::CONNECTIONS_REFUSED, "counter", &[], "S3 connections closed at once: there were too many."),
+    describe(s3::RECEIVED_BYTES, "counter", &[], "Bytes of bodies read from S3 requests."),
+    describe(s3::SENT_BYTES, "counter", &[], "Bytes of bodies written to S3 clients."),
 ];
 
 /// Metrics of one procedure.

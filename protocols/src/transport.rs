@@ -21,5 +21,5 @@ mod udp;
 mod writer;
 
 pub use limits::{Limits, LimitsError};
-pub(crate) use tcp::{Common, TcpServer};
+pub(crate) use tcp::{Common, TcpServer, canonical, configure, listen};
 pub(crate) use udp::UdpServer;

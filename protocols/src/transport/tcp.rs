@@ -170,7 +170,8 @@ impl Drop for OpenConnection {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Listens at an address; one of IPv6 takes IPv4 clients too.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -183,11 +184,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// An IPv4 client of a socket for both versions is an IPv4 client: rules about networks are for those.
-pub(super) fn canonical(peer: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
-fn configure(stream: &TcpStream) -> io::Result<()> {
+/// No delay of small answers, and the kernel asks after silent clients.
+pub(crate) fn configure(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
 }

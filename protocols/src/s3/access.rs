@@ -1,0 +1,123 @@
+//! Who may come in: secrets, the refusal of unsigned requests, and which bucket a host name means.
+//!
+//! Signatures are checked by `s3s` with secrets of the view, before the body is read. Only version 4 of the
+//! signature is taken: version 2 covers neither the body nor the time of a request. Clocks may differ by 15 minutes.
+
+use std::sync::Arc;
+
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::host::{S3Host, VirtualHost};
+use s3s::{S3Error, S3ErrorCode, S3Result};
+
+use super::errors::invalid_request;
+use super::note::Note;
+use crate::objects::ObjectView;
+
+/// Secrets of a view.
+pub(super) struct Secrets(pub(super) Arc<dyn ObjectView>);
+
+#[async_trait::async_trait]
+impl S3Auth for Secrets {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        let secret = self.0.secret(access_key).await;
+        let unknown = || {
+            let why = "The AWS Access Key Id you provided does not exist in our records.";
+            S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, why)
+        };
+        // The copy is wiped when it is dropped, as ours is.
+        secret.map(|secret| SecretKey::from(secret.as_str())).ok_or_else(unknown)
+    }
+}
+
+/// Lets nobody in without a signature, and notes which operation a request is.
+pub(super) struct SignedOnly;
+
+#[async_trait::async_trait]
+impl S3Access for SignedOnly {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let name = context.s3_op().name().to_owned();
+        if let Some(note) = context.extensions_mut().get::<Arc<Note>>() {
+            note.set_operation(&name);
+        }
+        if context.credentials().is_none() {
+            return Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied"));
+        }
+        if is_version_two(context) {
+            return Err(invalid_request(
+                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a request is signed in version 2: these are the two ways, see `v2_check` of `s3s`.
+fn is_version_two(context: &S3AccessContext<'_>) -> bool {
+    let query = context.uri().query().unwrap_or_default();
+    let in_query = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "Signature");
+    let header = context.headers().get(http::header::AUTHORIZATION);
+    in_query || header.is_some_and(|value| value.as_bytes().starts_with(b"AWS "))
+}
+
+/// A domain below which every name is a bucket: `bucket.domain`. Any other host is one that knows its bucket
+/// from the path.
+pub(super) struct BaseDomain(String);
+
+/// A domain that cannot be one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no domain: letters, digits and dashes between single dots, and no port")]
+pub struct DomainError(String);
+
+impl BaseDomain {
+    /// A domain, without a port.
+    pub(super) fn new(domain: &str) -> Result<Self, DomainError> {
+        let is_label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        if domain.split('.').all(is_label) {
+            Ok(Self(domain.to_ascii_lowercase()))
+        } else {
+            Err(DomainError(domain.to_owned()))
+        }
+    }
+
+    /// The bucket of a host, in lower case.
+    fn bucket(&self, host: &str) -> Option<String> {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
+        let bucket = name.strip_suffix(&self.0)?.strip_suffix('.')?;
+        (!bucket.is_empty()).then(|| bucket.to_owned())
+    }
+}
+
+impl S3Host for BaseDomain {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        let here = VirtualHost::new(self.0.as_str());
+        Ok(match self.bucket(host) {
+            Some(bucket) => here.with_bucket(bucket),
+            None => here,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_below_the_domain_are_buckets() {
+        let domain = BaseDomain::new("S3.Example.com").unwrap();
+        assert_eq!(domain.bucket("photos.s3.example.com"), Some("photos".into()));
+        assert_eq!(domain.bucket("a.b.S3.EXAMPLE.COM:9000"), Some("a.b".into()));
+        for host in ["s3.example.com", "s3.example.com:80", "nas", "photos.example.com", "xs3.example.com"] {
+            assert_eq!(domain.bucket(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_domain_is_refused() {
+        for domain in ["", ".", "a..b", "a_b", "host:80", "a/b"] {
+            assert!(BaseDomain::new(domain).is_err(), "{domain}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! GetObjectAttributes: what is known of an object, of which the client names what it wants.
+
+use s3s::dto::{
+    GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts, ObjectAttributes,
+    ObjectPart, StorageClass,
+};
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::checksums;
+use super::errors::{invalid_argument, s3_error};
+use super::listing::page_limit;
+use super::metadata::{class_in_document, refuse_unknown};
+use super::operations::Operations;
+use super::values::{check_version, etag, object_name, timestamp, who_of};
+use crate::objects::PartSizes;
+
+/// The attributes that exist.
+const KNOWN: [&str; 5] = [
+    ObjectAttributes::ETAG,
+    ObjectAttributes::CHECKSUM,
+    ObjectAttributes::OBJECT_PARTS,
+    ObjectAttributes::OBJECT_SIZE,
+    ObjectAttributes::STORAGE_CLASS,
+];
+
+/// A page of the parts that an object was made of.
+fn parts(sizes: &PartSizes, after: usize, limit: usize) -> GetObjectAttributesParts {
+    let page: Vec<ObjectPart> = sizes
+        .iter()
+        .enumerate()
+        .skip(after)
+        .take(limit)
+        .map(|(place, size)| ObjectPart {
+            part_number: Some(place as i32 + 1),
+            size: Some(size as i64),
+            ..ObjectPart::default()
+        })
+        .collect();
+    let end = after + page.len();
+    GetObjectAttributesParts {
+        is_truncated: Some(end < sizes.count() as usize),
+        max_parts: Some(limit as i32),
+        next_part_number_marker: Some(end as i32),
+        part_number_marker: Some(after as i32),
+        parts: Some(page),
+        total_parts_count: Some(sizes.count() as i32),
+    }
+}
+
+impl Operations {
+    /// GetObjectAttributes.
+    pub(super) async fn attributes(
+        &self,
+        request: S3Request<GetObjectAttributesInput>,
+    ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+        let who = who_of(&request)?;
+        refuse_unknown(&request.headers)?;
+        let input = request.input;
+        check_version(input.version_id.as_deref())?;
+        let asked: Vec<&str> = input.object_attributes.iter().map(ObjectAttributes::as_str).collect();
+        if asked.is_empty() || asked.iter().any(|name| !KNOWN.contains(name)) {
+            return Err(invalid_argument("Invalid attribute name specified."));
+        }
+        let limit = page_limit(input.max_parts, "max-parts must not be negative")?;
+        let Ok(after) = usize::try_from(input.part_number_marker.unwrap_or(0)) else {
+            return Err(invalid_argument("part-number-marker must not be negative"));
+        };
+        let name = object_name(&input.bucket, &input.key);
+        let object = self.view().open(&who, &name).await.map_err(s3_error)?;
+        let info = object.info();
+        let is_asked = |name: &str| asked.contains(&name);
+        let class = || StorageClass::from(class_in_document(info.storage_class.as_deref()));
+        let in_parts = is_asked(ObjectAttributes::OBJECT_PARTS) && info.parts.count() > 0;
+        let checksum = info.checksum.as_ref().filter(|_| is_asked(ObjectAttributes::CHECKSUM));
+        Ok(S3Response::new(GetObjectAttributesOutput {
+            checksum: checksum.map(|checksum| checksums::to_wire(Some(checksum))),
+            e_tag: is_asked(ObjectAttributes::ETAG).then(|| etag(&info.etag)),
+            last_modified: Some(timestamp(info.modified)),
+            object_parts: in_parts.then(|| parts(&info.parts, after, limit)),
+            object_size: is_asked(ObjectAttributes::OBJECT_SIZE).then_some(info.size as i64),
+            storage_class: is_asked(ObjectAttributes::STORAGE_CLASS).then(class),
+            ..GetObjectAttributesOutput::default()
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_come_in_pages() {
+        let sizes = PartSizes::new([5, 5, 2]);
+        let page = parts(&sizes, 0, 2);
+        assert_eq!(page.is_truncated, Some(true));
+        assert_eq!(page.next_part_number_marker, Some(2));
+        let rest = parts(&sizes, 2, 2);
+        assert_eq!(rest.is_truncated, Some(false));
+        let last = &rest.parts.unwrap()[0];
+        assert_eq!((last.part_number, last.size), (Some(3), Some(2)));
+    }
+}

@@ -1,0 +1,289 @@
+//! The front: each request on its way from HTTP to `s3s`, and its answer on the way back.
+//!
+//! Owns what is the same for all requests: the id, what is refused before anybody looks at a body, the watch
+//! over the body, metrics, the slow-call log, and repairs of answers where `s3s` and S3 differ:
+//!
+//! * a body that was not received turns whatever came of it into the error that says so;
+//! * an answer with a range is 206 for HEAD too, and 304 has no body;
+//! * an error document has the id of the request;
+//! * an answer before the end of the body closes the connection, as what follows is no request.
+//!
+//! Logs have neither keys nor headers. `s3s` writes both into its own log lines: a program that installs a
+//! subscriber must turn the target `s3s` off.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use metrics::Counter;
+use s3s::service::S3Service;
+use s3s::{Body, S3Error, S3ErrorCode, S3Result};
+
+use super::body::{expected_md5, silence};
+use super::errors::not_implemented;
+use super::incoming::WatchedBody;
+use super::metrics::{S3Metrics, answered};
+use super::note::{BodyFault, Note};
+use crate::telemetry::SlowCalls;
+use crate::waits::Waits;
+
+/// The header with the id of a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+/// How an error document ends.
+const ERROR_END: &[u8] = b"</Error>";
+
+/// What all connections of a server share on the way of requests.
+pub(super) struct Front {
+    service: S3Service,
+    metrics: S3Metrics,
+    slow_calls: SlowCalls,
+    silence: Duration,
+}
+
+impl Front {
+    /// Before a service.
+    pub(super) fn new(
+        service: S3Service,
+        metrics: S3Metrics,
+        slow_call: Duration,
+        silence: Duration,
+    ) -> Self {
+        Self { service, metrics, slow_calls: SlowCalls::new(slow_call), silence }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, peer: IpAddr, cut: &AtomicBool) -> Response<SentBody> {
+        let note = Arc::new(Note::new());
+        let started = Instant::now();
+        let in_flight = self.metrics.request();
+        let (response, waits) = Waits::of(self.carry_out(request, &note)).await;
+        let response = finish(response, &note);
+        let elapsed = started.elapsed();
+        drop(in_flight);
+        answered(note.operation(), response.status(), elapsed);
+        let own = elapsed.saturating_sub(note.client_time());
+        self.slow_calls.note(note.operation(), peer, own, &waits);
+        if !note.is_body_read() {
+            cut.store(true, Ordering::Release);
+        }
+        let sent = self.metrics.sent_bytes.clone();
+        response.map(|inner| SentBody { inner, sent })
+    }
+
+    async fn carry_out(&self, request: Request<Incoming>, note: &Arc<Note>) -> Response<Body> {
+        if request.body().is_end_stream() {
+            note.body_was_read();
+        }
+        let md5 = match admit(&request) {
+            Ok(md5) => md5,
+            Err(error) => return document(error),
+        };
+        let mut request = request.map(|body| {
+            let received = self.metrics.received_bytes.clone();
+            Body::http_body(WatchedBody::new(body, Arc::clone(note), self.silence, received, md5))
+        });
+        request.extensions_mut().insert(Arc::clone(note));
+        match self.service.call(request).await {
+            Ok(response) => response,
+            Err(_) => document(S3ErrorCode::InternalError.into()),
+        }
+    }
+}
+
+/// Refuses what must not come near a body, and says what a document must hash to.
+fn admit(request: &Request<Incoming>) -> S3Result<Option<[u8; 16]>> {
+    let (headers, method) = (request.headers(), request.method());
+    if *method == Method::POST && is_form(headers) {
+        // The signature of a form is in its body: it would be read before anybody is known.
+        return Err(not_implemented("uploads by forms are not offered"));
+    }
+    let md5 = expected_md5(headers)?;
+    Ok(md5.filter(|_| is_document(method, request.uri().query().unwrap_or_default())))
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let form = b"multipart/form-data";
+    let value = headers.get(CONTENT_TYPE).map(|value| value.as_bytes().trim_ascii_start());
+    value.and_then(|value| value.get(..form.len())).is_some_and(|start| start.eq_ignore_ascii_case(form))
+}
+
+/// Whether the body of a request is a document rather than an object or a part.
+fn is_document(method: &Method, query: &str) -> bool {
+    let names = ["tagging", "acl", "delete", "uploads", "uploadId"];
+    let has_name = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    match *method {
+        Method::POST => true,
+        Method::PUT => names[..2].iter().any(|name| has_name(name)),
+        _ => false,
+    }
+}
+
+/// An answer with an error.
+fn document(error: S3Error) -> Response<Body> {
+    error.to_http_response().unwrap_or_else(|_| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}
+
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+/// An answer as the client gets it.
+fn finish(response: Response<Body>, note: &Note) -> Response<Body> {
+    let mut response = match note.fault() {
+        Some(fault) if is_error(response.status()) => document(fault_error(fault)),
+        _ => response,
+    };
+    if response.status() == StatusCode::OK && response.headers().contains_key(CONTENT_RANGE) {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    if response.status() == StatusCode::NOT_MODIFIED {
+        *response.body_mut() = Body::empty();
+        response.headers_mut().remove(CONTENT_TYPE);
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    if is_error(response.status()) {
+        add_id(&mut response, note.id());
+    }
+    if let Ok(id) = HeaderValue::try_from(note.id()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    if !note.is_body_read() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn fault_error(fault: BodyFault) -> S3Error {
+    match fault {
+        BodyFault::Silent => silence(),
+        BodyFault::Broken => S3ErrorCode::IncompleteBody.into(),
+        BodyFault::BadMd5 => S3Error::with_message(
+            S3ErrorCode::BadDigest,
+            "The Content-MD5 you specified did not match what we received.",
+        ),
+    }
+}
+
+fn add_id(response: &mut Response<Body>, id: &str) {
+    let Some(text) = response.body().bytes() else { return };
+    let Some(start) = text.strip_suffix(ERROR_END).filter(|start| !contains(start, b"<RequestId>")) else {
+        return;
+    };
+    let document = [start, b"<RequestId>", id.as_bytes(), b"</RequestId>", ERROR_END].concat();
+    response.headers_mut().remove(CONTENT_LENGTH);
+    *response.body_mut() = Body::from(document);
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// The requests of one connection.
+#[derive(Clone)]
+pub(super) struct Requests {
+    /// What carries them out.
+    pub(super) front: Arc<Front>,
+    /// Who sends them.
+    pub(super) peer: IpAddr,
+    /// Set when a body was left unread: the connection then ends with bytes on their way.
+    pub(super) cut: Arc<AtomicBool>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Requests {
+    type Response = Response<SentBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let Self { front, peer, cut } = self.clone();
+        Box::pin(async move { Ok(front.answer(request, peer, &cut).await) })
+    }
+}
+
+/// The body of an answer, counted.
+pub(super) struct SentBody {
+    inner: Body,
+    sent: Counter,
+}
+
+impl http_body::Body for SentBody {
+    type Data = Bytes;
+    type Error = s3s::StdError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            self.sent.increment(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_known_by_their_type() {
+        let form =
+            |value: &'static str| is_form(&HeaderMap::from_iter([(CONTENT_TYPE, value.parse().unwrap())]));
+        assert!(form("multipart/form-data; boundary=x"));
+        assert!(form("Multipart/Form-Data"));
+        assert!(!form("application/xml"));
+        assert!(!form("multi"));
+    }
+
+    #[test]
+    fn documents_are_told_from_objects() {
+        assert!(is_document(&Method::POST, "delete"));
+        assert!(is_document(&Method::PUT, "tagging"));
+        assert!(is_document(&Method::PUT, "x=1&acl="));
+        assert!(!is_document(&Method::PUT, ""));
+        assert!(!is_document(&Method::PUT, "partNumber=1&uploadId=tagging"));
+    }
+
+    #[test]
+    fn an_error_document_names_its_request_once() {
+        let note = Note::new();
+        note.body_was_read();
+        let response = finish(document(S3ErrorCode::NoSuchKey.into()), &note);
+        assert_eq!(response.headers()[REQUEST_ID], note.id());
+        assert!(!response.headers().contains_key(CONNECTION));
+        let text = response.body().bytes().unwrap();
+        let text = std::str::from_utf8(&text).unwrap();
+        assert!(text.ends_with(&format!("<RequestId>{}</RequestId></Error>", note.id())), "{text}");
+    }
+
+    #[test]
+    fn what_was_not_received_is_said_whatever_came_of_it() {
+        let note = Note::new();
+        note.set_fault(BodyFault::Silent);
+        let response = finish(document(S3ErrorCode::InternalError.into()), &note);
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(response.headers()[CONNECTION], "close");
+    }
+}

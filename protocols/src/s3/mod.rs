@@ -1,0 +1,76 @@
+//! Amazon S3 on the wire: whoever has objects implements [`crate::objects::ObjectView`], and [`S3Server`] serves
+//! it to S3 clients over HTTP/1.1, with or without TLS.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use tidegate_protocols::{objects::ObjectView, s3::{S3Server, S3StartError}};
+//! # async fn serve(view: Arc<dyn ObjectView>) -> Result<(), S3StartError> {
+//! let server = S3Server::builder(view).address(([0, 0, 0, 0], 9000).into()).start()?;
+//! println!("endpoint: http://localhost:{}", server.addresses()[0].port());
+//! server.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # From the socket to the view and back
+//!
+//! ```text
+//! connections   accept, TLS, HTTP/1.1; how a connection ends
+//!   front       id, watch over the body, metrics; what is refused before a body
+//!     s3s       signatures, routes, headers and documents (another crate)
+//!       access       secrets, unsigned requests, host names
+//!       operations   which there are; each subject has a file
+//!         body       what is hashed and checked on the way in
+//!           view     the objects
+//! ```
+//!
+//! # What is promised
+//!
+//! * **Nothing is read of whom nobody knows.** A request without a right signature is answered before its
+//!   body is read.
+//! * **Nothing is believed before its end.** Length, `Content-MD5`, checksums in headers and in signed
+//!   trailers are checked before a view makes an object of a body.
+//! * **Memory is bounded**: bodies pass in pieces, documents have a bound, an idle connection has no buffer
+//!   of ours. A client that is slow or silent delays nobody else.
+//! * **Every error is one of S3**, and every answer has the id of its request.
+//! * **A stop is graceful**: requests in flight are answered before connections close.
+//! * Logs name no key and show no content.
+//!
+//! # What it deliberately does not do
+//!
+//! Versions, object lock, bucket policies, CORS, lifecycle, uploads by forms and website answers are
+//! `NotImplemented`; HTTP/2 and version 2 of the signature are not spoken. Permissions are the view's. Of
+//! ranges, several in one request and malformed ones are an error, where Amazon's server gives the whole object.
+
+mod access;
+mod acl;
+mod attributes;
+mod body;
+mod buckets;
+mod checksums;
+mod connections;
+mod copy;
+mod errors;
+mod front;
+mod incoming;
+mod limits;
+mod listing;
+mod metadata;
+pub(crate) mod metrics;
+mod multipart;
+mod note;
+mod operations;
+mod read;
+mod server;
+mod stall;
+mod tagging;
+mod tls;
+mod token;
+mod uploads;
+mod values;
+mod write;
+
+pub use access::DomainError;
+pub use limits::S3Limits;
+pub use server::{S3Server, S3ServerBuilder, S3StartError};
+pub use tls::{TlsError, TlsIdentity};

@@ -1,0 +1,150 @@
+//! What is noted of one request on its way: its id, which operation it is, how its body ended.
+//!
+//! Made by the front for each request and put into the extensions of the request; access writes the
+//! operation, the body from the network writes how it ended, and the front reads both when the answer is there.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How a body from the network ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyFault {
+    /// The client was silent for too long.
+    Silent,
+    /// The connection broke, or the client sent less than it had announced.
+    Broken,
+    /// It does not hash to its `Content-MD5`.
+    BadMd5,
+}
+
+/// The note of one request.
+#[derive(Debug)]
+pub(super) struct Note {
+    id: String,
+    operation: OnceLock<&'static str>,
+    fault: OnceLock<BodyFault>,
+    body_read: AtomicBool,
+    client_micros: AtomicU64,
+}
+
+impl Note {
+    /// Of a new request, with a random id.
+    pub(super) fn new() -> Self {
+        let mut bytes = [0; 8];
+        // An id of zeroes is no harm: it only names the request in what a client reports.
+        let _ = getrandom::fill(&mut bytes);
+        Self {
+            id: format!("{:016X}", u64::from_be_bytes(bytes)),
+            operation: OnceLock::new(),
+            fault: OnceLock::new(),
+            body_read: AtomicBool::new(false),
+            client_micros: AtomicU64::new(0),
+        }
+    }
+
+    /// The id that the client is told.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Says which operation it is. Only those that this server has are told apart.
+    pub(super) fn set_operation(&self, name: &str) {
+        if let Some(known) = OPERATIONS.iter().find(|known| **known == name) {
+            let _ = self.operation.set(known);
+        }
+    }
+
+    /// Which operation it is.
+    pub(super) fn operation(&self) -> &'static str {
+        self.operation.get().copied().unwrap_or(OTHER)
+    }
+
+    /// Says how the body ended; the first word counts.
+    pub(super) fn set_fault(&self, fault: BodyFault) {
+        let _ = self.fault.set(fault);
+    }
+
+    /// How the body ended, if not well.
+    pub(super) fn fault(&self) -> Option<BodyFault> {
+        self.fault.get().copied()
+    }
+
+    /// The body was read to its end, or there is none.
+    pub(super) fn body_was_read(&self) {
+        self.body_read.store(true, Ordering::Release);
+    }
+
+    /// Whether the body was read to its end.
+    pub(super) fn is_body_read(&self) -> bool {
+        self.body_read.load(Ordering::Acquire)
+    }
+
+    /// The request waited for its client.
+    pub(super) fn waited_for_client(&self, time: Duration) {
+        self.client_micros.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// How long the request waited for its client.
+    pub(super) fn client_time(&self) -> Duration {
+        Duration::from_micros(self.client_micros.load(Ordering::Relaxed))
+    }
+}
+
+/// The operation of a request that is none of [`OPERATIONS`], or was refused before that was known.
+pub(super) const OTHER: &str = "other";
+
+/// The operations that this server carries out.
+pub(super) const OPERATIONS: &[&str] = &[
+    "AbortMultipartUpload",
+    "CompleteMultipartUpload",
+    "CopyObject",
+    "CreateBucket",
+    "CreateMultipartUpload",
+    "DeleteBucket",
+    "DeleteObject",
+    "DeleteObjectTagging",
+    "DeleteObjects",
+    "GetBucketAcl",
+    "GetBucketEncryption",
+    "GetBucketLocation",
+    "GetBucketVersioning",
+    "GetObject",
+    "GetObjectAcl",
+    "GetObjectAttributes",
+    "GetObjectTagging",
+    "HeadBucket",
+    "HeadObject",
+    "ListBuckets",
+    "ListMultipartUploads",
+    "ListObjects",
+    "ListObjectsV2",
+    "ListParts",
+    "PutBucketAcl",
+    "PutObject",
+    "PutObjectAcl",
+    "PutObjectTagging",
+    "UploadPart",
+    "UploadPartCopy",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_that_are_not_known_share_one_name() {
+        let note = Note::new();
+        assert_eq!(note.operation(), OTHER);
+        note.set_operation("GetBucketReplication");
+        assert_eq!(note.operation(), OTHER);
+        note.set_operation("PutObject");
+        assert_eq!(note.operation(), "PutObject");
+    }
+
+    #[test]
+    fn ids_differ() {
+        assert_ne!(Note::new().id(), Note::new().id());
+        assert_eq!(Note::new().id().len(), 16);
+    }
+}

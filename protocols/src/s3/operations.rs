@@ -1,0 +1,229 @@
+//! The operations as a whole: which requests are carried out, and where each is.
+//!
+//! Everything that is not named here keeps the answer of `s3s`, which is `NotImplemented`. What an operation does stands in
+//! the file of its subject.
+
+use std::sync::Arc;
+
+use s3s::dto;
+use s3s::{S3, S3Request, S3Response, S3Result};
+
+use super::note::Note;
+use crate::objects::ObjectView;
+
+/// S3 over a view.
+pub(super) struct Operations {
+    view: Arc<dyn ObjectView>,
+}
+
+impl Operations {
+    /// Over `view`.
+    pub(super) fn new(view: Arc<dyn ObjectView>) -> Self {
+        Self { view }
+    }
+
+    /// The objects.
+    pub(super) fn view(&self) -> &dyn ObjectView {
+        self.view.as_ref()
+    }
+}
+
+/// The note of a request.
+pub(super) fn note_of<T>(request: &S3Request<T>) -> Option<Arc<Note>> {
+    request.extensions.get::<Arc<Note>>().cloned()
+}
+
+/// The answer of one operation.
+type Answer<T> = S3Result<S3Response<T>>;
+
+#[async_trait::async_trait]
+impl S3 for Operations {
+    async fn abort_multipart_upload(
+        &self,
+        request: S3Request<dto::AbortMultipartUploadInput>,
+    ) -> Answer<dto::AbortMultipartUploadOutput> {
+        self.abort(request).await
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<dto::CompleteMultipartUploadInput>,
+    ) -> Answer<dto::CompleteMultipartUploadOutput> {
+        self.complete(request).await
+    }
+
+    async fn copy_object(&self, request: S3Request<dto::CopyObjectInput>) -> Answer<dto::CopyObjectOutput> {
+        self.copy(request).await
+    }
+
+    async fn create_bucket(
+        &self,
+        request: S3Request<dto::CreateBucketInput>,
+    ) -> Answer<dto::CreateBucketOutput> {
+        self.create(request).await
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<dto::CreateMultipartUploadInput>,
+    ) -> Answer<dto::CreateMultipartUploadOutput> {
+        self.create_upload(request).await
+    }
+
+    async fn delete_bucket(
+        &self,
+        request: S3Request<dto::DeleteBucketInput>,
+    ) -> Answer<dto::DeleteBucketOutput> {
+        self.delete_one_bucket(request).await
+    }
+
+    async fn delete_object(
+        &self,
+        request: S3Request<dto::DeleteObjectInput>,
+    ) -> Answer<dto::DeleteObjectOutput> {
+        self.delete(request).await
+    }
+
+    async fn delete_object_tagging(
+        &self,
+        request: S3Request<dto::DeleteObjectTaggingInput>,
+    ) -> Answer<dto::DeleteObjectTaggingOutput> {
+        self.delete_tags(request).await
+    }
+
+    async fn delete_objects(
+        &self,
+        request: S3Request<dto::DeleteObjectsInput>,
+    ) -> Answer<dto::DeleteObjectsOutput> {
+        self.delete_many(request).await
+    }
+
+    async fn get_bucket_acl(
+        &self,
+        request: S3Request<dto::GetBucketAclInput>,
+    ) -> Answer<dto::GetBucketAclOutput> {
+        self.bucket_acl(request).await
+    }
+
+    async fn get_bucket_encryption(
+        &self,
+        request: S3Request<dto::GetBucketEncryptionInput>,
+    ) -> Answer<dto::GetBucketEncryptionOutput> {
+        self.encryption(request).await
+    }
+
+    async fn get_bucket_location(
+        &self,
+        request: S3Request<dto::GetBucketLocationInput>,
+    ) -> Answer<dto::GetBucketLocationOutput> {
+        self.location(request).await
+    }
+
+    async fn get_bucket_versioning(
+        &self,
+        request: S3Request<dto::GetBucketVersioningInput>,
+    ) -> Answer<dto::GetBucketVersioningOutput> {
+        self.versioning(request).await
+    }
+
+    async fn get_object(&self, request: S3Request<dto::GetObjectInput>) -> Answer<dto::GetObjectOutput> {
+        self.get(request).await
+    }
+
+    async fn get_object_acl(
+        &self,
+        request: S3Request<dto::GetObjectAclInput>,
+    ) -> Answer<dto::GetObjectAclOutput> {
+        self.object_acl(request).await
+    }
+
+    async fn get_object_attributes(
+        &self,
+        request: S3Request<dto::GetObjectAttributesInput>,
+    ) -> Answer<dto::GetObjectAttributesOutput> {
+        self.attributes(request).await
+    }
+
+    async fn get_object_tagging(
+        &self,
+        request: S3Request<dto::GetObjectTaggingInput>,
+    ) -> Answer<dto::GetObjectTaggingOutput> {
+        self.tags(request).await
+    }
+
+    async fn head_bucket(&self, request: S3Request<dto::HeadBucketInput>) -> Answer<dto::HeadBucketOutput> {
+        self.head(request).await
+    }
+
+    async fn head_object(&self, request: S3Request<dto::HeadObjectInput>) -> Answer<dto::HeadObjectOutput> {
+        self.head_object_of(request).await
+    }
+
+    async fn list_buckets(
+        &self,
+        request: S3Request<dto::ListBucketsInput>,
+    ) -> Answer<dto::ListBucketsOutput> {
+        self.buckets(request).await
+    }
+
+    async fn list_multipart_uploads(
+        &self,
+        request: S3Request<dto::ListMultipartUploadsInput>,
+    ) -> Answer<dto::ListMultipartUploadsOutput> {
+        self.uploads(request).await
+    }
+
+    async fn list_objects(
+        &self,
+        request: S3Request<dto::ListObjectsInput>,
+    ) -> Answer<dto::ListObjectsOutput> {
+        self.list(request).await
+    }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<dto::ListObjectsV2Input>,
+    ) -> Answer<dto::ListObjectsV2Output> {
+        self.list_v2(request).await
+    }
+
+    async fn list_parts(&self, request: S3Request<dto::ListPartsInput>) -> Answer<dto::ListPartsOutput> {
+        self.parts(request).await
+    }
+
+    async fn put_bucket_acl(
+        &self,
+        request: S3Request<dto::PutBucketAclInput>,
+    ) -> Answer<dto::PutBucketAclOutput> {
+        self.set_bucket_acl(request).await
+    }
+
+    async fn put_object(&self, request: S3Request<dto::PutObjectInput>) -> Answer<dto::PutObjectOutput> {
+        self.put(request).await
+    }
+
+    async fn put_object_acl(
+        &self,
+        request: S3Request<dto::PutObjectAclInput>,
+    ) -> Answer<dto::PutObjectAclOutput> {
+        self.set_object_acl(request).await
+    }
+
+    async fn put_object_tagging(
+        &self,
+        request: S3Request<dto::PutObjectTaggingInput>,
+    ) -> Answer<dto::PutObjectTaggingOutput> {
+        self.set_tags(request).await
+    }
+
+    async fn upload_part(&self, request: S3Request<dto::UploadPartInput>) -> Answer<dto::UploadPartOutput> {
+        self.put_part(request).await
+    }
+
+    async fn upload_part_copy(
+        &self,
+        request: S3Request<dto::UploadPartCopyInput>,
+    ) -> Answer<dto::UploadPartCopyOutput> {
+        self.copy_part(request).await
+    }
+}

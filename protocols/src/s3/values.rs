@@ -1,0 +1,155 @@
+//! Small values between the wire's types and ours: times, ETags, conditions, who calls, versions.
+//!
+//! Nothing here asks a view. Sizes are bytes; times of conditions are whole seconds, as HTTP writes them.
+
+use std::time::{Duration, SystemTime};
+
+use s3s::dto::{ETag, ETagCondition, Owner, Timestamp, TimestampFormat};
+use s3s::{S3Request, S3Result};
+
+use super::errors::{invalid_argument, not_implemented};
+use crate::objects::{Conditions, EtagCondition, ObjectName, Who};
+use crate::view::Time;
+
+/// Who calls. Access was checked before: a request without credentials does not come so far.
+pub(super) fn who_of<T>(request: &S3Request<T>) -> S3Result<Who> {
+    match &request.credentials {
+        Some(credentials) => Ok(Who { access_key: credentials.access_key.clone() }),
+        None => Err(s3s::s3_error!(AccessDenied)),
+    }
+}
+
+/// The object of a request.
+pub(super) fn object_name(bucket: &str, key: &str) -> ObjectName {
+    ObjectName { bucket: bucket.to_owned(), key: key.to_owned() }
+}
+
+/// Who owns buckets and objects, as far as S3 must be told: the caller.
+pub(super) fn owner(id: &str) -> Owner {
+    Owner { display_name: Some(id.to_owned()), id: Some(id.to_owned()) }
+}
+
+/// A time on the wire.
+pub(super) fn timestamp(time: Time) -> Timestamp {
+    let seconds = Duration::from_secs(time.seconds.unsigned_abs());
+    let whole = if time.seconds < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(seconds)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(seconds)
+    };
+    let nanos = Duration::from_nanos(u64::from(time.nanos));
+    whole.and_then(|whole| whole.checked_add(nanos)).unwrap_or(SystemTime::UNIX_EPOCH).into()
+}
+
+/// A time as HTTP writes it.
+pub(super) fn http_date(time: Time) -> Option<String> {
+    let mut text = Vec::new();
+    timestamp(time).format(TimestampFormat::HttpDate, &mut text).ok()?;
+    String::from_utf8(text).ok()
+}
+
+/// A time from the wire, to the second.
+fn whole_seconds(timestamp: &Timestamp) -> S3Result<Time> {
+    let mut text = Vec::new();
+    let written = timestamp.format(TimestampFormat::EpochSeconds, &mut text);
+    let seconds = written.ok().and_then(|()| std::str::from_utf8(&text).ok()?.parse::<f64>().ok());
+    match seconds {
+        Some(seconds) => Ok(Time { seconds: seconds.floor() as i64, nanos: 0 }),
+        None => Err(invalid_argument("a time of the request cannot be read")),
+    }
+}
+
+/// An ETag on the wire.
+pub(super) fn etag(value: &str) -> ETag {
+    ETag::Strong(value.to_owned())
+}
+
+fn etag_condition(condition: &ETagCondition) -> EtagCondition {
+    match condition {
+        ETagCondition::Any => EtagCondition::Any,
+        ETagCondition::ETag(etag) => EtagCondition::Is(etag.value().to_owned()),
+    }
+}
+
+/// What a read, or the source of a copy, must fulfil.
+pub(super) fn read_conditions(
+    matches: Option<&ETagCondition>,
+    differs: Option<&ETagCondition>,
+    modified_since: Option<&Timestamp>,
+    unmodified_since: Option<&Timestamp>,
+) -> S3Result<Conditions> {
+    Ok(Conditions {
+        matches: matches.map(etag_condition),
+        differs: differs.map(etag_condition),
+        modified_since: modified_since.map(whole_seconds).transpose()?,
+        unmodified_since: unmodified_since.map(whole_seconds).transpose()?,
+    })
+}
+
+/// What a change must fulfil. S3 knows `If-None-Match` of changes with `*` alone.
+pub(super) fn change_conditions(
+    matches: Option<&ETagCondition>,
+    differs: Option<&ETagCondition>,
+) -> S3Result<Conditions> {
+    if differs.is_some_and(|condition| !condition.is_any()) {
+        return Err(not_implemented("If-None-Match of a change takes * only"));
+    }
+    read_conditions(matches, differs, None, None)
+}
+
+/// The text of a header of a request that was said at most once.
+pub(super) fn header<'a>(headers: &'a http::HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Buckets have no versions: only the version `null` of an object is there.
+pub(super) fn check_version(version: Option<&str>) -> S3Result<()> {
+    match version {
+        None | Some("null") => Ok(()),
+        Some(_) => Err(invalid_argument("there is no such version; the bucket is not versioned")),
+    }
+}
+
+/// Keys have at least one byte.
+pub(super) fn check_key(key: &str) -> S3Result<()> {
+    if key.is_empty() {
+        return Err(s3s::s3_error!(UserKeyMustBeSpecified));
+    }
+    if key.len() > crate::objects::KEY_BYTES_MAX {
+        return Err(s3s::s3_error!(KeyTooLongError, "the key is longer than 1,024 bytes"));
+    }
+    if key.contains('\0') {
+        return Err(invalid_argument("the key holds a zero byte"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_survive_the_wire() {
+        for seconds in [-5, 0, 784_111_777, 4_102_444_800] {
+            let time = Time { seconds, nanos: 0 };
+            assert_eq!(whole_seconds(&timestamp(time)).unwrap(), time);
+        }
+        let time = Time { seconds: 784_111_777, nanos: 999_999_999 };
+        assert_eq!(http_date(time).unwrap(), "Sun, 06 Nov 1994 08:49:37 GMT");
+    }
+
+    #[test]
+    fn a_change_takes_no_etag_that_must_differ() {
+        let condition = ETagCondition::ETag(etag("e"));
+        assert!(change_conditions(None, Some(&condition)).is_err());
+        assert!(change_conditions(Some(&condition), Some(&ETagCondition::Any)).is_ok());
+    }
+
+    #[test]
+    fn keys_have_bounds() {
+        assert!(check_key(&"k".repeat(1024)).is_ok());
+        for key in [String::new(), "k".repeat(1025), "a\0b".to_owned()] {
+            assert!(check_key(&key).is_err());
+        }
+    }
+}
