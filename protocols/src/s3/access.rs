@@ -20,14 +20,13 @@ pub(super) struct Secrets(pub(super) Arc<dyn ObjectView>);
 #[async_trait::async_trait]
 impl S3Auth for Secrets {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        match self.0.secret(access_key).await {
-            // The copy is wiped when it is dropped, as ours is.
-            Some(secret) => Ok(SecretKey::from(secret.as_str())),
-            None => {
-                let why = "The AWS Access Key Id you provided does not exist in our records.";
-                Err(S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, why))
-            }
-        }
+        let secret = self.0.secret(access_key).await;
+        let unknown = || {
+            let why = "The AWS Access Key Id you provided does not exist in our records.";
+            S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, why)
+        };
+        // The copy is wiped when it is dropped, as ours is.
+        secret.map(|secret| SecretKey::from(secret.as_str())).ok_or_else(unknown)
     }
 }
 

@@ -253,13 +253,10 @@ pub(super) fn silence() -> S3Error {
 pub(super) fn expected_md5(headers: &HeaderMap) -> S3Result<Option<[u8; 16]>> {
     let Some(value) = headers.get("content-md5") else { return Ok(None) };
     let decoded = base64_simd::STANDARD.decode_to_vec(value.as_bytes());
-    match decoded.ok().and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()) {
-        Some(md5) => Ok(Some(md5)),
-        None => {
-            let why = "The Content-MD5 you specified is not valid.";
-            Err(S3Error::with_message(S3ErrorCode::InvalidDigest, why))
-        }
-    }
+    let md5 = decoded.ok().and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+    let invalid =
+        || S3Error::with_message(S3ErrorCode::InvalidDigest, "The Content-MD5 you specified is not valid.");
+    md5.map(Some).ok_or_else(invalid)
 }
 
 fn hex(bytes: &[u8]) -> String {

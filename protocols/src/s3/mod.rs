@@ -5,7 +5,7 @@
 //! # use std::sync::Arc;
 //! # use tidegate_protocols::{objects::ObjectView, s3::{S3Server, S3StartError}};
 //! # async fn serve(view: Arc<dyn ObjectView>) -> Result<(), S3StartError> {
-//! let server = S3Server::builder(view).address(([0, 0, 0, 0], 9000).into()).start().await?;
+//! let server = S3Server::builder(view).address(([0, 0, 0, 0], 9000).into()).start()?;
 //! println!("endpoint: http://localhost:{}", server.addresses()[0].port());
 //! server.stop().await;
 //! # Ok(())

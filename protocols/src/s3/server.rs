@@ -84,7 +84,7 @@ impl S3ServerBuilder {
 
     /// Binds all addresses and begins to serve. Needs a runtime of tokio. When one address fails, nothing
     /// is served.
-    pub async fn start(self) -> Result<S3Server, S3StartError> {
+    pub fn start(self) -> Result<S3Server, S3StartError> {
         self.limits.check()?;
         let tls = self.tls.as_ref().map(acceptor).transpose()?;
         let service = service(self.view, self.base_domain.as_deref(), &self.limits)?;

@@ -1,0 +1,158 @@
+//! Who may come in: signatures in headers and in addresses, clocks, hosts.
+
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::presigning::PresigningConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{BUCKET, Harness, config_with, refused};
+use crate::memory::{ACCESS_KEY, SECRET_KEY};
+use crate::raw::{Answer, Request, UNSIGNED, read_answer};
+
+#[tokio::test]
+async fn unsigned_requests_are_refused_before_their_body_is_read() {
+    let harness = Harness::start().await;
+    for (method, path) in
+        [("GET", "/"), ("PUT", "/bucket/key"), ("GET", "/bucket/key"), ("DELETE", "/bucket")]
+    {
+        let answer = Request::new(method, path, "").send(harness.address).await;
+        assert_eq!(answer.error(), (403, "AccessDenied"), "{method} {path}");
+        assert_eq!(answer.element("RequestId").len(), 16);
+    }
+    // The client waits for a word before it sends its body, and gets the refusal instead.
+    let head = b"PUT /bucket/key HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n";
+    let mut stream = TcpStream::connect(harness.address).await.unwrap();
+    stream.write_all(head).await.unwrap();
+    let answer = read_answer(&mut stream).await;
+    assert_eq!(answer.error(), (403, "AccessDenied"));
+    assert!(answer.head.contains("connection: close"));
+    let form = Request::new("POST", "/bucket", "").header("content-type", "multipart/form-data; boundary=x");
+    let answer = form.body("--x--").send(harness.address).await;
+    assert_eq!(answer.error(), (501, "NotImplemented"));
+    assert_eq!(harness.memory.objects(), 0);
+}
+
+#[tokio::test]
+async fn a_refused_client_that_goes_on_sending_hears_why() {
+    let harness = Harness::start().await;
+    let put = Request::new("PUT", "/bucket/key", "").body(vec![0; 4 << 20]);
+    assert_eq!(put.send(harness.address).await.error(), (403, "AccessDenied"));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_word_before_a_good_request_gets_it() {
+    let harness = Harness::start().await;
+    let put = Request::new("PUT", "/bucket/key", "").header("expect", "100-continue").body("hello");
+    let mut stream = TcpStream::connect(harness.address).await.unwrap();
+    stream.write_all(&put.sign(UNSIGNED).header("connection", "close").head()).await.unwrap();
+    let mut word = [0; 25];
+    stream.read_exact(&mut word).await.unwrap();
+    assert_eq!(&word, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"hello").await.unwrap();
+    assert_eq!(read_answer(&mut stream).await.status, 200);
+    assert_eq!(harness.get("key").await, b"hello");
+}
+
+#[tokio::test]
+async fn unknown_keys_and_wrong_secrets_are_told_apart() {
+    let harness = Harness::start().await;
+    let endpoint = format!("http://{}", harness.address);
+    let list = |access_key: &str, secret_key: &str| {
+        let client = Client::from_conf(config_with(&endpoint, access_key, secret_key).build());
+        async move { refused(client.list_objects_v2().bucket(BUCKET).send().await) }
+    };
+    assert_eq!(list("AKIDUNKNOWN", SECRET_KEY).await, ("InvalidAccessKeyId".into(), 403));
+    assert_eq!(list(ACCESS_KEY, "wrong").await, ("SignatureDoesNotMatch".into(), 403));
+}
+
+#[tokio::test]
+async fn clocks_may_differ_by_fifteen_minutes() {
+    let harness = Harness::start().await;
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let get = |time: SystemTime| {
+        let request = Request::new("GET", "/bucket", "location=").at(time).sign(UNSIGNED);
+        let address = harness.address;
+        async move { request.send(address).await }
+    };
+    let now = SystemTime::now();
+    assert_eq!(get(now - minutes(14)).await.status, 200);
+    for time in [now - minutes(16), now + minutes(16)] {
+        assert_eq!(get(time).await.error(), (403, "RequestTimeTooSkewed"));
+    }
+}
+
+#[tokio::test]
+async fn the_second_version_of_the_signature_is_not_taken() {
+    let harness = Harness::start().await;
+    let string = "GET\n\n\nThu, 17 Nov 2005 18:49:58 GMT\n/bucket/";
+    let key =
+        aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, SECRET_KEY.as_bytes());
+    let signature = crate::hashes::base64(aws_lc_rs::hmac::sign(&key, string.as_bytes()).as_ref());
+    let request = Request::new("GET", "/bucket/", "")
+        .header("date", "Thu, 17 Nov 2005 18:49:58 GMT")
+        .header("authorization", &format!("AWS {ACCESS_KEY}:{signature}"));
+    assert_eq!(request.send(harness.address).await.error(), (400, "InvalidRequest"));
+}
+
+/// Fetches a presigned address.
+async fn fetch(harness: &Harness, method: &'static str, uri: &str, body: &str) -> Answer {
+    let address = format!("http://{}", harness.address);
+    let (path, query) = uri.strip_prefix(&address).unwrap().split_once('?').unwrap();
+    let request = Request::new(method, path, query).header("host", &harness.address.to_string());
+    request.body(body).send(harness.address).await
+}
+
+#[tokio::test]
+async fn presigned_addresses_work_until_they_expire() {
+    let harness = Harness::start().await;
+    let minute = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let put =
+        harness.client.put_object().bucket(BUCKET).key("a/key").presigned(minute.clone()).await.unwrap();
+    let answer = fetch(&harness, "PUT", put.uri(), "hello").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let get = harness.client.get_object().bucket(BUCKET).key("a/key").presigned(minute).await.unwrap();
+    let answer = fetch(&harness, "GET", get.uri(), "").await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
+    let other = get.uri().replace("a/key", "a/kez");
+    assert_eq!(fetch(&harness, "GET", &other, "").await.error(), (403, "SignatureDoesNotMatch"));
+    let expired = PresigningConfig::builder()
+        .start_time(SystemTime::now() - Duration::from_secs(600))
+        .expires_in(Duration::from_secs(60));
+    let get = harness.client.get_object().bucket(BUCKET).key("a/key");
+    let get = get.presigned(expired.build().unwrap()).await.unwrap();
+    assert_eq!(fetch(&harness, "GET", get.uri(), "").await.error(), (403, "AccessDenied"));
+}
+
+#[tokio::test]
+async fn a_bucket_may_be_named_by_the_host() {
+    let harness = Harness::start().await;
+    let of = |method, path: &str, host: &str, body: &str| {
+        let request = Request::new(method, path, "").header("host", host).body(body).sign(UNSIGNED);
+        let address = harness.address;
+        async move { request.send(address).await }
+    };
+    assert_eq!(of("PUT", "/a/key", "bucket.s3.example.com:9000", "hello").await.status, 200);
+    assert_eq!(harness.get("a/key").await, b"hello");
+    assert_eq!(of("GET", "/a/key", "Bucket.S3.Example.Com", "").await.body, "hello");
+    assert_eq!(of("GET", "/bucket/a/key", "s3.example.com", "").await.body, "hello");
+    assert_eq!(of("GET", "/bucket/a/key", "nas.local:9000", "").await.body, "hello");
+    let listed = of("GET", "/", "bucket.s3.example.com", "").await;
+    assert_eq!(listed.element("Key"), "a/key");
+    assert_eq!(of("GET", "/key", "absent.s3.example.com", "").await.error(), (404, "NoSuchBucket"));
+}
+
+#[tokio::test]
+async fn every_answer_has_an_id_and_changes_say_how_durable_they_are() {
+    let harness = Harness::start().await;
+    for (in_repository, how) in [(false, "local"), (true, "repository")] {
+        *harness.memory.in_repository.lock() = in_repository;
+        let put = Request::new("PUT", "/bucket/key", "").body("x").sign(UNSIGNED).send(harness.address).await;
+        assert!(put.head.contains(&format!("x-tidegate-durability: {how}")), "{}", put.head);
+        let copy = Request::new("PUT", "/bucket/copy", "").header("x-amz-copy-source", "bucket/key").body("");
+        let copy = copy.sign(UNSIGNED).send(harness.address).await;
+        assert!(copy.head.contains(&format!("x-tidegate-durability: {how}")), "{copy:?}");
+        assert!(copy.head.contains("x-amz-request-id: "));
+    }
+}

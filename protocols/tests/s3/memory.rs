@@ -1,0 +1,479 @@
+//! Objects in memory, as simple as the trait allows: maps under one lock, bodies as bytes. Every rule that the
+//! trait gives to a view is kept, so that what a client sees is the server's doing.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use parking_lot::Mutex;
+use s3s::crypto::{Checksum as _, Md5};
+use tidegate_protocols::objects::{
+    Body, Bucket, ChecksumAlgorithm, ChecksumKind, Completion, Conditions, CopySource, DataStream, Digests,
+    ListQuery, Listing, NewObject, ObjectError, ObjectInfo, ObjectName, ObjectView, OpenObject,
+    PART_BYTES_MIN, Part, PartCopy, PartDone, PartName, PartQuery, PartSizes, Parts, PutDone, Tags, Upload,
+    UploadQuery, Uploads, Who,
+};
+use tidegate_protocols::view::Time;
+use zeroize::Zeroizing;
+
+use crate::hashes::{checksum_of, composite, hex};
+use crate::pages;
+
+pub(crate) const ACCESS_KEY: &str = "AKIDTIDEGATE";
+pub(crate) const SECRET_KEY: &str = "a secret of the tests";
+
+/// The bytes of a piece of an answer.
+const PIECE_BYTES: usize = 100_000;
+
+#[derive(Default)]
+pub(crate) struct Memory {
+    buckets: Mutex<BTreeMap<String, Content>>,
+    /// What every call but `secret` fails with.
+    pub(crate) mood: Mutex<Option<ObjectError>>,
+    /// What changes say of their durability.
+    pub(crate) in_repository: Mutex<bool>,
+    /// Whether the next reads fail half way.
+    pub(crate) breaks: Mutex<bool>,
+    serial: Mutex<u64>,
+}
+
+#[derive(Default)]
+struct Content {
+    created: Time2,
+    objects: BTreeMap<String, Stored>,
+    uploads: BTreeMap<(String, String), Underway>,
+    completed: BTreeMap<String, PutDone>,
+}
+
+/// A time that has a default.
+struct Time2(Time);
+
+impl Default for Time2 {
+    fn default() -> Self {
+        Self(now())
+    }
+}
+
+#[derive(Clone)]
+struct Stored {
+    info: ObjectInfo,
+    bytes: Bytes,
+    breaks: bool,
+}
+
+struct Underway {
+    new: NewObject,
+    begun: Time,
+    owner: String,
+    parts: BTreeMap<u16, (Part, Bytes)>,
+}
+
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Time { seconds: since.as_secs() as i64, nanos: since.subsec_nanos() }
+}
+
+#[async_trait]
+impl OpenObject for Stored {
+    fn info(&self) -> &ObjectInfo {
+        &self.info
+    }
+
+    fn read(&self, range: Range<u64>) -> DataStream {
+        let bytes = self.bytes.slice(range.start as usize..range.end as usize);
+        let pieces: Vec<_> = bytes.chunks(PIECE_BYTES).map(|piece| Ok(bytes.slice_ref(piece))).collect();
+        if self.breaks {
+            let half = pieces.len() / 2;
+            let cut = pieces.into_iter().take(half).chain([Err(ObjectError::Internal)]);
+            return futures::stream::iter(cut.collect::<Vec<_>>()).boxed();
+        }
+        futures::stream::iter(pieces).boxed()
+    }
+}
+
+async fn read_all(body: &mut dyn Body) -> Result<(Bytes, Digests), ObjectError> {
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = body.next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    let digests = body.finish().await?;
+    assert_eq!(body.announced_bytes(), Some(bytes.len() as u64));
+    Ok((bytes.freeze(), digests))
+}
+
+impl Memory {
+    pub(crate) fn with_bucket(name: &str) -> Self {
+        let memory = Self::default();
+        memory.buckets.lock().insert(name.to_owned(), Content::default());
+        memory
+    }
+
+    /// How many objects there are in all buckets.
+    pub(crate) fn objects(&self) -> usize {
+        self.buckets.lock().values().map(|content| content.objects.len()).sum()
+    }
+
+    /// Puts empty objects.
+    pub(crate) fn fill(&self, bucket: &str, keys: impl IntoIterator<Item = String>) {
+        let mut buckets = self.buckets.lock();
+        let objects = &mut buckets.get_mut(bucket).unwrap().objects;
+        for key in keys {
+            let info = ObjectInfo { etag: "e".into(), modified: now(), ..ObjectInfo::default() };
+            objects.insert(key, Stored { info, bytes: Bytes::new(), breaks: false });
+        }
+    }
+
+    fn check(&self) -> Result<(), ObjectError> {
+        self.mood.lock().clone().map_or(Ok(()), Err)
+    }
+
+    fn in_bucket<T>(
+        &self,
+        bucket: &str,
+        act: impl FnOnce(&mut Content) -> Result<T, ObjectError>,
+    ) -> Result<T, ObjectError> {
+        self.check()?;
+        act(self.buckets.lock().get_mut(bucket).ok_or(ObjectError::NoSuchBucket)?)
+    }
+
+    fn in_upload<T>(
+        &self,
+        name: &ObjectName,
+        upload: &str,
+        act: impl FnOnce(&mut Underway) -> Result<T, ObjectError>,
+    ) -> Result<T, ObjectError> {
+        self.in_bucket(&name.bucket, |content| {
+            let found = content.uploads.get_mut(&(name.key.clone(), upload.to_owned()));
+            act(found.ok_or(ObjectError::NoSuchUpload)?)
+        })
+    }
+
+    fn find(&self, name: &ObjectName) -> Result<Stored, ObjectError> {
+        self.in_bucket(&name.bucket, |content| {
+            content.objects.get(&name.key).cloned().ok_or(ObjectError::NoSuchKey)
+        })
+    }
+
+    fn source(&self, source: &CopySource) -> Result<Stored, ObjectError> {
+        let found = self.find(&source.name)?;
+        source.conditions.check_read(&found.info)?;
+        Ok(found)
+    }
+
+    fn insert(
+        &self,
+        name: &ObjectName,
+        conditions: &Conditions,
+        info: ObjectInfo,
+        bytes: Bytes,
+    ) -> Result<PutDone, ObjectError> {
+        let in_repository = *self.in_repository.lock();
+        self.in_bucket(&name.bucket, |content| {
+            conditions.check_change(content.objects.get(&name.key).map(|stored| &stored.info))?;
+            let done = PutDone {
+                etag: info.etag.clone(),
+                checksum: info.checksum.clone(),
+                modified: info.modified,
+                in_repository,
+            };
+            content.objects.insert(name.key.clone(), Stored { info, bytes, breaks: false });
+            Ok(done)
+        })
+    }
+
+    fn put_bytes(&self, part: &PartName, bytes: Bytes, digests: Digests) -> Result<PartDone, ObjectError> {
+        self.in_upload(&part.object, &part.upload, |upload| {
+            let done = PartDone { digests, modified: now() };
+            let listed = Part {
+                number: part.number,
+                size: bytes.len() as u64,
+                etag: done.digests.md5.clone(),
+                checksum: done.digests.checksum.clone(),
+                modified: done.modified,
+            };
+            upload.parts.insert(part.number, (listed, bytes));
+            Ok(done)
+        })
+    }
+}
+
+fn info_of(new: NewObject, digests: Digests, size: u64) -> ObjectInfo {
+    ObjectInfo {
+        size,
+        modified: now(),
+        etag: digests.md5,
+        metadata: new.metadata,
+        tags: new.tags,
+        storage_class: new.storage_class,
+        checksum: digests.checksum,
+        parts: PartSizes::default(),
+    }
+}
+
+/// The object of the parts of an upload.
+fn assemble(upload: &Underway, completion: &Completion) -> Result<(ObjectInfo, Bytes), ObjectError> {
+    let (mut bytes, mut sizes, mut md5s, mut parts) = (BytesMut::new(), Vec::new(), Md5::new(), Vec::new());
+    for (place, named) in completion.parts.iter().enumerate() {
+        let invalid = ObjectError::InvalidPart { number: named.number };
+        let Some((part, data)) = upload.parts.get(&named.number) else { return Err(invalid) };
+        let same = named.checksum.as_ref().is_none_or(|named| Some(named) == part.checksum.as_ref());
+        if part.etag != named.etag || !same {
+            return Err(invalid);
+        }
+        if part.size < PART_BYTES_MIN && place + 1 < completion.parts.len() {
+            return Err(ObjectError::PartTooSmall { number: part.number, bytes: part.size });
+        }
+        md5s.update(&Md5::checksum(data));
+        sizes.push(part.size);
+        bytes.extend_from_slice(data);
+        parts.push(data.clone());
+    }
+    let bytes = bytes.freeze();
+    let algorithm = upload.new.algorithm.expect("the server always says one");
+    let checksum = match upload.new.checksum_kind {
+        ChecksumKind::Full => checksum_of(algorithm, &bytes),
+        ChecksumKind::Composite => composite(algorithm, &parts),
+    };
+    if completion.checksum.as_ref().is_some_and(|claimed| claimed.value != checksum.value) {
+        return Err(ObjectError::BadDigest(algorithm.as_str()));
+    }
+    if completion.size.is_some_and(|size| size != bytes.len() as u64) {
+        return Err(ObjectError::InvalidArgument("the object has another size".into()));
+    }
+    let digests =
+        Digests { md5: format!("{}-{}", hex(&md5s.finalize()), parts.len()), checksum: Some(checksum) };
+    let mut info = info_of(upload.new.clone(), digests, bytes.len() as u64);
+    info.parts = PartSizes::new(sizes);
+    Ok((info, bytes))
+}
+
+#[async_trait]
+impl ObjectView for Memory {
+    async fn secret(&self, access_key: &str) -> Option<Zeroizing<String>> {
+        (access_key == ACCESS_KEY).then(|| Zeroizing::new(SECRET_KEY.to_owned()))
+    }
+
+    async fn buckets(&self, who: &Who) -> Result<Vec<Bucket>, ObjectError> {
+        self.check()?;
+        assert_eq!(who.access_key, ACCESS_KEY);
+        let buckets = self.buckets.lock();
+        let all =
+            buckets.iter().map(|(name, content)| Bucket { name: name.clone(), created: content.created.0 });
+        Ok(all.collect())
+    }
+
+    async fn bucket(&self, _: &Who, bucket: &str) -> Result<Bucket, ObjectError> {
+        self.in_bucket(bucket, |content| Ok(Bucket { name: bucket.to_owned(), created: content.created.0 }))
+    }
+
+    async fn create_bucket(&self, _: &Who, bucket: &str) -> Result<(), ObjectError> {
+        self.check()?;
+        let mut buckets = self.buckets.lock();
+        if bucket == "taken" {
+            return Err(ObjectError::BucketExists);
+        }
+        if buckets.contains_key(bucket) {
+            return Err(ObjectError::BucketOwned);
+        }
+        buckets.insert(bucket.to_owned(), Content::default());
+        Ok(())
+    }
+
+    async fn delete_bucket(&self, _: &Who, bucket: &str) -> Result<(), ObjectError> {
+        self.in_bucket(bucket, |content| {
+            if content.objects.is_empty() && content.uploads.is_empty() {
+                Ok(())
+            } else {
+                Err(ObjectError::BucketNotEmpty)
+            }
+        })?;
+        self.buckets.lock().remove(bucket);
+        Ok(())
+    }
+
+    async fn put(
+        &self,
+        _: &Who,
+        name: &ObjectName,
+        new: NewObject,
+        body: &mut dyn Body,
+    ) -> Result<PutDone, ObjectError> {
+        self.in_bucket(&name.bucket, |_| Ok(()))?;
+        let (bytes, digests) = read_all(body).await?;
+        let conditions = new.conditions.clone();
+        self.insert(name, &conditions, info_of(new, digests, bytes.len() as u64), bytes)
+    }
+
+    async fn copy(
+        &self,
+        _: &Who,
+        source: &CopySource,
+        name: &ObjectName,
+        new: NewObject,
+        keep_metadata: bool,
+        keep_tags: bool,
+    ) -> Result<PutDone, ObjectError> {
+        let found = self.source(source)?;
+        let kept = found.info.checksum.as_ref().map(|checksum| checksum.algorithm);
+        let algorithm = new.algorithm.or(kept).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
+        let conditions = new.conditions.clone();
+        let digests = Digests {
+            md5: hex(&Md5::checksum(&found.bytes)),
+            checksum: Some(checksum_of(algorithm, &found.bytes)),
+        };
+        let mut info = info_of(new, digests, found.info.size);
+        if keep_metadata {
+            info.metadata = found.info.metadata;
+        }
+        if keep_tags {
+            info.tags = found.info.tags;
+        }
+        self.insert(name, &conditions, info, found.bytes)
+    }
+
+    async fn open(&self, _: &Who, name: &ObjectName) -> Result<Box<dyn OpenObject>, ObjectError> {
+        let breaks = *self.breaks.lock();
+        Ok(Box::new(Stored { breaks, ..self.find(name)? }))
+    }
+
+    async fn delete(&self, _: &Who, name: &ObjectName, conditions: &Conditions) -> Result<(), ObjectError> {
+        self.in_bucket(&name.bucket, |content| {
+            conditions.check_change(content.objects.get(&name.key).map(|stored| &stored.info))?;
+            if name.key == "locked" {
+                return Err(ObjectError::AccessDenied);
+            }
+            content.objects.remove(&name.key);
+            Ok(())
+        })
+    }
+
+    async fn set_tags(&self, _: &Who, name: &ObjectName, tags: Tags) -> Result<(), ObjectError> {
+        self.in_bucket(&name.bucket, |content| {
+            content.objects.get_mut(&name.key).ok_or(ObjectError::NoSuchKey)?.info.tags = tags;
+            Ok(())
+        })
+    }
+
+    async fn list(&self, _: &Who, bucket: &str, query: &ListQuery) -> Result<Listing, ObjectError> {
+        self.in_bucket(bucket, |content| {
+            let all = content.objects.iter().map(|(key, stored)| (key.clone(), stored.info.clone()));
+            Ok(pages::objects(all, query))
+        })
+    }
+
+    async fn create_upload(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        new: NewObject,
+    ) -> Result<String, ObjectError> {
+        let id = {
+            let mut serial = self.serial.lock();
+            *serial += 1;
+            format!("upload-{:04}", *serial)
+        };
+        self.in_bucket(&name.bucket, |content| {
+            let owner = who.access_key.clone();
+            let upload = Underway { new, begun: now(), owner, parts: BTreeMap::new() };
+            content.uploads.insert((name.key.clone(), id.clone()), upload);
+            Ok(id)
+        })
+    }
+
+    async fn put_part(
+        &self,
+        _: &Who,
+        part: &PartName,
+        _: Option<ChecksumAlgorithm>,
+        body: &mut dyn Body,
+    ) -> Result<PartDone, ObjectError> {
+        let algorithm = self.in_upload(&part.object, &part.upload, |upload| Ok(upload.new.algorithm))?;
+        body.compute(algorithm.expect("the server always says one"));
+        let (bytes, digests) = read_all(body).await?;
+        self.put_bytes(part, bytes, digests)
+    }
+
+    async fn copy_part(&self, _: &Who, part: &PartName, copy: &PartCopy) -> Result<PartDone, ObjectError> {
+        let found = self.source(&copy.source)?;
+        let algorithm = self.in_upload(&part.object, &part.upload, |upload| Ok(upload.new.algorithm))?;
+        let range = copy.range.clone().unwrap_or(0..found.info.size);
+        if range.end > found.info.size {
+            return Err(ObjectError::InvalidRange);
+        }
+        let bytes = found.bytes.slice(range.start as usize..range.end as usize);
+        let checksum = checksum_of(algorithm.expect("the server always says one"), &bytes);
+        let digests = Digests { md5: hex(&Md5::checksum(&bytes)), checksum: Some(checksum) };
+        self.put_bytes(part, bytes, digests)
+    }
+
+    async fn parts(
+        &self,
+        _: &Who,
+        name: &ObjectName,
+        upload: &str,
+        query: &PartQuery,
+    ) -> Result<Parts, ObjectError> {
+        self.in_upload(name, upload, |upload| {
+            let after = |number: u16| number > query.after;
+            let rest: Vec<Part> = upload
+                .parts
+                .values()
+                .map(|(part, _)| part.clone())
+                .filter(|part| after(part.number))
+                .collect();
+            Ok(Parts {
+                more: rest.len() > query.limit,
+                parts: rest.into_iter().take(query.limit).collect(),
+                algorithm: upload.new.algorithm,
+                kind: upload.new.checksum_kind,
+                storage_class: upload.new.storage_class.clone(),
+            })
+        })
+    }
+
+    async fn uploads(&self, _: &Who, bucket: &str, query: &UploadQuery) -> Result<Uploads, ObjectError> {
+        self.in_bucket(bucket, |content| {
+            let all = content.uploads.iter().map(|((key, id), upload)| Upload {
+                key: key.clone(),
+                id: id.clone(),
+                begun: upload.begun,
+                owner: upload.owner.clone(),
+                algorithm: upload.new.algorithm,
+                kind: upload.new.checksum_kind,
+                storage_class: upload.new.storage_class.clone(),
+            });
+            Ok(pages::uploads(all, query))
+        })
+    }
+
+    async fn complete_upload(
+        &self,
+        _: &Who,
+        name: &ObjectName,
+        upload: &str,
+        completion: &Completion,
+    ) -> Result<PutDone, ObjectError> {
+        let done = self.in_bucket(&name.bucket, |content| Ok(content.completed.get(upload).cloned()))?;
+        if let Some(done) = done {
+            return Ok(done);
+        }
+        let (info, bytes) = self.in_upload(name, upload, |upload| assemble(upload, completion))?;
+        let done = self.insert(name, &completion.conditions, info, bytes)?;
+        self.in_bucket(&name.bucket, |content| {
+            content.uploads.remove(&(name.key.clone(), upload.to_owned()));
+            content.completed.insert(upload.to_owned(), done.clone());
+            Ok(())
+        })?;
+        Ok(done)
+    }
+
+    async fn abort_upload(&self, _: &Who, name: &ObjectName, upload: &str) -> Result<(), ObjectError> {
+        self.in_bucket(&name.bucket, |content| {
+            let removed = content.uploads.remove(&(name.key.clone(), upload.to_owned()));
+            removed.map(|_| ()).ok_or(ObjectError::NoSuchUpload)
+        })
+    }
+}
