@@ -21,6 +21,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result, TrailingHeaders};
 use super::checksums::{self, Claim};
 use super::errors::{conditional_error, custom};
 use super::note::{BodyFault, Note};
+use super::values::header;
 use crate::objects::{Body, Checksum, ChecksumAlgorithm, ChecksumKind, Digests, ObjectError, PUT_BYTES_MAX};
 
 /// The body of a request.
@@ -57,7 +58,9 @@ impl RequestBody {
         trailers: Option<TrailingHeaders>,
         note: Option<Arc<Note>>,
     ) -> S3Result<Self> {
-        let announced = announced.and_then(|bytes| u64::try_from(bytes).ok());
+        // A body in chunks of both kinds, of HTTP and of S3, has no other length.
+        let decoded = || header(headers, "x-amz-decoded-content-length")?.parse().ok();
+        let announced = announced.and_then(|bytes| u64::try_from(bytes).ok()).or_else(decoded);
         let Some(announced) = announced else { return Err(s3s::s3_error!(MissingContentLength)) };
         if announced > PUT_BYTES_MAX {
             return Err(conditional_error(ObjectError::TooLarge { max: PUT_BYTES_MAX }, false));

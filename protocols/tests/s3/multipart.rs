@@ -177,9 +177,10 @@ async fn checksums_that_do_not_fit_are_refused() {
     assert_eq!(refused(composite.send().await), ("InvalidRequest".into(), 400));
     let full = create().checksum_algorithm(Algorithm::Sha256).checksum_type(ChecksumType::FullObject);
     assert_eq!(refused(full.send().await), ("InvalidRequest".into(), 400));
-    let upload = begin(&harness, "key").await;
-    let only = part(&harness, "key", &upload, 1, vec![1; 10]).await;
-    let complete = harness.client.complete_multipart_upload().bucket(BUCKET).key("key").upload_id(&upload);
+    let begun = create().checksum_algorithm(Algorithm::Crc64Nvme).send().await.unwrap();
+    let upload = begun.upload_id().unwrap();
+    let only = part(&harness, "key", upload, 1, vec![1; 10]).await;
+    let complete = harness.client.complete_multipart_upload().bucket(BUCKET).key("key").upload_id(upload);
     let complete = complete.multipart_upload(parts([only]));
     let wrong = complete.clone().checksum_crc64_nvme("AAAAAAAAAAA=").send().await;
     assert_eq!(refused(wrong), ("BadDigest".into(), 400));
