@@ -34,7 +34,7 @@ pub(super) async fn start_s3(
         let key = Zeroizing::new(key.resolve().await?.expose().to_vec());
         builder = builder.tls(TlsIdentity { certificates, key });
     }
-    let server = builder.start().await?;
+    let server = builder.start()?;
     tracing::info!(addresses = ?server.addresses(), tls = settings.certificate.is_some(), "serving S3");
     Ok(Some(server))
 }

@@ -57,7 +57,9 @@ impl Operations {
         refuse_unknown(&request.headers)?;
         let input = request.input;
         check_version(input.version_id.as_deref())?;
-        let asked: Vec<&str> = input.object_attributes.iter().map(ObjectAttributes::as_str).collect();
+        // Clients name them in one header or in several.
+        let named = input.object_attributes.iter().flat_map(|names| names.as_str().split(','));
+        let asked: Vec<&str> = named.map(str::trim).collect();
         if asked.is_empty() || asked.iter().any(|name| !KNOWN.contains(name)) {
             return Err(invalid_argument("Invalid attribute name specified."));
         }

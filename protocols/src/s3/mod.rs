@@ -66,6 +66,7 @@ mod stall;
 mod tagging;
 mod tls;
 mod token;
+mod unset;
 mod uploads;
 mod values;
 mod write;

@@ -9,6 +9,7 @@ use s3s::dto;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
 use super::note::Note;
+use super::unset::Unset;
 use crate::objects::ObjectView;
 
 /// S3 over a view.
@@ -225,5 +226,61 @@ impl S3 for Operations {
         request: S3Request<dto::UploadPartCopyInput>,
     ) -> Answer<dto::UploadPartCopyOutput> {
         self.copy_part(request).await
+    }
+
+    async fn get_bucket_cors(
+        &self,
+        request: S3Request<dto::GetBucketCorsInput>,
+    ) -> Answer<dto::GetBucketCorsOutput> {
+        Err(self.unset(&request, &request.input.bucket, Unset::Cors).await)
+    }
+
+    async fn get_bucket_lifecycle_configuration(
+        &self,
+        request: S3Request<dto::GetBucketLifecycleConfigurationInput>,
+    ) -> Answer<dto::GetBucketLifecycleConfigurationOutput> {
+        Err(self.unset(&request, &request.input.bucket, Unset::Lifecycle).await)
+    }
+
+    async fn get_object_lock_configuration(
+        &self,
+        request: S3Request<dto::GetObjectLockConfigurationInput>,
+    ) -> Answer<dto::GetObjectLockConfigurationOutput> {
+        Err(self.unset(&request, &request.input.bucket, Unset::ObjectLock).await)
+    }
+
+    async fn get_bucket_policy(
+        &self,
+        request: S3Request<dto::GetBucketPolicyInput>,
+    ) -> Answer<dto::GetBucketPolicyOutput> {
+        Err(self.unset(&request, &request.input.bucket, Unset::Policy).await)
+    }
+
+    async fn get_public_access_block(
+        &self,
+        request: S3Request<dto::GetPublicAccessBlockInput>,
+    ) -> Answer<dto::GetPublicAccessBlockOutput> {
+        Err(self.unset(&request, &request.input.bucket, Unset::PublicAccessBlock).await)
+    }
+
+    async fn get_bucket_replication(
+        &self,
+        request: S3Request<dto::GetBucketReplicationInput>,
+    ) -> Answer<dto::GetBucketReplicationOutput> {
+        Err(self.unset(&request, &request.input.bucket, Unset::Replication).await)
+    }
+
+    async fn get_bucket_tagging(
+        &self,
+        request: S3Request<dto::GetBucketTaggingInput>,
+    ) -> Answer<dto::GetBucketTaggingOutput> {
+        Err(self.unset(&request, &request.input.bucket, Unset::Tags).await)
+    }
+
+    async fn get_bucket_website(
+        &self,
+        request: S3Request<dto::GetBucketWebsiteInput>,
+    ) -> Answer<dto::GetBucketWebsiteOutput> {
+        Err(self.unset(&request, &request.input.bucket, Unset::Website).await)
     }
 }

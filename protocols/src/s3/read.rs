@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use http::header::{CONTENT_TYPE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Frame;
@@ -133,6 +133,14 @@ fn stream_body(data: DataStream) -> StreamingBlob {
     StreamingBlob::from(s3s::Body::http_body_unsync(StreamBody::new(frames)))
 }
 
+/// A body whose first bytes are there: what cannot be read at all is an error of the request, and not a connection
+/// that breaks after a good beginning.
+async fn begun(mut data: DataStream) -> S3Result<StreamingBlob> {
+    let first = data.next().await.transpose().map_err(s3_error)?;
+    let first = futures::stream::iter(first.map(Ok));
+    Ok(stream_body(first.chain(data).boxed()))
+}
+
 fn storage_and_headers(info: &ObjectInfo) -> (Option<dto::StorageClass>, HeaderMap) {
     (class_to_wire(info.storage_class.as_deref()), to_headers(&info.metadata))
 }
@@ -159,7 +167,7 @@ impl Operations {
             checksum: is_enabled(input.checksum_mode.as_ref()),
         };
         let answer = question.answer(object.info())?;
-        let mut response = S3Response::new(get_output(object.as_ref(), answer));
+        let mut response = S3Response::new(get_output(object.as_ref(), answer).await?);
         response.headers = storage_and_headers(object.info()).1;
         response.headers.extend(overrides_of_get(input)?);
         Ok(response)
@@ -197,11 +205,11 @@ fn is_enabled(mode: Option<&dto::ChecksumMode>) -> bool {
     mode.is_some_and(|mode| mode.as_str() == dto::ChecksumMode::ENABLED)
 }
 
-fn get_output(object: &dyn OpenObject, answer: Answer) -> GetObjectOutput {
+async fn get_output(object: &dyn OpenObject, answer: Answer) -> S3Result<GetObjectOutput> {
     let info = object.info();
     let length = answer.range.end - answer.range.start;
-    let body = if length == 0 { None } else { Some(stream_body(object.read(answer.range))) };
-    GetObjectOutput {
+    let body = if length == 0 { None } else { Some(begun(object.read(answer.range)).await?) };
+    Ok(GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         body,
         checksum_crc32: answer.checksum.checksum_crc32,
@@ -219,7 +227,7 @@ fn get_output(object: &dyn OpenObject, answer: Answer) -> GetObjectOutput {
         storage_class: storage_and_headers(info).0,
         tag_count: (!info.tags.is_empty()).then_some(info.tags.len() as i32),
         ..GetObjectOutput::default()
-    }
+    })
 }
 
 fn head_output(info: &ObjectInfo, answer: Answer) -> HeadObjectOutput {
