@@ -112,6 +112,7 @@ impl RequestBody {
             Some(BodyFault::Silent) => return self.refuse(Refusal::Silent),
             Some(BodyFault::Broken) => return ObjectError::IncompleteBody,
             Some(BodyFault::BadMd5) => return ObjectError::BadDigest("MD5"),
+            Some(BodyFault::TooLong) => return ObjectError::Body("it is too long".into()),
             None => {}
         }
         if text.contains("SignatureMismatch") {

@@ -31,7 +31,8 @@ use s3s::{Body, S3Error, S3ErrorCode, S3Result};
 
 use super::body::{expected_md5, silence};
 use super::errors::not_implemented;
-use super::incoming::WatchedBody;
+use super::incoming::{Expected, WatchedBody};
+use super::limits::S3Limits;
 use super::metrics::{S3Metrics, answered};
 use super::note::{BodyFault, Note};
 use crate::telemetry::SlowCalls;
@@ -48,17 +49,19 @@ pub(super) struct Front {
     metrics: S3Metrics,
     slow_calls: SlowCalls,
     silence: Duration,
+    document_bytes_max: usize,
 }
 
 impl Front {
     /// Before a service.
-    pub(super) fn new(
-        service: S3Service,
-        metrics: S3Metrics,
-        slow_call: Duration,
-        silence: Duration,
-    ) -> Self {
-        Self { service, metrics, slow_calls: SlowCalls::new(slow_call), silence }
+    pub(super) fn new(service: S3Service, metrics: S3Metrics, limits: &S3Limits) -> Self {
+        Self {
+            service,
+            metrics,
+            slow_calls: SlowCalls::new(limits.slow_call),
+            silence: limits.body_silence_timeout,
+            document_bytes_max: limits.document_bytes_max,
+        }
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: IpAddr, cut: &AtomicBool) -> Response<SentBody> {
@@ -87,9 +90,14 @@ impl Front {
             Ok(md5) => md5,
             Err(error) => return document(error),
         };
+        let is_document = is_document(request.method(), request.uri().query().unwrap_or_default());
+        let expected = Expected {
+            md5: md5.filter(|_| is_document),
+            bytes_max: is_document.then_some(self.document_bytes_max as u64),
+        };
         let mut request = request.map(|body| {
             let received = self.metrics.received_bytes.clone();
-            Body::http_body(WatchedBody::new(body, Arc::clone(note), self.silence, received, md5))
+            Body::http_body(WatchedBody::new(body, Arc::clone(note), self.silence, received, expected))
         });
         request.extensions_mut().insert(Arc::clone(note));
         match self.service.call(request).await {
@@ -99,15 +107,14 @@ impl Front {
     }
 }
 
-/// Refuses what must not come near a body, and says what a document must hash to.
+/// Refuses what must not come near a body, and says what the client claims of it.
 fn admit(request: &Request<Incoming>) -> S3Result<Option<[u8; 16]>> {
     let (headers, method) = (request.headers(), request.method());
     if *method == Method::POST && is_form(headers) {
         // The signature of a form is in its body: it would be read before anybody is known.
         return Err(not_implemented("uploads by forms are not offered"));
     }
-    let md5 = expected_md5(headers)?;
-    Ok(md5.filter(|_| is_document(method, request.uri().query().unwrap_or_default())))
+    expected_md5(headers)
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
@@ -174,6 +181,9 @@ fn fault_error(fault: BodyFault) -> S3Error {
             S3ErrorCode::BadDigest,
             "The Content-MD5 you specified did not match what we received.",
         ),
+        BodyFault::TooLong => {
+            S3Error::with_message(S3ErrorCode::MaxMessageLengthExceeded, "Your request was too big.")
+        }
     }
 }
 

@@ -32,23 +32,33 @@ pub(super) struct WatchedBody {
     waiting_since: Option<Instant>,
     received: Counter,
     md5: Option<(Md5, [u8; 16])>,
+    left: Option<u64>,
     failed: bool,
 }
 
+/// What a body must be; of an object nothing that is not checked elsewhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Expected {
+    /// What its bytes hash to.
+    pub(super) md5: Option<[u8; 16]>,
+    /// How many bytes it has at most.
+    pub(super) bytes_max: Option<u64>,
+}
+
 impl WatchedBody {
-    /// Of a request. With `md5` its bytes must hash to that.
+    /// Of a request.
     pub(super) fn new(
         inner: Incoming,
         note: Arc<Note>,
         silence: Duration,
         received: Counter,
-        md5: Option<[u8; 16]>,
+        expected: Expected,
     ) -> Self {
         if inner.is_end_stream() {
             note.body_was_read();
         }
-        let md5 = md5.map(|expected| (Md5::new(), expected));
-        Self { inner, note, silence, timer: None, waiting_since: None, received, md5, failed: false }
+        let (md5, left) = (expected.md5.map(|md5| (Md5::new(), md5)), expected.bytes_max);
+        Self { inner, note, silence, timer: None, waiting_since: None, received, md5, left, failed: false }
     }
 
     fn fail(&mut self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
@@ -73,11 +83,16 @@ impl WatchedBody {
         self.fail(BodyFault::Silent)
     }
 
-    fn took(&mut self, frame: &Frame<Bytes>) {
-        let Some(data) = frame.data_ref() else { return };
+    /// Counts a frame; whether the body may be as long as that.
+    fn took(&mut self, frame: &Frame<Bytes>) -> bool {
+        let Some(data) = frame.data_ref() else { return true };
         self.received.increment(data.len() as u64);
         if let Some((hasher, _)) = &mut self.md5 {
             hasher.update(data);
+        }
+        match &mut self.left {
+            None => true,
+            Some(left) => left.checked_sub(data.len() as u64).map(|rest| *left = rest).is_some(),
         }
     }
 }
@@ -94,8 +109,11 @@ impl Body for WatchedBody {
         self.count_waiting();
         match frame {
             Some(Ok(frame)) => {
-                self.took(&frame);
-                Poll::Ready(Some(Ok(frame)))
+                if self.took(&frame) {
+                    Poll::Ready(Some(Ok(frame)))
+                } else {
+                    self.fail(BodyFault::TooLong)
+                }
             }
             Some(Err(_)) => self.fail(BodyFault::Broken),
             None => {

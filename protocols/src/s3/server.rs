@@ -90,7 +90,7 @@ impl S3ServerBuilder {
         let service = service(self.view, self.base_domain.as_deref(), &self.limits)?;
         let (metrics, stop) = (S3Metrics::new(), CancellationToken::new());
         let limits = self.limits;
-        let front = Front::new(service, metrics.clone(), limits.slow_call, limits.body_silence_timeout);
+        let front = Front::new(service, metrics.clone(), &limits);
         let common = Common {
             front: Arc::new(front),
             places: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),

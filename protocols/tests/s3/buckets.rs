@@ -78,7 +78,11 @@ async fn what_is_asked_of_a_bucket_is_answered() {
     let algorithm = rule.apply_server_side_encryption_by_default().unwrap().sse_algorithm();
     assert_eq!(algorithm.as_str(), "AES256");
     let policy = client.get_bucket_policy().bucket(BUCKET).send().await;
-    assert_eq!(refused(policy), ("NotImplemented".into(), 501));
+    assert_eq!(refused(policy), ("NoSuchBucketPolicy".into(), 404));
+    let rules = client.get_bucket_lifecycle_configuration().bucket("absent").send().await;
+    assert_eq!(refused(rules), ("NoSuchBucket".into(), 404));
+    let set = client.put_bucket_policy().bucket(BUCKET).policy("{}").send().await;
+    assert_eq!(refused(set), ("NotImplemented".into(), 501));
 }
 
 #[tokio::test]

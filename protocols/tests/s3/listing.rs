@@ -63,12 +63,11 @@ async fn list_v2(harness: &Harness, prefix: &str, delimiter: &str, after: &str, 
 /// Reproduce a failure with `TIDEGATE_SEED=<the printed seed>`.
 #[test]
 fn pages_of_both_versions_join_to_the_model() {
-    let seed =
-        std::env::var("TIDEGATE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-            let mut bytes = [0; 8];
-            getrandom::fill(&mut bytes).unwrap();
-            u64::from_be_bytes(bytes)
-        });
+    let seed = std::env::var("TIDEGATE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes).unwrap();
+        u64::from_be_bytes(bytes)
+    });
     println!("TIDEGATE_SEED={seed}");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let key = "[ab/ü+&]{1,5}";
