@@ -106,7 +106,7 @@ impl Running {
     async fn apply_buckets(&self, before: &Settings, after: &Settings) -> Result<(), ControlError> {
         let own_share = |bucket: &&Bucket| bucket.share.is_none();
         for bucket in before.buckets.iter().filter(own_share) {
-            if !after.bucket(bucket.name.as_str()).is_some_and(|bucket| bucket.share.is_none()) {
+            if after.bucket(bucket.name.as_str()).is_none_or(|bucket| bucket.share.is_some()) {
                 self.appliance.withdraw_named(bucket.name.as_str()).await?;
             }
         }

@@ -11,8 +11,8 @@ use tidegate_gateway::appliance::{Appliance, AttachPoint, Budgets};
 use tidegate_gateway::namespace::{Credentials, Namespace};
 use tidegate_gateway::objects::{AccessKeyConfig, BucketConfig, Objects};
 use tidegate_protocols::objects::{
-    Body, Checksum, ChecksumAlgorithm, ChecksumKind, Digests, ListQuery, Listing, NewObject, ObjectError,
-    ObjectInfo, ObjectName, ObjectView, PutDone, Who, sums,
+    Body, Checksum, ChecksumAlgorithm, ChecksumKind, Conditions, Digests, ListQuery, Listing, NewObject,
+    ObjectError, ObjectInfo, ObjectName, ObjectView, PutDone, Who, sums,
 };
 use tidegate_replicator::repository::SlotKey;
 use tidegate_replicator::store::{MemoryStore, Store};
@@ -159,7 +159,7 @@ impl Scene {
     }
 
     pub async fn delete(&self, bucket: &str, key: &str) -> Result<(), ObjectError> {
-        self.objects.delete(&admin(), &name(bucket, key), &Default::default()).await
+        self.objects.delete(&admin(), &name(bucket, key), &Conditions::default()).await
     }
 
     pub async fn list(&self, bucket: &str, query: &ListQuery) -> Listing {

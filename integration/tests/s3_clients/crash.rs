@@ -65,7 +65,7 @@ fn what_was_acknowledged_is_there_and_nothing_is_half_there() {
         std::thread::sleep(life);
         front.gateway.kill();
         writers.iter().for_each(tokio::task::JoinHandle::abort);
-        for (bucket, name, seed, is_done) in done.iter() {
+        for (bucket, name, seed, is_done) in &done {
             let log = if is_done { &mut acknowledged } else { &mut tried };
             log.insert((bucket, name), seed);
         }

@@ -78,8 +78,8 @@ mod tests {
         ObjectInfo { etag: "e".into(), modified: Time { seconds: 100, nanos: 5 }, ..ObjectInfo::default() }
     }
 
-    fn is(etag: &str) -> Option<EtagCondition> {
-        Some(EtagCondition::Is(etag.into()))
+    fn is(etag: &str) -> EtagCondition {
+        EtagCondition::Is(etag.into())
     }
 
     #[test]
@@ -91,11 +91,11 @@ mod tests {
         assert_eq!(check(None, None, None), Ok(()));
         assert_eq!(check(any.clone(), None, None), Err(ObjectError::NoSuchKey));
         assert_eq!(check(any.clone(), None, Some(&there)), Ok(()));
-        assert_eq!(check(is("e"), None, Some(&there)), Ok(()));
-        assert_eq!(check(is("f"), None, Some(&there)), Err(ObjectError::PreconditionFailed));
+        assert_eq!(check(Some(is("e")), None, Some(&there)), Ok(()));
+        assert_eq!(check(Some(is("f")), None, Some(&there)), Err(ObjectError::PreconditionFailed));
         assert_eq!(check(None, any.clone(), None), Ok(()));
         assert_eq!(check(None, any, Some(&there)), Err(ObjectError::PreconditionFailed));
-        assert_eq!(check(None, is("f"), Some(&there)), Ok(()));
+        assert_eq!(check(None, Some(is("f")), Some(&there)), Ok(()));
     }
 
     #[test]
@@ -108,9 +108,9 @@ mod tests {
         assert_eq!(check(None, None, at(99), None), Ok(()));
         assert_eq!(check(None, None, None, at(99)), Err(ObjectError::PreconditionFailed));
         assert_eq!(check(None, None, None, at(100)), Ok(()));
-        assert_eq!(check(is("e"), None, None, at(99)), Ok(()));
-        assert_eq!(check(is("f"), None, None, at(100)), Err(ObjectError::PreconditionFailed));
-        assert_eq!(check(None, is("e"), at(1), None), Err(ObjectError::NotModified));
-        assert_eq!(check(None, is("f"), at(100), None), Ok(()));
+        assert_eq!(check(Some(is("e")), None, None, at(99)), Ok(()));
+        assert_eq!(check(Some(is("f")), None, None, at(100)), Err(ObjectError::PreconditionFailed));
+        assert_eq!(check(None, Some(is("e")), at(1), None), Err(ObjectError::NotModified));
+        assert_eq!(check(None, Some(is("f")), at(100), None), Ok(()));
     }
 }

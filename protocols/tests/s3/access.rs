@@ -107,7 +107,7 @@ async fn fetch(harness: &Harness, method: &'static str, uri: &str, body: &str) -
 #[tokio::test]
 async fn presigned_addresses_work_until_they_expire() {
     let harness = Harness::start().await;
-    let minute = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let minute = PresigningConfig::expires_in(Duration::from_mins(1)).unwrap();
     let put =
         harness.client.put_object().bucket(BUCKET).key("a/key").presigned(minute.clone()).await.unwrap();
     let answer = fetch(&harness, "PUT", put.uri(), "hello").await;
@@ -118,8 +118,8 @@ async fn presigned_addresses_work_until_they_expire() {
     let other = get.uri().replace("a/key", "a/kez");
     assert_eq!(fetch(&harness, "GET", &other, "").await.error(), (403, "SignatureDoesNotMatch"));
     let expired = PresigningConfig::builder()
-        .start_time(SystemTime::now() - Duration::from_secs(600))
-        .expires_in(Duration::from_secs(60));
+        .start_time(SystemTime::now() - Duration::from_mins(10))
+        .expires_in(Duration::from_mins(1));
     let get = harness.client.get_object().bucket(BUCKET).key("a/key");
     let get = get.presigned(expired.build().unwrap()).await.unwrap();
     assert_eq!(fetch(&harness, "GET", get.uri(), "").await.error(), (403, "AccessDenied"));

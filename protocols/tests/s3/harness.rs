@@ -31,6 +31,7 @@ impl Harness {
         Self::start_with(S3Limits::default()).await
     }
 
+    #[allow(clippy::unused_async)] // A server needs a runtime to start in.
     pub(crate) async fn start_with(limits: S3Limits) -> Self {
         let memory = Arc::new(Memory::with_bucket(BUCKET));
         let builder = S3Server::builder(memory.clone()).limits(limits).base_domain("s3.example.com");

@@ -1,5 +1,7 @@
 //! Digests for the tests, in one piece.
 
+use std::fmt::Write;
+
 use bytes::Bytes;
 use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
 use tidegate_protocols::objects::{Checksum, ChecksumAlgorithm, ChecksumKind};
@@ -34,5 +36,9 @@ pub(crate) fn composite(algorithm: ChecksumAlgorithm, parts: &[Bytes]) -> Checks
 
 /// In hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("memory");
+    }
+    text
 }

@@ -223,7 +223,7 @@ async fn parts_come_in_pages() {
     let mut marker = None;
     loop {
         let page = list().max_parts(3).set_part_number_marker(marker).send().await.unwrap();
-        found.extend(page.parts().iter().filter_map(|part| part.part_number()));
+        found.extend(page.parts().iter().filter_map(aws_sdk_s3::types::Part::part_number));
         assert!(page.parts().iter().all(|part| part.size() == Some(3) && part.e_tag().is_some()));
         if page.is_truncated() != Some(true) {
             break;

@@ -1,6 +1,8 @@
 //! Requests made by hand, with a signature of our own making (Amazon S3 API reference, "Authenticating requests:
 //! using the Authorization header" and "Signature calculations for chunked uploads"): for clients that misbehave.
 
+use std::fmt::Write;
+
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -97,8 +99,10 @@ impl Request {
         request.headers.sort();
         let names: Vec<&str> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
         let names = names.join(";");
-        let headers: String =
-            request.headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let mut headers = String::new();
+        for (name, value) in &request.headers {
+            writeln!(headers, "{name}:{value}").expect("memory");
+        }
         let canonical =
             format!("{}\n{}\n{}\n{headers}\n{names}\n{payload}", request.method, request.path, request.query);
         let text = format!("AWS4-HMAC-SHA256\n{date}\n{}\n{}", scope(&date), sha256(canonical.as_bytes()));
@@ -164,7 +168,7 @@ impl Request {
         let question = if self.query.is_empty() { "" } else { "?" };
         let mut head = format!("{} {}{question}{} HTTP/1.1\r\n", self.method, self.path, self.query);
         for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            write!(head, "{name}: {value}\r\n").expect("memory");
         }
         head.push_str("\r\n");
         head.into_bytes()

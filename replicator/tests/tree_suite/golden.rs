@@ -5,7 +5,7 @@
 //! byte; what a fixture holds is read back as well. `TIDEGATE_WRITE_GOLDEN=1` writes fixtures that are
 //! missing; it never replaces one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::Range;
@@ -15,7 +15,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_chunker::{ChunkId, DomainKeys, Location, PackId};
 use tidegate_replicator::map::{
-    Cookie, Device, Entry, Extent, Inode, InodeNumber, Key, Kind, MapError, Source, Times, Timestamp,
+    Cookie, Device, Entry, Extent, Inode, InodeNumber, Key, Kind, MapError, ObjectChecksum, ObjectMetadata,
+    ObjectRecord, PART_SIZES_ATTRIBUTE, PartRecord, RECORD_ATTRIBUTE, Source, Times, Timestamp, UploadRecord,
+    decode_part_sizes, encode_part_sizes,
 };
 use tidegate_replicator::tree::{ChunkRef, Node, NodeSource, Root, Value};
 
@@ -106,7 +108,6 @@ fn inode(kind: Kind) -> Inode {
 fn records() -> Vec<(&'static str, Key, Value)> {
     let file = InodeNumber(0x0a0b_0c0d);
     let name = || Bytes::from_static(b"n\xffame");
-    let record = |what, key, payload: Vec<u8>| (what, key, Value::plain(payload));
     let attributes = |inode: &Inode| (Key::Attributes(file), inode.encode());
     let by_name = Entry { inode: file, kind: Kind::Regular, cookie: 3 };
     let by_cookie = Cookie { inode: file, kind: Kind::Regular, name: name() };
@@ -130,7 +131,7 @@ fn records() -> Vec<(&'static str, Key, Value)> {
         .iter()
         .map(|(what, inode)| {
             let (key, payload) = attributes(inode);
-            record(*what, key, payload)
+            record(what, key, payload)
         })
         .collect();
     records.push(record("name by cookie", Key::Cookie(InodeNumber::ROOT, 3), by_cookie.encode()));
@@ -142,6 +143,48 @@ fn records() -> Vec<(&'static str, Key, Value)> {
     records
 }
 
+fn record(what: &'static str, key: Key, record: Vec<u8>) -> (&'static str, Key, Value) {
+    (what, key, Value::plain(record))
+}
+
+/// What S3 knows: an object, the sizes of its parts, an upload, a part.
+fn object_records(file: InodeNumber) -> Vec<(&'static str, Key, Value)> {
+    let one = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+    let checksum = ObjectChecksum { algorithm: 3, composite: false, value: "rosUhgyZmIg=".into() };
+    let metadata = ObjectMetadata {
+        headers: one("content-type", "text/plain"),
+        user: one("colour", "blue"),
+        tags: one("tag", "value"),
+        storage_class: Some("STANDARD_IA".into()),
+        checksum: Some(checksum),
+    };
+    let object = ObjectRecord {
+        change: 7,
+        implicit: false,
+        upload: 9,
+        parts: 2,
+        etag: "d41d8cd98f00b204e9800998ecf8427e-2".into(),
+        metadata: metadata.clone(),
+    };
+    let (begun, owner) = (Timestamp { seconds: 1_700_000_000, nanos: 1 }, "access-key".to_owned());
+    let upload = UploadRecord { tag: 0x0102, begun, owner, algorithm: 3, composite: true, metadata };
+    let part = PartRecord {
+        inode: file,
+        size: 5 << 20,
+        modified: begun,
+        etag: "d41d8cd98f00b204e9800998ecf8427e".into(),
+        checksum: Some((3, "rosUhgyZmIg=".into())),
+    };
+    let attribute = |name| Key::ExtendedAttribute(file, Bytes::from_static(name));
+    let number = InodeNumber(9);
+    vec![
+        record("object", attribute(RECORD_ATTRIBUTE), object.encode()),
+        record("part sizes", attribute(PART_SIZES_ATTRIBUTE), encode_part_sizes(&[(1, 5 << 20), (1, 3)])),
+        record("upload", Key::Upload(Bytes::from_static(b"a/key"), number), upload.encode()),
+        record("part", Key::Part(number, 10_000), part.encode()),
+    ]
+}
+
 /// Decodes a record by its key, and encodes it again.
 fn again(key: &Key, value: &Value) -> Result<Value, MapError> {
     Ok(match key {
@@ -149,14 +192,28 @@ fn again(key: &Key, value: &Value) -> Result<Value, MapError> {
         Key::Cookie(..) => Value::plain(Cookie::decode(&value.payload)?.encode()),
         Key::Entry(..) => Value::plain(Entry::decode(&value.payload)?.encode()),
         Key::Extent(_, end) => Extent::from_value(*end, value)?.to_value(),
+        Key::ExtendedAttribute(_, name) if name == RECORD_ATTRIBUTE => {
+            Value::plain(ObjectRecord::decode(&value.payload)?.encode())
+        }
+        Key::ExtendedAttribute(_, name) if name == PART_SIZES_ATTRIBUTE => {
+            Value::plain(encode_part_sizes(&decode_part_sizes(&value.payload)?))
+        }
         Key::ExtendedAttribute(..) | Key::Orphan(_) => value.clone(),
+        Key::Part(..) => Value::plain(PartRecord::decode(&value.payload)?.encode()),
+        Key::Upload(..) => Value::plain(UploadRecord::decode(&value.payload)?.encode()),
     })
 }
 
 #[test]
 fn keys_and_values_of_the_map_are_as_ever() {
+    check_records("map.txt", records());
+    check_records("objects.txt", object_records(InodeNumber(0x0102)));
+}
+
+/// Holds records against those in a file of the checkout, and against themselves decoded and encoded again.
+fn check_records(file: &str, records: Vec<(&'static str, Key, Value)>) {
     let mut made = String::new();
-    for (what, key, value) in records() {
+    for (what, key, value) in records {
         let references: Vec<_> = value.refs.iter().map(|chunk| chunk.id.to_string()).collect();
         writeln!(made, "{what}\n  key {}\n  payload {}", hex(&key.encode()), hex(&value.payload))
             .expect("memory");
@@ -166,7 +223,7 @@ fn keys_and_values_of_the_map_are_as_ever() {
         assert_eq!(Key::decode(&key.encode()).as_ref(), Ok(&key), "{what}");
         assert_eq!(again(&key, &value).as_ref(), Ok(&value), "{what}");
     }
-    golden("map.txt", &made);
+    golden(file, &made);
 }
 
 #[test]
