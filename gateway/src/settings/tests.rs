@@ -251,3 +251,34 @@ proptest! {
         let _ = Settings::parse(&text);
     }
 }
+
+#[test]
+fn buckets_and_access_keys_are_read_and_held_against_each_other() {
+    const KEY: &str = "[[access_key]]\nid = \"backup\"\nsecret = { file = \"/etc/secret\" }\n";
+    let with = |tables: &str| Settings::parse(&format!("{LEAST}\n{tables}"));
+    let settings = with(&format!(
+        "[s3]\nlisten = [\"0.0.0.0:9000\"]\n[[share]]\nname = \"files\"\n\
+         [[bucket]]\nname = \"back.ups\"\nrpo = \"5s\"\n\
+         [[bucket]]\nname = \"files\"\nshare = \"files\"\nread_only = true\n{KEY}buckets = [\"files\"]\n"
+    ))
+    .expect("they fit");
+    assert_eq!(settings.bucket("back.ups").map(|bucket| bucket.rpo), Some(Span::seconds(5)));
+    assert_eq!(Settings::parse(&settings.to_toml()).expect("written as read"), settings);
+    for (wrong, word) in [
+        ("[[bucket]]\nname = \"Upper\"\n".to_owned(), "is no name of a bucket"),
+        ("[[bucket]]\nname = \"10.0.0.1\"\n".to_owned(), "is no name of a bucket"),
+        ("[[bucket]]\nname = \"abc\"\nshare = \"none\"\n".to_owned(), "names no share"),
+        ("[[bucket]]\nname = \"abc\"\n[[bucket]]\nname = \"abc\"\n".to_owned(), "stands twice"),
+        ("[[share]]\nname = \"abc\"\n[[bucket]]\nname = \"abc\"\n".to_owned(), "is that of a share too"),
+        (
+            "[[share]]\nname = \"a\"\n[[bucket]]\nname = \"abc\"\nshare = \"a\"\nrpo = \"5s\"\n".to_owned(),
+            "are the share's",
+        ),
+        (format!("{KEY}buckets = [\"none\"]\n"), "names no bucket"),
+        ("[s3]\ncertificate = \"/etc/cert\"\n".to_owned(), "belong together"),
+        ("[s3]\ndomain = \"-bad-\"\n".to_owned(), "is no domain name"),
+    ] {
+        let error = with(&wrong).expect_err(&wrong).to_string();
+        assert!(error.contains(word), "{wrong}: {error}");
+    }
+}

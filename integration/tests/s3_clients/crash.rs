@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tidegate_integration::chance::Chance;
-use tidegate_replicator::store::{Body, Credentials, ObjectName, PutMode, Store, StoreSettings, open};
+use tidegate_replicator::store::{Body, ObjectName, PutMode};
 
-use crate::{ACCESS_KEY, FLAT, Front, SECRET, TREE};
+use crate::{FLAT, Front, TREE, store_at};
 
 /// Kills in one run.
 const KILLS: usize = 3;
@@ -20,17 +20,6 @@ fn data(seed: u64) -> Vec<u8> {
     let mut chance = Chance::new(seed);
     let size = SIZES[(seed % 4) as usize];
     chance.bytes(size as usize)
-}
-
-fn store(front: &Front, bucket: &str) -> std::sync::Arc<dyn Store> {
-    let address = format!("s3://{bucket}/crash").parse().expect("an address");
-    let settings = StoreSettings { endpoint: Some(front.endpoint()), ..StoreSettings::new(address) };
-    let credentials = Credentials::Static {
-        access_key: ACCESS_KEY.into(),
-        secret_key: SECRET.to_owned().into(),
-        session_token: None,
-    };
-    open("crash", &settings, &credentials, None).expect("opened").store
 }
 
 #[test]
@@ -47,7 +36,7 @@ fn what_was_acknowledged_is_there_and_nothing_is_half_there() {
         let mut writers = Vec::new();
         for writer in 0..WRITERS {
             let bucket = if writer % 2 == 0 { FLAT } else { TREE };
-            let (store, told) = (store(&front, bucket), told.clone());
+            let (store, told) = (store_at(&front.endpoint(), bucket), told.clone());
             writers.push(runtime.spawn(async move {
                 for number in 0_u64.. {
                     let seed = first.wrapping_add(writer << 32).wrapping_add(number);
@@ -84,7 +73,7 @@ fn check(
 ) {
     for ((bucket, name), last_tried) in tried {
         let object = ObjectName::new(name.as_str()).expect("a name");
-        let found = runtime.block_on(store(front, bucket).get(&object, None));
+        let found = runtime.block_on(store_at(&front.endpoint(), bucket).get(&object, None));
         let known = acknowledged.get(&(*bucket, name.clone()));
         let allowed = [Some(last_tried), known].into_iter().flatten();
         match found {

@@ -17,10 +17,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 use tidegate_integration::chance::Chance;
 use tidegate_integration::gateway::{Gateway, SHARE, free_address};
+use tidegate_replicator::store::{Credentials, Store, StoreSettings, open};
 
 /// The bucket of objects.
 const FLAT: &str = "backups";
@@ -89,6 +91,24 @@ fn write_secret(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::write(path, SECRET).expect("a writable folder");
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("its mode");
+}
+
+/// What our own store adapter needs for a bucket.
+fn store_settings(endpoint: &str, bucket: &str) -> (StoreSettings, Credentials) {
+    let address = format!("s3://{bucket}/store").parse().expect("an address");
+    let settings = StoreSettings { endpoint: Some(endpoint.into()), ..StoreSettings::new(address) };
+    let credentials = Credentials::Static {
+        access_key: ACCESS_KEY.into(),
+        secret_key: SECRET.to_owned().into(),
+        session_token: None,
+    };
+    (settings, credentials)
+}
+
+/// A bucket through our own store adapter.
+fn store_at(endpoint: &str, bucket: &str) -> Arc<dyn Store> {
+    let (settings, credentials) = store_settings(endpoint, bucket);
+    open("test", &settings, &credentials, None).expect("opened").store
 }
 
 /// Whether a program is there; where not, says that the test is skipped.
