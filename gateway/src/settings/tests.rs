@@ -43,14 +43,14 @@ fn every_default_is_within_its_own_range_and_form() {
 
 #[test]
 fn all_problems_come_at_once_each_with_key_line_and_value() {
-    let text = "[gateway]\nmemory = \"1MiB\"\ncolour = \"red\"\n[nfs]\nlisten = [\"here\"]\n[[share]]\nname = \"docs\"\nrpo = \"soon\"\n[bucket]\n";
+    let text = "[gateway]\nmemory = \"1MiB\"\ncolour = \"red\"\n[nfs]\nlisten = [\"here\"]\n[[share]]\nname = \"docs\"\nrpo = \"soon\"\n[pail]\n";
     let error = Settings::parse(text).expect_err("wrong").to_string();
     for part in [
         "gateway.memory, line 2: \"1MiB\" is out of range; write from \"128MiB\" to \"1TiB\"",
         "gateway.colour, line 3: is no key here; there are data, memory",
         "nfs.listen, line 5: [\"here\"] has an element 0 that is no address and port",
         "share.docs.rpo, line 8: \"soon\" is not a number and a unit; write a duration such as",
-        "bucket, line 9: is no table here",
+        "pail, line 9: is no table here",
         "repository.key: is missing",
     ] {
         assert!(error.contains(part), "{part}\nis not in\n{error}");

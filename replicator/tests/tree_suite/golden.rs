@@ -72,7 +72,7 @@ fn no_fixture_is_left_unread() {
         .expect("the folder of fixtures")
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
-    let read = ["leaf.hex", "map.txt", "root-inner.hex", "tree.txt", "value.hex"];
+    let read = ["leaf.hex", "map.txt", "objects.txt", "root-inner.hex", "tree.txt", "value.hex"];
     assert_eq!(present, read.map(str::to_owned).into());
 }
 
