@@ -18,6 +18,7 @@
 //! Order: the packs that hold the chunks are synced before the first swap. A crash between leaves the
 //! pieces in the journal, and the next commit drains them again: into the same chunks.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -60,16 +61,27 @@ struct Drained<'a> {
 
 impl<'a> Drained<'a> {
     fn new(runs: &'a Runs) -> Self {
-        let mut drained = Self { runs: Vec::new(), sources: BTreeMap::new() };
+        let (mut found, mut pieces) = (Vec::new(), Vec::new());
         for run in runs.values().flatten() {
             for source in &run.sources {
                 if let Source::Journal(piece) = source.source {
-                    drained.sources.insert((piece.segment, piece.offset), (drained.runs.len(), source));
+                    found.push(((piece.segment, piece.offset), source, pieces.len()));
                 }
             }
-            drained.runs.push(run.extents().collect());
+            pieces.push(run.extents().collect());
         }
-        drained
+        // Files that share data have pieces of one place, of different lengths: what lies within another piece is
+        // left out, so that of those that begin before a place the last one holds it, if any does.
+        found.sort_unstable_by_key(|(place, source, _)| (*place, Reverse(source.length())));
+        let (mut sources, mut reach) = (BTreeMap::new(), (0, 0));
+        for ((segment, offset), source, run) in found {
+            let end = (segment, offset + source.length());
+            if reach < end {
+                reach = end;
+                sources.insert((segment, offset), (run, source));
+            }
+        }
+        Self { runs: pieces, sources }
     }
 
     /// The chunks that hold the bytes of an extent, as extents of its file; nothing if it was not drained.
@@ -99,16 +111,19 @@ async fn swap_moved(share: &Share, file: InodeNumber, drained: &Drained<'_>) -> 
         let _lock = share.locks().lock(&[file]).await;
         let keys = kind_range(file, b'e', &(from + 1_u64).to_be_bytes());
         let page = share.map().scan(keys, EXTENTS_MAX).await?;
-        let mut transaction = Transaction::default();
+        let (mut transaction, mut replaced) = (Transaction::default(), 0);
         for (key, value) in &page {
             let Key::Extent(_, end) = key else { continue };
             from = *end;
             let extent = Extent::from_value(*end, value).map_err(ShareError::from)?;
             for new in drained.chunks_of(&extent) {
                 transaction.put_extent(file, &new);
+                replaced += 1;
             }
         }
-        transaction.submit(share, Bytes::new()).await?;
+        if replaced > 0 {
+            transaction.submit(share, Bytes::new()).await?;
+        }
         if page.len() < EXTENTS_MAX {
             return Ok(());
         }

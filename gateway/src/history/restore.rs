@@ -16,7 +16,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use tidegate_protocols::view::{FsError, SetAttributes};
-use tidegate_replicator::map::{Entry, Extent, Inode, InodeNumber, Key, Kind, kind_range};
+use tidegate_replicator::map::{
+    Entry, Extent, Inode, InodeNumber, Key, Kind, ObjectRecord, RECORD_ATTRIBUTE, kind_range,
+};
 
 use super::growth::Growth;
 use super::{control_error, resolve, share_error};
@@ -304,7 +306,8 @@ impl Restore<'_> {
     }
 
     async fn attributes(&self, source: &Node, live: InodeNumber) -> Result<(), ControlError> {
-        let wanted = self.extended(self.from, source.number).await?;
+        let mut wanted = self.extended(self.from, source.number).await?;
+        forget_old_digests(&mut wanted, &source.inode);
         if wanted != self.extended(self.namespace.share().map(), live).await? {
             self.namespace.replace_extended(CONTEXT, live, wanted).await.map_err(control_error)?;
         }
@@ -452,5 +455,16 @@ fn attributes_of(inode: &Inode) -> SetAttributes {
         size: None,
         accessed: time(inode.times.accessed),
         modified: time(inode.times.modified),
+    }
+}
+
+/// A record of digests that did not hold any more when the file was frozen must not come to hold again because the
+/// file that is made of it has changed as often by chance.
+fn forget_old_digests(attributes: &mut ExtendedAttributes, inode: &Inode) {
+    let Some(value) = attributes.get_mut(RECORD_ATTRIBUTE) else { return };
+    let Ok(mut record) = ObjectRecord::decode(value) else { return };
+    if record.change != inode.change {
+        record.etag.clear();
+        *value = Bytes::from(record.encode());
     }
 }

@@ -147,10 +147,22 @@ impl Access {
         if let Some(offered) = page.offer_prefix(&key) {
             return Ok(offered);
         }
+        let held = self.held_under(InodeNumber::ROOT, key.as_bytes(), inode).await?;
+        // Deleted since the look at the names.
+        let Some(held) = held else { return Ok(Offered::Taken) };
+        Ok(page.offer_object(key, &held, true))
+    }
+
+    /// The file that a name led to a moment ago, or leads to now.
+    pub(super) async fn held_under(
+        &self,
+        directory: InodeNumber,
+        name: &[u8],
+        inode: InodeNumber,
+    ) -> Result<Option<Held>, ObjectError> {
         match self.reader().held(inode).await {
-            Ok(held) => Ok(page.offer_object(key, &held, true)),
-            // Deleted or replaced since the look at the names.
-            Err(FsError::Stale) => Ok(Offered::Taken),
+            Ok(held) if held.node.inode.links > 0 => Ok(Some(held)),
+            Ok(_) | Err(FsError::Stale) => Ok(self.reader().named(directory, name).await?),
             Err(error) => Err(error.into()),
         }
     }
@@ -198,7 +210,7 @@ fn past(prefix: &str) -> Vec<u8> {
 
 impl Held {
     /// Whether a directory is a key of its own.
-    fn is_object(&self) -> bool {
+    pub(super) fn is_object(&self) -> bool {
         self.record.as_ref().is_none_or(|record| !record.implicit)
     }
 }

@@ -82,6 +82,7 @@ pub struct Objects {
 struct Access {
     bucket: Arc<BucketConfig>,
     served: Arc<Served>,
+    who: String,
     credentials: Credentials,
     may_change: bool,
 }
@@ -122,7 +123,7 @@ impl Objects {
         // In a bucket of objects there are no owners: who may use it may use all of it.
         let credentials = if bucket.flat { Credentials::ROOT } else { key.credentials.clone() };
         let may_change = !key.read_only && !bucket.read_only;
-        Ok(Access { bucket, served, credentials, may_change })
+        Ok(Access { bucket, served, who: who.access_key.clone(), credentials, may_change })
     }
 
     /// As [`Objects::access`], for a change.
@@ -135,8 +136,20 @@ impl Objects {
         Ok(access)
     }
 
+    /// Refuses to go on with a change in a share that is served otherwise by now, or no more: it was taken over, rolled
+    /// back, handed over, or has other rules.
+    fn require_current(&self, access: &Access) -> Result<(), ObjectError> {
+        let now = self.files.share(access.bucket.share);
+        if now.is_some_and(|now| Arc::ptr_eq(&now, &access.served)) {
+            Ok(())
+        } else {
+            Err(ObjectError::SlowDown)
+        }
+    }
+
     /// Waits until there is room for so many bytes more.
     async fn room(&self, access: &Access, bytes: u64) -> Result<(), ObjectError> {
+        self.require_current(access)?;
         Ok(waiting(Wait::Room, self.files.admit_bytes(&access.served, bytes)).await?)
     }
 }

@@ -8,12 +8,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use tidegate_protocols::objects::{DataStream, ObjectError, ObjectInfo, ObjectName, OpenObject, Who};
+use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::{InodeNumber, Kind};
 
-use super::{Access, Objects, PIECE_BYTES, bounded, describe, is_absent, path};
+use super::{Access, BucketConfig, Objects, PIECE_BYTES, bounded, describe, is_absent, path};
 use crate::namespace::data::read_ahead;
 use crate::namespace::objects::Held;
-use crate::namespace::{Credentials, EXECUTE, Node, OpenFile, READ};
+use crate::namespace::{Credentials, EXECUTE, Namespace, Node, OpenFile, READ};
+
+/// How often an object that is being replaced is looked for.
+const OPENS_MAX: usize = 16;
 
 impl Objects {
     /// Finds an object that the caller may read, and keeps it until the answer is dropped.
@@ -25,40 +29,53 @@ impl Objects {
 
 impl Access {
     pub(super) async fn open(self, key: &str) -> Result<Opened, ObjectError> {
-        let held = bounded(self.held(key)).await?;
+        for _ in 0..OPENS_MAX {
+            if let Some(opened) = bounded(self.try_open(key)).await? {
+                return Ok(opened);
+            }
+        }
+        Err(ObjectError::SlowDown)
+    }
+
+    /// None when the object was replaced between the look and the hold.
+    async fn try_open(&self, key: &str) -> Result<Option<Opened>, ObjectError> {
+        let held = self.held(key).await?;
         let runs = match &held.record {
             Some(record) if record.parts > 0 => self.reader().part_runs(held.node.number).await?,
             _ => Vec::new(),
         };
         let info = describe::info(&held, self.bucket.flat, &runs);
+        let opened = |file, info, node| Opened {
+            file,
+            source: node,
+            namespace: self.namespace().clone(),
+            bucket: self.bucket.clone(),
+            info,
+        };
         if held.node.inode.kind == Kind::Directory {
-            let info = ObjectInfo { size: 0, ..info };
-            return Ok(Opened { file: None, source: held.node, access: Arc::new(self), info });
+            return Ok(Some(opened(None, ObjectInfo { size: 0, ..info }, held.node)));
         }
         self.credentials.require(&held.node.inode, READ)?;
-        let file = self.namespace().hold(held.node.number).await?;
-        Ok(Opened { file: Some(Arc::new(file)), source: held.node, access: Arc::new(self), info })
+        match self.namespace().hold(held.node.number).await {
+            Ok(file) => Ok(Some(opened(Some(Arc::new(file)), info, held.node))),
+            Err(FsError::Stale) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The file of a key with what S3 knows of it; [`ObjectError::NoSuchKey`] when there is none.
     pub(super) async fn held(&self, key: &str) -> Result<Held, ObjectError> {
         let reader = self.reader();
         if self.bucket.flat {
-            let entry = reader.entry(InodeNumber::ROOT, key.as_bytes()).await?;
-            return Ok(reader.held(entry.ok_or(ObjectError::NoSuchKey)?.inode).await?);
+            let held = reader.named(InodeNumber::ROOT, key.as_bytes()).await?;
+            return held.ok_or(ObjectError::NoSuchKey);
         }
         let Ok(path) = path::parse(key) else { return Err(ObjectError::NoSuchKey) };
         let folder = self.folder(&path.folders).await?;
-        let node = match reader.lookup(&folder, path.name, &self.credentials).await {
-            Ok(node) => node,
-            Err(error) if is_absent(error) => return Err(ObjectError::NoSuchKey),
-            Err(error) => return Err(error.into()),
-        };
-        let record = reader.record(node.number).await?;
-        let implicit = record.as_ref().is_some_and(|record| record.implicit);
-        match (node.inode.kind, path.is_folder) {
-            (Kind::Regular, false) => Ok(Held { node, record }),
-            (Kind::Directory, true) if !implicit => Ok(Held { node, record }),
+        let held = reader.named(folder.number, path.name).await?.ok_or(ObjectError::NoSuchKey)?;
+        match (held.node.inode.kind, path.is_folder) {
+            (Kind::Regular, false) => Ok(held),
+            (Kind::Directory, true) if held.is_object() => Ok(held),
             _ => Err(ObjectError::NoSuchKey),
         }
     }
@@ -86,8 +103,21 @@ pub(super) struct Opened {
     /// None for a directory, which has no bytes.
     file: Option<Arc<OpenFile>>,
     pub(super) source: Node,
-    pub(super) access: Arc<Access>,
+    namespace: Namespace,
+    pub(super) bucket: Arc<BucketConfig>,
     pub(super) info: ObjectInfo,
+}
+
+impl Opened {
+    /// Refuses an object that an NFS client has changed since it was found: what is known of it does not hold for
+    /// what was read meanwhile.
+    pub(super) async fn require_unchanged(&self) -> Result<(), ObjectError> {
+        if self.bucket.flat {
+            return Ok(());
+        }
+        let now = self.namespace.reader().node(self.source.number).await?;
+        if now.inode.change == self.source.inode.change { Ok(()) } else { Err(ObjectError::Conflict) }
+    }
 }
 
 #[async_trait]
@@ -98,7 +128,8 @@ impl OpenObject for Opened {
 
     fn read(&self, range: Range<u64>) -> DataStream {
         let Some(file) = self.file.clone() else { return futures::stream::empty().boxed() };
-        let reading = Reading { file, access: self.access.clone(), rest: range, ready: VecDeque::new() };
+        let namespace = self.namespace.clone();
+        let reading = Reading { file, namespace, rest: range, ready: VecDeque::new() };
         futures::stream::try_unfold(reading, |mut reading| async move {
             let next = reading.next().await?;
             Ok(next.map(|piece| (piece, reading)))
@@ -110,7 +141,8 @@ impl OpenObject for Opened {
 /// Bytes on their way out.
 struct Reading {
     file: Arc<OpenFile>,
-    access: Arc<Access>,
+    /// And not how the share is served: a client that reads slowly keeps nobody from serving it otherwise.
+    namespace: Namespace,
     rest: Range<u64>,
     ready: VecDeque<Bytes>,
 }
@@ -119,7 +151,7 @@ impl Reading {
     async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
         if self.ready.is_empty() && !self.rest.is_empty() {
             let window = self.rest.start..self.rest.end.min(self.rest.start + PIECE_BYTES as u64);
-            let (namespace, file) = (self.access.namespace(), self.file.number());
+            let (namespace, file) = (&self.namespace, self.file.number());
             let share = namespace.share();
             read_ahead(share, None, file, &window);
             // Whoever found the object was allowed to read it.

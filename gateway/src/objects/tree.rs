@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use tidegate_protocols::objects::{ListQuery, ObjectError};
+use tidegate_protocols::objects::{KEY_BYTES_MAX, ListQuery, ObjectError};
 use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::{Entry, InodeNumber, Key, Kind, kind_range};
 
@@ -120,7 +120,7 @@ impl<'a> Walk<'a> {
             };
             // S3 knows no other names than text.
             let Ok(name) = std::str::from_utf8(&name) else { continue };
-            let mut key = format!("{}{name}", level.prefix);
+            let (mut key, directory) = (format!("{}{name}", level.prefix), level.number);
             let is_folder = entry.kind == Kind::Directory;
             if is_folder {
                 key.push('/');
@@ -131,16 +131,19 @@ impl<'a> Walk<'a> {
             if passed {
                 continue;
             }
-            let held = match self.access.reader().held(entry.inode).await {
-                Ok(held) => Box::new(held),
-                Err(FsError::Stale) => continue,
-                Err(error) => return Err(error.into()),
+            // What is too long to be asked for is not shown, nor what lies below it.
+            if key.len() > KEY_BYTES_MAX {
+                continue;
+            }
+            let held = self.access.held_under(directory, name.as_bytes(), entry.inode).await?;
+            let Some(held) = held.filter(|held| held.node.inode.kind == entry.kind).map(Box::new) else {
+                continue;
             };
             if !is_folder {
                 return Ok(Some(Step::File { key, held }));
             }
             if self.access.credentials.may(&held.node.inode, READ | EXECUTE) {
-                self.entering = Some((entry.inode, key.clone()));
+                self.entering = Some((held.node.number, key.clone()));
             }
             return Ok(Some(Step::Folder { key, held }));
         }

@@ -74,6 +74,7 @@ impl Objects {
         }
         let mut file = access.namespace().make_unnamed(&access.credentials).await?;
         let digests = self.receive(&access, &mut file, PUT_BYTES_MAX, body).await?;
+        self.require_current(&access)?;
         access.add_part(&upload, part.number, &file, digests).await
     }
 
@@ -98,6 +99,8 @@ impl Objects {
         let whole = range == (0..found.info.size);
         let mut file = access.namespace().make_unnamed(&access.credentials).await?;
         self.take_from(&access, &found, range.clone(), &mut file).await?;
+        found.require_unchanged().await?;
+        self.require_current(&access)?;
         // The ETag of a part tells clients that it is the one they copied; of a piece nobody knows the MD5.
         let md5 = if whole { found.info.etag.clone() } else { piece_etag(&found.info.etag, &range) };
         access.add_part(&upload, part.number, &file, Digests { md5, checksum: None }).await
@@ -151,6 +154,10 @@ impl Objects {
                 let rolled_up = delimiter.and_then(|delimiter| {
                     rest.find(delimiter).map(|at| &key[..query.prefix.len() + at + delimiter.len()])
                 });
+                let passed = |prefix: &str| query.after_key.as_deref().is_some_and(|after| prefix <= after);
+                if rolled_up.is_some_and(passed) || !access.may_see(&upload) {
+                    continue;
+                }
                 if rolled_up.is_some() && page.prefixes.last().map(String::as_str) == rolled_up {
                     continue;
                 }
@@ -181,25 +188,57 @@ impl Objects {
             Err(ObjectError::NoSuchUpload) => return access.finished_before(&name.key, upload).await,
             held => held?,
         };
+        match self.finish(&access, name, &held, completion).await {
+            // The same request came twice, and the other one was first.
+            Err(ObjectError::NoSuchUpload | ObjectError::Conflict)
+                if matches!(access.upload(name, upload).await, Err(ObjectError::NoSuchUpload)) =>
+            {
+                access.finished_before(&name.key, upload).await
+            }
+            done => done,
+        }
+    }
+
+    async fn finish(
+        &self,
+        access: &Access,
+        name: &ObjectName,
+        held: &HeldUpload,
+        completion: &Completion,
+    ) -> Result<PutDone, ObjectError> {
         let seen = access.reader().all_parts(held.number).await?;
-        let chosen = choose(&seen, &completion.parts, &held)?;
+        let chosen = choose(&seen, &completion.parts, held)?;
+        let description = describe_upload(held, &chosen)?;
+        let checksum = description.record.metadata.checksum.as_ref().and_then(describe::checksum);
+        check_whole(completion, &chosen, checksum.as_ref())?;
         let mut file = access.namespace().make_unnamed(&access.credentials).await?;
         for (_, part) in &chosen {
             let source = access.reader().node(part.inode).await.map_err(|_| ObjectError::Conflict)?;
             access.namespace().share_from(&source, 0..part.size, &mut file).await.map_err(changed)?;
         }
-        let description = describe_upload(&held, &chosen)?;
-        let checksum = description.record.metadata.checksum.as_ref().and_then(describe::checksum);
-        check_whole(completion, &chosen, checksum.as_ref())?;
-        let (directory, place_name) = access.place_of(&name.key).await?;
-        let place = Place { directory, name: place_name, flat: access.bucket.flat };
+        self.require_current(access)?;
         let describe = |existing: Option<&Held>| {
             access.check_conditions(existing, &completion.conditions)?;
-            Ok(description)
+            Ok(description.clone())
         };
-        let namespace = access.namespace();
-        let done = namespace.finish_upload(&access.credentials, &held, &seen, &file, place, describe).await?;
-        Ok(access.done(&done, checksum))
+        let (namespace, mut attempts) = (access.namespace(), 1);
+        loop {
+            let named = async {
+                let (directory, place_name) = access.place_of(&name.key).await?;
+                let place = Place { directory, name: place_name, flat: access.bucket.flat };
+                namespace.finish_upload(&access.credentials, held, &seen, &file, place, describe).await
+            };
+            match named.await {
+                Err(ObjectError::NoSuchKey) if access.may_try_again(&completion.conditions, attempts) => {
+                    attempts += 1;
+                }
+                Err(error) => {
+                    access.prune_for(&name.key).await;
+                    return Err(error);
+                }
+                Ok(done) => return Ok(access.done(&done, checksum)),
+            }
+        }
     }
 
     pub(super) async fn drop_upload(
@@ -218,7 +257,12 @@ impl Access {
     async fn upload(&self, name: &ObjectName, id: &str) -> Result<HeldUpload, ObjectError> {
         let (number, tag) = parse_id(id)?;
         let held = self.reader().upload(name.key.as_bytes(), number).await?;
-        if held.record.tag == tag { Ok(held) } else { Err(ObjectError::NoSuchUpload) }
+        if held.record.tag == tag && self.may_see(&held) { Ok(held) } else { Err(ObjectError::NoSuchUpload) }
+    }
+
+    /// In a share an upload is its beginner's, and the superuser's: its parts have no permissions of their own.
+    fn may_see(&self, upload: &HeldUpload) -> bool {
+        self.bucket.flat || self.credentials.is_root() || upload.record.owner == self.who
     }
 
     async fn add_part(
@@ -323,7 +367,10 @@ fn check_whole(
         return Err(ObjectError::InvalidArgument(format!("the parts are {size} bytes together")));
     }
     match (&completion.checksum, checksum) {
-        (Some(said), Some(found)) if said.algorithm == found.algorithm && said.value != found.value => {
+        (Some(said), Some(found)) if said.algorithm != found.algorithm => Err(ObjectError::InvalidArgument(
+            format!("the upload computes {}, and not {}", found.algorithm.as_str(), said.algorithm.as_str()),
+        )),
+        (Some(said), Some(found)) if said.value != found.value => {
             Err(ObjectError::BadDigest(found.algorithm.as_str()))
         }
         _ => Ok(()),

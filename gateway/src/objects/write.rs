@@ -17,7 +17,7 @@ use tidegate_replicator::map::{InodeNumber, Kind, ObjectRecord};
 use super::read::Opened;
 use super::{Access, Objects, PIECE_BYTES, bounded, describe, path};
 use crate::namespace::objects::{Description, Held, Place, Unnamed};
-use crate::namespace::{Context, WRITE};
+use crate::namespace::{EXECUTE, WRITE};
 
 /// How often a directory that goes while an object is put into it is made again.
 const ATTEMPTS: usize = 4;
@@ -45,6 +45,7 @@ impl Objects {
             ..ObjectRecord::default()
         };
         let description = Description { record, part_runs: Vec::new() };
+        self.require_current(&access)?;
         let held = access.name_object(&name.key, &file, description, &new.conditions).await?;
         Ok(access.done(&held, digests.checksum))
     }
@@ -70,12 +71,19 @@ impl Objects {
             ..ObjectRecord::default()
         };
         let path = path::parse(&name.key)?;
+        self.require_current(access)?;
         let parent = access.make_folders(&path.folders).await?;
         let place = Place { directory: parent, name: path.name, flat: false };
-        let node = access.namespace().make_folder(&access.credentials, place, Some(record.clone())).await?;
+        let implicit = ObjectRecord { implicit: true, ..ObjectRecord::default() };
+        let node = access.namespace().make_folder(&access.credentials, place, Some(implicit)).await?;
         access.credentials.require(&node.inode, WRITE)?;
         // One that was there becomes, or stays, a key of its own.
-        let held = access.namespace().describe_again(node.number, |_| Ok(record)).await?;
+        let describe = |held: &Held| {
+            let there = held.is_object().then(|| describe::info(held, false, &[]));
+            new.conditions.check_change(there.as_ref())?;
+            Ok(record)
+        };
+        let held = access.namespace().describe_again(node.number, describe).await?;
         Ok(access.done(&held, digests.checksum))
     }
 
@@ -166,6 +174,8 @@ impl Objects {
             },
             part_runs: found.info.parts.runs().to_vec(),
         };
+        found.require_unchanged().await?;
+        self.require_current(&access)?;
         let held = access.name_object(&name.key, &file, description, &new.conditions).await?;
         Ok(access.done(&held, checksum))
     }
@@ -178,7 +188,7 @@ impl Objects {
         range: std::ops::Range<u64>,
         file: &mut Unnamed,
     ) -> Result<(), ObjectError> {
-        if found.access.bucket.share == access.bucket.share && found.source.inode.kind == Kind::Regular {
+        if found.bucket.share == access.bucket.share && found.source.inode.kind == Kind::Regular {
             return access.namespace().share_from(&found.source, range, file).await;
         }
         let mut data = found.read(range);
@@ -276,13 +286,32 @@ impl Access {
         };
         let mut attempts = 1;
         loop {
-            let (directory, name) = self.place_of(key).await?;
-            let place = Place { directory, name, flat: self.bucket.flat };
-            match self.namespace().put_in_place(&self.credentials, file, place, describe).await {
-                // The directory went between the two steps.
-                Err(ObjectError::NoSuchKey) if !self.bucket.flat && attempts < ATTEMPTS => attempts += 1,
-                result => return result,
+            let named = async {
+                let (directory, name) = self.place_of(key).await?;
+                let place = Place { directory, name, flat: self.bucket.flat };
+                self.namespace().put_in_place(&self.credentials, file, place, describe).await
+            };
+            match named.await {
+                // A directory went between the steps.
+                Err(ObjectError::NoSuchKey) if self.may_try_again(conditions, attempts) => attempts += 1,
+                Err(error) => {
+                    self.prune_for(key).await;
+                    return Err(error);
+                }
+                done => return done,
             }
+        }
+    }
+
+    /// Whether a name that was not there may be looked for again: directories come and go, and a condition says so too.
+    pub(super) fn may_try_again(&self, conditions: &Conditions, attempts: usize) -> bool {
+        !self.bucket.flat && conditions.matches.is_none() && attempts < ATTEMPTS
+    }
+
+    /// Takes away directories that were made for a key that came to nothing.
+    pub(super) async fn prune_for(&self, key: &str) {
+        if let (false, Ok(path)) = (self.bucket.flat, path::parse(key)) {
+            self.prune(&path.folders).await;
         }
     }
 
@@ -333,9 +362,13 @@ impl Access {
         let folder = self.folder(&path.folders).await?;
         if path.is_folder {
             let held = self.held(key).await?;
-            conditions.check_change(Some(&describe::info(&held, false, &[])))?;
-            let implicit =
-                |held: &Held| Ok(ObjectRecord { implicit: true, ..held.record.clone().unwrap_or_default() });
+            self.credentials.require(&folder.inode, WRITE | EXECUTE)?;
+            self.credentials.require_sticky(&folder.inode, &held.node.inode)?;
+            let implicit = |held: &Held| {
+                let there = held.is_object().then(|| describe::info(held, false, &[]));
+                conditions.check_change(there.as_ref())?;
+                Ok(ObjectRecord { implicit: true, ..held.record.clone().unwrap_or_default() })
+            };
             self.namespace().describe_again(held.node.number, implicit).await?;
             let mut folders = path.folders.clone();
             folders.push(path.name);
@@ -349,16 +382,13 @@ impl Access {
     }
 
     /// Takes away directories that were there only for what was in them, from the innermost on.
-    async fn prune(&self, folders: &[&[u8]]) {
+    pub(super) async fn prune(&self, folders: &[&[u8]]) {
         for depth in (1..=folders.len()).rev() {
-            let (name, above) = (folders[depth - 1], &folders[..depth - 1]);
-            let Ok(parent) = self.folder(above).await else { return };
-            let Ok(node) = self.reader().lookup(&parent, name, &self.credentials).await else { return };
-            let record = self.reader().record(node.number).await.ok().flatten();
-            let goes = node.inode.entries == 0 && record.is_some_and(|record| record.implicit);
-            let context = Context { credentials: &self.credentials, note: None };
-            if !goes || self.namespace().remove_directory(context, parent.number, name).await.is_err() {
-                return;
+            let Ok(parent) = self.folder(&folders[..depth - 1]).await else { return };
+            let place = Place { directory: parent.number, name: folders[depth - 1], flat: false };
+            match self.namespace().take_implicit_folder(&self.credentials, place).await {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return,
             }
         }
     }

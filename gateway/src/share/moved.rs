@@ -8,6 +8,8 @@
 //!
 //! Only files that are made for this get extents of others: what was noted has no data in the frozen map.
 
+use std::collections::BTreeSet;
+
 use parking_lot::Mutex;
 use tidegate_replicator::map::InodeNumber;
 
@@ -15,32 +17,31 @@ use tidegate_replicator::map::InodeNumber;
 #[derive(Debug, Default)]
 pub struct MovedData {
     /// None while no commit is under way.
-    noted: Mutex<Option<Vec<InodeNumber>>>,
+    noted: Mutex<Option<BTreeSet<InodeNumber>>>,
 }
 
 impl MovedData {
     /// A commit is about to freeze. What an earlier one left is forgotten: its journal was not shortened.
     pub(crate) fn begin(&self) {
-        *self.noted.lock() = Some(Vec::new());
+        *self.noted.lock() = Some(BTreeSet::new());
     }
 
-    /// This file gets data of another one. Call it under the locks of both, before the change is submitted.
+    /// This file gets data of another one. Call it under the locks of both, before the change is submitted and
+    /// after.
     pub fn note(&self, file: InodeNumber) {
-        if let Some(noted) = &mut *self.noted.lock()
-            && noted.last() != Some(&file)
-        {
-            noted.push(file);
+        if let Some(noted) = &mut *self.noted.lock() {
+            noted.insert(file);
         }
     }
 
     /// The files noted since the last call; when there are none the commit has seen them all.
-    pub(crate) fn take(&self) -> Vec<InodeNumber> {
+    pub(crate) fn take(&self) -> BTreeSet<InodeNumber> {
         let mut noted = self.noted.lock();
         match &mut *noted {
             Some(files) if !files.is_empty() => std::mem::take(files),
             Some(_) | None => {
                 *noted = None;
-                Vec::new()
+                BTreeSet::new()
             }
         }
     }
@@ -58,9 +59,9 @@ mod tests {
         moved.begin();
         moved.note(file);
         moved.note(file);
-        assert_eq!(moved.take(), [file]);
+        assert_eq!(moved.take(), BTreeSet::from([file]));
         moved.note(InodeNumber(8));
-        assert_eq!(moved.take(), [InodeNumber(8)]);
+        assert_eq!(moved.take(), BTreeSet::from([InodeNumber(8)]));
         assert!(moved.take().is_empty());
         moved.note(file);
         assert!(moved.take().is_empty());

@@ -1,11 +1,11 @@
 //! A share through both doors: what NFS clients do and what S3 clients see, and the other way round.
 
 use tidegate_gateway::namespace::{Credentials, NewFile};
-use tidegate_protocols::objects::{ObjectError, sums};
+use tidegate_protocols::objects::{Conditions, NewObject, ObjectError, ObjectView, UploadQuery, Who, sums};
 use tidegate_protocols::view::SetAttributes;
 use tidegate_replicator::map::{InodeNumber, Kind};
 
-use crate::scene::{Scene, TREE};
+use crate::scene::{Scene, TREE, access_key, buckets, name};
 use crate::support::{context, create, lookup, read_all, write};
 
 const ROOT_INODE: InodeNumber = InodeNumber::ROOT;
@@ -123,4 +123,26 @@ async fn a_replaced_file_keeps_its_permission_bits_and_its_other_names() {
     let inode = namespace.reader().node(replaced).await.unwrap().inode;
     assert_eq!((inode.mode, inode.links, inode.uid), (0o600, 1, Credentials::ROOT.uid));
     assert_eq!(scene.get(TREE, "other").await.unwrap(), b"old");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn permissions_of_a_share_hold_for_folders_and_uploads_too() {
+    let scene = Scene::new().await;
+    folder(&scene, ROOT_INODE, b"home").await;
+    let user = |uid| access_key(Credentials { uid, gid: uid, gids: Vec::new() });
+    let keys = [("admin", access_key(Credentials::ROOT)), ("one", user(1)), ("other", user(2))];
+    scene.objects.set(buckets(&scene.appliance), keys.map(|(id, key)| (id.to_owned(), key)).into());
+    let who = |id: &str| Who { access_key: id.into() };
+    let none = Conditions::default();
+    let delete = scene.objects.delete(&who("one"), &name(TREE, "home/"), &none).await;
+    assert_eq!(delete, Err(ObjectError::AccessDenied));
+    assert_eq!(scene.keys(TREE).await, ["home/"]);
+    let upload =
+        scene.objects.create_upload(&who("one"), &name(TREE, "home/x"), NewObject::default()).await.unwrap();
+    let abort = scene.objects.abort_upload(&who("other"), &name(TREE, "home/x"), &upload).await;
+    assert_eq!(abort, Err(ObjectError::NoSuchUpload));
+    let query = UploadQuery { limit: 10, ..UploadQuery::default() };
+    assert!(scene.objects.uploads(&who("other"), TREE, &query).await.unwrap().uploads.is_empty());
+    assert_eq!(scene.objects.uploads(&who("one"), TREE, &query).await.unwrap().uploads.len(), 1);
+    assert_eq!(scene.objects.abort_upload(&who("one"), &name(TREE, "home/x"), &upload).await, Ok(()));
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use tidegate_gateway::appliance::Budgets;
 use tidegate_gateway::namespace::Credentials;
 use tidegate_protocols::objects::{
-    Conditions, CopySource, EtagCondition, Metadata, NewObject, ObjectError, ObjectView, Who, sums,
+    Conditions, CopySource, EtagCondition, Metadata, NewObject, ObjectError, ObjectView, PartCopy, PartName,
+    Who, sums,
 };
 
 use crate::scene::{FLAT, Given, Scene, TREE, access_key, admin, buckets, get, name};
@@ -140,6 +141,34 @@ async fn of_many_who_create_if_absent_one_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_replaced_again_and_again_is_always_there_and_whole() {
+    let scene = Scene::new().await;
+    for bucket in [FLAT, TREE] {
+        scene.put(bucket, "a/key", b"0").await.unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let writing = async {
+            for number in 1..300_u32 {
+                scene.put(bucket, "a/key", number.to_string().as_bytes()).await.unwrap();
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        };
+        let looking = async {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let object = scene.objects.open(&admin(), &name(bucket, "a/key")).await.unwrap();
+                assert!(!object.info().etag.contains('-'), "its record came with it");
+                let size = object.info().size;
+                let data: Vec<bytes::Bytes> =
+                    futures::TryStreamExt::try_collect(object.read(0..size)).await.unwrap();
+                assert_eq!(sums::md5_hex(&data.concat()), object.info().etag);
+                assert_eq!(scene.keys(bucket).await, ["a/key"]);
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::join!(writing, looking);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_reads_to_the_end_what_it_found_though_it_is_replaced_or_deleted() {
     use futures::TryStreamExt;
     let scene = Scene::new().await;
@@ -223,6 +252,14 @@ async fn a_copy_that_is_made_while_a_commit_drains_outlives_the_journal() {
     let source = noise(7, 200_000);
     scene.put(FLAT, "source", &source).await.unwrap();
     scene.put(FLAT, "much", &noise(8, 48 << 20)).await.unwrap();
+    // Pieces of the source in other files: the same places of the journal, of other lengths.
+    let upload =
+        scene.objects.create_upload(&admin(), &name(FLAT, "pieces"), NewObject::default()).await.unwrap();
+    for (number, range) in [(1, 0..100_000), (2, 1_000..150_000), (3, 199_000..200_000)] {
+        let source = CopySource { name: name(FLAT, "source"), conditions: Conditions::default() };
+        let part = PartName { object: name(FLAT, "pieces"), upload: upload.clone(), number };
+        scene.objects.copy_part(&admin(), &part, &PartCopy { source, range: Some(range) }).await.unwrap();
+    }
     // No other share holds the journal.
     scene.appliance.commit(TREE).await.unwrap();
     let appliance = scene.appliance.clone();

@@ -66,6 +66,12 @@ async fn parts_in_any_order_become_one_object_and_nothing_of_them_is_left() {
         let etag = complete(&scene, (bucket, "a/big"), &upload, &parts).await.unwrap();
         assert_eq!(etag, etag_of(&[&one, &two, &three]));
         assert_eq!(complete(&scene, (bucket, "a/big"), &upload, &parts).await, Ok(etag), "asked again");
+        let upload = begin(&scene, bucket, "twice", NewObject::default()).await;
+        let last = [put_part(&scene, &part(bucket, "twice", &upload, 1), b"").await];
+        let ask = || complete(&scene, (bucket, "twice"), &upload, &last);
+        let (first, again) = tokio::join!(ask(), ask());
+        assert!(first.is_ok() && first == again, "{first:?} {again:?}");
+        scene.delete(bucket, "twice").await.unwrap();
         let bytes = scene.namespace(bucket).share().usage().bytes - used.bytes;
         assert_eq!(bytes, (one.len() + two.len() + three.len()) as u64);
         let info = scene.info(bucket, "a/big").await.unwrap();
@@ -212,6 +218,19 @@ async fn uploads_are_listed_by_key_and_age_in_pages() {
     let query = UploadQuery { limit: 10, delimiter: Some("/".into()), ..UploadQuery::default() };
     let page = scene.objects.uploads(&admin(), FLAT, &query).await.unwrap();
     assert_eq!((page.uploads.len(), page.prefixes), (2, vec!["b/".to_owned()]));
+    let (mut seen, mut query) = (Vec::new(), UploadQuery { limit: 1, delimiter: Some("/".into()), ..query });
+    loop {
+        let page = scene.objects.uploads(&admin(), FLAT, &query).await.unwrap();
+        let prefix = page.prefixes.first().map(|prefix| (prefix.clone(), None));
+        let upload = page.uploads.first().map(|upload| (upload.key.clone(), Some(upload.id.clone())));
+        let (key, id) = prefix.or(upload).unwrap();
+        seen.push(key.clone());
+        (query.after_key, query.after_upload) = (Some(key), id);
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(seen, ["a", "b/", "c"]);
     let query = UploadQuery { prefix: "b/".into(), limit: 10, ..UploadQuery::default() };
     assert_eq!(scene.objects.uploads(&admin(), FLAT, &query).await.unwrap().uploads.len(), 3);
 }

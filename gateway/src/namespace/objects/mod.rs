@@ -16,22 +16,24 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use tidegate_protocols::objects::{KEY_BYTES_MAX, OBJECT_BYTES_MAX, ObjectError};
-use tidegate_protocols::view::{FsError, SetAttributes};
+use tidegate_protocols::view::{FsError, LINKS_MAX, SetAttributes};
 use tidegate_replicator::map::{
-    Cookie, Entry, Inode, InodeNumber, Key, Kind, ObjectRecord, PART_SIZES_ATTRIBUTE, RECORD_ATTRIBUTE,
-    Source, encode_part_sizes, inode_range,
+    Cookie, Entry, Extent, Inode, InodeNumber, Key, Kind, ObjectRecord, PART_SIZES_ATTRIBUTE,
+    RECORD_ATTRIBUTE, Source, encode_part_sizes, inode_range, kind_range,
 };
 use tokio::sync::MutexGuard;
 
 pub use upload::{HeldPart, HeldUpload};
 
 use super::open::OpenFile;
-use super::permission::{EXECUTE, WRITE};
+use super::permission::{EXECUTE, SET_GID, WRITE};
 use super::{Context, Credentials, Namespace, NewFile, Node, Reader, check_name, touch, touch_content};
-use crate::share::{ShareError, Transaction, extents_meeting};
+use crate::share::{MapRead, ShareError, Transaction};
 
 /// Extents that one transaction shares, about.
 const EXTENTS_SHARED_MAX: usize = 512;
+/// How often a name that is being replaced is looked at.
+const LOOKS_MAX: usize = 64;
 /// Permission bits of new objects.
 const OBJECT_MODE: u16 = 0o644;
 /// Permission bits of folders that are made for objects.
@@ -129,6 +131,20 @@ impl Reader<'_> {
         Ok(tidegate_replicator::map::decode_part_sizes(&value.payload).map_err(ShareError::from)?)
     }
 
+    /// The file of a name with what S3 knows of it. A name that is being given to another file leads, for a moment, to
+    /// one that goes or to one that is not whole yet: it is looked at again.
+    pub async fn named(&self, directory: InodeNumber, name: &[u8]) -> Result<Option<Held>, FsError> {
+        for _ in 0..LOOKS_MAX {
+            let Some(entry) = self.entry(directory, name).await? else { return Ok(None) };
+            match self.held(entry.inode).await {
+                Ok(held) if held.node.inode.links > 0 => return Ok(Some(held)),
+                Ok(_) | Err(FsError::Stale) => tokio::task::yield_now().await,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(FsError::TryLater)
+    }
+
     /// A file with what S3 knows of it.
     pub async fn held(&self, file: InodeNumber) -> Result<Held, FsError> {
         Ok(Held { node: self.node(file).await?, record: self.record(file).await? })
@@ -175,42 +191,56 @@ impl Namespace {
         range: Range<u64>,
         file: &mut Unnamed,
     ) -> Result<(), ObjectError> {
-        let (target, end) = (file.number(), file.size + (range.end - range.start));
+        let (target, first) = (file.number(), file.size);
         let mut from = range.start;
         while from < range.end {
             let _locks = self.share.locks().lock(&[source.number, target]).await;
             if self.reader().node(source.number).await?.inode.change != source.inode.change {
                 return Err(ObjectError::Conflict);
             }
-            let mut extents = extents_meeting(self.share.map(), source.number, &(from..range.end))
-                .await
-                .map_err(FsError::from)?;
-            extents.truncate(EXTENTS_SHARED_MAX);
-            let to = match extents.last() {
-                Some(last) if extents.len() == EXTENTS_SHARED_MAX => last.end.min(range.end),
-                _ => range.end,
-            };
+            let (extents, to) = self.some_extents(source.number, from..range.end).await?;
             let mut transaction = Transaction::default();
-            for extent in extents.iter().filter_map(|extent| extent.slice(&(from..to))) {
-                let shift = |at: u64| at - range.start + (end - (range.end - range.start));
-                let (start, stop) = (shift(extent.start), shift(extent.end));
-                if matches!(extent.source, Source::Journal(_)) {
-                    self.share.moved().note(target);
-                }
-                file.shared += stop - start;
-                let source = extent.source.clone();
-                transaction
-                    .put_extent(target, &tidegate_replicator::map::Extent { start, end: stop, source });
+            for extent in &extents {
+                let (start, end) = (extent.start - range.start + first, extent.end - range.start + first);
+                file.shared += end - start;
+                transaction.put_extent(target, &Extent { start, end, source: extent.source.clone() });
             }
             let mut inode = self.reader().node(target).await?.inode;
-            inode.size = end - (range.end - to);
+            inode.size = to - range.start + first;
             touch(&mut inode, self.now());
             transaction.put_inode(target, &inode);
+            let moves = extents.iter().any(|extent| matches!(extent.source, Source::Journal(_)));
+            if moves {
+                self.share.moved().note(target);
+            }
             transaction.submit(&self.share, Bytes::new()).await.map_err(FsError::from)?;
+            if moves {
+                self.share.moved().note(target);
+            }
             file.size = inode.size;
             from = to;
         }
         Ok(())
+    }
+
+    /// The first extents of a range of a file, cut to it, and up to where they are all that there are.
+    async fn some_extents(
+        &self,
+        file: InodeNumber,
+        range: Range<u64>,
+    ) -> Result<(Vec<Extent>, u64), ObjectError> {
+        let keys = kind_range(file, b'e', &(range.start + 1).to_be_bytes());
+        let page = self.share.map().scan(keys, EXTENTS_SHARED_MAX).await.map_err(FsError::from)?;
+        let (is_all, mut to, mut extents) = (page.len() < EXTENTS_SHARED_MAX, range.end, Vec::new());
+        for (key, value) in page {
+            let Key::Extent(_, end) = key else { continue };
+            let extent =
+                Extent::from_value(end, &value).map_err(|error| FsError::from(ShareError::from(error)))?;
+            let Some(extent) = extent.slice(&range) else { return Ok((extents, range.end)) };
+            to = extent.end;
+            extents.push(extent);
+        }
+        Ok((extents, if is_all { range.end } else { to }))
     }
 
     /// Gives a file its name, in the place of the file that has it. `describe` sees that file, may refuse, and
@@ -292,6 +322,9 @@ impl Namespace {
                 _ => Err(FsError::NotDirectory.into()),
             };
         }
+        if locked.parent.inode.links >= LINKS_MAX {
+            return Err(FsError::TooManyLinks.into());
+        }
         let set = SetAttributes { mode: Some(u32::from(FOLDER_MODE)), ..SetAttributes::default() };
         let new = NewFile::new(Kind::Directory, set);
         let context = Context { credentials, note: None };
@@ -306,6 +339,26 @@ impl Namespace {
         transaction.use_more(0, 1);
         self.finish_object(locked.locks, transaction).await?;
         Ok(Node { number, inode })
+    }
+
+    /// Takes a folder away that is empty and there only for what was in it; whether it did.
+    pub async fn take_implicit_folder(
+        &self,
+        credentials: &Credentials,
+        place: Place<'_>,
+    ) -> Result<bool, ObjectError> {
+        let locked = self.lock_name(credentials, place, &[]).await?;
+        let Some((entry, held)) = locked.existing else { return Ok(false) };
+        let implicit = held.record.as_ref().is_some_and(|record| record.implicit);
+        if held.node.inode.kind != Kind::Directory || held.node.inode.entries > 0 || !implicit {
+            return Ok(false);
+        }
+        let mut transaction = Transaction::default();
+        let parent = self.take_name(&mut transaction, locked.parent, place.name, &entry);
+        transaction.put_inode(place.directory, &parent.inode);
+        self.drop_link(&mut transaction, held.node);
+        self.finish_object(locked.locks, transaction).await?;
+        Ok(true)
     }
 
     /// Locks a directory, the file that has a name in it, and further inodes; checks that the caller may
@@ -370,9 +423,15 @@ impl Namespace {
                 let record = Cookie { inode: number, kind: Kind::Regular, name };
                 transaction.put(&Key::Cookie(place.directory, entry.cookie), record.encode());
                 touch_content(&mut parent.inode, self.now());
-                inode.mode = held.node.inode.mode & 0o777;
+                // A link's bits say nothing of what may be done.
+                if held.node.inode.kind == Kind::Regular {
+                    inode.mode = held.node.inode.mode & 0o777;
+                }
                 self.drop_link(transaction, held.node.clone());
             }
+        }
+        if parent.inode.mode & SET_GID != 0 {
+            inode.gid = parent.inode.gid;
         }
         inode.links = 1;
         inode.parent = place.directory;

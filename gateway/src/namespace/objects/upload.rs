@@ -89,6 +89,11 @@ impl Reader<'_> {
     }
 }
 
+/// Inodes to lock, with those of parts that go: a commit may be at their extents.
+fn with_parts(inodes: &[InodeNumber], parts: &[HeldPart]) -> Vec<InodeNumber> {
+    inodes.iter().copied().chain(parts.iter().map(|(_, part)| part.inode)).collect()
+}
+
 impl Namespace {
     /// Begins an upload.
     pub async fn begin_upload(
@@ -114,9 +119,17 @@ impl Namespace {
         file: &Unnamed,
         (etag, checksum): (String, Option<(u8, String)>),
     ) -> Result<PartRecord, ObjectError> {
-        let locks = self.share.locks().lock(&[upload.number, file.number()]).await;
+        // A part that goes is locked too: a commit may be at its extents.
+        let (locks, before) = loop {
+            let seen = self.part(upload.number, number).await?;
+            let inodes =
+                [upload.number, file.number()].into_iter().chain(seen.as_ref().map(|part| part.inode));
+            let locks = self.share.locks().lock(&inodes.collect::<Vec<_>>()).await;
+            if self.part(upload.number, number).await? == seen {
+                break (locks, seen);
+            }
+        };
         self.reader().upload(&upload.key, upload.number).await?;
-        let before = self.part(upload.number, number).await?;
         let mut inode = self.reader().node(file.number()).await?.inode;
         inode.used += file.shared;
         let record =
@@ -144,10 +157,15 @@ impl Namespace {
 
     /// Drops an upload with its parts.
     pub async fn drop_upload(&self, upload: &HeldUpload) -> Result<(), ObjectError> {
-        let locks = self.share.locks().lock(&[upload.number]).await;
+        let (locks, parts) = loop {
+            let seen = self.reader().all_parts(upload.number).await?;
+            let locks = self.share.locks().lock(&with_parts(&[upload.number], &seen)).await;
+            if self.reader().all_parts(upload.number).await? == seen {
+                break (locks, seen);
+            }
+        };
         self.reader().upload(&upload.key, upload.number).await?;
         let mut transaction = Transaction::default();
-        let parts = self.reader().all_parts(upload.number).await?;
         self.drop_parts(&mut transaction, upload, &parts).await?;
         self.finish_object(locks, transaction).await
     }
@@ -180,7 +198,8 @@ impl Namespace {
     where
         F: FnOnce(Option<&Held>) -> Result<Description, ObjectError> + Send,
     {
-        let locked = self.lock_name(credentials, place, &[file.number(), upload.number]).await?;
+        let further = with_parts(&[file.number(), upload.number], seen);
+        let locked = self.lock_name(credentials, place, &further).await?;
         self.reader().upload(&upload.key, upload.number).await?;
         if self.reader().all_parts(upload.number).await? != seen {
             return Err(ObjectError::Conflict);
