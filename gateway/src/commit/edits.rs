@@ -42,7 +42,7 @@ impl Pages<'_> {
     }
 }
 
-/// The edits of a page, which holds all changed keys of each of its inodes.
+/// The edits of a page, which holds all changed extents of each file of which it holds any.
 fn edits_of_page(page: Vec<(Key, Option<Value>)>, runs: &Runs) -> Result<VecDeque<Edit>, ShareError> {
     let mut edits: BTreeMap<Vec<u8>, Option<Value>> = BTreeMap::new();
     let mut files: Vec<InodeNumber> = Vec::new();

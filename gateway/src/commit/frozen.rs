@@ -16,7 +16,7 @@ use crate::journal::Sequence;
 use crate::live::{Database, Known, MapId, Usage, frozen_page};
 use crate::share::{Base, InodeNumbers, MapRead, ShareError, layered_get, layered_scan};
 
-/// The smallest number of keys in a page of changed keys, unless there are no more.
+/// Keys in a page of changed keys, more only to have all extents of a file.
 const PAGE_KEYS: usize = 1024;
 
 /// See the head of this module.
@@ -63,7 +63,8 @@ impl<'a> Frozen<'a> {
         Ok(merged)
     }
 
-    /// The next changed keys from `from` on, in order, with their values; whole inodes.
+    /// The next changed keys from `from` on, in order, with their values; of the extents of a file all or
+    /// none.
     pub(super) fn changed_page(&self, from: &[u8]) -> Result<Vec<(Key, Option<Value>)>, ShareError> {
         let keys = self.database.dirty_page(&self.snapshot, self.map, from, PAGE_KEYS)?;
         keys.into_iter()

@@ -224,8 +224,9 @@ impl Database {
         })
     }
 
-    /// Keys of a map that changed since its base was frozen, in order from `from` on: at least `least`
-    /// if there are as many, and all of an inode or none.
+    /// Keys of a map that changed since its base was frozen, in order from `from` on: `least` if there are
+    /// as many, and then the rest of the extents of a file if the page ends among them. No other kind of
+    /// key belongs to its neighbours, and a directory may have changed in millions of names.
     pub(crate) fn dirty_page(
         &self,
         snapshot: &Snapshot<'_>,
@@ -237,8 +238,7 @@ impl Database {
         let mut keys: Vec<Vec<u8>> = Vec::new();
         for item in self.iterate(snapshot, DIRTY, &range) {
             let key = item?.0[8..].to_vec();
-            let next_inode = keys.last().is_some_and(|last| last.get(..8) != key.get(..8));
-            if keys.len() >= least && next_inode {
+            if keys.len() >= least && !keys.last().is_some_and(|last| are_extents_of_one(last, &key)) {
                 break;
             }
             keys.push(key);
@@ -509,6 +509,12 @@ impl Database {
         let mode = IteratorMode::From(&range.start, rocksdb::Direction::Forward);
         snapshot.iterator_cf_opt(self.family(family), options, mode)
     }
+}
+
+/// Whether two keys of a map are extents of one file.
+fn are_extents_of_one(one: &[u8], other: &[u8]) -> bool {
+    const EXTENT: u8 = b'e';
+    one.get(..9) == other.get(..9) && one.get(8) == Some(&EXTENT)
 }
 
 const UNDECODABLE_OUTCOME: LiveError = LiveError::Undecodable("an outcome of a call");
