@@ -32,8 +32,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions,
-    IteratorMode, Options, ReadOptions, SliceTransform, Snapshot, WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
+    DBCompressionType, FlushOptions, IteratorMode, Options, ReadOptions, SliceTransform, Snapshot, WriteBatch,
+    WriteOptions,
 };
 
 use super::change::{Batch, Change};
@@ -524,6 +525,10 @@ fn family_options(name: &str, cache: &Cache, memtable_bytes: usize) -> Options {
     blocks.set_block_cache(cache);
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_bloom_filter(10.0, false);
+    // Filters and indexes of many keys are larger than the cache: it holds the parts that are asked.
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_pin_top_level_index_and_filter(true);
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
     options.set_write_buffer_size(memtable_bytes);
