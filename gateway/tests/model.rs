@@ -466,6 +466,14 @@ impl World {
 
     async fn check(&self) {
         self.check_directory(ROOT).await;
+        // Also those that are gone.
+        let numbers: Vec<_> = self.inodes.values().copied().collect();
+        let (namespace, mut alone) = (self.namespace(), Vec::new());
+        for number in &numbers {
+            alone.push(namespace.reader().node(*number).await.ok());
+        }
+        let together = namespace.reader().nodes(numbers.into_iter()).await;
+        assert!(together == alone, "inodes read together are not what they are one by one");
     }
 
     fn check_directory(&self, directory: Id) -> Pin<Box<dyn Future<Output = ()> + '_>> {

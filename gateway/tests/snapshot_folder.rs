@@ -101,6 +101,11 @@ impl Scene {
             for entry in page.entries {
                 assert!(entry.cookie > cookie, "cookies grow");
                 cookie = entry.cookie;
+                if !entry.name.starts_with(b".") {
+                    let found = self.appliance.files().lookup(&self.call, &directory, &entry.name);
+                    let found = found.await.unwrap();
+                    assert!(entry.object == Some((found.handle, found.attributes)), "what a look-up finds");
+                }
                 names.push(String::from_utf8(entry.name.to_vec()).unwrap());
             }
             if page.end {

@@ -15,7 +15,7 @@ use tidegate_replicator::repository::Usage;
 
 use super::views::View;
 use super::{Admitted, Files, convert, outcome};
-use crate::namespace::{Credentials, EXECUTE, NewFile, Node, READ, WRITE};
+use crate::namespace::{Credentials, EXECUTE, ListedEntry, NewFile, Node, READ, WRITE};
 use crate::share::QuotaReport;
 
 /// ACCESS3 bits (RFC 1813 section 3.3.4).
@@ -441,17 +441,15 @@ impl FileView for Files {
             }
             let reader = admitted.reader();
             let listed = reader.list(&admitted.node, cookie, wanted).await?;
-            let mut entries = Vec::with_capacity(listed.entries.len());
-            for entry in listed.entries {
-                let object = if limit.with_objects {
-                    let node = reader.node(entry.number).await.ok();
-                    node.map(|node| (admitted.handle(&node), admitted.attributes(&node)))
-                } else {
-                    None
-                };
-                let (cookie, file_id) = (entry.cookie, entry.number.0);
-                entries.push(DirectoryEntry { file_id, name: entry.name, cookie, object });
-            }
+            let numbers = listed.entries.iter().map(|entry| entry.number).filter(|_| limit.with_objects);
+            let objects = reader.nodes(numbers).await.into_iter().chain(std::iter::repeat(None));
+            let entry = |(entry, node): (ListedEntry, Option<Node>)| DirectoryEntry {
+                file_id: entry.number.0,
+                name: entry.name,
+                cookie: entry.cookie,
+                object: node.map(|node| (admitted.handle(&node), admitted.attributes(&node))),
+            };
+            let entries = listed.entries.into_iter().zip(objects).map(entry).collect();
             let directory = admitted.attributes(&admitted.node);
             Ok(DirectoryPage { entries, end: listed.end, verifier: [0; 8], directory })
         })

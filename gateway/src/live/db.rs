@@ -33,8 +33,8 @@ use std::path::Path;
 use bytes::Bytes;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompressionType, FlushOptions, IteratorMode, Options, ReadOptions, SliceTransform, Snapshot, WriteBatch,
-    WriteOptions,
+    DBCompressionType, DBPinnableSlice, FlushOptions, IteratorMode, Options, ReadOptions, SliceTransform,
+    Snapshot, WriteBatch, WriteOptions,
 };
 
 use super::change::{Batch, Change};
@@ -60,8 +60,8 @@ const APPLIED: &[u8] = b"applied";
 
 /// How many outcomes of calls are kept for replay.
 const OUTCOMES_MAX: u64 = 4096;
-/// Keys that a rebase forgets in one write batch.
-const REBASE_KEYS_MAX: usize = 4096;
+/// Keys that are read together, or forgotten in one write batch.
+const KEYS_MAX: usize = 512;
 /// One family's memtable is at most this part of what all hold: one in this many bytes.
 const MEMTABLE_PART: usize = 2;
 
@@ -141,6 +141,35 @@ impl Database {
             Known::Unknown if self.is_hidden(&self.snapshot(), key)? => Ok(Known::Deleted),
             known => Ok(known),
         }
+    }
+
+    /// What the overlay knows of full keys, which are in order: of each as [`Database::get`] has it.
+    pub(super) fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Known>, LiveError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(KEYS_MAX) {
+            for value in self.values(keys) {
+                found.push(value?.as_deref().map_or(Known::Unknown, known_from));
+            }
+        }
+        let unknown: Vec<_> = (0..keys.len()).filter(|&place| found[place] == Known::Unknown).collect();
+        let (Some(&first), Some(&last)) = (unknown.first(), unknown.last()) else { return Ok(found) };
+        let snapshot = self.snapshot();
+        if self.hides_nothing(&snapshot, &keys[first], &keys[last])? {
+            return Ok(found);
+        }
+        for place in unknown {
+            if self.is_hidden(&snapshot, &keys[place])? {
+                found[place] = Known::Deleted;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether no range is hidden of any inode from that of one full key to that of another.
+    fn hides_nothing(&self, snapshot: &Snapshot<'_>, first: &[u8], last: &[u8]) -> Result<bool, LiveError> {
+        let inode = |key: &[u8]| key[..16.min(key.len())].to_vec();
+        let hidden = self.iterate(snapshot, HIDDEN, &(inode(first)..successor(&inode(last)))).next();
+        Ok(hidden.transpose()?.is_none())
     }
 
     /// Up to `limit` overlay entries of a range of full keys, in order; none stands for a removed key.
@@ -447,24 +476,44 @@ impl Database {
             if hidden.sequence <= through {
                 writes.delete_cf(self.family(HIDDEN), hidden_key(&hidden.keys.start, hidden.sequence));
             }
-            if writes.len() >= REBASE_KEYS_MAX {
+            if writes.len() >= KEYS_MAX {
                 self.write(std::mem::take(&mut writes))?;
             }
         }
+        self.write(writes)?;
+        let mut keys = Vec::new();
         for item in self.iterate(&snapshot, DIRTY, &map_range(map)) {
             let (key, mark) = item?;
-            if sequence_from(&mark) > through {
-                continue;
+            if sequence_from(&mark) <= through {
+                keys.push(key.into_vec());
             }
-            writes.delete_cf(self.family(DIRTY), &key);
-            if self.frozen_full(&snapshot, &key)? == Known::Deleted {
-                writes.delete_cf(self.family(MAP), &key);
+            if keys.len() >= KEYS_MAX {
+                self.forget(&std::mem::take(&mut keys))?;
             }
-            if writes.len() >= REBASE_KEYS_MAX {
-                self.write(std::mem::take(&mut writes))?;
+        }
+        self.forget(&keys)
+    }
+
+    /// Takes away that these keys, which are in order, have changed, and those that only hide the base.
+    fn forget(&self, keys: &[Vec<u8>]) -> Result<(), LiveError> {
+        let mut writes = WriteBatch::default();
+        for (key, value) in keys.iter().zip(self.values(keys)) {
+            writes.delete_cf(self.family(DIRTY), key);
+            if value?.is_some_and(|value| value.first() == Some(&TOMBSTONE)) {
+                writes.delete_cf(self.family(MAP), key);
             }
         }
         self.write(writes)
+    }
+
+    /// The values of full keys, which are in order, in the family `map`. Those at hand hold their blocks
+    /// in memory, so keys are few.
+    fn values(&self, keys: &[Vec<u8>]) -> Vec<Result<Option<DBPinnableSlice<'_>>, rocksdb::Error>> {
+        debug_assert!(keys.len() <= KEYS_MAX);
+        match keys {
+            [] => Vec::new(),
+            keys => self.db.batched_multi_get_cf(self.family(MAP), keys, true),
+        }
     }
 
     /// Removes everything of a map that is served no more.

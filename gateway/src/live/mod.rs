@@ -23,6 +23,8 @@ mod change;
 mod db;
 mod pending;
 mod records;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::ops::Range;
@@ -165,6 +167,20 @@ impl Live {
             Known::Unknown => self.inner.database.get(&key),
             known => Ok(known),
         }
+    }
+
+    /// What is known of several keys above the base: of each as [`Live::get`] has it, and as fresh.
+    pub(crate) fn get_many(&self, map: MapId, keys: &[Vec<u8>]) -> Result<Vec<Known>, LiveError> {
+        let full: Vec<_> = keys.iter().map(|key| full_key(map, key)).collect();
+        let mut found: Vec<_> = full.iter().map(|key| self.inner.pending.get(key)).collect();
+        let unknown = found.iter().zip(full).enumerate().filter(|(_, (known, _))| **known == Known::Unknown);
+        let mut below: Vec<_> = unknown.map(|(place, (_, key))| (key, place)).collect();
+        below.sort_unstable();
+        let (keys, places): (Vec<_>, Vec<_>) = below.into_iter().unzip();
+        for (place, known) in places.into_iter().zip(self.inner.database.get_many(&keys)?) {
+            found[place] = known;
+        }
+        Ok(found)
     }
 
     /// Up to `limit` overlay entries of a range of keys of one inode, with what they hide and the base

@@ -33,6 +33,7 @@ use bytes::Bytes;
 use tidegate_protocols::view::{FsError, NAME_BYTES_MAX};
 use tidegate_protocols::waits::{Wait, waiting};
 use tidegate_replicator::map::{Entry, Inode, InodeNumber, Key, Kind, Timestamp};
+use tidegate_replicator::tree::Value;
 
 pub use create::NewFile;
 pub use extended::{
@@ -119,6 +120,18 @@ impl Reader<'_> {
         let value = self.map.get(&Key::Attributes(number)).await?.ok_or(FsError::Stale)?;
         let inode = Inode::decode(&value.payload).map_err(ShareError::from)?;
         Ok(Node { number, inode })
+    }
+
+    /// The inodes of these numbers, read together; none for one that is not there, and none at all if
+    /// one of them cannot be read now.
+    pub async fn nodes(&self, numbers: impl Iterator<Item = InodeNumber>) -> Vec<Option<Node>> {
+        let keys: Vec<_> = numbers.map(Key::Attributes).collect();
+        let values = self.map.get_many(&keys).await.unwrap_or_default();
+        let node = |(key, value): (&Key, Option<Value>)| {
+            let inode = Inode::decode(&value?.payload).ok()?;
+            Some(Node { number: key.inode(), inode })
+        };
+        keys.iter().zip(values.into_iter().chain(std::iter::repeat(None))).map(node).collect()
     }
 
     /// An inode that must be a directory.

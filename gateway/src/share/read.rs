@@ -24,6 +24,15 @@ pub trait MapRead: Send + Sync {
     /// The value of a key.
     async fn get(&self, key: &Key) -> Result<Option<Value>, ShareError>;
 
+    /// The values of several keys, each as [`MapRead::get`] gives it.
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Value>>, ShareError> {
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            values.push(self.get(key).await?);
+        }
+        Ok(values)
+    }
+
     /// The first `limit` entries of a range of keys that lies within one inode; fewer only when there
     /// are no more.
     async fn scan(&self, range: Range<Vec<u8>>, limit: usize) -> Result<Vec<(Key, Value)>, ShareError>;
@@ -42,6 +51,10 @@ pub struct FrozenMap {
 impl MapRead for FrozenMap {
     async fn get(&self, key: &Key) -> Result<Option<Value>, ShareError> {
         Ok(tree::get(&self.root, &key.encode(), &*self.nodes).await?)
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Value>>, ShareError> {
+        get_sorted(&self.root, keys.iter().map(Key::encode), &*self.nodes).await
     }
 
     async fn scan(&self, range: Range<Vec<u8>>, limit: usize) -> Result<Vec<(Key, Value)>, ShareError> {
@@ -79,6 +92,45 @@ pub(crate) async fn layered_get(
         Known::Deleted => Ok(None),
         Known::Unknown => Ok(tree::get(&base()?.root, key, nodes).await?),
     }
+}
+
+/// As [`layered_get`], of several keys.
+async fn layered_get_many(
+    above: Vec<Known>,
+    base: impl FnOnce() -> Result<Base, ShareError>,
+    nodes: &dyn NodeSource,
+    keys: Vec<Vec<u8>>,
+) -> Result<Vec<Option<Value>>, ShareError> {
+    let unknown = above.iter().zip(keys).filter(|(known, _)| **known == Known::Unknown);
+    let unknown: Vec<_> = unknown.map(|(_, key)| key).collect();
+    let below = if unknown.is_empty() {
+        Vec::new()
+    } else {
+        get_sorted(&base()?.root, unknown.into_iter(), nodes).await?
+    };
+    let mut below = below.into_iter();
+    let value = |known| match known {
+        Known::Value(value) => Ok(Some(Value::decode(&value)?)),
+        Known::Deleted => Ok(None),
+        Known::Unknown => Ok(below.next().flatten()),
+    };
+    above.into_iter().map(value).collect()
+}
+
+/// The values of keys in a tree, which is asked in their order, so that neighbours share what is read.
+async fn get_sorted(
+    root: &Root,
+    keys: impl Iterator<Item = Vec<u8>>,
+    nodes: &dyn NodeSource,
+) -> Result<Vec<Option<Value>>, ShareError> {
+    let mut sorted: Vec<_> = keys.zip(0usize..).collect();
+    sorted.sort_unstable();
+    let (keys, places): (Vec<_>, Vec<_>) = sorted.into_iter().unzip();
+    let mut values = vec![None; keys.len()];
+    for (place, value) in places.into_iter().zip(tree::get_many(root, &keys, nodes).await?) {
+        values[place] = value;
+    }
+    Ok(values)
 }
 
 /// The first `limit` entries of a range, from pages of the overlay and what they do not hide of the
@@ -158,6 +210,12 @@ impl MapRead for LiveMap {
         let key = key.encode();
         let above = self.live.get(self.map, &key)?;
         layered_get(above, || Base::load(&self.live, self.map), &*self.nodes, &key).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Value>>, ShareError> {
+        let keys: Vec<_> = keys.iter().map(Key::encode).collect();
+        let above = self.live.get_many(self.map, &keys)?;
+        layered_get_many(above, || Base::load(&self.live, self.map), &*self.nodes, keys).await
     }
 
     async fn scan(&self, range: Range<Vec<u8>>, limit: usize) -> Result<Vec<(Key, Value)>, ShareError> {

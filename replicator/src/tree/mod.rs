@@ -43,7 +43,7 @@ pub use cursor::Cursor;
 pub use diff::{Change, diff};
 pub use edits::Edit;
 pub use error::TreeError;
-pub use lookup::get;
+pub use lookup::{get, get_many};
 pub use memory::MemoryNodes;
 pub use node::Node;
 pub use root::Root;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use proptest::prelude::*;
 use tidegate_chunker::ChunkId;
-use tidegate_replicator::tree::{Change, ChunkRef, Edit, Root, Value, get};
+use tidegate_replicator::tree::{Change, ChunkRef, Edit, Root, Value, get, get_many};
 
 use crate::support::{Bench, Map, same_root};
 
@@ -81,6 +81,10 @@ async fn check(rounds: Vec<Round>, probes: Vec<Bytes>) {
         assert_eq!(root.entries, map.len() as u64);
         assert_eq!(bench.contents(&root).await, map);
         assert_eq!(bench.diff(&root_before, &root).await, expected_changes(&map_before, &map));
+        for probes in [probes.clone(), sorted(probes.clone()), sorted(map.keys().cloned().collect())] {
+            let values: Vec<_> = probes.iter().map(|probe| map.get(probe).cloned()).collect();
+            assert_eq!(get_many(&root, &probes, &bench.nodes).await.expect("reads"), values);
+        }
         let mut cursor = bench.cursor(&root);
         for probe in &probes {
             assert_eq!(get(&root, probe, &bench.nodes).await.expect("reads").as_ref(), map.get(probe));
@@ -89,6 +93,11 @@ async fn check(rounds: Vec<Round>, probes: Vec<Bytes>) {
             assert_eq!(cursor.next().await.expect("reads"), next);
         }
     }
+}
+
+fn sorted(mut keys: Vec<Bytes>) -> Vec<Bytes> {
+    keys.sort_unstable();
+    keys
 }
 
 fn run(check: impl Future<Output = ()>) {

@@ -1,0 +1,118 @@
+//! Claims about the database of live maps, asked without a journal above it.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use tidegate_replicator::map::{InodeNumber, Key, inode_range};
+
+use super::change::{Batch, Change};
+use super::db::Database;
+use super::{MapId, full_key};
+use crate::journal::Sequence;
+
+const MAP: MapId = MapId(7);
+
+/// A database that goes with its folder.
+struct Bench {
+    database: Database,
+    next: u64,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("makes a folder");
+        let database = Database::open(folder.path(), 1 << 20, 1 << 20).expect("opens");
+        Self { database, next: 1, _folder: folder }
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) {
+        let batch = Batch { changes };
+        self.database.apply(&[(Sequence(self.next), &batch)]).expect("applies");
+        self.next += 1;
+    }
+
+    fn put_all(&mut self, keys: impl Iterator<Item = Key>) {
+        self.apply(keys.map(|key| put(&key, b"value")).collect());
+    }
+
+    fn dirty_pages(&self, least: usize) -> Vec<Vec<Vec<u8>>> {
+        let (snapshot, mut from, mut pages) = (self.database.snapshot(), Vec::new(), Vec::new());
+        loop {
+            let page = self.database.dirty_page(&snapshot, MAP, &from, least).expect("reads");
+            let Some(last) = page.last() else { return pages };
+            from = [last.as_slice(), &[0]].concat();
+            pages.push(page);
+        }
+    }
+}
+
+fn put(key: &Key, value: &'static [u8]) -> Change {
+    Change::Put { map: MAP, key: key.encode().into(), value: Bytes::from_static(value) }
+}
+
+#[test]
+fn a_page_of_changed_keys_is_small_whatever_changed_in_one_directory() {
+    let mut bench = Bench::new();
+    let directory = InodeNumber(1);
+    bench.put_all((0..5000).map(|number| Key::Entry(directory, format!("name-{number:06}").into())));
+    bench.put_all((0..5000).map(|number| Key::Cookie(directory, number)));
+    let pages = bench.dirty_pages(100);
+    assert!(pages.iter().all(|page| page.len() == 100));
+    assert_eq!(pages.len(), 100);
+}
+
+#[test]
+fn a_page_of_changed_keys_never_ends_among_the_extents_of_a_file() {
+    let mut bench = Bench::new();
+    for file in 2..6 {
+        let file = InodeNumber(file);
+        let extents = (1..=file.0 * 7).map(|end| Key::Extent(file, end << 12));
+        let others = [Key::Attributes(file), Key::ExtendedAttribute(file, Bytes::from_static(b"user.a"))];
+        bench.put_all(extents.chain(others));
+    }
+    for least in [1, 2, 10, 16, 1000] {
+        let pages = bench.dirty_pages(least);
+        let is_extent = |key: &[u8]| matches!(Key::decode(key), Ok(Key::Extent(..)));
+        for (page, next) in pages.iter().zip(pages.iter().skip(1)) {
+            let (last, first) = (&page[page.len() - 1], &next[0]);
+            assert!(page.len() >= least && page.len() <= least + 5 * 7);
+            assert!(!(is_extent(last) && is_extent(first) && last[..8] == first[..8]), "cut among extents");
+        }
+        assert_eq!(pages.concat().len(), (2..6).map(|file| file * 7 + 2).sum::<usize>());
+    }
+}
+
+/// A change of a small map, in which changes meet.
+fn change() -> impl Strategy<Value = Change> {
+    let key = (1..12_u64, 0..3_u64).prop_map(|(inode, cookie)| Key::Cookie(InodeNumber(inode), cookie));
+    (key, 0..4_u8).prop_map(|(key, kind)| match kind {
+        0 => put(&key, b"one"),
+        1 => put(&key, b"other"),
+        2 => Change::Delete { map: MAP, key: key.encode().into() },
+        _ => {
+            let Range { start, end } = inode_range(key.inode());
+            Change::DeleteRange { map: MAP, range: start.into()..end.into() }
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn keys_asked_together_are_known_as_one_by_one(changes in proptest::collection::vec(change(), 0..24)) {
+        let mut bench = Bench::new();
+        for change in changes {
+            bench.apply(vec![change]);
+        }
+        // Also keys that were never there, and those of other maps.
+        let cookies = (0..14).flat_map(|inode| (0..4).map(move |cookie| Key::Cookie(InodeNumber(inode), cookie)));
+        let of_map = |map, key: &Key| full_key(map, &key.encode());
+        let mut keys: Vec<_> = cookies.flat_map(|key| [of_map(MAP, &key), of_map(MapId(8), &key)]).collect();
+        keys.sort();
+        let alone: Vec<_> = keys.iter().map(|key| bench.database.get(key).expect("reads")).collect();
+        prop_assert_eq!(bench.database.get_many(&keys).expect("reads"), alone);
+    }
+}
