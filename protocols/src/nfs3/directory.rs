@@ -18,8 +18,6 @@ const FRAME_BYTES: usize = POST_OP_ATTRIBUTES_BYTES + 8 + 4 + 4;
 const ENTRY_BYTES: usize = 4 + 8 + 8;
 /// A name of usual length with its length word, in bytes: for guessing how many entries fit.
 const USUAL_NAME_BYTES: usize = 20;
-/// Attributes and a handle of usual length, in bytes: for the same.
-const USUAL_OBJECT_BYTES: usize = POST_OP_ATTRIBUTES_BYTES + 40;
 
 /// The most entries that the view is asked for at once.
 const ENTRIES_MAX: usize = 4096;
@@ -31,6 +29,13 @@ struct Query {
     verifier: [u8; 8],
 }
 
+impl Query {
+    /// Attributes and a handle as long as the directory's own, in bytes: so long are those of one server.
+    fn object_bytes(&self) -> usize {
+        POST_OP_ATTRIBUTES_BYTES + post_op_handle_bytes(&self.directory)
+    }
+}
+
 /// What a READDIR may take for page and reply, in bytes, from its arguments.
 pub(super) fn readdir_bytes_max(mut arguments: Decoder) -> Result<usize, DecodeError> {
     query(&mut arguments)?;
@@ -40,10 +45,10 @@ pub(super) fn readdir_bytes_max(mut arguments: Decoder) -> Result<usize, DecodeE
 
 /// What a READDIRPLUS may take for page and reply, in bytes, from its arguments.
 pub(super) fn readdirplus_bytes_max(mut arguments: Decoder) -> Result<usize, DecodeError> {
-    query(&mut arguments)?;
+    let query = query(&mut arguments)?;
     arguments.u32()?;
     let room = room(&mut arguments)?;
-    Ok(room + entries_in(room, USUAL_OBJECT_BYTES) * size_of::<DirectoryEntry>())
+    Ok(room + entries_in(room, query.object_bytes()) * size_of::<DirectoryEntry>())
 }
 
 pub(super) async fn readdir(context: &Context<'_>, mut arguments: Decoder) -> Results {
@@ -58,7 +63,7 @@ pub(super) async fn readdirplus(context: &Context<'_>, mut arguments: Decoder) -
     let query = query(&mut arguments)?;
     let names = arguments.u32()? as usize;
     let all = room(&mut arguments)?;
-    let entries = entries_in(all, USUAL_OBJECT_BYTES);
+    let entries = entries_in(all, query.object_bytes());
     let page = page(context, &query, PageLimit { entries, with_objects: true }).await;
     Ok(answer(page, Room { all, names }, object_bytes, put_object))
 }
