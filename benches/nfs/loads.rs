@@ -1,6 +1,7 @@
 //! The loads: what one operation of each row is.
 
 use nfs3_types::nfs3::{nfs_fh3, stable_how};
+use tidegate_benches::calls::Listing;
 use tidegate_benches::{Call, Chance, Connection, Outcome, Payload, Work, calls};
 
 use crate::scene::{READ_FILE_BYTES, Scene, WRITTEN_FILE_BYTES};
@@ -179,7 +180,7 @@ impl Work for Slot<'_> {
             Load::Null => calls::null(),
             Load::Getattr => calls::getattr(&scene.file),
             Load::Lookup | Load::Stat => calls::lookup(&scene.directory, "file"),
-            Load::List => calls::list(&scene.listed, (0, [0; 8])),
+            Load::List => calls::list(Listing::Objects, &scene.listed, (0, [0; 8])),
             Load::SmallFile => calls::create(&scene.directory, &format!("small-{}-{number}", self.name)),
             Load::Remove if number == REMOVED_FILES as u64 => return Ok(None),
             Load::Remove => calls::remove(&scene.directory, &format!("remove-{}-{number}", self.name)),
@@ -207,9 +208,8 @@ impl Work for Slot<'_> {
         match (self.load, self.answered) {
             (Load::Stat, 1) => calls::getattr(&calls::found(body)?).map(Some),
             (Load::List, _) => {
-                let (entries, next) = calls::listed(body)?;
-                self.entries += entries;
-                next.map(|place| calls::list(&self.scene.listed, place)).transpose()
+                let next = calls::listed(Listing::Objects, body, |_| self.entries += 1)?;
+                next.map(|place| calls::list(Listing::Objects, &self.scene.listed, place)).transpose()
             }
             (Load::SmallFile, 1) => {
                 self.file = Some(calls::created(body)?);

@@ -4,8 +4,9 @@ use std::io::Cursor;
 
 use nfs3_types::nfs3::{
     COMMIT3args, CREATE3args, CREATE3res, GETATTR3args, LOOKUP3args, LOOKUP3res, MKDIR3args, MKDIR3res,
-    NFS_PROGRAM, Nfs3Option, Nfs3Result, READ3args, READDIRPLUS3args, READDIRPLUS3res, REMOVE3args,
-    WRITE3args, WRITE3res, cookieverf3, createhow3, diropargs3, nfs_fh3, sattr3, stable_how,
+    NFS_PROGRAM, Nfs3Option, Nfs3Result, READ3args, READDIR3args, READDIR3res, READDIRPLUS3args,
+    READDIRPLUS3res, REMOVE3args, WRITE3args, WRITE3res, cookieverf3, createhow3, diropargs3, nfs_fh3,
+    sattr3, stable_how,
 };
 use nfs3_types::xdr_codec::{Opaque, Unpack, Void};
 
@@ -64,30 +65,55 @@ pub fn read(file: &nfs_fh3, offset: u64, bytes: usize) -> Outcome<Call> {
 /// Where a listing goes on: the cookie and the verifier of its last page.
 pub type Place = (u64, [u8; 8]);
 
-/// Lists a directory with attributes and handles, from a place on.
-pub fn list(directory: &nfs_fh3, (cookie, verifier): Place) -> Outcome<Call> {
-    let arguments = READDIRPLUS3args {
-        dir: directory.clone(),
-        cookie,
-        cookieverf: cookieverf3(verifier),
-        dircount: PAGE_BYTES,
-        maxcount: PAGE_BYTES,
-    };
-    Call::new(NFS_PROGRAM::NFSPROC3_READDIRPLUS as u32, &arguments)
+/// What a listing asks for besides names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// READDIR: inode numbers.
+    Names,
+    /// READDIRPLUS: attributes and handles too.
+    Objects,
 }
 
-/// How many entries a page has, and where the next begins, if there is one.
-pub fn listed(body: &[u8]) -> Outcome<(u64, Option<Place>)> {
-    let Nfs3Result::Ok(page) = READDIRPLUS3res::unpack(&mut Cursor::new(body))?.0 else {
-        return Err("a directory cannot be listed".into());
-    };
-    let entries = page.reply.entries.into_inner();
-    let last = entries.last().map(|entry| entry.cookie);
-    if last.is_none() && !page.reply.eof {
-        return Err("a page without entries that is not the last".into());
+/// Lists a directory, from a place on.
+pub fn list(listing: Listing, directory: &nfs_fh3, (cookie, verifier): Place) -> Outcome<Call> {
+    let (dir, cookieverf) = (directory.clone(), cookieverf3(verifier));
+    match listing {
+        Listing::Names => {
+            let arguments = READDIR3args { dir, cookie, cookieverf, count: PAGE_BYTES };
+            Call::new(NFS_PROGRAM::NFSPROC3_READDIR as u32, &arguments)
+        }
+        Listing::Objects => {
+            let (dircount, maxcount) = (PAGE_BYTES, PAGE_BYTES);
+            let arguments = READDIRPLUS3args { dir, cookie, cookieverf, dircount, maxcount };
+            Call::new(NFS_PROGRAM::NFSPROC3_READDIRPLUS as u32, &arguments)
+        }
     }
-    let next = if page.reply.eof { None } else { last.map(|cookie| (cookie, page.cookieverf.0)) };
-    Ok((entries.len() as u64, next))
+}
+
+/// Shows each name of a page, and answers where the next begins, if there is one.
+pub fn listed(listing: Listing, body: &[u8], mut each: impl FnMut(&[u8])) -> Outcome<Option<Place>> {
+    const REFUSED: &str = "a directory cannot be listed";
+    let (last, verifier, end) = match listing {
+        Listing::Names => {
+            let page = READDIR3res::unpack(&mut Cursor::new(body))?.0;
+            let Nfs3Result::Ok(page) = page else { return Err(REFUSED.into()) };
+            let entries = page.reply.entries.into_inner();
+            entries.iter().for_each(|entry| each(&entry.name.0));
+            (entries.last().map(|entry| entry.cookie), page.cookieverf, page.reply.eof)
+        }
+        Listing::Objects => {
+            let page = READDIRPLUS3res::unpack(&mut Cursor::new(body))?.0;
+            let Nfs3Result::Ok(page) = page else { return Err(REFUSED.into()) };
+            let entries = page.reply.entries.into_inner();
+            entries.iter().for_each(|entry| each(&entry.name.0));
+            (entries.last().map(|entry| entry.cookie), page.cookieverf, page.reply.eof)
+        }
+    };
+    match last {
+        _ if end => Ok(None),
+        Some(cookie) => Ok(Some((cookie, verifier.0))),
+        None => Err("a page without entries that is not the last".into()),
+    }
 }
 
 /// The handle in the answer to a CREATE.

@@ -13,6 +13,7 @@ mod alone;
 mod arguments;
 pub mod calls;
 mod chance;
+mod durations;
 mod files;
 mod peers;
 mod pump;
@@ -29,11 +30,12 @@ use tidegate_chunker::{DomainId, DomainKeys, RepositoryId, SealEpoch, SecretKey}
 pub use alone::{Row, rows_on};
 pub use arguments::Arguments;
 pub use chance::Chance;
+pub use durations::Durations;
 pub use files::{files_below, seeded_tree};
 pub use peers::MIRROR_ARGUMENT;
 pub use pump::{Run, Work, pump, pump_all};
 pub use rpc::{Call, Connection, Payload, REPLY_BYTES_MAX};
-pub use server::{GatewaySettings, Kind, Server};
+pub use server::{GatewaySettings, Kind, Server, Standing};
 pub use spent::{Spent, median};
 pub use table::{Table, per_second, percent, times};
 

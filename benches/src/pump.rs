@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use crate::durations::Durations;
 use crate::{Call, Connection, Outcome};
 
 /// One operation after the other.
@@ -27,8 +28,8 @@ pub trait Work {
 /// What was done.
 #[derive(Clone, Debug, Default)]
 pub struct Run {
-    /// Seconds that each operation took.
-    pub taken: Vec<f64>,
+    /// What each operation took.
+    pub taken: Durations,
     /// What they were worth together.
     pub units: u64,
     /// Seconds from the first call to the last answer.
@@ -43,9 +44,7 @@ impl Run {
 
     /// Milliseconds below which this part of the operations stayed.
     pub fn within_ms(&self, part: f64) -> f64 {
-        let mut taken = self.taken.clone();
-        taken.sort_by(f64::total_cmp);
-        1e3 * taken.get((taken.len() as f64 * part) as usize).copied().unwrap_or_default()
+        1e3 * self.taken.within(part)
     }
 }
 
@@ -69,7 +68,7 @@ pub fn pump<W: Work>(connection: &mut Connection, works: &mut [W], until: Option
         let mut next = work.follow(body)?;
         if next.is_none() {
             let now = Instant::now();
-            run.taken.push((now - begun[number as usize]).as_secs_f64());
+            run.taken.add((now - begun[number as usize]).as_secs_f64());
             run.units += work.units();
             if until.is_none_or(|until| now < until) {
                 begun[number as usize] = now;
@@ -114,7 +113,7 @@ pub fn pump_all<W: Work + Send>(
     })?;
     let mut all = Run::default();
     for run in runs {
-        all.taken.extend(run.taken);
+        all.taken.extend(&run.taken);
         all.units += run.units;
         all.elapsed = all.elapsed.max(run.elapsed);
     }

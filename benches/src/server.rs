@@ -61,6 +61,8 @@ pub struct Server {
     /// What to mount.
     pub export: String,
     process: Child,
+    /// How to ask it how it stands, of a Tidegate.
+    ask: Option<(PathBuf, PathBuf)>,
     /// Ends after the server.
     pub(crate) port_mapper: Option<PortMapper>,
 }
@@ -129,7 +131,9 @@ impl Server {
         let mut serve = command();
         serve.arg("serve");
         let place = Place { nfs: address, mount: address, export: "/bench".to_owned(), setup };
-        Self::start(kind, place, folder, &mut serve)
+        let mut server = Self::start(kind, place, folder, &mut serve)?;
+        server.ask = Some((program.to_owned(), folder.join("tidegate.toml")));
+        Ok(server)
     }
 
     pub(crate) fn start(kind: Kind, place: Place, folder: &Path, command: &mut Command) -> Outcome<Self> {
@@ -138,7 +142,7 @@ impl Server {
         let (said, complained) = (output.try_clone()?, output);
         let process = command.stdin(Stdio::null()).stdout(said).stderr(complained).spawn()?;
         let Place { nfs, mount, export, setup } = place;
-        let mut server = Self { kind, setup, nfs, mount, export, process, port_mapper: None };
+        let mut server = Self { kind, setup, nfs, mount, export, process, ask: None, port_mapper: None };
         let end = Instant::now() + PATIENCE;
         while TcpStream::connect(nfs).is_err() || TcpStream::connect(mount).is_err() {
             if server.process.try_wait()?.is_some() || Instant::now() > end {
@@ -165,6 +169,33 @@ impl Server {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
         let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib << 10)
+    }
+}
+
+/// How the share of a Tidegate stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing {
+    /// Heads that were published.
+    pub heads: u64,
+    /// The age of the oldest acknowledged change that no head has, in seconds.
+    pub behind_seconds: u64,
+    /// Memory of the process that is resident now, in bytes.
+    pub resident_bytes: u64,
+}
+
+impl Server {
+    /// Asks a Tidegate how it stands.
+    pub fn standing(&self) -> Outcome<Standing> {
+        let (program, settings) = self.ask.as_ref().ok_or("only a Tidegate can be asked")?;
+        let asked =
+            Command::new(program).arg("--settings").arg(settings).args(["--json", "status"]).output()?;
+        let status: serde_json::Value = serde_json::from_slice(&asked.stdout)?;
+        let number = |path: &str| status.pointer(path).and_then(serde_json::Value::as_u64);
+        Ok(Standing {
+            heads: number("/shares/0/head/sequence").unwrap_or_default(),
+            behind_seconds: number("/shares/0/rpo_now_seconds").ok_or("a status without objective")?,
+            resident_bytes: number("/memory/resident_bytes").ok_or("a status without memory")?,
+        })
     }
 }
 
