@@ -98,14 +98,18 @@ pub fn listed(listing: Listing, body: &[u8], mut each: impl FnMut(&[u8])) -> Out
             let page = READDIR3res::unpack(&mut Cursor::new(body))?.0;
             let Nfs3Result::Ok(page) = page else { return Err(REFUSED.into()) };
             let entries = page.reply.entries.into_inner();
-            entries.iter().for_each(|entry| each(&entry.name.0));
+            for entry in &entries {
+                each(&entry.name.0);
+            }
             (entries.last().map(|entry| entry.cookie), page.cookieverf, page.reply.eof)
         }
         Listing::Objects => {
             let page = READDIRPLUS3res::unpack(&mut Cursor::new(body))?.0;
             let Nfs3Result::Ok(page) = page else { return Err(REFUSED.into()) };
             let entries = page.reply.entries.into_inner();
-            entries.iter().for_each(|entry| each(&entry.name.0));
+            for entry in &entries {
+                each(&entry.name.0);
+            }
             (entries.last().map(|entry| entry.cookie), page.cookieverf, page.reply.eof)
         }
     };
