@@ -96,6 +96,7 @@ fn measure(settings: &Settings, server: &Server, watch: &Watch) -> Outcome<()> {
     let Settings { files, large, connections, depth, .. } = settings;
     report.print(&format!(
         "{files} files, {large} of them in one directory; {connections} connections, {depth} operations each; \
-         stat is a lookup and a getattr"
+         stat is a lookup and a getattr; {} calls were told to come later",
+        tree.for_later()
     ))
 }

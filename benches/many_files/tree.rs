@@ -1,6 +1,7 @@
 //! The directories, and the rule that says which files are in which, and what their names are.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nfs3_types::nfs3::nfs_fh3;
 use tidegate_benches::{Connection, Outcome, Server, calls};
@@ -16,6 +17,8 @@ pub(crate) struct Tree {
     large_files: u64,
     /// The large directory, then the others.
     directories: Vec<nfs_fh3>,
+    /// Calls that were told to come later.
+    for_later: AtomicU64,
 }
 
 impl Tree {
@@ -27,7 +30,17 @@ impl Tree {
         let directories = (0..=others)
             .map(|number| calls::make_directory(&mut connection, &root, &format!("directory-{number:06}")))
             .collect::<Outcome<Vec<_>>>()?;
-        Ok(Self { files, large_files, directories })
+        Ok(Self { files, large_files, directories, for_later: AtomicU64::new(0) })
+    }
+
+    /// Counts a call that was told to come later, and is repeated.
+    pub(crate) fn note_for_later(&self) {
+        self.for_later.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were.
+    pub(crate) fn for_later(&self) -> u64 {
+        self.for_later.load(Ordering::Relaxed)
     }
 
     /// The number of the large directory; the others follow it.

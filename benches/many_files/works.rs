@@ -35,8 +35,7 @@ impl Works<'_> {
         let Settings { connections, depth, .. } = *self.settings;
         self.pump(None, |connection, slot| {
             let files = self.tree.files_in(Tree::LARGE);
-            let files = files.skip(connection * depth + slot).step_by(connections * depth);
-            Sweep { tree: self.tree, step, files, found: true }
+            Sweep::new(self.tree, step, files.skip(connection * depth + slot).step_by(connections * depth))
         })
     }
 
@@ -47,7 +46,7 @@ impl Works<'_> {
             let files = self
                 .dealt(connection)
                 .flat_map(move |directory| self.tree.files_in(directory).skip(slot).step_by(depth));
-            Sweep { tree: self.tree, step, files, found: true }
+            Sweep::new(self.tree, step, files)
         })
     }
 
@@ -57,7 +56,7 @@ impl Works<'_> {
             let mut chance = Chance::new((connection * self.settings.depth + slot) as u64);
             let all = self.tree.files().end.max(1);
             let files = std::iter::repeat_with(move || chance.below(all));
-            Sweep { tree: self.tree, step: Step::Stat, files, found: true }
+            Sweep::new(self.tree, Step::Stat, files)
         })
     }
 
@@ -98,24 +97,40 @@ struct Sweep<'a, F> {
     tree: &'a Tree,
     step: Step,
     files: F,
-    /// Whether the present file has been looked up.
+    /// The present file.
+    file: u64,
+    /// Whether it has been looked up.
     found: bool,
+}
+
+impl<'a, F> Sweep<'a, F> {
+    fn new(tree: &'a Tree, step: Step, files: F) -> Self {
+        Self { tree, step, files, file: 0, found: false }
+    }
+
+    fn first_call(&mut self) -> Outcome<Call> {
+        let (directory, name) = (self.tree.handle(self.tree.directory_of(self.file))?, name(self.file));
+        self.found = false;
+        match self.step {
+            Step::Create => calls::create(directory, &name),
+            Step::Stat => calls::lookup(directory, &name),
+            Step::Remove => calls::remove(directory, &name),
+        }
+    }
 }
 
 impl<F: Iterator<Item = u64>> Work for Sweep<'_, F> {
     fn begin(&mut self) -> Outcome<Option<Call>> {
         let Some(file) = self.files.next() else { return Ok(None) };
-        let (directory, name) = (self.tree.handle(self.tree.directory_of(file))?, name(file));
-        self.found = false;
-        let call = match self.step {
-            Step::Create => calls::create(directory, &name),
-            Step::Stat => calls::lookup(directory, &name),
-            Step::Remove => calls::remove(directory, &name),
-        };
-        call.map(Some)
+        self.file = file;
+        self.first_call().map(Some)
     }
 
     fn follow(&mut self, body: &[u8]) -> Outcome<Option<Call>> {
+        if calls::is_for_later(body) {
+            self.tree.note_for_later();
+            return self.first_call().map(Some);
+        }
         calls::check(body)?;
         if self.step != Step::Stat || std::mem::replace(&mut self.found, true) {
             return Ok(None);

@@ -159,6 +159,11 @@ pub fn make_directory(connection: &mut Connection, parent: &nfs_fh3, name: &str)
     handle(made.obj)
 }
 
+/// Whether a call was refused for now, with JUKEBOX: a client asks again.
+pub fn is_for_later(body: &[u8]) -> bool {
+    body.first_chunk() == Some(&10_008_u32.to_be_bytes())
+}
+
 /// Every answer but that of NULL begins with a status.
 pub fn check(body: &[u8]) -> Outcome<()> {
     match body.first_chunk::<4>() {

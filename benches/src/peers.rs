@@ -20,7 +20,7 @@ pub const MIRROR_ARGUMENT: &str = "mirror";
 /// Where port mappers listen.
 const PORT_MAPPER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 111);
 /// How long a port mapper may take to listen, and how often it is looked at.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
 /// A port mapper (Debian: `rpcbind`) that was started because none was there. nfs-ganesha does not
@@ -35,7 +35,8 @@ impl PortMapper {
         }
         let program = find("rpcbind").ok_or("it needs rpcbind, which is not installed (Debian: rpcbind)")?;
         let mut command = Command::new(program);
-        command.args(["-f", "-h", "127.0.0.1"]);
+        // It adds 127.0.0.1 by itself, and aborts when it is told that one as well.
+        command.args(["-f", "-h", "127.0.0.2"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let mut mapper = Self(child);
         let end = Instant::now() + PATIENCE;
