@@ -37,6 +37,8 @@ TIDEGATE_TREE="${TIDEGATE_TREE:-$(PYTHONPATH=integration/demo python3 -c "$newes
 export TIDEGATE_TREE
 : >"$log.table"
 run "tests" cargo test --release --workspace --no-fail-fast -- --nocapture
+run "nfs-rs" env "TIDEGATE_PROGRAM=$CARGO_TARGET_DIR/release/tidegate" \
+    cargo test --release --manifest-path integration/nfs_rs/Cargo.toml
 run "demo" python3 integration/demo/demo.py --tidegate "$CARGO_TARGET_DIR/release/tidegate" \
     --nfswalk "$CARGO_TARGET_DIR/nfswalk" --cache "$cache"
 
