@@ -6,7 +6,9 @@
 //! * a body that was not received turns whatever came of it into the error that says so;
 //! * an answer with a range is 206 for HEAD too, and 304 has no body;
 //! * an error document has the id of the request;
-//! * an answer before the end of the body closes the connection, as what follows is no request.
+//! * an answer before the end of the body closes the connection, as what follows is no request;
+//! * so does an answer to a client that asked for a 100 and has no body to send: none is sent then (RFC 9110
+//!   section 10.1.1), and botocore, which got an answer instead, would not send its next request on it.
 //!
 //! Logs have neither keys nor headers. `s3s` writes both into its own log lines: a program that installs a
 //! subscriber must turn the target `s3s` off.
@@ -21,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -68,8 +70,12 @@ impl Front {
         let note = Arc::new(Note::new());
         let started = Instant::now();
         let in_flight = self.metrics.request();
+        let gets_no_word = waits_for_a_word(&request) && request.body().is_end_stream();
         let (response, waits) = Waits::of(self.carry_out(request, &note)).await;
-        let response = finish(response, &note);
+        let mut response = finish(response, &note);
+        if gets_no_word {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let elapsed = started.elapsed();
         drop(in_flight);
         answered(note.operation(), response.status(), elapsed);
@@ -115,6 +121,11 @@ fn admit(request: &Request<Incoming>) -> S3Result<Option<[u8; 16]>> {
         return Err(not_implemented("uploads by forms are not offered"));
     }
     expected_md5(headers)
+}
+
+/// Whether the client waits for a 100 before it goes on.
+fn waits_for_a_word(request: &Request<Incoming>) -> bool {
+    request.headers().get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -55,6 +55,22 @@ async fn who_waits_for_a_word_before_a_good_request_gets_it() {
     assert_eq!(harness.get("key").await, b"hello");
 }
 
+/// Gets no word, and an answer instead: botocore would send nothing more on that connection.
+#[tokio::test]
+async fn who_waits_for_a_word_and_has_no_body_is_answered_and_let_go() {
+    let harness = Harness::start().await;
+    let put = Request::new("PUT", "/bucket/key", "").header("expect", "100-continue");
+    let put = put.header("content-length", "0");
+    let mut stream = TcpStream::connect(harness.address).await.unwrap();
+    stream.write_all(&put.sign(UNSIGNED).head()).await.unwrap();
+    let mut text = String::new();
+    // To the end: it is the server that closes.
+    stream.read_to_string(&mut text).await.unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+    assert!(text.to_ascii_lowercase().contains("connection: close"), "{text}");
+    assert_eq!(harness.get("key").await, b"");
+}
+
 #[tokio::test]
 async fn unknown_keys_and_wrong_secrets_are_told_apart() {
     let harness = Harness::start().await;
