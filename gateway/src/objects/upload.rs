@@ -90,7 +90,8 @@ impl Objects {
         let found = self.find(who, &copy.source.name).await?;
         copy.source.conditions.check_read(&found.info).map_err(|_| ObjectError::PreconditionFailed)?;
         let range = copy.range.clone().unwrap_or(0..found.info.size);
-        if range.start >= range.end.max(1) && found.info.size > 0 || range.end > found.info.size {
+        let is_some = range.start < range.end || range == (0..0) && found.info.size == 0;
+        if !is_some || range.end > found.info.size {
             return Err(ObjectError::InvalidRange);
         }
         if range.end - range.start > PUT_BYTES_MAX {

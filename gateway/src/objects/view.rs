@@ -92,7 +92,7 @@ impl ObjectView for Objects {
         name: &ObjectName,
         new: NewObject,
     ) -> Result<String, ObjectError> {
-        self.begin_upload(who, name, &new).await
+        bounded(self.begin_upload(who, name, &new)).await
     }
 
     async fn put_part(
@@ -134,6 +134,6 @@ impl ObjectView for Objects {
     }
 
     async fn abort_upload(&self, who: &Who, name: &ObjectName, upload: &str) -> Result<(), ObjectError> {
-        self.drop_upload(who, name, upload).await
+        bounded(self.drop_upload(who, name, upload)).await
     }
 }
