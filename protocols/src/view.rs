@@ -55,7 +55,9 @@ impl fmt::Debug for Handle {
 }
 
 /// Seconds and nanoseconds since 1970-01-01 UTC; nanoseconds are below 10^9.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Time {
     /// Whole seconds, negative before 1970.
     pub seconds: i64,

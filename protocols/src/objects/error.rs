@@ -26,6 +26,29 @@ pub enum ObjectError {
     /// There is no such object.
     #[error("the key does not exist")]
     NoSuchKey,
+    /// There is no such version of the object.
+    #[error("the version does not exist")]
+    NoSuchVersion,
+    /// A delete marker stands there.
+    #[error("{}", marker_text(*.named))]
+    DeleteMarker {
+        /// Which version it is.
+        version: super::VersionId,
+        /// Whether the caller named it, or came to it by the key.
+        named: bool,
+    },
+    /// The object is under a lock.
+    #[error("access denied: the object is protected by object lock")]
+    Locked,
+    /// The bucket has no object lock.
+    #[error("the bucket has no object lock")]
+    NoLock,
+    /// What is asked for cannot be in the state that the bucket is in.
+    #[error("{0}")]
+    BucketState(&'static str),
+    /// A policy that is none.
+    #[error("the policy cannot be used: {0}")]
+    MalformedPolicy(String),
     /// There is no such upload: never begun, completed or dropped.
     #[error("the upload does not exist; it may have been completed or aborted")]
     NoSuchUpload,
@@ -94,6 +117,10 @@ pub enum ObjectError {
     /// Something failed here; it is in the log.
     #[error("an internal error, see the log")]
     Internal,
+}
+
+fn marker_text(named: bool) -> &'static str {
+    if named { "the version is a delete marker, which can only be deleted" } else { "the key does not exist" }
 }
 
 impl From<FsError> for ObjectError {

@@ -10,39 +10,52 @@
 //! * An object is wholly there or not at all: a body that ends early, or whose [`Body::finish`] fails, leaves
 //!   what was there before, and so does a crash.
 //! * Conditions of a change are checked in the same transaction as the change.
-//! * Permissions are checked by the implementation, on every call.
+//! * Permissions are what [`ObjectView::authorize`] says; what the owner, group and mode of a file say is checked by
+//!   the implementation on every call besides.
 //! * No call hangs: one that must wait for something far away ends with [`ObjectError::SlowDown`] within a
 //!   bound.
 //! * Dropping the future of a call may not leave a change half done.
 //!
-//! What the server promises: names of buckets and keys are valid UTF-8 and within their bounds, signatures
+//! What the server promises: each call that a client causes was authorized before, names of buckets and keys are valid UTF-8 and within their bounds, signatures
 //! have been checked, and nothing of a body is believed before [`Body::finish`] has returned.
 
+mod access;
+mod bucket;
 mod conditions;
+pub mod cors;
 mod error;
+pub mod lifecycle;
 mod listing;
+mod lock;
 mod multipart;
+pub mod policy;
 pub mod sums;
 mod types;
+mod version;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use zeroize::Zeroizing;
 
+pub use access::{Asked, Who};
+pub use bucket::{Bucket, BucketChange, BucketSettings, NewBucket, PublicAccessBlock};
 pub use conditions::{Conditions, EtagCondition};
 pub use error::ObjectError;
 pub use listing::{ListEntry, ListQuery, Listing};
+pub use lock::{DefaultRetention, Lock, LockConfiguration, LockMode, Retention};
 pub use multipart::{
     CompletedPart, Completion, Part, PartCopy, PartDone, PartName, PartQuery, Parts, Upload, UploadQuery,
     Uploads,
 };
 pub use types::{
-    Bucket, Checksum, ChecksumAlgorithm, ChecksumKind, CopySource, Digests, Metadata, NewObject, ObjectInfo,
+    Checksum, ChecksumAlgorithm, ChecksumKind, CopySource, Digests, Metadata, NewObject, ObjectInfo,
     ObjectName, PartSizes, PutDone, Tags,
 };
+pub use version::{Deletion, VersionEntry, VersionId, VersionListing, VersionQuery, Versioning};
 
 /// The longest key in bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
@@ -60,13 +73,6 @@ pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
 pub const METADATA_BYTES_MAX: usize = 2048;
 /// The most tags of an object.
 pub const TAGS_MAX: usize = 10;
-
-/// Who calls: the access key whose signature was checked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Who {
-    /// Its id.
-    pub access_key: String,
-}
 
 /// A body on its way in. The server hashes it as it passes.
 #[async_trait]
@@ -106,6 +112,10 @@ pub trait ObjectView: Send + Sync + 'static {
     /// The secret of an access key; none for one that is unknown or turned off.
     async fn secret(&self, access_key: &str) -> Option<Zeroizing<String>>;
 
+    /// Whether a caller may do something; [`ObjectError::AccessDenied`] if not, and
+    /// [`ObjectError::NoSuchBucket`] to one who might.
+    async fn authorize(&self, who: &Who, asked: &Asked<'_>) -> Result<(), ObjectError>;
+
     /// The buckets that the caller may see, by name.
     async fn buckets(&self, who: &Who) -> Result<Vec<Bucket>, ObjectError>;
 
@@ -113,10 +123,20 @@ pub trait ObjectView: Send + Sync + 'static {
     async fn bucket(&self, who: &Who, bucket: &str) -> Result<Bucket, ObjectError>;
 
     /// Makes a bucket; [`ObjectError::BucketOwned`] when it is there and the caller's.
-    async fn create_bucket(&self, who: &Who, bucket: &str) -> Result<(), ObjectError>;
+    async fn create_bucket(&self, who: &Who, bucket: &str, new: NewBucket) -> Result<(), ObjectError>;
 
     /// Removes a bucket that holds nothing.
     async fn delete_bucket(&self, who: &Who, bucket: &str) -> Result<(), ObjectError>;
+
+    /// What clients have set of a bucket.
+    async fn settings(&self, who: &Who, bucket: &str) -> Result<Arc<BucketSettings>, ObjectError>;
+
+    /// Sets a part of it.
+    async fn change_settings(&self, who: &Who, bucket: &str, change: BucketChange)
+    -> Result<(), ObjectError>;
+
+    /// Which web pages may use a bucket, asked before anybody has shown a key; nothing for one that is not there.
+    async fn cors(&self, bucket: &str) -> Vec<cors::CorsRule>;
 
     /// Writes an object.
     async fn put(
@@ -127,7 +147,8 @@ pub trait ObjectView: Send + Sync + 'static {
         body: &mut dyn Body,
     ) -> Result<PutDone, ObjectError>;
 
-    /// Makes an object of another one's bytes. Without `new` it gets the metadata of its source.
+    /// Makes an object of another one's bytes. With `keep_metadata` and `keep_tags` it gets those of its source.
+    /// Its lock is what `new` says, or the default of the bucket.
     async fn copy(
         &self,
         who: &Who,
@@ -138,17 +159,66 @@ pub trait ObjectView: Send + Sync + 'static {
         keep_tags: bool,
     ) -> Result<PutDone, ObjectError>;
 
-    /// Finds an object.
-    async fn open(&self, who: &Who, name: &ObjectName) -> Result<Box<dyn OpenObject>, ObjectError>;
+    /// Finds an object, or a version of it. What is hidden by a delete marker, and the marker itself, are
+    /// [`ObjectError::DeleteMarker`]; a version that is not there is [`ObjectError::NoSuchVersion`].
+    async fn open(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+    ) -> Result<Box<dyn OpenObject>, ObjectError>;
 
-    /// Removes an object. That there is none is no error.
-    async fn delete(&self, who: &Who, name: &ObjectName, conditions: &Conditions) -> Result<(), ObjectError>;
+    /// Removes an object, or hides it where the bucket keeps versions; with a version, removes that one for
+    /// ever, unless it is locked. `bypass`: the caller asks to pass governance, and has the right to. That there is
+    /// none is no error.
+    async fn delete(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        conditions: &Conditions,
+        bypass: bool,
+    ) -> Result<Deletion, ObjectError>;
 
-    /// Sets the tags of an object, all of them.
-    async fn set_tags(&self, who: &Who, name: &ObjectName, tags: Tags) -> Result<(), ObjectError>;
+    /// Sets the tags of an object, all of them. Gives the version that has them now, if the bucket has versions.
+    async fn set_tags(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        tags: Tags,
+    ) -> Result<Option<VersionId>, ObjectError>;
+
+    /// Sets until when an object is kept; none takes the retention away. [`ObjectError::Locked`] when that is not
+    /// allowed (see [`Lock::admit`]); [`ObjectError::NoLock`] where the bucket has no lock.
+    async fn set_retention(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        retention: Option<Retention>,
+        bypass: bool,
+    ) -> Result<(), ObjectError>;
+
+    /// Sets or lifts the legal hold of an object; [`ObjectError::NoLock`] where the bucket has no lock.
+    async fn set_legal_hold(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        held: bool,
+    ) -> Result<(), ObjectError>;
 
     /// A page of the keys of a bucket, in byte order.
     async fn list(&self, who: &Who, bucket: &str, query: &ListQuery) -> Result<Listing, ObjectError>;
+
+    /// A page of the versions and delete markers of a bucket, by key in byte order and then from the newest on.
+    async fn versions(
+        &self,
+        who: &Who,
+        bucket: &str,
+        query: &VersionQuery,
+    ) -> Result<VersionListing, ObjectError>;
 
     /// Begins an upload in parts; gives its id.
     async fn create_upload(

@@ -2,17 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Conditions;
+use super::{Conditions, Lock, Retention, VersionId};
 use crate::view::Time;
-
-/// A bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bucket {
-    /// Its name.
-    pub name: String,
-    /// When it was made.
-    pub created: Time,
-}
 
 /// An object by its names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +19,8 @@ pub struct ObjectName {
 pub struct CopySource {
     /// Which.
     pub name: ObjectName,
+    /// Which version of it; none for the newest.
+    pub version: Option<VersionId>,
     /// What must be so of it.
     pub conditions: Conditions,
 }
@@ -122,6 +115,10 @@ pub struct NewObject {
     pub tags: Tags,
     /// The storage class that was asked for.
     pub storage_class: Option<String>,
+    /// Until when it is kept; none for what the bucket says. [`super::ObjectError::NoLock`] where that has no lock.
+    pub retention: Option<Retention>,
+    /// Whether it is under a legal hold, if the caller says it.
+    pub legal_hold: Option<bool>,
     /// What must be so for it to be made.
     pub conditions: Conditions,
     /// For an upload in parts, and for a copy: which checksum. For a copy, none means that of its source.
@@ -198,6 +195,10 @@ pub struct ObjectInfo {
     pub checksum: Option<Checksum>,
     /// The parts that it was made of.
     pub parts: PartSizes,
+    /// Which version it is; none where the bucket never had versions.
+    pub version: Option<VersionId>,
+    /// Its lock.
+    pub lock: Lock,
 }
 
 /// An object that was written.
@@ -209,6 +210,8 @@ pub struct PutDone {
     pub checksum: Option<Checksum>,
     /// When.
     pub modified: Time,
+    /// Which version it is; none where the bucket has no versions.
+    pub version: Option<VersionId>,
     /// Whether the answer waited until the object is in the repository, or in the local journal alone.
     pub in_repository: bool,
 }

@@ -62,7 +62,7 @@ impl Operations {
     ) -> S3Result<S3Response<GetBucketAclOutput>> {
         let who = who_of(&request)?;
         self.view().bucket(&who, &request.input.bucket).await.map_err(s3_error)?;
-        let (grants, owner) = (Some(grants(&who.access_key)), Some(owner(&who.access_key)));
+        let (grants, owner) = (Some(grants(who.name())), Some(owner(who.name())));
         Ok(S3Response::new(GetBucketAclOutput { grants, owner }))
     }
 
@@ -74,8 +74,8 @@ impl Operations {
         let who = who_of(&request)?;
         check_version(request.input.version_id.as_deref())?;
         let name = object_name(&request.input.bucket, &request.input.key);
-        self.view().open(&who, &name).await.map_err(s3_error)?;
-        let (grants, owner) = (Some(grants(&who.access_key)), Some(owner(&who.access_key)));
+        self.view().open(&who, &name, None).await.map_err(s3_error)?;
+        let (grants, owner) = (Some(grants(who.name())), Some(owner(who.name())));
         Ok(S3Response::new(GetObjectAclOutput { grants, owner, request_charged: None }))
     }
 
@@ -87,7 +87,7 @@ impl Operations {
         let who = who_of(&request)?;
         self.view().bucket(&who, &request.input.bucket).await.map_err(s3_error)?;
         refuse_unknown(&request.headers)?;
-        check_document(request.input.access_control_policy.as_ref(), &who.access_key)?;
+        check_document(request.input.access_control_policy.as_ref(), who.name())?;
         Ok(S3Response::new(PutBucketAclOutput::default()))
     }
 
@@ -99,9 +99,9 @@ impl Operations {
         let who = who_of(&request)?;
         check_version(request.input.version_id.as_deref())?;
         let name = object_name(&request.input.bucket, &request.input.key);
-        self.view().open(&who, &name).await.map_err(s3_error)?;
+        self.view().open(&who, &name, None).await.map_err(s3_error)?;
         refuse_unknown(&request.headers)?;
-        check_document(request.input.access_control_policy.as_ref(), &who.access_key)?;
+        check_document(request.input.access_control_policy.as_ref(), who.name())?;
         Ok(S3Response::new(PutObjectAclOutput::default()))
     }
 }

@@ -68,7 +68,7 @@ impl Operations {
             return Err(invalid_argument("part-number-marker must not be negative"));
         };
         let name = object_name(&input.bucket, &input.key);
-        let object = self.view().open(&who, &name).await.map_err(s3_error)?;
+        let object = self.view().open(&who, &name, None).await.map_err(s3_error)?;
         let info = object.info();
         let is_asked = |name: &str| asked.contains(&name);
         let class = || StorageClass::from(class_in_document(info.storage_class.as_deref()));

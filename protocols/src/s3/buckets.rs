@@ -58,7 +58,7 @@ impl Operations {
         Ok(S3Response::new(ListBucketsOutput {
             continuation_token: last.map(|bucket| Token::write(&bucket.name, &scope)),
             buckets: Some(page.into_iter().map(to_wire).collect()),
-            owner: Some(owner(&who.access_key)),
+            owner: Some(owner(who.name())),
             prefix: input.prefix,
         }))
     }
@@ -74,7 +74,10 @@ impl Operations {
         if input.object_lock_enabled_for_bucket == Some(true) {
             return Err(not_implemented("buckets with object lock are not made by this request"));
         }
-        self.view().create_bucket(&who, &input.bucket).await.map_err(s3_error)?;
+        self.view()
+            .create_bucket(&who, &input.bucket, crate::objects::NewBucket::default())
+            .await
+            .map_err(s3_error)?;
         let location = Some(format!("/{}", input.bucket));
         Ok(S3Response::new(CreateBucketOutput { location }))
     }

@@ -69,6 +69,7 @@ impl Operations {
         check_key(&input.key)?;
         let source = CopySource {
             name: source_name(&input.copy_source)?,
+            version: None,
             conditions: read_conditions(
                 input.copy_source_if_match.as_ref(),
                 input.copy_source_if_none_match.as_ref(),
@@ -121,6 +122,7 @@ impl Operations {
         let part = part_name(&input.bucket, &input.key, &input.upload_id, input.part_number)?;
         let source = CopySource {
             name: source_name(&input.copy_source)?,
+            version: None,
             conditions: read_conditions(
                 input.copy_source_if_match.as_ref(),
                 input.copy_source_if_none_match.as_ref(),

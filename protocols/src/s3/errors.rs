@@ -60,6 +60,15 @@ fn code_of(error: &ObjectError) -> (S3ErrorCode, StatusCode) {
         ObjectError::BucketExists => (Code::BucketAlreadyExists, StatusCode::CONFLICT),
         ObjectError::BucketNotEmpty => (Code::BucketNotEmpty, StatusCode::CONFLICT),
         ObjectError::NoSuchKey => (Code::NoSuchKey, StatusCode::NOT_FOUND),
+        ObjectError::NoSuchVersion => (Code::NoSuchVersion, StatusCode::NOT_FOUND),
+        ObjectError::DeleteMarker { named: false, .. } => (Code::NoSuchKey, StatusCode::NOT_FOUND),
+        ObjectError::DeleteMarker { named: true, .. } => {
+            (Code::MethodNotAllowed, StatusCode::METHOD_NOT_ALLOWED)
+        }
+        ObjectError::Locked => (Code::AccessDenied, StatusCode::FORBIDDEN),
+        ObjectError::NoLock => (Code::InvalidRequest, StatusCode::BAD_REQUEST),
+        ObjectError::BucketState(_) => (Code::InvalidBucketState, StatusCode::CONFLICT),
+        ObjectError::MalformedPolicy(_) => (Code::MalformedPolicy, StatusCode::BAD_REQUEST),
         ObjectError::NoSuchUpload => (Code::NoSuchUpload, StatusCode::NOT_FOUND),
         ObjectError::InvalidPart { .. } => (Code::InvalidPart, StatusCode::BAD_REQUEST),
         ObjectError::InvalidPartOrder => (Code::InvalidPartOrder, StatusCode::BAD_REQUEST),

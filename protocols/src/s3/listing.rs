@@ -133,7 +133,7 @@ impl Operations {
             )?,
         };
         let listing = self.page(&who, &input.bucket, &query).await?;
-        let (objects, prefixes) = split(&listing, encoding, Some(&who.access_key));
+        let (objects, prefixes) = split(&listing, encoding, Some(who.name()));
         // Without a delimiter the next page begins after the last key, and S3 does not repeat it.
         let next = next_name(&listing).filter(|_| query.delimiter.is_some());
         Ok(S3Response::new(ListObjectsOutput {
@@ -175,7 +175,7 @@ impl Operations {
             delimiter: delimiter.clone(),
         };
         let listing = self.page(&who, &input.bucket, &query).await?;
-        let own = (input.fetch_owner == Some(true)).then_some(who.access_key.as_str());
+        let own = (input.fetch_owner == Some(true)).then_some(who.name());
         let (objects, prefixes) = split(&listing, encoding, own);
         Ok(S3Response::new(ListObjectsV2Output {
             next_continuation_token: next_name(&listing).map(|name| Token::write(name, &scope)),

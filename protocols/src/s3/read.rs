@@ -156,7 +156,7 @@ impl Operations {
         let input = &request.input;
         check_version(input.version_id.as_deref())?;
         let name = object_name(&input.bucket, &input.key);
-        let object = self.view().open(&who, &name).await.map_err(s3_error)?;
+        let object = self.view().open(&who, &name, None).await.map_err(s3_error)?;
         let question = Question {
             matches: input.if_match.as_ref(),
             differs: input.if_none_match.as_ref(),
@@ -183,7 +183,7 @@ impl Operations {
         let input = &request.input;
         check_version(input.version_id.as_deref())?;
         let name = object_name(&input.bucket, &input.key);
-        let object = self.view().open(&who, &name).await.map_err(s3_error)?;
+        let object = self.view().open(&who, &name, None).await.map_err(s3_error)?;
         let question = Question {
             matches: input.if_match.as_ref(),
             differs: input.if_none_match.as_ref(),

@@ -90,7 +90,7 @@ impl Operations {
         check_version(input.version_id.as_deref())?;
         let name = object_name(&input.bucket, &input.key);
         let tags = from_document(input.tagging.tag_set)?;
-        self.view().set_tags(&who, &name, tags).await.map_err(s3_error)?;
+        self.view().set_tags(&who, &name, None, tags).await.map_err(s3_error)?;
         Ok(S3Response::new(PutObjectTaggingOutput::default()))
     }
 
@@ -102,7 +102,7 @@ impl Operations {
         let who = who_of(&request)?;
         check_version(request.input.version_id.as_deref())?;
         let name = object_name(&request.input.bucket, &request.input.key);
-        let object = self.view().open(&who, &name).await.map_err(s3_error)?;
+        let object = self.view().open(&who, &name, None).await.map_err(s3_error)?;
         let tag_set = to_document(object.info().tags.clone());
         Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id: None }))
     }
@@ -115,7 +115,7 @@ impl Operations {
         let who = who_of(&request)?;
         check_version(request.input.version_id.as_deref())?;
         let name = object_name(&request.input.bucket, &request.input.key);
-        self.view().set_tags(&who, &name, Tags::new()).await.map_err(s3_error)?;
+        self.view().set_tags(&who, &name, None, Tags::new()).await.map_err(s3_error)?;
         Ok(S3Response::new(DeleteObjectTaggingOutput::default()))
     }
 }

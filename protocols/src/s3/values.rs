@@ -14,7 +14,11 @@ use crate::view::Time;
 /// Who calls. Access was checked before: a request without credentials does not come so far.
 pub(super) fn who_of<T>(request: &S3Request<T>) -> S3Result<Who> {
     match &request.credentials {
-        Some(credentials) => Ok(Who { access_key: credentials.access_key.clone() }),
+        Some(credentials) => Ok(Who {
+            access_key: Some(credentials.access_key.clone()),
+            address: std::net::Ipv4Addr::UNSPECIFIED.into(),
+            secure: false,
+        }),
         None => Err(s3s::s3_error!(AccessDenied)),
     }
 }

@@ -18,7 +18,7 @@ use super::metadata::{from_request, refuse_unknown, storage_class};
 use super::operations::{Operations, note_of};
 use super::tagging;
 use super::values::{change_conditions, check_key, check_version, etag, object_name, who_of};
-use crate::objects::{ChecksumKind, Conditions, NewObject, ObjectName, PutDone, Who};
+use crate::objects::{NewObject, ObjectName, PutDone, Who};
 
 /// Keys of one DeleteObjects.
 const DELETIONS_MAX: usize = 1000;
@@ -45,9 +45,7 @@ pub(super) fn new_object(
         metadata: from_request(headers, user)?,
         tags: tagging::from_header(tags)?,
         storage_class: storage_class(headers)?,
-        conditions: Conditions::default(),
-        algorithm: None,
-        checksum_kind: ChecksumKind::Full,
+        ..NewObject::default()
     })
 }
 
@@ -103,7 +101,7 @@ impl Operations {
         let conditions = change_conditions(input.if_match.as_ref(), None)?;
         let conditional = !conditions.is_empty();
         let name = object_name(&input.bucket, &input.key);
-        let deleted = self.view().delete(&who, &name, &conditions).await;
+        let deleted = self.view().delete(&who, &name, None, &conditions, false).await;
         deleted.map_err(|error| conditional_error(error, conditional))?;
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
@@ -157,8 +155,8 @@ impl Operations {
 
     async fn delete_if(&self, who: &Who, name: &ObjectName, matches: Option<&ETagCondition>) -> S3Result<()> {
         let conditions = change_conditions(matches, None)?;
-        let deleted = self.view().delete(who, name, &conditions).await;
-        deleted.map_err(|error| conditional_error(error, matches.is_some()))
+        let deleted = self.view().delete(who, name, None, &conditions, false).await;
+        deleted.map(drop).map_err(|error| conditional_error(error, matches.is_some()))
     }
 }
 
