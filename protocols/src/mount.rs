@@ -232,7 +232,7 @@ impl MountStatus {
 impl From<FsError> for MountStatus {
     fn from(error: FsError) -> Self {
         match error {
-            FsError::NotOwner => Self::Permission,
+            FsError::NotOwner | FsError::Locked => Self::Permission,
             FsError::NotFound | FsError::Stale | FsError::BadHandle => Self::NoEntry,
             FsError::Io | FsError::TryLater => Self::Io,
             FsError::Access | FsError::ReadOnly => Self::Access,

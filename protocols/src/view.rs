@@ -240,6 +240,9 @@ pub enum FsError {
     /// Not the owner.
     #[error("operation not permitted")]
     NotOwner,
+    /// Under object lock: nobody may change or remove it yet.
+    #[error("the file is under object lock")]
+    Locked,
     /// No such name.
     #[error("no such file or directory")]
     NotFound,

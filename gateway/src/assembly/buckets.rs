@@ -55,6 +55,7 @@ pub async fn set_objects(
             share: appliance.share_id(share)?,
             flat: bucket.share.is_none(),
             read_only: bucket.read_only,
+            in_repository: false,
         });
     }
     let mut keys = HashMap::new();
@@ -77,6 +78,7 @@ async fn access_key(key: &settings::AccessKey) -> Result<AccessKeyConfig, Assemb
         secret: Zeroizing::new(text.to_owned()),
         buckets: (!buckets.is_empty()).then_some(buckets),
         read_only: key.read_only,
+        policy: None,
         credentials: Credentials { uid: key.uid, gid: key.gid, gids: key.gids.clone() },
     })
 }

@@ -24,6 +24,7 @@ impl Namespace {
         if guard.is_some_and(|guard| (guard.seconds, guard.nanos) != (changed.seconds, changed.nanos)) {
             return Err(FsError::NotSync);
         }
+        self.require_unlocked(&old).await?;
         let mut inode = old.inode.clone();
         let mut transaction = Transaction::default();
         if let Some(size) = set.size {

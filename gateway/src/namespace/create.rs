@@ -124,6 +124,7 @@ impl Namespace {
         if old.inode.kind == Kind::Directory {
             return Err(FsError::NotOwner);
         }
+        self.require_unlocked(&old).await?;
         // Open, and without a name: it gets none any more.
         if old.inode.links == 0 {
             return Err(FsError::NotFound);

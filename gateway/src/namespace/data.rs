@@ -180,6 +180,7 @@ impl Namespace {
         let _locks = self.share.locks().lock(&[number]).await;
         let old = self.reader().node(number).await?;
         may_write(&old.inode, credentials)?;
+        self.require_unlocked(&old).await?;
         let mut inode = old.inode.clone();
         let mut transaction = Transaction::default();
         if !range.is_empty() {

@@ -167,6 +167,7 @@ impl Namespace {
         let locks = self.share.locks().lock(&[number]).await;
         let old = self.reader().node(number).await?;
         may_set(context.credentials, &old.inode, class)?;
+        self.require_unlocked(&old).await?;
         let before = self.reader().extended_attributes(number).await?;
         let mut after = before.clone();
         change(&mut after)?;

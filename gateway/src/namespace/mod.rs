@@ -22,6 +22,7 @@ mod create;
 pub mod data;
 mod extended;
 mod listing;
+pub mod locked;
 pub mod objects;
 mod open;
 mod permission;
@@ -225,6 +226,7 @@ impl Namespace {
         Inode {
             kind,
             mode,
+            locked: false,
             links: if directory { 2 } else { 1 },
             uid: owner.uid,
             gid: owner.gid,
@@ -300,6 +302,7 @@ pub(crate) mod tests {
         Inode {
             kind,
             mode: 0o644,
+            locked: false,
             links: 1,
             uid: 0,
             gid: 0,

@@ -53,6 +53,7 @@ impl Namespace {
             (true, true) if child.inode.entries > 0 => return Err(FsError::NotEmpty),
             (true, true) | (false, false) => {}
         }
+        self.require_unlocked(&child).await?;
         let mut transaction = Transaction::default();
         let before = parent.inode.clone();
         let after = self.take_name(&mut transaction, parent, name, &entry);

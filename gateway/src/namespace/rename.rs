@@ -97,9 +97,11 @@ impl Namespace {
         credentials.require(&plan.from.inode, WRITE)?;
         credentials.require(&plan.to.inode, WRITE)?;
         credentials.require_sticky(&plan.from.inode, &plan.moved.inode)?;
+        self.require_unlocked(&plan.moved).await?;
         let moves_directory = plan.moved.inode.kind == Kind::Directory;
         if let Some((_, replaced)) = &plan.replaced {
             credentials.require_sticky(&plan.to.inode, &replaced.inode)?;
+            self.require_unlocked(replaced).await?;
             match (moves_directory, replaced.inode.kind == Kind::Directory) {
                 (true, false) => return Err(FsError::NotDirectory),
                 (false, true) => return Err(FsError::IsDirectory),

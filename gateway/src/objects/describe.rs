@@ -1,12 +1,14 @@
 //! Records of the map and what the wire says of objects, put into each other's words.
 
 use tidegate_protocols::objects::{
-    Checksum, ChecksumAlgorithm, ChecksumKind, Metadata, NewObject, ObjectInfo, PartSizes, Tags, sums,
+    Checksum, ChecksumAlgorithm, ChecksumKind, Metadata, NewObject, ObjectError, ObjectInfo, PartSizes, Tags,
+    VersionId, sums,
 };
 use tidegate_protocols::view::Time;
 use tidegate_replicator::map::{Inode, InodeNumber, ObjectChecksum, ObjectMetadata, ObjectRecord, Timestamp};
 
-use crate::namespace::objects::Held;
+use crate::namespace::locked::{lock_of, retention_record};
+use crate::namespace::objects::{Held, Which};
 
 pub(super) fn time(at: Timestamp) -> Time {
     Time { seconds: at.seconds, nanos: at.nanos }
@@ -53,6 +55,28 @@ pub(super) fn metadata_record(new: &NewObject, checksum: Option<&Checksum>) -> O
         tags: new.tags.clone(),
         storage_class: new.storage_class.clone(),
         checksum: checksum.map(checksum_record),
+        retention: new.retention.as_ref().map(retention_record),
+        legal_hold: new.legal_hold == Some(true),
+    }
+}
+
+/// A version as clients name it.
+pub(super) fn version_id(which: Which) -> VersionId {
+    match which {
+        Which::Null => VersionId::null(),
+        Which::Order(order) => VersionId::new(format!("{order:016x}")),
+    }
+}
+
+/// The version that a client names.
+pub(super) fn which(version: &VersionId) -> Result<Which, ObjectError> {
+    let text = version.as_str();
+    if text == VersionId::NULL {
+        return Ok(Which::Null);
+    }
+    match u64::from_str_radix(text, 16) {
+        Ok(order) if text.len() == 16 && order > 0 => Ok(Which::Order(order)),
+        _ => Err(ObjectError::InvalidArgument("Invalid version id specified".into())),
     }
 }
 
@@ -73,6 +97,8 @@ pub(super) fn info(held: &Held, flat: bool, part_runs: &[(u32, u64)]) -> ObjectI
         storage_class: metadata.storage_class.clone(),
         checksum: metadata.checksum.as_ref().filter(|_| holds).and_then(checksum),
         parts: PartSizes::from_runs(if holds { part_runs.to_vec() } else { Vec::new() }),
+        version: None,
+        lock: lock_of(metadata),
     }
 }
 

@@ -23,20 +23,8 @@ impl Objects {
         bucket: &str,
         query: &ListQuery,
     ) -> Result<Listing, ObjectError> {
-        let access = self.access(who, bucket)?;
-        let mut page = Page::new(query);
-        if query.limit == 0 {
-            return Ok(page.listing);
-        }
-        bounded(async {
-            if access.bucket.flat {
-                access.list_flat(&mut page).await
-            } else {
-                access.list_tree(&mut page).await
-            }
-        })
-        .await?;
-        Ok(page.listing)
+        let access = self.access(who, bucket).await?;
+        bounded(access.list_page(query)).await
     }
 }
 
@@ -100,6 +88,18 @@ impl<'q> Page<'q> {
 }
 
 impl Access {
+    pub(super) async fn list_page(&self, query: &ListQuery) -> Result<Listing, ObjectError> {
+        let mut page = Page::new(query);
+        if query.limit > 0 {
+            if self.bucket.flat {
+                self.list_flat(&mut page).await?;
+            } else {
+                self.list_tree(&mut page).await?;
+            }
+        }
+        Ok(page.listing)
+    }
+
     async fn list_flat(&self, page: &mut Page<'_>) -> Result<(), ObjectError> {
         let prefix = page.query.prefix.as_bytes();
         let after = page.query.after.as_deref().map(|after| [after.as_bytes(), &[0]].concat());
@@ -200,7 +200,7 @@ impl Access {
 }
 
 /// The first key after all that begin so. Text does not end with the highest byte.
-fn past(prefix: &str) -> Vec<u8> {
+pub(super) fn past(prefix: &str) -> Vec<u8> {
     let mut bytes = prefix.as_bytes().to_vec();
     if let Some(last) = bytes.last_mut() {
         *last += 1;

@@ -4,19 +4,25 @@
 //! bucket* is a share that NFS serves too: key `a/b/c` is the file `/a/b/c` ([`path`] has the rules). What an
 //! object is besides its bytes is kept as [`crate::namespace::objects`] says.
 //!
-//! Every call goes the same way: the access key says who acts and what for; the bucket says in which share, and
+//! Every call goes the same way: it was permitted ([`permissions`]); the bucket says in which share, and
 //! its file server ([`Files`]) whether changes may be made there now; the namespace carries the call out. Bytes
 //! stream through in pieces of [`PIECE_BYTES`], in and out.
 //!
 //! Owns which buckets and access keys there are, until [`Objects::set`] says otherwise. Not here: the wire, and
-//! what makes a bucket (the settings).
+//! what makes a bucket (the settings; see [`host`]).
 
+mod delete;
 mod describe;
+mod host;
 mod list;
+mod locks;
+mod parts;
 mod path;
+mod permissions;
 mod read;
 mod tree;
 mod upload;
+mod versions;
 mod view;
 mod write;
 
@@ -26,6 +32,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use tidegate_chunker::ShareId;
+use tidegate_protocols::objects::policy::Policy;
 use tidegate_protocols::objects::{ObjectError, Who};
 use tidegate_protocols::view::{FsError, Time};
 use tidegate_protocols::waits::{Wait, waiting};
@@ -34,6 +41,10 @@ use zeroize::Zeroizing;
 
 use crate::files::{Files, Served};
 use crate::namespace::{Credentials, Namespace, Reader};
+
+pub use host::Host;
+
+use parts::Loaded;
 
 /// Bytes that are read or written at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -51,6 +62,8 @@ pub struct BucketConfig {
     pub flat: bool,
     /// Whether clients may change nothing.
     pub read_only: bool,
+    /// Whether a change is answered when it is in a head in the repository, instead of in the local journal.
+    pub in_repository: bool,
 }
 
 /// An access key.
@@ -62,6 +75,8 @@ pub struct AccessKeyConfig {
     pub buckets: Option<Vec<String>>,
     /// Whether it may change nothing.
     pub read_only: bool,
+    /// What it may do; everything without.
+    pub policy: Option<Arc<Policy>>,
     /// As whom it acts in the files of a share.
     pub credentials: Credentials,
 }
@@ -76,12 +91,16 @@ struct Known {
 pub struct Objects {
     files: Arc<Files>,
     known: RwLock<Known>,
+    /// What is set of buckets, by name, as it was when it was looked at last.
+    loaded: RwLock<HashMap<String, Arc<Loaded>>>,
+    host: RwLock<Option<Arc<dyn Host>>>,
 }
 
 /// A call that may go on: in which bucket, as whom.
 struct Access {
     bucket: Arc<BucketConfig>,
     served: Arc<Served>,
+    loaded: Arc<Loaded>,
     who: String,
     credentials: Credentials,
     may_change: bool,
@@ -90,45 +109,83 @@ struct Access {
 impl Objects {
     /// Objects of the shares that `files` serves. There are no buckets yet.
     pub fn new(files: Arc<Files>) -> Self {
-        Self { files, known: RwLock::default() }
+        Self { files, known: RwLock::default(), loaded: RwLock::default(), host: RwLock::default() }
+    }
+
+    /// From now on this is the gateway around them; without one clients make no buckets, and nothing waits for
+    /// the repository.
+    pub fn set_host(&self, host: Option<Arc<dyn Host>>) {
+        *self.host.write() = host;
     }
 
     /// From now on there are these buckets and, by id, these access keys.
     pub fn set(&self, buckets: Vec<BucketConfig>, keys: HashMap<String, AccessKeyConfig>) {
         let buckets = buckets.into_iter().map(|bucket| (bucket.name.clone(), Arc::new(bucket))).collect();
         *self.known.write() = Known { buckets, keys };
+        self.loaded.write().clear();
     }
 
     /// The buckets that a caller may see, by name.
     fn visible(&self, who: &Who) -> Result<Vec<Arc<BucketConfig>>, ObjectError> {
         let known = self.known.read();
-        let key = known.keys.get(&who.access_key).ok_or(ObjectError::AccessDenied)?;
+        let id = who.access_key.as_ref().ok_or(ObjectError::AccessDenied)?;
+        let key = known.keys.get(id).ok_or(ObjectError::AccessDenied)?;
         let mut buckets: Vec<_> =
             known.buckets.values().filter(|bucket| key.may_use(&bucket.name)).cloned().collect();
         buckets.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(buckets)
     }
 
-    /// Finds a bucket that the caller may use.
-    fn access(&self, who: &Who, bucket: &str) -> Result<Access, ObjectError> {
-        let known = self.known.read();
-        let key = known.keys.get(&who.access_key).ok_or(ObjectError::AccessDenied)?;
-        let found = known.buckets.get(bucket).cloned();
-        if !key.may_use(bucket) {
+    /// Finds a bucket for a caller who was permitted to use it.
+    async fn access(&self, who: &Who, bucket: &str) -> Result<Access, ObjectError> {
+        let (found, key) = {
+            let known = self.known.read();
+            let key = match &who.access_key {
+                Some(id) => Some(known.keys.get(id).cloned().ok_or(ObjectError::AccessDenied)?),
+                None => None,
+            };
+            (known.buckets.get(bucket).cloned(), key)
+        };
+        if key.as_ref().is_some_and(|key| !key.may_use(bucket)) {
             return Err(ObjectError::AccessDenied);
         }
         let bucket = found.ok_or(ObjectError::NoSuchBucket)?;
         // A share that is being taken over or attached anew is served in a moment.
         let served = self.files.share(bucket.share).ok_or(ObjectError::SlowDown)?;
-        // In a bucket of objects there are no owners: who may use it may use all of it.
-        let credentials = if bucket.flat { Credentials::ROOT } else { key.credentials.clone() };
-        let may_change = !key.read_only && !bucket.read_only;
-        Ok(Access { bucket, served, who: who.access_key.clone(), credentials, may_change })
+        let loaded = self.loaded(&bucket, &served).await?;
+        let credentials = match &key {
+            // In a bucket of objects there are no owners: who may use it may use all of it.
+            _ if bucket.flat => Credentials::ROOT,
+            Some(key) => key.credentials.clone(),
+            None => {
+                let (uid, gid) = (served.rules.anonymous_uid, served.rules.anonymous_gid);
+                Credentials { uid, gid, gids: Vec::new() }
+            }
+        };
+        let may_change = !key.is_some_and(|key| key.read_only) && !bucket.read_only;
+        Ok(Access { bucket, served, loaded, who: who.name().to_owned(), credentials, may_change })
+    }
+
+    /// For a look by the gateway itself.
+    fn access_as_root(
+        &self,
+        bucket: &Arc<BucketConfig>,
+        served: &Arc<Served>,
+        loaded: &Arc<Loaded>,
+    ) -> Access {
+        Access {
+            bucket: bucket.clone(),
+            served: served.clone(),
+            loaded: loaded.clone(),
+            who: String::new(),
+            credentials: Credentials::ROOT,
+            may_change: !bucket.read_only,
+        }
     }
 
     /// As [`Objects::access`], for a change.
     async fn access_to_change(&self, who: &Who, bucket: &str) -> Result<Access, ObjectError> {
-        let access = self.access(who, bucket)?;
+        let access = self.access(who, bucket).await?;
         if !access.may_change {
             return Err(ObjectError::AccessDenied);
         }
@@ -151,6 +208,16 @@ impl Objects {
     async fn room(&self, access: &Access, bytes: u64) -> Result<(), ObjectError> {
         self.require_current(access)?;
         Ok(waiting(Wait::Room, self.files.admit_bytes(&access.served, bytes)).await?)
+    }
+
+    /// Waits, in a bucket that promises it, until what was changed is in the repository. Whether it did.
+    async fn published(&self, access: &Access) -> Result<bool, ObjectError> {
+        if !access.bucket.in_repository {
+            return Ok(false);
+        }
+        let host = self.host.read().clone().ok_or(ObjectError::SlowDown)?;
+        host.publish(access.bucket.share).await?;
+        Ok(true)
     }
 }
 

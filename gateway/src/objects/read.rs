@@ -7,7 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use tidegate_protocols::objects::{DataStream, ObjectError, ObjectInfo, ObjectName, OpenObject, Who};
+use tidegate_protocols::objects::{
+    DataStream, ObjectError, ObjectInfo, ObjectName, OpenObject, VersionId, Who,
+};
 use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::{InodeNumber, Kind};
 
@@ -21,16 +23,21 @@ const OPENS_MAX: usize = 16;
 
 impl Objects {
     /// Finds an object that the caller may read, and keeps it until the answer is dropped.
-    pub(super) async fn find(&self, who: &Who, name: &ObjectName) -> Result<Opened, ObjectError> {
-        let access = self.access(who, &name.bucket)?;
-        access.open(&name.key).await
+    pub(super) async fn find(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+    ) -> Result<Opened, ObjectError> {
+        let access = self.access(who, &name.bucket).await?;
+        access.open(&name.key, version).await
     }
 }
 
 impl Access {
-    pub(super) async fn open(self, key: &str) -> Result<Opened, ObjectError> {
+    pub(super) async fn open(self, key: &str, version: Option<&VersionId>) -> Result<Opened, ObjectError> {
         for _ in 0..OPENS_MAX {
-            if let Some(opened) = bounded(self.try_open(key)).await? {
+            if let Some(opened) = bounded(self.try_open(key, version)).await? {
                 return Ok(opened);
             }
         }
@@ -38,13 +45,13 @@ impl Access {
     }
 
     /// None when the object was replaced between the look and the hold.
-    async fn try_open(&self, key: &str) -> Result<Option<Opened>, ObjectError> {
-        let held = self.held(key).await?;
+    async fn try_open(&self, key: &str, version: Option<&VersionId>) -> Result<Option<Opened>, ObjectError> {
+        let held = self.version_of(key, version).await?;
         let runs = match &held.record {
             Some(record) if record.parts > 0 => self.reader().part_runs(held.node.number).await?,
             _ => Vec::new(),
         };
-        let info = describe::info(&held, self.bucket.flat, &runs);
+        let info = self.info(&held, &runs);
         let opened = |file, info, node| Opened {
             file,
             source: node,
@@ -60,6 +67,54 @@ impl Access {
             Ok(file) => Ok(Some(opened(Some(Arc::new(file)), info, held.node))),
             Err(FsError::Stale) => Ok(None),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What is known of a file as an object, with its version where there are any.
+    pub(super) fn info(&self, held: &Held, part_runs: &[(u32, u64)]) -> ObjectInfo {
+        let info = describe::info(held, self.bucket.flat, part_runs);
+        ObjectInfo { version: self.keeps_versions().then(|| describe::version_id(held.which())), ..info }
+    }
+
+    /// Whether the bucket keeps versions, or did.
+    pub(super) fn keeps_versions(&self) -> bool {
+        self.loaded.settings.versioning.is_some()
+    }
+
+    /// A version of an object, or what its key leads to.
+    pub(super) async fn version_of(
+        &self,
+        key: &str,
+        version: Option<&VersionId>,
+    ) -> Result<Held, ObjectError> {
+        let Some(version) = version else {
+            let held = self.held(key).await;
+            // What hides the key is named to the caller.
+            if held == Err(ObjectError::NoSuchKey) && self.keeps_versions() {
+                let newest = self.reader().versions_of(key.as_bytes(), None, 1).await?;
+                if let Some(marker) = newest.first().filter(|newest| newest.record.inode.is_none()) {
+                    let version = describe::version_id(marker.which());
+                    return Err(ObjectError::DeleteMarker { version, named: false });
+                }
+            }
+            return held;
+        };
+        let which = describe::which(version)?;
+        match self.held(key).await {
+            Ok(held) if held.which() == which => return Ok(held),
+            Ok(_) | Err(ObjectError::NoSuchKey) => {}
+            Err(error) => return Err(error),
+        }
+        if !self.keeps_versions() {
+            return Err(ObjectError::NoSuchVersion);
+        }
+        let found = self.reader().version(key.as_bytes(), which).await?.ok_or(ObjectError::NoSuchVersion)?;
+        match found.record.inode {
+            Some(file) => self.reader().held(file).await.map_err(|error| match error {
+                FsError::Stale => ObjectError::NoSuchVersion,
+                error => error.into(),
+            }),
+            None => Err(ObjectError::DeleteMarker { version: version.clone(), named: true }),
         }
     }
 

@@ -46,12 +46,15 @@ impl Objects {
         if name.key.contains('\0') {
             return Err(ObjectError::InvalidKey("holds a NUL"));
         }
+        if access.loaded.settings.lock.is_none() && (new.retention.is_some() || new.legal_hold.is_some()) {
+            return Err(ObjectError::NoLock);
+        }
         let mut tag = [0; 8];
         getrandom::fill(&mut tag).map_err(|_| ObjectError::Internal)?;
         let record = UploadRecord {
             tag: u64::from_le_bytes(tag),
             begun: Timestamp::default(),
-            owner: who.access_key.clone(),
+            owner: who.name().to_owned(),
             algorithm: new.algorithm.map_or(0, describe::algorithm_code),
             composite: new.checksum_kind == ChecksumKind::Composite,
             metadata: describe::metadata_record(new, None),
@@ -87,7 +90,7 @@ impl Objects {
         let access = self.access_to_change(who, &part.object.bucket).await?;
         let upload = access.upload(&part.object, &part.upload).await?;
         check_part(part.number, None, &upload)?;
-        let found = self.find(who, &copy.source.name).await?;
+        let found = self.find(who, &copy.source.name, copy.source.version.as_ref()).await?;
         copy.source.conditions.check_read(&found.info).map_err(|_| ObjectError::PreconditionFailed)?;
         let range = copy.range.clone().unwrap_or(0..found.info.size);
         let is_some = range.start < range.end || range == (0..0) && found.info.size == 0;
@@ -114,7 +117,7 @@ impl Objects {
         upload: &str,
         query: &PartQuery,
     ) -> Result<Parts, ObjectError> {
-        let access = self.access(who, &name.bucket)?;
+        let access = self.access(who, &name.bucket).await?;
         let upload = access.upload(name, upload).await?;
         let limit = query.limit.min(PAGE_ENTRIES_MAX);
         let mut found = access.reader().parts(upload.number, query.after, limit + 1).await?;
@@ -135,7 +138,7 @@ impl Objects {
         bucket: &str,
         query: &UploadQuery,
     ) -> Result<Uploads, ObjectError> {
-        let access = self.access(who, bucket)?;
+        let access = self.access(who, bucket).await?;
         let mut page = Uploads::default();
         let limit = query.limit.min(PAGE_ENTRIES_MAX);
         let mut from = first_upload(query)?;
@@ -186,7 +189,7 @@ impl Objects {
     ) -> Result<PutDone, ObjectError> {
         let access = self.access_to_change(who, &name.bucket).await?;
         let held = match access.upload(name, upload).await {
-            Err(ObjectError::NoSuchUpload) => return access.finished_before(&name.key, upload).await,
+            Err(ObjectError::NoSuchUpload) => return self.finished_before(&access, &name.key, upload).await,
             held => held?,
         };
         match self.finish(&access, name, &held, completion).await {
@@ -194,7 +197,7 @@ impl Objects {
             Err(ObjectError::NoSuchUpload | ObjectError::Conflict)
                 if matches!(access.upload(name, upload).await, Err(ObjectError::NoSuchUpload)) =>
             {
-                access.finished_before(&name.key, upload).await
+                self.finished_before(&access, &name.key, upload).await
             }
             done => done,
         }
@@ -209,7 +212,8 @@ impl Objects {
     ) -> Result<PutDone, ObjectError> {
         let seen = access.reader().all_parts(held.number).await?;
         let chosen = choose(&seen, &completion.parts, held)?;
-        let description = describe_upload(held, &chosen)?;
+        let mut description = describe_upload(held, &chosen)?;
+        description.record.metadata = access.with_default_lock(description.record.metadata);
         let checksum = description.record.metadata.checksum.as_ref().and_then(describe::checksum);
         check_whole(completion, &chosen, checksum.as_ref())?;
         let mut file = access.namespace().make_unnamed(&access.credentials).await?;
@@ -237,8 +241,26 @@ impl Objects {
                     access.prune_for(&name.key).await;
                     return Err(error);
                 }
-                Ok(done) => return Ok(access.done(&done, checksum)),
+                Ok(done) => return self.done(access, &done, checksum).await,
             }
+        }
+    }
+
+    /// The answer for an upload that was completed already, by a request whose answer was lost.
+    async fn finished_before(
+        &self,
+        access: &Access,
+        key: &str,
+        upload: &str,
+    ) -> Result<PutDone, ObjectError> {
+        let (number, _) = parse_id(upload)?;
+        let held = access.held(key).await.map_err(|_| ObjectError::NoSuchUpload)?;
+        match &held.record {
+            Some(record) if record.upload == number.0 => {
+                let checksum = record.metadata.checksum.as_ref().and_then(describe::checksum);
+                self.done(access, &held, checksum).await
+            }
+            Some(_) | None => Err(ObjectError::NoSuchUpload),
         }
     }
 
@@ -280,19 +302,6 @@ impl Access {
         let checksum = checksum.map(|sum| (describe::algorithm_code(sum.algorithm), sum.value.clone()));
         let record = self.namespace().put_part(upload, number, file, (digests.md5.clone(), checksum)).await?;
         Ok(PartDone { modified: describe::time(record.modified), digests })
-    }
-
-    /// The answer for an upload that was completed already, by a request whose answer was lost.
-    async fn finished_before(&self, key: &str, upload: &str) -> Result<PutDone, ObjectError> {
-        let (number, _) = parse_id(upload)?;
-        let held = self.held(key).await.map_err(|_| ObjectError::NoSuchUpload)?;
-        match &held.record {
-            Some(record) if record.upload == number.0 => {
-                let checksum = record.metadata.checksum.as_ref().and_then(describe::checksum);
-                Ok(self.done(&held, checksum))
-            }
-            Some(_) | None => Err(ObjectError::NoSuchUpload),
-        }
     }
 }
 

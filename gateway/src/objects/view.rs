@@ -1,19 +1,18 @@
 //! [`ObjectView`] for the buckets of a gateway.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use tidegate_protocols::objects::cors::CorsRule;
 use tidegate_protocols::objects::{
-    Body, Bucket, ChecksumAlgorithm, Completion, Conditions, CopySource, ListQuery, Listing, NewObject,
-    ObjectError, ObjectName, ObjectView, OpenObject, PartCopy, PartDone, PartName, PartQuery, Parts, PutDone,
-    Tags, UploadQuery, Uploads, Who,
+    Asked, Body, Bucket, BucketChange, BucketSettings, ChecksumAlgorithm, Completion, Conditions, CopySource,
+    Deletion, ListQuery, Listing, NewBucket, NewObject, ObjectError, ObjectName, ObjectView, OpenObject,
+    PartCopy, PartDone, PartName, PartQuery, Parts, PutDone, Retention, Tags, UploadQuery, Uploads,
+    VersionId, VersionListing, VersionQuery, Who,
 };
 use zeroize::Zeroizing;
 
 use super::{Objects, bounded};
-
-/// Buckets are the operator's: the settings say which there are.
-const FIXED: ObjectError = ObjectError::Fixed(
-    "buckets are made and removed in the settings of the gateway ([[bucket]]), not by clients",
-);
 
 #[async_trait]
 impl ObjectView for Objects {
@@ -21,31 +20,52 @@ impl ObjectView for Objects {
         self.known.read().keys.get(access_key).map(|key| key.secret.clone())
     }
 
+    async fn authorize(&self, who: &Who, asked: &Asked<'_>) -> Result<(), ObjectError> {
+        bounded(self.permit(who, asked)).await
+    }
+
     async fn buckets(&self, who: &Who) -> Result<Vec<Bucket>, ObjectError> {
         let mut buckets = Vec::new();
         for bucket in self.visible(who)? {
-            let created = bounded(async { self.access(who, &bucket.name)?.created().await }).await?;
+            let created = bounded(async { self.access(who, &bucket.name).await?.created().await }).await?;
             buckets.push(Bucket { name: bucket.name.clone(), created });
         }
         Ok(buckets)
     }
 
     async fn bucket(&self, who: &Who, bucket: &str) -> Result<Bucket, ObjectError> {
-        let access = self.access(who, bucket)?;
-        Ok(Bucket { name: bucket.to_owned(), created: bounded(access.created()).await? })
+        let created = bounded(async { self.access(who, bucket).await?.created().await }).await?;
+        Ok(Bucket { name: bucket.to_owned(), created })
     }
 
-    async fn create_bucket(&self, who: &Who, bucket: &str) -> Result<(), ObjectError> {
-        match self.access(who, bucket) {
-            Ok(_) => Err(ObjectError::BucketOwned),
-            Err(ObjectError::NoSuchBucket) => Err(FIXED),
-            Err(error) => Err(error),
-        }
+    async fn create_bucket(&self, who: &Who, bucket: &str, new: NewBucket) -> Result<(), ObjectError> {
+        self.make_bucket(who, bucket, new).await
     }
 
     async fn delete_bucket(&self, who: &Who, bucket: &str) -> Result<(), ObjectError> {
-        self.access(who, bucket)?;
-        Err(FIXED)
+        self.remove_bucket(who, bucket).await
+    }
+
+    async fn settings(&self, who: &Who, bucket: &str) -> Result<Arc<BucketSettings>, ObjectError> {
+        bounded(async { Ok(self.access(who, bucket).await?.loaded.settings.clone()) }).await
+    }
+
+    async fn change_settings(
+        &self,
+        who: &Who,
+        bucket: &str,
+        change: BucketChange,
+    ) -> Result<(), ObjectError> {
+        bounded(self.change_parts(who, bucket, change)).await
+    }
+
+    async fn cors(&self, bucket: &str) -> Vec<CorsRule> {
+        let Some(found) = self.known.read().buckets.get(bucket).cloned() else { return Vec::new() };
+        let Some(served) = self.files.share(found.share) else { return Vec::new() };
+        match bounded(self.loaded(&found, &served)).await {
+            Ok(loaded) => loaded.settings.cors.clone().unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
     }
 
     async fn put(
@@ -70,16 +90,64 @@ impl ObjectView for Objects {
         self.copy_object(who, source, name, (new, keep_metadata, keep_tags)).await
     }
 
-    async fn open(&self, who: &Who, name: &ObjectName) -> Result<Box<dyn OpenObject>, ObjectError> {
-        Ok(Box::new(self.find(who, name).await?))
+    async fn open(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+    ) -> Result<Box<dyn OpenObject>, ObjectError> {
+        Ok(Box::new(self.find(who, name, version).await?))
     }
 
-    async fn delete(&self, who: &Who, name: &ObjectName, conditions: &Conditions) -> Result<(), ObjectError> {
-        bounded(self.delete_object(who, name, conditions)).await
+    async fn delete(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        conditions: &Conditions,
+        bypass: bool,
+    ) -> Result<Deletion, ObjectError> {
+        bounded(self.delete_object(who, name, version, conditions, bypass)).await
     }
 
-    async fn set_tags(&self, who: &Who, name: &ObjectName, tags: Tags) -> Result<(), ObjectError> {
-        bounded(self.tag_object(who, name, tags)).await
+    async fn set_tags(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        tags: Tags,
+    ) -> Result<Option<VersionId>, ObjectError> {
+        bounded(self.tag_object(who, name, version, tags)).await
+    }
+
+    async fn set_retention(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        retention: Option<Retention>,
+        bypass: bool,
+    ) -> Result<(), ObjectError> {
+        self.retain(who, name, version, retention, bypass).await
+    }
+
+    async fn set_legal_hold(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        held: bool,
+    ) -> Result<(), ObjectError> {
+        self.hold(who, name, version, held).await
+    }
+
+    async fn versions(
+        &self,
+        who: &Who,
+        bucket: &str,
+        query: &VersionQuery,
+    ) -> Result<VersionListing, ObjectError> {
+        self.list_versions(who, bucket, query).await
     }
 
     async fn list(&self, who: &Who, bucket: &str, query: &ListQuery) -> Result<Listing, ObjectError> {

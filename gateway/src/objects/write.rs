@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use tidegate_protocols::objects::{
     Body, Checksum, ChecksumAlgorithm, ChecksumKind, Conditions, CopySource, Digests, NewObject, ObjectError,
-    ObjectName, OpenObject, PUT_BYTES_MAX, PutDone, Tags, Who, sums,
+    ObjectName, OpenObject, PUT_BYTES_MAX, PutDone, Who, sums,
 };
 use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::{InodeNumber, Kind, ObjectRecord};
@@ -17,7 +17,7 @@ use tidegate_replicator::map::{InodeNumber, Kind, ObjectRecord};
 use super::read::Opened;
 use super::{Access, Objects, PIECE_BYTES, bounded, describe, path};
 use crate::namespace::objects::{Description, Held, Place, Unnamed};
-use crate::namespace::{EXECUTE, WRITE};
+use crate::namespace::WRITE;
 
 /// How often a directory that goes while an object is put into it is made again.
 const ATTEMPTS: usize = 4;
@@ -37,6 +37,7 @@ impl Objects {
         if !access.bucket.flat && name.key.ends_with('/') {
             return self.put_folder(&access, name, &new, body).await;
         }
+        let new = access.with_lock(new)?;
         let mut file = access.namespace().make_unnamed(&access.credentials).await?;
         let digests = self.receive(&access, &mut file, PUT_BYTES_MAX, body).await?;
         let record = ObjectRecord {
@@ -47,7 +48,7 @@ impl Objects {
         let description = Description { record, part_runs: Vec::new() };
         self.require_current(&access)?;
         let held = access.name_object(&name.key, &file, description, &new.conditions).await?;
-        Ok(access.done(&held, digests.checksum))
+        self.done(&access, &held, digests.checksum).await
     }
 
     /// A key with a slash at its end, in a share: a directory, which holds no bytes.
@@ -84,7 +85,7 @@ impl Objects {
             Ok(record)
         };
         let held = access.namespace().describe_again(node.number, describe).await?;
-        Ok(access.done(&held, digests.checksum))
+        self.done(access, &held, digests.checksum).await
     }
 
     /// Takes a body in, and checks it.
@@ -143,12 +144,12 @@ impl Objects {
     ) -> Result<PutDone, ObjectError> {
         let access = self.access_to_change(who, &name.bucket).await?;
         access.check_before(&name.key, &new.conditions).await?;
-        let found = self.find(who, &source.name).await?;
+        let found = self.find(who, &source.name, source.version.as_ref()).await?;
         source.conditions.check_read(&found.info).map_err(|_| ObjectError::PreconditionFailed)?;
         if found.info.size > PUT_BYTES_MAX {
             return Err(ObjectError::TooLarge { max: PUT_BYTES_MAX });
         }
-        let mut new = new;
+        let mut new = access.with_lock(new)?;
         if keep_metadata {
             new.metadata = found.info.metadata.clone();
         }
@@ -177,7 +178,7 @@ impl Objects {
         found.require_unchanged().await?;
         self.require_current(&access)?;
         let held = access.name_object(&name.key, &file, description, &new.conditions).await?;
-        Ok(access.done(&held, checksum))
+        self.done(&access, &held, checksum).await
     }
 
     /// Adds a range of an object to a file without a name: shared where both lie in one share, else copied.
@@ -197,50 +198,25 @@ impl Objects {
         }
         Ok(())
     }
+}
 
-    pub(super) async fn delete_object(
+impl Objects {
+    /// The answer to a change that made an object; waits for the repository where the bucket promises it.
+    pub(super) async fn done(
         &self,
-        who: &Who,
-        name: &ObjectName,
-        conditions: &Conditions,
-    ) -> Result<(), ObjectError> {
-        let access = self.access_to_change(who, &name.bucket).await?;
-        let result = if access.bucket.flat {
-            let place = Place { directory: InodeNumber::ROOT, name: name.key.as_bytes(), flat: true };
-            access.take(place, conditions).await
-        } else {
-            access.delete_path(&name.key, conditions).await
-        };
-        match result {
-            // Deleting what is not there has been done already; a condition on it does not hold.
-            Err(ObjectError::NoSuchKey) if conditions.is_empty() => Ok(()),
-            result => result,
-        }
-    }
-
-    pub(super) async fn tag_object(
-        &self,
-        who: &Who,
-        name: &ObjectName,
-        tags: Tags,
-    ) -> Result<(), ObjectError> {
-        let access = self.access_to_change(who, &name.bucket).await?;
-        let held = access.held(&name.key).await?;
-        if !access.credentials.owns(&held.node.inode) {
-            return Err(ObjectError::AccessDenied);
-        }
-        let flat = access.bucket.flat;
-        let change = |held: &Held| {
-            let mut record = held.record.clone().unwrap_or_default();
-            // An ETag that holds goes on holding: the data is as it was.
-            if !flat && record.change != held.node.inode.change {
-                record.etag.clear();
-            }
-            record.metadata.tags = tags;
-            Ok(record)
-        };
-        access.namespace().describe_again(held.node.number, change).await?;
-        Ok(())
+        access: &Access,
+        held: &Held,
+        checksum: Option<Checksum>,
+    ) -> Result<PutDone, ObjectError> {
+        let in_repository = self.published(access).await?;
+        let info = access.info(held, &[]);
+        Ok(PutDone {
+            etag: info.etag,
+            checksum,
+            modified: info.modified,
+            version: info.version,
+            in_repository,
+        })
     }
 }
 
@@ -350,51 +326,5 @@ impl Access {
             };
         }
         Ok(folder.number)
-    }
-
-    async fn take(&self, place: Place<'_>, conditions: &Conditions) -> Result<(), ObjectError> {
-        let admit = |held: &Held| self.check_conditions(Some(held), conditions);
-        self.namespace().take_object(&self.credentials, place, admit).await
-    }
-
-    async fn delete_path(&self, key: &str, conditions: &Conditions) -> Result<(), ObjectError> {
-        let Ok(path) = path::parse(key) else { return Err(ObjectError::NoSuchKey) };
-        let folder = self.folder(&path.folders).await?;
-        if path.is_folder {
-            let held = self.held(key).await?;
-            self.credentials.require(&folder.inode, WRITE | EXECUTE)?;
-            self.credentials.require_sticky(&folder.inode, &held.node.inode)?;
-            let implicit = |held: &Held| {
-                let there = held.is_object().then(|| describe::info(held, false, &[]));
-                conditions.check_change(there.as_ref())?;
-                Ok(ObjectRecord { implicit: true, ..held.record.clone().unwrap_or_default() })
-            };
-            self.namespace().describe_again(held.node.number, implicit).await?;
-            let mut folders = path.folders.clone();
-            folders.push(path.name);
-            self.prune(&folders).await;
-            return Ok(());
-        }
-        let place = Place { directory: folder.number, name: path.name, flat: false };
-        self.take(place, conditions).await?;
-        self.prune(&path.folders).await;
-        Ok(())
-    }
-
-    /// Takes away directories that were there only for what was in them, from the innermost on.
-    pub(super) async fn prune(&self, folders: &[&[u8]]) {
-        for depth in (1..=folders.len()).rev() {
-            let Ok(parent) = self.folder(&folders[..depth - 1]).await else { return };
-            let place = Place { directory: parent.number, name: folders[depth - 1], flat: false };
-            match self.namespace().take_implicit_folder(&self.credentials, place).await {
-                Ok(true) => {}
-                Ok(false) | Err(_) => return,
-            }
-        }
-    }
-
-    pub(super) fn done(&self, held: &Held, checksum: Option<Checksum>) -> PutDone {
-        let info = describe::info(held, self.bucket.flat, &[]);
-        PutDone { etag: info.etag, checksum, modified: info.modified, in_repository: false }
     }
 }

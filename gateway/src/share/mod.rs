@@ -15,6 +15,7 @@ mod read;
 mod transaction;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidegate_chunker::{ChunkParams, DomainKeys, ShareId};
 use tidegate_replicator::fetch::{ChunkReader, FetchError, FetchErrorKind};
@@ -102,6 +103,8 @@ pub struct Share {
     open_files: OpenFiles,
     lock_table: LockTable,
     moved: MovedData,
+    /// Set while a bucket is being removed, under the lock of the root directory: nothing comes into it any more.
+    closed: AtomicBool,
 }
 
 impl Share {
@@ -134,6 +137,7 @@ impl Share {
             open_files: OpenFiles::default(),
             lock_table: LockTable::default(),
             moved: MovedData::default(),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -205,6 +209,21 @@ impl Share {
     /// Files that got data of others while a commit is under way.
     pub fn moved(&self) -> &MovedData {
         &self.moved
+    }
+
+    /// Lets no object in any more; whoever calls holds the lock of the root directory.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Lets objects in again.
+    pub fn reopen(&self) {
+        self.closed.store(false, Ordering::Release);
+    }
+
+    /// Whether objects are let in no more, for who holds the lock of the root directory.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Numbers for new inodes.

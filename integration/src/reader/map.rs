@@ -115,8 +115,8 @@ impl Map {
                     self.orphans.push(u64::from_be_bytes(key.array()?));
                     key.end()
                 }
-                // Uploads in parts: what they hold is no file yet.
-                b'p' | b'u' => Ok(()),
+                // Uploads in parts, whose bytes are no file yet; versions that their keys do not lead to; settings.
+                b'p' | b'u' | b'b' | b'n' | b'v' => Ok(()),
                 _ => refuse("an unknown key of the share"),
             };
         }
@@ -160,7 +160,8 @@ fn attributes(payload: &[u8]) -> Read<Attributes> {
     expect(bytes.u8()? == 1, "attributes of another version")?;
     let kind = bytes.u8()?;
     expect((1..=7).contains(&kind), "an unknown kind of file")?;
-    let mode = bytes.u16()?;
+    // Bit 15 says that there may be a lock.
+    let mode = bytes.u16()? & !(1 << 15);
     expect(mode < 1 << 12, "a mode of more than twelve bits")?;
     let read = Attributes {
         kind,

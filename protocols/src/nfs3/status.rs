@@ -77,7 +77,7 @@ impl Status {
 impl From<FsError> for Status {
     fn from(error: FsError) -> Self {
         match error {
-            FsError::NotOwner => Self::Perm,
+            FsError::NotOwner | FsError::Locked => Self::Perm,
             FsError::NotFound => Self::NoEnt,
             FsError::Io => Self::Io,
             FsError::Access => Self::Acces,

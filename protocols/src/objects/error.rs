@@ -128,6 +128,7 @@ impl From<FsError> for ObjectError {
     fn from(error: FsError) -> Self {
         match error {
             FsError::Access | FsError::NotOwner => Self::AccessDenied,
+            FsError::Locked => Self::Locked,
             FsError::NotFound | FsError::Stale => Self::NoSuchKey,
             FsError::ReadOnly => Self::ReadOnly,
             FsError::Quota | FsError::NoSpace => Self::Quota,

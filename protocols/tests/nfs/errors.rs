@@ -10,6 +10,7 @@ use crate::harness::{NFS, at, call, packed, root, serve, word};
 
 const STATUSES: [(FsError, u32); 25] = [
     (FsError::NotOwner, 1),
+    (FsError::Locked, 1),
     (FsError::NotFound, 2),
     (FsError::Io, 5),
     (FsError::Access, 13),

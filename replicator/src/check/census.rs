@@ -5,7 +5,7 @@
 //! inode, but for a chance of one in 2^64. The sums are kept in [`BUCKETS`] by inode, so that what is left
 //! says where to look; and they are sums, so that what a map changes can be added and taken away.
 
-use crate::map::{Entry, Inode, InodeNumber, Key, Kind};
+use crate::map::{Entry, Inode, InodeNumber, Key, Kind, VersionRecord};
 use crate::tree::Value;
 
 /// Buckets of sums.
@@ -45,7 +45,15 @@ impl Census {
                     self.inode(*number, &inode, sign);
                 }
             }
-            Key::Cookie(..)
+            Key::Version(..) => {
+                if let Some(inode) = version_file(value) {
+                    let bucket = bucket(inode);
+                    add(&mut self.names[bucket], mix(inode.0, Kind::Regular.code().into()), sign);
+                }
+            }
+            Key::BucketPart(_)
+            | Key::Cookie(..)
+            | Key::NullVersion(_)
             | Key::Extent(..)
             | Key::ExtendedAttribute(..)
             | Key::Orphan(_)
@@ -77,6 +85,11 @@ impl Census {
         let left = |bucket: &usize| self.names[*bucket] != 0 || self.parents[*bucket] != 0;
         (0..BUCKETS).filter(left).collect()
     }
+}
+
+/// The file of a version that its key does not lead to, for which the record stands as a name.
+pub(super) fn version_file(value: &Value) -> Option<InodeNumber> {
+    VersionRecord::decode(&value.payload).ok()?.inode
 }
 
 /// How many names an inode should have.

@@ -12,13 +12,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use futures::{StreamExt, pin_mut};
 
-use super::census::{Census, Sign, bucket, names_of};
+use super::census::{Census, Sign, bucket, names_of, version_file};
 use super::control::KeptRoot;
 use super::finding::Finding;
 use super::reach::Reached;
 use super::run::{CheckError, Run};
 use crate::frozen::{DomainReader, Frozen, ReadError};
-use crate::map::{Cookie, Entry, Extent, Inode, InodeNumber, Key, Kind, inode_range};
+use crate::map::{Cookie, Entry, Extent, Inode, InodeNumber, Key, Kind, VersionRecord, inode_range};
 use crate::tree::{Cursor, TreeError, Value, diff};
 
 /// Buckets of a census that are looked into when names and inodes do not agree.
@@ -82,7 +82,13 @@ impl Passing {
                 }
                 self.data_end = extent.end;
             }
-            Key::ExtendedAttribute(..) | Key::Orphan(_) | Key::Part(..) | Key::Upload(..) => {}
+            Key::Version(..) => drop(VersionRecord::decode(&value.payload)?),
+            Key::BucketPart(_)
+            | Key::ExtendedAttribute(..)
+            | Key::NullVersion(_)
+            | Key::Orphan(_)
+            | Key::Part(..)
+            | Key::Upload(..) => {}
         }
         Ok(())
     }
@@ -292,6 +298,11 @@ async fn find_unbalanced(frozen: &Frozen, buckets: &[usize]) -> Result<Vec<Broke
                     tally.other_kind |= kind.is_some_and(|kind| kind != entry.kind);
                 }
             }
+            Ok(Key::Version(..)) => {
+                if let Some(number) = version_file(&value).filter(|number| concerns(*number)) {
+                    tallies.entry(number).or_default().names += 1;
+                }
+            }
             Ok(_) | Err(_) => {}
         }
     }
@@ -303,7 +314,10 @@ impl Tally {
     /// What is wrong; told of the folder when there is no inode.
     fn judge(&self, number: InodeNumber) -> Option<Broken> {
         let Some(inode) = &self.inode else {
-            let folder = self.in_folders.first()?;
+            if self.names == 0 {
+                return None;
+            }
+            let folder = self.in_folders.first().unwrap_or(&InodeNumber::SHARE);
             return Some((*folder, format!("a name in it leads to inode {}, which is not there", number.0)));
         };
         let (names, expected) = (self.names, names_of(number, inode));

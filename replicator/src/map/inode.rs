@@ -1,7 +1,7 @@
 //! Attributes of an inode, as they stand in the map.
 //!
 //! ```text
-//!   0  version u8 = 1      1  kind u8            2  mode u16 (low twelve bits)
+//!   0  version u8 = 1      1  kind u8            2  mode u16 (low twelve bits; bit 15: locked)
 //!   4  links u32           8  uid u32           12  gid u32
 //!  16  size u64           24  used u64          32  major u32   36  minor u32
 //!  40  generation u64     48  change u64
@@ -17,6 +17,10 @@ use bytes::Bytes;
 use super::{Fields, InodeNumber, MapError};
 
 const VERSION: u8 = 1;
+/// The bits of a mode.
+const MODE_BITS: u16 = 0o7777;
+/// Stands above them.
+const LOCKED: u16 = 1 << 15;
 
 /// The types of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +108,8 @@ pub struct Inode {
     pub kind: Kind,
     /// Permission, set-id and sticky bits.
     pub mode: u16,
+    /// Whether it is, or was, under object lock: then its record says until when.
+    pub locked: bool,
     /// How many names it has; a directory has two and one for each directory in it.
     pub links: u32,
     /// Owner.
@@ -140,7 +146,8 @@ impl Inode {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(137 + self.target.len());
         out.extend_from_slice(&[VERSION, self.kind.code()]);
-        out.extend_from_slice(&self.mode.to_le_bytes());
+        let mode = self.mode & MODE_BITS | if self.locked { LOCKED } else { 0 };
+        out.extend_from_slice(&mode.to_le_bytes());
         for number in [self.links, self.uid, self.gid] {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -170,9 +177,11 @@ impl Inode {
         let mut fields = Fields::new("an inode", record);
         fields.version(VERSION)?;
         let kind = Kind::from_code(fields.u8()?)?;
+        let mode = fields.u16()?;
         Ok(Self {
             kind,
-            mode: fields.u16()?,
+            mode: mode & MODE_BITS,
+            locked: mode & LOCKED != 0,
             links: fields.u32()?,
             uid: fields.u32()?,
             gid: fields.u32()?,
@@ -217,6 +226,7 @@ mod tests {
         Inode {
             kind: Kind::Symlink,
             mode: 0o777,
+            locked: true,
             links: 1,
             uid: 1,
             gid: 2,
@@ -238,7 +248,7 @@ mod tests {
     fn an_inode_round_trips_with_and_without_its_optional_parts() {
         let with = link();
         assert_eq!(Inode::decode(&with.encode()), Ok(with.clone()));
-        let without = Inode { create_verifier: None, target: Bytes::new(), ..with };
+        let without = Inode { create_verifier: None, target: Bytes::new(), locked: false, ..with };
         assert_eq!(Inode::decode(&without.encode()), Ok(without.clone()));
         assert_eq!(without.encode().len(), 129);
     }

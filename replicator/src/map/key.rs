@@ -7,9 +7,12 @@
 //! <inode u64> 'd' <name>          entry of a directory, by its name
 //! <inode u64> 'e' <end u64>       extent, by the offset just past its last byte
 //! <inode u64> 'x' <name>          extended attribute
+//! <0 u64>     'b' <name>          what clients have set of a bucket: one part of it
+//! <0 u64>     'n' <key>           the version `null` of a key that does not lead to it
 //! <0 u64>     'o' <inode u64>     a file without a name that is still open
 //! <0 u64>     'p' <upload u64> <number u16>    part of an upload
 //! <0 u64>     'u' <key> 0 <upload u64>         an upload in parts: by the key of its object, then by age
+//! <0 u64>     'v' <key> 0 <not order u64>      a version that its key does not lead to: by key, the newest first
 //! ```
 //!
 //! An extent stands under its end and not under its start, so that the extent that covers an offset
@@ -46,6 +49,10 @@ pub enum Key {
     Extent(InodeNumber, u64),
     /// An extended attribute.
     ExtendedAttribute(InodeNumber, Bytes),
+    /// What clients have set of a bucket: the part of that name.
+    BucketPart(Bytes),
+    /// The version `null` of an object's key, where the key does not lead to it: says its order.
+    NullVersion(Bytes),
     /// An open file without a name.
     Orphan(InodeNumber),
     /// A part of an upload: the upload's number, the part's number.
@@ -53,13 +60,16 @@ pub enum Key {
     /// An upload in parts: the key of the object that it will make, which holds no NUL, and the upload's
     /// number, which is drawn from those of inodes.
     Upload(Bytes, InodeNumber),
+    /// A version of an object: its key, which holds no NUL, and its order, which is drawn from the numbers of
+    /// inodes when the version is made. Higher ones come first.
+    Version(Bytes, u64),
 }
 
 impl Key {
     /// The longest name in the flat directory of a bucket of objects, in bytes.
     pub const OBJECT_NAME_BYTES_MAX: usize = 1024;
 
-    /// The longest key in bytes: that of an upload.
+    /// The longest key in bytes: that of an upload or of a version.
     pub const BYTES_MAX: usize = 8 + 1 + Self::OBJECT_NAME_BYTES_MAX + 1 + 8;
 
     /// The inode that the key belongs to.
@@ -70,7 +80,12 @@ impl Key {
             | Self::Entry(inode, _)
             | Self::Extent(inode, _)
             | Self::ExtendedAttribute(inode, _) => *inode,
-            Self::Orphan(_) | Self::Part(..) | Self::Upload(..) => InodeNumber::SHARE,
+            Self::BucketPart(_)
+            | Self::NullVersion(_)
+            | Self::Orphan(_)
+            | Self::Part(..)
+            | Self::Upload(..)
+            | Self::Version(..) => InodeNumber::SHARE,
         }
     }
 
@@ -81,9 +96,12 @@ impl Key {
             Self::Entry(..) => b'd',
             Self::Extent(..) => b'e',
             Self::ExtendedAttribute(..) => b'x',
+            Self::BucketPart(_) => b'b',
+            Self::NullVersion(_) => b'n',
             Self::Orphan(_) => b'o',
             Self::Part(..) => b'p',
             Self::Upload(..) => b'u',
+            Self::Version(..) => b'v',
         }
     }
 
@@ -95,7 +113,10 @@ impl Key {
             Self::Cookie(_, number) | Self::Extent(_, number) | Self::Orphan(InodeNumber(number)) => {
                 out.extend_from_slice(&number.to_be_bytes());
             }
-            Self::Entry(_, name) | Self::ExtendedAttribute(_, name) => out.extend_from_slice(name),
+            Self::Entry(_, name)
+            | Self::ExtendedAttribute(_, name)
+            | Self::BucketPart(name)
+            | Self::NullVersion(name) => out.extend_from_slice(name),
             Self::Part(upload, number) => {
                 out.extend_from_slice(&upload.0.to_be_bytes());
                 out.extend_from_slice(&number.to_be_bytes());
@@ -104,6 +125,11 @@ impl Key {
                 out.extend_from_slice(key);
                 out.push(0);
                 out.extend_from_slice(&upload.0.to_be_bytes());
+            }
+            Self::Version(key, order) => {
+                out.extend_from_slice(key);
+                out.push(0);
+                out.extend_from_slice(&(!order).to_be_bytes());
             }
         }
         out
@@ -126,6 +152,8 @@ impl Key {
             (b'd', _) => Self::Entry(inode, name()),
             (b'e', _) => Self::Extent(inode, number()?),
             (b'x', _) => Self::ExtendedAttribute(inode, name()),
+            (b'b', InodeNumber::SHARE) => Self::BucketPart(name()),
+            (b'n', InodeNumber::SHARE) => Self::NullVersion(name()),
             (b'o', InodeNumber::SHARE) => Self::Orphan(InodeNumber(number()?)),
             (b'p', InodeNumber::SHARE) => match rest.split_first_chunk::<8>() {
                 Some((upload, &[high, low])) => {
@@ -138,6 +166,12 @@ impl Key {
                     Self::Upload(Bytes::copy_from_slice(key), InodeNumber(u64::from_be_bytes(*upload)))
                 }
                 _ => return Err(error("it is not that of an upload")),
+            },
+            (b'v', InodeNumber::SHARE) => match rest.split_last_chunk::<8>() {
+                Some(([key @ .., 0], order)) => {
+                    Self::Version(Bytes::copy_from_slice(key), !u64::from_be_bytes(*order))
+                }
+                _ => return Err(error("it is not that of a version")),
             },
             _ => return Err(error("its kind is unknown")),
         };
@@ -155,6 +189,17 @@ pub fn kind_range(inode: InodeNumber, tag: u8, from: &[u8]) -> Range<Vec<u8>> {
     let mut start = prefix(inode, tag);
     start.extend_from_slice(from);
     start..prefix(inode, tag + 1)
+}
+
+/// The keys of the versions of an object's key that come after one order, from the newest on; of all without.
+pub fn versions_range(key: &[u8], after: Option<u64>) -> Range<Vec<u8>> {
+    let key = Bytes::copy_from_slice(key);
+    let start = match after {
+        Some(order) => [&Key::Version(key.clone(), order).encode()[..], &[0]].concat(),
+        None => Key::Version(key.clone(), u64::MAX).encode(),
+    };
+    let end = [&Key::Version(key, 0).encode()[..], &[0]].concat();
+    start..end
 }
 
 /// The keys of the parts of an upload whose numbers are above `after`.
@@ -188,6 +233,9 @@ mod tests {
             Key::Orphan(inode),
             Key::Part(inode, 10_000),
             Key::Upload(Bytes::from_static(b"a/b"), inode),
+            Key::BucketPart(Bytes::from_static(b"policy")),
+            Key::NullVersion(Bytes::from_static(b"a/b")),
+            Key::Version(Bytes::from_static(b"a/b"), 7),
         ] {
             assert_eq!(Key::decode(&key.encode()), Ok(key));
         }
@@ -212,6 +260,9 @@ mod tests {
             |key: &'static [u8], number| Key::Upload(Bytes::from_static(key), InodeNumber(number)).encode();
         assert!(upload(b"a", u64::MAX) < upload(b"a!", 0));
         assert!(upload(b"a", 1) < upload(b"a", 256));
+        let version = |key: &'static [u8], order| Key::Version(Bytes::from_static(key), order).encode();
+        assert!(version(b"a", 0) < version(b"a!", u64::MAX));
+        assert!(version(b"a", 256) < version(b"a", 1), "the newest comes first");
         let parts = parts_range(InodeNumber(7), 1);
         assert!(!parts.contains(&Key::Part(InodeNumber(7), 1).encode()));
         assert!(parts.contains(&Key::Part(InodeNumber(7), 2).encode()));

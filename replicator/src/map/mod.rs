@@ -1,7 +1,7 @@
 //! The map: the sorted key space of a share.
 //!
 //! Owns the keys and the values of everything that a share holds: attributes, directory entries,
-//! extents, extended attributes, uploads in parts. Live, the map stands in the gateway's RocksDB; frozen, it
+//! extents, extended attributes, uploads in parts, versions of objects, settings of buckets. Live, the map stands in the gateway's RocksDB; frozen, it
 //! is a tree of chunks. Both hold the same bytes under the same keys (but for extents whose data
 //! still lies in the journal, which never reach a tree), so this codec is part of the repository
 //! format: `docs/format.md`, section "Map".
@@ -17,10 +17,10 @@ mod object;
 pub use entry::{Cookie, Entry};
 pub use extent::{Extent, JournalPiece, Source};
 pub use inode::{Device, Inode, Kind, Times, Timestamp};
-pub use key::{InodeNumber, Key, inode_range, kind_range, parts_range};
+pub use key::{InodeNumber, Key, inode_range, kind_range, parts_range, versions_range};
 pub use object::{
-    ObjectChecksum, ObjectMetadata, ObjectRecord, PART_SIZES_ATTRIBUTE, PartRecord, RECORD_ATTRIBUTE,
-    UploadRecord, decode_part_sizes, encode_part_sizes,
+    ObjectChecksum, ObjectMetadata, ObjectRecord, ObjectRetention, PART_SIZES_ATTRIBUTE, PartRecord,
+    RECORD_ATTRIBUTE, UploadRecord, VersionRecord, decode_part_sizes, encode_part_sizes,
 };
 
 /// A key or value of a map that does not decode.

@@ -1,15 +1,19 @@
-//! What S3 knows of an object, of an upload in parts and of a part, as it stands in the map.
+//! What S3 knows of an object, of a version of it, of an upload in parts and of a part, as it stands in the map.
 //!
 //! An object is a regular file. What a client said of it, its ETag and its checksum stand in the extended
 //! attribute [`RECORD_ATTRIBUTE`]; the sizes of the parts that it was made of in [`PART_SIZES_ATTRIBUTE`]. An
 //! upload has a record by its key ([`super::Key::Upload`]), a part one by its number ([`super::Key::Part`]) that
-//! names the file without a name that holds its bytes.
+//! names the file without a name that holds its bytes. A version that its key does not lead to has a record by key and
+//! order ([`super::Key::Version`]) that names its file, which counts that as its one link, or says that it is a delete
+//! marker.
 //!
 //! Numbers are little-endian. `text` is its length as u32, then its bytes; unknown fields are refused.
 //!
 //! ```text
-//! object   version u8 = 1 | change u64 | implicit u8 (0, 1) | upload u64 | parts u32 | etag text
-//!          | metadata
+//! object   version u8 = 1 | change u64 | implicit u8 (0, 1) | upload u64 | parts u32 | order u64
+//!          | null u8 (0, 1) | etag text | metadata
+//! version  version u8 = 1 | inode u64 (0: a delete marker) | null u8 (0, 1)
+//!          | made, replaced: each seconds i64, nanoseconds u32
 //! upload   version u8 = 1 | tag u64 | begun: seconds i64, nanoseconds u32 | owner text | algorithm u8 (0: none)
 //!          | kind u8 | metadata
 //! part     version u8 = 1 | inode u64 | size u64 | modified: seconds i64, nanoseconds u32 | etag text
@@ -18,6 +22,8 @@
 //!   1 header      name text, value text         2 of the client   name text, value text
 //!   3 tag         name text, value text         4 storage class   text
 //!   5 checksum    algorithm u8, kind u8 (0 of all bytes, 1 of the parts' checksums), value text
+//!   6 retention   mode u8 (1 governance, 2 compliance), until: seconds i64, nanoseconds u32
+//!   7 legal hold
 //! sizes    version u8 = 1 | runs until the end: how many parts u32, bytes of each u64
 //! ```
 //!
@@ -39,6 +45,8 @@ const USER: u8 = 2;
 const TAG: u8 = 3;
 const STORAGE_CLASS: u8 = 4;
 const CHECKSUM: u8 = 5;
+const RETENTION: u8 = 6;
+const LEGAL_HOLD: u8 = 7;
 
 /// A checksum: the algorithm is one of the five that S3 knows, numbered by whoever writes it from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +57,15 @@ pub struct ObjectChecksum {
     pub composite: bool,
     /// As S3 writes it.
     pub value: String,
+}
+
+/// Until when an object is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectRetention {
+    /// Whether nobody may lift it, instead of who has the right to.
+    pub compliance: bool,
+    /// Until when.
+    pub until: Timestamp,
 }
 
 /// What a client said of an object.
@@ -64,6 +81,10 @@ pub struct ObjectMetadata {
     pub storage_class: Option<String>,
     /// The checksum of the object.
     pub checksum: Option<ObjectChecksum>,
+    /// Until when it is kept.
+    pub retention: Option<ObjectRetention>,
+    /// Whether it is kept until that is lifted.
+    pub legal_hold: bool,
 }
 
 /// What S3 knows of a file.
@@ -77,10 +98,28 @@ pub struct ObjectRecord {
     pub upload: u64,
     /// How many parts it was made of; 0 when it was made in one piece.
     pub parts: u32,
+    /// Where it stands among the versions of its key: later ones are higher. 0 for what was made while the bucket
+    /// had no versions.
+    pub order: u64,
+    /// Whether it is the version `null`; so is what has the order 0.
+    pub null: bool,
     /// Without quotes; empty for a directory.
     pub etag: String,
     /// What the client said.
     pub metadata: ObjectMetadata,
+}
+
+/// A version that its key does not lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionRecord {
+    /// The file that holds it; none for a delete marker.
+    pub inode: Option<InodeNumber>,
+    /// Whether it is the version `null`.
+    pub null: bool,
+    /// When it was made.
+    pub made: Timestamp,
+    /// When another took its place; for a marker that nothing replaced, when it was made.
+    pub replaced: Timestamp,
 }
 
 /// An upload in parts.
@@ -123,6 +162,8 @@ impl ObjectRecord {
         out.push(u8::from(self.implicit));
         out.extend_from_slice(&self.upload.to_le_bytes());
         out.extend_from_slice(&self.parts.to_le_bytes());
+        out.extend_from_slice(&self.order.to_le_bytes());
+        out.push(u8::from(self.null));
         put_text(&mut out, &self.etag);
         self.metadata.put(&mut out);
         out
@@ -137,9 +178,34 @@ impl ObjectRecord {
             implicit: flag(&mut fields)?,
             upload: fields.u64()?,
             parts: fields.u32()?,
+            order: fields.u64()?,
+            null: flag(&mut fields)?,
             etag: text(&mut fields)?,
             metadata: ObjectMetadata::take(fields)?,
         })
+    }
+}
+
+impl VersionRecord {
+    /// Encodes the record.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        out.extend_from_slice(&self.inode.map_or(0, |inode| inode.0).to_le_bytes());
+        out.push(u8::from(self.null));
+        put_time(&mut out, self.made);
+        put_time(&mut out, self.replaced);
+        out
+    }
+
+    /// Decodes the record.
+    pub fn decode(record: &[u8]) -> Result<Self, MapError> {
+        let mut fields = Fields::new("a version", record);
+        fields.version(VERSION)?;
+        let inode = Some(fields.u64()?).filter(|inode| *inode != 0).map(InodeNumber);
+        let null = flag(&mut fields)?;
+        let (made, replaced) = (time(&mut fields)?, time(&mut fields)?);
+        fields.end()?;
+        Ok(Self { inode, null, made, replaced })
     }
 }
 
@@ -216,6 +282,13 @@ impl ObjectMetadata {
             out.extend_from_slice(&[CHECKSUM, checksum.algorithm, u8::from(checksum.composite)]);
             put_text(out, &checksum.value);
         }
+        if let Some(retention) = &self.retention {
+            out.extend_from_slice(&[RETENTION, if retention.compliance { 2 } else { 1 }]);
+            put_time(out, retention.until);
+        }
+        if self.legal_hold {
+            out.push(LEGAL_HOLD);
+        }
     }
 
     fn take(mut fields: Fields<'_>) -> Result<Self, MapError> {
@@ -233,6 +306,19 @@ impl ObjectMetadata {
                 CHECKSUM => {
                     let (algorithm, composite) = (fields.u8()?, flag(&mut fields)?);
                     found.checksum = Some(ObjectChecksum { algorithm, composite, value: text(&mut fields)? });
+                    continue;
+                }
+                RETENTION => {
+                    let compliance = match fields.u8()? {
+                        1 => false,
+                        2 => true,
+                        _ => return Err(fields.error("its mode of retention is unknown")),
+                    };
+                    found.retention = Some(ObjectRetention { compliance, until: time(&mut fields)? });
+                    continue;
+                }
+                LEGAL_HOLD => {
+                    found.legal_hold = true;
                     continue;
                 }
                 _ => return Err(fields.error("it has a field of an unknown kind")),
@@ -308,6 +394,8 @@ mod tests {
             tags: one("tag", ""),
             storage_class: Some("STANDARD_IA".into()),
             checksum: Some(ObjectChecksum { algorithm: 3, composite: true, value: "abc=-2".into() }),
+            retention: Some(ObjectRetention { compliance: true, until: Timestamp { seconds: 9, nanos: 1 } }),
+            legal_hold: true,
         }
     }
 
@@ -318,6 +406,8 @@ mod tests {
             implicit: true,
             upload: 9,
             parts: 2,
+            order: 3,
+            null: true,
             etag: etag.clone(),
             metadata: metadata(),
         };
@@ -341,6 +431,15 @@ mod tests {
         assert_eq!(PartRecord::decode(&part.encode()), Ok(part.clone()));
         let without = PartRecord { checksum: None, ..part };
         assert_eq!(PartRecord::decode(&without.encode()), Ok(without));
+        let version = VersionRecord {
+            inode: None,
+            null: true,
+            made: Timestamp { seconds: 5, nanos: 6 },
+            replaced: part.modified,
+        };
+        assert_eq!(VersionRecord::decode(&version.encode()), Ok(version));
+        let version = VersionRecord { inode: Some(InodeNumber(7)), ..version };
+        assert_eq!(VersionRecord::decode(&version.encode()), Ok(version));
         assert_eq!(ObjectRecord::decode(&ObjectRecord::default().encode()), Ok(ObjectRecord::default()));
         assert_eq!(decode_part_sizes(&encode_part_sizes(&[(3, 5), (1, 2)])), Ok(vec![(3, 5), (1, 2)]));
     }

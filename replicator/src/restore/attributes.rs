@@ -123,6 +123,7 @@ mod tests {
         Inode {
             kind: Kind::Regular,
             mode,
+            locked: false,
             links: 1,
             uid: 7,
             gid: 8,

@@ -82,6 +82,7 @@ fn inode(kind: Kind) -> Inode {
     Inode {
         kind,
         mode: 0o4751,
+        locked: false,
         links: 3,
         uid: 1000,
         gid: 70_000,

@@ -8,9 +8,13 @@
 //! share ([`Unnamed::share_from`]), which is accounted for when the file gets its name: what a completed upload
 //! holds counted as its parts until then.
 //!
-//! Names here are components of a path, or whole keys where the directory is the flat one of a bucket.
+//! Names here are components of a path, or whole keys where the directory is the flat one of a bucket. What a name
+//! led to before goes, or becomes a version of its key ([`versions`]).
 
+mod bucket;
+mod naming;
 mod upload;
+mod versions;
 
 use std::ops::Range;
 
@@ -18,16 +22,17 @@ use bytes::Bytes;
 use tidegate_protocols::objects::{KEY_BYTES_MAX, OBJECT_BYTES_MAX, ObjectError};
 use tidegate_protocols::view::{FsError, LINKS_MAX, SetAttributes};
 use tidegate_replicator::map::{
-    Cookie, Entry, Extent, Inode, InodeNumber, Key, Kind, ObjectRecord, PART_SIZES_ATTRIBUTE,
-    RECORD_ATTRIBUTE, Source, encode_part_sizes, inode_range, kind_range,
+    Extent, Inode, InodeNumber, Key, Kind, ObjectRecord, PART_SIZES_ATTRIBUTE, RECORD_ATTRIBUTE, Source,
+    inode_range, kind_range,
 };
 use tokio::sync::MutexGuard;
 
+pub use bucket::{BucketParts, VERSIONING_PART};
 pub use upload::{HeldPart, HeldUpload};
+pub use versions::{HeldVersion, Removed, Which};
 
 use super::open::OpenFile;
-use super::permission::{EXECUTE, SET_GID, WRITE};
-use super::{Context, Credentials, Namespace, NewFile, Node, Reader, check_name, touch, touch_content};
+use super::{Context, Credentials, Namespace, NewFile, Node, Reader, check_name, touch};
 use crate::share::{MapRead, ShareError, Transaction};
 
 /// Extents that one transaction shares, about.
@@ -72,7 +77,7 @@ impl Place<'_> {
 }
 
 /// A file with what S3 knows of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The file.
     pub node: Node,
@@ -108,13 +113,6 @@ impl Unnamed {
     pub fn size(&self) -> u64 {
         self.size
     }
-}
-
-/// The locks and the state under which a name is given, taken or described.
-struct Locked<'a> {
-    locks: Vec<MutexGuard<'a, ()>>,
-    parent: Node,
-    existing: Option<(Entry, Held)>,
 }
 
 impl Reader<'_> {
@@ -255,7 +253,7 @@ impl Namespace {
     where
         F: FnOnce(Option<&Held>) -> Result<Description, ObjectError> + Send,
     {
-        let locked = self.lock_name(credentials, place, &[file.number()]).await?;
+        let locked = self.lock_name(credentials, place, &[file.number()], None).await?;
         let description = describe(locked.existing.as_ref().map(|(_, held)| held))?;
         let mut transaction = Transaction::default();
         let held = self.name_unnamed(&mut transaction, file, place, &locked, description).await?;
@@ -263,22 +261,25 @@ impl Namespace {
         Ok(held)
     }
 
-    /// Takes a name away, and with its last name the file. `admit` sees the file and may refuse.
+    /// Takes a name away, and with its last name the file. `admit` sees the file and may refuse. `bypass`: the caller may
+    /// pass governance.
     pub async fn take_object<F>(
         &self,
         credentials: &Credentials,
         place: Place<'_>,
+        bypass: bool,
         admit: F,
     ) -> Result<(), ObjectError>
     where
         F: FnOnce(&Held) -> Result<(), ObjectError> + Send,
     {
-        let locked = self.lock_name(credentials, place, &[]).await?;
+        let locked = self.lock_name(credentials, place, &[], None).await?;
         let Some((entry, held)) = locked.existing else { return Err(ObjectError::NoSuchKey) };
         if held.node.inode.kind != Kind::Regular {
             return Err(ObjectError::NoSuchKey);
         }
         admit(&held)?;
+        self.require_unlocked_unless(&held.node, bypass).await?;
         let mut transaction = Transaction::default();
         let parent = self.take_name(&mut transaction, locked.parent, place.name, &entry);
         transaction.put_inode(place.directory, &parent.inode);
@@ -299,6 +300,7 @@ impl Namespace {
         let mut record = change(&held)?;
         touch(&mut held.node.inode, self.now());
         record.change = held.node.inode.change;
+        held.node.inode.locked |= has_lock(&record);
         let mut transaction = Transaction::default();
         transaction.put_inode(file, &held.node.inode);
         transaction.put(&record_key(file), record.encode());
@@ -315,7 +317,7 @@ impl Namespace {
         record: Option<ObjectRecord>,
     ) -> Result<Node, ObjectError> {
         let number = self.share.numbers().next(self.share.live()).await.map_err(FsError::from)?;
-        let locked = self.lock_name(credentials, place, &[number]).await?;
+        let locked = self.lock_name(credentials, place, &[number], None).await?;
         if let Some((_, held)) = locked.existing {
             return match held.node.inode.kind {
                 Kind::Directory => Ok(held.node),
@@ -347,7 +349,7 @@ impl Namespace {
         credentials: &Credentials,
         place: Place<'_>,
     ) -> Result<bool, ObjectError> {
-        let locked = self.lock_name(credentials, place, &[]).await?;
+        let locked = self.lock_name(credentials, place, &[], None).await?;
         let Some((entry, held)) = locked.existing else { return Ok(false) };
         let implicit = held.record.as_ref().is_some_and(|record| record.implicit);
         if held.node.inode.kind != Kind::Directory || held.node.inode.entries > 0 || !implicit {
@@ -361,94 +363,6 @@ impl Namespace {
         Ok(true)
     }
 
-    /// Locks a directory, the file that has a name in it, and further inodes; checks that the caller may
-    /// change the name.
-    async fn lock_name(
-        &self,
-        credentials: &Credentials,
-        place: Place<'_>,
-        further: &[InodeNumber],
-    ) -> Result<Locked<'_>, ObjectError> {
-        place.check()?;
-        let reader = self.reader();
-        loop {
-            let seen = reader.entry(place.directory, place.name).await?;
-            let inodes: Vec<_> = further
-                .iter()
-                .copied()
-                .chain([place.directory])
-                .chain(seen.map(|entry| entry.inode))
-                .collect();
-            let locks = self.share.locks().lock(&inodes).await;
-            let parent = reader.directory(place.directory).await?;
-            credentials.require(&parent.inode, EXECUTE)?;
-            if reader.entry(place.directory, place.name).await? != seen {
-                continue;
-            }
-            credentials.require(&parent.inode, WRITE)?;
-            let existing = match seen {
-                None => None,
-                Some(entry) => {
-                    let held = reader.held(entry.inode).await?;
-                    credentials.require_sticky(&parent.inode, &held.node.inode)?;
-                    Some((entry, held))
-                }
-            };
-            return Ok(Locked { locks, parent, existing });
-        }
-    }
-
-    /// Puts into a transaction what gives a file its name.
-    async fn name_unnamed(
-        &self,
-        transaction: &mut Transaction,
-        file: &Unnamed,
-        place: Place<'_>,
-        locked: &Locked<'_>,
-        description: Description,
-    ) -> Result<Held, ObjectError> {
-        let number = file.number();
-        let mut inode = self.reader().node(number).await?.inode;
-        let mut parent = locked.parent.clone();
-        match &locked.existing {
-            None => parent = self.add_name(transaction, parent, place.name, number, Kind::Regular),
-            Some((_, held)) if held.node.inode.kind == Kind::Directory => {
-                return Err(FsError::IsDirectory.into());
-            }
-            Some((entry, held)) => {
-                // The name was there and stays: under its cookie, so that listings see it once.
-                let name = Bytes::copy_from_slice(place.name);
-                let new = Entry { inode: number, kind: Kind::Regular, cookie: entry.cookie };
-                transaction.put(&Key::Entry(place.directory, name.clone()), new.encode());
-                let record = Cookie { inode: number, kind: Kind::Regular, name };
-                transaction.put(&Key::Cookie(place.directory, entry.cookie), record.encode());
-                touch_content(&mut parent.inode, self.now());
-                // A link's bits say nothing of what may be done.
-                if held.node.inode.kind == Kind::Regular {
-                    inode.mode = held.node.inode.mode & 0o777;
-                }
-                self.drop_link(transaction, held.node.clone());
-            }
-        }
-        if parent.inode.mode & SET_GID != 0 {
-            inode.gid = parent.inode.gid;
-        }
-        inode.links = 1;
-        inode.parent = place.directory;
-        inode.used += file.shared;
-        touch_content(&mut inode, self.now());
-        let record = ObjectRecord { change: inode.change, ..description.record };
-        transaction.delete(&Key::Orphan(number));
-        transaction.put(&record_key(number), record.encode());
-        if !description.part_runs.is_empty() {
-            transaction.put(&sizes_key(number), encode_part_sizes(&description.part_runs));
-        }
-        transaction.put_inode(place.directory, &parent.inode);
-        transaction.put_inode(number, &inode);
-        transaction.use_more(file.shared as i64, 0);
-        Ok(Held { node: Node { number, inode }, record: Some(record) })
-    }
-
     async fn finish_object(
         &self,
         locks: Vec<MutexGuard<'_, ()>>,
@@ -458,6 +372,11 @@ impl Namespace {
         drop(locks);
         Ok(self.durable(sequence).await?)
     }
+}
+
+/// Whether a record says of a lock, be it over or not.
+fn has_lock(record: &ObjectRecord) -> bool {
+    record.metadata.retention.is_some() || record.metadata.legal_hold
 }
 
 /// Takes a file without a name away, as a part of an upload that goes.

@@ -103,10 +103,15 @@ impl Namespace {
     ) -> Result<HeldUpload, ObjectError> {
         let number = self.share.numbers().next(self.share.live()).await.map_err(FsError::from)?;
         record.begun = self.now();
+        // A bucket that is being removed lets nothing in.
+        let locks = self.share.locks().lock(&[InodeNumber::ROOT]).await;
+        if self.share.is_closed() {
+            return Err(ObjectError::NoSuchBucket);
+        }
         let key = Bytes::copy_from_slice(key);
         let mut transaction = Transaction::default();
         transaction.put(&Key::Upload(key.clone(), number), record.encode());
-        self.finish_object(Vec::new(), transaction).await?;
+        self.finish_object(locks, transaction).await?;
         Ok(HeldUpload { key, number, record })
     }
 
@@ -199,7 +204,7 @@ impl Namespace {
         F: FnOnce(Option<&Held>) -> Result<Description, ObjectError> + Send,
     {
         let further = with_parts(&[file.number(), upload.number], seen);
-        let locked = self.lock_name(credentials, place, &further).await?;
+        let locked = self.lock_name(credentials, place, &further, None).await?;
         self.reader().upload(&upload.key, upload.number).await?;
         if self.reader().all_parts(upload.number).await? != seen {
             return Err(ObjectError::Conflict);

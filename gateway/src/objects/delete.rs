@@ -1,0 +1,172 @@
+//! Deleting objects and versions, and tagging them.
+//!
+//! In a bucket that keeps versions a deletion hides: it makes a delete marker, and takes nothing away. With a version
+//! it takes that one away for ever, unless it is locked. In a share a deletion removes the file, and the
+//! directories that were there only for it.
+
+use tidegate_protocols::objects::{
+    Conditions, Deletion, ObjectError, ObjectInfo, ObjectName, Tags, VersionId, Who,
+};
+use tidegate_replicator::map::{InodeNumber, ObjectRecord};
+
+use super::{Access, Objects, describe, path};
+use crate::namespace::objects::{Held, Place};
+use crate::namespace::{EXECUTE, WRITE};
+
+impl Objects {
+    pub(super) async fn delete_object(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        conditions: &Conditions,
+        bypass: bool,
+    ) -> Result<Deletion, ObjectError> {
+        let access = self.access_to_change(who, &name.bucket).await?;
+        let place = Place { directory: InodeNumber::ROOT, name: name.key.as_bytes(), flat: true };
+        let deletion = match version {
+            Some(version) if access.keeps_versions() => {
+                access.remove_version(place, version, conditions, bypass).await?
+            }
+            Some(version) if version.as_str() != VersionId::NULL => {
+                describe::which(version)?;
+                // In a bucket without versions there is no other, and it has been deleted already.
+                return Ok(Deletion::default());
+            }
+            None if access.keeps_versions() => access.hide(place, conditions).await?,
+            Some(_) | None => access.delete(&name.key, conditions, bypass).await?,
+        };
+        self.published(&access).await?;
+        Ok(deletion)
+    }
+
+    pub(super) async fn tag_object(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        tags: Tags,
+    ) -> Result<Option<VersionId>, ObjectError> {
+        let access = self.access_to_change(who, &name.bucket).await?;
+        let change = |record: &mut ObjectRecord| {
+            record.metadata.tags = tags;
+            Ok(())
+        };
+        let info = access.describe_again(&name.key, version, change).await?;
+        self.published(&access).await?;
+        Ok(info.version)
+    }
+}
+
+impl Access {
+    /// Deletes what a key leads to, where there are no versions.
+    async fn delete(
+        &self,
+        key: &str,
+        conditions: &Conditions,
+        bypass: bool,
+    ) -> Result<Deletion, ObjectError> {
+        let result = if self.bucket.flat {
+            let place = Place { directory: InodeNumber::ROOT, name: key.as_bytes(), flat: true };
+            self.take(place, conditions, bypass).await
+        } else {
+            self.delete_path(key, conditions, bypass).await
+        };
+        match result {
+            // Deleting what is not there has been done already; a condition on it does not hold.
+            Err(ObjectError::NoSuchKey) if conditions.is_empty() => Ok(Deletion::default()),
+            result => result.map(|()| Deletion::default()),
+        }
+    }
+
+    async fn hide(&self, place: Place<'_>, conditions: &Conditions) -> Result<Deletion, ObjectError> {
+        let admit = |held: Option<&Held>| self.check_conditions(held, conditions);
+        let hidden = self.namespace().hide_object(&self.credentials, place, admit).await?;
+        Ok(Deletion { marker: true, version: Some(describe::version_id(hidden.which)) })
+    }
+
+    async fn remove_version(
+        &self,
+        place: Place<'_>,
+        version: &VersionId,
+        conditions: &Conditions,
+        bypass: bool,
+    ) -> Result<Deletion, ObjectError> {
+        let which = describe::which(version)?;
+        let admit = |held: Option<&Held>| self.check_conditions(held, conditions);
+        let removed = self.namespace().remove_version(&self.credentials, place, which, bypass, admit).await?;
+        match removed {
+            Some(removed) => Ok(Deletion { marker: removed.marker, version: Some(version.clone()) }),
+            None if conditions.is_empty() => Ok(Deletion { marker: false, version: Some(version.clone()) }),
+            None => Err(ObjectError::NoSuchVersion),
+        }
+    }
+
+    async fn take(&self, place: Place<'_>, conditions: &Conditions, bypass: bool) -> Result<(), ObjectError> {
+        let admit = |held: &Held| self.check_conditions(Some(held), conditions);
+        self.namespace().take_object(&self.credentials, place, bypass, admit).await
+    }
+
+    async fn delete_path(&self, key: &str, conditions: &Conditions, bypass: bool) -> Result<(), ObjectError> {
+        let Ok(path) = path::parse(key) else { return Err(ObjectError::NoSuchKey) };
+        let folder = self.folder(&path.folders).await?;
+        if path.is_folder {
+            let held = self.held(key).await?;
+            self.credentials.require(&folder.inode, WRITE | EXECUTE)?;
+            self.credentials.require_sticky(&folder.inode, &held.node.inode)?;
+            let implicit = |held: &Held| {
+                let there = held.is_object().then(|| describe::info(held, false, &[]));
+                conditions.check_change(there.as_ref())?;
+                Ok(ObjectRecord { implicit: true, ..held.record.clone().unwrap_or_default() })
+            };
+            self.namespace().describe_again(held.node.number, implicit).await?;
+            let mut folders = path.folders.clone();
+            folders.push(path.name);
+            self.prune(&folders).await;
+            return Ok(());
+        }
+        let place = Place { directory: folder.number, name: path.name, flat: false };
+        self.take(place, conditions, bypass).await?;
+        self.prune(&path.folders).await;
+        Ok(())
+    }
+
+    /// Takes away directories that were there only for what was in them, from the innermost on.
+    pub(super) async fn prune(&self, folders: &[&[u8]]) {
+        for depth in (1..=folders.len()).rev() {
+            let Ok(parent) = self.folder(&folders[..depth - 1]).await else { return };
+            let place = Place { directory: parent.number, name: folders[depth - 1], flat: false };
+            match self.namespace().take_implicit_folder(&self.credentials, place).await {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Changes what S3 knows of an object, or of a version of it, whose data stays; gives what is known then.
+    pub(super) async fn describe_again<F>(
+        &self,
+        key: &str,
+        version: Option<&VersionId>,
+        change: F,
+    ) -> Result<ObjectInfo, ObjectError>
+    where
+        F: FnOnce(&mut ObjectRecord) -> Result<(), ObjectError> + Send,
+    {
+        let held = self.version_of(key, version).await?;
+        if !self.credentials.owns(&held.node.inode) {
+            return Err(ObjectError::AccessDenied);
+        }
+        let flat = self.bucket.flat;
+        let described = self.namespace().describe_again(held.node.number, |held: &Held| {
+            let mut record = held.record.clone().unwrap_or_default();
+            // An ETag that holds goes on holding: the data is as it was.
+            if !flat && record.change != held.node.inode.change {
+                record.etag.clear();
+            }
+            change(&mut record)?;
+            Ok(record)
+        });
+        Ok(self.info(&described.await?, &[]))
+    }
+}

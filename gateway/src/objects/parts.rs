@@ -1,0 +1,155 @@
+//! What clients have set of a bucket, read from its map and changed there.
+//!
+//! Every call reads the parts anew, since another site's heads, a rollback or another client may have changed them; what
+//! they mean is worked out once for as long as they are the same.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tidegate_protocols::objects::policy::Policy;
+use tidegate_protocols::objects::{
+    BucketChange, BucketSettings, LockConfiguration, ObjectError, Versioning, Who,
+};
+
+use super::{BucketConfig, Objects};
+use crate::files::Served;
+use crate::namespace::objects::{BucketParts, VERSIONING_PART};
+
+const LOCK_PART: &str = "lock";
+const TAGS_PART: &str = "tags";
+const CORS_PART: &str = "cors";
+const LIFECYCLE_PART: &str = "lifecycle";
+const POLICY_PART: &str = "policy";
+const PUBLIC_ACCESS_PART: &str = "public-access";
+
+/// What is set of a bucket, and what it means.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    parts: BucketParts,
+    pub(super) settings: Arc<BucketSettings>,
+    pub(super) policy: Option<Policy>,
+}
+
+fn read<T: DeserializeOwned>(parts: &BucketParts, name: &str) -> Result<Option<T>, ObjectError> {
+    let Some((_, text)) = parts.iter().find(|(found, _)| found == name.as_bytes()) else { return Ok(None) };
+    serde_json::from_slice(text).map(Some).map_err(|error| {
+        tracing::error!(part = name, %error, "what is set of a bucket cannot be read");
+        ObjectError::Internal
+    })
+}
+
+fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, ObjectError> {
+    serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(%error, "what is to be set of a bucket cannot be written");
+        ObjectError::Internal
+    })
+}
+
+impl Loaded {
+    fn of(bucket: &BucketConfig, parts: BucketParts) -> Result<Self, ObjectError> {
+        let settings = BucketSettings {
+            versioning: read(&parts, VERSIONING_PART)?,
+            lock: read(&parts, LOCK_PART)?,
+            tags: read(&parts, TAGS_PART)?,
+            cors: read(&parts, CORS_PART)?,
+            lifecycle: read(&parts, LIFECYCLE_PART)?,
+            policy: read(&parts, POLICY_PART)?,
+            public_access: read(&parts, PUBLIC_ACCESS_PART)?,
+        };
+        let policy = match &settings.policy {
+            None => None,
+            // It was checked when it was set. One that cannot be read denies; it must not let anybody in.
+            Some(text) => Some(Policy::of_bucket(text, &bucket.name).map_err(|error| {
+                tracing::error!(bucket = bucket.name, %error, "the policy of a bucket cannot be read");
+                ObjectError::AccessDenied
+            })?),
+        };
+        Ok(Self { parts, settings: Arc::new(settings), policy })
+    }
+}
+
+impl Objects {
+    /// What is set of a bucket now.
+    pub(super) async fn loaded(
+        &self,
+        bucket: &BucketConfig,
+        served: &Served,
+    ) -> Result<Arc<Loaded>, ObjectError> {
+        let parts = served.namespace.reader().bucket_parts().await?;
+        if let Some(known) = self.loaded.read().get(&bucket.name)
+            && known.parts == parts
+        {
+            return Ok(known.clone());
+        }
+        let loaded = Arc::new(Loaded::of(bucket, parts)?);
+        self.loaded.write().insert(bucket.name.clone(), loaded.clone());
+        Ok(loaded)
+    }
+
+    pub(super) async fn change_parts(
+        &self,
+        who: &Who,
+        bucket: &str,
+        change: BucketChange,
+    ) -> Result<(), ObjectError> {
+        let access = self.access_to_change(who, bucket).await?;
+        let flat = access.bucket.flat;
+        if let BucketChange::Policy(Some(text)) = &change {
+            let policy = Policy::of_bucket(text, bucket)
+                .map_err(|error| ObjectError::MalformedPolicy(error.to_string()))?;
+            let blocks = access.loaded.settings.public_access.is_some_and(|block| block.block_policy);
+            if blocks && policy.is_public() {
+                return Err(ObjectError::AccessDenied);
+            }
+        }
+        access.namespace().change_bucket(|parts| decide(&parts, flat, &change)).await
+    }
+
+    /// Gives a new bucket its lock, and so its versions.
+    pub(super) async fn lock_new_bucket(&self, who: &Who, bucket: &str) -> Result<(), ObjectError> {
+        self.change_parts(who, bucket, BucketChange::Versioning(Versioning::Enabled)).await?;
+        self.change_parts(who, bucket, BucketChange::Lock(LockConfiguration::default())).await
+    }
+}
+
+type PartChanges = Vec<(&'static str, Option<Vec<u8>>)>;
+
+/// Which parts a change is about, given those that are there.
+fn decide(parts: &BucketParts, flat: bool, change: &BucketChange) -> Result<PartChanges, ObjectError> {
+    let optional = |name, value: Option<Result<Vec<u8>, ObjectError>>| Ok(vec![(name, value.transpose()?)]);
+    match change {
+        BucketChange::Versioning(versioning) => {
+            if !flat {
+                return Err(ObjectError::BucketState(
+                    "a bucket that shows a share has no versions; snapshots of the share keep what was",
+                ));
+            }
+            if *versioning == Versioning::Suspended && has(parts, LOCK_PART) {
+                return Err(ObjectError::BucketState(
+                    "An Object Lock configuration is present on this bucket, so the versioning state cannot be \
+                     changed.",
+                ));
+            }
+            Ok(vec![(VERSIONING_PART, Some(written(versioning)?))])
+        }
+        BucketChange::Lock(lock) => {
+            if flat && read::<Versioning>(parts, VERSIONING_PART)? != Some(Versioning::Enabled) {
+                return Err(ObjectError::BucketState(
+                    "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration",
+                ));
+            }
+            Ok(vec![(LOCK_PART, Some(written(lock)?))])
+        }
+        BucketChange::Tags(tags) => optional(TAGS_PART, tags.as_ref().map(written)),
+        BucketChange::Cors(rules) => optional(CORS_PART, rules.as_ref().map(written)),
+        BucketChange::Lifecycle(rules) => optional(LIFECYCLE_PART, rules.as_ref().map(written)),
+        BucketChange::Policy(policy) => optional(POLICY_PART, policy.as_ref().map(written)),
+        BucketChange::PublicAccess(block) => optional(PUBLIC_ACCESS_PART, block.as_ref().map(written)),
+    }
+}
+
+fn has(parts: &BucketParts, name: &str) -> bool {
+    parts.iter().any(|(found, _): &(Bytes, Bytes)| found == name.as_bytes())
+}

@@ -1,0 +1,270 @@
+//! Listing versions and delete markers, a page at a time: by key in byte order, and then from the newest on.
+//!
+//! What keys lead to stands in the directory, everything else in the records of versions; both stand in the order
+//! of keys, so a page merges them from where it begins, and costs what it shows. What a delimiter rolls up is jumped
+//! over in both.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tidegate_protocols::objects::{
+    ObjectError, PAGE_ENTRIES_MAX, VersionEntry, VersionListing, VersionQuery, Who,
+};
+use tidegate_protocols::view::FsError;
+use tidegate_replicator::map::{Entry, InodeNumber, Key, kind_range};
+
+use super::list::past;
+use super::{Access, Objects, bounded, describe};
+use crate::namespace::objects::{Held, HeldVersion};
+use crate::share::{MapRead, ShareError};
+
+/// Records that one look at the map brings.
+const SCAN: usize = 256;
+
+impl Objects {
+    pub(super) async fn list_versions(
+        &self,
+        who: &Who,
+        bucket: &str,
+        query: &VersionQuery,
+    ) -> Result<VersionListing, ObjectError> {
+        let access = self.access(who, bucket).await?;
+        let mut page =
+            Page { query, limit: query.limit.min(PAGE_ENTRIES_MAX), listing: VersionListing::default() };
+        if query.limit > 0 {
+            bounded(access.fill_versions(&mut page)).await?;
+        }
+        Ok(page.listing)
+    }
+}
+
+struct Page<'q> {
+    query: &'q VersionQuery,
+    limit: usize,
+    listing: VersionListing,
+}
+
+impl Page<'_> {
+    /// What a key is rolled up to.
+    fn rolled_up<'k>(&self, key: &'k str) -> Option<&'k str> {
+        let delimiter = self.query.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty())?;
+        let from = self.query.prefix.len();
+        let at = key.get(from..)?.find(delimiter)?;
+        Some(&key[..from + at + delimiter.len()])
+    }
+
+    /// Whether there was room.
+    fn push(&mut self, entry: VersionEntry) -> bool {
+        if self.listing.entries.len() == self.limit {
+            self.listing.more = true;
+            return false;
+        }
+        self.listing.entries.push(entry);
+        true
+    }
+}
+
+/// What keys lead to, and the versions beneath, from a place on.
+struct Merge<'a> {
+    access: &'a Access,
+    names: VecDeque<(Bytes, InodeNumber)>,
+    names_from: Option<Vec<u8>>,
+    versions: VecDeque<(Bytes, HeldVersion)>,
+    versions_from: Option<Vec<u8>>,
+}
+
+/// The next of both.
+enum Next {
+    /// What a key leads to.
+    Leading(Bytes, InodeNumber),
+    /// What it does not lead to.
+    Beneath(Bytes, HeldVersion),
+}
+
+impl<'a> Merge<'a> {
+    fn new(access: &'a Access, names_from: Vec<u8>, versions_from: Vec<u8>) -> Self {
+        Self {
+            access,
+            names: VecDeque::new(),
+            names_from: Some(names_from),
+            versions: VecDeque::new(),
+            versions_from: Some(versions_from),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Next>, ObjectError> {
+        self.fill().await?;
+        // A key's own name comes before what is beneath it.
+        let name_first = match (self.names.front(), self.versions.front()) {
+            (Some((name, _)), Some((key, _))) => name <= key,
+            (name, _) => name.is_some(),
+        };
+        Ok(if name_first {
+            self.names.pop_front().map(|(name, inode)| Next::Leading(name, inode))
+        } else {
+            self.versions.pop_front().map(|(key, version)| Next::Beneath(key, version))
+        })
+    }
+
+    async fn fill(&mut self) -> Result<(), ObjectError> {
+        if self.names.is_empty()
+            && let Some(from) = self.names_from.take()
+        {
+            let keys = kind_range(InodeNumber::ROOT, b'd', &from);
+            let found =
+                self.access.namespace().share().map().scan(keys, SCAN).await.map_err(FsError::from)?;
+            let full = found.len() == SCAN;
+            for (key, value) in found {
+                let Key::Entry(_, name) = key else { continue };
+                let entry =
+                    Entry::decode(&value.payload).map_err(|error| FsError::from(ShareError::from(error)))?;
+                self.names_from = full.then(|| [&name[..], &[0]].concat());
+                self.names.push_back((name, entry.inode));
+            }
+        }
+        if self.versions.is_empty()
+            && let Some(from) = self.versions_from.take()
+        {
+            let found = self.access.reader().versions_from(&from, SCAN).await?;
+            let full = found.len() == SCAN;
+            self.versions_from =
+                found.last().filter(|_| full).map(|(key, version)| after_version(key, version.order));
+            self.versions.extend(found);
+        }
+        Ok(())
+    }
+}
+
+/// Where the versions begin that are older than one.
+fn after_version(key: &[u8], order: u64) -> Vec<u8> {
+    [key, &[0], &(!order).to_be_bytes(), &[0]].concat()
+}
+
+impl Access {
+    async fn fill_versions(&self, page: &mut Page<'_>) -> Result<(), ObjectError> {
+        if !self.bucket.flat {
+            return self.fill_from_share(page).await;
+        }
+        let (names_from, versions_from) = self.first(page.query).await?;
+        let mut merge = Merge::new(self, names_from, versions_from);
+        // The key of which something newer was passed already.
+        let mut passed: Option<Bytes> = page
+            .query
+            .after_version
+            .as_ref()
+            .and(page.query.after_key.as_ref())
+            .map(|key| key.clone().into());
+        while let Some(next) = merge.next().await? {
+            let (Next::Leading(key, _) | Next::Beneath(key, _)) = &next;
+            let key = key.clone();
+            // Keys come from requests, which are UTF-8.
+            let Ok(text) = std::str::from_utf8(&key) else { continue };
+            if !text.starts_with(&page.query.prefix) {
+                if text > page.query.prefix.as_str() {
+                    return Ok(());
+                }
+                continue;
+            }
+            if let Some(prefix) = page.rolled_up(text).map(str::to_owned) {
+                let seen = page.query.after_key.as_ref().is_some_and(|after| prefix <= *after);
+                if !seen && !page.push(VersionEntry::Prefix(prefix.clone())) {
+                    return Ok(());
+                }
+                let beyond = past(&prefix);
+                merge = Merge::new(self, beyond.clone(), beyond);
+                continue;
+            }
+            let latest = passed.as_ref() != Some(&key);
+            let Some(entry) = self.version_entry(text, next, latest).await? else { continue };
+            passed = Some(key.clone());
+            if !page.push(entry) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// None for what went meanwhile.
+    async fn version_entry(
+        &self,
+        key: &str,
+        next: Next,
+        latest: bool,
+    ) -> Result<Option<VersionEntry>, ObjectError> {
+        let object = |held: &Held| VersionEntry::Object {
+            key: key.to_owned(),
+            version: describe::version_id(held.which()),
+            latest,
+            info: Box::new(self.info(held, &[])),
+        };
+        Ok(match next {
+            Next::Leading(name, inode) => {
+                self.held_under(InodeNumber::ROOT, &name, inode).await?.as_ref().map(object)
+            }
+            Next::Beneath(_, version) => match version.record.inode {
+                Some(file) => match self.reader().held(file).await {
+                    Ok(held) => Some(object(&held)),
+                    Err(FsError::Stale) => None,
+                    Err(error) => return Err(error.into()),
+                },
+                None => Some(VersionEntry::Marker {
+                    key: key.to_owned(),
+                    version: describe::version_id(version.which()),
+                    latest,
+                    modified: describe::time(version.record.made),
+                }),
+            },
+        })
+    }
+
+    /// Where a page begins among the names and among the versions.
+    async fn first(&self, query: &VersionQuery) -> Result<(Vec<u8>, Vec<u8>), ObjectError> {
+        let prefix = query.prefix.as_bytes().to_vec();
+        let Some(key) = query.after_key.as_deref() else { return Ok((prefix.clone(), prefix)) };
+        let bytes = key.as_bytes();
+        let names = [bytes, &[0]].concat();
+        // Versions of longer keys stand behind those of this one: no key holds a zero byte.
+        let mut versions = [bytes, &[1]].concat();
+        if let Some(version) = &query.after_version {
+            let which = describe::which(version)?;
+            let leading = match self.held(key).await {
+                Ok(held) => held.which() == which,
+                Err(ObjectError::NoSuchKey) => false,
+                Err(error) => return Err(error),
+            };
+            if leading {
+                versions = [bytes, &[0]].concat();
+            } else if let Some(found) = self.reader().version(bytes, which).await? {
+                versions = after_version(bytes, found.order);
+            }
+        }
+        Ok((names.max(prefix.clone()), versions.max(prefix)))
+    }
+
+    /// A share has no versions: each key is the one version `null` of itself.
+    async fn fill_from_share(&self, page: &mut Page<'_>) -> Result<(), ObjectError> {
+        use tidegate_protocols::objects::{ListEntry, ListQuery};
+        let query = ListQuery {
+            prefix: page.query.prefix.clone(),
+            delimiter: page.query.delimiter.clone(),
+            after: page.query.after_key.clone(),
+            limit: page.limit,
+        };
+        let listing = self.list_page(&query).await?;
+        page.listing.more = listing.more;
+        page.listing.entries = listing
+            .entries
+            .into_iter()
+            .map(|entry| match entry {
+                ListEntry::Prefix(prefix) => VersionEntry::Prefix(prefix),
+                ListEntry::Object { key, info } => VersionEntry::Object {
+                    key,
+                    version: describe::version_id(crate::namespace::objects::Which::Null),
+                    latest: true,
+                    info,
+                },
+            })
+            .collect();
+        Ok(())
+    }
+}
