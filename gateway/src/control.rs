@@ -17,6 +17,7 @@ mod job;
 mod moment;
 mod path;
 mod requests;
+mod settings;
 mod status;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use requests::{
     Change, ChangeKind, CloneReport, CloneRequest, DIFF_PAGE_MAX, DiffPage, DiffRequest, HandoverRequest,
     RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
 };
+pub use settings::ChangeSettings;
 pub use status::{
     Alarm, CacheStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, MemoryStatus, QuotaStatus, Severity,
     ShareState, ShareStatus, Status, StoreFailure, TargetStatus,
@@ -48,6 +50,9 @@ pub trait Control: Send + Sync + 'static {
     /// Either all of it is applied or, on an error, nothing. Answers with the keys (such as
     /// `gateway.data`) whose new value waits for a restart.
     async fn apply(&self, settings: Arc<Settings>) -> Result<Vec<String>, ControlError>;
+
+    /// Says who changes the settings file, for what clients may change of it. None: nobody any more.
+    fn settings_changed_by(&self, changer: Option<Arc<dyn ChangeSettings>>);
 
     /// Publishes everything that was acknowledged before the call, and waits until the target has
     /// it. Answers with the head that contains it (the newest one when nothing had changed).

@@ -68,6 +68,7 @@ impl Admin {
     /// The API over `control`, whose settings come from `file`.
     pub fn new(control: Arc<dyn Control>, file: SettingsFile, metrics: Metrics) -> Arc<Self> {
         let changes = SettingsChanges::new(file, control.clone());
+        control.settings_changed_by(Some(Arc::new(changes.clone())));
         Arc::new(Self { control, changes, jobs: Jobs::default(), metrics })
     }
 

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
-use toml_edit::DocumentMut;
+use toml_edit::{DocumentMut, Table};
 
-use crate::control::{Control, ControlError, ErrorKind};
-use crate::settings::{Settings, SettingsError, SettingsFile};
+use crate::control::{ChangeSettings, Control, ControlError, ErrorKind};
+use crate::settings::{Bucket, Settings, SettingsError, SettingsFile, add_table, remove_table};
 
 /// Settings that are in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +70,19 @@ impl SettingsChanges {
         let restart_needed = self.control.apply(Arc::new(settings)).await?;
         tracing::info!(?restart_needed, "settings applied");
         Ok(Applied { restart_needed })
+    }
+}
+
+#[async_trait]
+impl ChangeSettings for SettingsChanges {
+    async fn add_bucket(&self, name: &str) -> Result<(), ControlError> {
+        let table = Table::from_iter([("name", toml_edit::value(name))]);
+        self.edit(move |document| add_table::<Bucket>(document, table)).await.map(drop)
+    }
+
+    async fn remove_bucket(&self, name: &str) -> Result<(), ControlError> {
+        let name = name.to_owned();
+        self.edit(move |document| remove_table::<Bucket>(document, &name)).await.map(drop)
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tidegate_chunker::ShareId;
 use tidegate_replicator::repository::{Head, HeadName};
 
 use super::shares::OpenShare;
@@ -68,6 +69,13 @@ impl Appliance {
     /// Commits a share now; gives the newest head.
     pub async fn commit(&self, share: &str) -> Result<(HeadName, Head), ApplianceError> {
         let open = self.share_named(share)?;
+        self.commit_open(&open).await
+    }
+
+    /// The same for a share by its id.
+    pub async fn commit_share(&self, share: ShareId) -> Result<(HeadName, Head), ApplianceError> {
+        let open = self.shares.lock().get(&share).cloned();
+        let open = open.ok_or_else(|| ApplianceError::NoShare { share: share.to_string() })?;
         self.commit_open(&open).await
     }
 

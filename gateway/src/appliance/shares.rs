@@ -169,7 +169,7 @@ impl Appliance {
         // By whatever head can be read: which one is attached is said by `point`.
         let share = self.backend.repository.find_share(name).await?.ok_or_else(|| nothing("head"))?;
         // The claim comes before the look at the heads: what appears later is a fork.
-        let leadership = self.claim(share, name).await?;
+        let leadership = self.claim(share, name, self.settle).await?;
         let repository = &self.backend.repository;
         let (head_name, head) = match point {
             AttachPoint::Newest => {
@@ -242,7 +242,8 @@ impl Appliance {
             repository.default_domain()
         };
         let id = ShareId::new(random_bytes()?);
-        let leadership = self.claim(id, &config.name).await?;
+        // Nobody else knows the share yet, so there is nobody to wait for.
+        let leadership = self.claim(id, &config.name, Duration::ZERO).await?;
         let (map, map_change) = registry::next_map(&self.live)?;
         let mut record = ShareRecord::new(config.name.clone(), id, domain, map, random()?, random()?);
         record.leadership = Some(leadership.note());
@@ -252,10 +253,15 @@ impl Appliance {
         Ok(record)
     }
 
-    pub(super) async fn claim(&self, share: ShareId, name: &str) -> Result<Leadership, ApplianceError> {
+    pub(super) async fn claim(
+        &self,
+        share: ShareId,
+        name: &str,
+        settle: Duration,
+    ) -> Result<Leadership, ApplianceError> {
         let repository = &self.backend.repository;
         let state = repository.lease(share).await?;
-        let options = ClaimOptions::new(self.claimant.clone(), self.now(), self.settle)?;
+        let options = ClaimOptions::new(self.claimant.clone(), self.now(), settle)?;
         match repository.claim(&state, &options).await? {
             ClaimOutcome::Leading(leadership) => Ok(leadership),
             ClaimOutcome::Lost { to } => Err(ApplianceError::Superseded { share: name.into(), by: to }),

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_chunker::ShareId;
@@ -139,7 +140,7 @@ impl Appliance {
             return Err(ApplianceError::ShareElsewhere { share: name.into() });
         }
         let id = ShareId::new(random_bytes()?);
-        let leadership = self.claim(id, name).await?;
+        let leadership = self.claim(id, name, Duration::ZERO).await?;
         let (map, map_change) = registry::next_map(&self.live)?;
         let mut record = ShareRecord::new(name.into(), id, from.share.domain, map, random()?, random()?);
         record.leadership = Some(leadership.note());

@@ -55,7 +55,7 @@ pub async fn set_objects(
             share: appliance.share_id(share)?,
             flat: bucket.share.is_none(),
             read_only: bucket.read_only,
-            in_repository: false,
+            in_repository: bucket.durable == settings::Durable::Repository,
         });
     }
     let mut keys = HashMap::new();
@@ -78,7 +78,7 @@ async fn access_key(key: &settings::AccessKey) -> Result<AccessKeyConfig, Assemb
         secret: Zeroizing::new(text.to_owned()),
         buckets: (!buckets.is_empty()).then_some(buckets),
         read_only: key.read_only,
-        policy: None,
+        policy: key.policy.as_ref().map(|text| text.policy().clone()),
         credentials: Credentials { uid: key.uid, gid: key.gid, gids: key.gids.clone() },
     })
 }

@@ -11,16 +11,17 @@ use tidegate_protocols::{Limits, NfsServer};
 use tidegate_replicator::repository::{CommitStatistics, Head, HeadName, UtcNanos};
 
 use super::buckets::is_served_differently;
+use super::host::GatewayHost;
 use super::kinds::appliance_kind;
 use super::offline::utc_nanos;
 use super::s3::start_s3;
 use super::{AssemblyError, bucket_share, open_appliance, set_objects, share_config};
 use crate::appliance::{Appliance, ApplianceError, ShareReport, SnapshotEntry};
 use crate::control::{
-    CacheStatus, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, ErrorKind,
-    HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, LimitStatus, MemoryStatus, Moment,
-    QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus,
-    SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
+    CacheStatus, ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest,
+    ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, LimitStatus, MemoryStatus,
+    Moment, QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ShareState,
+    ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
@@ -52,6 +53,7 @@ impl Start for StartRunning {
 pub struct Running {
     appliance: Arc<Appliance>,
     objects: Arc<Objects>,
+    host: Arc<GatewayHost>,
     server: Mutex<Option<NfsServer>>,
     s3: Mutex<Option<S3Server>>,
     settings: Mutex<Arc<Settings>>,
@@ -72,6 +74,8 @@ impl Running {
         appliance.retire_unserved()?;
         let objects = Arc::new(Objects::new(appliance.files().clone()));
         set_objects(&objects, &appliance, &settings).await?;
+        let host = Arc::new(GatewayHost::new(appliance.clone()));
+        objects.set_host(Some(host.clone()));
         if settings.nfs.server_groups {
             appliance.files().take_groups_from(Groups::new(Arc::new(SystemGroups)));
         }
@@ -89,6 +93,7 @@ impl Running {
         Ok(Self {
             appliance,
             objects,
+            host,
             s3: Mutex::new(s3),
             server: Mutex::new(Some(server)),
             settings: Mutex::new(settings),
@@ -254,6 +259,10 @@ impl Control for Running {
         Ok(waits)
     }
 
+    fn settings_changed_by(&self, changer: Option<Arc<dyn ChangeSettings>>) {
+        self.host.set_changer(changer);
+    }
+
     async fn commit_now(&self, share: &str, job: &JobHandle) -> Result<HeadInfo, ControlError> {
         job.phase("commit", None, Unit::Items);
         let (name, head) = self.appliance.commit(share).await?;
@@ -373,6 +382,7 @@ impl Control for Running {
             }
         };
         tokio::join!(nfs, objects);
+        self.host.set_changer(None);
         Ok(self.appliance.close().await?)
     }
 }

@@ -16,8 +16,8 @@ use tidegate_replicator::map::{InodeNumber, Kind, ObjectRecord};
 
 use super::read::Opened;
 use super::{Access, Objects, PIECE_BYTES, bounded, describe, path};
-use crate::namespace::objects::{Description, Held, Place, Unnamed};
 use crate::namespace::WRITE;
+use crate::namespace::objects::{Description, Held, Place, Unnamed};
 
 /// How often a directory that goes while an object is put into it is made again.
 const ATTEMPTS: usize = 4;

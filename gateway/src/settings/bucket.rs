@@ -1,12 +1,18 @@
 //! `[s3]`, `[[bucket]]` and `[[access_key]]`: what S3 clients see.
 
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tidegate_protocols::objects::policy::Policy;
+
 use super::names::{AccessKeyId, BucketName, HostName, LocalPath, Name};
 use super::network::Listen;
 use super::quota::Quota;
 use super::schema::table;
 use super::secret::SecretReference;
 use super::share::OnStoreLost;
-use super::values::Span;
+use super::values::{Span, choice, text_setting};
 
 table! {
     /// The S3 server. It is off while it listens nowhere.
@@ -23,8 +29,59 @@ table! {
         domain: HostName, optional;
         /// Most connections at once.
         connections: u32, default(10_000) in 1, 1_000_000;
+        /// Most buckets; a client that would make another is refused.
+        buckets: u32, default(1_000) in 0, 10_000;
     }
 }
+
+choice! {
+    /// When a change of a bucket is answered.
+    pub enum Durable {
+        /// It is in the journal, on this machine's disk.
+        Local = "local",
+        /// It is in the repository too.
+        Repository = "repository",
+    }
+}
+
+/// A policy in the JSON language of AWS, as a text.
+#[derive(Clone, Debug)]
+pub struct PolicyText {
+    text: String,
+    policy: Arc<Policy>,
+}
+
+impl PolicyText {
+    /// What it says.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+}
+
+impl PartialEq for PolicyText {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl FromStr for PolicyText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match Policy::of_key(text) {
+            Ok(policy) => Ok(Self { text: text.to_owned(), policy: Arc::new(policy) }),
+            Err(error) => Err(format!("is no policy of an access key: {error}")),
+        }
+    }
+}
+
+impl fmt::Display for PolicyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+text_setting!(PolicyText, "a policy in the JSON language of AWS, between \'\'\' and \'\'\'");
 
 table! {
     /// A bucket. With `share` it is that share seen through S3: key `a/b/c` is the file `/a/b/c`, and both
@@ -37,6 +94,9 @@ table! {
         share: Name, optional;
         /// Refuse every change by clients.
         read_only: bool, default(false);
+        /// When a change by an S3 client is answered. With `repository` the answer waits for the head that
+        /// contains it: it is as safe as the repository, and as slow.
+        durable: Durable, default(Durable::Local);
         /// Recovery point objective: how old the newest published head may become.
         rpo: Span, default(Span::seconds(30)) in Span::seconds(1), Span::days(1);
         /// Serve, read-only, what another gateway publishes, and follow it.
@@ -61,6 +121,9 @@ table! {
         buckets: Vec<BucketName>, default(Vec::new());
         /// Refuse every change.
         read_only: bool, default(false);
+        /// What it may do besides, in the JSON language of AWS: `{"Statement": [{"Effect": "Allow", ...}]}`.
+        /// Without it: everything. What the policy of a bucket allows or denies counts too.
+        policy: PolicyText, optional;
         /// The user that acts in the files of a share.
         uid: u32, default(65534);
         /// Its primary group.

@@ -58,7 +58,8 @@ fn bucket_fits(settings: &Settings, bucket: &Bucket, problems: &mut Problems<'_>
     if settings.share(share.as_str()).is_none() {
         note("share", format!("names no share: there is no [[share]] \"{share}\""));
     }
-    let usual = Bucket { share: bucket.share.clone(), read_only: bucket.read_only, ..usual_bucket(bucket) };
+    let (share, read_only, durable) = (bucket.share.clone(), bucket.read_only, bucket.durable);
+    let usual = Bucket { share, read_only, durable, ..usual_bucket(bucket) };
     if usual != *bucket {
         note(
             "share",
@@ -77,6 +78,10 @@ fn s3_fits(settings: &Settings, problems: &mut Problems<'_>) {
     let s3 = &settings.s3;
     if s3.certificate.is_some() != s3.private_key.is_some() {
         problems.add("s3.certificate", None, "and s3.private_key belong together; set both or none");
+    }
+    if settings.buckets.len() > s3.buckets as usize {
+        let message = format!("is less than the {} buckets that there are", settings.buckets.len());
+        problems.add("s3.buckets", None, message);
     }
     for key in &settings.access_keys {
         for name in key.buckets.iter().filter(|name| settings.bucket(name.as_str()).is_none()) {

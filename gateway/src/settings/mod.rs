@@ -29,7 +29,7 @@ mod values;
 
 use toml_edit::{Document, DocumentMut, Item, TableLike};
 
-pub use bucket::{AccessKey, Bucket, S3};
+pub use bucket::{AccessKey, Bucket, Durable, PolicyText, S3};
 pub use docs::settings_page;
 pub use file::{Edit, SettingsFile, add_table, remove_table};
 pub use gateway::{Cache, Gateway, LogFormat, LogLevel};

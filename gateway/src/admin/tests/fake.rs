@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::control::{
-    CacheStatus, Change, ChangeKind, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest,
-    ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, LimitStatus, MemoryStatus,
-    QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus,
-    SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
+    CacheStatus, Change, ChangeKind, ChangeSettings, CloneReport, CloneRequest, Control, ControlError,
+    DiffPage, DiffRequest, ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus,
+    LimitStatus, MemoryStatus, QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest,
+    ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
 };
 use crate::settings::{Count, Settings, Size};
 
@@ -121,6 +121,8 @@ impl Control for FakeGateway {
             alarms: Vec::new(),
         }
     }
+
+    fn settings_changed_by(&self, _changer: Option<Arc<dyn ChangeSettings>>) {}
 
     async fn apply(&self, settings: Arc<Settings>) -> Result<Vec<String>, ControlError> {
         if settings.share("unlucky").is_some() {
