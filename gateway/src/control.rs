@@ -30,7 +30,8 @@ pub use moment::{Moment, MomentError};
 pub use path::{FilePath, PathError};
 pub use requests::{
     Change, ChangeKind, CloneReport, CloneRequest, DIFF_PAGE_MAX, DiffPage, DiffRequest, HandoverRequest,
-    RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
+    LifecycleReport, LifecycleRequest, LifecycleStep, RestoreReport, RestoreRequest, RollbackReport,
+    RollbackRequest, SnapshotInfo, SnapshotRequest,
 };
 pub use settings::ChangeSettings;
 pub use status::{
@@ -112,6 +113,14 @@ pub trait Control: Send + Sync + 'static {
         request: &CloneRequest,
         job: &JobHandle,
     ) -> Result<CloneReport, ControlError>;
+
+    /// Carries out the lifecycle rules of a bucket that are due, which the gateway does by itself once a day.
+    async fn lifecycle(
+        &self,
+        bucket: &str,
+        request: &LifecycleRequest,
+        job: &JobHandle,
+    ) -> Result<LifecycleReport, ControlError>;
 
     /// Whether clients are served now; otherwise the reason, for `/readyz`.
     async fn ready(&self) -> Result<(), ControlError>;

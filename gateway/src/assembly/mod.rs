@@ -7,6 +7,7 @@ mod buckets;
 mod host;
 mod key;
 mod kinds;
+mod lifecycle;
 mod offline;
 mod running;
 mod s3;

@@ -6,22 +6,25 @@ use std::time::Instant;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tidegate_protocols::objects::ObjectError;
 use tidegate_protocols::s3::S3Server;
 use tidegate_protocols::{Limits, NfsServer};
 use tidegate_replicator::repository::{CommitStatistics, Head, HeadName, UtcNanos};
+use tokio_util::sync::CancellationToken;
 
 use super::buckets::is_served_differently;
 use super::host::GatewayHost;
 use super::kinds::appliance_kind;
 use super::offline::utc_nanos;
 use super::s3::start_s3;
-use super::{AssemblyError, bucket_share, open_appliance, set_objects, share_config};
+use super::{AssemblyError, bucket_share, lifecycle, open_appliance, set_objects, share_config};
 use crate::appliance::{Appliance, ApplianceError, ShareReport, SnapshotEntry};
 use crate::control::{
     CacheStatus, ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest,
-    ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, LimitStatus, MemoryStatus,
-    Moment, QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ShareState,
-    ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
+    ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, LifecycleReport,
+    LifecycleRequest, LimitStatus, MemoryStatus, Moment, QuotaStatus, RestoreReport, RestoreRequest,
+    RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status,
+    TargetStatus, Unit,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
@@ -59,6 +62,8 @@ pub struct Running {
     settings: Mutex<Arc<Settings>>,
     started: Timestamp,
     since: Instant,
+    /// Ends what goes on by itself.
+    stop: CancellationToken,
 }
 
 impl Running {
@@ -90,6 +95,8 @@ impl Running {
         let server = builder.start().await?;
         tracing::info!(addresses = ?server.addresses().nfs, "serving NFS");
         let s3 = start_s3(&settings.s3, objects.clone()).await?;
+        let stop = CancellationToken::new();
+        tokio::spawn(lifecycle::keep(objects.clone(), stop.clone()));
         Ok(Self {
             appliance,
             objects,
@@ -99,6 +106,7 @@ impl Running {
             settings: Mutex::new(settings),
             started: Timestamp::now(),
             since: Instant::now(),
+            stop,
         })
     }
 
@@ -360,6 +368,24 @@ impl Control for Running {
         Ok(CloneReport { name: request.name.clone(), id: id.to_string(), frozen: timestamp(head.frozen_at) })
     }
 
+    async fn lifecycle(
+        &self,
+        bucket: &str,
+        request: &LifecycleRequest,
+        job: &JobHandle,
+    ) -> Result<LifecycleReport, ControlError> {
+        job.phase("look at objects", None, Unit::Items);
+        self.objects.carry_out_lifecycle(bucket, request.dry_run, job).await.map_err(|error| {
+            let kind = match error {
+                ObjectError::NoSuchBucket => ErrorKind::NotFound,
+                _ if job.is_cancelled() => ErrorKind::Cancelled,
+                ObjectError::SlowDown => ErrorKind::Busy,
+                _ => ErrorKind::Failed,
+            };
+            ControlError::new(kind, format!("lifecycle of bucket {bucket:?}: {error}"))
+        })
+    }
+
     async fn ready(&self) -> Result<(), ControlError> {
         Ok(self.appliance.health()?)
     }
@@ -369,6 +395,7 @@ impl Control for Running {
     }
 
     async fn stop(&self) -> Result<(), ControlError> {
+        self.stop.cancel();
         let server = self.server.lock().take();
         let s3 = self.s3.lock().take();
         let nfs = async {

@@ -176,3 +176,54 @@ pub struct CloneReport {
     /// When the content was frozen that it starts from.
     pub frozen: Timestamp,
 }
+
+/// What of a bucket's lifecycle rules is to be carried out now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LifecycleRequest {
+    /// Change nothing; only say what would be done.
+    pub dry_run: bool,
+}
+
+/// One thing that a lifecycle rule did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifecycleStep {
+    /// `expire`, `remove` (a version or delete marker, for ever) or `abort-upload`.
+    pub action: String,
+    /// The key.
+    pub key: String,
+    /// The version that is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// What the lifecycle rules of a bucket did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifecycleReport {
+    /// Objects, versions and delete markers that were looked at.
+    pub looked_at: u64,
+    /// Objects that expired.
+    pub expired: u64,
+    /// Versions and delete markers that were removed for ever.
+    pub removed: u64,
+    /// Uploads that were dropped.
+    pub aborted: u64,
+    /// What stayed because it is locked.
+    pub locked: u64,
+    /// The first of what was done.
+    pub steps: Vec<LifecycleStep>,
+}
+
+impl LifecycleReport {
+    /// Counts a step, and names it if fewer than `steps_max` are named.
+    pub fn count(&mut self, step: LifecycleStep, steps_max: usize) {
+        match step.action.as_str() {
+            "expire" => self.expired += 1,
+            "remove" => self.removed += 1,
+            _ => self.aborted += 1,
+        }
+        if self.steps.len() < steps_max {
+            self.steps.push(step);
+        }
+    }
+}

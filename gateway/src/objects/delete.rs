@@ -79,6 +79,32 @@ impl Access {
         }
     }
 
+    /// Deletes what a key leads to if `is_it` lets it: for the gateway's own housekeeping.
+    pub(super) async fn expire<F>(&self, key: &str, is_it: F) -> Result<(), ObjectError>
+    where
+        F: Fn(&Held) -> Result<(), ObjectError> + Send,
+    {
+        let (namespace, credentials) = (self.namespace(), &self.credentials);
+        if self.bucket.flat {
+            let place = Place { directory: InodeNumber::ROOT, name: key.as_bytes(), flat: true };
+            if self.keeps_versions() {
+                let admit = |held: Option<&Held>| held.map_or(Err(ObjectError::NoSuchKey), &is_it);
+                return namespace.hide_object(credentials, place, admit).await.map(drop);
+            }
+            return namespace.take_object(credentials, place, false, is_it).await;
+        }
+        let Ok(path) = path::parse(key) else { return Err(ObjectError::NoSuchKey) };
+        // A folder that is a key holds nothing that could grow old.
+        if path.is_folder {
+            return Err(ObjectError::NoSuchKey);
+        }
+        let folder = self.folder(&path.folders).await?;
+        let place = Place { directory: folder.number, name: path.name, flat: false };
+        namespace.take_object(credentials, place, false, is_it).await?;
+        self.prune(&path.folders).await;
+        Ok(())
+    }
+
     async fn hide(&self, place: Place<'_>, conditions: &Conditions) -> Result<Deletion, ObjectError> {
         let admit = |held: Option<&Held>| self.check_conditions(held, conditions);
         let hidden = self.namespace().hide_object(&self.credentials, place, admit).await?;

@@ -14,6 +14,7 @@
 mod delete;
 mod describe;
 mod host;
+mod lifecycle;
 mod list;
 mod locks;
 mod parts;

@@ -65,7 +65,7 @@ impl Page<'_> {
 }
 
 /// What keys lead to, and the versions beneath, from a place on.
-struct Merge<'a> {
+pub(super) struct Merge<'a> {
     access: &'a Access,
     names: VecDeque<(Bytes, InodeNumber)>,
     names_from: Option<Vec<u8>>,
@@ -74,15 +74,22 @@ struct Merge<'a> {
 }
 
 /// The next of both.
-enum Next {
+pub(super) enum Next {
     /// What a key leads to.
     Leading(Bytes, InodeNumber),
     /// What it does not lead to.
     Beneath(Bytes, HeldVersion),
 }
 
+impl Next {
+    pub(super) fn key(&self) -> &Bytes {
+        let (Self::Leading(key, _) | Self::Beneath(key, _)) = self;
+        key
+    }
+}
+
 impl<'a> Merge<'a> {
-    fn new(access: &'a Access, names_from: Vec<u8>, versions_from: Vec<u8>) -> Self {
+    pub(super) fn new(access: &'a Access, names_from: Vec<u8>, versions_from: Vec<u8>) -> Self {
         Self {
             access,
             names: VecDeque::new(),
@@ -92,7 +99,7 @@ impl<'a> Merge<'a> {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<Next>, ObjectError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Next>, ObjectError> {
         self.fill().await?;
         // A key's own name comes before what is beneath it.
         let name_first = match (self.names.front(), self.versions.front()) {
@@ -155,8 +162,7 @@ impl Access {
             .and(page.query.after_key.as_ref())
             .map(|key| key.clone().into());
         while let Some(next) = merge.next().await? {
-            let (Next::Leading(key, _) | Next::Beneath(key, _)) = &next;
-            let key = key.clone();
+            let key = next.key().clone();
             // Keys come from requests, which are UTF-8.
             let Ok(text) = std::str::from_utf8(&key) else { continue };
             if !text.starts_with(&page.query.prefix) {

@@ -1,11 +1,11 @@
 //! A share through both doors: what NFS clients do and what S3 clients see, and the other way round.
 
 use tidegate_gateway::namespace::{Credentials, NewFile};
-use tidegate_protocols::objects::{Conditions, NewObject, ObjectError, ObjectView, UploadQuery, Who, sums};
+use tidegate_protocols::objects::{Conditions, NewObject, ObjectError, ObjectView, UploadQuery, sums};
 use tidegate_protocols::view::SetAttributes;
 use tidegate_replicator::map::{InodeNumber, Kind};
 
-use crate::scene::{Scene, TREE, access_key, buckets, name};
+use crate::scene::{Scene, TREE, access_key, buckets, name, who};
 use crate::support::{context, create, lookup, read_all, write};
 
 const ROOT_INODE: InodeNumber = InodeNumber::ROOT;
@@ -132,9 +132,8 @@ async fn permissions_of_a_share_hold_for_folders_and_uploads_too() {
     let user = |uid| access_key(Credentials { uid, gid: uid, gids: Vec::new() });
     let keys = [("admin", access_key(Credentials::ROOT)), ("one", user(1)), ("other", user(2))];
     scene.objects.set(buckets(&scene.appliance), keys.map(|(id, key)| (id.to_owned(), key)).into());
-    let who = |id: &str| Who { access_key: id.into() };
     let none = Conditions::default();
-    let delete = scene.objects.delete(&who("one"), &name(TREE, "home/"), &none).await;
+    let delete = scene.objects.delete(&who("one"), &name(TREE, "home/"), None, &none, false).await;
     assert_eq!(delete, Err(ObjectError::AccessDenied));
     assert_eq!(scene.keys(TREE).await, ["home/"]);
     let upload =

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use tidegate_gateway::appliance::Budgets;
 use tidegate_gateway::namespace::Credentials;
 use tidegate_protocols::objects::{
-    Conditions, CopySource, EtagCondition, Metadata, NewObject, ObjectError, ObjectView, PartCopy, PartName,
-    Who, sums,
+    Conditions, CopySource, Deletion, EtagCondition, Metadata, NewObject, ObjectError, ObjectView, PartCopy,
+    PartName, Who, sums,
 };
 
-use crate::scene::{FLAT, Given, Scene, TREE, access_key, admin, buckets, get, name};
+use crate::scene::{FLAT, Given, Scene, TREE, access_key, admin, buckets, get, name, who};
 use crate::support::{budgets, noise};
 
 fn map(name: &str, value: &str) -> BTreeMap<String, String> {
@@ -50,7 +50,7 @@ async fn an_object_comes_back_with_what_was_said_of_it_also_after_a_restart_and_
     let (_appliance, objects) = scene.elsewhere().await;
     for bucket in [FLAT, TREE] {
         assert_eq!(get(&objects, bucket, "a/b/object").await.unwrap(), data);
-        let object = objects.open(&admin(), &name(bucket, "a/b/object")).await.unwrap();
+        let object = objects.open(&admin(), &name(bucket, "a/b/object"), None).await.unwrap();
         assert_eq!(
             (object.info().etag.clone(), object.info().tags.clone()),
             (sums::md5_hex(&data), map("tag", "a"))
@@ -115,12 +115,17 @@ async fn conditions_hold_for_writing_and_deleting() {
         assert_eq!(put(bucket, with(None, Some("*"))).await, Err(ObjectError::PreconditionFailed));
         assert_eq!(put(bucket, with(Some("other"), None)).await, Err(ObjectError::PreconditionFailed));
         put(bucket, with(Some(&etag), None)).await.unwrap();
-        let delete =
-            async |conditions| scene.objects.delete(&admin(), &name(bucket, "key"), &conditions).await;
+        let delete = async |conditions| {
+            scene.objects.delete(&admin(), &name(bucket, "key"), None, &conditions, false).await
+        };
         assert_eq!(delete(with(Some("other"), None)).await, Err(ObjectError::PreconditionFailed));
-        assert_eq!(delete(with(Some(&etag), None)).await, Ok(()));
+        assert_eq!(delete(with(Some(&etag), None)).await, Ok(Deletion::default()));
         assert_eq!(delete(with(Some(&etag), None)).await, Err(ObjectError::NoSuchKey));
-        assert_eq!(delete(with(None, None)).await, Ok(()), "deleting what is gone is done already");
+        assert_eq!(
+            delete(with(None, None)).await,
+            Ok(Deletion::default()),
+            "deleting what is gone is done already"
+        );
     }
 }
 
@@ -154,7 +159,7 @@ async fn a_key_that_is_replaced_again_and_again_is_always_there_and_whole() {
         };
         let looking = async {
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                let object = scene.objects.open(&admin(), &name(bucket, "a/key")).await.unwrap();
+                let object = scene.objects.open(&admin(), &name(bucket, "a/key"), None).await.unwrap();
                 assert!(!object.info().etag.contains('-'), "its record came with it");
                 let size = object.info().size;
                 let data: Vec<bytes::Bytes> =
@@ -176,7 +181,7 @@ async fn a_reader_reads_to_the_end_what_it_found_though_it_is_replaced_or_delete
     for bucket in [FLAT, TREE] {
         for replaced in [true, false] {
             scene.put(bucket, "key", &old).await.unwrap();
-            let object = scene.objects.open(&admin(), &name(bucket, "key")).await.unwrap();
+            let object = scene.objects.open(&admin(), &name(bucket, "key"), None).await.unwrap();
             let mut data = object.read(0..old.len() as u64);
             let first = data.try_next().await.unwrap().unwrap();
             if replaced {
@@ -195,7 +200,8 @@ async fn copies_hold_the_bytes_of_their_source_whatever_becomes_of_it_and_whenev
     let mut scene = Scene::new().await;
     let data = noise(5, 3 << 20);
     let copy = async |scene: &Scene, from: (&str, &str), to: (&str, &str)| {
-        let source = CopySource { name: name(from.0, from.1), conditions: Conditions::default() };
+        let source =
+            CopySource { name: name(from.0, from.1), version: None, conditions: Conditions::default() };
         let name = name(to.0, to.1);
         scene.objects.copy(&admin(), &source, &name, NewObject::default(), true, true).await
     };
@@ -256,7 +262,8 @@ async fn a_copy_that_is_made_while_a_commit_drains_outlives_the_journal() {
     let upload =
         scene.objects.create_upload(&admin(), &name(FLAT, "pieces"), NewObject::default()).await.unwrap();
     for (number, range) in [(1, 0..100_000), (2, 1_000..150_000), (3, 199_000..200_000)] {
-        let source = CopySource { name: name(FLAT, "source"), conditions: Conditions::default() };
+        let source =
+            CopySource { name: name(FLAT, "source"), version: None, conditions: Conditions::default() };
         let part = PartName { object: name(FLAT, "pieces"), upload: upload.clone(), number };
         scene.objects.copy_part(&admin(), &part, &PartCopy { source, range: Some(range) }).await.unwrap();
     }
@@ -266,7 +273,8 @@ async fn a_copy_that_is_made_while_a_commit_drains_outlives_the_journal() {
     let commit = tokio::spawn(async move { appliance.commit(FLAT).await.map(drop) });
     let mut copies = 0;
     while !commit.is_finished() {
-        let from = CopySource { name: name(FLAT, "source"), conditions: Conditions::default() };
+        let from =
+            CopySource { name: name(FLAT, "source"), version: None, conditions: Conditions::default() };
         let to = name(FLAT, &format!("copy-{copies}"));
         scene.objects.copy(&admin(), &from, &to, NewObject::default(), true, true).await.unwrap();
         copies += 1;
@@ -301,8 +309,8 @@ async fn access_keys_open_their_buckets_and_no_others() {
     let stranger = access_key(Credentials { uid: 7, gid: 7, gids: Vec::new() });
     let keys = [("reader".to_owned(), reader), ("stranger".to_owned(), stranger)];
     scene.objects.set(buckets(&scene.appliance), keys.into());
-    let (reader, stranger) = (Who { access_key: "reader".into() }, Who { access_key: "stranger".into() });
-    assert!(scene.objects.open(&reader, &name(FLAT, "key")).await.is_ok());
+    let (reader, stranger) = (who("reader"), who("stranger"));
+    assert!(scene.objects.open(&reader, &name(FLAT, "key"), None).await.is_ok());
     let put = async |who: &Who, bucket, key| {
         scene
             .objects

@@ -8,5 +8,8 @@ mod support;
 mod doors;
 mod life;
 mod listing;
+mod locks;
+mod permissions;
 mod scene;
 mod uploads;
+mod versions;

@@ -51,13 +51,24 @@ pub fn name(bucket: &str, key: &str) -> ObjectName {
     ObjectName { bucket: bucket.into(), key: key.into() }
 }
 
+/// A caller with a key.
+pub fn who(id: &str) -> Who {
+    Who { access_key: Some(id.into()), address: [127, 0, 0, 1].into(), secure: false }
+}
+
 /// The key that may do everything, as the superuser.
 pub fn admin() -> Who {
-    Who { access_key: "admin".into() }
+    who("admin")
 }
 
 pub fn access_key(credentials: Credentials) -> AccessKeyConfig {
-    AccessKeyConfig { secret: Zeroizing::new("secret".into()), buckets: None, read_only: false, credentials }
+    AccessKeyConfig {
+        secret: Zeroizing::new("secret".into()),
+        buckets: None,
+        read_only: false,
+        policy: None,
+        credentials,
+    }
 }
 
 /// Serves both buckets and gives their objects.
@@ -77,6 +88,7 @@ pub fn buckets(appliance: &Arc<Appliance>) -> Vec<BucketConfig> {
         share: appliance.share_id(name).unwrap(),
         flat,
         read_only: false,
+        in_repository: false,
     };
     vec![bucket(FLAT, true), bucket(TREE, false)]
 }
@@ -151,7 +163,7 @@ impl Scene {
     }
 
     pub async fn info(&self, bucket: &str, key: &str) -> Result<ObjectInfo, ObjectError> {
-        Ok(self.objects.open(&admin(), &name(bucket, key)).await?.info().clone())
+        Ok(self.objects.open(&admin(), &name(bucket, key), None).await?.info().clone())
     }
 
     pub async fn get(&self, bucket: &str, key: &str) -> Result<Vec<u8>, ObjectError> {
@@ -159,7 +171,7 @@ impl Scene {
     }
 
     pub async fn delete(&self, bucket: &str, key: &str) -> Result<(), ObjectError> {
-        self.objects.delete(&admin(), &name(bucket, key), &Conditions::default()).await
+        self.objects.delete(&admin(), &name(bucket, key), None, &Conditions::default(), false).await.map(drop)
     }
 
     pub async fn list(&self, bucket: &str, query: &ListQuery) -> Listing {
@@ -174,7 +186,7 @@ impl Scene {
 }
 
 pub async fn get(objects: &Objects, bucket: &str, key: &str) -> Result<Vec<u8>, ObjectError> {
-    let object = objects.open(&admin(), &name(bucket, key)).await?;
+    let object = objects.open(&admin(), &name(bucket, key), None).await?;
     let pieces: Vec<Bytes> = object.read(0..object.info().size).try_collect().await?;
     Ok(pieces.concat())
 }

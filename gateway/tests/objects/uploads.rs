@@ -149,7 +149,8 @@ async fn a_part_may_be_a_piece_of_an_object() {
         let upload = begin(&scene, FLAT, "key", NewObject::default()).await;
         let mut parts = Vec::new();
         for (number, range) in [(1, Some(100..100 + PART as u64)), (2, None)] {
-            let source = CopySource { name: name(from, "source"), conditions: Conditions::default() };
+            let source =
+                CopySource { name: name(from, "source"), version: None, conditions: Conditions::default() };
             let copy = PartCopy { source, range };
             let at = part(FLAT, "key", &upload, number);
             let done = scene.objects.copy_part(&admin(), &at, &copy).await.unwrap();

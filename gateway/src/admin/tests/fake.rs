@@ -235,6 +235,15 @@ impl Control for FakeGateway {
         Ok(CloneReport { name: request.name.clone(), id: "0a".repeat(16), frozen: Timestamp::UNIX_EPOCH })
     }
 
+    async fn lifecycle(
+        &self,
+        _bucket: &str,
+        _request: &LifecycleRequest,
+        _job: &JobHandle,
+    ) -> Result<LifecycleReport, ControlError> {
+        Ok(LifecycleReport { looked_at: 3, expired: 1, ..LifecycleReport::default() })
+    }
+
     async fn ready(&self) -> Result<(), ControlError> {
         if self.is_stopped() {
             return Err(ControlError::new(ErrorKind::Stopping, "the gateway is stopping"));

@@ -1,0 +1,294 @@
+//! Versions against a naive model: whatever is written, hidden, removed for ever, suspended and switched on again, in
+//! whatever order, with commits between, a key leads to what the model says, every version reads as it was written, and
+//! pages of any size list them all.
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tidegate_protocols::objects::{
+    BucketChange, Conditions, Deletion, ListQuery, NewObject, ObjectError, ObjectView, VersionEntry,
+    VersionId, VersionListing, VersionQuery, Versioning,
+};
+
+use crate::scene::{FLAT, Scene, TREE, admin, name};
+
+const KEYS: [&str; 4] = ["a", "a!", "a/b", "b"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(usize, u8),
+    Hide(usize),
+    /// Removes a version by its place, counted from the newest.
+    Remove(usize, usize),
+    Set(Versioning),
+    Commit,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let key = 0..KEYS.len();
+    let step = prop_oneof![
+        5 => (key.clone(), any::<u8>()).prop_map(|(key, byte)| Step::Put(key, byte)),
+        3 => key.clone().prop_map(Step::Hide),
+        4 => (key, 0..4usize).prop_map(|(key, at)| Step::Remove(key, at)),
+        1 => Just(Step::Set(Versioning::Enabled)),
+        1 => Just(Step::Set(Versioning::Suspended)),
+        1 => Just(Step::Commit),
+    ];
+    proptest::collection::vec(step, 1..40)
+}
+
+/// A version: its id, and what it holds; none for a delete marker.
+type Version = (VersionId, Option<Vec<u8>>);
+
+/// All versions of each key, the newest first.
+#[derive(Default)]
+struct Model {
+    versioning: Option<Versioning>,
+    keys: [Vec<Version>; KEYS.len()],
+}
+
+impl Model {
+    /// Puts a version on top of a key.
+    fn push(&mut self, key: usize, id: VersionId, data: Option<Vec<u8>>) {
+        let versions = &mut self.keys[key];
+        if id == VersionId::null() {
+            versions.retain(|(known, _)| *known != id);
+        }
+        versions.insert(0, (id, data));
+    }
+
+    /// Key, version, whether it is the newest, what it holds.
+    fn listing(&self) -> Vec<(String, VersionId, bool, bool)> {
+        let of_key = |(key, versions): (&str, &Vec<Version>)| {
+            let one =
+                |(at, (id, data)): (usize, &Version)| (key.to_owned(), id.clone(), at == 0, data.is_some());
+            versions.iter().enumerate().map(one).collect::<Vec<_>>()
+        };
+        KEYS.into_iter().zip(&self.keys).flat_map(of_key).collect()
+    }
+}
+
+async fn take(scene: &Scene, model: &mut Model, step: &Step) {
+    match step {
+        Step::Put(key, byte) => {
+            let data = vec![*byte; usize::from(*byte) + 1];
+            let done = scene.put(FLAT, KEYS[*key], &data).await.unwrap();
+            assert_eq!(done.version.is_some(), model.versioning.is_some());
+            model.push(*key, done.version.unwrap_or_else(VersionId::null), Some(data));
+        }
+        Step::Hide(key) => {
+            let target = name(FLAT, KEYS[*key]);
+            let done =
+                scene.objects.delete(&admin(), &target, None, &Conditions::default(), false).await.unwrap();
+            assert_eq!(done.marker, model.versioning.is_some());
+            match done.version {
+                Some(id) => model.push(*key, id, None),
+                None => model.keys[*key].clear(),
+            }
+        }
+        Step::Remove(key, at) => {
+            let known = model.keys[*key].get(*at).cloned();
+            let (id, data) = known.clone().unwrap_or((VersionId::new("00000000ffffffff"), Some(Vec::new())));
+            let target = name(FLAT, KEYS[*key]);
+            let done = scene
+                .objects
+                .delete(&admin(), &target, Some(&id), &Conditions::default(), false)
+                .await
+                .unwrap();
+            assert_eq!(done.marker, data.is_none());
+            if known.is_some() {
+                model.keys[*key].remove(*at);
+            }
+        }
+        Step::Set(versioning) => {
+            let change = BucketChange::Versioning(*versioning);
+            scene.objects.change_settings(&admin(), FLAT, change).await.unwrap();
+            model.versioning = Some(*versioning);
+        }
+        Step::Commit => drop(scene.appliance.commit(FLAT).await.unwrap()),
+    }
+}
+
+async fn read(scene: &Scene, key: &str, version: Option<&VersionId>) -> Result<Vec<u8>, ObjectError> {
+    use futures::TryStreamExt;
+    let object = scene.objects.open(&admin(), &name(FLAT, key), version).await?;
+    let pieces: Vec<bytes::Bytes> = object.read(0..object.info().size).try_collect().await?;
+    Ok(pieces.concat())
+}
+
+fn shown(entry: &VersionEntry) -> (String, VersionId, bool, bool) {
+    match entry {
+        VersionEntry::Object { key, version, latest, .. } => (key.clone(), version.clone(), *latest, true),
+        VersionEntry::Marker { key, version, latest, .. } => (key.clone(), version.clone(), *latest, false),
+        VersionEntry::Prefix(prefix) => panic!("a prefix {prefix} without a delimiter"),
+    }
+}
+
+async fn page(scene: &Scene, query: &VersionQuery) -> VersionListing {
+    scene.objects.versions(&admin(), FLAT, query).await.unwrap()
+}
+
+/// All versions, by pages of a size.
+async fn listed(scene: &Scene, limit: usize) -> Vec<(String, VersionId, bool, bool)> {
+    let mut query = VersionQuery { limit, ..VersionQuery::default() };
+    let mut all = Vec::new();
+    loop {
+        let page = page(scene, &query).await;
+        all.extend(page.entries.iter().map(shown));
+        if !page.more {
+            return all;
+        }
+        assert_eq!(page.entries.len(), limit);
+        let (key, version, ..) = all.last().cloned().unwrap();
+        (query.after_key, query.after_version) = (Some(key), Some(version));
+    }
+}
+
+async fn compare(scene: &Scene, model: &Model) {
+    for limit in [1, 2, 1000] {
+        assert_eq!(listed(scene, limit).await, model.listing(), "in pages of {limit}");
+    }
+    let mut visible = Vec::new();
+    for (key, versions) in KEYS.into_iter().zip(&model.keys) {
+        for (id, data) in versions {
+            let found = read(scene, key, Some(id)).await;
+            match data {
+                Some(data) => assert_eq!(found.as_ref(), Ok(data), "{key} {id:?}"),
+                None => {
+                    assert_eq!(found, Err(ObjectError::DeleteMarker { version: id.clone(), named: true }))
+                }
+            }
+        }
+        let newest = read(scene, key, None).await;
+        match versions.first() {
+            Some((_, Some(data))) => {
+                assert_eq!(newest.as_ref(), Ok(data));
+                visible.push(key);
+            }
+            Some((id, None)) => {
+                assert_eq!(newest, Err(ObjectError::DeleteMarker { version: id.clone(), named: false }));
+            }
+            None => assert_eq!(newest, Err(ObjectError::NoSuchKey)),
+        }
+    }
+    assert_eq!(scene.keys(FLAT).await, visible);
+}
+
+/// What the share uses is what the model holds: files and markers, and bytes of data.
+fn compare_usage(scene: &Scene, model: &Model, before: (u64, u64)) {
+    let used = scene.namespace(FLAT).share().usage();
+    let versions: Vec<_> = model.keys.iter().flatten().collect();
+    let bytes: usize = versions.iter().filter_map(|(_, data)| data.as_ref()).map(Vec::len).sum();
+    assert_eq!((used.bytes - before.0, used.inodes - before.1), (bytes as u64, versions.len() as u64));
+}
+
+#[test]
+fn versions_are_what_a_naive_model_says() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut runner = TestRunner::new(Config { cases: 16, max_shrink_iters: 64, ..Config::default() });
+    let result = runner.run(&steps(), |steps| {
+        runtime.block_on(async {
+            let scene = Scene::new().await;
+            let used = scene.namespace(FLAT).share().usage();
+            let mut model = Model::default();
+            for step in &steps {
+                take(&scene, &mut model, step).await;
+            }
+            compare(&scene, &model).await;
+            scene.appliance.commit(FLAT).await.unwrap();
+            compare(&scene, &model).await;
+            // What readers still held is taken away when they let go.
+            tokio::task::yield_now().await;
+            compare_usage(&scene, &model, (used.bytes, used.inodes));
+        });
+        Ok(())
+    });
+    result.unwrap();
+}
+
+#[tokio::test]
+async fn versions_survive_a_restart_and_go_to_another_site() {
+    let mut scene = Scene::new().await;
+    let enable = BucketChange::Versioning(Versioning::Enabled);
+    scene.objects.change_settings(&admin(), FLAT, enable).await.unwrap();
+    let first = scene.put(FLAT, "key", b"first").await.unwrap().version.unwrap();
+    let second = scene.put(FLAT, "key", b"second").await.unwrap().version.unwrap();
+    scene.delete(FLAT, "key").await.unwrap();
+    let expected = listed(&scene, 1000).await;
+    assert_eq!(expected.len(), 3);
+    scene.restart().await;
+    assert_eq!(listed(&scene, 1000).await, expected);
+    scene.appliance.commit(FLAT).await.unwrap();
+    let (away, objects) = {
+        scene.appliance.commit(TREE).await.unwrap();
+        scene.elsewhere().await
+    };
+    let query = VersionQuery { limit: 1000, ..VersionQuery::default() };
+    let there = objects.versions(&admin(), FLAT, &query).await.unwrap();
+    assert_eq!(there.entries.iter().map(shown).collect::<Vec<_>>(), expected);
+    for version in [&first, &second] {
+        assert!(objects.open(&admin(), &name(FLAT, "key"), Some(version)).await.is_ok());
+    }
+    away.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn prefixes_are_rolled_up_among_versions() {
+    let scene = Scene::new().await;
+    let enable = BucketChange::Versioning(Versioning::Enabled);
+    scene.objects.change_settings(&admin(), FLAT, enable).await.unwrap();
+    for key in ["a/1", "a/1", "a/2", "b", "c/1"] {
+        scene.put(FLAT, key, b"x").await.unwrap();
+    }
+    scene.delete(FLAT, "c/1").await.unwrap();
+    let mut query = VersionQuery { delimiter: Some("/".into()), limit: 1, ..VersionQuery::default() };
+    let mut seen = Vec::new();
+    loop {
+        let page = page(&scene, &query).await;
+        for entry in &page.entries {
+            seen.push(match entry {
+                VersionEntry::Prefix(prefix) => {
+                    (query.after_key, query.after_version) = (Some(prefix.clone()), None);
+                    prefix.clone()
+                }
+                other => {
+                    let (key, version, ..) = shown(other);
+                    (query.after_key, query.after_version) = (Some(key.clone()), Some(version));
+                    key
+                }
+            });
+        }
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(seen, ["a/", "b", "c/"]);
+    let query = ListQuery { limit: 10, delimiter: Some("/".into()), ..ListQuery::default() };
+    assert_eq!(scene.list(FLAT, &query).await.entries.len(), 2, "what is hidden is not listed");
+}
+
+#[tokio::test]
+async fn conditions_see_what_the_key_leads_to_and_a_share_has_no_versions() {
+    let scene = Scene::new().await;
+    let enable = || BucketChange::Versioning(Versioning::Enabled);
+    scene.objects.change_settings(&admin(), FLAT, enable()).await.unwrap();
+    scene.put(FLAT, "key", b"first").await.unwrap();
+    scene.delete(FLAT, "key").await.unwrap();
+    let absent = Conditions {
+        differs: Some(tidegate_protocols::objects::EtagCondition::Any),
+        ..Conditions::default()
+    };
+    let new = || NewObject { conditions: absent.clone(), ..NewObject::default() };
+    assert!(scene.put_with(FLAT, "key", b"second", new()).await.is_ok(), "a marker is not an object");
+    assert_eq!(scene.put_with(FLAT, "key", b"third", new()).await, Err(ObjectError::PreconditionFailed));
+    let refused = scene.objects.change_settings(&admin(), TREE, enable()).await;
+    assert!(matches!(refused, Err(ObjectError::BucketState(_))), "{refused:?}");
+    let wrong = scene.objects.open(&admin(), &name(FLAT, "key"), Some(&VersionId::new("zz"))).await;
+    assert!(matches!(wrong.err(), Some(ObjectError::InvalidArgument(_))));
+    let (target, unknown) = (name(FLAT, "key"), VersionId::new("00000000000000ff"));
+    let missing = scene.objects.open(&admin(), &target, Some(&unknown)).await;
+    assert_eq!(missing.err(), Some(ObjectError::NoSuchVersion));
+    let none = Conditions::default();
+    let deleted = scene.objects.delete(&admin(), &target, Some(&unknown), &none, false).await;
+    let gone = Deletion { marker: false, version: Some(unknown) };
+    assert_eq!(deleted, Ok(gone), "removing what is gone has been done already");
+}
