@@ -197,7 +197,7 @@ impl Operator {
         Ok(Self { kind, negated, if_exists, set })
     }
 
-    fn operand(&self, text: &str, variables: bool) -> Result<Operand, String> {
+    fn operand(self, text: &str, variables: bool) -> Result<Operand, String> {
         let wrong = |allowed: &str| format!("the value {} is not {allowed}", shown(text));
         match self.kind {
             Kind::Text { fold, wildcards } => {

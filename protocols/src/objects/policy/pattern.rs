@@ -92,10 +92,8 @@ impl Pattern {
     /// Whether it stands for a text. None, and so it does not, where a variable has no value.
     pub(super) fn matches(&self, text: &str, values: &Values<'_>) -> Option<bool> {
         let text: Vec<char> = characters(text, self.fold).collect();
-        Some(match self.tokens(text.len(), values)? {
-            Some(tokens) => fits(&tokens, &text),
-            None => false,
-        })
+        let tokens = self.tokens(text.len(), values)?;
+        Some(!tokens.overfull && fits(&tokens.list, &text))
     }
 
     /// Whether it stands for one text only, whatever the request.
@@ -112,7 +110,7 @@ impl Pattern {
     }
 
     /// The pieces for a request. None where a variable has no value.
-    fn tokens(&self, room: usize, values: &Values<'_>) -> Option<Option<Vec<Token>>> {
+    fn tokens(&self, room: usize, values: &Values<'_>) -> Option<Tokens> {
         let mut tokens = Tokens { list: Vec::new(), room, overfull: false };
         for piece in &self.pieces {
             match piece {
@@ -125,7 +123,7 @@ impl Pattern {
                 Piece::Any => tokens.any(),
             }
         }
-        Some((!tokens.overfull).then_some(tokens.list))
+        Some(tokens)
     }
 }
 
@@ -175,16 +173,12 @@ fn variable(inner: &str) -> Result<Piece, String> {
     if key.is_empty() || key.contains(|character: char| character.is_whitespace() || character == '$') {
         return Err(format!("the policy variable {} does not name a condition key", super::shown(inner)));
     }
-    let default = match default {
-        None => None,
-        Some(text) => match text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')) {
-            Some(text) => Some(text.to_owned()),
-            None => {
-                let why = "must have its default value between single quotation marks";
-                return Err(format!("the policy variable {} {why}", super::shown(inner)));
-            }
-        },
-    };
+    let unquoted = default.map(|text| text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')));
+    if unquoted == Some(None) {
+        let why = "must have its default value between single quotation marks";
+        return Err(format!("the policy variable {} {why}", super::shown(inner)));
+    }
+    let default = unquoted.flatten().map(str::to_owned);
     Ok(Piece::Variable { key: key_name(key), default })
 }
 
