@@ -13,10 +13,13 @@
 //! Operators on ARNs compare like `StringLike`. A value of the policy that is not of the operator's kind is refused
 //! when the policy is read; one of a request fits nothing.
 
+use std::net::IpAddr;
+
 use super::json::Json;
-use super::pattern::{Pattern, Syntax, key_name};
+use super::pattern::{Pattern, Syntax, Text, key_name};
 use super::values::{Comparison, Network, boolean, moment, number};
 use super::{Request, shown};
+use crate::view::Time;
 
 /// Keys whose fixed values make that not anybody can be meant (Amazon S3 user guide, "The meaning of 'public'").
 /// Nothing that the caller says of itself is among them.
@@ -82,7 +85,7 @@ enum Set {
 enum Operand {
     Text(Pattern),
     Number(f64),
-    Date(crate::view::Time),
+    Date(Time),
     Bool(bool),
     Address(Network),
 }
@@ -165,8 +168,9 @@ impl Condition {
     }
 
     fn passes(&self, value: &str, request: &Request<'_>) -> bool {
-        let kind = self.operator.kind;
-        self.operands.iter().any(|operand| operand.fits(kind, value, request)) != self.operator.negated
+        let Operator { kind, negated, .. } = self.operator;
+        let value = Value::of(kind, value);
+        self.operands.iter().any(|operand| operand.fits(kind, &value, request)) != negated
     }
 }
 
@@ -262,19 +266,44 @@ fn comparison(name: &str) -> Option<(Comparison, bool)> {
     })
 }
 
+/// A value of the request, read once for all operands.
+enum Value {
+    Text(Text),
+    Number(f64),
+    Date(Time),
+    Bool(bool),
+    Address(IpAddr),
+    /// It is not of the operator's kind.
+    Other,
+}
+
+impl Value {
+    fn of(kind: Kind, value: &str) -> Self {
+        match kind {
+            Kind::Text { fold, .. } => Self::Text(Text::new(value, fold)),
+            Kind::Number(_) => number(value).map_or(Self::Other, Self::Number),
+            Kind::Date(_) => moment(value).map_or(Self::Other, Self::Date),
+            Kind::Bool | Kind::Null => boolean(value).map_or(Self::Other, Self::Bool),
+            Kind::Address => value.parse().map_or(Self::Other, Self::Address),
+        }
+    }
+}
+
 impl Operand {
-    fn fits(&self, kind: Kind, value: &str, request: &Request<'_>) -> bool {
-        match (self, kind) {
-            (Self::Text(pattern), _) => pattern.matches(value, &|key| request.single(key)) == Some(true),
-            (Self::Number(own), Kind::Number(comparison)) => number(value)
-                .and_then(|value| value.partial_cmp(own))
-                .is_some_and(|order| comparison.holds(order)),
-            (Self::Date(own), Kind::Date(comparison)) => {
-                moment(value).is_some_and(|value| comparison.holds(value.cmp(own)))
+    fn fits(&self, kind: Kind, value: &Value, request: &Request<'_>) -> bool {
+        let compare = |order| match kind {
+            Kind::Number(comparison) | Kind::Date(comparison) => comparison.holds(order),
+            Kind::Text { .. } | Kind::Bool | Kind::Address | Kind::Null => false,
+        };
+        match (self, value) {
+            (Self::Text(own), Value::Text(text)) => {
+                own.matches(text, &|key| request.single(key)) == Some(true)
             }
-            (Self::Bool(own), _) => boolean(value) == Some(*own),
-            (Self::Address(network), _) => value.parse().is_ok_and(|address| network.contains(address)),
-            (Self::Number(_) | Self::Date(_), _) => false,
+            (Self::Number(own), Value::Number(number)) => number.partial_cmp(own).is_some_and(compare),
+            (Self::Date(own), Value::Date(date)) => compare(date.cmp(own)),
+            (Self::Bool(own), Value::Bool(value)) => own == value,
+            (Self::Address(own), Value::Address(address)) => own.contains(*address),
+            _ => false,
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::json::Json;
-use super::pattern::{Pattern, Syntax};
+use super::pattern::{Pattern, Syntax, Text};
 use super::principal::Principals;
 use super::statement::{Choice, Effect, Statement};
 use super::{POLICY_BYTES_MAX, PolicyError, conditions, shown};
@@ -216,7 +216,7 @@ fn resource(text: &str, owner: Owner<'_>, variables: bool) -> Result<Pattern, St
         // A variable does not name a bucket: whose bucket it is is fixed. That it may hold a slash is of no concern
         // then: cut short, it is refused as well.
         let fits = Pattern::parse(named, syntax)
-            .is_ok_and(|pattern| pattern.matches(bucket, &|_| None) == Some(true));
+            .is_ok_and(|pattern| pattern.matches(&Text::new(bucket, false), &|_| None) == Some(true));
         if !fits {
             return Err(format!("it must be {S3_ARN}{bucket}, or begin with {S3_ARN}{bucket}/"));
         }

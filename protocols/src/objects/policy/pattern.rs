@@ -22,7 +22,17 @@ pub(super) struct Syntax {
 /// The value of a condition key by its [`key_name`]; none where it has none, or several.
 pub(super) type Values<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// A pattern.
+/// A text that is held against patterns.
+pub(super) struct Text(Vec<char>);
+
+impl Text {
+    /// `fold` as in the [`Syntax`] of the patterns.
+    pub(super) fn new(text: &str, fold: bool) -> Self {
+        Self(if fold { folded(text).chars().collect() } else { text.chars().collect() })
+    }
+}
+
+/// A pattern. Under [`Syntax::fold`], its literal parts are folded.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
     pieces: Vec<Piece>,
@@ -35,6 +45,15 @@ enum Piece {
     One,
     Any,
     Variable { key: String, default: Option<String> },
+}
+
+impl Piece {
+    fn fold(&mut self) {
+        match self {
+            Self::Literal(text) | Self::Variable { default: Some(text), .. } => *text = folded(text),
+            Self::Variable { default: None, .. } | Self::One | Self::Any => {}
+        }
+    }
 }
 
 /// A piece for one request: what variables stand for has been put in.
@@ -86,14 +105,16 @@ impl Pattern {
         if !literal.is_empty() {
             pieces.push(Piece::Literal(literal));
         }
+        if syntax.fold {
+            pieces.iter_mut().for_each(Piece::fold);
+        }
         Ok(Self { pieces, fold: syntax.fold })
     }
 
     /// Whether it stands for a text. None, and so it does not, where a variable has no value.
-    pub(super) fn matches(&self, text: &str, values: &Values<'_>) -> Option<bool> {
-        let text: Vec<char> = characters(text, self.fold).collect();
-        let tokens = self.tokens(text.len(), values)?;
-        Some(!tokens.overfull && fits(&tokens.list, &text))
+    pub(super) fn matches(&self, text: &Text, values: &Values<'_>) -> Option<bool> {
+        let tokens = self.tokens(text.0.len(), values)?;
+        Some(!tokens.overfull && fits(&tokens.list, &text.0))
     }
 
     /// Whether it stands for one text only, whatever the request.
@@ -114,10 +135,11 @@ impl Pattern {
         let mut tokens = Tokens { list: Vec::new(), room, overfull: false };
         for piece in &self.pieces {
             match piece {
-                Piece::Literal(text) => tokens.text(text, self.fold),
+                Piece::Literal(text) => tokens.text(text),
                 Piece::Variable { key, default } => match values(key) {
-                    Some(value) => tokens.text(&value, self.fold),
-                    None => tokens.text(default.as_deref()?, self.fold),
+                    Some(value) if self.fold => tokens.text(&folded(&value)),
+                    Some(value) => tokens.text(&value),
+                    None => tokens.text(default.as_deref()?),
                 },
                 Piece::One => tokens.push(Token::One),
                 Piece::Any => tokens.any(),
@@ -153,8 +175,8 @@ impl Tokens {
         }
     }
 
-    fn text(&mut self, text: &str, fold: bool) {
-        for character in characters(text, fold) {
+    fn text(&mut self, text: &str) {
+        for character in text.chars() {
             if self.overfull {
                 break;
             }
@@ -182,13 +204,9 @@ fn variable(inner: &str) -> Result<Piece, String> {
     Ok(Piece::Variable { key: key_name(key), default })
 }
 
-/// The characters of a text as they are compared.
-fn characters(text: &str, fold: bool) -> impl Iterator<Item = char> {
-    text.chars().flat_map(move |character| {
-        let folded = fold.then(|| character.to_lowercase());
-        let plain = if fold { None } else { Some(character) };
-        folded.into_iter().flatten().chain(plain)
-    })
+/// A text as it is compared when the case of letters is ignored: each character by itself, wherever it stands.
+fn folded(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
 }
 
 /// Takes `*` for as little as possible, and goes back to the last one to let it take more.
@@ -232,7 +250,7 @@ mod tests {
     }
 
     fn matches(pattern: &str, text: &str, syntax: Syntax) -> Option<bool> {
-        Pattern::parse(pattern, syntax).unwrap().matches(text, &values)
+        Pattern::parse(pattern, syntax).unwrap().matches(&Text::new(text, syntax.fold), &values)
     }
 
     #[test]
@@ -321,10 +339,11 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(pattern in any::<String>(), text in any::<String>(), fold: bool) {
             if let Ok(pattern) = Pattern::parse(&pattern, Syntax { fold, ..FULL }) {
-                pattern.matches(&text, &values);
+                pattern.matches(&Text::new(&text, fold), &values);
             }
             let literal = Pattern::parse(&text, Syntax { fold, ..Syntax::default() });
-            prop_assert_eq!(literal.map(|pattern| pattern.matches(&text, &values)), Ok(Some(true)));
+            let matches = literal.map(|pattern| pattern.matches(&Text::new(&text, fold), &values));
+            prop_assert_eq!(matches, Ok(Some(true)));
         }
     }
 }

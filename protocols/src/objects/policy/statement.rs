@@ -2,7 +2,7 @@
 
 use super::Request;
 use super::conditions::{Condition, names_tags};
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Text};
 use super::principal::Principals;
 
 /// What a statement does with the requests that it is about.
@@ -34,8 +34,8 @@ impl Statement {
     /// Whether it is about a request.
     pub(super) fn covers(&self, request: &Request<'_>) -> bool {
         self.principals.as_ref().is_none_or(|principals| principals.cover(request.access_key))
-            && self.actions.cover(request.action, request, self.effect)
-            && self.resources.cover(request.resource, request, self.effect)
+            && self.actions.cover(&Text::new(request.action, true), request, self.effect)
+            && self.resources.cover(&Text::new(request.resource, false), request, self.effect)
             && self.conditions.iter().all(|condition| condition.holds(request))
     }
 
@@ -54,7 +54,7 @@ impl Statement {
 impl Choice {
     /// Where a variable has no value, it stands for nothing. All others than nothing would be everything; an
     /// allowance is not meant so, a denial is taken so.
-    fn cover(&self, text: &str, request: &Request<'_>, effect: Effect) -> bool {
+    fn cover(&self, text: &Text, request: &Request<'_>, effect: Effect) -> bool {
         let mut is_unknown = false;
         for pattern in &self.patterns {
             match pattern.matches(text, &|key| request.single(key)) {
