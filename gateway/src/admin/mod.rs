@@ -21,6 +21,11 @@
 //! POST   /api/v1/shares/{share}/rollback             RollbackRequest -> job -> RollbackReport
 //! POST   /api/v1/shares/{share}/handover             HandoverRequest -> job -> HeadInfo
 //! POST   /api/v1/shares/{share}/clone                CloneBody -> job -> CloneReport
+//! POST   /api/v1/buckets                             keys of [[bucket]] -> Applied
+//! DELETE /api/v1/buckets/{bucket}                    Applied (the repository keeps its data)
+//! POST   /api/v1/buckets/{bucket}/lifecycle          LifecycleRequest -> job -> LifecycleReport
+//! POST   /api/v1/access-keys                         keys of [[access_key]] -> Applied
+//! DELETE /api/v1/access-keys/{id}                    Applied
 //! GET    /api/v1/jobs                                [JobInfo], newest first
 //! GET    /api/v1/jobs/{job}?wait_seconds=            JobInfo, once it has ended or the time is over
 //! POST   /api/v1/jobs/{job}/cancel                   JobInfo

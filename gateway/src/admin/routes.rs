@@ -16,10 +16,12 @@ use super::payload::Payload;
 use super::{Admin, Applied, health};
 use crate::control::{
     CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind, HandoverRequest,
-    HeadInfo, JobHandle, Moment, RestoreRequest, RollbackRequest, ShareStatus, SnapshotInfo, SnapshotRequest,
-    Status,
+    HeadInfo, JobHandle, LifecycleRequest, Moment, RestoreRequest, RollbackRequest, ShareStatus,
+    SnapshotInfo, SnapshotRequest, Status,
 };
-use crate::settings::{Share, add_table, remove_table, table_from_json};
+use crate::settings::{
+    AccessKey, Bucket, Share, Table, add_table, remove_table, remove_table_by, table_from_json,
+};
 
 /// The most heads in one answer, and how many there are when the caller names no number.
 const HEADS_MAX: usize = 1_000;
@@ -44,6 +46,11 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/shares/{share}/rollback", post(rollback))
         .route("/shares/{share}/handover", post(handover))
         .route("/shares/{share}/clone", post(clone))
+        .route("/buckets", post(bucket_add))
+        .route("/buckets/{bucket}", delete(bucket_remove))
+        .route("/buckets/{bucket}/lifecycle", post(lifecycle))
+        .route("/access-keys", post(access_key_add))
+        .route("/access-keys/{id}", delete(access_key_remove))
         .route("/jobs", get(jobs))
         .route("/jobs/{job}", get(job))
         .route("/jobs/{job}/cancel", post(job_cancel))
@@ -79,14 +86,51 @@ async fn share_add(
     State(admin): Gateway,
     Payload(body): Payload<serde_json::Value>,
 ) -> Result<Response, ApiError> {
-    let (_, table) = table_from_json::<Share>(&body).map_err(ControlError::from)?;
-    let applied = admin.changes.edit(move |document| add_table::<Share>(document, table)).await?;
-    Ok((StatusCode::CREATED, Json(applied)).into_response())
+    table_add::<Share>(&admin, &body).await
 }
 
 async fn share_remove(State(admin): Gateway, Path(name): Path<String>) -> Answer<Applied> {
     let Json(_) = share(State(admin.clone()), Path(name.clone())).await?;
     Ok(Json(admin.changes.edit(move |document| remove_table::<Share>(document, &name)).await?))
+}
+
+/// Adds a table to the settings.
+async fn table_add<T: Table>(admin: &Admin, body: &serde_json::Value) -> Result<Response, ApiError> {
+    let (_, table) = table_from_json::<T>(body).map_err(ControlError::from)?;
+    let applied = admin.changes.edit(move |document| add_table::<T>(document, table)).await?;
+    Ok((StatusCode::CREATED, Json(applied)).into_response())
+}
+
+async fn bucket_add(
+    State(admin): Gateway,
+    Payload(body): Payload<serde_json::Value>,
+) -> Result<Response, ApiError> {
+    table_add::<Bucket>(&admin, &body).await
+}
+
+async fn bucket_remove(State(admin): Gateway, Path(name): Path<String>) -> Answer<Applied> {
+    Ok(Json(admin.changes.edit(move |document| remove_table::<Bucket>(document, &name)).await?))
+}
+
+async fn access_key_add(
+    State(admin): Gateway,
+    Payload(body): Payload<serde_json::Value>,
+) -> Result<Response, ApiError> {
+    table_add::<AccessKey>(&admin, &body).await
+}
+
+async fn access_key_remove(State(admin): Gateway, Path(id): Path<String>) -> Answer<Applied> {
+    Ok(Json(admin.changes.edit(move |document| remove_table_by::<AccessKey>(document, "id", &id)).await?))
+}
+
+async fn lifecycle(
+    State(admin): Gateway,
+    Path(bucket): Path<String>,
+    Payload(request): Payload<LifecycleRequest>,
+) -> Result<Response, ApiError> {
+    admin.start("lifecycle", bucket, |control, bucket, job| async move {
+        control.lifecycle(&bucket, &request, &job).await
+    })
 }
 
 #[derive(Deserialize)]

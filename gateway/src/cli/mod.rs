@@ -3,7 +3,9 @@
 //! A command takes its options apart, asks the running gateway (through the admin socket) or the
 //! repository, and shows the answer. Nothing is decided here.
 
+mod access_key;
 mod attach;
+mod bucket;
 mod check;
 mod client;
 mod clone;
@@ -42,6 +44,7 @@ use client::Client;
 use exit::Failure;
 use terminal::{Terminal, failed};
 
+use crate::admin::Applied;
 use crate::control::Start;
 use crate::settings::{DEFAULT_PATH, LogFormat, LogLevel, Settings, SettingsError, SettingsFile};
 use crate::telemetry::start_logging;
@@ -81,6 +84,12 @@ enum Command {
     /// List, add and remove shares.
     #[command(subcommand)]
     Share(share::Command),
+    /// List, add and remove buckets, and carry out their lifecycle rules.
+    #[command(subcommand)]
+    Bucket(bucket::Command),
+    /// List, add and remove access keys of S3 clients.
+    #[command(subcommand)]
+    AccessKey(access_key::Command),
     /// Publish everything acknowledged so far, and wait until the repository has it.
     Commit(commit::Command),
     /// Look at published heads.
@@ -110,6 +119,16 @@ enum Command {
     /// Save what is whole of a damaged journal.
     #[command(subcommand)]
     Journal(journal::Command),
+}
+
+/// Edits the settings of a gateway that is not running.
+fn edit_offline(
+    context: &Context,
+    change: impl FnOnce(&mut toml_edit::DocumentMut) -> Result<(), String>,
+) -> Result<Applied, SettingsError> {
+    context.file.edit(change)?;
+    context.terminal.say("no gateway is running: the change takes effect when one starts");
+    Ok(Applied::default())
 }
 
 impl Command {
@@ -174,6 +193,8 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Serve => serve::run(context, core).await,
         Command::Status => status::run(context).await,
         Command::Share(command) => share::run(context, command).await,
+        Command::Bucket(command) => bucket::run(context, command).await,
+        Command::AccessKey(command) => access_key::run(context, command).await,
         Command::Commit(command) => commit::run(context, command).await,
         Command::Head(command) => head::run(context, command).await,
         Command::Snapshot(command) => snapshot::run(context, command).await,

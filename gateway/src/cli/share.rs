@@ -4,11 +4,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::exit::Failure;
-use super::{Context, status};
+use super::{Context, edit_offline, status};
 use crate::admin::Applied;
 use crate::cli::client::segment;
 use crate::control::{ControlError, ErrorKind, ShareStatus};
-use crate::settings::{SettingsError, Share, add_table, remove_table, table_from_json};
+use crate::settings::{Share, add_table, remove_table, table_from_json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -139,14 +139,4 @@ async fn remove(context: &Context, share: String, yes: bool) -> Result<(), Failu
         edit_offline(context, |document| remove_table::<Share>(document, &share))?
     };
     context.terminal.data(&applied, |_| format!("share {share} removed"))
-}
-
-/// Edits the settings of a gateway that is not running.
-fn edit_offline(
-    context: &Context,
-    change: impl FnOnce(&mut toml_edit::DocumentMut) -> Result<(), String>,
-) -> Result<Applied, SettingsError> {
-    context.file.edit(change)?;
-    context.terminal.say("no gateway is running: the change takes effect when one starts");
-    Ok(Applied::default())
 }

@@ -82,7 +82,7 @@ impl Access {
     /// Deletes what a key leads to if `is_it` lets it: for the gateway's own housekeeping.
     pub(super) async fn expire<F>(&self, key: &str, is_it: F) -> Result<(), ObjectError>
     where
-        F: Fn(&Held) -> Result<(), ObjectError> + Send,
+        F: Fn(&Held) -> Result<(), ObjectError> + Send + Sync,
     {
         let (namespace, credentials) = (self.namespace(), &self.credentials);
         if self.bucket.flat {

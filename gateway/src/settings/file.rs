@@ -158,9 +158,14 @@ pub fn add_table<T: Table>(document: &mut DocumentMut, table: TomlTable) -> Resu
 
 /// Removes a table by its `name`.
 pub fn remove_table<T: Table>(document: &mut DocumentMut, name: &str) -> Result<(), String> {
+    remove_table_by::<T>(document, "name", name)
+}
+
+/// Removes a table by a key that tells it from others.
+pub fn remove_table_by<T: Table>(document: &mut DocumentMut, key: &str, name: &str) -> Result<(), String> {
     let missing = || format!("has no {} {name:?}", T::NAME);
     let tables = document.get_mut(T::NAME).and_then(Item::as_array_of_tables_mut).ok_or_else(missing)?;
-    let named = |table: &TomlTable| table.get("name").and_then(Item::as_str) == Some(name);
+    let named = |table: &TomlTable| table.get(key).and_then(Item::as_str) == Some(name);
     let at = tables.iter().position(named).ok_or_else(missing)?;
     tables.remove(at);
     Ok(())

@@ -31,7 +31,7 @@ use toml_edit::{Document, DocumentMut, Item, TableLike};
 
 pub use bucket::{AccessKey, Bucket, Durable, PolicyText, S3};
 pub use docs::settings_page;
-pub use file::{Edit, SettingsFile, add_table, remove_table};
+pub use file::{Edit, SettingsFile, add_table, remove_table, remove_table_by};
 pub use gateway::{Cache, Gateway, LogFormat, LogLevel};
 pub use json::table_from_json;
 pub use names::{AccessKeyId, BucketName, ExportPath, HostName, LocalPath, Name, Region, RepositoryAddress};

@@ -7,6 +7,7 @@ mod support;
 
 mod doors;
 mod life;
+mod lifecycle;
 mod listing;
 mod locks;
 mod permissions;

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use tidegate_gateway::appliance::{Appliance, AttachPoint, Budgets};
+use tidegate_gateway::clock::Clock;
 use tidegate_gateway::namespace::{Credentials, Namespace};
 use tidegate_gateway::objects::{AccessKeyConfig, BucketConfig, Objects};
 use tidegate_protocols::objects::{
@@ -18,7 +19,7 @@ use tidegate_replicator::repository::SlotKey;
 use tidegate_replicator::store::{MemoryStore, Store};
 use zeroize::Zeroizing;
 
-use crate::support::{budgets, config, init, open, open_within, slot_key};
+use crate::support::{budgets, config, init, open, open_at, open_within, slot_key};
 
 /// The bucket of objects.
 pub const FLAT: &str = "backups";
@@ -105,6 +106,17 @@ impl Scene {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         drop(init(store.clone(), &key).await);
         let appliance = open_within(&folder.path().join("home"), store.clone(), &key, budgets).await;
+        let objects = serve(&appliance).await;
+        Self { folder, store, key, appliance, objects, spares: 0 }
+    }
+
+    /// A gateway by a clock of the test's choice, until its first restart.
+    pub async fn by_clock(clock: Arc<dyn Clock>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = slot_key(folder.path());
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        drop(init(store.clone(), &key).await);
+        let appliance = open_at(&folder.path().join("home"), store.clone(), &key, clock).await;
         let objects = serve(&appliance).await;
         Self { folder, store, key, appliance, objects, spares: 0 }
     }

@@ -1,0 +1,224 @@
+//! `tidegate access-key`: list, add and remove who S3 clients are.
+//!
+//! A secret is made here, from the system's random numbers, and written to a file that only its owner reads; the
+//! settings name the file. It is shown once, when it is made: clients need it.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+use super::exit::Failure;
+use super::format::table;
+use super::terminal::failed;
+use super::{Context, edit_offline};
+use crate::admin::Applied;
+use crate::cli::client::segment;
+use crate::control::{ControlError, ErrorKind};
+use crate::settings::{AccessKey, add_table, remove_table_by, table_from_json};
+
+/// The letters of secrets and of ids that are made here.
+const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// The length of a secret: 240 bits of chance.
+const SECRET_LETTERS: usize = 40;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show all access keys of the settings, without their secrets.
+    List,
+    /// Make an access key and its secret.
+    Add {
+        /// Its id.
+        id: String,
+        /// The file to make for the secret, readable by its owner alone.
+        #[arg(long, value_name = "FILE")]
+        secret_file: PathBuf,
+        #[command(flatten)]
+        rights: Rights,
+    },
+    /// Take an access key out of the settings; the file with its secret stays.
+    Remove {
+        /// Its id.
+        id: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// What a key may do.
+#[derive(Debug, Args)]
+pub(super) struct Rights {
+    /// A bucket that it may use; may be repeated [default: all].
+    #[arg(long = "bucket")]
+    buckets: Vec<String>,
+    /// Refuse every change.
+    #[arg(long)]
+    read_only: bool,
+    /// A file with a policy in the JSON language of AWS.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// The user that acts in the files of a share.
+    #[arg(long)]
+    uid: Option<u32>,
+    /// Its primary group.
+    #[arg(long)]
+    gid: Option<u32>,
+}
+
+/// An access key of the settings.
+#[derive(Debug, Serialize)]
+struct Row {
+    id: String,
+    buckets: Vec<String>,
+    read_only: bool,
+    policy: bool,
+    uid: u32,
+    gid: u32,
+}
+
+/// An access key that was made.
+#[derive(Serialize)]
+struct Added<'a> {
+    id: &'a str,
+    secret: &'a str,
+    secret_file: &'a Path,
+}
+
+pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::List => list(context),
+        Command::Add { id, secret_file, rights } => add(context, &id, &secret_file, &rights).await,
+        Command::Remove { id, yes } => remove(context, id, yes).await,
+    }
+}
+
+fn list(context: &Context) -> Result<(), Failure> {
+    let settings = context.settings()?;
+    let row = |key: &AccessKey| Row {
+        id: key.id.to_string(),
+        buckets: key.buckets.iter().map(ToString::to_string).collect(),
+        read_only: key.read_only,
+        policy: key.policy.is_some(),
+        uid: key.uid,
+        gid: key.gid,
+    };
+    let rows: Vec<Row> = settings.access_keys.iter().map(row).collect();
+    context.terminal.data(&rows, |rows| {
+        let row = |row: &Row| {
+            let buckets = if row.buckets.is_empty() { "all".to_owned() } else { row.buckets.join(" ") };
+            let may = match (row.read_only, row.policy) {
+                (true, _) => "read",
+                (false, true) => "as its policy says",
+                (false, false) => "everything",
+            };
+            [row.id.clone(), buckets, may.to_owned(), format!("{}:{}", row.uid, row.gid)]
+        };
+        table(["ACCESS KEY", "BUCKETS", "MAY", "ACTS AS"], &rows.iter().map(row).collect::<Vec<_>>())
+    })
+}
+
+impl Rights {
+    /// As keys of the table [[access_key]], in JSON.
+    fn to_json(&self, id: &str, secret_file: &Path) -> Result<Map<String, Value>, ControlError> {
+        let mut keys = Map::new();
+        keys.insert("id".to_owned(), id.into());
+        keys.insert("secret".to_owned(), json!({ "file": secret_file }));
+        if !self.buckets.is_empty() {
+            keys.insert("buckets".to_owned(), self.buckets.clone().into());
+        }
+        keys.extend(self.read_only.then(|| ("read_only".to_owned(), true.into())));
+        if let Some(file) = &self.policy {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| failed(&format!("read the policy in {}", file.display()), &error))?;
+            keys.insert("policy".to_owned(), text.into());
+        }
+        for (key, number) in [("uid", self.uid), ("gid", self.gid)] {
+            keys.extend(number.map(|number| (key.to_owned(), number.into())));
+        }
+        Ok(keys)
+    }
+}
+
+async fn add(context: &Context, id: &str, file: &Path, rights: &Rights) -> Result<(), Failure> {
+    let file = std::path::absolute(file).map_err(|error| failed("find the file of the secret", &error))?;
+    let json = Value::Object(rights.to_json(id, &file)?);
+    // Everything is checked before a file is made.
+    let (_, table) = table_from_json::<AccessKey>(&json)?;
+    if context.settings()?.access_keys.iter().any(|key| key.id.as_str() == id) {
+        let message = format!("the settings have an access key {id:?} already");
+        return Err(ControlError::new(ErrorKind::Exists, message).todo("choose another id").into());
+    }
+    let secret = random_text()?;
+    write_secret(&file, &secret)?;
+    let client = context.client()?;
+    let applied: Result<Applied, Failure> = if client.is_there().await {
+        client.post("/access-keys", &json).await.map_err(Failure::from)
+    } else {
+        edit_offline(context, |document| add_table::<AccessKey>(document, table)).map_err(Failure::from)
+    };
+    if applied.is_err() {
+        // Nobody names the file.
+        let _ = std::fs::remove_file(&file);
+    }
+    applied?;
+    let added = Added { id, secret: &secret, secret_file: &file };
+    context.terminal.data(&added, |added| {
+        format!(
+            "access key {}\nsecret     {}\nThe secret is in {} and is not shown again.",
+            added.id,
+            added.secret,
+            added.secret_file.display()
+        )
+    })
+}
+
+fn random_text() -> Result<Zeroizing<String>, ControlError> {
+    let mut bytes = Zeroizing::new([0; SECRET_LETTERS]);
+    getrandom::fill(bytes.as_mut_slice()).map_err(|error| {
+        ControlError::new(ErrorKind::Failed, format!("failed to get random numbers for a secret: {error}"))
+    })?;
+    let letters = bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 64)]));
+    Ok(Zeroizing::new(letters.collect()))
+}
+
+fn write_secret(path: &Path, secret: &str) -> Result<(), ControlError> {
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(secret.as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()
+    };
+    write().map_err(|error| failed(&format!("write the secret to {}", path.display()), &error))
+}
+
+async fn remove(context: &Context, id: String, yes: bool) -> Result<(), Failure> {
+    if !context.settings()?.access_keys.iter().any(|key| key.id.as_str() == id) {
+        let error = ControlError::new(ErrorKind::NotFound, format!("the settings have no access key {id:?}"));
+        return Err(error.todo("`tidegate access-key list` shows all of them").into());
+    }
+    context.terminal.confirm(yes, &format!("Clients with access key {id} will be refused. Remove it?"))?;
+    let client = context.client()?;
+    let applied: Applied = if client.is_there().await {
+        client.delete(&format!("/access-keys/{}", segment(&id))).await?
+    } else {
+        edit_offline(context, |document| remove_table_by::<AccessKey>(document, "id", &id))?
+    };
+    context.terminal.data(&applied, |_| format!("access key {id} removed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_long_and_differ() {
+        let (one, other) = (random_text().expect("random"), random_text().expect("random"));
+        assert_eq!(one.len(), SECRET_LETTERS);
+        assert_ne!(one, other);
+    }
+}
