@@ -2,8 +2,8 @@
 //! "PutBucketCors"; Fetch standard, "CORS protocol").
 //!
 //! Owns the rules of a bucket: whether they can be used ([`check`]), and which of them answers a page
-//! ([`preflight`], [`actual`]). The first rule that fits answers; what fits none gets no headers, and then the browser
-//! keeps the answer from the page. Nothing is allowed or refused here that a signature or a policy decides.
+//! ([`preflight`], [`actual`]). The first rule that fits answers; what fits none gets no headers, and then the
+//! browser keeps the answer from the page. Nothing is allowed or refused here that a signature or a policy decides.
 //!
 //! Origins and methods are compared exactly, names of headers without regard to case. A `*` stands for any
 //! characters, also none.

@@ -8,8 +8,8 @@
 //! * What is due stays due: of two times, all that the rules ask for at the earlier they ask for at the later.
 //! * An object is due at the time that [`expiry`] gives, not before.
 //! * When several rules fit, the one that is due first counts. A lock is not asked; who removes has to.
-//! * A delete marker has no tags, and is 0 bytes long. When nothing but it is left, it goes with [`Expiration::LoneMarker`]
-//!   at once, and with a date or days when it is as old as that.
+//! * A delete marker has no tags, and is 0 bytes long. When nothing but it is left, it goes at once with
+//!   [`Expiration::LoneMarker`], and with a date or days when it is as old as that.
 //!
 //! There are no transitions to other storage classes.
 
@@ -23,8 +23,8 @@ use crate::view::Time;
 
 /// Seconds of a day.
 const DAY_SECONDS: i64 = 86_400;
-/// The midnight at which the last day of the year 9999 begins. What would be due later is due then, so that each time
-/// can be written down.
+/// The midnight at which the last day of the year 9999 begins. What would be due later is due then, so that
+/// each time can be written down.
 const DUE_SECONDS_MAX: i64 = 253_402_214_400;
 const _: () = assert!(DUE_SECONDS_MAX % DAY_SECONDS == 0);
 
@@ -342,7 +342,10 @@ mod tests {
         assert_eq!(of(days(1), &Facts { is_alone: false, ..marker }, 9 * DAY), Keep);
         assert_eq!(of(noncurrent(1, None), &marker, 9 * DAY), Keep);
         let tagged = filtered(LifecycleFilter { tags: tags(&["a"]), ..LifecycleFilter::default() });
-        assert_eq!(of(tagged, &marker, 9 * DAY), Keep);
+        let tags = tags(&["a"]);
+        assert_eq!(of(tagged, &Facts { tags: &tags, ..marker }, 9 * DAY), Keep, "a marker has no tags");
+        let large = filtered(LifecycleFilter { larger_than: Some(0), ..LifecycleFilter::default() });
+        assert_eq!(of(large, &marker, 9 * DAY), Keep, "a marker has no bytes");
         assert_eq!(evaluate(&[lone], "a", &marker, false, at(11)), Keep, "without versions there are none");
         assert_eq!(expiry(&[days(1)], "a", &marker), None);
     }
@@ -370,7 +373,9 @@ mod tests {
         assert!(aborts(rule.clone(), "a", 3 * DAY));
         assert!(!aborts(LifecycleRule { enabled: false, ..rule.clone() }, "a", 3 * DAY));
         let filter = LifecycleFilter { prefix: "b".into(), ..LifecycleFilter::default() };
-        assert!(!aborts(LifecycleRule { filter, ..rule }, "a", 3 * DAY));
+        assert!(!aborts(LifecycleRule { filter, ..rule.clone() }, "a", 3 * DAY));
+        let filter = LifecycleFilter { tags: tags(&["a"]), ..LifecycleFilter::default() };
+        assert!(!aborts(LifecycleRule { filter, ..rule }, "a", 3 * DAY), "an upload has no tags");
         assert!(!aborts(days(1), "a", 9 * DAY));
     }
 

@@ -181,7 +181,9 @@ fn null_asks_whether_a_key_is_missing() {
         let present = one.as_ref().map(|values| ("aws:key", values.as_slice()));
         assert_eq!(holds("Null", "aws:Key", &operand, present.as_slice()), expected, "{operand} {values:?}");
     }
-    assert!(holds("Null", "aws:Key", &json!("true"), &[("aws:key", &[])]), "no values are none");
+    let none: Values<'_> = &[("aws:key", &[])];
+    assert!(holds("Null", "aws:Key", &json!("true"), none), "a key without values is missing");
+    assert!(holds("StringEqualsIfExists", "aws:Key", &json!("a"), none));
 }
 
 #[test]
@@ -325,6 +327,17 @@ fn what_is_no_policy_is_refused_with_its_reason() {
         let error = key_error(text);
         assert!(error.contains(word), "{text}: {error}");
     }
+    let twice = json!({"Statement": [{"Sid": "a", "Effect": "Allow", "Action": "*", "Resource": "*"},
+                                     {"Sid": "a", "Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    assert!(key_error(&twice.to_string()).contains("another one has the Sid \"a\""));
+    let unnamed = twice.to_string().replace("\"a\"", "\"\"");
+    assert!(Policy::of_key(&unnamed).is_ok(), "an empty Sid is none");
+    let long = format!("{{\"Id\": \"{}\"}}", "x".repeat(POLICY_BYTES_MAX));
+    assert!(key_error(&long).contains("at most 20480 bytes"));
+}
+
+#[test]
+fn what_is_no_statement_is_refused_with_its_reason() {
     let good = json!({"Effect": "Allow", "Action": "s3:*", "Resource": "*"});
     for (element, value, word) in [
         ("Effect", json!("allow"), "\"Allow\" or \"Deny\""),
@@ -363,11 +376,6 @@ fn what_is_no_policy_is_refused_with_its_reason() {
         let error = key_error(&text);
         assert!(error.starts_with("statement 2: ") && error.contains(word), "{text}: {error}");
     }
-    let twice = json!({"Statement": [{"Sid": "a", "Effect": "Allow", "Action": "*", "Resource": "*"},
-                                     {"Sid": "a", "Effect": "Allow", "Action": "*", "Resource": "*"}]});
-    assert!(key_error(&twice.to_string()).contains("another one has the Sid \"a\""));
-    let long = format!("{{\"Id\": \"{}\"}}", "x".repeat(POLICY_BYTES_MAX));
-    assert!(key_error(&long).contains("at most 20480 bytes"));
 }
 
 #[test]
