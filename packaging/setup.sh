@@ -9,7 +9,7 @@ packages="build-essential pkg-config clang libclang-dev libnfs-dev libssl-dev py
 # on a share. A machine that cannot have them skips those tests.
 guest_packages="qemu-system-x86 busybox-static e2fsprogs strace xz-utils git sqlite3"
 # Programs that tests run against S3 buckets; one that is missing is skipped.
-client_packages="awscli s3cmd rclone restic python3-boto3 curl"
+client_packages="awscli s3cmd rclone restic python3-boto3 curl postgresql barman-cli-cloud"
 # The suite of POSIX calls that runs in a guest, and what it is built with.
 suite_version=0.2.2
 suite_packages="libacl1-dev libattr1-dev"

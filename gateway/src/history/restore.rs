@@ -306,14 +306,21 @@ impl Restore<'_> {
     }
 
     async fn attributes(&self, source: &Node, live: InodeNumber) -> Result<(), ControlError> {
-        let mut wanted = self.extended(self.from, source.number).await?;
-        forget_old_digests(&mut wanted, &source.inode);
+        let set = attributes_of(&source.inode);
+        self.namespace.set_attributes(CONTEXT, live, set, None).await.map_err(control_error)?;
+        // Last: with its record a file may come under lock.
+        let wanted = self.wanted(source, live).await?;
         if wanted != self.extended(self.namespace.share().map(), live).await? {
             self.namespace.replace_extended(CONTEXT, live, wanted).await.map_err(control_error)?;
         }
-        let set = attributes_of(&source.inode);
-        self.namespace.set_attributes(CONTEXT, live, set, None).await.map_err(control_error)?;
         Ok(())
+    }
+
+    /// The extended attributes that a live file gets of a frozen one.
+    async fn wanted(&self, source: &Node, live: InodeNumber) -> Result<ExtendedAttributes, ControlError> {
+        let mut wanted = self.extended(self.from, source.number).await?;
+        rewrite_record(&mut wanted, &source.inode, live);
+        Ok(wanted)
     }
 
     async fn extended(
@@ -340,7 +347,7 @@ impl Restore<'_> {
             return Ok(false);
         }
         let live_map = self.namespace.share().map();
-        if self.extended(self.from, source.number).await? != self.extended(live_map, live.number).await? {
+        if self.wanted(source, live.number).await? != self.extended(live_map, live.number).await? {
             return Ok(false);
         }
         let all = |number| -> Range<Vec<u8>> { kind_range(number, b'e', &[]) };
@@ -458,13 +465,17 @@ fn attributes_of(inode: &Inode) -> SetAttributes {
     }
 }
 
-/// A record of digests that did not hold any more when the file was frozen must not come to hold again because the
-/// file that is made of it has changed as often by chance.
-fn forget_old_digests(attributes: &mut ExtendedAttributes, inode: &Inode) {
+/// The record of an object that is restored. Digests that did not hold any more when the file was frozen must not come to
+/// hold again because the file that is made of it has changed as often by chance; and a version of which there may
+/// still be one is a version of its own, named by the number of its file, which is drawn from the same numbers.
+fn rewrite_record(attributes: &mut ExtendedAttributes, inode: &Inode, live: InodeNumber) {
     let Some(value) = attributes.get_mut(RECORD_ATTRIBUTE) else { return };
     let Ok(mut record) = ObjectRecord::decode(value) else { return };
     if record.change != inode.change {
         record.etag.clear();
-        *value = Bytes::from(record.encode());
     }
+    if record.order > 0 {
+        (record.order, record.null) = (live.0, false);
+    }
+    *value = Bytes::from(record.encode());
 }

@@ -7,6 +7,9 @@
 //! RocksDB; then the memory layer forgets it. A crash at any point leaves RocksDB behind the journal,
 //! never ahead, and [`replay`] closes the gap.
 //!
+//! What a rebase leaves to be swept ([`super::sweep`]) goes a piece at a time, between groups of records and while there are
+//! none: it holds nobody up.
+//!
 //! An error of RocksDB ends the thread: from then on nothing new becomes visible below the memory
 //! layer, writers get [`LiveError::Stopped`], and a restart replays.
 
@@ -21,6 +24,7 @@ use tokio::sync::watch;
 use super::change::Batch;
 use super::db::Database;
 use super::pending::Pending;
+use super::sweep::Sweep;
 use super::{Limits, LiveError};
 use crate::journal::{Journal, Replay, Sequence};
 
@@ -60,6 +64,7 @@ impl Applier {
         let (applied_sender, applied) = watch::channel(database.applied(None)?);
         let (queued, queued_receiver) = watch::channel(());
         let queue = Queue::default();
+        let database_sweeps = database.sweeps()?;
         let worker = Worker {
             queue: queue.clone(),
             durable: journal.subscribe(),
@@ -69,6 +74,7 @@ impl Applier {
             flushed: flushed.clone(),
             flush_journal_bytes: limits.flush_journal_bytes,
             unflushed_bytes: 0,
+            sweeps: database_sweeps,
         };
         let runtime = tokio::runtime::Handle::current();
         let thread = thread::Builder::new()
@@ -123,15 +129,25 @@ struct Worker {
     flushed: Arc<AtomicU64>,
     flush_journal_bytes: u64,
     unflushed_bytes: u64,
+    /// Maps with marks that say nothing any more.
+    sweeps: Vec<Sweep>,
 }
 
 impl Worker {
     /// Runs until the handle or the journal goes.
     async fn run(mut self, mut queued: watch::Receiver<()>) {
         loop {
-            if let Err(error) = self.apply_durable() {
+            let swept = self.apply_durable().and_then(|()| self.sweep_piece());
+            if let Err(error) = swept {
                 tracing::error!(%error, "failed to carry out journal records; no more writes until a restart");
                 return;
+            }
+            if !self.sweeps.is_empty() {
+                // The handle may have gone: what is left is swept after the next start.
+                if queued.has_changed().is_err() {
+                    return;
+                }
+                continue;
             }
             tokio::select! {
                 changed = queued.changed() => if changed.is_err() { return },
@@ -148,13 +164,27 @@ impl Worker {
             let last = *last;
             let records: Vec<_> = group.iter().map(|(sequence, batch)| (*sequence, batch.as_ref())).collect();
             self.database.apply(&records)?;
+            if group.iter().any(|(_, batch)| batch.is_rebase()) {
+                self.sweeps = self.database.sweeps()?;
+            }
             for (sequence, batch) in &group {
                 self.pending.remove(*sequence, batch);
                 self.unflushed_bytes += batch.encoded_bytes() as u64;
             }
             self.applied.send_replace(last);
             self.flush_when_due()?;
+            self.sweep_piece()?;
         }
+    }
+
+    /// Sweeps a piece, if there is anything to sweep.
+    fn sweep_piece(&mut self) -> Result<(), LiveError> {
+        if let Some(sweep) = self.sweeps.last_mut()
+            && self.database.sweep_piece(sweep)?
+        {
+            self.sweeps.pop();
+        }
+        Ok(())
     }
 
     /// The next records without a gap that are durable.

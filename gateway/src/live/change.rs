@@ -113,6 +113,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Whether it gives a map a new base.
+    pub(super) fn is_rebase(&self) -> bool {
+        self.changes.iter().any(|change| matches!(change, Change::Rebase { .. }))
+    }
+
     /// Encodes the batch.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(1 + self.encoded_bytes());

@@ -23,8 +23,7 @@
 //! families flush together. A crash therefore leaves a prefix of the journal, and replay goes on
 //! after "applied". `chunks`, `packs` and `waiting` are not journaled: a loss there costs work, not data.
 //!
-//! A rebase sets the base before it removes what hid the old one: a reader between the two sees the
-//! new base under entries that are equal or newer.
+//! A rebase sets the base; what only told the map from the old one goes later ([`super::sweep`]).
 
 use std::collections::{HashMap, hash_map};
 use std::ops::Range;
@@ -46,10 +45,10 @@ use super::records::{
 use super::{LiveError, MapId, full_key};
 use crate::journal::Sequence;
 
-const MAP: &str = "map";
-const DIRTY: &str = "dirty";
-const HIDDEN: &str = "hidden";
-const SYSTEM: &str = "system";
+pub(super) const MAP: &str = "map";
+pub(super) const DIRTY: &str = "dirty";
+pub(super) const HIDDEN: &str = "hidden";
+pub(super) const SYSTEM: &str = "system";
 const OUTCOMES: &str = "outcomes";
 const CHUNKS: &str = "chunks";
 const PACKS: &str = "packs";
@@ -61,7 +60,7 @@ const APPLIED: &[u8] = b"applied";
 /// How many outcomes of calls are kept for replay.
 const OUTCOMES_MAX: u64 = 4096;
 /// Keys that are read together, or forgotten in one write batch.
-const KEYS_MAX: usize = 512;
+pub(super) const KEYS_MAX: usize = 512;
 /// One family's memtable is at most this part of what all hold: one in this many bytes.
 const MEMTABLE_PART: usize = 2;
 
@@ -117,7 +116,7 @@ impl Database {
         Ok(Self { db })
     }
 
-    fn family(&self, name: &str) -> &ColumnFamily {
+    pub(super) fn family(&self, name: &str) -> &ColumnFamily {
         self.db.cf_handle(name).expect("every family was opened")
     }
 
@@ -239,7 +238,16 @@ impl Database {
         snapshot: &'a Snapshot<'_>,
         map: MapId,
     ) -> impl Iterator<Item = Result<Hidden, LiveError>> + use<'a> {
-        self.hidden_below(snapshot, &map.0.to_be_bytes())
+        // What cannot be read is said with the first range.
+        let (stale, failure) = match self.stale_through(snapshot, map) {
+            Ok(stale) => (stale, None),
+            Err(error) => (Sequence(0), Some(Err(error))),
+        };
+        let found = self.hidden_below(snapshot, &map.0.to_be_bytes());
+        let is_news = move |hidden: &Result<Hidden, LiveError>| {
+            hidden.as_ref().map_or(true, |hidden| hidden.sequence > stale)
+        };
+        failure.into_iter().chain(found.filter(is_news))
     }
 
     fn hidden_below<'a>(
@@ -266,8 +274,13 @@ impl Database {
     ) -> Result<Vec<Vec<u8>>, LiveError> {
         let range = full_key(map, from)..map_range(map).end;
         let mut keys: Vec<Vec<u8>> = Vec::new();
+        let stale = self.stale_through(snapshot, map)?;
         for item in self.iterate(snapshot, DIRTY, &range) {
-            let key = item?.0[8..].to_vec();
+            let (key, mark) = item?;
+            if sequence_from(&mark) <= stale {
+                continue;
+            }
+            let key = key[8..].to_vec();
             if keys.len() >= least && !keys.last().is_some_and(|last| are_extents_of_one(last, &key)) {
                 break;
             }
@@ -278,13 +291,10 @@ impl Database {
 
     /// Whether anything of a map changed since its base was frozen.
     pub(crate) fn is_changed(&self, snapshot: &Snapshot<'_>, map: MapId) -> Result<bool, LiveError> {
-        for family in [DIRTY, HIDDEN] {
-            if let Some(found) = self.iterate(snapshot, family, &map_range(map)).next() {
-                found?;
-                return Ok(true);
-            }
+        if let Some(hidden) = self.hidden_of(snapshot, map).next() {
+            return hidden.map(|_| true);
         }
-        Ok(false)
+        Ok(!self.dirty_page(snapshot, map, &[], 1)?.is_empty())
     }
 
     /// The encoded base of a map.
@@ -406,8 +416,7 @@ impl Database {
             // Ranges go before, usage after the other changes of a record.
             Change::DeleteRange { .. } | Change::Usage { .. } => {}
             Change::Rebase { map, through, base } => {
-                self.write(std::mem::take(writes))?;
-                self.rebase(*map, *through, base)?;
+                self.rebase(*map, *through, base, writes);
             }
             Change::System { key, value: Some(value) } => writes.put_cf(self.family(SYSTEM), key, value),
             Change::System { key, value: None } => writes.delete_cf(self.family(SYSTEM), key),
@@ -466,49 +475,12 @@ impl Database {
         self.write(writes)
     }
 
-    /// Sets the base, then forgets what only hid the old one.
-    fn rebase(&self, map: MapId, through: Sequence, base: &[u8]) -> Result<(), LiveError> {
-        let mut writes = WriteBatch::default();
-        writes.put_cf(self.family(SYSTEM), base_key(map), base);
-        let snapshot = self.snapshot();
-        for hidden in self.hidden_of(&snapshot, map) {
-            let hidden = hidden?;
-            if hidden.sequence <= through {
-                writes.delete_cf(self.family(HIDDEN), hidden_key(&hidden.keys.start, hidden.sequence));
-            }
-            if writes.len() >= KEYS_MAX {
-                self.write(std::mem::take(&mut writes))?;
-            }
-        }
-        self.write(writes)?;
-        let mut keys = Vec::new();
-        for item in self.iterate(&snapshot, DIRTY, &map_range(map)) {
-            let (key, mark) = item?;
-            if sequence_from(&mark) <= through {
-                keys.push(key.into_vec());
-            }
-            if keys.len() >= KEYS_MAX {
-                self.forget(&std::mem::take(&mut keys))?;
-            }
-        }
-        self.forget(&keys)
-    }
-
-    /// Takes away that these keys, which are in order, have changed, and those that only hide the base.
-    fn forget(&self, keys: &[Vec<u8>]) -> Result<(), LiveError> {
-        let mut writes = WriteBatch::default();
-        for (key, value) in keys.iter().zip(self.values(keys)) {
-            writes.delete_cf(self.family(DIRTY), key);
-            if value?.is_some_and(|value| value.first() == Some(&TOMBSTONE)) {
-                writes.delete_cf(self.family(MAP), key);
-            }
-        }
-        self.write(writes)
-    }
-
     /// The values of full keys, which are in order, in the family `map`. Those at hand hold their blocks
     /// in memory, so keys are few.
-    fn values(&self, keys: &[Vec<u8>]) -> Vec<Result<Option<DBPinnableSlice<'_>>, rocksdb::Error>> {
+    pub(super) fn values(
+        &self,
+        keys: &[Vec<u8>],
+    ) -> Vec<Result<Option<DBPinnableSlice<'_>>, rocksdb::Error>> {
         debug_assert!(keys.len() <= KEYS_MAX);
         match keys {
             [] => Vec::new(),
@@ -525,6 +497,7 @@ impl Database {
         }
         writes.delete_cf(self.family(SYSTEM), base_key(map));
         writes.delete_cf(self.family(SYSTEM), usage_key(map));
+        self.drop_note(map, &mut writes);
         self.write(writes)
     }
 
@@ -538,7 +511,7 @@ impl Database {
         Ok(applied)
     }
 
-    fn write(&self, writes: WriteBatch) -> Result<(), LiveError> {
+    pub(super) fn write(&self, writes: WriteBatch) -> Result<(), LiveError> {
         if writes.is_empty() {
             return Ok(());
         }
@@ -547,7 +520,7 @@ impl Database {
         Ok(self.db.write_opt(writes, &options)?)
     }
 
-    fn iterate<'a>(
+    pub(super) fn iterate<'a>(
         &'a self,
         snapshot: &'a Snapshot<'_>,
         family: &str,

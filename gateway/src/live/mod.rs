@@ -23,6 +23,7 @@ mod change;
 mod db;
 mod pending;
 mod records;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -37,6 +37,23 @@ impl Bench {
         self.apply(keys.map(|key| put(&key, b"value")).collect());
     }
 
+    /// Takes up to so many pieces of stale marks away.
+    fn sweep(&self, mut pieces: usize) {
+        for mut sweep in self.database.sweeps().expect("reads") {
+            while pieces > 0 && !self.database.sweep_piece(&mut sweep).expect("sweeps") {
+                pieces -= 1;
+            }
+        }
+    }
+
+    /// What a commit is told: changed keys and hidden ranges.
+    fn news(&self) -> (Vec<Vec<u8>>, Vec<Range<Vec<u8>>>, bool) {
+        let snapshot = self.database.snapshot();
+        let hidden = self.database.hidden_of(&snapshot, MAP).map(|hidden| hidden.expect("reads").keys);
+        let changed = self.database.is_changed(&snapshot, MAP).expect("reads");
+        (self.dirty_pages(100).concat(), hidden.collect(), changed)
+    }
+
     fn dirty_pages(&self, least: usize) -> Vec<Vec<Vec<u8>>> {
         let (snapshot, mut from, mut pages) = (self.database.snapshot(), Vec::new(), Vec::new());
         loop {
@@ -115,4 +132,58 @@ proptest! {
         let alone: Vec<_> = keys.iter().map(|key| bench.database.get(key).expect("reads")).collect();
         prop_assert_eq!(bench.database.get_many(&keys).expect("reads"), alone);
     }
+
+    /// Whatever is swept when: a commit is told of what changed since the freeze that the newest base is of.
+    #[test]
+    fn stale_marks_say_nothing_before_they_are_swept(
+        steps in proptest::collection::vec(
+            prop_oneof![
+                4 => change().prop_map(|change| (Some(change), 0)),
+                1 => (0..3_u64).prop_map(|back| (None, back)),
+            ],
+            1..40,
+        ),
+        pieces in proptest::collection::vec(0..4_usize, 40),
+    ) {
+        let (mut lazy, mut eager, mut newest) = (Bench::new(), Bench::new(), Sequence(0));
+        for ((change, back), pieces) in steps.into_iter().zip(pieces) {
+            // A freeze is never of before the one before.
+            if change.is_none() {
+                newest = newest.max(Sequence((lazy.next - 1).saturating_sub(back)));
+            }
+            let through = newest;
+            for bench in [&mut lazy, &mut eager] {
+                let rebase = Change::Rebase { map: MAP, through, base: Bytes::from_static(b"base") };
+                bench.apply(vec![change.clone().unwrap_or(rebase)]);
+            }
+            lazy.sweep(pieces);
+            eager.sweep(usize::MAX);
+            prop_assert_eq!(lazy.news(), eager.news());
+            prop_assert!(eager.database.sweeps().expect("reads").is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_rebase_of_many_marks_goes_in_pieces_and_leaves_what_is_newer() {
+    let mut bench = Bench::new();
+    let name = |number: u64| Key::Entry(InodeNumber(1), format!("name-{number:06}").into());
+    bench.put_all((0..6000).map(name));
+    bench.apply(
+        (0..3000).map(|number| Change::Delete { map: MAP, key: name(number).encode().into() }).collect(),
+    );
+    let through = Sequence(bench.next - 1);
+    bench.put_all((5990..6000).map(name));
+    bench.apply(vec![Change::Rebase { map: MAP, through, base: Bytes::from_static(b"base") }]);
+    let expected: Vec<_> = (5990..6000).map(|number| name(number).encode()).collect();
+    let [mut sweep] = <[_; 1]>::try_from(bench.database.sweeps().expect("reads")).expect("one map");
+    let mut pieces = 1;
+    while !bench.database.sweep_piece(&mut sweep).expect("sweeps") {
+        assert_eq!(bench.news().0, expected);
+        pieces += 1;
+    }
+    assert!(pieces > 10, "{pieces} pieces");
+    assert_eq!(bench.news().0, expected);
+    let gone = bench.database.get(&full_key(MAP, &name(7).encode())).expect("reads");
+    assert_eq!(gone, super::pending::Known::Unknown, "a tombstone hides nothing any more");
 }

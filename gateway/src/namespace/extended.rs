@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tidegate_protocols::view::FsError;
-use tidegate_replicator::map::{Inode, InodeNumber, Key, Kind, kind_range};
+use tidegate_replicator::map::{Inode, InodeNumber, Key, Kind, RECORD_ATTRIBUTE, kind_range};
+
+use super::locked::says_of_lock;
 
 use super::permission::{READ, STICKY, WRITE};
 use super::{Around, Context, Credentials, Namespace, Node, Outcome, Reader, touch};
@@ -186,6 +188,7 @@ impl Namespace {
             transaction.put(&key(name), value.to_vec());
         }
         let mut inode = old.inode.clone();
+        inode.locked |= after.get(RECORD_ATTRIBUTE).is_some_and(|record| says_of_lock(record));
         touch(&mut inode, self.now());
         transaction.put_inode(number, &inode);
         let first = Around { before: old.inode, after: Node { number, inode } };

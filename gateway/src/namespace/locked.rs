@@ -6,7 +6,7 @@
 
 use tidegate_protocols::objects::{Lock, LockMode, Retention};
 use tidegate_protocols::view::{FsError, Time};
-use tidegate_replicator::map::{ObjectMetadata, ObjectRetention, Timestamp};
+use tidegate_replicator::map::{ObjectMetadata, ObjectRecord, ObjectRetention, Timestamp};
 
 use super::{Namespace, Node};
 
@@ -17,6 +17,12 @@ pub fn lock_of(metadata: &ObjectMetadata) -> Lock {
         until: Time { seconds: kept.until.seconds, nanos: kept.until.nanos },
     });
     Lock { retention, legal_hold: metadata.legal_hold }
+}
+
+/// Whether a record, as it stands in its attribute, says of a lock, be it over or not.
+pub(super) fn says_of_lock(record: &[u8]) -> bool {
+    ObjectRecord::decode(record)
+        .is_ok_and(|record| record.metadata.retention.is_some() || record.metadata.legal_hold)
 }
 
 /// A retention as it stands in a record.

@@ -113,6 +113,7 @@ async fn a_locked_file_of_a_share_is_immutable_over_nfs_too() {
         assert_eq!(scene.put(TREE, "key", b"changed").await, Err(ObjectError::Locked));
         assert_eq!(scene.delete(TREE, "key").await, Err(ObjectError::Locked));
         assert_eq!(scene.get(TREE, "key").await.unwrap(), b"kept");
+        drop(namespace);
         if round == 0 {
             scene.appliance.commit(TREE).await.unwrap();
             scene.restart().await;

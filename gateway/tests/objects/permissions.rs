@@ -18,6 +18,10 @@ fn with_policy(policy: &str) -> AccessKeyConfig {
     AccessKeyConfig { policy, ..access_key(Credentials::ROOT) }
 }
 
+/// A policy of what is not there.
+const NOTHING: &str =
+    r#"{"Statement": {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::elsewhere/*"}}"#;
+
 async fn scene() -> Scene {
     let scene = Scene::new().await;
     let reader = r#"{"Statement": [
@@ -27,7 +31,7 @@ async fn scene() -> Scene {
     let keys = HashMap::from([
         ("admin".to_owned(), access_key(Credentials::ROOT)),
         ("reader".to_owned(), with_policy(reader)),
-        ("nothing".to_owned(), with_policy(r#"{"Statement": []}"#)),
+        ("nothing".to_owned(), with_policy(NOTHING)),
         (
             "bound".to_owned(),
             AccessKeyConfig {

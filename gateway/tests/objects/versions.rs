@@ -292,3 +292,36 @@ async fn conditions_see_what_the_key_leads_to_and_a_share_has_no_versions() {
     let gone = Deletion { marker: false, version: Some(unknown) };
     assert_eq!(deleted, Ok(gone), "removing what is gone has been done already");
 }
+
+#[tokio::test]
+async fn what_is_restored_in_place_is_a_version_of_its_own_and_keeps_its_lock() {
+    use tidegate_gateway::control::{JobHandle, Moment, RestoreRequest};
+    use tidegate_gateway::history;
+    use tidegate_protocols::objects::LockConfiguration;
+    let scene = Scene::new().await;
+    for change in
+        [BucketChange::Versioning(Versioning::Enabled), BucketChange::Lock(LockConfiguration::default())]
+    {
+        scene.objects.change_settings(&admin(), FLAT, change).await.unwrap();
+    }
+    let held = NewObject { legal_hold: Some(true), ..NewObject::default() };
+    let first = scene.put_with(FLAT, "key", b"first", held).await.unwrap().version.unwrap();
+    let (_, head) = scene.appliance.commit(FLAT).await.unwrap();
+    scene.delete(FLAT, "key").await.unwrap();
+    let from = scene.appliance.frozen_map(&head).unwrap();
+    let path = "/key".parse().unwrap();
+    let request = RestoreRequest { from: Moment::NewestHead, path, remove_newer: false, dry_run: false };
+    let namespace = scene.namespace(FLAT);
+    history::restore(&from, &namespace, &request, &JobHandle::new()).await.unwrap();
+    let info = scene.info(FLAT, "key").await.unwrap();
+    let restored = info.version.unwrap();
+    assert_ne!(restored, first);
+    assert!(info.lock.legal_hold);
+    for version in [&first, &restored] {
+        let none = Conditions::default();
+        let removed = scene.objects.delete(&admin(), &name(FLAT, "key"), Some(version), &none, true).await;
+        assert_eq!(removed, Err(ObjectError::Locked));
+    }
+    let again = history::restore(&from, &namespace, &request, &JobHandle::new()).await.unwrap();
+    assert_eq!(again.unchanged, 1, "nothing is left to do");
+}

@@ -11,6 +11,8 @@ mod backup;
 mod boto;
 mod contract;
 mod crash;
+mod immutable;
+mod postgres;
 mod sync;
 
 use std::fs;
