@@ -3,9 +3,11 @@
 //! A page costs what it shows, not what the bucket holds: a bucket of objects is read from where the page begins,
 //! and what a delimiter rolls up is jumped over; a share is walked ([`super::tree`]).
 
+use bytes::Bytes;
 use tidegate_protocols::objects::{ListEntry, ListQuery, Listing, ObjectError, PAGE_ENTRIES_MAX, Who};
 use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::{Entry, InodeNumber, Key, kind_range};
+use tidegate_replicator::tree::Value;
 
 use super::tree::{Step, Walk};
 use super::{Access, Objects, bounded, describe};
@@ -45,6 +47,16 @@ enum Offered {
     Full,
 }
 
+/// How far a look at names went.
+enum Scanned {
+    /// The page is full, or nothing more begins as it asks for.
+    Full,
+    /// To a name that is rolled up to this.
+    Jump(String),
+    /// To its last name.
+    Through(Bytes),
+}
+
 impl<'q> Page<'q> {
     fn new(query: &'q ListQuery) -> Self {
         Self { query, limit: query.limit.min(PAGE_ENTRIES_MAX), listing: Listing::default() }
@@ -60,6 +72,11 @@ impl<'q> Page<'q> {
 
     fn is_after(&self, name: &str) -> bool {
         self.query.after.as_deref().is_none_or(|after| name > after)
+    }
+
+    /// How many entries more it takes.
+    fn room(&self) -> usize {
+        self.limit - self.listing.entries.len()
     }
 
     fn push(&mut self, entry: ListEntry) -> bool {
@@ -110,47 +127,74 @@ impl Access {
             let map = self.namespace().share().map();
             let found = map.scan(keys, wanted).await.map_err(FsError::from)?;
             let last = found.len() < wanted;
-            let mut jumped = false;
             wanted = (wanted * 2).min(SCAN_MAX);
-            for (key, value) in found {
-                let Key::Entry(_, name) = key else { continue };
-                if !name.starts_with(prefix) {
-                    return Ok(());
-                }
-                let entry =
-                    Entry::decode(&value.payload).map_err(|error| FsError::from(ShareError::from(error)))?;
-                from = [&name[..], &[0]].concat();
-                // Keys come from requests, which are UTF-8.
-                let Ok(key) = String::from_utf8(name.to_vec()) else { continue };
-                match self.offer_flat(page, key, entry.inode).await? {
-                    Offered::Taken => {}
-                    Offered::Full => return Ok(()),
-                    Offered::RolledUp(prefix) => {
-                        from = past(&prefix);
-                        (wanted, jumped) = (SCAN_FIRST, true);
-                        break;
-                    }
-                }
-            }
-            if last && !jumped {
-                return Ok(());
+            match self.offer_names(page, found).await? {
+                Scanned::Full => return Ok(()),
+                Scanned::Jump(prefix) => (from, wanted) = (past(&prefix), SCAN_FIRST),
+                Scanned::Through(_) if last => return Ok(()),
+                Scanned::Through(name) => from = [&name[..], &[0]].concat(),
             }
         }
     }
 
-    async fn offer_flat(
+    /// Offers the names that a look at the directory brought. Files of names in a row are read together.
+    async fn offer_names(
         &self,
         page: &mut Page<'_>,
-        key: String,
-        inode: InodeNumber,
-    ) -> Result<Offered, ObjectError> {
-        if let Some(offered) = page.offer_prefix(&key) {
-            return Ok(offered);
+        found: Vec<(Key, Value)>,
+    ) -> Result<Scanned, ObjectError> {
+        let (mut run, mut through) = (Vec::new(), Bytes::new());
+        for (key, value) in found {
+            let Key::Entry(_, name) = key else { continue };
+            if !name.starts_with(page.query.prefix.as_bytes()) {
+                self.offer_run(page, &mut run).await?;
+                return Ok(Scanned::Full);
+            }
+            let entry =
+                Entry::decode(&value.payload).map_err(|error| FsError::from(ShareError::from(error)))?;
+            through = name.clone();
+            // Keys come from requests, which are UTF-8.
+            let Ok(key) = String::from_utf8(name.to_vec()) else { continue };
+            if page.rolled_up(&key).is_none() {
+                run.push((key, entry.inode));
+                if run.len() > page.room() && self.offer_run(page, &mut run).await? {
+                    return Ok(Scanned::Full);
+                }
+                continue;
+            }
+            if self.offer_run(page, &mut run).await? {
+                return Ok(Scanned::Full);
+            }
+            match page.offer_prefix(&key) {
+                Some(Offered::RolledUp(prefix)) => return Ok(Scanned::Jump(prefix)),
+                Some(Offered::Full) => return Ok(Scanned::Full),
+                Some(Offered::Taken) | None => {}
+            }
         }
-        let held = self.held_under(InodeNumber::ROOT, key.as_bytes(), inode).await?;
-        // Deleted since the look at the names.
-        let Some(held) = held else { return Ok(Offered::Taken) };
-        Ok(page.offer_object(key, &held, true))
+        let full = self.offer_run(page, &mut run).await?;
+        Ok(if full { Scanned::Full } else { Scanned::Through(through) })
+    }
+
+    /// Offers keys whose files are read together; whether the page is full.
+    async fn offer_run(
+        &self,
+        page: &mut Page<'_>,
+        run: &mut Vec<(String, InodeNumber)>,
+    ) -> Result<bool, ObjectError> {
+        let held = self.reader().held_many(run.iter().map(|(_, inode)| *inode)).await?;
+        for ((key, _), held) in run.drain(..).zip(held) {
+            let held = match held.filter(|held| held.node.inode.links > 0) {
+                Some(held) => Some(held),
+                // Replaced or deleted since the look at the names.
+                None => self.reader().named(InodeNumber::ROOT, key.as_bytes()).await?,
+            };
+            if let Some(held) = held
+                && matches!(page.offer_object(key, &held, true), Offered::Full)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The file that a name led to a moment ago, or leads to now.

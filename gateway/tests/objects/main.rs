@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod away;
 mod doors;
 mod life;
 mod lifecycle;

@@ -101,9 +101,13 @@ impl Scene {
 
     /// A gateway with budgets of the test's choice, until its first restart.
     pub async fn within(budgets: Budgets) -> Self {
+        Self::over(Arc::new(MemoryStore::new()), budgets).await
+    }
+
+    /// The same over a store of the test's choice.
+    pub async fn over(store: Arc<dyn Store>, budgets: Budgets) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = slot_key(folder.path());
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         drop(init(store.clone(), &key).await);
         let appliance = open_within(&folder.path().join("home"), store.clone(), &key, budgets).await;
         let objects = serve(&appliance).await;

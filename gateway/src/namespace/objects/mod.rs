@@ -149,6 +149,29 @@ impl Reader<'_> {
     }
 }
 
+impl Reader<'_> {
+    /// Files with what S3 knows of them, read together; none for one that is not there.
+    pub async fn held_many(
+        &self,
+        files: impl Iterator<Item = InodeNumber>,
+    ) -> Result<Vec<Option<Held>>, FsError> {
+        let keys: Vec<Key> = files.flat_map(|file| [Key::Attributes(file), record_key(file)]).collect();
+        let values = self.map.get_many(&keys).await?;
+        let mut found = Vec::with_capacity(keys.len() / 2);
+        for (keys, values) in keys.chunks_exact(2).zip(values.chunks_exact(2)) {
+            let [Some(attributes), record] = values else {
+                found.push(None);
+                continue;
+            };
+            let inode = Inode::decode(&attributes.payload).map_err(ShareError::from)?;
+            let record = record.as_ref().map(|record| ObjectRecord::decode(&record.payload)).transpose();
+            let node = Node { number: keys[0].inode(), inode };
+            found.push(Some(Held { node, record: record.map_err(ShareError::from)? }));
+        }
+        Ok(found)
+    }
+}
+
 impl Namespace {
     /// Makes a regular file without a name. Durable no sooner than it gets one.
     pub async fn make_unnamed(&self, owner: &Credentials) -> Result<Unnamed, ObjectError> {
