@@ -45,6 +45,22 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 /// How an error document ends.
 const ERROR_END: &[u8] = b"</Error>";
 
+/// What is set of a bucket or an object by a document, as the query names it.
+const DOCUMENTS: [&str; 12] = [
+    "acl",
+    "cors",
+    "encryption",
+    "legal-hold",
+    "lifecycle",
+    "object-lock",
+    "ownershipControls",
+    "policy",
+    "publicAccessBlock",
+    "retention",
+    "tagging",
+    "versioning",
+];
+
 /// What all connections of a server share on the way of requests.
 pub(super) struct Front {
     service: S3Service,
@@ -66,8 +82,8 @@ impl Front {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: IpAddr, cut: &AtomicBool) -> Response<SentBody> {
-        let note = Arc::new(Note::new());
+    async fn answer(&self, request: Request<Incoming>, note: Note, cut: &AtomicBool) -> Response<SentBody> {
+        let note = Arc::new(note);
         let started = Instant::now();
         let in_flight = self.metrics.request();
         let gets_no_word = waits_for_a_word(&request) && request.body().is_end_stream();
@@ -80,7 +96,7 @@ impl Front {
         drop(in_flight);
         answered(note.operation(), response.status(), elapsed);
         let own = elapsed.saturating_sub(note.client_time());
-        self.slow_calls.note(note.operation(), peer, own, &waits);
+        self.slow_calls.note(note.operation(), note.peer(), own, &waits);
         if !note.is_body_read() {
             cut.store(true, Ordering::Release);
         }
@@ -136,11 +152,10 @@ fn is_form(headers: &HeaderMap) -> bool {
 
 /// Whether the body of a request is a document rather than an object or a part.
 fn is_document(method: &Method, query: &str) -> bool {
-    let names = ["tagging", "acl", "delete", "uploads", "uploadId"];
-    let has_name = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    let names = || query.split('&').filter_map(|pair| pair.split('=').next());
     match *method {
         Method::POST => true,
-        Method::PUT => names[..2].iter().any(|name| has_name(name)),
+        Method::PUT => names().any(|name| DOCUMENTS.contains(&name)),
         _ => false,
     }
 }
@@ -219,6 +234,8 @@ pub(super) struct Requests {
     pub(super) front: Arc<Front>,
     /// Who sends them.
     pub(super) peer: IpAddr,
+    /// Whether they come over TLS.
+    pub(super) secure: bool,
     /// Set when a body was left unread: the connection then ends with bytes on their way.
     pub(super) cut: Arc<AtomicBool>,
 }
@@ -229,8 +246,8 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let Self { front, peer, cut } = self.clone();
-        Box::pin(async move { Ok(front.answer(request, peer, &cut).await) })
+        let Self { front, peer, secure, cut } = self.clone();
+        Box::pin(async move { Ok(front.answer(request, Note::new(peer, secure), &cut).await) })
     }
 }
 
@@ -289,7 +306,7 @@ mod tests {
 
     #[test]
     fn an_error_document_names_its_request_once() {
-        let note = Note::new();
+        let note = Note::new(IpAddr::from([127, 0, 0, 1]), false);
         note.body_was_read();
         let response = finish(document(S3ErrorCode::NoSuchKey.into()), &note);
         assert_eq!(response.headers()[REQUEST_ID], note.id());
@@ -301,7 +318,7 @@ mod tests {
 
     #[test]
     fn what_was_not_received_is_said_whatever_came_of_it() {
-        let note = Note::new();
+        let note = Note::new(IpAddr::from([127, 0, 0, 1]), false);
         note.set_fault(BodyFault::Silent);
         let response = finish(document(S3ErrorCode::InternalError.into()), &note);
         assert_eq!(response.status(), StatusCode::BAD_REQUEST);

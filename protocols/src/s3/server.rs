@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::access::{BaseDomain, DomainError, Secrets, SignedOnly};
+use super::access::{BaseDomain, DomainError, Permissions, Secrets};
 use super::connections::{Common, Listener};
 use super::front::Front;
 use super::limits::S3Limits;
@@ -126,8 +126,8 @@ fn service(
     config.xml_max_body_size = limits.document_bytes_max;
     let mut builder = S3ServiceBuilder::new(Operations::new(Arc::clone(&view)));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    builder.set_auth(Secrets(view));
-    builder.set_access(SignedOnly);
+    builder.set_auth(Secrets(Arc::clone(&view)));
+    builder.set_access(Permissions(view));
     if let Some(domain) = base_domain {
         builder.set_host(BaseDomain::new(domain)?);
     }
