@@ -1,7 +1,7 @@
 //! Which web pages may use a bucket, as clients set it: PutBucketCors, GetBucketCors, DeleteBucketCors.
 //!
-//! Owns the bounds of rules (Amazon S3 user guide, "Elements of a CORS configuration"). What a rule means to a
-//! request is in [`super::cors`].
+//! Owns the way of rules from the wire and back. What can be a rule is said in [`crate::objects::cors`], and what
+//! one means to a request is answered in [`super::cors`].
 
 use s3s::dto::{
     CORSRule as WireRule, DeleteBucketCorsInput, DeleteBucketCorsOutput, GetBucketCorsInput,
@@ -9,46 +9,14 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::errors::{invalid_request, s3_error};
+use super::errors::s3_error;
 use super::operations::Operations;
 use super::unset::Unset;
 use super::values::who_of;
 use crate::objects::BucketChange;
-use crate::objects::cors::CorsRule;
-
-/// The most rules of a bucket.
-const RULES_MAX: usize = 100;
-/// The longest name of a rule in characters.
-const ID_CHARACTERS_MAX: usize = 255;
-/// The methods that a rule may allow.
-const METHODS: [&str; 5] = ["GET", "PUT", "POST", "DELETE", "HEAD"];
-
-fn has_one_star_at_most(text: &str) -> bool {
-    text.matches('*').count() <= 1
-}
+use crate::objects::cors::{CorsError, CorsRule, check};
 
 fn from_wire(rule: WireRule) -> S3Result<CorsRule> {
-    if rule.allowed_methods.is_empty() || rule.allowed_origins.is_empty() {
-        return Err(S3ErrorCode::MalformedXML.into());
-    }
-    if let Some(method) = rule.allowed_methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
-        let why = format!("Found unsupported HTTP method in CORS config. Unsupported method is {method}");
-        return Err(S3Error::with_message(S3ErrorCode::InvalidRequest, why));
-    }
-    let (headers, exposed) =
-        (rule.allowed_headers.unwrap_or_default(), rule.expose_headers.unwrap_or_default());
-    if !rule.allowed_origins.iter().all(|origin| has_one_star_at_most(origin)) {
-        return Err(invalid_request("AllowedOrigin can not have more than one wildcard."));
-    }
-    if !headers.iter().all(|header| has_one_star_at_most(header)) {
-        return Err(invalid_request("AllowedHeader can not have more than one wildcard."));
-    }
-    if exposed.iter().any(|header| header.contains('*')) {
-        return Err(invalid_request("ExposeHeader contains wildcard. Wildcards are not supported there."));
-    }
-    if rule.id.as_ref().is_some_and(|id| id.chars().count() > ID_CHARACTERS_MAX) {
-        return Err(invalid_request("The ID of a rule has at most 255 characters."));
-    }
     let Ok(max_age_seconds) = rule.max_age_seconds.map(u32::try_from).transpose() else {
         return Err(S3ErrorCode::MalformedXML.into());
     };
@@ -56,8 +24,8 @@ fn from_wire(rule: WireRule) -> S3Result<CorsRule> {
         id: rule.id,
         origins: rule.allowed_origins,
         methods: rule.allowed_methods,
-        headers,
-        exposed,
+        headers: rule.allowed_headers.unwrap_or_default(),
+        exposed: rule.expose_headers.unwrap_or_default(),
         max_age_seconds,
     })
 }
@@ -75,15 +43,12 @@ fn to_wire(rule: &CorsRule) -> WireRule {
 }
 
 fn all_from_wire(rules: Vec<WireRule>) -> S3Result<Vec<CorsRule>> {
-    if rules.is_empty() {
-        return Err(S3ErrorCode::MalformedXML.into());
-    }
-    if rules.len() > RULES_MAX {
-        return Err(invalid_request(
-            "The number of CORS rules should not exceed allowed limit of 100 rules.",
-        ));
-    }
-    rules.into_iter().map(from_wire).collect()
+    let rules: Vec<CorsRule> = rules.into_iter().map(from_wire).collect::<S3Result<_>>()?;
+    check(&rules).map_err(|error| match error {
+        CorsError::MalformedXml(why) => S3Error::with_message(S3ErrorCode::MalformedXML, why),
+        CorsError::InvalidRequest(why) => S3Error::with_message(S3ErrorCode::InvalidRequest, why),
+    })?;
+    Ok(rules)
 }
 
 impl Operations {
@@ -127,38 +92,18 @@ impl Operations {
 mod tests {
     use super::*;
 
-    fn rule() -> WireRule {
-        WireRule {
-            allowed_methods: vec!["GET".into()],
-            allowed_origins: vec!["http://*.example.com".into()],
-            ..WireRule::default()
-        }
-    }
-
-    fn code(change: impl FnOnce(&mut WireRule)) -> Result<(), S3ErrorCode> {
-        let mut rule = rule();
-        change(&mut rule);
-        from_wire(rule).map(|_| ()).map_err(|error| error.code().clone())
-    }
-
-    #[test]
-    fn rules_have_the_bounds_of_s3() {
-        let wrong = Err(S3ErrorCode::InvalidRequest);
-        assert_eq!(code(|_| {}), Ok(()));
-        assert_eq!(code(|rule| rule.allowed_methods.push("PATCH".into())), wrong);
-        assert_eq!(code(|rule| rule.allowed_origins.push("http://*.*".into())), wrong);
-        assert_eq!(code(|rule| rule.allowed_headers = Some(vec!["x-*-*".into()])), wrong);
-        assert_eq!(code(|rule| rule.expose_headers = Some(vec!["*".into()])), wrong);
-        assert_eq!(code(|rule| rule.id = Some("i".repeat(256))), wrong);
-        assert_eq!(code(|rule| rule.allowed_origins.clear()), Err(S3ErrorCode::MalformedXML));
-        assert!(all_from_wire(vec![rule(); 100]).is_ok());
-        assert!(all_from_wire(vec![rule(); 101]).is_err());
-        assert!(all_from_wire(Vec::new()).is_err());
-    }
-
     #[test]
     fn rules_come_back_as_they_were_set() {
-        let rules = all_from_wire(vec![rule()]).unwrap();
-        assert_eq!(to_wire(&rules[0]), rule());
+        let rule = WireRule {
+            allowed_methods: vec!["GET".into()],
+            allowed_origins: vec!["http://*.example.com".into()],
+            max_age_seconds: Some(60),
+            ..WireRule::default()
+        };
+        assert_eq!(to_wire(&all_from_wire(vec![rule.clone()]).unwrap()[0]), rule);
+        let of = |rule| all_from_wire(vec![rule]).unwrap_err().code().clone();
+        assert_eq!(of(WireRule { max_age_seconds: Some(-1), ..rule.clone() }), S3ErrorCode::MalformedXML);
+        let method = WireRule { allowed_methods: vec!["PATCH".into()], ..rule };
+        assert_eq!(of(method), S3ErrorCode::InvalidRequest);
     }
 }

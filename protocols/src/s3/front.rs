@@ -3,6 +3,8 @@
 //! Owns what is the same for all requests: the id, what is refused before anybody looks at a body, the watch
 //! over the body, metrics, the slow-call log, and repairs of answers where `s3s` and S3 differ:
 //!
+//! * web pages of other origins get the headers that let them see an answer, and uploads by forms and what browsers
+//!   ask beforehand are answered without `s3s`;
 //! * a body that was not received turns whatever came of it into the error that says so;
 //! * an answer with a range is 206 for HEAD too, and 304 has no body;
 //! * an error document has the id of the request;
@@ -29,10 +31,11 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use metrics::Counter;
 use s3s::service::S3Service;
-use s3s::{Body, S3Error, S3ErrorCode, S3Result};
+use s3s::{Body, S3Error, S3ErrorCode};
 
 use super::body::{expected_md5, silence};
-use super::errors::not_implemented;
+use super::cors::Pages;
+use super::form::Forms;
 use super::incoming::{Expected, WatchedBody};
 use super::limits::S3Limits;
 use super::metrics::{S3Metrics, answered};
@@ -42,6 +45,8 @@ use crate::waits::Waits;
 
 /// The header with the id of a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+/// What a browser asks beforehand, as logs and metrics call it.
+const PREFLIGHT: &str = "Preflight";
 /// How an error document ends.
 const ERROR_END: &[u8] = b"</Error>";
 
@@ -64,6 +69,8 @@ const DOCUMENTS: [&str; 12] = [
 /// What all connections of a server share on the way of requests.
 pub(super) struct Front {
     service: S3Service,
+    pages: Pages,
+    forms: Forms,
     metrics: S3Metrics,
     slow_calls: SlowCalls,
     silence: Duration,
@@ -72,9 +79,17 @@ pub(super) struct Front {
 
 impl Front {
     /// Before a service.
-    pub(super) fn new(service: S3Service, metrics: S3Metrics, limits: &S3Limits) -> Self {
+    pub(super) fn new(
+        service: S3Service,
+        pages: Pages,
+        forms: Forms,
+        metrics: S3Metrics,
+        limits: &S3Limits,
+    ) -> Self {
         Self {
             service,
+            pages,
+            forms,
             metrics,
             slow_calls: SlowCalls::new(limits.slow_call),
             silence: limits.body_silence_timeout,
@@ -87,8 +102,13 @@ impl Front {
         let started = Instant::now();
         let in_flight = self.metrics.request();
         let gets_no_word = waits_for_a_word(&request) && request.body().is_end_stream();
-        let (response, waits) = Waits::of(self.carry_out(request, &note)).await;
-        let mut response = finish(response, &note);
+        let carry_out = async {
+            let call = self.pages.call_of(&request);
+            let mut response = finish(self.carry_out(request, &note).await, &note);
+            self.pages.open(call.as_ref(), &mut response).await;
+            response
+        };
+        let (mut response, waits) = Waits::of(carry_out).await;
         if gets_no_word {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -108,35 +128,35 @@ impl Front {
         if request.body().is_end_stream() {
             note.body_was_read();
         }
-        let md5 = match admit(&request) {
+        if *request.method() == Method::OPTIONS {
+            note.set_operation(PREFLIGHT);
+            return self.pages.preflight(&request).await.unwrap_or_else(document);
+        }
+        let md5 = match expected_md5(request.headers()) {
             Ok(md5) => md5,
             Err(error) => return document(error),
         };
-        let is_document = is_document(request.method(), request.uri().query().unwrap_or_default());
+        let is_form = *request.method() == Method::POST && is_form(request.headers());
+        let is_document =
+            !is_form && is_document(request.method(), request.uri().query().unwrap_or_default());
         let expected = Expected {
             md5: md5.filter(|_| is_document),
             bytes_max: is_document.then_some(self.document_bytes_max as u64),
         };
-        let mut request = request.map(|body| {
+        let request = request.map(|body| {
             let received = self.metrics.received_bytes.clone();
-            Body::http_body(WatchedBody::new(body, Arc::clone(note), self.silence, received, expected))
+            WatchedBody::new(body, Arc::clone(note), self.silence, received, expected)
         });
+        if is_form {
+            return self.forms.carry_out(request, note).await.unwrap_or_else(document);
+        }
+        let mut request = request.map(Body::http_body);
         request.extensions_mut().insert(Arc::clone(note));
         match self.service.call(request).await {
             Ok(response) => response,
             Err(_) => document(S3ErrorCode::InternalError.into()),
         }
     }
-}
-
-/// Refuses what must not come near a body, and says what the client claims of it.
-fn admit(request: &Request<Incoming>) -> S3Result<Option<[u8; 16]>> {
-    let (headers, method) = (request.headers(), request.method());
-    if *method == Method::POST && is_form(headers) {
-        // The signature of a form is in its body: it would be read before anybody is known.
-        return Err(not_implemented("uploads by forms are not offered"));
-    }
-    expected_md5(headers)
 }
 
 /// Whether the client waits for a 100 before it goes on.

@@ -1,11 +1,8 @@
 //! What is taken away by itself, as clients set it: PutBucketLifecycleConfiguration,
 //! GetBucketLifecycleConfiguration, DeleteBucketLifecycle.
 //!
-//! Owns the way of rules from the wire and back, and their bounds (Amazon S3 user guide, "Lifecycle configuration
-//! elements"). Objects are not moved to other storage classes, as there are none to move them to: a rule with a
+//! Owns the way of rules from the wire and back; what can be a rule is said in [`crate::objects::lifecycle`]. Objects are not moved to other storage classes, as there are none to move them to: a rule with a
 //! transition is refused rather than kept and not followed. The bare prefix of older clients is given back as such.
-
-use std::collections::BTreeSet;
 
 use s3s::dto::{
     AbortIncompleteMultipartUpload, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput,
@@ -16,33 +13,23 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::errors::{invalid_argument, invalid_request, not_implemented, s3_error};
+use super::errors::{invalid_argument, not_implemented, s3_error};
 use super::operations::Operations;
 use super::tagging::{from_document, to_document};
 use super::unset::Unset;
 use super::values::{timestamp, who_of, whole_seconds};
-use crate::objects::lifecycle::{Expiration, LifecycleFilter, LifecycleRule, NoncurrentExpiration};
+use crate::objects::lifecycle::{
+    Expiration, LifecycleError, LifecycleFilter, LifecycleRule, NoncurrentExpiration, check,
+};
 use crate::objects::{BucketChange, TAGS_MAX};
-
-/// The most rules of a bucket.
-const RULES_MAX: usize = 1000;
-/// The longest name of a rule in characters.
-const ID_CHARACTERS_MAX: usize = 255;
-/// The most versions that a rule can keep besides the newest.
-const KEPT_VERSIONS_MAX: i32 = 100;
-/// Seconds of a day.
-const DAY_SECONDS: i64 = 86_400;
 
 fn malformed() -> S3Error {
     S3ErrorCode::MalformedXML.into()
 }
 
-/// A number of days that a rule names.
-fn days(days: i32) -> S3Result<u32> {
-    match u32::try_from(days) {
-        Ok(days) if days > 0 => Ok(days),
-        _ => Err(invalid_argument("a number of days in a rule must be a positive integer")),
-    }
+/// A number that a rule names.
+fn number(number: i32) -> S3Result<u32> {
+    u32::try_from(number).map_err(|_| invalid_argument("a number in a rule must not be negative"))
 }
 
 fn bytes(bytes: Option<i64>) -> S3Result<Option<u64>> {
@@ -69,9 +56,6 @@ fn filter(filter: LifecycleRuleFilter) -> S3Result<LifecycleFilter> {
     });
     let (larger_than, smaller_than) =
         (bytes(all.object_size_greater_than)?, bytes(all.object_size_less_than)?);
-    if larger_than.zip(smaller_than).is_some_and(|(larger, smaller)| larger >= smaller) {
-        return Err(invalid_request("ObjectSizeGreaterThan must be less than ObjectSizeLessThan"));
-    }
     let tags = from_document(all.tags.unwrap_or_default(), TAGS_MAX)?;
     Ok(LifecycleFilter { prefix: all.prefix.unwrap_or_default(), tags, larger_than, smaller_than })
 }
@@ -79,14 +63,8 @@ fn filter(filter: LifecycleRuleFilter) -> S3Result<LifecycleFilter> {
 fn expiration(expiration: LifecycleExpiration) -> S3Result<Expiration> {
     let lone = expiration.expired_object_delete_marker;
     match (expiration.days, expiration.date, lone) {
-        (Some(count), None, None) => Ok(Expiration::Days(days(count)?)),
-        (None, Some(date), None) => {
-            let date = whole_seconds(&date)?;
-            if date.seconds % DAY_SECONDS != 0 {
-                return Err(invalid_argument("'Date' must be at midnight GMT"));
-            }
-            Ok(Expiration::Date(date))
-        }
+        (Some(count), None, None) => Ok(Expiration::Days(number(count)?)),
+        (None, Some(date), None) => Ok(Expiration::Date(whole_seconds(&date)?)),
         (None, None, Some(true)) => Ok(Expiration::LoneMarker),
         _ => Err(malformed()),
     }
@@ -94,12 +72,8 @@ fn expiration(expiration: LifecycleExpiration) -> S3Result<Expiration> {
 
 fn noncurrent(expiration: &NoncurrentVersionExpiration) -> S3Result<NoncurrentExpiration> {
     let count = expiration.noncurrent_days.ok_or_else(malformed)?;
-    let keep = match expiration.newer_noncurrent_versions {
-        None => None,
-        Some(keep) if (1..=KEPT_VERSIONS_MAX).contains(&keep) => Some(keep as u32),
-        Some(_) => return Err(invalid_argument("'NewerNoncurrentVersions' must be between 1 and 100")),
-    };
-    Ok(NoncurrentExpiration { days: days(count)?, keep })
+    let keep = expiration.newer_noncurrent_versions.map(number).transpose()?;
+    Ok(NoncurrentExpiration { days: number(count)?, keep })
 }
 
 /// A name for a rule that has none.
@@ -130,7 +104,7 @@ fn from_wire(rule: WireRule) -> S3Result<LifecycleRule> {
         _ => return Err(malformed()),
     };
     let uploads = rule.abort_incomplete_multipart_upload;
-    let rule = LifecycleRule {
+    Ok(LifecycleRule {
         id: rule.id.filter(|id| !id.is_empty()).unwrap_or_else(new_id),
         enabled,
         filter,
@@ -139,48 +113,18 @@ fn from_wire(rule: WireRule) -> S3Result<LifecycleRule> {
         noncurrent: rule.noncurrent_version_expiration.as_ref().map(noncurrent).transpose()?,
         abort_uploads_days: match uploads {
             None => None,
-            Some(uploads) => Some(days(uploads.days_after_initiation.ok_or_else(malformed)?)?),
+            Some(uploads) => Some(number(uploads.days_after_initiation.ok_or_else(malformed)?)?),
         },
-    };
-    check(&rule)?;
-    Ok(rule)
-}
-
-/// What the parts of a rule must be to one another.
-fn check(rule: &LifecycleRule) -> S3Result<()> {
-    if rule.id.chars().count() > ID_CHARACTERS_MAX {
-        return Err(invalid_argument("ID length should not exceed allowed limit of 255"));
-    }
-    if rule.expiration.is_none() && rule.noncurrent.is_none() && rule.abort_uploads_days.is_none() {
-        return Err(invalid_request("At least one action needs to be specified in a rule"));
-    }
-    let has_tags = !rule.filter.tags.is_empty();
-    let has_sizes = rule.filter.larger_than.is_some() || rule.filter.smaller_than.is_some();
-    if rule.abort_uploads_days.is_some() && (has_tags || has_sizes) {
-        return Err(invalid_request(
-            "AbortIncompleteMultipartUpload cannot be specified with tags or with sizes of objects",
-        ));
-    }
-    if rule.expiration == Some(Expiration::LoneMarker) && has_tags {
-        return Err(invalid_request("ExpiredObjectDeleteMarker cannot be specified with tags"));
-    }
-    Ok(())
+    })
 }
 
 fn all_from_wire(rules: Vec<WireRule>) -> S3Result<Vec<LifecycleRule>> {
-    if rules.is_empty() {
-        return Err(malformed());
-    }
-    if rules.len() > RULES_MAX {
-        return Err(invalid_request(
-            "The number of lifecycle rules must not exceed the allowed limit of 1000",
-        ));
-    }
     let rules: Vec<LifecycleRule> = rules.into_iter().map(from_wire).collect::<S3Result<_>>()?;
-    let ids: BTreeSet<&str> = rules.iter().map(|rule| rule.id.as_str()).collect();
-    if ids.len() < rules.len() {
-        return Err(invalid_argument("Rule ID must be unique. Found same ID for more than one rule"));
-    }
+    check(&rules).map_err(|error| match error {
+        LifecycleError::MalformedXml(why) => S3Error::with_message(S3ErrorCode::MalformedXML, why),
+        LifecycleError::InvalidArgument(why) => S3Error::with_message(S3ErrorCode::InvalidArgument, why),
+        LifecycleError::InvalidRequest(why) => S3Error::with_message(S3ErrorCode::InvalidRequest, why),
+    })?;
     Ok(rules)
 }
 
@@ -298,7 +242,7 @@ mod tests {
     fn code(change: impl FnOnce(&mut WireRule)) -> Result<LifecycleRule, S3ErrorCode> {
         let mut rule = rule();
         change(&mut rule);
-        from_wire(rule).map_err(|error| error.code().clone())
+        all_from_wire(vec![rule]).map(|mut rules| rules.remove(0)).map_err(|error| error.code().clone())
     }
 
     #[test]
@@ -342,7 +286,7 @@ mod tests {
             code(expires(LifecycleExpiration { days: Some(0), ..none() })),
             Err(Code::InvalidArgument)
         );
-        let noon = timestamp(crate::view::Time { seconds: DAY_SECONDS / 2, nanos: 0 });
+        let noon = timestamp(crate::view::Time { seconds: 43_200, nanos: 0 });
         assert_eq!(
             code(expires(LifecycleExpiration { date: Some(noon), ..none() })),
             Err(Code::InvalidArgument)

@@ -62,6 +62,11 @@ impl Note {
         self.peer
     }
 
+    /// Whether it came over TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     /// Who sent it, given the access key whose signature was checked.
     pub(super) fn who(&self, access_key: Option<String>) -> Who {
         Who { access_key, address: self.peer, secure: self.secure }

@@ -46,7 +46,7 @@ async fn cors_of_a_bucket() {
     set(vec![rule("GET")]).await.unwrap();
     assert_eq!(get.clone().send().await.unwrap().cors_rules(), [rule("GET")]);
     assert_eq!(refused(set(vec![rule("PATCH")]).await), ("InvalidRequest".into(), 400));
-    assert_eq!(refused(set(vec![rule("GET"); 101]).await), ("InvalidRequest".into(), 400));
+    assert_eq!(refused(set(vec![rule("GET"); 101]).await), ("MalformedXML".into(), 400));
     client.delete_bucket_cors().bucket(BUCKET).send().await.unwrap();
     assert_eq!(refused(get.send().await), ("NoSuchCORSConfiguration".into(), 404));
 }
