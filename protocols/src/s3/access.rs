@@ -1,4 +1,7 @@
-//! Who may come in: secrets, the refusal of unsigned requests, and which bucket a host name means.
+//! Who may come in: secrets, the question whether a request is allowed, and which bucket a host name means.
+//!
+//! Every request is asked about here, before anything of its body is read; see [`super::actions`]. A caller without
+//! a signature is somebody like any other, whom a view will most often refuse.
 //!
 //! Signatures are checked by `s3s` with secrets of the view, before the body is read. Only version 4 of the
 //! signature is taken: version 2 covers neither the body nor the time of a request. Clocks may differ by 15 minutes.
@@ -10,7 +13,9 @@ use s3s::auth::{S3Auth, SecretKey};
 use s3s::host::{S3Host, VirtualHost};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use super::errors::invalid_request;
+use super::actions::{self, Needs};
+use super::errors::{denied, invalid_request, not_implemented, s3_error};
+use super::facts::{Facts, Shown};
 use super::note::Note;
 use crate::objects::ObjectView;
 
@@ -30,25 +35,34 @@ impl S3Auth for Secrets {
     }
 }
 
-/// Lets nobody in without a signature, and notes which operation a request is.
-pub(super) struct SignedOnly;
+/// Asks the view about every request before it is carried out, and notes which operation it is.
+pub(super) struct Permissions(pub(super) Arc<dyn ObjectView>);
 
 #[async_trait::async_trait]
-impl S3Access for SignedOnly {
+impl S3Access for Permissions {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let name = context.s3_op().name().to_owned();
-        if let Some(note) = context.extensions_mut().get::<Arc<Note>>() {
-            note.set_operation(&name);
-        }
-        if context.credentials().is_none() {
-            return Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied"));
-        }
+        let operation = context.s3_op().name().to_owned();
+        let Some(note) = context.extensions_mut().get::<Arc<Note>>().cloned() else {
+            return Err(S3ErrorCode::InternalError.into());
+        };
+        note.set_operation(&operation);
         if is_version_two(context) {
             return Err(invalid_request(
                 "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
             ));
         }
-        Ok(())
+        let who = note.who(context.credentials().map(|credentials| credentials.access_key.clone()));
+        let shown = if who.access_key.is_some() { Shown::Signature } else { Shown::Nothing };
+        let facts = Facts::new(context.headers(), context.uri().query(), shown);
+        let needs = match actions::needs_of(&operation, &facts) {
+            Some(Needs::Now(needs)) => needs,
+            Some(Needs::Later) if facts.is_signed() => return Ok(()),
+            None if facts.is_signed() => return Err(not_implemented("the operation is not offered")),
+            _ => return Err(denied()),
+        };
+        let (path, view) = (context.s3_path(), self.0.as_ref());
+        let asked = actions::ask(view, &who, &facts, &needs, path.get_bucket_name(), path.get_object_key());
+        asked.await.map_err(s3_error)
     }
 }
 
@@ -62,6 +76,7 @@ fn is_version_two(context: &S3AccessContext<'_>) -> bool {
 
 /// A domain below which every name is a bucket: `bucket.domain`. Any other host is one that knows its bucket
 /// from the path.
+#[derive(Clone, Debug)]
 pub(super) struct BaseDomain(String);
 
 /// A domain that cannot be one.
@@ -83,7 +98,7 @@ impl BaseDomain {
     }
 
     /// The bucket of a host, in lower case.
-    fn bucket(&self, host: &str) -> Option<String> {
+    pub(super) fn bucket(&self, host: &str) -> Option<String> {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
         let bucket = name.strip_suffix(&self.0)?.strip_suffix('.')?;
         (!bucket.is_empty()).then(|| bucket.to_owned())

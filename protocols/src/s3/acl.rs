@@ -13,7 +13,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use super::errors::s3_error;
 use super::metadata::refuse_unknown;
 use super::operations::Operations;
-use super::values::{check_version, object_name, owner, who_of};
+use super::values::{object_name, owner, version_of, who_of};
 
 /// The canned ACL that is held.
 const PRIVATE: &str = "private";
@@ -72,9 +72,9 @@ impl Operations {
         request: S3Request<GetObjectAclInput>,
     ) -> S3Result<S3Response<GetObjectAclOutput>> {
         let who = who_of(&request)?;
-        check_version(request.input.version_id.as_deref())?;
+        let version = version_of(request.input.version_id.as_deref())?;
         let name = object_name(&request.input.bucket, &request.input.key);
-        self.view().open(&who, &name, None).await.map_err(s3_error)?;
+        self.view().open(&who, &name, version.as_ref()).await.map_err(s3_error)?;
         let (grants, owner) = (Some(grants(who.name())), Some(owner(who.name())));
         Ok(S3Response::new(GetObjectAclOutput { grants, owner, request_charged: None }))
     }
@@ -97,9 +97,9 @@ impl Operations {
         request: S3Request<PutObjectAclInput>,
     ) -> S3Result<S3Response<PutObjectAclOutput>> {
         let who = who_of(&request)?;
-        check_version(request.input.version_id.as_deref())?;
+        let version = version_of(request.input.version_id.as_deref())?;
         let name = object_name(&request.input.bucket, &request.input.key);
-        self.view().open(&who, &name, None).await.map_err(s3_error)?;
+        self.view().open(&who, &name, version.as_ref()).await.map_err(s3_error)?;
         refuse_unknown(&request.headers)?;
         check_document(request.input.access_control_policy.as_ref(), who.name())?;
         Ok(S3Response::new(PutObjectAclOutput::default()))

@@ -11,7 +11,7 @@ use super::errors::{invalid_argument, s3_error};
 use super::listing::page_limit;
 use super::metadata::{class_in_document, refuse_unknown};
 use super::operations::Operations;
-use super::values::{check_version, etag, object_name, timestamp, who_of};
+use super::values::{etag, object_name, timestamp, version_of, version_to_wire, who_of};
 use crate::objects::PartSizes;
 
 /// The attributes that exist.
@@ -56,7 +56,7 @@ impl Operations {
         let who = who_of(&request)?;
         refuse_unknown(&request.headers)?;
         let input = request.input;
-        check_version(input.version_id.as_deref())?;
+        let version = version_of(input.version_id.as_deref())?;
         // Clients name them in one header or in several.
         let named = input.object_attributes.iter().flat_map(|names| names.as_str().split(','));
         let asked: Vec<&str> = named.map(str::trim).collect();
@@ -68,7 +68,7 @@ impl Operations {
             return Err(invalid_argument("part-number-marker must not be negative"));
         };
         let name = object_name(&input.bucket, &input.key);
-        let object = self.view().open(&who, &name, None).await.map_err(s3_error)?;
+        let object = self.view().open(&who, &name, version.as_ref()).await.map_err(s3_error)?;
         let info = object.info();
         let is_asked = |name: &str| asked.contains(&name);
         let class = || StorageClass::from(class_in_document(info.storage_class.as_deref()));
@@ -81,6 +81,7 @@ impl Operations {
             object_parts: in_parts.then(|| parts(&info.parts, after, limit)),
             object_size: is_asked(ObjectAttributes::OBJECT_SIZE).then_some(info.size as i64),
             storage_class: is_asked(ObjectAttributes::STORAGE_CLASS).then(class),
+            version_id: version_to_wire(info.version.as_ref()),
             ..GetObjectAttributesOutput::default()
         }))
     }

@@ -7,6 +7,7 @@
 //!
 //! Source: Amazon S3 API reference, PutObject and UploadPart; "Checking object integrity" of the user guide.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -27,8 +28,10 @@ use crate::objects::{Body, Checksum, ChecksumAlgorithm, ChecksumKind, Digests, O
 /// The body of a request.
 pub(super) struct RequestBody {
     stream: Option<StreamingBlob>,
-    announced: u64,
+    announced: Option<u64>,
+    range: RangeInclusive<u64>,
     seen: u64,
+    failed: bool,
     md5: Option<Md5>,
     expected_md5: Option<[u8; 16]>,
     hasher: Option<ChecksumHasher>,
@@ -47,6 +50,8 @@ enum Refusal {
     Silent,
     TrailerValue,
     TrailerMissing,
+    TooLarge,
+    TooSmall,
 }
 
 impl RequestBody {
@@ -65,6 +70,26 @@ impl RequestBody {
         if announced > PUT_BYTES_MAX {
             return Err(conditional_error(ObjectError::TooLarge { max: PUT_BYTES_MAX }, false));
         }
+        Self::with(stream, Some(announced), headers, trailers, note)
+    }
+
+    /// Of the file of a form, whose length is known at its end and lies within a range.
+    pub(super) fn of_form(
+        stream: StreamingBlob,
+        range: RangeInclusive<u64>,
+        headers: &HeaderMap,
+        note: Arc<Note>,
+    ) -> S3Result<Self> {
+        Ok(Self { range, ..Self::with(Some(stream), None, headers, None, Some(note))? })
+    }
+
+    fn with(
+        stream: Option<StreamingBlob>,
+        announced: Option<u64>,
+        headers: &HeaderMap,
+        trailers: Option<TrailingHeaders>,
+        note: Option<Arc<Note>>,
+    ) -> S3Result<Self> {
         let claim = Claim::of(headers)?;
         let kept = claim.algorithm.unwrap_or(checksums::DEFAULT);
         let mut hasher = ChecksumHasher::default();
@@ -74,7 +99,9 @@ impl RequestBody {
         Ok(Self {
             stream,
             announced,
+            range: 0..=PUT_BYTES_MAX,
             seen: 0,
+            failed: false,
             md5: Some(Md5::new()),
             expected_md5: expected_md5(headers)?,
             hasher: Some(hasher),
@@ -128,8 +155,11 @@ impl RequestBody {
 
     fn take(&mut self, bytes: &Bytes) -> Result<(), ObjectError> {
         self.seen += bytes.len() as u64;
-        if self.seen > self.announced {
+        if self.announced.is_some_and(|announced| self.seen > announced) {
             return Err(ObjectError::IncompleteBody);
+        }
+        if self.seen > *self.range.end() {
+            return Err(self.refuse(Refusal::TooLarge));
         }
         if let Some(md5) = &mut self.md5 {
             md5.update(bytes);
@@ -139,6 +169,14 @@ impl RequestBody {
             hasher.update(bytes);
         }
         Ok(())
+    }
+
+    /// Whether the body has the length that it must have.
+    fn check_length(&mut self) -> Result<(), ObjectError> {
+        if self.failed || self.announced.is_some_and(|announced| self.seen != announced) {
+            return Err(ObjectError::IncompleteBody);
+        }
+        if self.range.contains(&self.seen) { Ok(()) } else { Err(self.refuse(Refusal::TooSmall)) }
     }
 
     /// What the client says the claimed checksum is.
@@ -162,7 +200,7 @@ impl RequestBody {
 #[async_trait]
 impl Body for RequestBody {
     fn announced_bytes(&self) -> Option<u64> {
-        Some(self.announced)
+        self.announced
     }
 
     fn compute(&mut self, algorithm: ChecksumAlgorithm) {
@@ -180,16 +218,12 @@ impl Body for RequestBody {
                 }
                 Some(Err(error)) => {
                     self.stream = None;
-                    self.seen = u64::MAX;
+                    self.failed = true;
                     return Err(self.read_error(&error));
                 }
                 None => {
                     self.stream = None;
-                    return if self.seen == self.announced {
-                        Ok(None)
-                    } else {
-                        Err(ObjectError::IncompleteBody)
-                    };
+                    return self.check_length().map(|()| None);
                 }
             }
         }
@@ -199,9 +233,7 @@ impl Body for RequestBody {
         if self.stream.is_some() && self.next().await?.is_some() {
             return Err(ObjectError::IncompleteBody);
         }
-        if self.seen != self.announced {
-            return Err(ObjectError::IncompleteBody);
-        }
+        self.check_length()?;
         let (Some(md5), Some(mut hasher)) = (self.md5.take(), self.hasher.take()) else {
             return Err(ObjectError::Internal);
         };
@@ -235,6 +267,14 @@ impl Refusal {
                 "The provided 'x-amz-content-sha256' header does not match what was computed.",
             ),
             Self::Silent => silence(),
+            Self::TooLarge => S3Error::with_message(
+                S3ErrorCode::EntityTooLarge,
+                "Your proposed upload exceeds the maximum allowed size",
+            ),
+            Self::TooSmall => S3Error::with_message(
+                S3ErrorCode::EntityTooSmall,
+                "Your proposed upload is smaller than the minimum allowed size",
+            ),
             Self::TrailerValue => checksums::invalid_value(),
             Self::TrailerMissing => custom(
                 "MalformedTrailerError",

@@ -1,27 +1,27 @@
-//! Buckets: ListBuckets, CreateBucket, HeadBucket, DeleteBucket, and what is asked of one (GetBucketLocation,
-//! GetBucketVersioning, GetBucketEncryption).
+//! Buckets: ListBuckets, CreateBucket, HeadBucket, DeleteBucket and GetBucketLocation.
 //!
-//! There is one region, which is the one that S3 does not name. Buckets have no versions; what lies in the
-//! repository is encrypted with AES-256.
+//! There is one region, which is the one that S3 does not name. Clients that are set to another one may make buckets
+//! all the same: where a bucket lies is what the appliance says.
 
 use s3s::dto::{
-    Bucket as WireBucket, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
-    GetBucketEncryptionInput, GetBucketEncryptionOutput, GetBucketLocationInput, GetBucketLocationOutput,
-    GetBucketVersioningInput, GetBucketVersioningOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput,
-    ListBucketsOutput, ServerSideEncryption, ServerSideEncryptionByDefault,
-    ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+    Bucket as WireBucket, CreateBucketConfiguration, CreateBucketInput, CreateBucketOutput,
+    DeleteBucketInput, DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput,
+    HeadBucketOutput, ListBucketsInput, ListBucketsOutput,
 };
-use s3s::{S3Request, S3Response, S3Result};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::errors::{invalid_argument, not_implemented, s3_error};
+use super::errors::{invalid_argument, s3_error};
+use super::given::check_ownership;
 use super::metadata::refuse_unknown;
 use super::operations::Operations;
 use super::token::Token;
 use super::values::{owner, timestamp, who_of};
-use crate::objects::Bucket;
+use crate::objects::{Bucket, NewBucket};
 
 /// The one region.
 const REGION: &str = "us-east-1";
+/// The longest name of a region in bytes.
+const REGION_BYTES_MAX: usize = 32;
 /// The most buckets of a page.
 const BUCKETS_MAX: i32 = 10_000;
 
@@ -31,6 +31,17 @@ fn to_wire(bucket: &Bucket) -> WireBucket {
         creation_date: Some(timestamp(bucket.created)),
         name: Some(bucket.name.clone()),
     }
+}
+
+/// Refuses a region that cannot be one.
+fn check_place(configuration: Option<&CreateBucketConfiguration>) -> S3Result<()> {
+    let place = configuration.and_then(|configuration| configuration.location_constraint.as_ref());
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if place.is_some_and(|place| place.as_str().len() > REGION_BYTES_MAX || !is_name(place.as_str())) {
+        let why = "The specified location-constraint is not valid";
+        return Err(S3Error::with_message(S3ErrorCode::InvalidLocationConstraint, why));
+    }
+    Ok(())
 }
 
 impl Operations {
@@ -71,13 +82,10 @@ impl Operations {
         let who = who_of(&request)?;
         refuse_unknown(&request.headers)?;
         let input = request.input;
-        if input.object_lock_enabled_for_bucket == Some(true) {
-            return Err(not_implemented("buckets with object lock are not made by this request"));
-        }
-        self.view()
-            .create_bucket(&who, &input.bucket, crate::objects::NewBucket::default())
-            .await
-            .map_err(s3_error)?;
+        check_ownership(input.object_ownership.as_ref())?;
+        check_place(input.create_bucket_configuration.as_ref())?;
+        let new = NewBucket { lock: input.object_lock_enabled_for_bucket == Some(true) };
+        self.view().create_bucket(&who, &input.bucket, new).await.map_err(s3_error)?;
         let location = Some(format!("/{}", input.bucket));
         Ok(S3Response::new(CreateBucketOutput { location }))
     }
@@ -111,36 +119,5 @@ impl Operations {
         let who = who_of(&request)?;
         self.view().bucket(&who, &request.input.bucket).await.map_err(s3_error)?;
         Ok(S3Response::new(GetBucketLocationOutput::default()))
-    }
-
-    /// GetBucketVersioning: it was never switched on.
-    pub(super) async fn versioning(
-        &self,
-        request: S3Request<GetBucketVersioningInput>,
-    ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-        let who = who_of(&request)?;
-        self.view().bucket(&who, &request.input.bucket).await.map_err(s3_error)?;
-        Ok(S3Response::new(GetBucketVersioningOutput::default()))
-    }
-
-    /// GetBucketEncryption.
-    pub(super) async fn encryption(
-        &self,
-        request: S3Request<GetBucketEncryptionInput>,
-    ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
-        let who = who_of(&request)?;
-        self.view().bucket(&who, &request.input.bucket).await.map_err(s3_error)?;
-        let by_default = ServerSideEncryptionByDefault {
-            kms_master_key_id: None,
-            sse_algorithm: ServerSideEncryption::from_static(ServerSideEncryption::AES256),
-        };
-        let rule = ServerSideEncryptionRule {
-            apply_server_side_encryption_by_default: Some(by_default),
-            bucket_key_enabled: Some(false),
-        };
-        let configuration = ServerSideEncryptionConfiguration { rules: vec![rule] };
-        Ok(S3Response::new(GetBucketEncryptionOutput {
-            server_side_encryption_configuration: Some(configuration),
-        }))
     }
 }

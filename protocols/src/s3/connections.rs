@@ -160,7 +160,12 @@ impl Common {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let cut = Arc::new(AtomicBool::new(false));
-        let requests = Requests { front: Arc::clone(&self.front), peer: peer.ip(), cut: Arc::clone(&cut) };
+        let requests = Requests {
+            front: Arc::clone(&self.front),
+            peer: peer.ip(),
+            secure: self.tls.is_some(),
+            cut: Arc::clone(&cut),
+        };
         let stream = TokioIo::new(StallGuard::new(stream, self.limits.write_stall_timeout));
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.limits.idle_timeout);

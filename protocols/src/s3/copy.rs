@@ -17,25 +17,34 @@ use super::multipart::part_name;
 use super::operations::Operations;
 use super::tagging;
 use super::values::{
-    change_conditions, check_key, check_version, etag, object_name, read_conditions, timestamp, who_of,
+    change_conditions, check_key, etag, object_name, read_conditions, timestamp, version_of, version_to_wire,
+    who_of,
 };
 use super::write::{durability, new_object};
-use crate::objects::{CopySource, NewObject, ObjectError, ObjectName, PartCopy};
+use crate::objects::{CopySource, NewObject, ObjectError, ObjectName, PartCopy, VersionId};
 
-/// The object that is named by `x-amz-copy-source`.
-fn source_name(source: &dto::CopySource) -> S3Result<ObjectName> {
+/// The object that is named by `x-amz-copy-source`, and its version.
+fn source_name(source: &dto::CopySource) -> S3Result<(ObjectName, Option<VersionId>)> {
     let dto::CopySource::Bucket { bucket, key, version_id } = source else {
         return Err(not_implemented("the source of a copy is a bucket and a key"));
     };
-    check_version(version_id.as_deref())?;
     check_key(key)?;
-    Ok(object_name(bucket, key))
+    Ok((object_name(bucket, key), version_of(version_id.as_deref())?))
 }
 
-/// An error of a copy. A source that was not modified is a condition that does not hold.
+/// An error of a copy. A source that was not modified is a condition that does not hold; a delete marker is no
+/// source, and the headers of an answer with one would be taken for those of what the copy makes.
 fn copy_error(error: ObjectError, conditional: bool) -> S3Error {
-    let error = if error == ObjectError::NotModified { ObjectError::PreconditionFailed } else { error };
-    conditional_error(error, conditional)
+    match error {
+        ObjectError::NotModified => conditional_error(ObjectError::PreconditionFailed, conditional),
+        ObjectError::DeleteMarker { named: false, .. } => {
+            conditional_error(ObjectError::NoSuchKey, conditional)
+        }
+        ObjectError::DeleteMarker { named: true, .. } => invalid_request(
+            "The source of a copy request may not specifically refer to a delete marker by version id.",
+        ),
+        error => conditional_error(error, conditional),
+    }
 }
 
 fn keeps_metadata(directive: Option<&dto::MetadataDirective>) -> S3Result<bool> {
@@ -67,9 +76,10 @@ impl Operations {
         let who = who_of(&request)?;
         let input = &request.input;
         check_key(&input.key)?;
+        let (source_name, source_version) = source_name(&input.copy_source)?;
         let source = CopySource {
-            name: source_name(&input.copy_source)?,
-            version: None,
+            name: source_name,
+            version: source_version,
             conditions: read_conditions(
                 input.copy_source_if_match.as_ref(),
                 input.copy_source_if_none_match.as_ref(),
@@ -83,7 +93,8 @@ impl Operations {
         let (tags, keep_tags) = tagging::of_copy(directive, input.tagging.as_deref())?;
         let new = new_object(&request.headers, input.metadata.as_ref(), None)?;
         let moved = request.headers.contains_key(REDIRECT);
-        if source.name == name && keep_metadata && new.storage_class.is_none() && !moved {
+        let restores = source.version.is_some();
+        if source.name == name && keep_metadata && new.storage_class.is_none() && !moved && !restores {
             return Err(invalid_request(
                 "This copy request is illegal because it is trying to copy an object to itself without \
                  changing the object's metadata, storage class, website redirect location or encryption \
@@ -107,7 +118,12 @@ impl Operations {
             e_tag: Some(etag(&done.etag)),
             last_modified: Some(timestamp(done.modified)),
         };
-        let output = CopyObjectOutput { copy_object_result: Some(result), ..CopyObjectOutput::default() };
+        let output = CopyObjectOutput {
+            copy_object_result: Some(result),
+            copy_source_version_id: version_to_wire(source.version.as_ref()),
+            version_id: version_to_wire(done.version.as_ref()),
+            ..CopyObjectOutput::default()
+        };
         Ok(S3Response::with_headers(output, durability(&done)))
     }
 
@@ -120,9 +136,10 @@ impl Operations {
         let input = &request.input;
         refuse_unknown(&request.headers)?;
         let part = part_name(&input.bucket, &input.key, &input.upload_id, input.part_number)?;
+        let (source_name, source_version) = source_name(&input.copy_source)?;
         let source = CopySource {
-            name: source_name(&input.copy_source)?,
-            version: None,
+            name: source_name,
+            version: source_version,
             conditions: read_conditions(
                 input.copy_source_if_match.as_ref(),
                 input.copy_source_if_none_match.as_ref(),
@@ -143,8 +160,11 @@ impl Operations {
             e_tag: Some(etag(&done.digests.md5)),
             last_modified: Some(timestamp(done.modified)),
         };
-        let output =
-            UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() };
+        let output = UploadPartCopyOutput {
+            copy_part_result: Some(result),
+            copy_source_version_id: version_to_wire(copy.source.version.as_ref()),
+            ..UploadPartCopyOutput::default()
+        };
         Ok(S3Response::new(output))
     }
 }

@@ -4,14 +4,18 @@
 //! error that may pass says so: `SlowDown` comes with a `Retry-After`. The quota has no code at Amazon's;
 //! `QuotaExceeded` with status 403 is an error that clients show instead of trying again for ever.
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode};
 
-use crate::objects::ObjectError;
+use crate::objects::{ObjectError, VersionId};
 
 /// After how many seconds a client is asked to come again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+/// Says that a delete marker stands there.
+const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
+/// Says which version it is.
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 /// What error documents are.
 const XML: HeaderValue = HeaderValue::from_static("application/xml");
 
@@ -20,11 +24,33 @@ pub(super) fn s3_error(error: ObjectError) -> S3Error {
     let (code, status) = code_of(&error);
     let mut answer = S3Error::with_message(code, error.to_string());
     answer.set_status_code(status);
-    if error == ObjectError::SlowDown {
-        let headers = [(RETRY_AFTER, RETRY_AFTER_SECONDS), (CONTENT_TYPE, XML)];
-        answer.set_headers(HeaderMap::from_iter(headers));
+    match error {
+        ObjectError::SlowDown => {
+            let headers = [(RETRY_AFTER, RETRY_AFTER_SECONDS), (CONTENT_TYPE, XML)];
+            answer.set_headers(HeaderMap::from_iter(headers));
+        }
+        ObjectError::DeleteMarker { version, named } => answer.set_headers(marker_headers(&version, named)),
+        _ => {}
     }
     answer
+}
+
+/// What the answer says of a delete marker that was met; one that was named can only be deleted.
+fn marker_headers(version: &VersionId, named: bool) -> HeaderMap {
+    let yes = HeaderValue::from_static("true");
+    let mut headers = HeaderMap::from_iter([(DELETE_MARKER, yes), (CONTENT_TYPE, XML)]);
+    if let Ok(version) = HeaderValue::try_from(version.as_str()) {
+        headers.insert(VERSION_ID, version);
+    }
+    if named {
+        headers.insert(ALLOW, HeaderValue::from_static("DELETE"));
+    }
+    headers
+}
+
+/// The error of a caller who may not.
+pub(super) fn denied() -> S3Error {
+    S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied")
 }
 
 /// An error with a code that `s3s` has no name for.
@@ -116,6 +142,13 @@ mod tests {
             (E::BucketNotEmpty, "BucketNotEmpty", 409),
             (E::Fixed("set in the settings"), "AccessDenied", 403),
             (E::NoSuchKey, "NoSuchKey", 404),
+            (E::NoSuchVersion, "NoSuchVersion", 404),
+            (marker(false), "NoSuchKey", 404),
+            (marker(true), "MethodNotAllowed", 405),
+            (E::Locked, "AccessDenied", 403),
+            (E::NoLock, "InvalidRequest", 400),
+            (E::BucketState("no versions"), "InvalidBucketState", 409),
+            (E::MalformedPolicy("none".into()), "MalformedPolicy", 400),
             (E::NoSuchUpload, "NoSuchUpload", 404),
             (E::InvalidPart { number: 3 }, "InvalidPart", 400),
             (E::InvalidPartOrder, "InvalidPartOrder", 400),
@@ -136,6 +169,23 @@ mod tests {
             (E::ReadOnly, "AccessDenied", 403),
             (E::Internal, "InternalError", 500),
         ]
+    }
+
+    fn marker(named: bool) -> ObjectError {
+        ObjectError::DeleteMarker { version: VersionId::new("v"), named }
+    }
+
+    #[test]
+    fn who_meets_a_delete_marker_is_told_which() {
+        for named in [false, true] {
+            let answer = s3_error(marker(named));
+            let headers = answer.headers().unwrap();
+            assert_eq!(
+                (&headers[DELETE_MARKER], &headers[VERSION_ID]),
+                (&"true".parse().unwrap(), &"v".parse().unwrap())
+            );
+            assert_eq!(headers.contains_key(ALLOW), named);
+        }
     }
 
     #[test]

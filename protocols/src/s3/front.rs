@@ -3,6 +3,8 @@
 //! Owns what is the same for all requests: the id, what is refused before anybody looks at a body, the watch
 //! over the body, metrics, the slow-call log, and repairs of answers where `s3s` and S3 differ:
 //!
+//! * web pages of other origins get the headers that let them see an answer, and uploads by forms and what browsers
+//!   ask beforehand are answered without `s3s`;
 //! * a body that was not received turns whatever came of it into the error that says so;
 //! * an answer with a range is 206 for HEAD too, and 304 has no body;
 //! * an error document has the id of the request;
@@ -29,10 +31,11 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use metrics::Counter;
 use s3s::service::S3Service;
-use s3s::{Body, S3Error, S3ErrorCode, S3Result};
+use s3s::{Body, S3Error, S3ErrorCode};
 
 use super::body::{expected_md5, silence};
-use super::errors::not_implemented;
+use super::cors::Pages;
+use super::form::Forms;
 use super::incoming::{Expected, WatchedBody};
 use super::limits::S3Limits;
 use super::metrics::{S3Metrics, answered};
@@ -42,12 +45,32 @@ use crate::waits::Waits;
 
 /// The header with the id of a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+/// What a browser asks beforehand, as logs and metrics call it.
+const PREFLIGHT: &str = "Preflight";
 /// How an error document ends.
 const ERROR_END: &[u8] = b"</Error>";
+
+/// What is set of a bucket or an object by a document, as the query names it.
+const DOCUMENTS: [&str; 12] = [
+    "acl",
+    "cors",
+    "encryption",
+    "legal-hold",
+    "lifecycle",
+    "object-lock",
+    "ownershipControls",
+    "policy",
+    "publicAccessBlock",
+    "retention",
+    "tagging",
+    "versioning",
+];
 
 /// What all connections of a server share on the way of requests.
 pub(super) struct Front {
     service: S3Service,
+    pages: Pages,
+    forms: Forms,
     metrics: S3Metrics,
     slow_calls: SlowCalls,
     silence: Duration,
@@ -56,9 +79,17 @@ pub(super) struct Front {
 
 impl Front {
     /// Before a service.
-    pub(super) fn new(service: S3Service, metrics: S3Metrics, limits: &S3Limits) -> Self {
+    pub(super) fn new(
+        service: S3Service,
+        pages: Pages,
+        forms: Forms,
+        metrics: S3Metrics,
+        limits: &S3Limits,
+    ) -> Self {
         Self {
             service,
+            pages,
+            forms,
             metrics,
             slow_calls: SlowCalls::new(limits.slow_call),
             silence: limits.body_silence_timeout,
@@ -66,13 +97,18 @@ impl Front {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: IpAddr, cut: &AtomicBool) -> Response<SentBody> {
-        let note = Arc::new(Note::new());
+    async fn answer(&self, request: Request<Incoming>, note: Note, cut: &AtomicBool) -> Response<SentBody> {
+        let note = Arc::new(note);
         let started = Instant::now();
         let in_flight = self.metrics.request();
         let gets_no_word = waits_for_a_word(&request) && request.body().is_end_stream();
-        let (response, waits) = Waits::of(self.carry_out(request, &note)).await;
-        let mut response = finish(response, &note);
+        let carry_out = async {
+            let call = self.pages.call_of(&request);
+            let mut response = finish(self.carry_out(request, &note).await, &note);
+            self.pages.open(call.as_ref(), &mut response).await;
+            response
+        };
+        let (mut response, waits) = Waits::of(carry_out).await;
         if gets_no_word {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -80,7 +116,7 @@ impl Front {
         drop(in_flight);
         answered(note.operation(), response.status(), elapsed);
         let own = elapsed.saturating_sub(note.client_time());
-        self.slow_calls.note(note.operation(), peer, own, &waits);
+        self.slow_calls.note(note.operation(), note.peer(), own, &waits);
         if !note.is_body_read() {
             cut.store(true, Ordering::Release);
         }
@@ -92,35 +128,35 @@ impl Front {
         if request.body().is_end_stream() {
             note.body_was_read();
         }
-        let md5 = match admit(&request) {
+        if *request.method() == Method::OPTIONS {
+            note.set_operation(PREFLIGHT);
+            return self.pages.preflight(&request).await.unwrap_or_else(document);
+        }
+        let md5 = match expected_md5(request.headers()) {
             Ok(md5) => md5,
             Err(error) => return document(error),
         };
-        let is_document = is_document(request.method(), request.uri().query().unwrap_or_default());
+        let is_form = *request.method() == Method::POST && is_form(request.headers());
+        let is_document =
+            !is_form && is_document(request.method(), request.uri().query().unwrap_or_default());
         let expected = Expected {
             md5: md5.filter(|_| is_document),
             bytes_max: is_document.then_some(self.document_bytes_max as u64),
         };
-        let mut request = request.map(|body| {
+        let request = request.map(|body| {
             let received = self.metrics.received_bytes.clone();
-            Body::http_body(WatchedBody::new(body, Arc::clone(note), self.silence, received, expected))
+            WatchedBody::new(body, Arc::clone(note), self.silence, received, expected)
         });
+        if is_form {
+            return self.forms.carry_out(request, note).await.unwrap_or_else(document);
+        }
+        let mut request = request.map(Body::http_body);
         request.extensions_mut().insert(Arc::clone(note));
         match self.service.call(request).await {
             Ok(response) => response,
             Err(_) => document(S3ErrorCode::InternalError.into()),
         }
     }
-}
-
-/// Refuses what must not come near a body, and says what the client claims of it.
-fn admit(request: &Request<Incoming>) -> S3Result<Option<[u8; 16]>> {
-    let (headers, method) = (request.headers(), request.method());
-    if *method == Method::POST && is_form(headers) {
-        // The signature of a form is in its body: it would be read before anybody is known.
-        return Err(not_implemented("uploads by forms are not offered"));
-    }
-    expected_md5(headers)
 }
 
 /// Whether the client waits for a 100 before it goes on.
@@ -136,11 +172,10 @@ fn is_form(headers: &HeaderMap) -> bool {
 
 /// Whether the body of a request is a document rather than an object or a part.
 fn is_document(method: &Method, query: &str) -> bool {
-    let names = ["tagging", "acl", "delete", "uploads", "uploadId"];
-    let has_name = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    let names = || query.split('&').filter_map(|pair| pair.split('=').next());
     match *method {
         Method::POST => true,
-        Method::PUT => names[..2].iter().any(|name| has_name(name)),
+        Method::PUT => names().any(|name| DOCUMENTS.contains(&name)),
         _ => false,
     }
 }
@@ -219,6 +254,8 @@ pub(super) struct Requests {
     pub(super) front: Arc<Front>,
     /// Who sends them.
     pub(super) peer: IpAddr,
+    /// Whether they come over TLS.
+    pub(super) secure: bool,
     /// Set when a body was left unread: the connection then ends with bytes on their way.
     pub(super) cut: Arc<AtomicBool>,
 }
@@ -229,8 +266,8 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let Self { front, peer, cut } = self.clone();
-        Box::pin(async move { Ok(front.answer(request, peer, &cut).await) })
+        let Self { front, peer, secure, cut } = self.clone();
+        Box::pin(async move { Ok(front.answer(request, Note::new(peer, secure), &cut).await) })
     }
 }
 
@@ -289,7 +326,7 @@ mod tests {
 
     #[test]
     fn an_error_document_names_its_request_once() {
-        let note = Note::new();
+        let note = Note::new(IpAddr::from([127, 0, 0, 1]), false);
         note.body_was_read();
         let response = finish(document(S3ErrorCode::NoSuchKey.into()), &note);
         assert_eq!(response.headers()[REQUEST_ID], note.id());
@@ -301,7 +338,7 @@ mod tests {
 
     #[test]
     fn what_was_not_received_is_said_whatever_came_of_it() {
-        let note = Note::new();
+        let note = Note::new(IpAddr::from([127, 0, 0, 1]), false);
         note.set_fault(BodyFault::Silent);
         let response = finish(document(S3ErrorCode::InternalError.into()), &note);
         assert_eq!(response.status(), StatusCode::BAD_REQUEST);

@@ -44,7 +44,7 @@ impl Encoding {
 }
 
 /// Everything but letters, digits and `-_.~/` is encoded.
-fn percent_encode(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     use std::fmt::Write;
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {

@@ -2,7 +2,7 @@
 //! with object metadata").
 //!
 //! Headers are kept as they were sent, but for `aws-chunked` in `content-encoding`, which is of the transfer.
-//! Headers that ask for what this server does not do (keys of customers, locks, grants) are refused by
+//! Headers that ask for what this server does not do (keys of customers, grants) are refused by
 //! [`refuse_unknown`]: to pass over them would be a promise that is not kept.
 
 use std::collections::BTreeMap;
@@ -113,9 +113,6 @@ pub(super) fn refuse_unknown(headers: &HeaderMap) -> S3Result<()> {
         if name.contains("server-side-encryption-customer-") {
             return Err(not_implemented("encryption with keys of the customer is not offered"));
         }
-        if name.starts_with("x-amz-object-lock-") {
-            return Err(invalid_request("Bucket is missing Object Lock Configuration"));
-        }
         if name.starts_with("x-amz-grant-") {
             let why = "The bucket does not allow ACLs";
             return Err(S3Error::with_message(S3ErrorCode::AccessControlListNotSupported, why));
@@ -168,10 +165,9 @@ mod tests {
 
     #[test]
     fn what_is_not_done_is_refused() {
-        let refused: [&[(&str, &str)]; 5] = [
+        let refused: [&[(&str, &str)]; 4] = [
             &[("x-amz-server-side-encryption-customer-algorithm", "AES256")],
             &[("x-amz-server-side-encryption", "aws:kms")],
-            &[("x-amz-object-lock-mode", "COMPLIANCE")],
             &[("x-amz-grant-read", "id=x")],
             &[("x-amz-acl", "public-read")],
         ];

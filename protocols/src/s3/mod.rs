@@ -38,37 +38,51 @@
 //!
 //! # What it deliberately does not do
 //!
-//! Versions, object lock, bucket policies, CORS, lifecycle, uploads by forms and website answers are
-//! `NotImplemented`; HTTP/2 and version 2 of the signature are not spoken. Permissions are the view's. Of
-//! ranges, several in one request and malformed ones are an error, where Amazon's server gives the whole object.
+//! ACLs but the private one, website answers, replication, notifications and other storage classes are
+//! `NotImplemented`; HTTP/2 and version 2 of the signature are not spoken. Every request is asked about by its action
+//! ([`actions`]), and what is allowed says the view; which rules of CORS and of a lifecycle fit says
+//! [`crate::objects`]. Of ranges, several in one request and malformed ones are an error, where Amazon's server gives the whole object.
 
 mod access;
 mod acl;
+mod actions;
 mod attributes;
 mod body;
+mod bucket_lock;
+mod bucket_tags;
 mod buckets;
 mod checksums;
 mod connections;
 mod copy;
+mod cors;
+mod cors_rules;
 mod errors;
+mod facts;
+mod form;
 mod front;
+mod given;
 mod incoming;
+mod lifecycle;
 mod limits;
 mod listing;
+mod lock;
 mod metadata;
 pub(crate) mod metrics;
 mod multipart;
 mod note;
 mod operations;
+mod policies;
 mod read;
 mod server;
 mod stall;
 mod tagging;
+mod target;
 mod tls;
 mod token;
 mod unset;
 mod uploads;
 mod values;
+mod versions;
 mod write;
 
 pub use access::DomainError;

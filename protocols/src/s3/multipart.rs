@@ -16,7 +16,7 @@ use super::checksums;
 use super::errors::{conditional_error, invalid_argument, invalid_request, not_implemented, s3_error};
 use super::metadata::refuse_unknown;
 use super::operations::{Operations, note_of};
-use super::values::{change_conditions, check_key, etag, object_name, who_of};
+use super::values::{change_conditions, check_key, etag, object_name, version_to_wire, who_of};
 use super::write::{durability, new_object};
 use crate::objects::{
     ChecksumAlgorithm, ChecksumKind, CompletedPart, Completion, NewObject, ObjectError, PART_NUMBER_MAX,
@@ -207,6 +207,7 @@ impl Operations {
             checksum_sha256: checksum.checksum_sha256,
             checksum_type: checksum.checksum_type,
             e_tag: Some(etag(&done.etag)),
+            version_id: version_to_wire(done.version.as_ref()),
             ..CompleteMultipartUploadOutput::default()
         };
         Ok(S3Response::with_headers(output, durability(&done)))

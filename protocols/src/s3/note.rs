@@ -3,9 +3,12 @@
 //! Made by the front for each request and put into the extensions of the request; access writes the
 //! operation, the body from the network writes how it ended, and the front reads both when the answer is there.
 
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+use crate::objects::Who;
 
 /// How a body from the network ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub(super) enum BodyFault {
 #[derive(Debug)]
 pub(super) struct Note {
     id: String,
+    peer: IpAddr,
+    secure: bool,
     operation: OnceLock<&'static str>,
     fault: OnceLock<BodyFault>,
     body_read: AtomicBool,
@@ -31,13 +36,15 @@ pub(super) struct Note {
 }
 
 impl Note {
-    /// Of a new request, with a random id.
-    pub(super) fn new() -> Self {
+    /// Of a new request of `peer`, over TLS if `secure`; with a random id.
+    pub(super) fn new(peer: IpAddr, secure: bool) -> Self {
         let mut bytes = [0; 8];
         // An id of zeroes is no harm: it only names the request in what a client reports.
         let _ = getrandom::fill(&mut bytes);
         Self {
             id: format!("{:016X}", u64::from_be_bytes(bytes)),
+            peer,
+            secure,
             operation: OnceLock::new(),
             fault: OnceLock::new(),
             body_read: AtomicBool::new(false),
@@ -48,6 +55,21 @@ impl Note {
     /// The id that the client is told.
     pub(super) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Where the request comes from.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// Whether it came over TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Who sent it, given the access key whose signature was checked.
+    pub(super) fn who(&self, access_key: Option<String>) -> Who {
+        Who { access_key, address: self.peer, secure: self.secure }
     }
 
     /// Says which operation it is. Only those that this server has are told apart.
@@ -104,28 +126,64 @@ pub(super) const OPERATIONS: &[&str] = &[
     "CreateBucket",
     "CreateMultipartUpload",
     "DeleteBucket",
+    "DeleteBucketCors",
+    "DeleteBucketEncryption",
+    "DeleteBucketLifecycle",
+    "DeleteBucketPolicy",
+    "DeleteBucketTagging",
     "DeleteObject",
     "DeleteObjectTagging",
     "DeleteObjects",
+    "DeletePublicAccessBlock",
+    "GetBucketAccelerateConfiguration",
     "GetBucketAcl",
+    "GetBucketCors",
     "GetBucketEncryption",
+    "GetBucketLifecycleConfiguration",
     "GetBucketLocation",
+    "GetBucketLogging",
+    "GetBucketNotificationConfiguration",
+    "GetBucketOwnershipControls",
+    "GetBucketPolicy",
+    "GetBucketPolicyStatus",
+    "GetBucketReplication",
+    "GetBucketRequestPayment",
+    "GetBucketTagging",
     "GetBucketVersioning",
+    "GetBucketWebsite",
     "GetObject",
     "GetObjectAcl",
     "GetObjectAttributes",
+    "GetObjectLegalHold",
+    "GetObjectLockConfiguration",
+    "GetObjectRetention",
     "GetObjectTagging",
+    "GetPublicAccessBlock",
     "HeadBucket",
     "HeadObject",
     "ListBuckets",
     "ListMultipartUploads",
+    "ListObjectVersions",
     "ListObjects",
     "ListObjectsV2",
     "ListParts",
+    "PostObject",
+    "Preflight",
     "PutBucketAcl",
+    "PutBucketCors",
+    "PutBucketEncryption",
+    "PutBucketLifecycleConfiguration",
+    "PutBucketOwnershipControls",
+    "PutBucketPolicy",
+    "PutBucketTagging",
+    "PutBucketVersioning",
     "PutObject",
     "PutObjectAcl",
+    "PutObjectLegalHold",
+    "PutObjectLockConfiguration",
+    "PutObjectRetention",
     "PutObjectTagging",
+    "PutPublicAccessBlock",
     "UploadPart",
     "UploadPartCopy",
 ];
@@ -134,11 +192,15 @@ pub(super) const OPERATIONS: &[&str] = &[
 mod tests {
     use super::*;
 
+    fn note() -> Note {
+        Note::new(std::net::Ipv4Addr::LOCALHOST.into(), false)
+    }
+
     #[test]
     fn operations_that_are_not_known_share_one_name() {
-        let note = Note::new();
+        let note = note();
         assert_eq!(note.operation(), OTHER);
-        note.set_operation("GetBucketReplication");
+        note.set_operation("PutBucketReplication");
         assert_eq!(note.operation(), OTHER);
         note.set_operation("PutObject");
         assert_eq!(note.operation(), "PutObject");
@@ -146,7 +208,7 @@ mod tests {
 
     #[test]
     fn ids_differ() {
-        assert_ne!(Note::new().id(), Note::new().id());
-        assert_eq!(Note::new().id().len(), 16);
+        assert_ne!(note().id(), note().id());
+        assert_eq!(note().id().len(), 16);
     }
 }

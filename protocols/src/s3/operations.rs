@@ -228,39 +228,228 @@ impl S3 for Operations {
         self.copy_part(request).await
     }
 
+    async fn delete_bucket_cors(
+        &self,
+        request: S3Request<dto::DeleteBucketCorsInput>,
+    ) -> Answer<dto::DeleteBucketCorsOutput> {
+        self.delete_cors(request).await
+    }
+
+    async fn delete_bucket_encryption(
+        &self,
+        request: S3Request<dto::DeleteBucketEncryptionInput>,
+    ) -> Answer<dto::DeleteBucketEncryptionOutput> {
+        self.delete_encryption(request).await
+    }
+
+    async fn delete_bucket_lifecycle(
+        &self,
+        request: S3Request<dto::DeleteBucketLifecycleInput>,
+    ) -> Answer<dto::DeleteBucketLifecycleOutput> {
+        self.delete_lifecycle(request).await
+    }
+
+    async fn delete_bucket_policy(
+        &self,
+        request: S3Request<dto::DeleteBucketPolicyInput>,
+    ) -> Answer<dto::DeleteBucketPolicyOutput> {
+        self.delete_policy(request).await
+    }
+
+    async fn delete_bucket_tagging(
+        &self,
+        request: S3Request<dto::DeleteBucketTaggingInput>,
+    ) -> Answer<dto::DeleteBucketTaggingOutput> {
+        self.delete_bucket_tags(request).await
+    }
+
+    async fn delete_public_access_block(
+        &self,
+        request: S3Request<dto::DeletePublicAccessBlockInput>,
+    ) -> Answer<dto::DeletePublicAccessBlockOutput> {
+        self.delete_public_access(request).await
+    }
+
+    async fn get_bucket_accelerate_configuration(
+        &self,
+        request: S3Request<dto::GetBucketAccelerateConfigurationInput>,
+    ) -> Answer<dto::GetBucketAccelerateConfigurationOutput> {
+        self.acceleration(request).await
+    }
+
     async fn get_bucket_cors(
         &self,
         request: S3Request<dto::GetBucketCorsInput>,
     ) -> Answer<dto::GetBucketCorsOutput> {
-        Err(self.unset(&request, &request.input.bucket, Unset::Cors).await)
+        self.cors(request).await
     }
 
     async fn get_bucket_lifecycle_configuration(
         &self,
         request: S3Request<dto::GetBucketLifecycleConfigurationInput>,
     ) -> Answer<dto::GetBucketLifecycleConfigurationOutput> {
-        Err(self.unset(&request, &request.input.bucket, Unset::Lifecycle).await)
+        self.lifecycle(request).await
     }
 
-    async fn get_object_lock_configuration(
+    async fn get_bucket_logging(
         &self,
-        request: S3Request<dto::GetObjectLockConfigurationInput>,
-    ) -> Answer<dto::GetObjectLockConfigurationOutput> {
-        Err(self.unset(&request, &request.input.bucket, Unset::ObjectLock).await)
+        request: S3Request<dto::GetBucketLoggingInput>,
+    ) -> Answer<dto::GetBucketLoggingOutput> {
+        self.logging(request).await
+    }
+
+    async fn get_bucket_notification_configuration(
+        &self,
+        request: S3Request<dto::GetBucketNotificationConfigurationInput>,
+    ) -> Answer<dto::GetBucketNotificationConfigurationOutput> {
+        self.notification(request).await
+    }
+
+    async fn get_bucket_ownership_controls(
+        &self,
+        request: S3Request<dto::GetBucketOwnershipControlsInput>,
+    ) -> Answer<dto::GetBucketOwnershipControlsOutput> {
+        self.ownership(request).await
     }
 
     async fn get_bucket_policy(
         &self,
         request: S3Request<dto::GetBucketPolicyInput>,
     ) -> Answer<dto::GetBucketPolicyOutput> {
-        Err(self.unset(&request, &request.input.bucket, Unset::Policy).await)
+        self.policy(request).await
+    }
+
+    async fn get_bucket_policy_status(
+        &self,
+        request: S3Request<dto::GetBucketPolicyStatusInput>,
+    ) -> Answer<dto::GetBucketPolicyStatusOutput> {
+        self.policy_status(request).await
+    }
+
+    async fn get_bucket_request_payment(
+        &self,
+        request: S3Request<dto::GetBucketRequestPaymentInput>,
+    ) -> Answer<dto::GetBucketRequestPaymentOutput> {
+        self.request_payment(request).await
+    }
+
+    async fn get_bucket_tagging(
+        &self,
+        request: S3Request<dto::GetBucketTaggingInput>,
+    ) -> Answer<dto::GetBucketTaggingOutput> {
+        self.bucket_tags(request).await
+    }
+
+    async fn get_object_legal_hold(
+        &self,
+        request: S3Request<dto::GetObjectLegalHoldInput>,
+    ) -> Answer<dto::GetObjectLegalHoldOutput> {
+        self.legal_hold(request).await
+    }
+
+    async fn get_object_lock_configuration(
+        &self,
+        request: S3Request<dto::GetObjectLockConfigurationInput>,
+    ) -> Answer<dto::GetObjectLockConfigurationOutput> {
+        self.bucket_lock(request).await
+    }
+
+    async fn get_object_retention(
+        &self,
+        request: S3Request<dto::GetObjectRetentionInput>,
+    ) -> Answer<dto::GetObjectRetentionOutput> {
+        self.retention(request).await
     }
 
     async fn get_public_access_block(
         &self,
         request: S3Request<dto::GetPublicAccessBlockInput>,
     ) -> Answer<dto::GetPublicAccessBlockOutput> {
-        Err(self.unset(&request, &request.input.bucket, Unset::PublicAccessBlock).await)
+        self.public_access(request).await
+    }
+
+    async fn list_object_versions(
+        &self,
+        request: S3Request<dto::ListObjectVersionsInput>,
+    ) -> Answer<dto::ListObjectVersionsOutput> {
+        self.list_versions(request).await
+    }
+
+    async fn put_bucket_cors(
+        &self,
+        request: S3Request<dto::PutBucketCorsInput>,
+    ) -> Answer<dto::PutBucketCorsOutput> {
+        self.set_cors(request).await
+    }
+
+    async fn put_bucket_encryption(
+        &self,
+        request: S3Request<dto::PutBucketEncryptionInput>,
+    ) -> Answer<dto::PutBucketEncryptionOutput> {
+        self.set_encryption(request).await
+    }
+
+    async fn put_bucket_lifecycle_configuration(
+        &self,
+        request: S3Request<dto::PutBucketLifecycleConfigurationInput>,
+    ) -> Answer<dto::PutBucketLifecycleConfigurationOutput> {
+        self.set_lifecycle(request).await
+    }
+
+    async fn put_bucket_ownership_controls(
+        &self,
+        request: S3Request<dto::PutBucketOwnershipControlsInput>,
+    ) -> Answer<dto::PutBucketOwnershipControlsOutput> {
+        self.set_ownership(request).await
+    }
+
+    async fn put_bucket_policy(
+        &self,
+        request: S3Request<dto::PutBucketPolicyInput>,
+    ) -> Answer<dto::PutBucketPolicyOutput> {
+        self.set_policy(request).await
+    }
+
+    async fn put_bucket_tagging(
+        &self,
+        request: S3Request<dto::PutBucketTaggingInput>,
+    ) -> Answer<dto::PutBucketTaggingOutput> {
+        self.set_bucket_tags(request).await
+    }
+
+    async fn put_bucket_versioning(
+        &self,
+        request: S3Request<dto::PutBucketVersioningInput>,
+    ) -> Answer<dto::PutBucketVersioningOutput> {
+        self.set_versioning(request).await
+    }
+
+    async fn put_object_legal_hold(
+        &self,
+        request: S3Request<dto::PutObjectLegalHoldInput>,
+    ) -> Answer<dto::PutObjectLegalHoldOutput> {
+        self.set_legal_hold(request).await
+    }
+
+    async fn put_object_lock_configuration(
+        &self,
+        request: S3Request<dto::PutObjectLockConfigurationInput>,
+    ) -> Answer<dto::PutObjectLockConfigurationOutput> {
+        self.set_bucket_lock(request).await
+    }
+
+    async fn put_object_retention(
+        &self,
+        request: S3Request<dto::PutObjectRetentionInput>,
+    ) -> Answer<dto::PutObjectRetentionOutput> {
+        self.set_retention(request).await
+    }
+
+    async fn put_public_access_block(
+        &self,
+        request: S3Request<dto::PutPublicAccessBlockInput>,
+    ) -> Answer<dto::PutPublicAccessBlockOutput> {
+        self.set_public_access(request).await
     }
 
     async fn get_bucket_replication(
@@ -268,13 +457,6 @@ impl S3 for Operations {
         request: S3Request<dto::GetBucketReplicationInput>,
     ) -> Answer<dto::GetBucketReplicationOutput> {
         Err(self.unset(&request, &request.input.bucket, Unset::Replication).await)
-    }
-
-    async fn get_bucket_tagging(
-        &self,
-        request: S3Request<dto::GetBucketTaggingInput>,
-    ) -> Answer<dto::GetBucketTaggingOutput> {
-        Err(self.unset(&request, &request.input.bucket, Unset::Tags).await)
     }
 
     async fn get_bucket_website(

@@ -20,9 +20,12 @@ use s3s::{S3Error, S3Request, S3Response, S3Result};
 
 use super::checksums;
 use super::errors::{custom, invalid_request, s3_error};
+use super::lock;
 use super::metadata::{class_to_wire, refuse_unknown, to_headers, user_to_wire};
 use super::operations::Operations;
-use super::values::{check_version, etag, http_date, object_name, read_conditions, timestamp, who_of};
+use super::values::{
+    etag, http_date, object_name, read_conditions, timestamp, version_of, version_to_wire, who_of,
+};
 use crate::objects::{DataStream, ObjectError, ObjectInfo, OpenObject};
 
 /// What GetObject and HeadObject have in common.
@@ -154,9 +157,9 @@ impl Operations {
         let who = who_of(&request)?;
         refuse_unknown(&request.headers)?;
         let input = &request.input;
-        check_version(input.version_id.as_deref())?;
+        let version = version_of(input.version_id.as_deref())?;
         let name = object_name(&input.bucket, &input.key);
-        let object = self.view().open(&who, &name, None).await.map_err(s3_error)?;
+        let object = self.view().open(&who, &name, version.as_ref()).await.map_err(s3_error)?;
         let question = Question {
             matches: input.if_match.as_ref(),
             differs: input.if_none_match.as_ref(),
@@ -181,9 +184,9 @@ impl Operations {
         let who = who_of(&request)?;
         refuse_unknown(&request.headers)?;
         let input = &request.input;
-        check_version(input.version_id.as_deref())?;
+        let version = version_of(input.version_id.as_deref())?;
         let name = object_name(&input.bucket, &input.key);
-        let object = self.view().open(&who, &name, None).await.map_err(s3_error)?;
+        let object = self.view().open(&who, &name, version.as_ref()).await.map_err(s3_error)?;
         let question = Question {
             matches: input.if_match.as_ref(),
             differs: input.if_none_match.as_ref(),
@@ -209,6 +212,8 @@ async fn get_output(object: &dyn OpenObject, answer: Answer) -> S3Result<GetObje
     let info = object.info();
     let length = answer.range.end - answer.range.start;
     let body = if length == 0 { None } else { Some(begun(object.read(answer.range)).await?) };
+    let (object_lock_mode, object_lock_retain_until_date, object_lock_legal_hold_status) =
+        lock::to_wire(&info.lock);
     Ok(GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         body,
@@ -226,11 +231,17 @@ async fn get_output(object: &dyn OpenObject, answer: Answer) -> S3Result<GetObje
         parts_count: answer.parts_count,
         storage_class: storage_and_headers(info).0,
         tag_count: (!info.tags.is_empty()).then_some(info.tags.len() as i32),
+        version_id: version_to_wire(info.version.as_ref()),
+        object_lock_mode,
+        object_lock_retain_until_date,
+        object_lock_legal_hold_status,
         ..GetObjectOutput::default()
     })
 }
 
 fn head_output(info: &ObjectInfo, answer: Answer) -> HeadObjectOutput {
+    let (object_lock_mode, object_lock_retain_until_date, object_lock_legal_hold_status) =
+        lock::to_wire(&info.lock);
     HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         checksum_crc32: answer.checksum.checksum_crc32,
@@ -246,6 +257,10 @@ fn head_output(info: &ObjectInfo, answer: Answer) -> HeadObjectOutput {
         metadata: user_to_wire(&info.metadata),
         parts_count: answer.parts_count,
         storage_class: storage_and_headers(info).0,
+        version_id: version_to_wire(info.version.as_ref()),
+        object_lock_mode,
+        object_lock_retain_until_date,
+        object_lock_legal_hold_status,
         ..HeadObjectOutput::default()
     }
 }

@@ -10,8 +10,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::access::{BaseDomain, DomainError, Secrets, SignedOnly};
+use super::access::{BaseDomain, DomainError, Permissions, Secrets};
 use super::connections::{Common, Listener};
+use super::cors::Pages;
+use super::form::Forms;
 use super::front::Front;
 use super::limits::S3Limits;
 use super::metrics::S3Metrics;
@@ -87,10 +89,13 @@ impl S3ServerBuilder {
     pub fn start(self) -> Result<S3Server, S3StartError> {
         self.limits.check()?;
         let tls = self.tls.as_ref().map(acceptor).transpose()?;
-        let service = service(self.view, self.base_domain.as_deref(), &self.limits)?;
+        let domain = self.base_domain.as_deref().map(BaseDomain::new).transpose()?;
+        let pages = Pages::new(Arc::clone(&self.view), domain.clone());
+        let forms = Forms::new(Arc::clone(&self.view), domain.clone());
+        let service = service(self.view, domain, &self.limits);
         let (metrics, stop) = (S3Metrics::new(), CancellationToken::new());
         let limits = self.limits;
-        let front = Front::new(service, metrics.clone(), &limits);
+        let front = Front::new(service, pages, forms, metrics.clone(), &limits);
         let common = Common {
             front: Arc::new(front),
             places: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
@@ -117,21 +122,17 @@ impl S3ServerBuilder {
     }
 }
 
-fn service(
-    view: Arc<dyn ObjectView>,
-    base_domain: Option<&str>,
-    limits: &S3Limits,
-) -> Result<S3Service, DomainError> {
+fn service(view: Arc<dyn ObjectView>, domain: Option<BaseDomain>, limits: &S3Limits) -> S3Service {
     let mut config = S3Config::default();
     config.xml_max_body_size = limits.document_bytes_max;
     let mut builder = S3ServiceBuilder::new(Operations::new(Arc::clone(&view)));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    builder.set_auth(Secrets(view));
-    builder.set_access(SignedOnly);
-    if let Some(domain) = base_domain {
-        builder.set_host(BaseDomain::new(domain)?);
+    builder.set_auth(Secrets(Arc::clone(&view)));
+    builder.set_access(Permissions(view));
+    if let Some(domain) = domain {
+        builder.set_host(domain);
     }
-    Ok(builder.build())
+    builder.build()
 }
 
 /// A running S3 server. Dropping it ends it at once; [`S3Server::stop`] ends it well.

@@ -10,9 +10,11 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::actions::ask_for_object;
 use super::errors::{invalid_argument, s3_error};
+use super::facts::{facts_of, of_tags};
 use super::operations::Operations;
-use super::values::{check_version, object_name, who_of};
+use super::values::{object_name, version_of, version_to_wire, who_of};
 use crate::objects::{TAGS_MAX, Tags};
 
 /// The longest name of a tag in characters.
@@ -24,30 +26,32 @@ const VALUE_CHARACTERS_MAX: usize = 256;
 pub(super) fn from_header(header: Option<&str>) -> S3Result<Tags> {
     let Some(header) = header else { return Ok(Tags::new()) };
     let pairs = form_urlencoded::parse(header.as_bytes());
-    collect(pairs.map(|(name, value)| (name.into_owned(), value.into_owned()))).map_err(|error| {
+    collect(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())), TAGS_MAX).map_err(|error| {
         // In a header a wrong tag is a wrong argument, in a document it is a wrong tag.
         let why = error.message().unwrap_or_default().to_owned();
         S3Error::with_message(S3ErrorCode::InvalidArgument, why)
     })
 }
 
-fn from_document(tags: Vec<Tag>) -> S3Result<Tags> {
+/// The tags of a document, at most `most`.
+pub(super) fn from_document(tags: Vec<Tag>, most: usize) -> S3Result<Tags> {
     let pairs: Option<Vec<_>> = tags.into_iter().map(|tag| Some((tag.key?, tag.value?))).collect();
     match pairs {
-        Some(pairs) => collect(pairs.into_iter()),
+        Some(pairs) => collect(pairs.into_iter(), most),
         None => Err(S3ErrorCode::MalformedXML.into()),
     }
 }
 
-fn collect(pairs: impl Iterator<Item = (String, String)>) -> S3Result<Tags> {
+fn collect(pairs: impl Iterator<Item = (String, String)>, most: usize) -> S3Result<Tags> {
     let mut tags = Tags::new();
     for (name, value) in pairs {
         check(&name, &value)?;
         if tags.insert(name, value).is_some() {
             return Err(invalid_tag("Cannot provide multiple Tags with the same key"));
         }
-        if tags.len() > TAGS_MAX {
-            return Err(invalid_tag("Object tags cannot be greater than 10"));
+        if tags.len() > most {
+            let why = format!("There may be at most {most} tags");
+            return Err(S3Error::with_message(S3ErrorCode::InvalidTag, why));
         }
     }
     Ok(tags)
@@ -75,7 +79,8 @@ fn invalid_tag(why: &'static str) -> S3Error {
     S3Error::with_message(S3ErrorCode::InvalidTag, why)
 }
 
-fn to_document(tags: Tags) -> Vec<Tag> {
+/// Tags in a document.
+pub(super) fn to_document(tags: Tags) -> Vec<Tag> {
     tags.into_iter().map(|(name, value)| Tag { key: Some(name), value: Some(value) }).collect()
 }
 
@@ -86,12 +91,17 @@ impl Operations {
         request: S3Request<PutObjectTaggingInput>,
     ) -> S3Result<S3Response<PutObjectTaggingOutput>> {
         let who = who_of(&request)?;
+        let mut conditions = facts_of(&request).all();
         let input = request.input;
-        check_version(input.version_id.as_deref())?;
+        let version = version_of(input.version_id.as_deref())?;
         let name = object_name(&input.bucket, &input.key);
-        let tags = from_document(input.tagging.tag_set)?;
-        self.view().set_tags(&who, &name, None, tags).await.map_err(s3_error)?;
-        Ok(S3Response::new(PutObjectTaggingOutput::default()))
+        let tags = from_document(input.tagging.tag_set, TAGS_MAX)?;
+        conditions.extend(of_tags(&tags));
+        let action = if version.is_some() { "s3:PutObjectVersionTagging" } else { "s3:PutObjectTagging" };
+        let asked = ask_for_object(self.view(), &who, action, &name, version.as_ref(), &conditions);
+        asked.await.map_err(s3_error)?;
+        let set = self.view().set_tags(&who, &name, version.as_ref(), tags).await.map_err(s3_error)?;
+        Ok(S3Response::new(PutObjectTaggingOutput { version_id: version_to_wire(set.as_ref()) }))
     }
 
     /// GetObjectTagging.
@@ -100,11 +110,12 @@ impl Operations {
         request: S3Request<GetObjectTaggingInput>,
     ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
         let who = who_of(&request)?;
-        check_version(request.input.version_id.as_deref())?;
+        let version = version_of(request.input.version_id.as_deref())?;
         let name = object_name(&request.input.bucket, &request.input.key);
-        let object = self.view().open(&who, &name, None).await.map_err(s3_error)?;
+        let object = self.view().open(&who, &name, version.as_ref()).await.map_err(s3_error)?;
         let tag_set = to_document(object.info().tags.clone());
-        Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id: None }))
+        let version_id = version_to_wire(object.info().version.as_ref());
+        Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id }))
     }
 
     /// DeleteObjectTagging.
@@ -113,10 +124,11 @@ impl Operations {
         request: S3Request<DeleteObjectTaggingInput>,
     ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
         let who = who_of(&request)?;
-        check_version(request.input.version_id.as_deref())?;
+        let version = version_of(request.input.version_id.as_deref())?;
         let name = object_name(&request.input.bucket, &request.input.key);
-        self.view().set_tags(&who, &name, None, Tags::new()).await.map_err(s3_error)?;
-        Ok(S3Response::new(DeleteObjectTaggingOutput::default()))
+        let set = self.view().set_tags(&who, &name, version.as_ref(), Tags::new()).await;
+        let version_id = version_to_wire(set.map_err(s3_error)?.as_ref());
+        Ok(S3Response::new(DeleteObjectTaggingOutput { version_id }))
     }
 }
 
@@ -152,7 +164,8 @@ mod tests {
         assert_eq!(one("n", &"v".repeat(257)), wrong);
         assert_eq!(one("n", "a&b"), wrong);
         assert_eq!(one("AWS:n", ""), wrong);
-        let many = |count: usize| collect((0..count).map(|tag| (tag.to_string(), String::new()))).is_ok();
+        let many =
+            |count: usize| collect((0..count).map(|tag| (tag.to_string(), String::new())), TAGS_MAX).is_ok();
         assert!(many(10));
         assert!(!many(11));
         assert!(from_header(Some("a=1&a=2")).is_err());

@@ -1,12 +1,11 @@
-//! What a bucket may have at Amazon's and has not here: each is answered as unset, which clients that ask before they work
-//! understand better than that it is not implemented. Setting one stays `NotImplemented`.
+//! What a bucket may have and this one has not: each with a code of its own, which clients that ask before they work
+//! understand better than that something is not implemented.
 
 use http::StatusCode;
 use s3s::{S3Error, S3Request};
 
-use super::errors::{custom, s3_error};
+use super::errors::custom;
 use super::operations::Operations;
-use super::values::who_of;
 
 /// The codes, with what they are about.
 pub(super) enum Unset {
@@ -33,23 +32,24 @@ impl Unset {
             Self::Website => "NoSuchWebsiteConfiguration",
         }
     }
+
+    /// The error of a bucket that has none.
+    pub(super) fn error(&self) -> S3Error {
+        custom(self.code(), StatusCode::NOT_FOUND, "The bucket has none.")
+    }
 }
 
 impl Operations {
-    /// The answer for a bucket that has no such thing; another one when there is no such bucket.
+    /// The answer for what no bucket has here; another one when there is no such bucket.
     pub(super) async fn unset<T: Send + Sync>(
         &self,
         request: &S3Request<T>,
         bucket: &str,
         what: Unset,
     ) -> S3Error {
-        let who = match who_of(request) {
-            Ok(who) => who,
-            Err(error) => return error,
-        };
-        match self.view().bucket(&who, bucket).await {
-            Ok(_) => custom(what.code(), StatusCode::NOT_FOUND, "The bucket has none."),
-            Err(error) => s3_error(error),
+        match self.of_bucket(request, bucket, ()).await {
+            Ok(_) => what.error(),
+            Err(error) => error,
         }
     }
 }

@@ -8,18 +8,19 @@ use s3s::dto::{ETag, ETagCondition, Owner, Timestamp, TimestampFormat};
 use s3s::{S3Request, S3Result};
 
 use super::errors::{invalid_argument, not_implemented};
-use crate::objects::{Conditions, EtagCondition, ObjectName, Who};
+use super::operations::note_of;
+use crate::objects::{Conditions, EtagCondition, ObjectName, VersionId, Who};
 use crate::view::Time;
 
-/// Who calls. Access was checked before: a request without credentials does not come so far.
+/// The longest name of a version that a view is asked for, in bytes.
+const VERSION_BYTES_MAX: usize = 1024;
+
+/// Who calls, with or without a key. What they may do was asked before; see [`super::access`].
 pub(super) fn who_of<T>(request: &S3Request<T>) -> S3Result<Who> {
-    match &request.credentials {
-        Some(credentials) => Ok(Who {
-            access_key: Some(credentials.access_key.clone()),
-            address: std::net::Ipv4Addr::UNSPECIFIED.into(),
-            secure: false,
-        }),
-        None => Err(s3s::s3_error!(AccessDenied)),
+    let access_key = request.credentials.as_ref().map(|credentials| credentials.access_key.clone());
+    match note_of(request) {
+        Some(note) => Ok(note.who(access_key)),
+        None => Err(s3s::s3_error!(InternalError)),
     }
 }
 
@@ -53,7 +54,7 @@ pub(super) fn http_date(time: Time) -> Option<String> {
 }
 
 /// A time from the wire, to the second.
-fn whole_seconds(timestamp: &Timestamp) -> S3Result<Time> {
+pub(super) fn whole_seconds(timestamp: &Timestamp) -> S3Result<Time> {
     let mut text = Vec::new();
     let written = timestamp.format(TimestampFormat::EpochSeconds, &mut text);
     let seconds = written.ok().and_then(|()| std::str::from_utf8(&text).ok()?.parse::<f64>().ok());
@@ -106,12 +107,25 @@ pub(super) fn header<'a>(headers: &'a http::HeaderMap, name: &str) -> Option<&'a
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Buckets have no versions: only the version `null` of an object is there.
-pub(super) fn check_version(version: Option<&str>) -> S3Result<()> {
-    match version {
-        None | Some("null") => Ok(()),
-        Some(_) => Err(invalid_argument("there is no such version; the bucket is not versioned")),
+/// The version that a request names.
+pub(super) fn version_of(named: Option<&str>) -> S3Result<Option<VersionId>> {
+    match named {
+        None => Ok(None),
+        Some("") => Err(invalid_argument("Version id cannot be the empty string")),
+        Some(name) if name.len() > VERSION_BYTES_MAX => Err(invalid_argument("Invalid version id specified")),
+        Some(name) => Ok(Some(VersionId::new(name))),
     }
+}
+
+/// A version on the wire.
+pub(super) fn version_to_wire(version: Option<&VersionId>) -> Option<String> {
+    version.map(|version| version.as_str().to_owned())
+}
+
+/// What time it is.
+pub(super) fn now() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Time { seconds: since.as_secs() as i64, nanos: since.subsec_nanos() }
 }
 
 /// Keys have at least one byte.
@@ -147,6 +161,15 @@ mod tests {
         let condition = ETagCondition::ETag(etag("e"));
         assert!(change_conditions(None, Some(&condition)).is_err());
         assert!(change_conditions(Some(&condition), Some(&ETagCondition::Any)).is_ok());
+    }
+
+    #[test]
+    fn a_version_has_a_name() {
+        assert_eq!(version_of(None).unwrap(), None);
+        assert_eq!(version_of(Some("null")).unwrap(), Some(VersionId::null()));
+        for wrong in [String::new(), "v".repeat(1025)] {
+            assert!(version_of(Some(&wrong)).is_err());
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Writing and removing objects: PutObject, DeleteObject and DeleteObjects.
 //!
-//! Everything that can be refused is refused before the body is read. A body is believed only when the view
+//! Everything that can be refused is refused before the body is read. Each key of a DeleteObjects is asked about by
+//! itself, and what is denied is so in its own row. A body is believed only when the view
 //! has seen its end and its digests; see [`super::body`].
 
 use futures::StreamExt;
@@ -11,14 +12,17 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::actions::{BYPASS, ask_for_object, wants_bypass};
 use super::body::RequestBody;
 use super::checksums;
 use super::errors::{conditional_error, not_implemented, s3_error};
+use super::facts::{Conditions as Facts, facts_of, of_version};
+use super::lock;
 use super::metadata::{from_request, refuse_unknown, storage_class};
 use super::operations::{Operations, note_of};
 use super::tagging;
-use super::values::{change_conditions, check_key, check_version, etag, object_name, who_of};
-use crate::objects::{NewObject, ObjectName, PutDone, Who};
+use super::values::{change_conditions, check_key, etag, object_name, version_of, version_to_wire, who_of};
+use crate::objects::{Deletion, NewObject, PutDone, VersionId, Who};
 
 /// Keys of one DeleteObjects.
 const DELETIONS_MAX: usize = 1000;
@@ -41,10 +45,13 @@ pub(super) fn new_object(
     tags: Option<&str>,
 ) -> S3Result<NewObject> {
     refuse_unknown(headers)?;
+    let (retention, legal_hold) = lock::from_headers(headers)?;
     Ok(NewObject {
         metadata: from_request(headers, user)?,
         tags: tagging::from_header(tags)?,
         storage_class: storage_class(headers)?,
+        retention,
+        legal_hold,
         ..NewObject::default()
     })
 }
@@ -82,6 +89,7 @@ impl Operations {
             checksum_sha256: checksum.checksum_sha256,
             checksum_type: checksum.checksum_type,
             e_tag: Some(etag(&done.etag)),
+            version_id: version_to_wire(done.version.as_ref()),
             ..PutObjectOutput::default()
         };
         Ok(S3Response::with_headers(output, durability(&done)))
@@ -93,17 +101,24 @@ impl Operations {
         request: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         let who = who_of(&request)?;
+        let wants_bypass = wants_bypass(&facts_of(&request));
         let input = request.input;
-        check_version(input.version_id.as_deref())?;
+        let version = version_of(input.version_id.as_deref())?;
         if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
             return Err(not_implemented("conditions of deletions are ETags"));
         }
         let conditions = change_conditions(input.if_match.as_ref(), None)?;
         let conditional = !conditions.is_empty();
         let name = object_name(&input.bucket, &input.key);
-        let deleted = self.view().delete(&who, &name, None, &conditions, false).await;
-        deleted.map_err(|error| conditional_error(error, conditional))?;
-        Ok(S3Response::new(DeleteObjectOutput::default()))
+        // Whether the caller may bypass was asked with all else; without a version there is nothing to pass.
+        let bypass = wants_bypass && version.is_some();
+        let deleted = self.view().delete(&who, &name, version.as_ref(), &conditions, bypass).await;
+        let deletion = deleted.map_err(|error| conditional_error(error, conditional))?;
+        Ok(S3Response::new(DeleteObjectOutput {
+            delete_marker: deletion.marker.then_some(true),
+            version_id: version_to_wire(deletion.version.as_ref()),
+            ..DeleteObjectOutput::default()
+        }))
     }
 
     /// DeleteObjects: each key by itself, with an error of its own.
@@ -112,59 +127,102 @@ impl Operations {
         request: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         let who = who_of(&request)?;
+        let facts = facts_of(&request);
+        let (conditions, bypass) = (facts.of_request(), wants_bypass(&facts));
         let input = request.input;
         let objects = input.delete.objects;
         if objects.is_empty() || objects.len() > DELETIONS_MAX {
             return Err(S3ErrorCode::MalformedXML.into());
         }
         self.view().bucket(&who, &input.bucket).await.map_err(s3_error)?;
-        let deletions = objects.into_iter().map(|object| self.delete_one(&who, &input.bucket, object));
+        let several = Several { who: &who, bucket: &input.bucket, conditions: &conditions, bypass };
+        let deletions = objects.into_iter().map(|object| self.delete_one(&several, object));
         let outcomes = futures::stream::iter(deletions).buffered(DELETIONS_AT_ONCE);
         let outcomes: Vec<_> = outcomes.collect().await;
         let quiet = input.delete.quiet == Some(true);
         let mut output = DeleteObjectsOutput::default();
-        for (key, outcome) in outcomes {
+        for (object, outcome) in outcomes {
             match outcome {
-                Ok(()) if quiet => {}
-                Ok(()) => {
-                    let deleted = DeletedObject { key: Some(key), ..DeletedObject::default() };
-                    output.deleted.get_or_insert_default().push(deleted);
-                }
-                Err(error) => output.errors.get_or_insert_default().push(error_of_key(key, &error)),
+                Ok(_) if quiet => {}
+                Ok(deletion) => output.deleted.get_or_insert_default().push(row(object, &deletion)),
+                Err(error) => output.errors.get_or_insert_default().push(error_of_key(object, &error)),
             }
         }
         Ok(S3Response::new(output))
     }
 
-    async fn delete_one(&self, who: &Who, bucket: &str, object: ObjectIdentifier) -> (String, S3Result<()>) {
-        let key = object.key;
-        let name = object_name(bucket, &key);
+    async fn delete_one(
+        &self,
+        several: &Several<'_>,
+        object: ObjectIdentifier,
+    ) -> (Named, S3Result<Deletion>) {
         let matches = object.e_tag.map(ETagCondition::ETag);
         let is_unknown = object.last_modified_time.is_some() || object.size.is_some();
+        let named = Named { key: object.key, version: object.version_id };
         let outcome = async {
-            check_key(&key)?;
-            check_version(object.version_id.as_deref())?;
+            check_key(&named.key)?;
+            let version = version_of(named.version.as_deref())?;
             if is_unknown {
                 return Err(not_implemented("conditions of deletions are ETags"));
             }
-            self.delete_if(who, &name, matches.as_ref()).await
+            self.delete_if(several, &named.key, version.as_ref(), matches.as_ref()).await
         };
         let outcome = outcome.await;
-        (key, outcome)
+        (named, outcome)
     }
 
-    async fn delete_if(&self, who: &Who, name: &ObjectName, matches: Option<&ETagCondition>) -> S3Result<()> {
+    async fn delete_if(
+        &self,
+        several: &Several<'_>,
+        key: &str,
+        version: Option<&VersionId>,
+        matches: Option<&ETagCondition>,
+    ) -> S3Result<Deletion> {
+        let name = object_name(several.bucket, key);
+        let mut facts = several.conditions.clone();
+        facts.extend(version.iter().flat_map(|version| of_version(version)));
+        let bypass = several.bypass && version.is_some();
+        let action = if version.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
+        for action in [action].into_iter().chain(bypass.then_some(BYPASS)) {
+            let asked = ask_for_object(self.view(), several.who, action, &name, version, &facts);
+            asked.await.map_err(s3_error)?;
+        }
         let conditions = change_conditions(matches, None)?;
-        let deleted = self.view().delete(who, name, None, &conditions, false).await;
-        deleted.map(drop).map_err(|error| conditional_error(error, matches.is_some()))
+        let deleted = self.view().delete(several.who, &name, version, &conditions, bypass).await;
+        deleted.map_err(|error| conditional_error(error, matches.is_some()))
     }
 }
 
-fn error_of_key(key: String, error: &S3Error) -> dto::Error {
+/// What the deletions of one request have in common.
+struct Several<'a> {
+    who: &'a Who,
+    bucket: &'a str,
+    conditions: &'a Facts,
+    bypass: bool,
+}
+
+/// An object as a request names it.
+struct Named {
+    key: String,
+    version: Option<String>,
+}
+
+/// What is answered of a deletion: a marker by its own version, whether it was made or taken away.
+fn row(named: Named, deletion: &Deletion) -> DeletedObject {
+    let version = version_to_wire(deletion.version.as_ref());
+    DeletedObject {
+        delete_marker: deletion.marker.then_some(true),
+        delete_marker_version_id: version.filter(|_| deletion.marker),
+        key: Some(named.key),
+        version_id: named.version,
+    }
+}
+
+fn error_of_key(named: Named, error: &S3Error) -> dto::Error {
     dto::Error {
         code: Some(error.code().as_str().to_owned()),
-        key: Some(key),
+        key: Some(named.key),
         message: error.message().map(str::to_owned),
-        version_id: None,
+        version_id: named.version,
     }
 }

@@ -7,17 +7,22 @@
 #![allow(clippy::unwrap_used, clippy::result_large_err, clippy::large_futures)]
 
 mod access;
+mod bucket_settings;
 mod buckets;
 mod checksums;
 mod connections;
+mod content;
 mod copies;
 mod harness;
 mod hashes;
 mod listing;
+mod locks;
 mod memory;
 mod multipart;
 mod objects;
 mod pages;
+mod permissions;
 mod raw;
 mod tagging;
 mod tls;
+mod versions;

@@ -2,96 +2,45 @@
 //! trait gives to a view is kept, so that what a client sees is the server's doing.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
 use parking_lot::Mutex;
 use s3s::crypto::{Checksum as _, Md5};
+use tidegate_protocols::objects::cors::CorsRule;
 use tidegate_protocols::objects::{
-    Body, Bucket, ChecksumAlgorithm, ChecksumKind, Completion, Conditions, CopySource, DataStream, Digests,
-    ListQuery, Listing, NewObject, ObjectError, ObjectInfo, ObjectName, ObjectView, OpenObject,
-    PART_BYTES_MIN, Part, PartCopy, PartDone, PartName, PartQuery, PartSizes, Parts, PutDone, Tags, Upload,
-    UploadQuery, Uploads, Who,
+    Asked, Body, Bucket, BucketChange, BucketSettings, ChecksumAlgorithm, ChecksumKind, Completion,
+    Conditions, CopySource, Deletion, Digests, ListQuery, Listing, Lock, NewBucket, NewObject, ObjectError,
+    ObjectInfo, ObjectName, ObjectView, OpenObject, PART_BYTES_MIN, Part, PartCopy, PartDone, PartName,
+    PartQuery, PartSizes, Parts, PutDone, Retention, Tags, Upload, UploadQuery, Uploads, VersionId,
+    VersionListing, VersionQuery, Who,
 };
-use tidegate_protocols::view::Time;
 use zeroize::Zeroizing;
 
+use crate::content::{Content, Stored, Underway, now};
 use crate::hashes::{checksum_of, composite, hex};
 use crate::pages;
 
 pub(crate) const ACCESS_KEY: &str = "AKIDTIDEGATE";
 pub(crate) const SECRET_KEY: &str = "a secret of the tests";
 
-/// The bytes of a piece of an answer.
-const PIECE_BYTES: usize = 100_000;
+/// Whether a caller may do something.
+type Gate = Box<dyn Fn(&Who, &Asked<'_>) -> bool + Send>;
 
 #[derive(Default)]
 pub(crate) struct Memory {
     buckets: Mutex<BTreeMap<String, Content>>,
-    /// What every call but `secret` fails with.
+    /// What every call but `secret` and `authorize` fails with.
     pub(crate) mood: Mutex<Option<ObjectError>>,
     /// What changes say of their durability.
     pub(crate) in_repository: Mutex<bool>,
     /// Whether the next reads fail half way.
     pub(crate) breaks: Mutex<bool>,
+    /// Who may do what; unless it is set, whoever shows a key may do everything.
+    gate: Mutex<Option<Gate>>,
+    asked: Mutex<Vec<String>>,
     serial: Mutex<u64>,
-}
-
-#[derive(Default)]
-struct Content {
-    created: Time2,
-    objects: BTreeMap<String, Stored>,
-    uploads: BTreeMap<(String, String), Underway>,
-    completed: BTreeMap<String, PutDone>,
-}
-
-/// A time that has a default.
-struct Time2(Time);
-
-impl Default for Time2 {
-    fn default() -> Self {
-        Self(now())
-    }
-}
-
-#[derive(Clone)]
-struct Stored {
-    info: ObjectInfo,
-    bytes: Bytes,
-    breaks: bool,
-}
-
-struct Underway {
-    new: NewObject,
-    begun: Time,
-    owner: String,
-    parts: BTreeMap<u16, (Part, Bytes)>,
-}
-
-fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    Time { seconds: since.as_secs() as i64, nanos: since.subsec_nanos() }
-}
-
-#[async_trait]
-impl OpenObject for Stored {
-    fn info(&self) -> &ObjectInfo {
-        &self.info
-    }
-
-    fn read(&self, range: Range<u64>) -> DataStream {
-        let bytes = self.bytes.slice(range.start as usize..range.end as usize);
-        let pieces: Vec<_> = bytes.chunks(PIECE_BYTES).map(|piece| Ok(bytes.slice_ref(piece))).collect();
-        if self.breaks {
-            let half = pieces.len() / 2;
-            let cut = pieces.into_iter().take(half).chain([Err(ObjectError::Internal)]);
-            return futures::stream::iter(cut.collect::<Vec<_>>()).boxed();
-        }
-        futures::stream::iter(pieces).boxed()
-    }
 }
 
 async fn read_all(body: &mut dyn Body) -> Result<(Bytes, Digests), ObjectError> {
@@ -100,30 +49,40 @@ async fn read_all(body: &mut dyn Body) -> Result<(Bytes, Digests), ObjectError> 
         bytes.extend_from_slice(&piece);
     }
     let digests = body.finish().await?;
-    assert_eq!(body.announced_bytes(), Some(bytes.len() as u64));
+    assert!(body.announced_bytes().is_none_or(|announced| announced == bytes.len() as u64));
     Ok((bytes.freeze(), digests))
 }
 
 impl Memory {
     pub(crate) fn with_bucket(name: &str) -> Self {
         let memory = Self::default();
-        memory.buckets.lock().insert(name.to_owned(), Content::default());
+        memory.buckets.lock().insert(name.to_owned(), Content::new(false));
         memory
     }
 
     /// How many objects there are in all buckets.
     pub(crate) fn objects(&self) -> usize {
-        self.buckets.lock().values().map(|content| content.objects.len()).sum()
+        self.buckets.lock().values().map(Content::count).sum()
     }
 
     /// Puts empty objects.
     pub(crate) fn fill(&self, bucket: &str, keys: impl IntoIterator<Item = String>) {
         let mut buckets = self.buckets.lock();
-        let objects = &mut buckets.get_mut(bucket).unwrap().objects;
+        let content = buckets.get_mut(bucket).unwrap();
         for key in keys {
             let info = ObjectInfo { etag: "e".into(), modified: now(), ..ObjectInfo::default() };
-            objects.insert(key, Stored { info, bytes: Bytes::new(), breaks: false });
+            content.insert(&key, info, Bytes::new()).unwrap();
         }
+    }
+
+    /// Decides from now on who may do what.
+    pub(crate) fn gate(&self, gate: impl Fn(&Who, &Asked<'_>) -> bool + Send + 'static) {
+        *self.gate.lock() = Some(Box::new(gate));
+    }
+
+    /// What was asked for since the last time: actions with what they are about.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock())
     }
 
     fn check(&self) -> Result<(), ObjectError> {
@@ -151,14 +110,10 @@ impl Memory {
         })
     }
 
-    fn find(&self, name: &ObjectName) -> Result<Stored, ObjectError> {
-        self.in_bucket(&name.bucket, |content| {
-            content.objects.get(&name.key).cloned().ok_or(ObjectError::NoSuchKey)
-        })
-    }
-
     fn source(&self, source: &CopySource) -> Result<Stored, ObjectError> {
-        let found = self.find(&source.name)?;
+        let found = self.in_bucket(&source.name.bucket, |content| {
+            content.find(&source.name.key, source.version.as_ref())
+        })?;
         source.conditions.check_read(&found.info)?;
         Ok(found)
     }
@@ -172,15 +127,10 @@ impl Memory {
     ) -> Result<PutDone, ObjectError> {
         let in_repository = *self.in_repository.lock();
         self.in_bucket(&name.bucket, |content| {
-            conditions.check_change(content.objects.get(&name.key).map(|stored| &stored.info))?;
-            let done = PutDone {
-                etag: info.etag.clone(),
-                checksum: info.checksum.clone(),
-                modified: info.modified,
-                in_repository,
-            };
-            content.objects.insert(name.key.clone(), Stored { info, bytes, breaks: false });
-            Ok(done)
+            conditions.check_change(content.newest(&name.key).as_ref())?;
+            let (etag, checksum, modified) = (info.etag.clone(), info.checksum.clone(), info.modified);
+            let version = content.insert(&name.key, info, bytes)?;
+            Ok(PutDone { etag, checksum, modified, version, in_repository })
         })
     }
 
@@ -210,6 +160,8 @@ fn info_of(new: NewObject, digests: Digests, size: u64) -> ObjectInfo {
         storage_class: new.storage_class,
         checksum: digests.checksum,
         parts: PartSizes::default(),
+        version: None,
+        lock: Lock { retention: new.retention, legal_hold: new.legal_hold == Some(true) },
     }
 }
 
@@ -256,20 +208,30 @@ impl ObjectView for Memory {
         (access_key == ACCESS_KEY).then(|| Zeroizing::new(SECRET_KEY.to_owned()))
     }
 
+    async fn authorize(&self, who: &Who, asked: &Asked<'_>) -> Result<(), ObjectError> {
+        assert!(who.address.is_loopback());
+        let about = [asked.bucket, asked.key].into_iter().flatten().collect::<Vec<_>>().join("/");
+        let version = asked.version.map(|version| format!("@{}", version.as_str())).unwrap_or_default();
+        self.asked.lock().push(format!("{} {about}{version}", asked.action));
+        let gate = self.gate.lock();
+        let allowed = gate.as_ref().map_or(who.access_key.is_some(), |gate| gate(who, asked));
+        if allowed { Ok(()) } else { Err(ObjectError::AccessDenied) }
+    }
+
     async fn buckets(&self, who: &Who) -> Result<Vec<Bucket>, ObjectError> {
         self.check()?;
-        assert_eq!(who.access_key, ACCESS_KEY);
+        assert_eq!(who.access_key.as_deref(), Some(ACCESS_KEY));
         let buckets = self.buckets.lock();
         let all =
-            buckets.iter().map(|(name, content)| Bucket { name: name.clone(), created: content.created.0 });
+            buckets.iter().map(|(name, content)| Bucket { name: name.clone(), created: content.created });
         Ok(all.collect())
     }
 
     async fn bucket(&self, _: &Who, bucket: &str) -> Result<Bucket, ObjectError> {
-        self.in_bucket(bucket, |content| Ok(Bucket { name: bucket.to_owned(), created: content.created.0 }))
+        self.in_bucket(bucket, |content| Ok(Bucket { name: bucket.to_owned(), created: content.created }))
     }
 
-    async fn create_bucket(&self, _: &Who, bucket: &str) -> Result<(), ObjectError> {
+    async fn create_bucket(&self, _: &Who, bucket: &str, new: NewBucket) -> Result<(), ObjectError> {
         self.check()?;
         let mut buckets = self.buckets.lock();
         if bucket == "taken" {
@@ -278,20 +240,32 @@ impl ObjectView for Memory {
         if buckets.contains_key(bucket) {
             return Err(ObjectError::BucketOwned);
         }
-        buckets.insert(bucket.to_owned(), Content::default());
+        buckets.insert(bucket.to_owned(), Content::new(new.lock));
         Ok(())
     }
 
     async fn delete_bucket(&self, _: &Who, bucket: &str) -> Result<(), ObjectError> {
-        self.in_bucket(bucket, |content| {
-            if content.objects.is_empty() && content.uploads.is_empty() {
-                Ok(())
-            } else {
-                Err(ObjectError::BucketNotEmpty)
-            }
-        })?;
+        self.in_bucket(
+            bucket,
+            |content| {
+                if content.is_empty() { Ok(()) } else { Err(ObjectError::BucketNotEmpty) }
+            },
+        )?;
         self.buckets.lock().remove(bucket);
         Ok(())
+    }
+
+    async fn settings(&self, _: &Who, bucket: &str) -> Result<Arc<BucketSettings>, ObjectError> {
+        self.in_bucket(bucket, |content| Ok(Arc::new(content.settings.clone())))
+    }
+
+    async fn change_settings(&self, _: &Who, bucket: &str, change: BucketChange) -> Result<(), ObjectError> {
+        self.in_bucket(bucket, |content| content.change(change))
+    }
+
+    async fn cors(&self, bucket: &str) -> Vec<CorsRule> {
+        let buckets = self.buckets.lock();
+        buckets.get(bucket).and_then(|content| content.settings.cors.clone()).unwrap_or_default()
     }
 
     async fn put(
@@ -334,34 +308,89 @@ impl ObjectView for Memory {
         self.insert(name, &conditions, info, found.bytes)
     }
 
-    async fn open(&self, _: &Who, name: &ObjectName) -> Result<Box<dyn OpenObject>, ObjectError> {
+    async fn open(
+        &self,
+        _: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+    ) -> Result<Box<dyn OpenObject>, ObjectError> {
         let breaks = *self.breaks.lock();
-        Ok(Box::new(Stored { breaks, ..self.find(name)? }))
+        let found = self.in_bucket(&name.bucket, |content| content.find(&name.key, version))?;
+        Ok(Box::new(Stored { breaks, ..found }))
     }
 
-    async fn delete(&self, _: &Who, name: &ObjectName, conditions: &Conditions) -> Result<(), ObjectError> {
+    async fn delete(
+        &self,
+        _: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        conditions: &Conditions,
+        bypass: bool,
+    ) -> Result<Deletion, ObjectError> {
         self.in_bucket(&name.bucket, |content| {
-            conditions.check_change(content.objects.get(&name.key).map(|stored| &stored.info))?;
+            conditions.check_change(content.newest(&name.key).as_ref())?;
             if name.key == "locked" {
                 return Err(ObjectError::AccessDenied);
             }
-            content.objects.remove(&name.key);
+            content.delete(&name.key, version, bypass)
+        })
+    }
+
+    async fn set_tags(
+        &self,
+        _: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        tags: Tags,
+    ) -> Result<Option<VersionId>, ObjectError> {
+        self.in_bucket(&name.bucket, |content| {
+            content.find_mut(&name.key, version)?.info.tags = tags;
+            Ok(content.find(&name.key, version)?.info.version)
+        })
+    }
+
+    async fn set_retention(
+        &self,
+        _: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        retention: Option<Retention>,
+        bypass: bool,
+    ) -> Result<(), ObjectError> {
+        self.in_bucket(&name.bucket, |content| {
+            content.check_lock()?;
+            let lock = &mut content.find_mut(&name.key, version)?.info.lock;
+            lock.admit(retention.as_ref(), now(), bypass)?;
+            lock.retention = retention;
             Ok(())
         })
     }
 
-    async fn set_tags(&self, _: &Who, name: &ObjectName, tags: Tags) -> Result<(), ObjectError> {
+    async fn set_legal_hold(
+        &self,
+        _: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        held: bool,
+    ) -> Result<(), ObjectError> {
         self.in_bucket(&name.bucket, |content| {
-            content.objects.get_mut(&name.key).ok_or(ObjectError::NoSuchKey)?.info.tags = tags;
+            content.check_lock()?;
+            content.find_mut(&name.key, version)?.info.lock.legal_hold = held;
             Ok(())
         })
+    }
+
+    async fn versions(
+        &self,
+        _: &Who,
+        bucket: &str,
+        query: &VersionQuery,
+    ) -> Result<VersionListing, ObjectError> {
+        self.in_bucket(bucket, |content| Ok(pages::versions(content.versions(), query)))
     }
 
     async fn list(&self, _: &Who, bucket: &str, query: &ListQuery) -> Result<Listing, ObjectError> {
-        self.in_bucket(bucket, |content| {
-            let all = content.objects.iter().map(|(key, stored)| (key.clone(), stored.info.clone()));
-            Ok(pages::objects(all, query))
-        })
+        self.in_bucket(bucket, |content| Ok(pages::objects(content.objects().into_iter(), query)))
     }
 
     async fn create_upload(
@@ -376,7 +405,7 @@ impl ObjectView for Memory {
             format!("upload-{:04}", *serial)
         };
         self.in_bucket(&name.bucket, |content| {
-            let owner = who.access_key.clone();
+            let owner = who.name().to_owned();
             let upload = Underway { new, begun: now(), owner, parts: BTreeMap::new() };
             content.uploads.insert((name.key.clone(), id.clone()), upload);
             Ok(id)

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_protocols::objects::{ListEntry, ListQuery, Listing, ObjectInfo, Upload, UploadQuery, Uploads};
+use tidegate_protocols::objects::{
+    ListEntry, ListQuery, Listing, ObjectInfo, Upload, UploadQuery, Uploads, VersionEntry, VersionListing,
+    VersionQuery,
+};
 
 /// The prefix that a key is rolled up to.
 fn rolled_up(key: &str, prefix: &str, delimiter: Option<&str>) -> Option<String> {
@@ -49,4 +52,35 @@ pub(crate) fn uploads(all: impl Iterator<Item = Upload>, query: &UploadQuery) ->
         }
     }
     page
+}
+
+/// The key and the version of an entry; a prefix has none.
+fn names(entry: &VersionEntry) -> (&str, Option<&str>) {
+    match entry {
+        VersionEntry::Object { key, version, .. } | VersionEntry::Marker { key, version, .. } => {
+            (key, Some(version.as_str()))
+        }
+        VersionEntry::Prefix(prefix) => (prefix, None),
+    }
+}
+
+/// A page of versions, which come by key and from the newest on.
+pub(crate) fn versions(all: Vec<VersionEntry>, query: &VersionQuery) -> VersionListing {
+    let mut entries: Vec<VersionEntry> = Vec::new();
+    for entry in all.into_iter().filter(|entry| names(entry).0.starts_with(&query.prefix)) {
+        let prefix = rolled_up(names(&entry).0, &query.prefix, query.delimiter.as_deref());
+        let entry = prefix.map_or(entry, VersionEntry::Prefix);
+        if entries.last() != Some(&entry) {
+            entries.push(entry);
+        }
+    }
+    let after = query.after_key.clone().unwrap_or_default();
+    let marker = query.after_version.as_ref().map(|version| version.as_str().to_owned());
+    let place =
+        |entry: &VersionEntry| marker.is_some() && names(entry) == (after.as_str(), marker.as_deref());
+    let rest: Vec<VersionEntry> = match entries.iter().position(place) {
+        Some(place) => entries.split_off(place + 1),
+        None => entries.into_iter().filter(|entry| names(entry).0 > after.as_str()).collect(),
+    };
+    VersionListing { more: rest.len() > query.limit, entries: rest.into_iter().take(query.limit).collect() }
 }
