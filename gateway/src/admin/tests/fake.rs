@@ -10,8 +10,9 @@ use parking_lot::Mutex;
 use crate::control::{
     CacheStatus, Change, ChangeKind, ChangeSettings, CloneReport, CloneRequest, Control, ControlError,
     DiffPage, DiffRequest, ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus,
-    LimitStatus, MemoryStatus, QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest,
-    ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
+    LifecycleReport, LifecycleRequest, LimitStatus, MemoryStatus, QuotaStatus, RestoreReport, RestoreRequest,
+    RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status,
+    TargetStatus, Unit,
 };
 use crate::settings::{Count, Settings, Size};
 
