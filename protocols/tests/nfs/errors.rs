@@ -8,7 +8,7 @@ use tidegate_protocols::view::FsError;
 
 use crate::harness::{NFS, at, call, packed, root, serve, word};
 
-const STATUSES: [(FsError, u32); 25] = [
+const STATUSES: [(FsError, u32); 26] = [
     (FsError::NotOwner, 1),
     (FsError::Locked, 1),
     (FsError::NotFound, 2),
