@@ -101,6 +101,13 @@ async fn each_command_reaches_the_running_gateway() {
             "share a added",
         ),
         ("share remove a --yes", "share a removed"),
+        (
+            "bucket add photos --durable repository --quota-bytes 1GiB --quota-objects 9",
+            "bucket photos added",
+        ),
+        ("bucket list", "photos"),
+        ("bucket lifecycle photos --dry-run", "3 looked at; would be expired 1"),
+        ("bucket remove photos --yes", "bucket photos removed"),
         ("commit docs", "head head-1 (number 1)"),
         ("commit docs --detach", "started"),
         ("head list docs", "NUMBER  EPOCH"),
@@ -125,8 +132,16 @@ async fn each_command_reaches_the_running_gateway() {
 #[tokio::test]
 async fn json_is_asked_for_and_given_by_every_command() {
     let served = Served::start().await;
-    for line in ["status", "share list", "commit docs", "head list docs", "snapshot create docs", "job list"]
-    {
+    for line in [
+        "status",
+        "share list",
+        "bucket list",
+        "access-key list",
+        "commit docs",
+        "head list docs",
+        "snapshot create docs",
+        "job list",
+    ] {
         let (code, data) = run_line(&served.file(), &format!("{line} --json")).await;
         assert_eq!(code, 0, "{line}");
         serde_json::from_str::<serde_json::Value>(&data)
@@ -141,6 +156,10 @@ async fn failures_end_with_their_own_codes() {
         ("commit none", 4),
         ("snapshot remove docs none --yes", 4),
         ("share remove none --yes", 4),
+        ("bucket remove none --yes", 4),
+        ("bucket add UPPER", 3),
+        ("bucket add photos --durable soon", 3),
+        ("access-key remove none --yes", 4),
         ("job cancel 0", 4),
         ("share add docs", 3),
         ("share add Docs", 3),
@@ -154,6 +173,32 @@ async fn failures_end_with_their_own_codes() {
         assert_eq!(code(&served.file(), line).await, expected, "{line}");
     }
     assert_eq!(code(Path::new("/nowhere/tidegate.toml"), "status").await, 3);
+}
+
+#[tokio::test]
+async fn an_access_key_gets_a_secret_that_only_its_owner_reads() {
+    use std::os::unix::fs::PermissionsExt;
+    let served = Served::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (secret, policy) = (folder.path().join("secret"), folder.path().join("policy"));
+    let text = r#"{"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}"#;
+    std::fs::write(&policy, text).expect("written");
+    let add = |options: &str| format!("access-key add backup --secret-file {} {options}", secret.display());
+    assert_eq!(code(&served.file(), &add("--policy /nowhere")).await, 1);
+    assert_eq!(code(&served.file(), &add("--bucket none")).await, 3);
+    assert!(!secret.exists(), "nothing is left of what was refused");
+    let (done, data) =
+        run_line(&served.file(), &add(&format!("--policy {} --uid 7", policy.display()))).await;
+    assert_eq!(done, 0, "{data}");
+    let kept = std::fs::read_to_string(&secret).expect("made");
+    assert!(data.contains(kept.trim()), "it is shown once");
+    assert_eq!(std::fs::metadata(&secret).expect("made").permissions().mode() & 0o777, 0o600);
+    let (_, listed) = run_line(&served.file(), "access-key list --json").await;
+    assert!(!listed.contains(kept.trim()) && listed.contains("backup"), "{listed}");
+    let settings = SettingsFile::new(served.file()).load().expect("valid");
+    assert_eq!((settings.access_keys[0].uid, settings.access_keys[0].policy.is_some()), (7, true));
+    assert_eq!(code(&served.file(), &add("")).await, 5, "its id is taken");
+    assert_eq!(code(&served.file(), "access-key remove backup --yes").await, 0);
 }
 
 #[tokio::test]

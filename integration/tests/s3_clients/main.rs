@@ -11,6 +11,7 @@ mod backup;
 mod boto;
 mod contract;
 mod crash;
+mod idle;
 mod immutable;
 mod postgres;
 mod sync;
@@ -48,7 +49,7 @@ impl Front {
         let secret = folder.path().join("secret");
         write_secret(&secret);
         let settings = format!(
-            "\n[s3]\nlisten = [\"{address}\"]\n\n\
+            "\n[s3]\nlisten = [\"{address}\"]\nconnections = 12000\n\n\
              [[bucket]]\nname = \"{FLAT}\"\nrpo = \"1s\"\n\n\
              [[bucket]]\nname = \"{TREE}\"\nshare = \"{SHARE}\"\n\n\
              [[access_key]]\nid = \"{ACCESS_KEY}\"\nsecret = {{ file = \"{}\" }}\nuid = 0\ngid = 0\n",

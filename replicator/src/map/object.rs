@@ -10,8 +10,8 @@
 //! Numbers are little-endian. `text` is its length as u32, then its bytes; unknown fields are refused.
 //!
 //! ```text
-//! object   version u8 = 1 | change u64 | implicit u8 (0, 1) | upload u64 | parts u32 | order u64
-//!          | null u8 (0, 1) | etag text | metadata
+//! object   version u8 = 1 | change u64 | implicit u8 (0, 1) | upload u64 | parts u32 | etag text
+//!          | metadata
 //! version  version u8 = 1 | inode u64 (0: a delete marker) | null u8 (0, 1)
 //!          | made, replaced: each seconds i64, nanoseconds u32
 //! upload   version u8 = 1 | tag u64 | begun: seconds i64, nanoseconds u32 | owner text | algorithm u8 (0: none)
@@ -24,6 +24,7 @@
 //!   5 checksum    algorithm u8, kind u8 (0 of all bytes, 1 of the parts' checksums), value text
 //!   6 retention   mode u8 (1 governance, 2 compliance), until: seconds i64, nanoseconds u32
 //!   7 legal hold
+//!   8 version     order u64, null u8 (0, 1): of an object only
 //! sizes    version u8 = 1 | runs until the end: how many parts u32, bytes of each u64
 //! ```
 //!
@@ -47,6 +48,7 @@ const STORAGE_CLASS: u8 = 4;
 const CHECKSUM: u8 = 5;
 const RETENTION: u8 = 6;
 const LEGAL_HOLD: u8 = 7;
+const PLACE: u8 = 8;
 
 /// A checksum: the algorithm is one of the five that S3 knows, numbered by whoever writes it from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,10 +164,13 @@ impl ObjectRecord {
         out.push(u8::from(self.implicit));
         out.extend_from_slice(&self.upload.to_le_bytes());
         out.extend_from_slice(&self.parts.to_le_bytes());
-        out.extend_from_slice(&self.order.to_le_bytes());
-        out.push(u8::from(self.null));
         put_text(&mut out, &self.etag);
         self.metadata.put(&mut out);
+        if (self.order, self.null) != (0, false) {
+            out.push(PLACE);
+            out.extend_from_slice(&self.order.to_le_bytes());
+            out.push(u8::from(self.null));
+        }
         out
     }
 
@@ -173,16 +178,10 @@ impl ObjectRecord {
     pub fn decode(record: &[u8]) -> Result<Self, MapError> {
         let mut fields = Fields::new("an object", record);
         fields.version(VERSION)?;
-        Ok(Self {
-            change: fields.u64()?,
-            implicit: flag(&mut fields)?,
-            upload: fields.u64()?,
-            parts: fields.u32()?,
-            order: fields.u64()?,
-            null: flag(&mut fields)?,
-            etag: text(&mut fields)?,
-            metadata: ObjectMetadata::take(fields)?,
-        })
+        let (change, implicit) = (fields.u64()?, flag(&mut fields)?);
+        let (upload, parts, etag) = (fields.u64()?, fields.u32()?, text(&mut fields)?);
+        let (metadata, (order, null)) = ObjectMetadata::take(fields)?;
+        Ok(Self { change, implicit, upload, parts, order, null, etag, metadata })
     }
 }
 
@@ -231,7 +230,7 @@ impl UploadRecord {
             owner: text(&mut fields)?,
             algorithm: fields.u8()?,
             composite: flag(&mut fields)?,
-            metadata: ObjectMetadata::take(fields)?,
+            metadata: ObjectMetadata::take(fields)?.0,
         })
     }
 }
@@ -291,8 +290,9 @@ impl ObjectMetadata {
         }
     }
 
-    fn take(mut fields: Fields<'_>) -> Result<Self, MapError> {
-        let mut found = Self::default();
+    /// Also the order of an object among the versions of its key, and whether it is the version `null`.
+    fn take(mut fields: Fields<'_>) -> Result<(Self, (u64, bool)), MapError> {
+        let (mut found, mut place) = (Self::default(), (0, false));
         while !fields.rest.is_empty() {
             let field = fields.u8()?;
             let entries = match field {
@@ -321,12 +321,16 @@ impl ObjectMetadata {
                     found.legal_hold = true;
                     continue;
                 }
+                PLACE => {
+                    place = (fields.u64()?, flag(&mut fields)?);
+                    continue;
+                }
                 _ => return Err(fields.error("it has a field of an unknown kind")),
             };
             let name = text(&mut fields)?;
             entries.insert(name, text(&mut fields)?);
         }
-        Ok(found)
+        Ok((found, place))
     }
 }
 

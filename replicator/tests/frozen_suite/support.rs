@@ -321,6 +321,7 @@ fn inode(kind: Kind, mode: u16) -> Inode {
     Inode {
         kind,
         mode,
+        locked: false,
         links: if kind == Kind::Directory { 2 } else { 0 },
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),

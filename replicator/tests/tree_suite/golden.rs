@@ -16,8 +16,8 @@ use bytes::Bytes;
 use tidegate_chunker::{ChunkId, DomainKeys, Location, PackId};
 use tidegate_replicator::map::{
     Cookie, Device, Entry, Extent, Inode, InodeNumber, Key, Kind, MapError, ObjectChecksum, ObjectMetadata,
-    ObjectRecord, PART_SIZES_ATTRIBUTE, PartRecord, RECORD_ATTRIBUTE, Source, Times, Timestamp, UploadRecord,
-    decode_part_sizes, encode_part_sizes,
+    ObjectRecord, ObjectRetention, PART_SIZES_ATTRIBUTE, PartRecord, RECORD_ATTRIBUTE, Source, Times,
+    Timestamp, UploadRecord, VersionRecord, decode_part_sizes, encode_part_sizes,
 };
 use tidegate_replicator::tree::{ChunkRef, Node, NodeSource, Root, Value};
 
@@ -158,6 +158,8 @@ fn object_records(file: InodeNumber) -> Vec<(&'static str, Key, Value)> {
         tags: one("tag", "value"),
         storage_class: Some("STANDARD_IA".into()),
         checksum: Some(checksum),
+        retention: None,
+        legal_hold: false,
     };
     let object = ObjectRecord {
         change: 7,
@@ -166,7 +168,13 @@ fn object_records(file: InodeNumber) -> Vec<(&'static str, Key, Value)> {
         parts: 2,
         etag: "d41d8cd98f00b204e9800998ecf8427e-2".into(),
         metadata: metadata.clone(),
+        order: 0,
+        null: false,
     };
+    let until = Timestamp { seconds: 1_800_000_000, nanos: 2 };
+    let retention = Some(ObjectRetention { compliance: true, until });
+    let locked = ObjectMetadata { retention, legal_hold: true, ..ObjectMetadata::default() };
+    let version = ObjectRecord { order: 11, null: true, metadata: locked, ..ObjectRecord::default() };
     let (begun, owner) = (Timestamp { seconds: 1_700_000_000, nanos: 1 }, "access-key".to_owned());
     let upload = UploadRecord { tag: 0x0102, begun, owner, algorithm: 3, composite: true, metadata };
     let part = PartRecord {
@@ -176,6 +184,8 @@ fn object_records(file: InodeNumber) -> Vec<(&'static str, Key, Value)> {
         etag: "d41d8cd98f00b204e9800998ecf8427e".into(),
         checksum: Some((3, "rosUhgyZmIg=".into())),
     };
+    let older = VersionRecord { inode: Some(file), null: true, made: begun, replaced: until };
+    let marker = VersionRecord { inode: None, null: false, made: until, replaced: until };
     let attribute = |name| Key::ExtendedAttribute(file, Bytes::from_static(name));
     let number = InodeNumber(9);
     vec![
@@ -183,6 +193,15 @@ fn object_records(file: InodeNumber) -> Vec<(&'static str, Key, Value)> {
         record("part sizes", attribute(PART_SIZES_ATTRIBUTE), encode_part_sizes(&[(1, 5 << 20), (1, 3)])),
         record("upload", Key::Upload(Bytes::from_static(b"a/key"), number), upload.encode()),
         record("part", Key::Part(number, 10_000), part.encode()),
+        record("locked version", attribute(RECORD_ATTRIBUTE), version.encode()),
+        record("older version", Key::Version(Bytes::from_static(b"a/key"), 10), older.encode()),
+        record("delete marker", Key::Version(Bytes::from_static(b"a/key"), 12), marker.encode()),
+        record("null version", Key::NullVersion(Bytes::from_static(b"a/key")), 10_u64.to_be_bytes().to_vec()),
+        record(
+            "part of a bucket",
+            Key::BucketPart(Bytes::from_static(b"versioning")),
+            b"\"enabled\"".to_vec(),
+        ),
     ]
 }
 
@@ -199,7 +218,10 @@ fn again(key: &Key, value: &Value) -> Result<Value, MapError> {
         Key::ExtendedAttribute(_, name) if name == PART_SIZES_ATTRIBUTE => {
             Value::plain(encode_part_sizes(&decode_part_sizes(&value.payload)?))
         }
-        Key::ExtendedAttribute(..) | Key::Orphan(_) => value.clone(),
+        Key::ExtendedAttribute(..) | Key::Orphan(_) | Key::BucketPart(_) | Key::NullVersion(_) => {
+            value.clone()
+        }
+        Key::Version(..) => Value::plain(VersionRecord::decode(&value.payload)?.encode()),
         Key::Part(..) => Value::plain(PartRecord::decode(&value.payload)?.encode()),
         Key::Upload(..) => Value::plain(UploadRecord::decode(&value.payload)?.encode()),
     })
