@@ -57,6 +57,7 @@ mod copy;
 mod cors;
 mod cors_rules;
 mod errors;
+mod expiration;
 mod facts;
 mod form;
 mod front;
