@@ -118,6 +118,11 @@ impl RequestBody {
         self.claim.algorithm
     }
 
+    /// How many bytes came so far.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen
+    }
+
     /// The error on the wire of a change that got this body and ended with `error`.
     pub(super) fn explain(&self, error: ObjectError, conditional: bool) -> S3Error {
         match self.refusal {

@@ -1,8 +1,9 @@
 //! What is taken away by itself, as clients set it: PutBucketLifecycleConfiguration,
 //! GetBucketLifecycleConfiguration, DeleteBucketLifecycle.
 //!
-//! Owns the way of rules from the wire and back; what can be a rule is said in [`crate::objects::lifecycle`]. Objects are not moved to other storage classes, as there are none to move them to: a rule with a
-//! transition is refused rather than kept and not followed. The bare prefix of older clients is given back as such.
+//! Owns the way of rules from the wire and back; what can be a rule is said in [`crate::objects::lifecycle`]. Objects
+//! are not moved to other storage classes, as there are none to move them to: a rule with a transition is refused
+//! rather than kept and not followed. The bare prefix of older clients is given back as such.
 
 use s3s::dto::{
     AbortIncompleteMultipartUpload, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput,

@@ -16,9 +16,9 @@
 //!
 //! ```text
 //! connections   accept, TLS, HTTP/1.1; how a connection ends
-//!   front       id, watch over the body, metrics; what is refused before a body
+//!   front       id, watch over the body, metrics; web pages: what browsers ask beforehand, forms
 //!     s3s       signatures, routes, headers and documents (another crate)
-//!       access       secrets, unsigned requests, host names
+//!       access       secrets, host names; every request is asked about by its action
 //!       operations   which there are; each subject has a file
 //!         body       what is hashed and checked on the way in
 //!           view     the objects
@@ -26,8 +26,11 @@
 //!
 //! # What is promised
 //!
-//! * **Nothing is read of whom nobody knows.** A request without a right signature is answered before its
-//!   body is read.
+//! * **Nothing is done that the view was not asked about**, by the action of AWS that it is and with what the request
+//!   says of itself; an operation without an action is refused.
+//! * **Nothing is read of whom nobody knows.** A request that is not allowed is answered before its body is read, and
+//!   one with a wrong signature always. Of a form the fields are read, which have a bound: the signature is in them.
+//!   The documents of deletions, tags and locks are read of callers with a signature, before they are asked about.
 //! * **Nothing is believed before its end.** Length, `Content-MD5`, checksums in headers and in signed
 //!   trailers are checked before a view makes an object of a body.
 //! * **Memory is bounded**: bodies pass in pieces, documents have a bound, an idle connection has no buffer
@@ -39,9 +42,9 @@
 //! # What it deliberately does not do
 //!
 //! ACLs but the private one, website answers, replication, notifications and other storage classes are
-//! `NotImplemented`; HTTP/2 and version 2 of the signature are not spoken. Every request is asked about by its action
-//! ([`actions`]), and what is allowed says the view; which rules of CORS and of a lifecycle fit says
-//! [`crate::objects`]. Of ranges, several in one request and malformed ones are an error, where Amazon's server gives the whole object.
+//! `NotImplemented`; HTTP/2 and version 2 of the signature are not spoken. What is allowed says the view; which rules
+//! of CORS and of a lifecycle fit says [`crate::objects`]. Of ranges, several in one request and malformed ones are an
+//! error, where Amazon's server gives the whole object.
 
 mod access;
 mod acl;
@@ -57,6 +60,7 @@ mod copy;
 mod cors;
 mod cors_rules;
 mod errors;
+mod expiration;
 mod facts;
 mod form;
 mod front;

@@ -1,7 +1,7 @@
 //! The operations as a whole: which requests are carried out, and where each is.
 //!
-//! Everything that is not named here keeps the answer of `s3s`, which is `NotImplemented`. What an operation does stands in
-//! the file of its subject.
+//! Everything that is not named here keeps the answer of `s3s`, which is `NotImplemented`; it does not come so far, as
+//! [`super::actions`] does not know it. What an operation does stands in the file of its subject.
 
 use std::sync::Arc;
 

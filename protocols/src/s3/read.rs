@@ -26,7 +26,7 @@ use super::operations::Operations;
 use super::values::{
     etag, http_date, object_name, read_conditions, timestamp, version_of, version_to_wire, who_of,
 };
-use crate::objects::{DataStream, ObjectError, ObjectInfo, OpenObject};
+use crate::objects::{DataStream, ObjectError, ObjectInfo, ObjectName, OpenObject, VersionId, Who};
 
 /// What GetObject and HeadObject have in common.
 struct Question<'a> {
@@ -170,7 +170,9 @@ impl Operations {
             checksum: is_enabled(input.checksum_mode.as_ref()),
         };
         let answer = question.answer(object.info())?;
-        let mut response = S3Response::new(get_output(object.as_ref(), answer).await?);
+        let mut output = get_output(object.as_ref(), answer).await?;
+        output.expiration = self.expiration(&who, &name, version.as_ref(), object.info()).await;
+        let mut response = S3Response::new(output);
         response.headers = storage_and_headers(object.info()).1;
         response.headers.extend(overrides_of_get(input)?);
         Ok(response)
@@ -197,10 +199,28 @@ impl Operations {
             checksum: is_enabled(input.checksum_mode.as_ref()),
         };
         let answer = question.answer(object.info())?;
-        let mut response = S3Response::new(head_output(object.info(), answer));
+        let mut output = head_output(object.info(), answer);
+        output.expiration = self.expiration(&who, &name, version.as_ref(), object.info()).await;
+        let mut response = S3Response::new(output);
         response.headers = storage_and_headers(object.info()).1;
         response.headers.extend(overrides_of_head(input)?);
         Ok(response)
+    }
+}
+
+impl Operations {
+    /// When an object expires that was not named by its version.
+    async fn expiration(
+        &self,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        info: &ObjectInfo,
+    ) -> Option<String> {
+        if version.is_some() {
+            return None;
+        }
+        self.expiration_of(who, name, info.size, info.modified, &info.tags).await
     }
 }
 

@@ -76,12 +76,15 @@ impl Operations {
             request.trailing_headers.clone(),
             note_of(&request),
         )?;
+        let tags = new.tags.clone();
         let new = NewObject { conditions, ..new };
         let name = object_name(&input.bucket, &input.key);
         let put = self.view().put(&who, &name, new, &mut body).await;
         let done = put.map_err(|error| body.explain(error, conditional))?;
+        let expiration = self.expiration_of(&who, &name, body.seen(), done.modified, &tags).await;
         let checksum = checksums::to_wire(done.checksum.as_ref());
         let output = PutObjectOutput {
+            expiration,
             checksum_crc32: checksum.checksum_crc32,
             checksum_crc32c: checksum.checksum_crc32c,
             checksum_crc64nvme: checksum.checksum_crc64nvme,

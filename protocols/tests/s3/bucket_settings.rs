@@ -73,6 +73,12 @@ async fn lifecycle_of_a_bucket() {
     assert!(!found.id().unwrap().is_empty());
     assert_eq!(found.filter().unwrap().prefix(), Some("logs/"));
     assert_eq!(found.expiration().unwrap().days(), Some(3));
+    let put = client.put_object().bucket(BUCKET).key("logs/1").send().await.unwrap();
+    let said = put.expiration().unwrap();
+    assert!(said.contains(&format!("rule-id=\"{}\"", found.id().unwrap())), "{said}");
+    let head = client.head_object().bucket(BUCKET).key("logs/1").send().await.unwrap();
+    assert_eq!(head.expiration(), Some(said));
+    assert_eq!(client.put_object().bucket(BUCKET).key("kept").send().await.unwrap().expiration(), None);
     let moves = rule().transitions(Transition::builder().days(1).build()).build().unwrap();
     assert_eq!(refused(set(moves).await), ("NotImplemented".into(), 501));
     let nothing = LifecycleRule::builder().status(ExpirationStatus::Enabled);

@@ -69,7 +69,7 @@ async fn a_source_that_is_not_there_has_its_code() {
     let copy = |source: &str| harness.client.copy_object().bucket(BUCKET).key("copy").copy_source(source);
     assert_eq!(refused(copy("bucket/absent").send().await), ("NoSuchKey".into(), 404));
     assert_eq!(refused(copy("absent/key").send().await), ("NoSuchBucket".into(), 404));
-    assert_eq!(refused(copy("bucket/key?versionId=7").send().await), ("InvalidArgument".into(), 400));
+    assert_eq!(refused(copy("bucket/key?versionId=7").send().await), ("NoSuchVersion".into(), 404));
     assert_eq!(refused(copy("nonsense").send().await).1, 400);
     let directive = copy("bucket/key").metadata_directive(MetadataDirective::from("MERGE")).send().await;
     assert_eq!(refused(directive), ("InvalidArgument".into(), 400));

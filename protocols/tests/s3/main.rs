@@ -13,6 +13,8 @@ mod checksums;
 mod connections;
 mod content;
 mod copies;
+mod cors;
+mod forms;
 mod harness;
 mod hashes;
 mod listing;

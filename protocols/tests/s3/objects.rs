@@ -73,7 +73,7 @@ async fn what_is_not_there_or_not_possible_has_its_code() {
     let own_key = put().sse_customer_algorithm("AES256").send().await;
     assert_eq!(refused(own_key), ("NotImplemented".into(), 501));
     let version = get("key".into()).version_id("7").send().await;
-    assert_eq!(refused(version), ("InvalidArgument".into(), 400));
+    assert_eq!(refused(version), ("NoSuchVersion".into(), 404));
     let elsewhere = client.put_object().bucket("absent").key("k").body(ByteStream::from_static(b"x"));
     assert_eq!(refused(elsewhere.send().await), ("NoSuchBucket".into(), 404));
 }

@@ -195,7 +195,8 @@ pub(crate) async fn read_answer(stream: &mut TcpStream) -> Answer {
     Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
 }
 
-fn scope(date: &str) -> String {
+/// Where and when a key signs.
+pub(crate) fn scope(date: &str) -> String {
     format!("{}/us-east-1/s3/aws4_request", &date[..8])
 }
 
@@ -204,7 +205,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
-fn sign_text(date: &str, text: &str) -> String {
+/// The signature of a text.
+pub(crate) fn sign_text(date: &str, text: &str) -> String {
     let step = |key: &[u8], text: &str| {
         hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
     };
