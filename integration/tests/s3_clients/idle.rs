@@ -53,7 +53,7 @@ fn ten_thousand_idle_connections_are_no_burden() {
         }
         idle.push(stream);
     }
-    put_and_get(&front, "among them");
+    put_and_get(&front, "among-them");
     let cost = resident_bytes(&front).saturating_sub(before);
     assert!(cost < BYTES_MAX * CONNECTIONS as u64, "{cost} bytes for {CONNECTIONS} connections");
     drop(idle);

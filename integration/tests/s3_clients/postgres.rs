@@ -111,7 +111,7 @@ fn a_database_is_archived_and_restored_to_its_last_commit() {
     let front = Front::start();
     open_to_all(front.folder.path());
     let to = format!("s3://{FLAT}/pg");
-    let database = Database { front: &front, programs: programs.clone(), data: front.path("data") };
+    let database = Database { front: &front, programs: programs.clone(), data: front.path("database") };
     run(database
         .command(&programs.join("initdb"))
         .args(["-U", "postgres", "-A", "trust", "-D"])
