@@ -20,7 +20,7 @@ use super::{Appliance, ApplianceError};
 use crate::commit::Description;
 use crate::files::{ExportRules, Served};
 use crate::journal::Sequence;
-use crate::live::{Batch, Change, MapId};
+use crate::live::{Batch, Change, MapId, Usage};
 use crate::namespace::Namespace;
 use crate::share::{Account, Base, InodeNumbers, LiveMap, OverSince, Quota, Share};
 
@@ -205,6 +205,21 @@ impl Appliance {
         Ok(repository.newest_head(share).await?.map(|newest| newest.head))
     }
 
+    /// Whether this gateway knows no share of that name, or one that holds nothing.
+    pub async fn holds_nothing(&self, name: &str) -> Result<bool, ApplianceError> {
+        let _changing = self.changing.lock().await;
+        let known = registry::load(&self.live)?.into_iter().find(|record| record.name == name);
+        let Some(record) = known else { return Ok(true) };
+        let share = match self.open_or_retiring(name) {
+            Some(open) => open.share.clone(),
+            None => self.open_map(record.id()?, record.domain()?, record.map(), record.incarnation)?,
+        };
+        if Base::load(&self.live, record.map())?.root.is_empty() && share.usage() == Usage::default() {
+            return Ok(true);
+        }
+        Ok(Namespace::new(share, self.clock.clone()).is_empty().await?)
+    }
+
     /// Serves a share no more. What it has in the journal still leaves, in the background.
     pub async fn withdraw(self: &Arc<Self>, share: ShareId) {
         let _changing = self.changing.lock().await;
@@ -290,6 +305,7 @@ impl Appliance {
     /// Lets clients in, and starts what goes on in the background.
     fn expose(self: &Arc<Self>, open: Arc<OpenShare>) -> Result<ShareId, ApplianceError> {
         open.share.account().set_quota(&open.config.quota, self.now());
+        open.share.reopen();
         let (id, handed_over) = (open.share.id(), open.record.lock().handed_over);
         self.shares.lock().insert(id, open.clone());
         let paused = if handed_over { Arc::new(AtomicBool::new(true)) } else { open.paused.clone() };

@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use tidegate_chunker::ShareId;
 use tidegate_protocols::objects::ObjectError;
 
-use crate::appliance::{Appliance, ApplianceError};
+use crate::appliance::Appliance;
 use crate::control::{ChangeSettings, ControlError, ErrorKind};
 use crate::objects::Host;
 
@@ -33,10 +33,22 @@ impl GatewayHost {
 
 #[async_trait]
 impl Host for GatewayHost {
-    async fn make_bucket(&self, name: &str) -> Result<(), ObjectError> {
+    async fn make_bucket(&self, name: &str) -> Result<ShareId, ObjectError> {
+        // A share that was taken out of the settings is the operator's to bring back, with what it holds.
+        match self.appliance.holds_nothing(name).await {
+            Ok(true) => {}
+            Ok(false) => return Err(ObjectError::BucketExists),
+            Err(error) => {
+                tracing::warn!(bucket = name, %error, "a bucket cannot be made now");
+                return Err(ObjectError::SlowDown);
+            }
+        }
         self.changer()?.add_bucket(name).await.map_err(|error| refused(name, &error))?;
         tracing::info!(bucket = name, "a client made a bucket");
-        Ok(())
+        self.appliance.share_id(name).map_err(|error| {
+            tracing::error!(bucket = name, %error, "a bucket that was made is not served");
+            ObjectError::Internal
+        })
     }
 
     async fn remove_bucket(&self, name: &str) -> Result<(), ObjectError> {
@@ -46,12 +58,17 @@ impl Host for GatewayHost {
     }
 
     async fn publish(&self, share: ShareId) -> Result<(), ObjectError> {
-        match self.appliance.commit_share(share).await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let error: &ApplianceError = &error;
+        // In a task of its own: a client who goes away must not end a commit half way.
+        let appliance = self.appliance.clone();
+        match tokio::spawn(async move { appliance.commit_share(share).await }).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "an object is in the journal, and not in the repository yet");
                 Err(ObjectError::SlowDown)
+            }
+            Err(error) => {
+                tracing::error!(%error, "a commit broke off");
+                Err(ObjectError::Internal)
             }
         }
     }

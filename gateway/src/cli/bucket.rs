@@ -167,8 +167,8 @@ fn say(report: &LifecycleReport, dry_run: bool) -> String {
     }
     let would = if dry_run { "would be " } else { "" };
     lines.push(format!(
-        "{} looked at; {would}expired {}, {would}removed for ever {}, uploads {would}dropped {}; locked {}",
-        report.looked_at, report.expired, report.removed, report.aborted, report.locked
+        "{} looked at; {would}expired {}, {would}removed for ever {}, uploads {would}dropped {}; locked {}, failed {}",
+        report.looked_at, report.expired, report.removed, report.aborted, report.locked, report.failed
     ));
     lines.join("\n")
 }
@@ -192,7 +192,7 @@ mod tests {
         let said = say(&report, true);
         assert!(said.contains("remove       a/b version v1") && said.contains("and 1 more"), "{said}");
         assert!(said.ends_with(
-            "would be expired 1, would be removed for ever 1, uploads would be dropped 1; locked 1"
+            "would be expired 1, would be removed for ever 1, uploads would be dropped 1; locked 1, failed 0"
         ));
     }
 }

@@ -210,6 +210,8 @@ pub struct LifecycleReport {
     pub aborted: u64,
     /// What stayed because it is locked.
     pub locked: u64,
+    /// What could not be done; the log says why.
+    pub failed: u64,
     /// The first of what was done.
     pub steps: Vec<LifecycleStep>,
 }

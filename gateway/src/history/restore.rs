@@ -23,6 +23,7 @@ use tidegate_replicator::map::{
 use super::growth::Growth;
 use super::{control_error, resolve, share_error};
 use crate::control::{ControlError, ErrorKind, FilePath, JobHandle, RestoreReport, RestoreRequest, Unit};
+use crate::namespace::objects::Place;
 use crate::namespace::{Context, Credentials, ExtendedAttributes, Namespace, NewFile, Node, Reader};
 use crate::share::{FrozenMap, MapRead, Transaction};
 
@@ -276,8 +277,12 @@ impl Restore<'_> {
             let page = self.from.scan(keys.clone(), EXTENTS_MAX).await.map_err(share_error)?;
             let last = page.len() < EXTENTS_MAX;
             let _lock = share.locks().lock(&[live]).await;
-            let mut inode = Reader { map: share.map() }.node(live).await.map_err(control_error)?.inode;
+            let node = Reader { map: share.map() }.node(live).await.map_err(control_error)?;
             let mut transaction = Transaction::default();
+            if first {
+                self.namespace.require_unlocked(&node).await.map_err(control_error)?;
+            }
+            let mut inode = node.inode;
             if first {
                 transaction.delete_range(kind_range(live, b'e', &[]));
                 transaction.use_more(-(inode.used as i64), 0);
@@ -308,19 +313,30 @@ impl Restore<'_> {
     async fn attributes(&self, source: &Node, live: InodeNumber) -> Result<(), ControlError> {
         let set = attributes_of(&source.inode);
         self.namespace.set_attributes(CONTEXT, live, set, None).await.map_err(control_error)?;
-        // Last: with its record a file may come under lock.
-        let wanted = self.wanted(source, live).await?;
+        // Last: with its record a file may come under lock. In a bucket that keeps versions it is one of its own.
+        let order = if self.keeps_versions().await? {
+            let share = self.namespace.share();
+            share.numbers().next(share.live()).await.map_err(share_error)?.0
+        } else {
+            0
+        };
+        let wanted = self.wanted(source, (order, false)).await?;
         if wanted != self.extended(self.namespace.share().map(), live).await? {
             self.namespace.replace_extended(CONTEXT, live, wanted).await.map_err(control_error)?;
         }
         Ok(())
     }
 
-    /// The extended attributes that a live file gets of a frozen one.
-    async fn wanted(&self, source: &Node, live: InodeNumber) -> Result<ExtendedAttributes, ControlError> {
+    /// The extended attributes that a live file gets of a frozen one; what S3 knows of it stands in a place among the
+    /// versions of its key.
+    async fn wanted(&self, source: &Node, place: (u64, bool)) -> Result<ExtendedAttributes, ControlError> {
         let mut wanted = self.extended(self.from, source.number).await?;
-        rewrite_record(&mut wanted, &source.inode, live);
+        rewrite_record(&mut wanted, &source.inode, place);
         Ok(wanted)
+    }
+
+    async fn keeps_versions(&self) -> Result<bool, ControlError> {
+        Ok(self.namespace.reader().versioning().await.map_err(control_error)?.is_some())
     }
 
     async fn extended(
@@ -347,7 +363,10 @@ impl Restore<'_> {
             return Ok(false);
         }
         let live_map = self.namespace.share().map();
-        if self.wanted(source, live.number).await? != self.extended(live_map, live.number).await? {
+        let found = self.extended(live_map, live.number).await?;
+        let record = found.get(RECORD_ATTRIBUTE).and_then(|record| ObjectRecord::decode(record).ok());
+        let place = record.map_or((0, false), |record| (record.order, record.null));
+        if self.wanted(source, place).await? != found {
             return Ok(false);
         }
         let all = |number| -> Range<Vec<u8>> { kind_range(number, b'e', &[]) };
@@ -416,6 +435,11 @@ impl Restore<'_> {
     /// Removes a name, and everything below it, deepest first.
     async fn remove_tree(&self, parent: InodeNumber, name: &[u8]) -> Result<(), ControlError> {
         let share = self.namespace.share();
+        if parent == InodeNumber::ROOT && self.keeps_versions().await? {
+            let place = Place { directory: parent, name, flat: true };
+            let hidden = self.namespace.hide_object(CONTEXT.credentials, place, |_| Ok(())).await;
+            return hidden.map(drop).map_err(|error| ControlError::new(ErrorKind::Failed, error.to_string()));
+        }
         let mut steps = vec![(parent, Bytes::copy_from_slice(name))];
         while let Some((parent, name)) = steps.last().cloned() {
             match self.namespace.remove(CONTEXT, parent, &name).await {
@@ -466,16 +490,14 @@ fn attributes_of(inode: &Inode) -> SetAttributes {
 }
 
 /// The record of an object that is restored. Digests that did not hold any more when the file was frozen must not come to
-/// hold again because the file that is made of it has changed as often by chance; and a version of which there may
-/// still be one is a version of its own, named by the number of its file, which is drawn from the same numbers.
-fn rewrite_record(attributes: &mut ExtendedAttributes, inode: &Inode, live: InodeNumber) {
+/// hold again because the file that is made of it has changed as often by chance; and its place among the versions of its
+/// key is that of the live file, since there may still be the version that it was.
+fn rewrite_record(attributes: &mut ExtendedAttributes, inode: &Inode, place: (u64, bool)) {
     let Some(value) = attributes.get_mut(RECORD_ATTRIBUTE) else { return };
     let Ok(mut record) = ObjectRecord::decode(value) else { return };
     if record.change != inode.change {
         record.etag.clear();
     }
-    if record.order > 0 {
-        (record.order, record.null) = (live.0, false);
-    }
+    (record.order, record.null) = place;
     *value = Bytes::from(record.encode());
 }

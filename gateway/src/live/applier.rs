@@ -13,7 +13,7 @@
 //! An error of RocksDB ends the thread: from then on nothing new becomes visible below the memory
 //! layer, writers get [`LiveError::Stopped`], and a restart replays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -64,7 +64,7 @@ impl Applier {
         let (applied_sender, applied) = watch::channel(database.applied(None)?);
         let (queued, queued_receiver) = watch::channel(());
         let queue = Queue::default();
-        let database_sweeps = database.sweeps()?;
+        let sweeps = database.sweeps()?.into();
         let worker = Worker {
             queue: queue.clone(),
             durable: journal.subscribe(),
@@ -74,7 +74,7 @@ impl Applier {
             flushed: flushed.clone(),
             flush_journal_bytes: limits.flush_journal_bytes,
             unflushed_bytes: 0,
-            sweeps: database_sweeps,
+            sweeps,
         };
         let runtime = tokio::runtime::Handle::current();
         let thread = thread::Builder::new()
@@ -130,7 +130,7 @@ struct Worker {
     flush_journal_bytes: u64,
     unflushed_bytes: u64,
     /// Maps with marks that say nothing any more.
-    sweeps: Vec<Sweep>,
+    sweeps: VecDeque<Sweep>,
 }
 
 impl Worker {
@@ -165,7 +165,7 @@ impl Worker {
             let records: Vec<_> = group.iter().map(|(sequence, batch)| (*sequence, batch.as_ref())).collect();
             self.database.apply(&records)?;
             if group.iter().any(|(_, batch)| batch.is_rebase()) {
-                self.sweeps = self.database.sweeps()?;
+                Sweep::join(&mut self.sweeps, self.database.sweeps()?);
             }
             for (sequence, batch) in &group {
                 self.pending.remove(*sequence, batch);
@@ -179,10 +179,10 @@ impl Worker {
 
     /// Sweeps a piece, if there is anything to sweep.
     fn sweep_piece(&mut self) -> Result<(), LiveError> {
-        if let Some(sweep) = self.sweeps.last_mut()
-            && self.database.sweep_piece(sweep)?
+        if let Some(mut sweep) = self.sweeps.pop_front()
+            && !self.database.sweep_piece(&mut sweep)?
         {
-            self.sweeps.pop();
+            self.sweeps.push_back(sweep);
         }
         Ok(())
     }

@@ -113,6 +113,17 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The maps of which it changes keys; one may come more than once.
+    pub(super) fn changed_maps(&self) -> impl Iterator<Item = MapId> + '_ {
+        self.changes.iter().filter_map(|change| match change {
+            Change::Put { map, .. }
+            | Change::PutPayload { map, .. }
+            | Change::Delete { map, .. }
+            | Change::DeleteRange { map, .. } => Some(*map),
+            _ => None,
+        })
+    }
+
     /// Whether it gives a map a new base.
     pub(super) fn is_rebase(&self) -> bool {
         self.changes.iter().any(|change| matches!(change, Change::Rebase { .. }))

@@ -291,10 +291,18 @@ impl Database {
 
     /// Whether anything of a map changed since its base was frozen.
     pub(crate) fn is_changed(&self, snapshot: &Snapshot<'_>, map: MapId) -> Result<bool, LiveError> {
-        if let Some(hidden) = self.hidden_of(snapshot, map).next() {
-            return hidden.map(|_| true);
+        // While there are stale marks nobody steps over them: the newest change says it.
+        let stale = self.stale_through(snapshot, map)?;
+        if stale > Sequence(0) {
+            return Ok(self.newest_change(snapshot, map)? > stale);
         }
-        Ok(!self.dirty_page(snapshot, map, &[], 1)?.is_empty())
+        for family in [DIRTY, HIDDEN] {
+            if let Some(found) = self.iterate(snapshot, family, &map_range(map)).next() {
+                found?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The encoded base of a map.
@@ -378,8 +386,9 @@ impl Database {
     /// Carries out records, which follow each other without a gap.
     pub(super) fn apply(&self, records: &[(Sequence, &Batch)]) -> Result<(), LiveError> {
         let mut writes = WriteBatch::default();
-        let mut usages = HashMap::new();
+        let (mut usages, mut newest) = (HashMap::new(), HashMap::new());
         for (sequence, batch) in records {
+            newest.extend(batch.changed_maps().map(|map| (map, *sequence)));
             for change in &batch.changes {
                 if let Change::DeleteRange { map, range } = change {
                     self.write(std::mem::take(&mut writes))?;
@@ -392,6 +401,7 @@ impl Database {
             self.add_usage(batch, &mut usages, &mut writes)?;
             writes.put_cf(self.family(SYSTEM), APPLIED, sequence.0.to_le_bytes());
         }
+        self.note_newest(&newest, &mut writes);
         self.write(writes)
     }
 

@@ -4,10 +4,13 @@
 //! key that changed, a range that was hidden) says nothing any more, and neither does a tombstone under such a mark.
 //! There may be millions. So a rebase is one small write: the base, and a note of how far marks are stale. Readers
 //! of marks pass over stale ones at once ([`Database::stale_through`]); the applier takes them away between groups of
-//! records, a bounded piece at a time, and then the note. Writers wait for none of it.
+//! records, a bounded piece at a time, one map after the other, and then the note. Writers wait for none of it. Whether
+//! anything has changed at all is known from the newest change of a map, without a look at marks.
 //!
 //! A reader of values sees the new base under entries that are equal or newer, swept or not. A crash leaves note and
 //! marks as they are; the next start goes on from the beginning, and finds what is left.
+
+use std::collections::{HashMap, VecDeque};
 
 use rocksdb::{Snapshot, WriteBatch};
 
@@ -18,6 +21,8 @@ use crate::journal::Sequence;
 
 /// How the key of a note begins; the map follows, big-endian.
 const NOTE: &[u8] = b"sweep/";
+/// How the key of the newest change of a map begins; the map follows, big-endian.
+const NEWEST: &[u8] = b"newest/";
 /// Marks that a piece looks at: a part of them may be newer than the base, and stays.
 const MARKS_MAX: usize = 4 * KEYS_MAX;
 
@@ -29,6 +34,28 @@ pub(super) struct Sweep {
     /// None once all hidden ranges have been looked at.
     hidden_from: Option<Vec<u8>>,
     changed_from: Vec<u8>,
+}
+
+impl Sweep {
+    /// Whether it is of the same map.
+    fn is_of_map_of(&self, other: &Self) -> bool {
+        self.map == other.map
+    }
+
+    /// Takes over what has become known: a map with more stale marks is begun anew, one that is under way goes on.
+    pub(super) fn join(sweeps: &mut VecDeque<Self>, found: Vec<Self>) {
+        for sweep in found {
+            match sweeps.iter_mut().find(|known| known.is_of_map_of(&sweep)) {
+                Some(known) if known.through == sweep.through => {}
+                Some(known) => *known = sweep,
+                None => sweeps.push_back(sweep),
+            }
+        }
+    }
+}
+
+fn newest_key(map: MapId) -> Vec<u8> {
+    [NEWEST, &map.0.to_be_bytes()].concat()
 }
 
 fn note_key(map: MapId) -> Vec<u8> {
@@ -46,6 +73,19 @@ impl Database {
     pub(super) fn stale_through(&self, snapshot: &Snapshot<'_>, map: MapId) -> Result<Sequence, LiveError> {
         let note = snapshot.get_cf(self.family(SYSTEM), note_key(map))?;
         Ok(note.as_deref().map_or(Sequence(0), sequence_from))
+    }
+
+    /// The newest record that changed a key of a map.
+    pub(super) fn newest_change(&self, snapshot: &Snapshot<'_>, map: MapId) -> Result<Sequence, LiveError> {
+        let newest = snapshot.get_cf(self.family(SYSTEM), newest_key(map))?;
+        Ok(newest.as_deref().map_or(Sequence(0), sequence_from))
+    }
+
+    /// Puts the newest changes of maps into a batch.
+    pub(super) fn note_newest(&self, newest: &HashMap<MapId, Sequence>, writes: &mut WriteBatch) {
+        for (map, sequence) in newest {
+            writes.put_cf(self.family(SYSTEM), newest_key(*map), sequence.0.to_le_bytes());
+        }
     }
 
     /// The maps with stale marks.
@@ -128,5 +168,6 @@ impl Database {
     /// Forgets the note of a map that is dropped.
     pub(super) fn drop_note(&self, map: MapId, writes: &mut WriteBatch) {
         writes.delete_cf(self.family(SYSTEM), note_key(map));
+        writes.delete_cf(self.family(SYSTEM), newest_key(map));
     }
 }

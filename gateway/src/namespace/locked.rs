@@ -41,7 +41,7 @@ impl Namespace {
     }
 
     /// Refuses a file that is under lock now; whoever calls holds its lock.
-    pub(super) async fn require_unlocked(&self, file: &Node) -> Result<(), FsError> {
+    pub(crate) async fn require_unlocked(&self, file: &Node) -> Result<(), FsError> {
         self.require_unlocked_unless(file, false).await
     }
 

@@ -10,7 +10,7 @@ use tidegate_protocols::objects::{
 use tidegate_replicator::map::{InodeNumber, ObjectRecord};
 
 use super::{Access, Objects, describe, path};
-use crate::namespace::objects::{Held, Place};
+use crate::namespace::objects::{Held, Place, Removal};
 use crate::namespace::{EXECUTE, WRITE};
 
 impl Objects {
@@ -120,7 +120,8 @@ impl Access {
     ) -> Result<Deletion, ObjectError> {
         let which = describe::which(version)?;
         let admit = |held: Option<&Held>| self.check_conditions(held, conditions);
-        let removed = self.namespace().remove_version(&self.credentials, place, which, bypass, admit).await?;
+        let how = Removal { which, bypass, only_beneath: false };
+        let removed = self.namespace().remove_version(&self.credentials, place, how, admit).await?;
         match removed {
             Some(removed) => Ok(Deletion { marker: removed.marker, version: Some(version.clone()) }),
             None if conditions.is_empty() => Ok(Deletion { marker: false, version: Some(version.clone()) }),

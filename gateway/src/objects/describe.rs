@@ -75,7 +75,8 @@ pub(super) fn which(version: &VersionId) -> Result<Which, ObjectError> {
         return Ok(Which::Null);
     }
     match u64::from_str_radix(text, 16) {
-        Ok(order) if text.len() == 16 && order > 0 => Ok(Which::Order(order)),
+        // Each has one name.
+        Ok(order) if order > 0 && version_id(Which::Order(order)) == *version => Ok(Which::Order(order)),
         _ => Err(ObjectError::InvalidArgument("Invalid version id specified".into())),
     }
 }

@@ -3,17 +3,21 @@
 //! The settings file says which buckets there are; a client who makes one has the gateway write it there. So there
 //! is one truth, which the operator can read and change.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use tidegate_chunker::ShareId;
 use tidegate_protocols::objects::{NewBucket, ObjectError, Who};
 
 use super::Objects;
+use super::parts::parts_of_new;
 
 /// The gateway around the objects.
 #[async_trait]
 pub trait Host: Send + Sync + 'static {
-    /// Adds a bucket of objects to the settings, and serves it.
-    async fn make_bucket(&self, name: &str) -> Result<(), ObjectError>;
+    /// Adds a bucket of objects to the settings, and serves it; gives its share, which holds nothing.
+    /// [`ObjectError::BucketExists`] when a share of that name holds something.
+    async fn make_bucket(&self, name: &str) -> Result<ShareId, ObjectError>;
 
     /// Takes a bucket out of the settings. Its heads stay in the repository.
     async fn remove_bucket(&self, name: &str) -> Result<(), ObjectError>;
@@ -28,19 +32,27 @@ const FIXED: ObjectError = ObjectError::Fixed(
 );
 
 impl Objects {
-    fn host(&self) -> Result<std::sync::Arc<dyn Host>, ObjectError> {
+    fn host(&self) -> Result<Arc<dyn Host>, ObjectError> {
         self.host.read().clone().ok_or(FIXED)
     }
 
     pub(super) async fn make_bucket(&self, who: &Who, name: &str, new: NewBucket) -> Result<(), ObjectError> {
         match self.access(who, name).await {
+            // Who wanted a lock must not take a bucket without one for it.
+            Ok(access) if new.lock && access.loaded.settings.lock.is_none() => {
+                return Err(ObjectError::BucketExists);
+            }
             Ok(_) => return Err(ObjectError::BucketOwned),
             Err(ObjectError::NoSuchBucket) => {}
             Err(error) => return Err(error),
         }
-        self.host()?.make_bucket(name).await?;
-        self.access(who, name).await?.namespace().share().reopen();
-        if new.lock { self.lock_new_bucket(who, name).await } else { Ok(()) }
+        let (files, name, host) = (self.files.clone(), name.to_owned(), self.host()?);
+        to_the_end(async move {
+            let share = host.make_bucket(&name).await?;
+            let served = files.share(share).ok_or(ObjectError::SlowDown)?;
+            served.namespace.begin_bucket(parts_of_new(new)?).await
+        })
+        .await
     }
 
     pub(super) async fn remove_bucket(&self, who: &Who, name: &str) -> Result<(), ObjectError> {
@@ -50,13 +62,27 @@ impl Objects {
                 "the bucket shows a share; take it out of the settings of the gateway ([[bucket]])",
             ));
         }
-        let host = self.host()?;
-        // From here on nothing comes into it.
-        access.namespace().clear_bucket().await?;
-        let removed = host.remove_bucket(name).await;
-        if removed.is_err() {
-            access.namespace().share().reopen();
-        }
-        removed
+        let (host, name, namespace) = (self.host()?, name.to_owned(), access.namespace().clone());
+        // Whoever withdraws a share waits until nobody uses it.
+        drop(access);
+        to_the_end(async move {
+            namespace.close_bucket().await?;
+            let removed = host.remove_bucket(&name).await;
+            if removed.is_err() {
+                namespace.share().reopen();
+            }
+            removed
+        })
+        .await
     }
+}
+
+/// Runs a change in a task of its own, so that a client who goes away does not cut it short.
+async fn to_the_end(
+    change: impl Future<Output = Result<(), ObjectError>> + Send + 'static,
+) -> Result<(), ObjectError> {
+    tokio::spawn(change).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a change of buckets broke off");
+        Err(ObjectError::Internal)
+    })
 }

@@ -14,7 +14,7 @@ use tidegate_replicator::map::InodeNumber;
 use super::versions::{Merge, Next};
 use super::{Access, Objects, describe};
 use crate::control::{JobHandle, LifecycleReport, LifecycleStep};
-use crate::namespace::objects::{Held, HeldUpload, Place, Which};
+use crate::namespace::objects::{Held, HeldUpload, Place, Removal, Which};
 
 /// Changes that are carried out at the same time.
 const AT_ONCE: usize = 16;
@@ -27,10 +27,10 @@ const STEPS_MAX: usize = 1_000;
 
 /// A change that is due.
 enum Due {
-    /// What a key leads to, as long as it is this file.
-    Expire(String, InodeNumber),
-    /// A version for ever.
-    Remove(String, Which),
+    /// What a key leads to, as long as it is this file and has not changed.
+    Expire(String, (InodeNumber, u64)),
+    /// A version that its key does not lead to, for ever, as long as this file holds it; none for a marker.
+    Remove(String, Which, Option<InodeNumber>),
     /// An upload.
     Abort(String, HeldUpload),
 }
@@ -39,7 +39,7 @@ impl Due {
     fn step(&self) -> LifecycleStep {
         let (action, key, version) = match self {
             Self::Expire(key, _) => ("expire", key, None),
-            Self::Remove(key, which) => {
+            Self::Remove(key, which, _) => {
                 ("remove", key, Some(describe::version_id(*which).as_str().to_owned()))
             }
             Self::Abort(key, _) => ("abort-upload", key, None),
@@ -50,6 +50,7 @@ impl Due {
 
 /// A run over one bucket.
 struct Run<'a> {
+    objects: &'a Objects,
     access: &'a Access,
     rules: &'a [LifecycleRule],
     now: Time,
@@ -78,7 +79,8 @@ impl Objects {
         let access = self.access_as_root(&found, &served, &loaded);
         let now = access.namespace().time();
         let report = LifecycleReport::default();
-        let mut run = Run { access: &access, rules: &rules, now, dry_run, job, due: Vec::new(), report };
+        let mut run =
+            Run { objects: self, access: &access, rules: &rules, now, dry_run, job, due: Vec::new(), report };
         if found.flat {
             run.versions().await?;
         } else {
@@ -125,8 +127,16 @@ struct Passing {
 }
 
 impl Run<'_> {
-    fn checkpoint(&self) -> Result<(), ObjectError> {
-        if self.job.is_cancelled() { Err(ObjectError::SlowDown) } else { Ok(()) }
+    /// Ends a run that was stopped, and one whose share takes no changes any more or is served otherwise: whoever
+    /// changes how it is served waits for those who use it.
+    async fn checkpoint(&self) -> Result<(), ObjectError> {
+        if self.job.is_cancelled() {
+            return Err(ObjectError::SlowDown);
+        }
+        if self.dry_run {
+            return self.objects.require_current(self.access);
+        }
+        self.objects.room(self.access, 0).await
     }
 
     /// A bucket of objects: everything that has a key, version by version.
@@ -137,7 +147,7 @@ impl Run<'_> {
         let mut passing = Passing::default();
         let mut next = merge.next().await?;
         while let Some(version) = next {
-            self.checkpoint()?;
+            self.checkpoint().await?;
             next = merge.next().await?;
             let key = version.key().clone();
             if !key.starts_with(prefix.as_bytes()) {
@@ -197,15 +207,11 @@ impl Run<'_> {
         match (action, held) {
             (LifecycleAction::Keep, _) | (LifecycleAction::Expire, None) => Ok(()),
             (LifecycleAction::Expire, Some(held)) => {
-                self.push(Due::Expire(key.to_owned(), held.node.number)).await
+                self.push(Due::Expire(key.to_owned(), seen(&held))).await
             }
-            (LifecycleAction::Remove, held) => {
-                let which = match (version, held) {
-                    (Next::Beneath(_, found), _) => found.which(),
-                    (Next::Leading(..), Some(held)) => held.which(),
-                    (Next::Leading(..), None) => return Ok(()),
-                };
-                self.push(Due::Remove(key.to_owned(), which)).await
+            (LifecycleAction::Remove, _) => {
+                let Next::Beneath(_, found) = version else { return Ok(()) };
+                self.push(Due::Remove(key.to_owned(), found.which(), found.record.inode)).await
             }
         }
     }
@@ -215,7 +221,7 @@ impl Run<'_> {
         let mut query =
             ListQuery { prefix: common_prefix(self.rules), limit: PAGE_ENTRIES_MAX, ..ListQuery::default() };
         loop {
-            self.checkpoint()?;
+            self.checkpoint().await?;
             let page = self.access.list_page(&query).await?;
             for entry in &page.entries {
                 let ListEntry::Object { key, info } = entry else { continue };
@@ -234,7 +240,12 @@ impl Run<'_> {
                 if evaluate(self.rules, key, &facts, false, self.now) == LifecycleAction::Expire
                     && let Ok(held) = self.access.held(key).await
                 {
-                    self.push(Due::Expire(key.clone(), held.node.number)).await?;
+                    // What was listed is decided on again: it may have changed since.
+                    let info = self.access.info(&held, &[]);
+                    let facts = Facts { size: info.size, modified: info.modified, tags: &info.tags, ..facts };
+                    if evaluate(self.rules, key, &facts, false, self.now) == LifecycleAction::Expire {
+                        self.push(Due::Expire(key.clone(), seen(&held))).await?;
+                    }
                 }
             }
             query.after = page.entries.last().map(|entry| entry.name().to_owned());
@@ -247,7 +258,7 @@ impl Run<'_> {
     async fn uploads(&mut self) -> Result<(), ObjectError> {
         let mut from = Vec::new();
         loop {
-            self.checkpoint()?;
+            self.checkpoint().await?;
             let found = self.access.reader().uploads(&from, SCAN).await?;
             let last = found.len() < SCAN;
             for upload in found {
@@ -270,7 +281,10 @@ impl Run<'_> {
 
     /// Carries out what was decided.
     async fn carry_out(&mut self) -> Result<(), ObjectError> {
-        let due = std::mem::take(&mut self.due);
+        self.checkpoint().await?;
+        let mut due = std::mem::take(&mut self.due);
+        // What makes room comes first: a marker needs some.
+        due.sort_by_key(|due| matches!(due, Due::Expire(..)));
         let (access, dry_run) = (self.access, self.dry_run);
         let changes = due.into_iter().map(|due| async move {
             let outcome = if dry_run { Ok(true) } else { access.carry_out(&due).await };
@@ -280,33 +294,44 @@ impl Run<'_> {
         while let Some((due, outcome)) = outcomes.next().await {
             match outcome {
                 Ok(true) => self.report.count(due.step(), STEPS_MAX),
-                Ok(false) | Err(ObjectError::NoSuchKey | ObjectError::NoSuchUpload) => {}
+                // It was changed meanwhile.
+                Ok(false)
+                | Err(ObjectError::NoSuchKey | ObjectError::NoSuchUpload | ObjectError::Conflict) => {}
                 Err(ObjectError::Locked) => self.report.locked += 1,
-                Err(error) => return Err(error),
+                Err(error @ (ObjectError::SlowDown | ObjectError::NoSuchBucket)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "a lifecycle rule could not be carried out on an object");
+                    self.report.failed += 1;
+                }
             }
         }
         Ok(())
     }
 }
 
+/// What tells a file from another one, and from itself before a change.
+fn seen(held: &Held) -> (InodeNumber, u64) {
+    (held.node.number, held.node.inode.change)
+}
+
 impl Access {
     /// Whether it was done: not when something else stands there by now.
     async fn carry_out(&self, due: &Due) -> Result<bool, ObjectError> {
-        let flat = |key: &'_ str| (InodeNumber::ROOT, key.as_bytes().to_vec());
         match due {
             Due::Abort(_, upload) => self.namespace().drop_upload(upload).await.map(|()| true),
-            Due::Remove(key, which) => {
-                let (directory, name) = flat(key);
-                let place = Place { directory, name: &name, flat: true };
-                let removed = self
-                    .namespace()
-                    .remove_version(&self.credentials, place, *which, false, |_| Ok(()))
-                    .await?;
+            Due::Remove(key, which, file) => {
+                let place = Place { directory: InodeNumber::ROOT, name: key.as_bytes(), flat: true };
+                let how = Removal { which: *which, bypass: false, only_beneath: true };
+                let is_it = |held: Option<&Held>| {
+                    let same = held.map(|held| held.node.number) == *file;
+                    if same { Ok(()) } else { Err(ObjectError::NoSuchKey) }
+                };
+                let removed = self.namespace().remove_version(&self.credentials, place, how, is_it).await?;
                 Ok(removed.is_some())
             }
             Due::Expire(key, file) => {
                 let is_it = |held: &Held| {
-                    if held.node.number == *file { Ok(()) } else { Err(ObjectError::NoSuchKey) }
+                    if seen(held) == *file { Ok(()) } else { Err(ObjectError::NoSuchKey) }
                 };
                 self.expire(key, is_it).await.map(|()| true)
             }

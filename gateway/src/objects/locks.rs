@@ -51,10 +51,14 @@ impl Objects {
         Ok(())
     }
 
+    /// A bucket with a lock, and a key that can have one.
     async fn access_to_lock(&self, who: &Who, name: &ObjectName) -> Result<Access, ObjectError> {
         let access = self.access_to_change(who, &name.bucket).await?;
         if access.loaded.settings.lock.is_none() {
             return Err(ObjectError::NoLock);
+        }
+        if !access.bucket.flat && name.key.ends_with('/') {
+            return Err(folder());
         }
         Ok(access)
     }
@@ -81,6 +85,13 @@ impl Access {
         let by_default = default.map(|default| retention_record(&default.from(self.namespace().time())));
         ObjectMetadata { retention: metadata.retention.or(by_default), ..metadata }
     }
+}
+
+/// The answer to who would lock a folder.
+pub(super) fn folder() -> ObjectError {
+    let why =
+        "a key that ends with a slash is a folder in this bucket: it holds nothing that could be locked";
+    ObjectError::InvalidArgument(why.into())
 }
 
 fn past() -> ObjectError {

@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidegate_protocols::objects::policy::Policy;
 use tidegate_protocols::objects::{
-    BucketChange, BucketSettings, LockConfiguration, ObjectError, Versioning, Who,
+    BucketChange, BucketSettings, LockConfiguration, NewBucket, ObjectError, PublicAccessBlock, Versioning,
+    Who,
 };
 
 use super::{BucketConfig, Objects};
@@ -30,6 +31,8 @@ pub(super) struct Loaded {
     parts: BucketParts,
     pub(super) settings: Arc<BucketSettings>,
     pub(super) policy: Option<Policy>,
+    /// Whether there is a policy that cannot be read, as that of a bucket of another name: it lets nobody in.
+    pub(super) policy_is_unreadable: bool,
 }
 
 fn read<T: DeserializeOwned>(parts: &BucketParts, name: &str) -> Result<Option<T>, ObjectError> {
@@ -60,13 +63,14 @@ impl Loaded {
         };
         let policy = match &settings.policy {
             None => None,
-            // It was checked when it was set. One that cannot be read denies; it must not let anybody in.
-            Some(text) => Some(Policy::of_bucket(text, &bucket.name).map_err(|error| {
-                tracing::error!(bucket = bucket.name, %error, "the policy of a bucket cannot be read");
-                ObjectError::AccessDenied
-            })?),
+            Some(text) => Policy::of_bucket(text, &bucket.name)
+                .inspect_err(|error| {
+                    tracing::error!(bucket = bucket.name, %error, "the policy of a bucket cannot be read");
+                })
+                .ok(),
         };
-        Ok(Self { parts, settings: Arc::new(settings), policy })
+        let policy_is_unreadable = settings.policy.is_some() && policy.is_none();
+        Ok(Self { parts, settings: Arc::new(settings), policy, policy_is_unreadable })
     }
 }
 
@@ -96,22 +100,33 @@ impl Objects {
     ) -> Result<(), ObjectError> {
         let access = self.access_to_change(who, bucket).await?;
         let flat = access.bucket.flat;
-        if let BucketChange::Policy(Some(text)) = &change {
-            let policy = Policy::of_bucket(text, bucket)
-                .map_err(|error| ObjectError::MalformedPolicy(error.to_string()))?;
-            let blocks = access.loaded.settings.public_access.is_some_and(|block| block.block_policy);
-            if blocks && policy.is_public() {
-                return Err(ObjectError::AccessDenied);
+        let is_public = match &change {
+            BucketChange::Policy(Some(text)) => {
+                let policy = Policy::of_bucket(text, bucket);
+                policy.map_err(|error| ObjectError::MalformedPolicy(error.to_string()))?.is_public()
             }
-        }
-        access.namespace().change_bucket(|parts| decide(&parts, flat, &change)).await
+            _ => false,
+        };
+        access
+            .namespace()
+            .change_bucket(|parts| {
+                let block: Option<PublicAccessBlock> = read(&parts, PUBLIC_ACCESS_PART)?;
+                if is_public && block.is_some_and(|block| block.block_policy) {
+                    return Err(ObjectError::AccessDenied);
+                }
+                decide(&parts, flat, &change)
+            })
+            .await
     }
+}
 
-    /// Gives a new bucket its lock, and so its versions.
-    pub(super) async fn lock_new_bucket(&self, who: &Who, bucket: &str) -> Result<(), ObjectError> {
-        self.change_parts(who, bucket, BucketChange::Versioning(Versioning::Enabled)).await?;
-        self.change_parts(who, bucket, BucketChange::Lock(LockConfiguration::default())).await
+/// The parts that a new bucket begins with: with a lock it keeps versions.
+pub(super) fn parts_of_new(new: NewBucket) -> Result<Vec<(&'static str, Vec<u8>)>, ObjectError> {
+    if !new.lock {
+        return Ok(Vec::new());
     }
+    let lock = LockConfiguration::default();
+    Ok(vec![(VERSIONING_PART, written(&Versioning::Enabled)?), (LOCK_PART, written(&lock)?)])
 }
 
 type PartChanges = Vec<(&'static str, Option<Vec<u8>>)>;

@@ -81,8 +81,13 @@ impl Objects {
         let name = ObjectName { bucket: bucket.name.clone(), key: name.to_owned() };
         match access.version_of(&name.key, asked.version).await {
             Ok(held) => Ok(Some(held.record.map(|record| record.metadata.tags).unwrap_or_default())),
-            Err(ObjectError::SlowDown) => Err(ObjectError::SlowDown),
-            Err(_) => Ok(None),
+            Err(
+                ObjectError::NoSuchKey
+                | ObjectError::NoSuchVersion
+                | ObjectError::DeleteMarker { .. }
+                | ObjectError::InvalidArgument(_),
+            ) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }
@@ -115,8 +120,11 @@ fn bucket_verdict(
     resource: &str,
     tags: Option<&Tags>,
 ) -> Verdict {
-    let Some(policy) = &loaded.policy else { return Verdict::Silent };
-    let said = verdict(policy, who, asked, resource, tags);
+    let said = match &loaded.policy {
+        Some(policy) => verdict(policy, who, asked, resource, tags),
+        None if loaded.policy_is_unreadable => Verdict::Deny,
+        None => return Verdict::Silent,
+    };
     let is_free = key.is_some_and(|key| key.policy.is_none());
     let restricted = loaded.settings.public_access.is_some_and(|block| block.restrict);
     match said {
@@ -151,11 +159,14 @@ fn value_of(name: &str, who: &Who, asked: &Asked<'_>, tags: Option<&Tags>) -> Op
     if lower.starts_with(EXISTING_TAG) {
         return tags?.get(name.get(EXISTING_TAG.len()..)?).map(|value| vec![value.clone()]);
     }
-    asked
-        .conditions
-        .iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(name))
-        .map(|(_, values)| values.clone())
+    asked.conditions.iter().find(|(known, _)| is_same(known, name)).map(|(_, values)| values.clone())
+}
+
+/// Whether two names are of one condition key: what follows a slash, as the name of a tag does, is told apart by case.
+fn is_same(one: &str, other: &str) -> bool {
+    let split = |name: &str| name.find('/').unwrap_or(name.len());
+    let (one, other) = (one.split_at(split(one)), other.split_at(split(other)));
+    one.0.eq_ignore_ascii_case(other.0) && one.1 == other.1
 }
 
 #[cfg(test)]

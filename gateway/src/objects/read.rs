@@ -100,22 +100,27 @@ impl Access {
             return held;
         };
         let which = describe::which(version)?;
-        match self.held(key).await {
-            Ok(held) if held.which() == which => return Ok(held),
-            Ok(_) | Err(ObjectError::NoSuchKey) => {}
-            Err(error) => return Err(error),
+        // A version may get the name, or lose it, between the looks at both.
+        for _ in 0..2 {
+            match self.held(key).await {
+                Ok(held) if held.which() == which => return Ok(held),
+                Ok(_) | Err(ObjectError::NoSuchKey) => {}
+                Err(error) => return Err(error),
+            }
+            if !self.keeps_versions() {
+                break;
+            }
+            let Some(found) = self.reader().version(key.as_bytes(), which).await? else { continue };
+            let Some(file) = found.record.inode else {
+                return Err(ObjectError::DeleteMarker { version: version.clone(), named: true });
+            };
+            match self.reader().held(file).await {
+                Ok(held) => return Ok(held),
+                Err(FsError::Stale) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        if !self.keeps_versions() {
-            return Err(ObjectError::NoSuchVersion);
-        }
-        let found = self.reader().version(key.as_bytes(), which).await?.ok_or(ObjectError::NoSuchVersion)?;
-        match found.record.inode {
-            Some(file) => self.reader().held(file).await.map_err(|error| match error {
-                FsError::Stale => ObjectError::NoSuchVersion,
-                error => error.into(),
-            }),
-            None => Err(ObjectError::DeleteMarker { version: version.clone(), named: true }),
-        }
+        Err(ObjectError::NoSuchVersion)
     }
 
     /// The file of a key with what S3 knows of it; [`ObjectError::NoSuchKey`] when there is none.

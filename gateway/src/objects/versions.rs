@@ -15,7 +15,7 @@ use tidegate_replicator::map::{Entry, InodeNumber, Key, kind_range};
 
 use super::list::past;
 use super::{Access, Objects, bounded, describe};
-use crate::namespace::objects::{Held, HeldVersion};
+use crate::namespace::objects::{Held, HeldVersion, Which};
 use crate::share::{MapRead, ShareError};
 
 /// Records that one look at the map brings.
@@ -238,11 +238,15 @@ impl Access {
                 Err(ObjectError::NoSuchKey) => false,
                 Err(error) => return Err(error),
             };
-            if leading {
-                versions = [bytes, &[0]].concat();
-            } else if let Some(found) = self.reader().version(bytes, which).await? {
-                versions = after_version(bytes, found.order);
-            }
+            // Also when the version has gone meanwhile: what is older follows.
+            versions = match which {
+                _ if leading => [bytes, &[0]].concat(),
+                Which::Order(order) => after_version(bytes, order),
+                Which::Null => match self.reader().version(bytes, which).await? {
+                    Some(found) => after_version(bytes, found.order),
+                    None => [bytes, &[0]].concat(),
+                },
+            };
         }
         Ok((names.max(prefix.clone()), versions.max(prefix)))
     }
@@ -265,7 +269,7 @@ impl Access {
                 ListEntry::Prefix(prefix) => VersionEntry::Prefix(prefix),
                 ListEntry::Object { key, info } => VersionEntry::Object {
                     key,
-                    version: describe::version_id(crate::namespace::objects::Which::Null),
+                    version: describe::version_id(Which::Null),
                     latest: true,
                     info,
                 },

@@ -15,7 +15,7 @@ use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::{InodeNumber, Kind, ObjectRecord};
 
 use super::read::Opened;
-use super::{Access, Objects, PIECE_BYTES, bounded, describe, path};
+use super::{Access, Objects, PIECE_BYTES, bounded, describe, locks, path};
 use crate::namespace::WRITE;
 use crate::namespace::objects::{Description, Held, Place, Unnamed};
 
@@ -66,6 +66,9 @@ impl Objects {
             }
         }
         let digests = body.finish().await?;
+        if new.retention.is_some() || new.legal_hold.is_some() {
+            return Err(locks::folder());
+        }
         let record = ObjectRecord {
             etag: EMPTY_MD5.into(),
             metadata: describe::metadata_record(new, digests.checksum.as_ref()),

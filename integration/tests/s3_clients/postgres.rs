@@ -135,7 +135,7 @@ fn a_database_is_archived_and_restored_to_its_last_commit() {
     let restored = Database { front: &front, programs, data: front.path("restored") };
     run(restored.cloud("barman-cloud-restore").args([&to, "main", &backup]).arg(&restored.data));
     let fetch = in_settings(&front, "barman-cloud-wal-restore", &format!("{to} main %f %p"));
-    restored.configure(&format!("archive_mode = off\nrestore_command = '{fetch}'"));
+    restored.configure(&format!("archive_mode = off\nhot_standby = off\nrestore_command = '{fetch}'"));
     fs::write(restored.data.join("recovery.signal"), "").expect("a writable folder");
     restored.server(&["start"]);
     assert_eq!(restored.query(sum), expected);

@@ -10,7 +10,7 @@ use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::{InodeNumber, Key, kind_range};
 
 use super::{Namespace, Reader};
-use crate::share::Transaction;
+use crate::share::{MapRead, Transaction};
 
 /// The name of the part that says whether there are versions.
 pub const VERSIONING_PART: &str = "versioning";
@@ -65,27 +65,48 @@ impl Namespace {
         self.finish_object(locks, transaction).await
     }
 
-    /// Forgets what clients have set of a bucket that holds nothing (neither an object nor a version nor an upload;
-    /// [`ObjectError::BucketNotEmpty`] else), and lets nothing in any more: see [`crate::share::Share::reopen`].
-    pub async fn clear_bucket(&self) -> Result<(), ObjectError> {
-        let locks = self.share.locks().lock(&[InodeNumber::ROOT]).await;
-        let reader = self.reader();
-        let root = reader.directory(InodeNumber::ROOT).await?;
-        let is_empty = root.inode.entries == 0
-            && reader.versions_from(&[], 1).await?.is_empty()
-            && reader.uploads(&[], 1).await?.is_empty();
-        if !is_empty {
+    /// Lets nothing in any more, if nothing is there: neither an object nor a version nor an upload. Else
+    /// [`ObjectError::BucketNotEmpty`]; and [`ObjectError::NoSuchBucket`] when somebody has done so before. Whoever
+    /// closes a bucket reopens it if it then stays ([`crate::share::Share::reopen`]).
+    pub async fn close_bucket(&self) -> Result<(), ObjectError> {
+        let _locks = self.share.locks().lock(&[InodeNumber::ROOT]).await;
+        if self.share.is_closed() {
+            return Err(ObjectError::NoSuchBucket);
+        }
+        if !self.is_empty().await? {
             return Err(ObjectError::BucketNotEmpty);
         }
+        self.share.close();
+        Ok(())
+    }
+
+    /// Whether there is neither a file nor a version nor an upload.
+    pub async fn is_empty(&self) -> Result<bool, FsError> {
+        let reader = self.reader();
+        if reader.directory(InodeNumber::ROOT).await?.inode.entries > 0 {
+            return Ok(false);
+        }
+        let has = async |tag| -> Result<bool, FsError> {
+            Ok(!self.share.map().scan(kind_range(InodeNumber::SHARE, tag, &[]), 1).await?.is_empty())
+        };
+        Ok(!has(b'u').await? && !has(b'v').await?)
+    }
+
+    /// Begins a bucket: as of now, with these parts and no others, in one step.
+    pub async fn begin_bucket(&self, parts: Vec<(&'static str, Vec<u8>)>) -> Result<(), ObjectError> {
+        let locks = self.share.locks().lock(&[InodeNumber::ROOT]).await;
+        let reader = self.reader();
         let mut transaction = Transaction::default();
         for (name, _) in reader.bucket_parts().await? {
             transaction.delete(&Key::BucketPart(name));
         }
-        let mut inode = root.inode;
+        for (name, value) in parts {
+            transaction.put(&Key::BucketPart(Bytes::from_static(name.as_bytes())), value);
+        }
+        let mut inode = reader.directory(InodeNumber::ROOT).await?.inode;
         inode.times.born = self.now();
         super::touch(&mut inode, self.now());
         transaction.put_inode(InodeNumber::ROOT, &inode);
-        self.share.close();
         self.finish_object(locks, transaction).await
     }
 }

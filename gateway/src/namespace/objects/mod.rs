@@ -29,7 +29,7 @@ use tokio::sync::MutexGuard;
 
 pub use bucket::{BucketParts, VERSIONING_PART};
 pub use upload::{HeldPart, HeldUpload};
-pub use versions::{HeldVersion, Removed, Which};
+pub use versions::{HeldVersion, Removal, Removed, Which};
 
 use super::open::OpenFile;
 use super::{Context, Credentials, Namespace, NewFile, Node, Reader, check_name, touch};
@@ -297,6 +297,10 @@ impl Namespace {
         F: FnOnce(&Held) -> Result<(), ObjectError> + Send,
     {
         let locked = self.lock_name(credentials, place, &[], None).await?;
+        // Versions were switched on since the caller decided to delete.
+        if locked.beneath.versioning.is_some() {
+            return Err(ObjectError::Conflict);
+        }
         let Some((entry, held)) = locked.existing else { return Err(ObjectError::NoSuchKey) };
         if held.node.inode.kind != Kind::Regular {
             return Err(ObjectError::NoSuchKey);

@@ -97,6 +97,17 @@ pub(super) struct Pushed {
     pub(super) keeps: bool,
 }
 
+/// Which version of a key goes for ever, and on which terms.
+#[derive(Clone, Copy, Debug)]
+pub struct Removal {
+    /// Which.
+    pub which: Which,
+    /// Whether the caller may pass governance.
+    pub bypass: bool,
+    /// Whether it stays if it is what the key leads to.
+    pub only_beneath: bool,
+}
+
 /// What a deletion did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Removed {
@@ -292,22 +303,24 @@ impl Namespace {
     }
 
     /// Takes one version of a key away for ever; the name then leads to the next. None when it was not there.
-    /// `admit` sees it and may refuse; a caller with `bypass` passes governance.
+    /// `admit` sees it, or nothing where it is a delete marker, and may refuse.
     pub async fn remove_version<F>(
         &self,
         credentials: &Credentials,
         place: Place<'_>,
-        which: Which,
-        bypass: bool,
+        how: Removal,
         admit: F,
     ) -> Result<Option<Removed>, ObjectError>
     where
         F: FnOnce(Option<&Held>) -> Result<(), ObjectError> + Send,
     {
-        let locked = self.lock_name(credentials, place, &[], Some(which)).await?;
-        let mut transaction = Transaction::default();
-        let leads = locked.existing.as_ref().is_some_and(|(_, held)| held.which().is(which));
+        let locked = self.lock_name(credentials, place, &[], Some(how.which)).await?;
+        let (mut transaction, bypass) = (Transaction::default(), how.bypass);
+        let leads = locked.existing.as_ref().is_some_and(|(_, held)| held.which().is(how.which));
         let removed = if leads {
+            if how.only_beneath {
+                return Ok(None);
+            }
             self.remove_newest(&mut transaction, place, &locked, bypass, admit).await?
         } else {
             match locked.beneath.chosen {
