@@ -1,6 +1,6 @@
 //! From the fields of a form to the headers that say the same of a PUT, so that one reading serves both.
 
-use http::header::{HOST, REFERER, USER_AGENT};
+use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::dto::{Metadata, Tagging};
 use s3s::xml::{Deserialize, Deserializer};
@@ -30,7 +30,7 @@ const USER: &str = "x-amz-meta-";
 /// The headers of a form, and the object's own metadata.
 pub(super) fn to_headers(fields: &Fields, sent: &HeaderMap) -> S3Result<(HeaderMap, Metadata)> {
     let (mut headers, mut user) = (HeaderMap::new(), Metadata::new());
-    for name in [REFERER, USER_AGENT, HOST] {
+    for name in [REFERER, USER_AGENT] {
         headers.extend(sent.get(&name).map(|value| (name, value.clone())));
     }
     for (name, value) in fields {

@@ -13,6 +13,8 @@ use crate::objects::ObjectView;
 
 /// The one algorithm.
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// The length of a day in a credential.
+const DATE_BYTES: usize = 8;
 /// The end of the scope of a key.
 const SCOPE_END: &str = "aws4_request";
 
@@ -43,7 +45,7 @@ pub(super) async fn check(view: &dyn ObjectView, policy: &str, fields: &Fields) 
     let credential =
         Credential::read(field(fields, "x-amz-credential")?).ok_or_else(|| invalid("x-amz-credential"))?;
     let date = field(fields, "x-amz-date")?;
-    if !date.starts_with(credential.date) {
+    if credential.date.len() != DATE_BYTES || !date.starts_with(credential.date) {
         return Err(invalid("x-amz-date"));
     }
     let signature = from_hex(field(fields, SIGNATURE)?).ok_or_else(mismatch)?;
