@@ -10,8 +10,9 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3Request, S3Response, S3Result};
 
+use super::actions::ask_for_object;
 use super::checksums;
-use super::errors::{conditional_error, invalid_argument, invalid_request, not_implemented};
+use super::errors::{conditional_error, invalid_argument, invalid_request, not_implemented, s3_error};
 use super::metadata::{REDIRECT, refuse_unknown};
 use super::multipart::part_name;
 use super::operations::Operations;
@@ -21,7 +22,7 @@ use super::values::{
     who_of,
 };
 use super::write::{durability, new_object};
-use crate::objects::{CopySource, NewObject, ObjectError, ObjectName, PartCopy, VersionId};
+use crate::objects::{CopySource, NewObject, ObjectError, ObjectName, PartCopy, VersionId, Who};
 
 /// The object that is named by `x-amz-copy-source`, and its version.
 fn source_name(source: &dto::CopySource) -> S3Result<(ObjectName, Option<VersionId>)> {
@@ -105,6 +106,9 @@ impl Operations {
         let conditional = !conditions.is_empty();
         let algorithm = checksums::algorithm_from_wire(input.checksum_algorithm.as_ref())?;
         let new = NewObject { tags, conditions, algorithm, ..new };
+        if keep_tags {
+            self.may_keep_tags(&who, &source, &name).await?;
+        }
         let copied = self.view().copy(&who, &source, &name, new, keep_metadata, keep_tags).await;
         let done = copied.map_err(|error| copy_error(error, conditional))?;
         let checksum = checksums::to_wire(done.checksum.as_ref());
@@ -125,6 +129,18 @@ impl Operations {
             ..CopyObjectOutput::default()
         };
         Ok(S3Response::with_headers(output, durability(&done)))
+    }
+
+    /// Tags of a source are read and written by a copy that keeps them, so the caller must be allowed to do both.
+    async fn may_keep_tags(&self, who: &Who, source: &CopySource, name: &ObjectName) -> S3Result<()> {
+        let version = source.version.as_ref();
+        let found = self.view().open(who, &source.name, version).await.map_err(s3_error)?;
+        if found.info().tags.is_empty() {
+            return Ok(());
+        }
+        let read = if version.is_some() { "s3:GetObjectVersionTagging" } else { "s3:GetObjectTagging" };
+        ask_for_object(self.view(), who, read, &source.name, version, &[]).await.map_err(s3_error)?;
+        ask_for_object(self.view(), who, "s3:PutObjectTagging", name, None, &[]).await.map_err(s3_error)
     }
 
     /// UploadPartCopy.

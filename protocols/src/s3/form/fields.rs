@@ -35,6 +35,8 @@ pub(super) fn to_headers(fields: &Fields, sent: &HeaderMap) -> S3Result<(HeaderM
     }
     for (name, value) in fields {
         if let Some(name) = name.strip_prefix(USER) {
+            // What cannot be a header could never be given back.
+            say(&mut HeaderMap::new(), &format!("{USER}{name}"), value)?;
             user.insert(name.to_owned(), value.clone());
         } else if name == "acl" {
             say(&mut headers, "x-amz-acl", value)?;
@@ -74,7 +76,7 @@ mod tests {
 
     #[test]
     fn fields_say_what_headers_say() {
-        let document = "<Tagging><TagSet><Tag><Key>a b</Key><Value>1&amp;2</Value></Tag></TagSet></Tagging>";
+        let document = "<Tagging><TagSet><Tag><Key>a b</Key><Value>1+2</Value></Tag></TagSet></Tagging>";
         let fields: Fields = [
             ("content-type", "text/plain"),
             ("acl", "private"),
@@ -89,7 +91,7 @@ mod tests {
         let (headers, user) = to_headers(&fields, &HeaderMap::new()).unwrap();
         assert_eq!(headers["content-type"], "text/plain");
         assert_eq!(headers["x-amz-acl"], "private");
-        assert_eq!(headers["x-amz-tagging"], "a+b=1%262");
+        assert_eq!(headers["x-amz-tagging"], "a+b=1%2B2");
         assert_eq!(headers["x-amz-object-lock-legal-hold"], "ON");
         assert_eq!(headers.len(), 4);
         assert_eq!(user["who"], "ü");
@@ -102,5 +104,6 @@ mod tests {
         };
         assert!(of("content-type", "a\r\nx: y"));
         assert!(of("tagging", "no document"));
+        assert!(of("x-amz-meta-a b", "it could never be given back"));
     }
 }
