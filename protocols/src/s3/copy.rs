@@ -57,7 +57,7 @@ fn keeps_metadata(directive: Option<&dto::MetadataDirective>) -> S3Result<bool> 
 }
 
 /// The bytes of `x-amz-copy-source-range`, which has both ends.
-fn source_range(range: Option<&str>) -> S3Result<Option<std::ops::Range<u64>>> {
+pub(super) fn source_range(range: Option<&str>) -> S3Result<Option<std::ops::Range<u64>>> {
     let Some(range) = range else { return Ok(None) };
     match dto::Range::parse(range) {
         Ok(dto::Range::Int { first, last: Some(last) }) => Ok(Some(first..last + 1)),

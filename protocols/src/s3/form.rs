@@ -27,8 +27,11 @@ use http_body_util::BodyExt;
 use s3s::dto::StreamingBlob;
 use s3s::{Body, S3Error, S3ErrorCode, S3Result};
 
-use self::parser::{Event, FormError, Parser};
-use self::policy::{Fields, POLICY, SIGNATURE};
+pub(super) use self::parser::Parser;
+pub(super) use self::policy::{Fields, check as check_policy};
+
+use self::parser::{Event, FormError};
+use self::policy::{POLICY, SIGNATURE};
 use super::access::BaseDomain;
 use super::actions::{self, Needs};
 use super::body::RequestBody;

@@ -64,6 +64,8 @@ mod expiration;
 mod facts;
 mod form;
 mod front;
+#[doc(hidden)]
+pub mod fuzzing;
 mod given;
 mod incoming;
 mod lifecycle;

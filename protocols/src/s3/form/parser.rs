@@ -22,7 +22,7 @@ const FILE: &str = "file";
 
 /// What comes out of a form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(in crate::s3) enum Event {
     /// A field by its name in lower case, and its value.
     Field(String, String),
     /// The file begins; it may have a name.
@@ -35,7 +35,7 @@ pub(super) enum Event {
 
 /// Why a form is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum FormError {
+pub(in crate::s3) enum FormError {
     /// It does not have the form of one.
     #[error("the form is malformed")]
     Malformed,
@@ -70,7 +70,7 @@ enum State {
 }
 
 /// A form on its way in.
-pub(super) struct Parser {
+pub(in crate::s3) struct Parser {
     delimiter: Vec<u8>,
     buffer: BytesMut,
     /// So many bytes of the buffer hold no beginning of what is looked for.
@@ -83,7 +83,7 @@ pub(super) struct Parser {
 
 impl Parser {
     /// Of the type of a form, which says its boundary.
-    pub(super) fn new(content_type: &str) -> Result<Self, FormError> {
+    pub(in crate::s3) fn new(content_type: &str) -> Result<Self, FormError> {
         let (_, parameters) = content_type.split_once(';').ok_or(FormError::Malformed)?;
         let boundary = parameter(parameters, "boundary").ok_or(FormError::Malformed)?;
         if boundary.is_empty() || boundary.len() > BOUNDARY_BYTES_MAX {
@@ -101,7 +101,7 @@ impl Parser {
     }
 
     /// More bytes of the form.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), FormError> {
+    pub(in crate::s3) fn push(&mut self, bytes: &[u8]) -> Result<(), FormError> {
         if self.state == State::Over {
             self.left = self.left.checked_sub(bytes.len()).ok_or(FormError::TooLong)?;
         } else {
@@ -111,7 +111,7 @@ impl Parser {
     }
 
     /// What comes next; none when more bytes are needed.
-    pub(super) fn next(&mut self) -> Result<Option<Event>, FormError> {
+    pub(in crate::s3) fn next(&mut self) -> Result<Option<Event>, FormError> {
         loop {
             let event = match &self.state {
                 State::Start => self.skip_to_delimiter()?,
@@ -130,7 +130,7 @@ impl Parser {
     }
 
     /// The bytes are over: whether the form is, too.
-    pub(super) fn finish(&self) -> Result<(), FormError> {
+    pub(in crate::s3) fn finish(&self) -> Result<(), FormError> {
         if self.state == State::Over { Ok(()) } else { Err(FormError::Incomplete) }
     }
 

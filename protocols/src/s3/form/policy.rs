@@ -16,7 +16,7 @@ use crate::s3::values::whole_seconds;
 use crate::view::Time;
 
 /// Fields by their name in lower case.
-pub(super) type Fields = BTreeMap<String, String>;
+pub(in crate::s3) type Fields = BTreeMap<String, String>;
 
 /// The field with the policy.
 pub(super) const POLICY: &str = "policy";
@@ -26,7 +26,12 @@ pub(super) const SIGNATURE: &str = "x-amz-signature";
 const IGNORED: &str = "x-ignore-";
 
 /// Checks the policy of a form; gives how many bytes the file may have.
-pub(super) fn check(policy: &str, fields: &Fields, bucket: &str, now: Time) -> S3Result<RangeInclusive<u64>> {
+pub(in crate::s3) fn check(
+    policy: &str,
+    fields: &Fields,
+    bucket: &str,
+    now: Time,
+) -> S3Result<RangeInclusive<u64>> {
     let policy = PostPolicy::from_base64(policy).map_err(|error| {
         S3Error::with_message(S3ErrorCode::InvalidPolicyDocument, format!("Invalid Policy: {error}"))
     })?;
