@@ -47,7 +47,7 @@ fn from_wire(asked: Option<ObjectLockConfiguration>) -> S3Result<LockConfigurati
     Ok(LockConfiguration { default })
 }
 
-fn to_wire(lock: &LockConfiguration) -> ObjectLockConfiguration {
+fn to_wire(lock: LockConfiguration) -> ObjectLockConfiguration {
     let rule = lock.default.map(|default| {
         let count = Some(default.count() as i32);
         let default_retention = Some(WireDefault {
@@ -81,7 +81,7 @@ impl Operations {
     ) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
         let who = who_of(&request)?;
         let settings = self.view().settings(&who, &request.input.bucket).await.map_err(s3_error)?;
-        let lock = settings.lock.as_ref().ok_or_else(|| Unset::ObjectLock.error())?;
+        let lock = settings.lock.ok_or_else(|| Unset::ObjectLock.error())?;
         let object_lock_configuration = Some(to_wire(lock));
         Ok(S3Response::new(GetObjectLockConfigurationOutput { object_lock_configuration }))
     }
@@ -98,7 +98,7 @@ mod tests {
             let default = default
                 .map(|(count, years)| DefaultRetention::new(LockMode::Compliance, count, years).unwrap());
             let lock = LockConfiguration { default };
-            assert_eq!(from_wire(Some(to_wire(&lock))).unwrap(), lock);
+            assert_eq!(from_wire(Some(to_wire(lock))).unwrap(), lock);
         }
     }
 

@@ -78,21 +78,20 @@ pub(super) fn invalid_request(why: &'static str) -> S3Error {
 fn code_of(error: &ObjectError) -> (S3ErrorCode, StatusCode) {
     use S3ErrorCode as Code;
     match error {
-        ObjectError::AccessDenied | ObjectError::ReadOnly | ObjectError::Fixed(_) => {
+        ObjectError::AccessDenied | ObjectError::Locked | ObjectError::ReadOnly | ObjectError::Fixed(_) => {
             (Code::AccessDenied, StatusCode::FORBIDDEN)
         }
         ObjectError::NoSuchBucket => (Code::NoSuchBucket, StatusCode::NOT_FOUND),
         ObjectError::BucketOwned => (Code::BucketAlreadyOwnedByYou, StatusCode::CONFLICT),
         ObjectError::BucketExists => (Code::BucketAlreadyExists, StatusCode::CONFLICT),
         ObjectError::BucketNotEmpty => (Code::BucketNotEmpty, StatusCode::CONFLICT),
-        ObjectError::NoSuchKey => (Code::NoSuchKey, StatusCode::NOT_FOUND),
+        ObjectError::NoSuchKey | ObjectError::DeleteMarker { named: false, .. } => {
+            (Code::NoSuchKey, StatusCode::NOT_FOUND)
+        }
         ObjectError::NoSuchVersion => (Code::NoSuchVersion, StatusCode::NOT_FOUND),
-        ObjectError::DeleteMarker { named: false, .. } => (Code::NoSuchKey, StatusCode::NOT_FOUND),
         ObjectError::DeleteMarker { named: true, .. } => {
             (Code::MethodNotAllowed, StatusCode::METHOD_NOT_ALLOWED)
         }
-        ObjectError::Locked => (Code::AccessDenied, StatusCode::FORBIDDEN),
-        ObjectError::NoLock => (Code::InvalidRequest, StatusCode::BAD_REQUEST),
         ObjectError::BucketState(_) => (Code::InvalidBucketState, StatusCode::CONFLICT),
         ObjectError::MalformedPolicy(_) => (Code::MalformedPolicy, StatusCode::BAD_REQUEST),
         ObjectError::NoSuchUpload => (Code::NoSuchUpload, StatusCode::NOT_FOUND),
@@ -110,7 +109,7 @@ fn code_of(error: &ObjectError) -> (S3ErrorCode, StatusCode) {
         ObjectError::InvalidRange => (Code::InvalidRange, StatusCode::RANGE_NOT_SATISFIABLE),
         ObjectError::BadDigest(_) => (Code::BadDigest, StatusCode::BAD_REQUEST),
         ObjectError::IncompleteBody => (Code::IncompleteBody, StatusCode::BAD_REQUEST),
-        ObjectError::Body(_) => (Code::InvalidRequest, StatusCode::BAD_REQUEST),
+        ObjectError::Body(_) | ObjectError::NoLock => (Code::InvalidRequest, StatusCode::BAD_REQUEST),
         ObjectError::SlowDown => (Code::SlowDown, StatusCode::SERVICE_UNAVAILABLE),
         ObjectError::Quota => (Code::Custom("QuotaExceeded".into()), StatusCode::FORBIDDEN),
         ObjectError::Internal => (Code::InternalError, StatusCode::INTERNAL_SERVER_ERROR),

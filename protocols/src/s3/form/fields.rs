@@ -50,16 +50,12 @@ pub(super) fn to_headers(fields: &Fields, sent: &HeaderMap) -> S3Result<(HeaderM
 }
 
 fn say(headers: &mut HeaderMap, name: &str, value: &str) -> S3Result<()> {
-    match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-        (Ok(name), Ok(value)) => {
-            headers.insert(name, value);
-            Ok(())
-        }
-        _ => {
-            let why = format!("The value of the field '{name}' is not valid");
-            Err(S3Error::with_message(S3ErrorCode::InvalidArgument, why))
-        }
+    if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+        headers.insert(name, value);
+        return Ok(());
     }
+    let why = format!("The value of the field '{name}' is not valid");
+    Err(S3Error::with_message(S3ErrorCode::InvalidArgument, why))
 }
 
 /// The tags of a form, which are a document there, in the form of a query.
