@@ -154,7 +154,7 @@ async fn compare(scene: &Scene, model: &Model) {
             match data {
                 Some(data) => assert_eq!(found.as_ref(), Ok(data), "{key} {id:?}"),
                 None => {
-                    assert_eq!(found, Err(ObjectError::DeleteMarker { version: id.clone(), named: true }))
+                    assert_eq!(found, Err(ObjectError::DeleteMarker { version: id.clone(), named: true }));
                 }
             }
         }

@@ -134,7 +134,8 @@ impl Operations {
     /// Tags of a source are read and written by a copy that keeps them, so the caller must be allowed to do both.
     async fn may_keep_tags(&self, who: &Who, source: &CopySource, name: &ObjectName) -> S3Result<()> {
         let version = source.version.as_ref();
-        let found = self.view().open(who, &source.name, version).await.map_err(s3_error)?;
+        let found = self.view().open(who, &source.name, version).await;
+        let found = found.map_err(|error| copy_error(error, false))?;
         if found.info().tags.is_empty() {
             return Ok(());
         }
