@@ -10,6 +10,8 @@
 //! system    "applied"                         sequence of the newest record carried out
 //!           "base/" map                       encoded base
 //!           "usage/" map                      bytes u64, inodes u64
+//!           "newest/" map                     sequence of its newest change
+//!           "sweep/" map                      sequence up to which its marks are stale
 //!           others                            the gateway's own records
 //! outcomes  sequence                          retry key, encoded outcome
 //! chunks    chunk id                          location: where a durable frame of it is (dedup)
