@@ -88,11 +88,7 @@ impl Default for GatewaySettings {
 impl Server {
     /// A gateway with a store in the same folder: `TIDEGATE_PROGRAM`, or the program beside this one.
     pub fn tidegate(folder: &Path, settings: &GatewaySettings) -> Outcome<Self> {
-        let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("tidegate"));
-        let program = std::env::var_os("TIDEGATE_PROGRAM").map(PathBuf::from).or_else(beside);
-        let program = program.filter(|program| program.exists());
-        let program = program.ok_or("not built: `cargo build --release --workspace` makes it")?;
-        Self::gateway(Kind::Tidegate, &program, folder, settings)
+        Self::gateway(Kind::Tidegate, &tidegate_program()?, folder, settings)
     }
 
     /// As [`Server::tidegate`], of another build: to see what a change of ours has brought.
@@ -215,7 +211,16 @@ impl Drop for Server {
     }
 }
 
-pub(crate) fn free_address() -> Outcome<SocketAddr> {
+/// The program of this build: `TIDEGATE_PROGRAM`, or what lies beside this one.
+pub fn tidegate_program() -> Outcome<PathBuf> {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("tidegate"));
+    let program = std::env::var_os("TIDEGATE_PROGRAM").map(PathBuf::from).or_else(beside);
+    let program = program.filter(|program| program.exists());
+    Ok(program.ok_or("not built: `cargo build --release --workspace` makes it")?)
+}
+
+/// A port of this machine that nobody listens at.
+pub fn free_address() -> Outcome<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }
 

@@ -1,0 +1,190 @@
+//! A store with what loads need, and runs of loads on it.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use futures::future::try_join_all;
+use hyper::Request;
+use tidegate_benches::{Outcome, Run, Spent};
+
+use crate::client::Client;
+use crate::listing::{self, KEYS_OF_A_FOLDER};
+use crate::loads::{Load, Transfer, Verb};
+use crate::noise::Noise;
+use crate::sign::Signer;
+use crate::store::{LISTED, LOADED, Store};
+
+/// Clients that fill a store.
+const FILLERS: usize = 32;
+/// Length of what is listed, in bytes.
+const LISTED_BYTES: u64 = 16;
+/// How many objects are put before new signatures are made: those last a quarter of an hour.
+const FILLED_AT_ONCE: usize = 10_000;
+
+/// What a run is given.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    /// How long clients begin requests.
+    pub(crate) time: Duration,
+    /// After how long a listing is given up.
+    pub(crate) list_time_max: Duration,
+    /// How many keys are listed.
+    pub(crate) keys: usize,
+}
+
+/// What a run has found.
+pub(crate) struct Found {
+    /// What was done.
+    pub(crate) run: Run,
+    /// Processor time of this process meanwhile, of the time, in parts of one core.
+    pub(crate) generator: f64,
+    /// Whether it was done to the end.
+    pub(crate) complete: bool,
+}
+
+/// See the head of this module.
+pub(crate) struct Scene {
+    /// The store.
+    pub(crate) store: Store,
+    settings: Settings,
+    /// So that no two runs put the same keys.
+    runs: Cell<u64>,
+    /// Lengths of the objects that are there to be read.
+    readable: HashSet<u64>,
+    has_keys: bool,
+}
+
+impl Scene {
+    /// Makes the buckets.
+    pub(crate) async fn new(store: Store, settings: Settings) -> Outcome<Self> {
+        if store.is_bare {
+            let mut client = Client::connect(store.address).await?;
+            for bucket in [LOADED, LISTED] {
+                let request = Signer::new(store.address).request("PUT", &format!("/{bucket}"), "")?;
+                client.put(request, Noise::none()).await?;
+            }
+        }
+        Ok(Self { store, settings, runs: Cell::new(0), readable: HashSet::new(), has_keys: false })
+    }
+
+    /// Puts what a load reads or lists, if it is not there yet.
+    pub(crate) async fn prepare(&mut self, load: Load) -> Outcome<()> {
+        match load {
+            Load::Transfer(transfer) if transfer.verb == Verb::Get => {
+                if self.readable.insert(transfer.bytes) {
+                    let keys: Vec<_> =
+                        (0..transfer.objects).map(|number| transfer.readable(number)).collect();
+                    self.fill(LOADED, &keys, transfer.bytes).await?;
+                }
+            }
+            Load::Transfer(_) => {}
+            Load::List { .. } => {
+                if !std::mem::replace(&mut self.has_keys, true) {
+                    let keys: Vec<_> = (0..self.settings.keys).map(listing::key).collect();
+                    self.fill(LISTED, &keys, LISTED_BYTES).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a load once.
+    pub(crate) async fn run(&self, load: Load) -> Outcome<Found> {
+        let number = self.runs.replace(self.runs.get() + 1);
+        match load {
+            Load::Transfer(transfer) => self.transfer(transfer, number).await,
+            Load::List { delimiter } => self.list(delimiter).await,
+        }
+    }
+
+    async fn transfer(&self, transfer: Transfer, run: u64) -> Outcome<Found> {
+        let (signer, time) = (&Signer::new(self.store.address), self.settings.time);
+        let sign = |client, number| {
+            let path = format!("/{LOADED}/{}", transfer.key(run, client, number));
+            let method = if transfer.verb == Verb::Put { "PUT" } else { "GET" };
+            signer.request(method, &path, "")
+        };
+        let mut clients = Vec::new();
+        for number in 0..transfer.clients {
+            let before = (0..transfer.signed_before(time)).map(|request| sign(number, request));
+            let before = before.collect::<Outcome<Vec<_>>>()?;
+            clients.push((number, Client::connect(self.store.address).await?, before));
+        }
+        let (start, processor) = (Instant::now(), Spent::processor_so_far());
+        let works = clients.into_iter().map(|(number, client, before)| {
+            let from = before.len();
+            let later = (from..).map(move |request| sign(number, request));
+            let requests = before.into_iter().map(Ok).chain(later);
+            let seed = run << 32 | (number as u64) << 24;
+            work(client, transfer, requests, (start, time), seed)
+        });
+        let mut all = Run::default();
+        for run in try_join_all(works).await? {
+            all.taken.extend(&run.taken);
+            all.units += run.units;
+        }
+        Ok(found(all, start, processor, true))
+    }
+
+    async fn list(&self, delimiter: bool) -> Outcome<Found> {
+        let mut client = Client::connect(self.store.address).await?;
+        let (start, processor) = (Instant::now(), Spent::processor_so_far());
+        let end = start + self.settings.list_time_max;
+        let (run, complete) = listing::list(&mut client, self.store.address, delimiter, end).await?;
+        let keys = self.settings.keys;
+        let expected = if delimiter { keys.div_ceil(KEYS_OF_A_FOLDER) } else { keys } as u64;
+        if complete && run.units != expected {
+            return Err(format!("{} entries were listed, not {expected}", run.units).into());
+        }
+        Ok(found(run, start, processor, complete))
+    }
+
+    async fn fill(&self, bucket: &str, keys: &[String], bytes: u64) -> Outcome<()> {
+        for (part, keys) in keys.chunks(FILLED_AT_ONCE).enumerate() {
+            let signer = &Signer::new(self.store.address);
+            let share = keys.len().div_ceil(FILLERS).max(1);
+            let works = keys.chunks(share).enumerate().map(|(filler, keys)| async move {
+                let mut client = Client::connect(self.store.address).await?;
+                for (number, key) in keys.iter().enumerate() {
+                    let request = signer.request("PUT", &format!("/{bucket}/{key}"), "")?;
+                    let seed = bytes << 32 ^ (part * FILLED_AT_ONCE + filler * share + number) as u64;
+                    client.put(request, Noise::new(seed, bytes)).await?;
+                }
+                Outcome::Ok(())
+            });
+            try_join_all(works).await?;
+        }
+        Ok(())
+    }
+}
+
+/// One client's part of a run.
+async fn work(
+    mut client: Client,
+    transfer: Transfer,
+    requests: impl Iterator<Item = Outcome<Request<()>>>,
+    (start, time): (Instant, Duration),
+    seed: u64,
+) -> Outcome<Run> {
+    let mut run = Run::default();
+    for (number, request) in requests.enumerate() {
+        if transfer.is_over(number, start.elapsed(), time) {
+            break;
+        }
+        let (request, begun) = (request?, Instant::now());
+        match transfer.verb {
+            Verb::Put => client.put(request, Noise::new(seed + number as u64, transfer.bytes)).await?,
+            Verb::Get => client.get(request, transfer.bytes).await?,
+        }
+        run.taken.add(begun.elapsed().as_secs_f64());
+        run.units += 1;
+    }
+    Ok(run)
+}
+
+fn found(mut run: Run, start: Instant, processor: Duration, complete: bool) -> Found {
+    let spent = Spent::since(start, processor);
+    run.elapsed = spent.clock;
+    Found { run, generator: spent.processor / spent.clock, complete }
+}
