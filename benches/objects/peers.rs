@@ -49,7 +49,7 @@ impl Store {
         let mut process = Process::start(&mut serve, &folder.join("log"))?;
         process.wait_for(address)?;
         let setup = "the crate, 0.14, over a folder of the same disk; it syncs nothing".to_owned();
-        Ok(Self { kind: Kind::S3sFs, setup, address, is_bare: true, processes: vec![process] })
+        Ok(Self::new(Kind::S3sFs, address, setup, vec![process]))
     }
 
     /// Garage on one node: `GARAGE_PROGRAM`, or `garage` on the path.
@@ -79,7 +79,7 @@ impl Store {
             "the program on one node, one copy, LMDB, data_fsync and metadata_fsync, no compression, \
                      else its defaults"
                 .to_owned();
-        Ok(Self { kind: Kind::Garage, setup, address, is_bare: true, processes: vec![process] })
+        Ok(Self::new(Kind::Garage, address, setup, vec![process]))
     }
 }
 

@@ -53,7 +53,7 @@ impl Store {
             "Debian's, one monitor, one storage daemon with BlueStore on a sparse file of the same disk, one copy, \
              {PLACEMENT_GROUPS} placement groups a pool, cephx, tcp_nodelay, else its defaults"
         );
-        Ok(Self { kind: Kind::Rgw, setup, address, is_bare: true, processes: vec![rgw, osd, mon] })
+        Ok(Self::new(Kind::Rgw, address, setup, vec![rgw, osd, mon]))
     }
 }
 

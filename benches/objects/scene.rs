@@ -13,7 +13,7 @@ use crate::listing::{self, KEYS_OF_A_FOLDER};
 use crate::loads::{Load, Transfer, Verb};
 use crate::noise::Noise;
 use crate::sign::Signer;
-use crate::store::{LISTED, LOADED, Store};
+use crate::store::{Kind, LISTED, LOADED, Store};
 
 /// Clients that fill a store.
 const FILLERS: usize = 32;
@@ -39,6 +39,8 @@ pub(crate) struct Found {
     pub(crate) run: Run,
     /// Processor time of this process meanwhile, of the time, in parts of one core.
     pub(crate) generator: f64,
+    /// Processor time of the store for each unit, in microseconds.
+    pub(crate) store_micros: f64,
     /// Whether it was done to the end.
     pub(crate) complete: bool,
 }
@@ -58,7 +60,8 @@ pub(crate) struct Scene {
 impl Scene {
     /// Makes the buckets.
     pub(crate) async fn new(store: Store, settings: Settings) -> Outcome<Self> {
-        if store.is_bare {
+        // Those of Tidegate stand in its settings.
+        if store.kind != Kind::Tidegate {
             let mut client = Client::connect(store.address).await?;
             for bucket in [LOADED, LISTED] {
                 let request = Signer::new(store.address).request("PUT", &format!("/{bucket}"), "")?;
@@ -111,7 +114,8 @@ impl Scene {
             let before = before.collect::<Outcome<Vec<_>>>()?;
             clients.push((number, Client::connect(self.store.address).await?, before));
         }
-        let (start, processor) = (Instant::now(), Spent::processor_so_far());
+        let clocks = Clocks::start(&self.store)?;
+        let start = clocks.start;
         let works = clients.into_iter().map(|(number, client, before)| {
             let from = before.len();
             let later = (from..).map(move |request| sign(number, request));
@@ -124,20 +128,20 @@ impl Scene {
             all.taken.extend(&run.taken);
             all.units += run.units;
         }
-        Ok(found(all, start, processor, true))
+        clocks.stop(&self.store, all, true)
     }
 
     async fn list(&self, delimiter: bool) -> Outcome<Found> {
         let mut client = Client::connect(self.store.address).await?;
-        let (start, processor) = (Instant::now(), Spent::processor_so_far());
-        let end = start + self.settings.list_time_max;
+        let clocks = Clocks::start(&self.store)?;
+        let end = clocks.start + self.settings.list_time_max;
         let (run, complete) = listing::list(&mut client, self.store.address, delimiter, end).await?;
         let keys = self.settings.keys;
         let expected = if delimiter { keys.div_ceil(KEYS_OF_A_FOLDER) } else { keys } as u64;
         if complete && run.units != expected {
             return Err(format!("{} entries were listed, not {expected}", run.units).into());
         }
-        Ok(found(run, start, processor, complete))
+        clocks.stop(&self.store, run, complete)
     }
 
     async fn fill(&self, bucket: &str, keys: &[String], bytes: u64) -> Outcome<()> {
@@ -183,8 +187,24 @@ async fn work(
     Ok(run)
 }
 
-fn found(mut run: Run, start: Instant, processor: Duration, complete: bool) -> Found {
-    let spent = Spent::since(start, processor);
-    run.elapsed = spent.clock;
-    Found { run, generator: spent.processor / spent.clock, complete }
+/// What is looked at before a run and after it.
+struct Clocks {
+    start: Instant,
+    generator: Duration,
+    store_seconds: f64,
+}
+
+impl Clocks {
+    fn start(store: &Store) -> Outcome<Self> {
+        let store_seconds = store.processor_seconds()?;
+        Ok(Self { start: Instant::now(), generator: Spent::processor_so_far(), store_seconds })
+    }
+
+    fn stop(self, store: &Store, mut run: Run, complete: bool) -> Outcome<Found> {
+        let spent = Spent::since(self.start, self.generator);
+        let store_seconds = store.processor_seconds()? - self.store_seconds;
+        run.elapsed = spent.clock;
+        let store_micros = 1e6 * store_seconds / run.units as f64;
+        Ok(Found { run, generator: spent.processor / spent.clock, store_micros, complete })
+    }
 }

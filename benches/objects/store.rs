@@ -6,11 +6,11 @@
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tidegate_benches::{Outcome, free_address, tidegate_program};
+use tidegate_benches::{Outcome, free_address, processor_seconds_of, tidegate_program};
 
 use crate::sign::{ACCESS_KEY, SECRET_KEY};
 
@@ -70,10 +70,7 @@ pub(crate) struct Store {
     pub(crate) setup: String,
     /// Where it serves S3.
     pub(crate) address: SocketAddr,
-    /// Whether buckets are yet to be made.
-    pub(crate) is_bare: bool,
-    /// They die in this order.
-    pub(crate) processes: Vec<Process>,
+    processes: Vec<Process>,
 }
 
 impl Store {
@@ -86,6 +83,16 @@ impl Store {
             Kind::Garage => Self::garage(folder),
             Kind::Rgw => Self::rgw(folder),
         }
+    }
+
+    /// One that serves; its processes die in this order.
+    pub(crate) fn new(kind: Kind, address: SocketAddr, setup: String, processes: Vec<Process>) -> Self {
+        Self { kind, setup, address, processes }
+    }
+
+    /// Processor time that all its processes have taken so far, in seconds.
+    pub(crate) fn processor_seconds(&self) -> Outcome<f64> {
+        self.processes.iter().map(|process| processor_seconds_of(process.child.id())).sum()
     }
 
     /// The program that the bench of NFS measures too, with buckets of objects.
@@ -120,15 +127,14 @@ impl Store {
             "buckets of objects; journal, map and a directory as its repository on the bench's disk; \
              gateway.memory {MEMORY}, cache.dirty {DIRTY}, rpo {RPO}"
         );
-        let processes = vec![process];
-        Ok(Self { kind: Kind::Tidegate, setup, address, is_bare: false, processes })
+        Ok(Self::new(Kind::Tidegate, address, setup, vec![process]))
     }
 }
 
 /// A process that is killed when it is dropped.
 pub(crate) struct Process {
     child: Child,
-    log: std::path::PathBuf,
+    log: PathBuf,
 }
 
 impl Process {

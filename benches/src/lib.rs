@@ -35,7 +35,9 @@ pub use files::{files_below, seeded_tree};
 pub use peers::{MIRROR_ARGUMENT, find_program};
 pub use pump::{Run, Work, pump, pump_all};
 pub use rpc::{Call, Connection, Payload, REPLY_BYTES_MAX};
-pub use server::{GatewaySettings, Kind, Server, Standing, free_address, tidegate_program};
+pub use server::{
+    GatewaySettings, Kind, Server, Standing, free_address, processor_seconds_of, tidegate_program,
+};
 pub use spent::{Spent, median};
 pub use table::{Table, per_second, percent, times};
 

@@ -151,12 +151,7 @@ impl Server {
 
     /// Processor time that it has taken so far, in seconds.
     pub fn processor_seconds(&self) -> Outcome<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        // The second field, a name in parentheses, may hold spaces; after it come the third and following.
-        let fields: Vec<_> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-        let ticks =
-            |field: usize| -> Outcome<f64> { Ok(fields.get(field - 3).ok_or("a short stat")?.parse()?) };
-        Ok((ticks(14)? + ticks(15)?) / TICKS_PER_SECOND)
+        processor_seconds_of(self.process.id())
     }
 
     /// The most memory that it has had resident, in bytes.
@@ -209,6 +204,15 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Processor time that a process has taken so far, in seconds.
+pub fn processor_seconds_of(process: u32) -> Outcome<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The second field, a name in parentheses, may hold spaces; after it come the third and following.
+    let fields: Vec<_> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |field: usize| -> Outcome<f64> { Ok(fields.get(field - 3).ok_or("a short stat")?.parse()?) };
+    Ok((ticks(14)? + ticks(15)?) / TICKS_PER_SECOND)
 }
 
 /// The program of this build: `TIDEGATE_PROGRAM`, or what lies beside this one.
