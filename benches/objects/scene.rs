@@ -17,6 +17,9 @@ use crate::store::{Kind, LISTED, LOADED, Store};
 
 /// Clients that fill a store.
 const FILLERS: usize = 32;
+/// What is put before anything is measured: for the first, RGW takes more than a second.
+const FIRST_OBJECTS: usize = 256;
+const FIRST_BYTES: u64 = 4 << 10;
 /// Length of what is listed, in bytes.
 const LISTED_BYTES: u64 = 16;
 /// How many objects are put before new signatures are made: those last a quarter of an hour.
@@ -58,7 +61,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Makes the buckets.
+    /// Makes the buckets, and puts the first objects: what stores do once is done before anything is measured.
     pub(crate) async fn new(store: Store, settings: Settings) -> Outcome<Self> {
         // Those of Tidegate stand in its settings.
         if store.kind != Kind::Tidegate {
@@ -68,7 +71,10 @@ impl Scene {
                 client.put(request, Noise::none()).await?;
             }
         }
-        Ok(Self { store, settings, runs: Cell::new(0), readable: HashSet::new(), has_keys: false })
+        let scene = Self { store, settings, runs: Cell::new(0), readable: HashSet::new(), has_keys: false };
+        let keys: Vec<_> = (0..FIRST_OBJECTS).map(|number| format!("first/{number:04}")).collect();
+        scene.fill(LOADED, &keys, FIRST_BYTES).await?;
+        Ok(scene)
     }
 
     /// Puts what a load reads or lists, if it is not there yet.
