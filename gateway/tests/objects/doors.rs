@@ -197,7 +197,7 @@ async fn a_file_that_is_deleted_under_a_reader_is_read_to_its_end() {
     let mut reading = object.read(0..data.len() as u64);
     let mut seen = reading.try_next().await.unwrap().unwrap().to_vec();
     let namespace = scene.namespace(TREE);
-    let folder = folder(&scene, InodeNumber::ROOT, b"folder").await;
+    let folder = lookup(&namespace, ROOT_INODE, b"folder").await.unwrap();
     namespace.remove(context(), folder, b"file").await.unwrap();
     assert_eq!(scene.get(TREE, "folder/file").await, Err(ObjectError::NoSuchKey));
     while let Some(piece) = reading.try_next().await.unwrap() {

@@ -72,7 +72,8 @@ fn no_fixture_is_left_unread() {
         .expect("the folder of fixtures")
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
-    let read = ["leaf.hex", "map.txt", "objects.txt", "root-inner.hex", "tree.txt", "value.hex"];
+    let read =
+        ["leaf.hex", "map.txt", "objects.txt", "root-inner.hex", "tree.txt", "value.hex", "versions.txt"];
     assert_eq!(present, read.map(str::to_owned).into());
 }
 
@@ -171,10 +172,6 @@ fn object_records(file: InodeNumber) -> Vec<(&'static str, Key, Value)> {
         order: 0,
         null: false,
     };
-    let until = Timestamp { seconds: 1_800_000_000, nanos: 2 };
-    let retention = Some(ObjectRetention { compliance: true, until });
-    let locked = ObjectMetadata { retention, legal_hold: true, ..ObjectMetadata::default() };
-    let version = ObjectRecord { order: 11, null: true, metadata: locked, ..ObjectRecord::default() };
     let (begun, owner) = (Timestamp { seconds: 1_700_000_000, nanos: 1 }, "access-key".to_owned());
     let upload = UploadRecord { tag: 0x0102, begun, owner, algorithm: 3, composite: true, metadata };
     let part = PartRecord {
@@ -184,8 +181,6 @@ fn object_records(file: InodeNumber) -> Vec<(&'static str, Key, Value)> {
         etag: "d41d8cd98f00b204e9800998ecf8427e".into(),
         checksum: Some((3, "rosUhgyZmIg=".into())),
     };
-    let older = VersionRecord { inode: Some(file), null: true, made: begun, replaced: until };
-    let marker = VersionRecord { inode: None, null: false, made: until, replaced: until };
     let attribute = |name| Key::ExtendedAttribute(file, Bytes::from_static(name));
     let number = InodeNumber(9);
     vec![
@@ -193,15 +188,27 @@ fn object_records(file: InodeNumber) -> Vec<(&'static str, Key, Value)> {
         record("part sizes", attribute(PART_SIZES_ATTRIBUTE), encode_part_sizes(&[(1, 5 << 20), (1, 3)])),
         record("upload", Key::Upload(Bytes::from_static(b"a/key"), number), upload.encode()),
         record("part", Key::Part(number, 10_000), part.encode()),
-        record("locked version", attribute(RECORD_ATTRIBUTE), version.encode()),
-        record("older version", Key::Version(Bytes::from_static(b"a/key"), 10), older.encode()),
-        record("delete marker", Key::Version(Bytes::from_static(b"a/key"), 12), marker.encode()),
-        record("null version", Key::NullVersion(Bytes::from_static(b"a/key")), 10_u64.to_be_bytes().to_vec()),
-        record(
-            "part of a bucket",
-            Key::BucketPart(Bytes::from_static(b"versioning")),
-            b"\"enabled\"".to_vec(),
-        ),
+    ]
+}
+
+/// Versions of an object and what is set of a bucket.
+fn version_records(file: InodeNumber) -> Vec<(&'static str, Key, Value)> {
+    let until = Timestamp { seconds: 1_800_000_000, nanos: 2 };
+    let made = Timestamp { seconds: 1_700_000_000, nanos: 1 };
+    let retention = Some(ObjectRetention { compliance: true, until });
+    let metadata = ObjectMetadata { retention, legal_hold: true, ..ObjectMetadata::default() };
+    let locked = ObjectRecord { order: 11, null: true, metadata, ..ObjectRecord::default() };
+    let older = VersionRecord { inode: Some(file), null: true, made, replaced: until };
+    let marker = VersionRecord { inode: None, null: false, made: until, replaced: until };
+    let key = || Bytes::from_static(b"a/key");
+    let attribute = Key::ExtendedAttribute(file, Bytes::from_static(RECORD_ATTRIBUTE));
+    let part = Key::BucketPart(Bytes::from_static(b"versioning"));
+    vec![
+        record("locked version", attribute, locked.encode()),
+        record("older version", Key::Version(key(), 10), older.encode()),
+        record("delete marker", Key::Version(key(), 12), marker.encode()),
+        record("null version", Key::NullVersion(key()), 10_u64.to_be_bytes().to_vec()),
+        record("part of a bucket", part, b"\"enabled\"".to_vec()),
     ]
 }
 
@@ -231,6 +238,7 @@ fn again(key: &Key, value: &Value) -> Result<Value, MapError> {
 fn keys_and_values_of_the_map_are_as_ever() {
     check_records("map.txt", records());
     check_records("objects.txt", object_records(InodeNumber(0x0102)));
+    check_records("versions.txt", version_records(InodeNumber(0x0102)));
 }
 
 /// Holds records against those in a file of the checkout, and against themselves decoded and encoded again.
