@@ -11,7 +11,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use super::errors::{invalid_request, not_implemented};
+use super::errors::{invalid_argument, invalid_request, not_implemented};
 use super::values::header;
 use crate::objects::{METADATA_BYTES_MAX, Metadata};
 
@@ -121,10 +121,19 @@ pub(super) fn refuse_unknown(headers: &HeaderMap) -> S3Result<()> {
             return Err(not_implemented("objects cannot be appended to"));
         }
     }
-    if header(headers, "x-amz-server-side-encryption").is_some_and(|algorithm| algorithm != "AES256") {
-        return Err(not_implemented("encryption is AES256, with keys of the appliance"));
-    }
+    check_encryption(header(headers, "x-amz-server-side-encryption"))?;
     super::acl::check_canned(header(headers, "x-amz-acl"))
+}
+
+/// Refuses an encryption other than the one that there is.
+fn check_encryption(algorithm: Option<&str>) -> S3Result<()> {
+    match algorithm {
+        None | Some("AES256") => Ok(()),
+        Some("aws:kms" | "aws:kms:dsse") => {
+            Err(not_implemented("encryption is AES256, with keys of the appliance"))
+        }
+        Some(_) => Err(invalid_argument("The encryption method specified is not supported")),
+    }
 }
 
 #[cfg(test)]
