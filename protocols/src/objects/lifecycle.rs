@@ -384,6 +384,8 @@ mod tests {
         let filter = LifecycleFilter { tags: tags(&["a"]), ..LifecycleFilter::default() };
         assert!(!aborts(LifecycleRule { filter, ..rule }, "a", 3 * DAY), "an upload has no tags");
         assert!(!aborts(days(1), "a", 9 * DAY));
+        let rules = [days(1)];
+        assert_eq!(abort_due(&rules, "a", at(10)), None);
     }
 
     fn any_rule() -> impl Strategy<Value = LifecycleRule> {
