@@ -32,10 +32,12 @@ pub use arguments::Arguments;
 pub use chance::Chance;
 pub use durations::Durations;
 pub use files::{files_below, seeded_tree};
-pub use peers::MIRROR_ARGUMENT;
+pub use peers::{MIRROR_ARGUMENT, find_program};
 pub use pump::{Run, Work, pump, pump_all};
 pub use rpc::{Call, Connection, Payload, REPLY_BYTES_MAX};
-pub use server::{GatewaySettings, Kind, Server, Standing};
+pub use server::{
+    GatewaySettings, Kind, Server, Standing, free_address, processor_seconds_of, tidegate_program,
+};
 pub use spent::{Spent, median};
 pub use table::{Table, per_second, percent, times};
 

@@ -33,7 +33,8 @@ impl PortMapper {
         if TcpStream::connect(PORT_MAPPER).is_ok() {
             return Ok(None);
         }
-        let program = find("rpcbind").ok_or("it needs rpcbind, which is not installed (Debian: rpcbind)")?;
+        let program =
+            find_program("rpcbind").ok_or("it needs rpcbind, which is not installed (Debian: rpcbind)")?;
         let mut command = Command::new(program);
         // It adds 127.0.0.1 by itself, and aborts when it is told that one as well.
         command.args(["-f", "-h", "127.0.0.2"]);
@@ -63,7 +64,8 @@ impl Drop for PortMapper {
 impl Server {
     /// nfs-ganesha over a folder of the local file system.
     pub fn ganesha(folder: &Path) -> Outcome<Self> {
-        let program = find("ganesha.nfsd").ok_or("not installed (Debian: nfs-ganesha nfs-ganesha-vfs)")?;
+        let program =
+            find_program("ganesha.nfsd").ok_or("not installed (Debian: nfs-ganesha nfs-ganesha-vfs)")?;
         let port_mapper = PortMapper::start_if_missing()?;
         let (nfs, mount, export) = (free_address()?, free_address()?, folder.join("export"));
         fs::create_dir_all(&export)?;
@@ -104,7 +106,8 @@ impl Server {
 
     /// ZeroFS over a local directory: `ZEROFS_PROGRAM`, or `zerofs` on the path.
     pub fn zerofs(folder: &Path) -> Outcome<Self> {
-        let program = std::env::var_os("ZEROFS_PROGRAM").map(PathBuf::from).or_else(|| find("zerofs"));
+        let program =
+            std::env::var_os("ZEROFS_PROGRAM").map(PathBuf::from).or_else(|| find_program("zerofs"));
         let program = program.filter(|program| program.exists());
         let program = program.ok_or("not found (`cargo install zerofs`, then ZEROFS_PROGRAM or the path)")?;
         let (address, place) = (free_address()?, folder.display());
@@ -128,7 +131,7 @@ impl Server {
 }
 
 /// A program by name, on the path or where the system keeps servers.
-fn find(name: &str) -> Option<PathBuf> {
+pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/bin"].map(PathBuf::from));
     places.map(|place| place.join(OsStr::new(name))).find(|program| program.is_file())

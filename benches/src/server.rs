@@ -88,11 +88,7 @@ impl Default for GatewaySettings {
 impl Server {
     /// A gateway with a store in the same folder: `TIDEGATE_PROGRAM`, or the program beside this one.
     pub fn tidegate(folder: &Path, settings: &GatewaySettings) -> Outcome<Self> {
-        let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("tidegate"));
-        let program = std::env::var_os("TIDEGATE_PROGRAM").map(PathBuf::from).or_else(beside);
-        let program = program.filter(|program| program.exists());
-        let program = program.ok_or("not built: `cargo build --release --workspace` makes it")?;
-        Self::gateway(Kind::Tidegate, &program, folder, settings)
+        Self::gateway(Kind::Tidegate, &tidegate_program()?, folder, settings)
     }
 
     /// As [`Server::tidegate`], of another build: to see what a change of ours has brought.
@@ -155,12 +151,7 @@ impl Server {
 
     /// Processor time that it has taken so far, in seconds.
     pub fn processor_seconds(&self) -> Outcome<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        // The second field, a name in parentheses, may hold spaces; after it come the third and following.
-        let fields: Vec<_> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-        let ticks =
-            |field: usize| -> Outcome<f64> { Ok(fields.get(field - 3).ok_or("a short stat")?.parse()?) };
-        Ok((ticks(14)? + ticks(15)?) / TICKS_PER_SECOND)
+        processor_seconds_of(self.process.id())
     }
 
     /// The most memory that it has had resident, in bytes.
@@ -215,7 +206,25 @@ impl Drop for Server {
     }
 }
 
-pub(crate) fn free_address() -> Outcome<SocketAddr> {
+/// Processor time that a process has taken so far, in seconds.
+pub fn processor_seconds_of(process: u32) -> Outcome<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The second field, a name in parentheses, may hold spaces; after it come the third and following.
+    let fields: Vec<_> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |field: usize| -> Outcome<f64> { Ok(fields.get(field - 3).ok_or("a short stat")?.parse()?) };
+    Ok((ticks(14)? + ticks(15)?) / TICKS_PER_SECOND)
+}
+
+/// The program of this build: `TIDEGATE_PROGRAM`, or what lies beside this one.
+pub fn tidegate_program() -> Outcome<PathBuf> {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("tidegate"));
+    let program = std::env::var_os("TIDEGATE_PROGRAM").map(PathBuf::from).or_else(beside);
+    let program = program.filter(|program| program.exists());
+    Ok(program.ok_or("not built: `cargo build --release --workspace` makes it")?)
+}
+
+/// A port of this machine that nobody listens at.
+pub fn free_address() -> Outcome<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }
 

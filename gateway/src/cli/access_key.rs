@@ -157,7 +157,7 @@ async fn add(context: &Context, id: &str, file: &Path, rights: &Rights) -> Resul
     write_secret(&file, &secret)?;
     let client = context.client()?;
     let applied: Result<Applied, Failure> = if client.is_there().await {
-        client.post("/access-keys", &json).await.map_err(Failure::from)
+        client.post("/access-keys", &json).await
     } else {
         edit_offline(context, |document| add_table::<AccessKey>(document, table)).map_err(Failure::from)
     };

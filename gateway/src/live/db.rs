@@ -10,6 +10,8 @@
 //! system    "applied"                         sequence of the newest record carried out
 //!           "base/" map                       encoded base
 //!           "usage/" map                      bytes u64, inodes u64
+//!           "newest/" map                     sequence of its newest change
+//!           "sweep/" map                      sequence up to which its marks are stale
 //!           others                            the gateway's own records
 //! outcomes  sequence                          retry key, encoded outcome
 //! chunks    chunk id                          location: where a durable frame of it is (dedup)
@@ -396,7 +398,7 @@ impl Database {
                 }
             }
             for change in &batch.changes {
-                self.apply_change(*sequence, change, &mut writes)?;
+                self.apply_change(*sequence, change, &mut writes);
             }
             self.add_usage(batch, &mut usages, &mut writes)?;
             writes.put_cf(self.family(SYSTEM), APPLIED, sequence.0.to_le_bytes());
@@ -405,12 +407,7 @@ impl Database {
         self.write(writes)
     }
 
-    fn apply_change(
-        &self,
-        sequence: Sequence,
-        change: &Change,
-        writes: &mut WriteBatch,
-    ) -> Result<(), LiveError> {
+    fn apply_change(&self, sequence: Sequence, change: &Change, writes: &mut WriteBatch) {
         match change {
             Change::Put { map, key, value } => {
                 let key = full_key(*map, key);
@@ -432,7 +429,6 @@ impl Database {
             Change::System { key, value: None } => writes.delete_cf(self.family(SYSTEM), key),
             Change::Outcome { retry, outcome } => self.keep_outcome(sequence, retry, outcome, writes),
         }
-        Ok(())
     }
 
     /// Usage is a sum, so it must move in the same write batch as "applied".

@@ -106,19 +106,18 @@ impl Database {
 
     /// Takes a piece of the stale marks away; whether that was the last.
     pub(super) fn sweep_piece(&self, sweep: &mut Sweep) -> Result<bool, LiveError> {
-        match &sweep.hidden_from {
-            Some(from) => sweep.hidden_from = self.sweep_hidden(sweep, from.clone())?,
-            None => match self.sweep_changed(sweep)? {
-                Some(from) => sweep.changed_from = from,
-                None => {
-                    let mut writes = WriteBatch::default();
-                    writes.delete_cf(self.family(SYSTEM), note_key(sweep.map));
-                    self.write(writes)?;
-                    return Ok(true);
-                }
-            },
+        if let Some(from) = &sweep.hidden_from {
+            sweep.hidden_from = self.sweep_hidden(sweep, from.clone())?;
+            return Ok(false);
         }
-        Ok(false)
+        if let Some(from) = self.sweep_changed(sweep)? {
+            sweep.changed_from = from;
+            return Ok(false);
+        }
+        let mut writes = WriteBatch::default();
+        writes.delete_cf(self.family(SYSTEM), note_key(sweep.map));
+        self.write(writes)?;
+        Ok(true)
     }
 
     /// Forgets hidden ranges; gives where to go on, if there is more.

@@ -13,6 +13,9 @@ use crate::journal::Sequence;
 
 const MAP: MapId = MapId(7);
 
+/// Changed keys, hidden ranges, and whether anything changed.
+type News = (Vec<Vec<u8>>, Vec<Range<Vec<u8>>>, bool);
+
 /// A database that goes with its folder.
 struct Bench {
     database: Database,
@@ -47,7 +50,7 @@ impl Bench {
     }
 
     /// What a commit is told: changed keys and hidden ranges.
-    fn news(&self) -> (Vec<Vec<u8>>, Vec<Range<Vec<u8>>>, bool) {
+    fn news(&self) -> News {
         let snapshot = self.database.snapshot();
         let hidden = self.database.hidden_of(&snapshot, MAP).map(|hidden| hidden.expect("reads").keys);
         let changed = self.database.is_changed(&snapshot, MAP).expect("reads");

@@ -32,7 +32,7 @@ enum Due {
     /// A version that its key does not lead to, for ever, as long as this file holds it; none for a marker.
     Remove(String, Which, Option<InodeNumber>),
     /// An upload.
-    Abort(String, HeldUpload),
+    Abort(String, Box<HeldUpload>),
 }
 
 impl Due {
@@ -54,7 +54,7 @@ struct Run<'a> {
     access: &'a Access,
     rules: &'a [LifecycleRule],
     now: Time,
-    dry_run: bool,
+    is_dry: bool,
     job: &'a JobHandle,
     due: Vec<Due>,
     report: LifecycleReport,
@@ -76,11 +76,19 @@ impl Objects {
         if rules.is_empty() || !dry_run && (found.read_only || served.rules.read_only) {
             return Ok(LifecycleReport::default());
         }
-        let access = self.access_as_root(&found, &served, &loaded);
+        let access = Self::access_as_root(&found, &served, &loaded);
         let now = access.namespace().time();
         let report = LifecycleReport::default();
-        let mut run =
-            Run { objects: self, access: &access, rules: &rules, now, dry_run, job, due: Vec::new(), report };
+        let mut run = Run {
+            objects: self,
+            access: &access,
+            rules: &rules,
+            now,
+            is_dry: dry_run,
+            job,
+            due: Vec::new(),
+            report,
+        };
         if found.flat {
             run.versions().await?;
         } else {
@@ -133,7 +141,7 @@ impl Run<'_> {
         if self.job.is_cancelled() {
             return Err(ObjectError::SlowDown);
         }
-        if self.dry_run {
+        if self.is_dry {
             return self.objects.require_current(self.access);
         }
         self.objects.room(self.access, 0).await
@@ -265,7 +273,7 @@ impl Run<'_> {
                 from = [&upload.key[..], &[0], &upload.number.0.to_be_bytes(), &[0]].concat();
                 let Ok(key) = std::str::from_utf8(&upload.key).map(str::to_owned) else { continue };
                 if aborts(self.rules, &key, describe::time(upload.record.begun), self.now) {
-                    self.push(Due::Abort(key, upload)).await?;
+                    self.push(Due::Abort(key, Box::new(upload))).await?;
                 }
             }
             if last {
@@ -285,7 +293,7 @@ impl Run<'_> {
         let mut due = std::mem::take(&mut self.due);
         // What makes room comes first: a marker needs some.
         due.sort_by_key(|due| matches!(due, Due::Expire(..)));
-        let (access, dry_run) = (self.access, self.dry_run);
+        let (access, dry_run) = (self.access, self.is_dry);
         let changes = due.into_iter().map(|due| async move {
             let outcome = if dry_run { Ok(true) } else { access.carry_out(&due).await };
             (due, outcome)

@@ -168,12 +168,7 @@ impl Objects {
     }
 
     /// For a look by the gateway itself.
-    fn access_as_root(
-        &self,
-        bucket: &Arc<BucketConfig>,
-        served: &Arc<Served>,
-        loaded: &Arc<Loaded>,
-    ) -> Access {
+    fn access_as_root(bucket: &Arc<BucketConfig>, served: &Arc<Served>, loaded: &Arc<Loaded>) -> Access {
         Access {
             bucket: bucket.clone(),
             served: served.clone(),

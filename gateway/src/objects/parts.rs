@@ -1,9 +1,9 @@
 //! What clients have set of a bucket, read from its map and changed there.
 //!
-//! Every call reads the parts anew, since another site's heads, a rollback or another client may have changed them; what
-//! they mean is worked out once for as long as they are the same.
+//! What they mean is kept for as long as they are the same: until a client changes them, or the share is served from
+//! another map. A bucket that follows another gateway, whose parts may change with every head, is read anew each time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -17,6 +17,7 @@ use tidegate_protocols::objects::{
 use super::{BucketConfig, Objects};
 use crate::files::Served;
 use crate::namespace::objects::{BucketParts, VERSIONING_PART};
+use crate::share::Share;
 
 const LOCK_PART: &str = "lock";
 const TAGS_PART: &str = "tags";
@@ -26,9 +27,9 @@ const POLICY_PART: &str = "policy";
 const PUBLIC_ACCESS_PART: &str = "public-access";
 
 /// What is set of a bucket, and what it means.
-#[derive(Debug, Default)]
 pub(super) struct Loaded {
-    parts: BucketParts,
+    /// Of which share, in which state.
+    of: (Weak<Share>, u64),
     pub(super) settings: Arc<BucketSettings>,
     pub(super) policy: Option<Policy>,
     /// Whether there is a policy that cannot be read, as that of a bucket of another name: it lets nobody in.
@@ -51,15 +52,15 @@ fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, ObjectError> {
 }
 
 impl Loaded {
-    fn of(bucket: &BucketConfig, parts: BucketParts) -> Result<Self, ObjectError> {
+    fn new(of: (Weak<Share>, u64), bucket: &BucketConfig, parts: &BucketParts) -> Result<Self, ObjectError> {
         let settings = BucketSettings {
-            versioning: read(&parts, VERSIONING_PART)?,
-            lock: read(&parts, LOCK_PART)?,
-            tags: read(&parts, TAGS_PART)?,
-            cors: read(&parts, CORS_PART)?,
-            lifecycle: read(&parts, LIFECYCLE_PART)?,
-            policy: read(&parts, POLICY_PART)?,
-            public_access: read(&parts, PUBLIC_ACCESS_PART)?,
+            versioning: read(parts, VERSIONING_PART)?,
+            lock: read(parts, LOCK_PART)?,
+            tags: read(parts, TAGS_PART)?,
+            cors: read(parts, CORS_PART)?,
+            lifecycle: read(parts, LIFECYCLE_PART)?,
+            policy: read(parts, POLICY_PART)?,
+            public_access: read(parts, PUBLIC_ACCESS_PART)?,
         };
         let policy = match &settings.policy {
             None => None,
@@ -70,7 +71,7 @@ impl Loaded {
                 .ok(),
         };
         let policy_is_unreadable = settings.policy.is_some() && policy.is_none();
-        Ok(Self { parts, settings: Arc::new(settings), policy, policy_is_unreadable })
+        Ok(Self { of, settings: Arc::new(settings), policy, policy_is_unreadable })
     }
 }
 
@@ -81,13 +82,18 @@ impl Objects {
         bucket: &BucketConfig,
         served: &Served,
     ) -> Result<Arc<Loaded>, ObjectError> {
-        let parts = served.namespace.reader().bucket_parts().await?;
+        let share = served.namespace.share();
+        // Before the look: what changes meanwhile makes it stale.
+        let of = (Arc::downgrade(share), share.settings_generation());
         if let Some(known) = self.loaded.read().get(&bucket.name)
-            && known.parts == parts
+            && known.of.1 == of.1
+            && known.of.0.ptr_eq(&of.0)
+            && !served.rules.read_only
         {
             return Ok(known.clone());
         }
-        let loaded = Arc::new(Loaded::of(bucket, parts)?);
+        let parts = served.namespace.reader().bucket_parts().await?;
+        let loaded = Arc::new(Loaded::new(of, bucket, &parts)?);
         self.loaded.write().insert(bucket.name.clone(), loaded.clone());
         Ok(loaded)
     }

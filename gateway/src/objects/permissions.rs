@@ -52,9 +52,10 @@ impl Objects {
         let own = own_verdict(key.as_ref(), who, asked, &resource, tags.as_ref());
         let theirs = bucket_verdict(&loaded, key.as_ref(), who, asked, &resource, tags.as_ref());
         match (own, theirs) {
-            (Verdict::Deny, _) | (_, Verdict::Deny) => Err(ObjectError::AccessDenied),
-            (Verdict::Allow, _) | (_, Verdict::Allow) => Ok(()),
-            (Verdict::Silent, Verdict::Silent) => Err(ObjectError::AccessDenied),
+            (Verdict::Allow, Verdict::Allow | Verdict::Silent) | (Verdict::Silent, Verdict::Allow) => Ok(()),
+            (Verdict::Deny, _) | (_, Verdict::Deny) | (Verdict::Silent, Verdict::Silent) => {
+                Err(ObjectError::AccessDenied)
+            }
         }
     }
 
@@ -77,7 +78,7 @@ impl Objects {
         let own = key.and_then(|key| key.policy.as_deref());
         let wanted = own.into_iter().chain(&loaded.policy).any(Policy::asks_for_tags);
         let Some(name) = asked.key.filter(|_| wanted) else { return Ok(None) };
-        let access = self.access_as_root(bucket, served, loaded);
+        let access = Self::access_as_root(bucket, served, loaded);
         let name = ObjectName { bucket: bucket.name.clone(), key: name.to_owned() };
         match access.version_of(&name.key, asked.version).await {
             Ok(held) => Ok(Some(held.record.map(|record| record.metadata.tags).unwrap_or_default())),

@@ -15,7 +15,7 @@ mod read;
 mod transaction;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tidegate_chunker::{ChunkParams, DomainKeys, ShareId};
 use tidegate_replicator::fetch::{ChunkReader, FetchError, FetchErrorKind};
@@ -105,6 +105,8 @@ pub struct Share {
     moved: MovedData,
     /// Set while a bucket is being removed, under the lock of the root directory: nothing comes into it any more.
     closed: AtomicBool,
+    /// Grows with every change of what clients have set of the bucket.
+    settings_generation: AtomicU64,
 }
 
 impl Share {
@@ -138,6 +140,7 @@ impl Share {
             lock_table: LockTable::default(),
             moved: MovedData::default(),
             closed: AtomicBool::new(false),
+            settings_generation: AtomicU64::new(0),
         })
     }
 
@@ -224,6 +227,17 @@ impl Share {
     /// Whether objects are let in no more, for who holds the lock of the root directory.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Notes that what clients have set of the bucket has changed here.
+    pub fn note_settings_changed(&self) {
+        self.settings_generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Another number whenever what clients have set of the bucket may be other here. What comes from another gateway
+    /// does not count.
+    pub fn settings_generation(&self) -> u64 {
+        self.settings_generation.load(Ordering::Acquire)
     }
 
     /// Numbers for new inodes.

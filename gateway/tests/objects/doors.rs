@@ -1,11 +1,13 @@
 //! A share through both doors: what NFS clients do and what S3 clients see, and the other way round.
 
 use tidegate_gateway::namespace::{Credentials, NewFile};
-use tidegate_protocols::objects::{Conditions, NewObject, ObjectError, ObjectView, UploadQuery, sums};
+use tidegate_protocols::objects::{
+    Conditions, ListQuery, NewObject, ObjectError, ObjectView, UploadQuery, sums,
+};
 use tidegate_protocols::view::SetAttributes;
 use tidegate_replicator::map::{InodeNumber, Kind};
 
-use crate::scene::{Scene, TREE, access_key, buckets, name, who};
+use crate::scene::{Scene, TREE, access_key, admin, buckets, name, who};
 use crate::support::{context, create, lookup, read_all, write};
 
 const ROOT_INODE: InodeNumber = InodeNumber::ROOT;
@@ -144,4 +146,62 @@ async fn permissions_of_a_share_hold_for_folders_and_uploads_too() {
     assert!(scene.objects.uploads(&who("other"), TREE, &query).await.unwrap().uploads.is_empty());
     assert_eq!(scene.objects.uploads(&who("one"), TREE, &query).await.unwrap().uploads.len(), 1);
     assert_eq!(scene.objects.abort_upload(&who("one"), &name(TREE, "home/x"), &upload).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_folder_that_is_renamed_under_a_lister_hides_nothing_else() {
+    let scene = Scene::new().await;
+    let stable: Vec<String> =
+        (0..40).map(|at| format!("{}/{at:02}", ["before", "m", "zz"][at % 3])).collect();
+    for key in stable.iter().map(String::as_str).chain(["moving/1", "moving/2", "moving/3"]) {
+        scene.put(TREE, key, b"x").await.unwrap();
+    }
+    let mut expected = stable.clone();
+    expected.sort();
+    let namespace = scene.namespace(TREE);
+    let root = InodeNumber::ROOT;
+    let renames = async {
+        // Back and forth across what is listed.
+        for round in 0..200 {
+            let names: [&[u8]; 2] = [b"moving", b"a-moved"];
+            let (from, to) = (names[round % 2], names[(round + 1) % 2]);
+            namespace.rename(context(), (root, from), (root, to)).await.unwrap();
+        }
+    };
+    let listings = async {
+        for limit in (1..=7).cycle().take(60) {
+            let (mut query, mut seen) = (ListQuery { limit, ..ListQuery::default() }, Vec::new());
+            loop {
+                let page = scene.list(TREE, &query).await;
+                seen.extend(page.entries.iter().map(|entry| entry.name().to_owned()));
+                query.after = seen.last().cloned();
+                if !page.more {
+                    break;
+                }
+            }
+            assert!(seen.is_sorted() && seen.windows(2).all(|pair| pair[0] != pair[1]), "{seen:?}");
+            seen.retain(|key| !key.starts_with("moving/") && !key.starts_with("a-moved/"));
+            assert_eq!(seen, expected);
+        }
+    };
+    tokio::join!(renames, listings);
+}
+
+#[tokio::test]
+async fn a_file_that_is_deleted_under_a_reader_is_read_to_its_end() {
+    use futures::TryStreamExt;
+    let scene = Scene::new().await;
+    let data: Vec<u8> = (0..3_000_000_u32).map(|at| (at / 7) as u8).collect();
+    scene.put(TREE, "folder/file", &data).await.unwrap();
+    let object = scene.objects.open(&admin(), &name(TREE, "folder/file"), None).await.unwrap();
+    let mut reading = object.read(0..data.len() as u64);
+    let mut seen = reading.try_next().await.unwrap().unwrap().to_vec();
+    let namespace = scene.namespace(TREE);
+    let folder = folder(&scene, InodeNumber::ROOT, b"folder").await;
+    namespace.remove(context(), folder, b"file").await.unwrap();
+    assert_eq!(scene.get(TREE, "folder/file").await, Err(ObjectError::NoSuchKey));
+    while let Some(piece) = reading.try_next().await.unwrap() {
+        seen.extend_from_slice(&piece);
+    }
+    assert!(seen == data, "{} of {} bytes", seen.len(), data.len());
 }

@@ -154,3 +154,39 @@ async fn a_policy_may_ask_for_the_tags_of_what_is_there() {
         assert_eq!(found, expected, "{key}");
     }
 }
+
+#[tokio::test]
+async fn what_is_set_of_a_bucket_goes_with_it_to_another_site() {
+    let scene = scene().await;
+    let set = async |value: &str| {
+        let tags = Tags::from([("tag".to_owned(), value.to_owned())]);
+        let change = BucketChange::Tags(Some(tags));
+        scene.objects.change_settings(&admin(), FLAT, change).await.unwrap();
+    };
+    let tag = async |objects: &tidegate_gateway::objects::Objects| {
+        let settings = objects.settings(&admin(), FLAT).await.unwrap();
+        settings.tags.clone().unwrap_or_default().get("tag").cloned()
+    };
+    set("first").await;
+    assert_eq!(tag(&scene.objects).await.as_deref(), Some("first"));
+    scene.appliance.commit(FLAT).await.unwrap();
+    scene.appliance.commit(TREE).await.unwrap();
+    let (away, there) = scene.elsewhere().await;
+    assert_eq!(tag(&there).await.as_deref(), Some("first"));
+    away.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rollback_takes_back_what_is_set() {
+    let scene = scene().await;
+    let set = async |tags: Option<Tags>| {
+        scene.objects.change_settings(&admin(), FLAT, BucketChange::Tags(tags)).await.unwrap();
+    };
+    let old = Tags::from([("tag".to_owned(), "old".to_owned())]);
+    set(Some(old.clone())).await;
+    let (_, head) = scene.appliance.commit(FLAT).await.unwrap();
+    set(None).await;
+    assert_eq!(scene.objects.settings(&admin(), FLAT).await.unwrap().tags, None);
+    scene.appliance.roll_back(FLAT, &head).await.unwrap();
+    assert_eq!(scene.objects.settings(&admin(), FLAT).await.unwrap().tags, Some(old));
+}

@@ -162,7 +162,7 @@ async fn compare(scene: &Scene, model: &Model) {
             match data {
                 Some(data) => assert_eq!(found.as_ref(), Ok(data), "{key} {id:?}"),
                 None => {
-                    assert_eq!(marker(found), Some((id.clone(), true)))
+                    assert_eq!(marker(found), Some((id.clone(), true)));
                 }
             }
         }

@@ -81,13 +81,11 @@ impl DefaultRetention {
     /// Of so many days or years; [`ObjectError::InvalidArgument`] when that is none or more than a hundred years.
     pub fn new(mode: LockMode, count: u32, years: bool) -> Result<Self, ObjectError> {
         let days = if years { count.checked_mul(YEAR_DAYS as u32) } else { Some(count) };
-        match days.filter(|days| (1..=DAYS_MAX).contains(days)) {
-            Some(days) => Ok(Self { mode, days, years }),
-            None => {
-                let why = "a default retention lasts at least one day and at most a hundred years";
-                Err(ObjectError::InvalidArgument(why.into()))
-            }
-        }
+        let Some(days) = days.filter(|days| (1..=DAYS_MAX).contains(days)) else {
+            let why = "a default retention lasts at least one day and at most a hundred years";
+            return Err(ObjectError::InvalidArgument(why.into()));
+        };
+        Ok(Self { mode, days, years })
     }
 
     /// In the unit in which it was said.

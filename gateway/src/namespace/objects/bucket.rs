@@ -62,7 +62,9 @@ impl Namespace {
                 None => transaction.delete(&key),
             }
         }
-        self.finish_object(locks, transaction).await
+        let done = self.finish_object(locks, transaction).await;
+        self.share.note_settings_changed();
+        done
     }
 
     /// Lets nothing in any more, if nothing is there: neither an object nor a version nor an upload. Else
@@ -107,6 +109,8 @@ impl Namespace {
         inode.times.born = self.now();
         super::touch(&mut inode, self.now());
         transaction.put_inode(InodeNumber::ROOT, &inode);
-        self.finish_object(locks, transaction).await
+        let done = self.finish_object(locks, transaction).await;
+        self.share.note_settings_changed();
+        done
     }
 }

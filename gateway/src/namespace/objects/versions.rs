@@ -219,31 +219,16 @@ impl Namespace {
                     made: held.node.inode.times.modified,
                     replaced: self.now(),
                 };
-                self.put_version(transaction, &key, HeldVersion { order: held.order(), record });
+                put_version(transaction, &key, HeldVersion { order: held.order(), record });
             }
         } else if let Some(marker) = locked.beneath.newest.first() {
             let record = VersionRecord { replaced: self.now(), ..marker.record };
-            self.put_version(transaction, &key, HeldVersion { record, ..*marker });
+            put_version(transaction, &key, HeldVersion { record, ..*marker });
         }
         if let Some(old) = locked.beneath.null.filter(|_| null) {
             self.drop_version(transaction, &key, &old, false).await?;
         }
         Ok(Pushed { order, null, keeps })
-    }
-
-    fn put_version(&self, transaction: &mut Transaction, key: &Bytes, version: HeldVersion) {
-        transaction.put(&Key::Version(key.clone(), version.order), version.record.encode());
-        if version.record.null {
-            transaction.put(&Key::NullVersion(key.clone()), version.order.to_be_bytes().to_vec());
-        }
-    }
-
-    /// Takes the record of a version away; its file stays.
-    fn take_version(&self, transaction: &mut Transaction, key: &Bytes, version: &HeldVersion) {
-        transaction.delete(&Key::Version(key.clone(), version.order));
-        if version.record.null {
-            transaction.delete(&Key::NullVersion(key.clone()));
-        }
     }
 
     /// Takes a version away with its file.
@@ -254,7 +239,7 @@ impl Namespace {
         version: &HeldVersion,
         bypass: bool,
     ) -> Result<(), ObjectError> {
-        self.take_version(transaction, key, version);
+        take_version(transaction, key, version);
         match version.record.inode {
             Some(file) => {
                 let node = self.reader().node(file).await?;
@@ -296,7 +281,7 @@ impl Namespace {
         let now = self.now();
         let record = VersionRecord { inode: None, null: pushed.null, made: now, replaced: now };
         let marker = HeldVersion { order: pushed.order, record };
-        self.put_version(&mut transaction, &Bytes::copy_from_slice(place.name), marker);
+        put_version(&mut transaction, &Bytes::copy_from_slice(place.name), marker);
         transaction.use_more(0, 1);
         self.finish_object(locked.locks, transaction).await?;
         Ok(Removed { which: marker.which(), marker: true })
@@ -353,7 +338,7 @@ impl Namespace {
         let next = locked.beneath.newest.first();
         match next.and_then(|next| Some((next, next.record.inode?))) {
             Some((next, file)) => {
-                self.take_version(transaction, &Bytes::copy_from_slice(place.name), next);
+                take_version(transaction, &Bytes::copy_from_slice(place.name), next);
                 self.lead_elsewhere(transaction, &mut parent, place, entry, file);
             }
             None => parent = self.take_name(transaction, parent, place.name, entry),
@@ -386,10 +371,26 @@ impl Namespace {
         let was_first = newest.first().is_some_and(|first| first.order == chosen.order);
         let next = newest.get(1).filter(|_| was_first && locked.existing.is_none());
         if let Some((next, file)) = next.and_then(|next| Some((next, next.record.inode?))) {
-            self.take_version(transaction, &key, next);
+            take_version(transaction, &key, next);
             let parent = self.add_name(transaction, locked.parent.clone(), place.name, file, Kind::Regular);
             transaction.put_inode(place.directory, &parent.inode);
         }
         Ok(Removed { which: chosen.which(), marker: chosen.record.inode.is_none() })
+    }
+}
+
+/// Records a version that its key does not lead to.
+fn put_version(transaction: &mut Transaction, key: &Bytes, version: HeldVersion) {
+    transaction.put(&Key::Version(key.clone(), version.order), version.record.encode());
+    if version.record.null {
+        transaction.put(&Key::NullVersion(key.clone()), version.order.to_be_bytes().to_vec());
+    }
+}
+
+/// Takes the record of a version away; its file stays.
+fn take_version(transaction: &mut Transaction, key: &Bytes, version: &HeldVersion) {
+    transaction.delete(&Key::Version(key.clone(), version.order));
+    if version.record.null {
+        transaction.delete(&Key::NullVersion(key.clone()));
     }
 }
