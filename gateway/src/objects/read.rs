@@ -94,7 +94,8 @@ impl Access {
                 let newest = self.reader().versions_of(key.as_bytes(), None, 1).await?;
                 if let Some(marker) = newest.first().filter(|newest| newest.record.inode.is_none()) {
                     let version = describe::version_id(marker.which());
-                    return Err(ObjectError::DeleteMarker { version, named: false });
+                    let made = describe::time(marker.record.made);
+                    return Err(ObjectError::DeleteMarker { version, named: false, made });
                 }
             }
             return held;
@@ -112,7 +113,8 @@ impl Access {
             }
             let Some(found) = self.reader().version(key.as_bytes(), which).await? else { continue };
             let Some(file) = found.record.inode else {
-                return Err(ObjectError::DeleteMarker { version: version.clone(), named: true });
+                let made = describe::time(found.record.made);
+                return Err(ObjectError::DeleteMarker { version: version.clone(), named: true, made });
             };
             match self.reader().held(file).await {
                 Ok(held) => return Ok(held),

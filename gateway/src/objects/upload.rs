@@ -328,7 +328,7 @@ fn check_part(
     let wanted = describe::algorithm(upload.record.algorithm);
     match (algorithm, wanted) {
         (Some(given), Some(wanted)) if given != wanted && !is_usual(upload) => {
-            Err(ObjectError::InvalidArgument(format!(
+            Err(ObjectError::InvalidRequest(format!(
                 "the upload computes {}, and the part says {}",
                 wanted.as_str(),
                 given.as_str()
@@ -385,10 +385,10 @@ fn check_whole(
 ) -> Result<(), ObjectError> {
     let size: u64 = parts.iter().map(|(_, part)| part.size).sum();
     if completion.size.is_some_and(|said| said != size) {
-        return Err(ObjectError::InvalidArgument(format!("the parts are {size} bytes together")));
+        return Err(ObjectError::InvalidRequest(format!("the parts are {size} bytes together")));
     }
     match (&completion.checksum, checksum) {
-        (Some(said), Some(found)) if said.algorithm != found.algorithm => Err(ObjectError::InvalidArgument(
+        (Some(said), Some(found)) if said.algorithm != found.algorithm => Err(ObjectError::InvalidRequest(
             format!("the upload computes {}, and not {}", found.algorithm.as_str(), said.algorithm.as_str()),
         )),
         (Some(said), Some(found)) if said.value != found.value => {

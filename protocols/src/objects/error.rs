@@ -36,6 +36,8 @@ pub enum ObjectError {
         version: super::VersionId,
         /// Whether the caller named it, or came to it by the key.
         named: bool,
+        /// When it was made.
+        made: crate::view::Time,
     },
     /// The object is under a lock.
     #[error("access denied: the object is protected by object lock")]
@@ -93,6 +95,9 @@ pub enum ObjectError {
     /// A value of the request is wrong.
     #[error("{0}")]
     InvalidArgument(String),
+    /// The request contradicts what it is about.
+    #[error("{0}")]
+    InvalidRequest(String),
     /// The range lies outside of the object.
     #[error("the range cannot be satisfied")]
     InvalidRange,

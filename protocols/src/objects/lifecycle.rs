@@ -146,11 +146,18 @@ pub fn expiry<'a>(rules: &'a [LifecycleRule], key: &str, facts: &Facts<'_>) -> O
 
 /// Whether an upload under a key that was begun at a time is to be dropped.
 pub fn aborts(rules: &[LifecycleRule], key: &str, begun: Time, now: Time) -> bool {
-    rules.iter().any(|rule| {
+    abort_due(rules, key, begun).is_some_and(|(due, _)| due <= now)
+}
+
+/// When an upload under a key that was begun at a time is to be dropped, and by which rule.
+pub fn abort_due<'a>(rules: &'a [LifecycleRule], key: &str, begun: Time) -> Option<(Time, &'a str)> {
+    let due = |rule: &'a LifecycleRule| {
         let is_bare = rule.filter.tags.is_empty() && !rule.filter.has_sizes();
-        let days = rule.abort_uploads_days.filter(|_| rule.enabled && is_bare);
-        key.starts_with(&rule.filter.prefix) && days.is_some_and(|days| midnight_after(begun, days) <= now)
-    })
+        let fits = rule.enabled && is_bare && key.starts_with(&rule.filter.prefix);
+        let days = rule.abort_uploads_days.filter(|_| fits)?;
+        Some((midnight_after(begun, days), rule.id.as_str()))
+    };
+    rules.iter().filter_map(due).min_by_key(|(due, _)| *due)
 }
 
 fn fitting<'a>(
@@ -377,6 +384,8 @@ mod tests {
         let filter = LifecycleFilter { tags: tags(&["a"]), ..LifecycleFilter::default() };
         assert!(!aborts(LifecycleRule { filter, ..rule }, "a", 3 * DAY), "an upload has no tags");
         assert!(!aborts(days(1), "a", 9 * DAY));
+        let rules = [days(1)];
+        assert_eq!(abort_due(&rules, "a", at(10)), None);
     }
 
     fn any_rule() -> impl Strategy<Value = LifecycleRule> {

@@ -8,16 +8,20 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::host::{S3Host, VirtualHost};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use super::actions::{self, Needs};
-use super::errors::{denied, invalid_request, not_implemented, s3_error};
+use super::errors::{custom, denied, invalid_request, not_implemented, s3_error};
 use super::facts::{Facts, Shown};
 use super::note::Note;
 use crate::objects::ObjectView;
+
+/// The longest time for which an address may be signed.
+const SIGNED_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
 
 /// Secrets of a view.
 pub(super) struct Secrets(pub(super) Arc<dyn ObjectView>);
@@ -63,6 +67,20 @@ impl S3Access for Permissions {
         let (path, view) = (context.s3_path(), self.0.as_ref());
         let asked = actions::ask(view, &who, &facts, &needs, path.get_bucket_name(), path.get_object_key());
         asked.await.map_err(s3_error)
+    }
+}
+
+/// Refuses an address that was signed in the query for no time that can be, or for longer than a week.
+pub(super) fn check_life(query: &str) -> S3Result<()> {
+    let life = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "X-Amz-Expires");
+    match life.map(|(_, seconds)| seconds.parse::<u32>()) {
+        None => Ok(()),
+        Some(Ok(seconds)) if seconds <= SIGNED_SECONDS_MAX => Ok(()),
+        Some(_) => Err(custom(
+            "AuthorizationQueryParametersError",
+            StatusCode::BAD_REQUEST,
+            "X-Amz-Expires must be a number of seconds between 0 and 604800",
+        )),
     }
 }
 
@@ -126,6 +144,16 @@ mod tests {
         assert_eq!(domain.bucket("a.b.S3.EXAMPLE.COM:9000"), Some("a.b".into()));
         for host in ["s3.example.com", "s3.example.com:80", "nas", "photos.example.com", "xs3.example.com"] {
             assert_eq!(domain.bucket(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_signed_for_a_week_at_most() {
+        for query in ["", "versionId=v", "X-Amz-Expires=0&x=1", "X-Amz-Expires=604800"] {
+            assert!(check_life(query).is_ok(), "{query}");
+        }
+        for query in ["X-Amz-Expires=604801", "X-Amz-Expires=-1", "x=1&X-Amz-Expires=abc", "X-Amz-Expires="] {
+            assert!(check_life(query).is_err(), "{query}");
         }
     }
 

@@ -10,7 +10,7 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::errors::s3_error;
+use super::errors::{invalid_argument, s3_error};
 use super::metadata::refuse_unknown;
 use super::operations::Operations;
 use super::values::{object_name, owner, version_of, who_of};
@@ -20,11 +20,22 @@ const PRIVATE: &str = "private";
 /// A canned ACL that says the same where the owner of the bucket owns its objects.
 const OWNER_ONLY: &str = "bucket-owner-full-control";
 
+/// The other canned ACLs that there are.
+const OTHERS: [&str; 6] = [
+    "authenticated-read",
+    "aws-exec-read",
+    "bucket-owner-read",
+    "log-delivery-write",
+    "public-read",
+    "public-read-write",
+];
+
 /// Refuses canned ACLs that give rights to others.
 pub(super) fn check_canned(acl: Option<&str>) -> S3Result<()> {
     match acl {
         None | Some(PRIVATE | OWNER_ONLY) => Ok(()),
-        Some(_) => Err(not_supported()),
+        Some(known) if OTHERS.contains(&known) => Err(not_supported()),
+        Some(_) => Err(invalid_argument("This is no canned ACL.")),
     }
 }
 

@@ -7,11 +7,11 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::checksums;
-use super::errors::{invalid_argument, s3_error};
+use super::errors::invalid_argument;
 use super::listing::page_limit;
 use super::metadata::{class_in_document, refuse_unknown};
 use super::operations::Operations;
-use super::values::{etag, object_name, timestamp, version_of, version_to_wire, who_of};
+use super::values::{etag, object_name, timestamp, version_of, version_to_wire};
 use crate::objects::PartSizes;
 
 /// The attributes that exist.
@@ -53,9 +53,8 @@ impl Operations {
         &self,
         request: S3Request<GetObjectAttributesInput>,
     ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
-        let who = who_of(&request)?;
         refuse_unknown(&request.headers)?;
-        let input = request.input;
+        let input = &request.input;
         let version = version_of(input.version_id.as_deref())?;
         // Clients name them in one header or in several.
         let named = input.object_attributes.iter().flat_map(|names| names.as_str().split(','));
@@ -68,7 +67,7 @@ impl Operations {
             return Err(invalid_argument("part-number-marker must not be negative"));
         };
         let name = object_name(&input.bucket, &input.key);
-        let object = self.view().open(&who, &name, version.as_ref()).await.map_err(s3_error)?;
+        let object = self.open_for(&request, &name, version.as_ref()).await?;
         let info = object.info();
         let is_asked = |name: &str| asked.contains(&name);
         let class = || StorageClass::from(class_in_document(info.storage_class.as_deref()));

@@ -144,6 +144,7 @@ impl RequestBody {
             Some(BodyFault::Silent) => return self.refuse(Refusal::Silent),
             Some(BodyFault::Broken) => return ObjectError::IncompleteBody,
             Some(BodyFault::BadMd5) => return ObjectError::BadDigest("MD5"),
+            Some(BodyFault::BadChecksum) => return ObjectError::BadDigest("checksum"),
             Some(BodyFault::TooLong) => return ObjectError::Body("it is too long".into()),
             None => {}
         }

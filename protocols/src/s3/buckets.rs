@@ -3,6 +3,7 @@
 //! There is one region, which is the one that S3 does not name. Clients that are set to another one may make buckets
 //! all the same: where a bucket lies is what the appliance says.
 
+use http::{HeaderMap, StatusCode};
 use s3s::dto::{
     Bucket as WireBucket, CreateBucketConfiguration, CreateBucketInput, CreateBucketOutput,
     DeleteBucketInput, DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput,
@@ -10,7 +11,7 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::errors::{invalid_argument, s3_error};
+use super::errors::{custom, invalid_argument, s3_error};
 use super::given::check_ownership;
 use super::metadata::refuse_unknown;
 use super::operations::Operations;
@@ -22,6 +23,10 @@ use crate::objects::{Bucket, NewBucket};
 const REGION: &str = "us-east-1";
 /// The longest name of a region in bytes.
 const REGION_BYTES_MAX: usize = 32;
+/// How names begin that nobody may use.
+const KEPT_STARTS: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
+/// How names end that nobody may use.
+const KEPT_ENDS: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
 /// The most buckets of a page.
 const BUCKETS_MAX: i32 = 10_000;
 
@@ -42,6 +47,28 @@ fn check_place(configuration: Option<&CreateBucketConfiguration>) -> S3Result<()
         return Err(S3Error::with_message(S3ErrorCode::InvalidLocationConstraint, why));
     }
     Ok(())
+}
+
+/// Refuses names that Amazon keeps for itself: a bucket of that name could not move there.
+fn check_name(name: &str) -> S3Result<()> {
+    let is_kept = KEPT_STARTS.iter().any(|start| name.starts_with(start))
+        || KEPT_ENDS.iter().any(|end| name.ends_with(end));
+    if !is_kept {
+        return Ok(());
+    }
+    let why = "The specified bucket is not valid.";
+    Err(S3Error::with_message(S3ErrorCode::InvalidBucketName, why))
+}
+
+/// Refuses headers that ask for what is not done; ACLs have a code of their own here.
+fn check_headers(headers: &HeaderMap) -> S3Result<()> {
+    refuse_unknown(headers).map_err(|error| {
+        if *error.code() != S3ErrorCode::AccessControlListNotSupported {
+            return error;
+        }
+        let why = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
+        custom("InvalidBucketAclWithObjectOwnership", StatusCode::BAD_REQUEST, why)
+    })
 }
 
 impl Operations {
@@ -80,8 +107,9 @@ impl Operations {
         request: S3Request<CreateBucketInput>,
     ) -> S3Result<S3Response<CreateBucketOutput>> {
         let who = who_of(&request)?;
-        refuse_unknown(&request.headers)?;
+        check_headers(&request.headers)?;
         let input = request.input;
+        check_name(&input.bucket)?;
         check_ownership(input.object_ownership.as_ref())?;
         check_place(input.create_bucket_configuration.as_ref())?;
         let new = NewBucket { lock: input.object_lock_enabled_for_bucket == Some(true) };

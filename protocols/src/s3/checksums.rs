@@ -179,6 +179,13 @@ impl Claim {
     }
 }
 
+impl Claim {
+    /// The checksum that a header says.
+    pub(super) fn said(self) -> Option<(ChecksumAlgorithm, String)> {
+        self.algorithm.zip(self.value)
+    }
+}
+
 /// A value that cannot be a checksum.
 pub(super) fn invalid_value() -> s3s::S3Error {
     invalid_request("Value for an x-amz-checksum- header or trailer is invalid.")

@@ -13,6 +13,7 @@ use s3s::{S3Error, S3Request, S3Response, S3Result};
 use super::actions::ask_for_object;
 use super::checksums;
 use super::errors::{conditional_error, invalid_argument, invalid_request, not_implemented, s3_error};
+use super::facts::{Conditions, facts_of};
 use super::metadata::{REDIRECT, refuse_unknown};
 use super::multipart::part_name;
 use super::operations::Operations;
@@ -22,7 +23,7 @@ use super::values::{
     who_of,
 };
 use super::write::{durability, new_object};
-use crate::objects::{CopySource, NewObject, ObjectError, ObjectName, PartCopy, VersionId, Who};
+use crate::objects::{CopySource, NewObject, ObjectError, ObjectName, PartCopy, Tags, VersionId, Who};
 
 /// The object that is named by `x-amz-copy-source`, and its version.
 fn source_name(source: &dto::CopySource) -> S3Result<(ObjectName, Option<VersionId>)> {
@@ -78,7 +79,7 @@ impl Operations {
         let input = &request.input;
         check_key(&input.key)?;
         let (source_name, source_version) = source_name(&input.copy_source)?;
-        let source = CopySource {
+        let mut source = CopySource {
             name: source_name,
             version: source_version,
             conditions: read_conditions(
@@ -106,8 +107,11 @@ impl Operations {
         let conditional = !conditions.is_empty();
         let algorithm = checksums::algorithm_from_wire(input.checksum_algorithm.as_ref())?;
         let new = NewObject { tags, conditions, algorithm, ..new };
-        if keep_tags {
-            self.may_keep_tags(&who, &source, &name).await?;
+        let named = source.version.clone();
+        let said = facts_of(&request).of_request();
+        let source_tags = self.fix_version(&who, &said, &mut source).await?;
+        if keep_tags && !source_tags.is_empty() {
+            self.may_keep_tags(&who, &source.name, named.as_ref(), &name).await?;
         }
         let copied = self.view().copy(&who, &source, &name, new, keep_metadata, keep_tags).await;
         let done = copied.map_err(|error| copy_error(error, conditional))?;
@@ -123,6 +127,7 @@ impl Operations {
             last_modified: Some(timestamp(done.modified)),
         };
         let output = CopyObjectOutput {
+            expiration: self.expiration_of_new(&who, &name, &done).await,
             copy_object_result: Some(result),
             copy_source_version_id: version_to_wire(source.version.as_ref()),
             version_id: version_to_wire(done.version.as_ref()),
@@ -131,16 +136,30 @@ impl Operations {
         Ok(S3Response::with_headers(output, durability(&done)))
     }
 
-    /// Tags of a source are read and written by a copy that keeps them, so the caller must be allowed to do both.
-    async fn may_keep_tags(&self, who: &Who, source: &CopySource, name: &ObjectName) -> S3Result<()> {
-        let version = source.version.as_ref();
-        let found = self.view().open(who, &source.name, version).await;
+    /// Names the version that a source without one leads to, where its bucket keeps versions: it is what is copied, and
+    /// what the answer says.
+    async fn fix_version(
+        &self,
+        who: &Who,
+        conditions: &Conditions,
+        source: &mut CopySource,
+    ) -> S3Result<Tags> {
+        let found = self.find_for(who, conditions, &source.name, source.version.as_ref()).await;
         let found = found.map_err(|error| copy_error(error, false))?;
-        if found.info().tags.is_empty() {
-            return Ok(());
-        }
+        source.version = source.version.take().or_else(|| found.info().version.clone());
+        Ok(found.info().tags.clone())
+    }
+
+    /// Tags of a source are read and written by a copy that keeps them, so the caller must be allowed to do both.
+    async fn may_keep_tags(
+        &self,
+        who: &Who,
+        source: &ObjectName,
+        version: Option<&VersionId>,
+        name: &ObjectName,
+    ) -> S3Result<()> {
         let read = if version.is_some() { "s3:GetObjectVersionTagging" } else { "s3:GetObjectTagging" };
-        ask_for_object(self.view(), who, read, &source.name, version, &[]).await.map_err(s3_error)?;
+        ask_for_object(self.view(), who, read, source, version, &[]).await.map_err(s3_error)?;
         ask_for_object(self.view(), who, "s3:PutObjectTagging", name, None, &[]).await.map_err(s3_error)
     }
 
@@ -154,7 +173,7 @@ impl Operations {
         refuse_unknown(&request.headers)?;
         let part = part_name(&input.bucket, &input.key, &input.upload_id, input.part_number)?;
         let (source_name, source_version) = source_name(&input.copy_source)?;
-        let source = CopySource {
+        let mut source = CopySource {
             name: source_name,
             version: source_version,
             conditions: read_conditions(
@@ -164,7 +183,10 @@ impl Operations {
                 input.copy_source_if_unmodified_since.as_ref(),
             )?,
         };
-        let copy = PartCopy { source, range: source_range(input.copy_source_range.as_deref())? };
+        let range = source_range(input.copy_source_range.as_deref())?;
+        let said = facts_of(&request).of_request();
+        self.fix_version(&who, &said, &mut source).await?;
+        let copy = PartCopy { source, range };
         let copied = self.view().copy_part(&who, &part, &copy).await;
         let done = copied.map_err(|error| copy_error(error, false))?;
         let checksum = checksums::to_wire(done.digests.checksum.as_ref());

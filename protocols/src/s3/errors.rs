@@ -4,11 +4,13 @@
 //! error that may pass says so: `SlowDown` comes with a `Retry-After`. The quota has no code at Amazon's;
 //! `QuotaExceeded` with status 403 is an error that clients show instead of trying again for ever.
 
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, LAST_MODIFIED, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode};
 
+use super::values::http_date;
 use crate::objects::{ObjectError, VersionId};
+use crate::view::Time;
 
 /// After how many seconds a client is asked to come again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
@@ -29,21 +31,26 @@ pub(super) fn s3_error(error: ObjectError) -> S3Error {
             let headers = [(RETRY_AFTER, RETRY_AFTER_SECONDS), (CONTENT_TYPE, XML)];
             answer.set_headers(HeaderMap::from_iter(headers));
         }
-        ObjectError::DeleteMarker { version, named } => answer.set_headers(marker_headers(&version, named)),
+        ObjectError::DeleteMarker { version, named, made } => {
+            answer.set_headers(marker_headers(&version, named.then_some(made)));
+        }
         _ => {}
     }
     answer
 }
 
-/// What the answer says of a delete marker that was met; one that was named can only be deleted.
-fn marker_headers(version: &VersionId, named: bool) -> HeaderMap {
+/// What the answer says of a delete marker that was met. Of one that was named it says when it was made, and that it
+/// can only be deleted.
+fn marker_headers(version: &VersionId, named: Option<Time>) -> HeaderMap {
     let yes = HeaderValue::from_static("true");
     let mut headers = HeaderMap::from_iter([(DELETE_MARKER, yes), (CONTENT_TYPE, XML)]);
     if let Ok(version) = HeaderValue::try_from(version.as_str()) {
         headers.insert(VERSION_ID, version);
     }
-    if named {
-        headers.insert(ALLOW, HeaderValue::from_static("DELETE"));
+    let Some(made) = named else { return headers };
+    headers.insert(ALLOW, HeaderValue::from_static("DELETE"));
+    if let Some(date) = http_date(made).and_then(|date| HeaderValue::try_from(date).ok()) {
+        headers.insert(LAST_MODIFIED, date);
     }
     headers
 }
@@ -109,7 +116,9 @@ fn code_of(error: &ObjectError) -> (S3ErrorCode, StatusCode) {
         ObjectError::InvalidRange => (Code::InvalidRange, StatusCode::RANGE_NOT_SATISFIABLE),
         ObjectError::BadDigest(_) => (Code::BadDigest, StatusCode::BAD_REQUEST),
         ObjectError::IncompleteBody => (Code::IncompleteBody, StatusCode::BAD_REQUEST),
-        ObjectError::Body(_) | ObjectError::NoLock => (Code::InvalidRequest, StatusCode::BAD_REQUEST),
+        ObjectError::Body(_) | ObjectError::InvalidRequest(_) | ObjectError::NoLock => {
+            (Code::InvalidRequest, StatusCode::BAD_REQUEST)
+        }
         ObjectError::SlowDown => (Code::SlowDown, StatusCode::SERVICE_UNAVAILABLE),
         ObjectError::Quota => (Code::Custom("QuotaExceeded".into()), StatusCode::FORBIDDEN),
         ObjectError::Internal => (Code::InternalError, StatusCode::INTERNAL_SERVER_ERROR),
@@ -159,6 +168,7 @@ mod tests {
             (E::InvalidKey("ends in a slash"), "InvalidArgument", 400),
             (E::KeyTooLong, "KeyTooLongError", 400),
             (E::InvalidArgument("no".into()), "InvalidArgument", 400),
+            (E::InvalidRequest("no".into()), "InvalidRequest", 400),
             (E::InvalidRange, "InvalidRange", 416),
             (E::BadDigest("MD5"), "BadDigest", 400),
             (E::IncompleteBody, "IncompleteBody", 400),
@@ -171,7 +181,7 @@ mod tests {
     }
 
     fn marker(named: bool) -> ObjectError {
-        ObjectError::DeleteMarker { version: VersionId::new("v"), named }
+        ObjectError::DeleteMarker { version: VersionId::new("v"), named, made: Time::default() }
     }
 
     #[test]
@@ -184,6 +194,7 @@ mod tests {
                 (&"true".parse().unwrap(), &"v".parse().unwrap())
             );
             assert_eq!(headers.contains_key(ALLOW), named);
+            assert_eq!(headers.contains_key(LAST_MODIFIED), named);
         }
     }
 

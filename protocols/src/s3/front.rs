@@ -7,7 +7,8 @@
 //!   ask beforehand are answered without `s3s`;
 //! * a body that was not received turns whatever came of it into the error that says so;
 //! * an answer with a range is 206 for HEAD too, and 304 has no body;
-//! * an error document has the id of the request;
+//! * an error document has the id of the request, and the path that it was about;
+//! * an answer with an object says that it is encrypted, as that of the encryption of its bucket does;
 //! * an answer before the end of the body closes the connection, as what follows is no request;
 //! * so does an answer to a client that asked for a 100 and has no body to send: none is sent then (RFC 9110
 //!   section 10.1.1), and botocore, which got an answer instead, would not send its next request on it.
@@ -31,15 +32,18 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use metrics::Counter;
 use s3s::service::S3Service;
-use s3s::{Body, S3Error, S3ErrorCode};
+use s3s::{Body, S3Error, S3ErrorCode, S3Result};
 
+use super::access::check_life;
 use super::body::{expected_md5, silence};
+use super::checksums::Claim;
 use super::cors::Pages;
 use super::form::Forms;
 use super::incoming::{Expected, WatchedBody};
 use super::limits::S3Limits;
 use super::metrics::{S3Metrics, answered};
 use super::note::{BodyFault, Note};
+use super::values::header;
 use crate::telemetry::SlowCalls;
 use crate::waits::Waits;
 
@@ -47,6 +51,19 @@ use crate::waits::Waits;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 /// What a browser asks beforehand, as logs and metrics call it.
 const PREFLIGHT: &str = "Preflight";
+/// The header with the encryption of an object.
+const ENCRYPTION: HeaderName = HeaderName::from_static("x-amz-server-side-encryption");
+/// Operations whose answers say how the object is encrypted; see [`super::given`].
+const ENCRYPTED: [&str; 8] = [
+    "CompleteMultipartUpload",
+    "CopyObject",
+    "CreateMultipartUpload",
+    "GetObject",
+    "HeadObject",
+    "PutObject",
+    "UploadPart",
+    "UploadPartCopy",
+];
 /// How an error document ends.
 const ERROR_END: &[u8] = b"</Error>";
 
@@ -103,8 +120,8 @@ impl Front {
         let in_flight = self.metrics.request();
         let gets_no_word = waits_for_a_word(&request) && request.body().is_end_stream();
         let carry_out = async {
-            let call = self.pages.call_of(&request);
-            let mut response = finish(self.carry_out(request, &note).await, &note);
+            let (call, path) = (self.pages.call_of(&request), request.uri().path().to_owned());
+            let mut response = finish(self.carry_out(request, &note).await, &note, &path);
             self.pages.open(call.as_ref(), &mut response).await;
             response
         };
@@ -124,6 +141,19 @@ impl Front {
         response.map(|inner| SentBody { inner, sent })
     }
 
+    /// What the body of a request must be, unless the request is refused before anybody looks at it.
+    fn admit(&self, request: &Request<Incoming>, is_form: bool) -> S3Result<Expected> {
+        let (headers, query) = (request.headers(), request.uri().query().unwrap_or_default());
+        check_method(request.method())?;
+        check_life(query)?;
+        let md5 = expected_md5(headers)?;
+        if is_form || !is_document(request.method(), query) {
+            return Ok(Expected::default());
+        }
+        let checksum = if has_own_checksum(headers, query) { Claim::of(headers)?.said() } else { None };
+        Ok(Expected { md5, checksum, bytes_max: Some(self.document_bytes_max as u64) })
+    }
+
     async fn carry_out(&self, request: Request<Incoming>, note: &Arc<Note>) -> Response<Body> {
         if request.body().is_end_stream() {
             note.body_was_read();
@@ -132,16 +162,10 @@ impl Front {
             note.set_operation(PREFLIGHT);
             return self.pages.preflight(&request).await.unwrap_or_else(document);
         }
-        let md5 = match expected_md5(request.headers()) {
-            Ok(md5) => md5,
-            Err(error) => return document(error),
-        };
         let is_form = *request.method() == Method::POST && is_form(request.headers());
-        let is_document =
-            !is_form && is_document(request.method(), request.uri().query().unwrap_or_default());
-        let expected = Expected {
-            md5: md5.filter(|_| is_document),
-            bytes_max: is_document.then_some(self.document_bytes_max as u64),
+        let expected = match self.admit(&request, is_form) {
+            Ok(expected) => expected,
+            Err(error) => return document(error),
         };
         let request = request.map(|body| {
             let received = self.metrics.received_bytes.clone();
@@ -157,6 +181,16 @@ impl Front {
             Err(_) => document(S3ErrorCode::InternalError.into()),
         }
     }
+}
+
+/// Refuses what is no method of S3.
+fn check_method(method: &Method) -> S3Result<()> {
+    let known = [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE];
+    if known.contains(method) {
+        return Ok(());
+    }
+    let why = "The specified method is not allowed against this resource.";
+    Err(S3Error::with_message(S3ErrorCode::MethodNotAllowed, why))
 }
 
 /// Whether the client waits for a 100 before it goes on.
@@ -180,6 +214,14 @@ fn is_document(method: &Method, query: &str) -> bool {
     }
 }
 
+/// Whether the checksum in the headers of a document is that of its bytes. That of a completion is of the object, and
+/// bytes in chunks are not yet those of the document.
+fn has_own_checksum(headers: &HeaderMap, query: &str) -> bool {
+    let payload = header(headers, "x-amz-content-sha256").unwrap_or_default();
+    let is_upload = query.split('&').any(|pair| pair.starts_with("upload"));
+    !is_upload && !payload.starts_with("STREAMING-")
+}
+
 /// An answer with an error.
 fn document(error: S3Error) -> Response<Body> {
     error.to_http_response().unwrap_or_else(|_| {
@@ -194,7 +236,7 @@ fn is_error(status: StatusCode) -> bool {
 }
 
 /// An answer as the client gets it.
-fn finish(response: Response<Body>, note: &Note) -> Response<Body> {
+fn finish(response: Response<Body>, note: &Note, path: &str) -> Response<Body> {
     let mut response = match note.fault() {
         Some(fault) if is_error(response.status()) => document(fault_error(fault)),
         _ => response,
@@ -208,7 +250,10 @@ fn finish(response: Response<Body>, note: &Note) -> Response<Body> {
         response.headers_mut().remove(CONTENT_LENGTH);
     }
     if is_error(response.status()) {
-        add_id(&mut response, note.id());
+        add_id(&mut response, note.id(), path);
+    }
+    if response.status().is_success() && ENCRYPTED.contains(&note.operation()) {
+        response.headers_mut().insert(ENCRYPTION, HeaderValue::from_static("AES256"));
     }
     if let Ok(id) = HeaderValue::try_from(note.id()) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -227,18 +272,25 @@ fn fault_error(fault: BodyFault) -> S3Error {
             S3ErrorCode::BadDigest,
             "The Content-MD5 you specified did not match what we received.",
         ),
+        BodyFault::BadChecksum => S3Error::with_message(
+            S3ErrorCode::BadDigest,
+            "The checksum you specified did not match what we received.",
+        ),
         BodyFault::TooLong => {
             S3Error::with_message(S3ErrorCode::MaxMessageLengthExceeded, "Your request was too big.")
         }
     }
 }
 
-fn add_id(response: &mut Response<Body>, id: &str) {
+/// Says in an error document which request it answers, and what that was about.
+fn add_id(response: &mut Response<Body>, id: &str, path: &str) {
     let Some(text) = response.body().bytes() else { return };
     let Some(start) = text.strip_suffix(ERROR_END).filter(|start| !contains(start, b"<RequestId>")) else {
         return;
     };
-    let document = [start, b"<RequestId>", id.as_bytes(), b"</RequestId>", ERROR_END].concat();
+    let path = path.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let added = format!("<Resource>{path}</Resource><RequestId>{id}</RequestId>");
+    let document = [start, added.as_bytes(), ERROR_END].concat();
     response.headers_mut().remove(CONTENT_LENGTH);
     *response.body_mut() = Body::from(document);
 }
@@ -316,6 +368,14 @@ mod tests {
     }
 
     #[test]
+    fn the_checksum_of_a_completion_is_not_that_of_its_document() {
+        let none = HeaderMap::new();
+        assert!(has_own_checksum(&none, "delete="));
+        assert!(has_own_checksum(&none, "tagging&versionId=v"));
+        assert!(!has_own_checksum(&none, "uploadId=u"));
+    }
+
+    #[test]
     fn documents_are_told_from_objects() {
         assert!(is_document(&Method::POST, "delete"));
         assert!(is_document(&Method::PUT, "tagging"));
@@ -328,7 +388,7 @@ mod tests {
     fn an_error_document_names_its_request_once() {
         let note = Note::new(IpAddr::from([127, 0, 0, 1]), false);
         note.body_was_read();
-        let response = finish(document(S3ErrorCode::NoSuchKey.into()), &note);
+        let response = finish(document(S3ErrorCode::NoSuchKey.into()), &note, "/bucket/a&b");
         assert_eq!(response.headers()[REQUEST_ID], note.id());
         assert!(!response.headers().contains_key(CONNECTION));
         let text = response.body().bytes().unwrap();
@@ -340,7 +400,7 @@ mod tests {
     fn what_was_not_received_is_said_whatever_came_of_it() {
         let note = Note::new(IpAddr::from([127, 0, 0, 1]), false);
         note.set_fault(BodyFault::Silent);
-        let response = finish(document(S3ErrorCode::InternalError.into()), &note);
+        let response = finish(document(S3ErrorCode::InternalError.into()), &note, "/bucket/key");
         assert_eq!(response.status(), StatusCode::BAD_REQUEST);
         assert_eq!(response.headers()[CONNECTION], "close");
     }

@@ -1,8 +1,8 @@
 //! A body as it comes from the network: watched for silence, counted, and checked where nobody else does.
 //!
 //! A client that sends nothing for longer than its bound ends the body with an error; waiting costs a timer
-//! and delays nobody else. Of small documents (XML) that are sent with a `Content-MD5` the digest is checked
-//! here, as nothing above sees their bytes. Everything is written into the [`Note`] of the request.
+//! and delays nobody else. Of small documents (XML) that are sent with a `Content-MD5` or a checksum these
+//! are checked here, as nothing above sees their bytes. Everything is written into the [`Note`] of the request.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,10 +13,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use metrics::Counter;
+use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Md5};
 use tokio::time::Sleep;
 
+use super::checksums;
 use super::note::{BodyFault, Note};
+use crate::objects::ChecksumAlgorithm;
 
 /// Why a body from the network ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -31,18 +34,60 @@ pub(super) struct WatchedBody {
     timer: Option<Pin<Box<Sleep>>>,
     waiting_since: Option<Instant>,
     received: Counter,
-    md5: Option<(Md5, [u8; 16])>,
+    promise: Option<Promise>,
     left: Option<u64>,
     failed: bool,
 }
 
 /// What a body must be; of an object nothing that is not checked elsewhere.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Expected {
     /// What its bytes hash to.
     pub(super) md5: Option<[u8; 16]>,
+    /// What the checksum of its bytes is.
+    pub(super) checksum: Option<(ChecksumAlgorithm, String)>,
     /// How many bytes it has at most.
     pub(super) bytes_max: Option<u64>,
+}
+
+/// What a client says of the bytes of a body, and what they are so far.
+struct Promise {
+    md5: Option<(Md5, [u8; 16])>,
+    checksum: Option<(ChecksumHasher, ChecksumAlgorithm, String)>,
+}
+
+impl Promise {
+    /// None when the client says nothing.
+    fn of(md5: Option<[u8; 16]>, checksum: Option<(ChecksumAlgorithm, String)>) -> Option<Self> {
+        if md5.is_none() && checksum.is_none() {
+            return None;
+        }
+        let checksum = checksum.map(|(algorithm, value)| {
+            let mut hasher = ChecksumHasher::default();
+            checksums::enable(&mut hasher, algorithm);
+            (hasher, algorithm, value)
+        });
+        Some(Self { md5: md5.map(|md5| (Md5::new(), md5)), checksum })
+    }
+
+    fn update(&mut self, data: &[u8]) {
+        if let Some((hasher, _)) = &mut self.md5 {
+            hasher.update(data);
+        }
+        if let Some((hasher, ..)) = &mut self.checksum {
+            hasher.update(data);
+        }
+    }
+
+    /// What is wrong with the bytes, if anything is.
+    fn broken(self) -> Option<BodyFault> {
+        if self.md5.is_some_and(|(hasher, said)| hasher.finalize() != said) {
+            return Some(BodyFault::BadMd5);
+        }
+        let (hasher, algorithm, said) = self.checksum?;
+        let is_right = checksums::value_of(&hasher.finalize(), algorithm) == Some(said.as_str());
+        (!is_right).then_some(BodyFault::BadChecksum)
+    }
 }
 
 impl WatchedBody {
@@ -57,8 +102,18 @@ impl WatchedBody {
         if inner.is_end_stream() {
             note.body_was_read();
         }
-        let (md5, left) = (expected.md5.map(|md5| (Md5::new(), md5)), expected.bytes_max);
-        Self { inner, note, silence, timer: None, waiting_since: None, received, md5, left, failed: false }
+        let (promise, left) = (Promise::of(expected.md5, expected.checksum), expected.bytes_max);
+        Self {
+            inner,
+            note,
+            silence,
+            timer: None,
+            waiting_since: None,
+            received,
+            promise,
+            left,
+            failed: false,
+        }
     }
 
     fn fail(&mut self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
@@ -87,8 +142,8 @@ impl WatchedBody {
     fn took(&mut self, frame: &Frame<Bytes>) -> bool {
         let Some(data) = frame.data_ref() else { return true };
         self.received.increment(data.len() as u64);
-        if let Some((hasher, _)) = &mut self.md5 {
-            hasher.update(data);
+        if let Some(promise) = &mut self.promise {
+            promise.update(data);
         }
         match &mut self.left {
             None => true,
@@ -118,14 +173,16 @@ impl Body for WatchedBody {
             Some(Err(_)) => self.fail(BodyFault::Broken),
             None => {
                 self.note.body_was_read();
-                let is_right = self.md5.take().is_none_or(|(hasher, expected)| hasher.finalize() == expected);
-                if is_right { Poll::Ready(None) } else { self.fail(BodyFault::BadMd5) }
+                match self.promise.take().and_then(Promise::broken) {
+                    None => Poll::Ready(None),
+                    Some(fault) => self.fail(fault),
+                }
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.failed || (self.md5.is_none() && self.inner.is_end_stream())
+        self.failed || (self.promise.is_none() && self.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -8,10 +8,10 @@
 use std::collections::BTreeMap;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use super::errors::{invalid_request, not_implemented};
+use super::errors::{custom, invalid_argument, invalid_request, not_implemented};
 use super::values::header;
 use crate::objects::{METADATA_BYTES_MAX, Metadata};
 
@@ -27,6 +27,8 @@ const KEPT_HEADERS: [&str; 7] = [
 ];
 /// Where a website sends who asks for the object.
 pub(super) const REDIRECT: &str = "x-amz-website-redirect-location";
+/// How such a place begins.
+const REDIRECT_STARTS: [&str; 3] = ["/", "http://", "https://"];
 /// The type of an object of which the client said none.
 const UNTYPED: HeaderValue = HeaderValue::from_static("binary/octet-stream");
 /// The storage class that is not mentioned.
@@ -38,6 +40,7 @@ const STORAGE_CLASSES: [&str; 5] =
 
 /// The metadata in the headers of a request. `user` are the `x-amz-meta-` ones, decoded.
 pub(super) fn from_request(headers: &HeaderMap, user: Option<&s3s::dto::Metadata>) -> S3Result<Metadata> {
+    check_redirect(header(headers, REDIRECT))?;
     let mut kept = BTreeMap::new();
     for name in KEPT_HEADERS {
         let Some(value) = headers.get(name) else { continue };
@@ -57,6 +60,15 @@ pub(super) fn from_request(headers: &HeaderMap, user: Option<&s3s::dto::Metadata
         return Err(S3Error::with_message(S3ErrorCode::MetadataTooLarge, why));
     }
     Ok(Metadata { headers: kept, user })
+}
+
+/// Refuses a place where no website can send anybody.
+fn check_redirect(place: Option<&str>) -> S3Result<()> {
+    if place.is_none_or(|place| REDIRECT_STARTS.iter().any(|start| place.starts_with(start))) {
+        return Ok(());
+    }
+    let why = "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.";
+    Err(custom("InvalidRedirectLocation", StatusCode::BAD_REQUEST, why))
 }
 
 /// A `content-encoding` without the encoding of the transfer.
@@ -121,10 +133,19 @@ pub(super) fn refuse_unknown(headers: &HeaderMap) -> S3Result<()> {
             return Err(not_implemented("objects cannot be appended to"));
         }
     }
-    if header(headers, "x-amz-server-side-encryption").is_some_and(|algorithm| algorithm != "AES256") {
-        return Err(not_implemented("encryption is AES256, with keys of the appliance"));
-    }
+    check_encryption(header(headers, "x-amz-server-side-encryption"))?;
     super::acl::check_canned(header(headers, "x-amz-acl"))
+}
+
+/// Refuses an encryption other than the one that there is.
+fn check_encryption(algorithm: Option<&str>) -> S3Result<()> {
+    match algorithm {
+        None | Some("AES256") => Ok(()),
+        Some("aws:kms" | "aws:kms:dsse") => {
+            Err(not_implemented("encryption is AES256, with keys of the appliance"))
+        }
+        Some(_) => Err(invalid_argument("The encryption method specified is not supported")),
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +175,14 @@ mod tests {
     }
 
     #[test]
+    fn a_website_sends_to_a_path_or_to_a_page() {
+        let of = |place: &'static str| from_request(&headers(&[(REDIRECT, place)]), None).map(|_| ());
+        assert!(of("/other").is_ok());
+        assert!(of("https://example.com/").is_ok());
+        assert_eq!(of("other").unwrap_err().code().as_str(), "InvalidRedirectLocation");
+    }
+
+    #[test]
     fn user_metadata_has_a_bound() {
         let of = |bytes: usize| {
             let user = [("k".to_owned(), "v".repeat(bytes - 1))].into_iter().collect();
@@ -165,9 +194,11 @@ mod tests {
 
     #[test]
     fn what_is_not_done_is_refused() {
-        let refused: [&[(&str, &str)]; 4] = [
+        let refused: [&[(&str, &str)]; 6] = [
             &[("x-amz-server-side-encryption-customer-algorithm", "AES256")],
             &[("x-amz-server-side-encryption", "aws:kms")],
+            &[("x-amz-server-side-encryption", "none")],
+            &[("x-amz-acl", "nobody")],
             &[("x-amz-grant-read", "id=x")],
             &[("x-amz-acl", "public-read")],
         ];

@@ -4,6 +4,7 @@
 //! checksum computes CRC-64/NVME of the whole object, as S3 does. The kind of a checksum follows its algorithm
 //! unless it is said: composite, but for CRC-64/NVME, which is always of the whole object.
 
+use http::header::HOST;
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
     CompleteMultipartUploadOutput, CompletedPart as WirePart, CreateMultipartUploadInput,
@@ -14,9 +15,12 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto};
 use super::body::RequestBody;
 use super::checksums;
 use super::errors::{conditional_error, invalid_argument, invalid_request, not_implemented, s3_error};
+use super::listing::percent_encode;
 use super::metadata::refuse_unknown;
 use super::operations::{Operations, note_of};
-use super::values::{change_conditions, check_key, etag, object_name, version_to_wire, who_of};
+use super::values::{
+    change_conditions, check_key, etag, header, object_name, timestamp, version_to_wire, who_of,
+};
 use super::write::{durability, new_object};
 use crate::objects::{
     ChecksumAlgorithm, ChecksumKind, CompletedPart, Completion, NewObject, ObjectError, PART_NUMBER_MAX,
@@ -124,6 +128,14 @@ fn completion(input: &mut CompleteMultipartUploadInput) -> S3Result<Completion> 
     })
 }
 
+/// Where an object is, as the client called this server.
+fn location<T>(request: &S3Request<T>) -> String {
+    let is_secure = note_of(request).is_some_and(|note| note.is_secure());
+    let scheme = if is_secure { "https" } else { "http" };
+    let host = header(&request.headers, HOST.as_str()).unwrap_or_default();
+    format!("{scheme}://{host}{}", request.uri.path())
+}
+
 impl Operations {
     /// CreateMultipartUpload.
     pub(super) async fn create_upload(
@@ -140,7 +152,10 @@ impl Operations {
         let new = NewObject { algorithm: Some(algorithm), checksum_kind, ..new };
         let name = object_name(&input.bucket, &input.key);
         let upload = self.view().create_upload(&who, &name, new).await.map_err(s3_error)?;
+        let abort = self.abort_of(&who, &name).await;
         Ok(S3Response::new(CreateMultipartUploadOutput {
+            abort_date: abort.as_ref().map(|(due, _)| timestamp(*due)),
+            abort_rule_id: abort.map(|(_, rule)| percent_encode(&rule)),
             bucket: Some(input.bucket),
             key: Some(input.key),
             upload_id: Some(upload),
@@ -187,7 +202,7 @@ impl Operations {
         &self,
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        let who = who_of(&request)?;
+        let (who, location) = (who_of(&request)?, location(&request));
         let mut input = request.input;
         check_key(&input.key)?;
         let completion = completion(&mut input)?;
@@ -197,7 +212,8 @@ impl Operations {
         let done = completed.map_err(|error| conditional_error(error, conditional))?;
         let checksum = checksums::to_wire(done.checksum.as_ref());
         let output = CompleteMultipartUploadOutput {
-            location: Some(format!("/{}/{}", input.bucket, input.key)),
+            location: Some(location),
+            expiration: self.expiration_of_new(&who, &name, &done).await,
             bucket: Some(input.bucket),
             key: Some(input.key),
             checksum_crc32: checksum.checksum_crc32,

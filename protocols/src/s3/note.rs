@@ -19,6 +19,8 @@ pub(super) enum BodyFault {
     Broken,
     /// It does not hash to its `Content-MD5`.
     BadMd5,
+    /// It is a document, and has another checksum than its header says.
+    BadChecksum,
     /// It is a document, and longer than one may be.
     TooLong,
 }

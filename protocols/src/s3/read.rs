@@ -20,13 +20,17 @@ use s3s::{S3Error, S3Request, S3Response, S3Result};
 
 use super::checksums;
 use super::errors::{custom, invalid_request, s3_error};
+use super::facts::{Conditions, facts_of};
 use super::lock;
 use super::metadata::{class_to_wire, refuse_unknown, to_headers, user_to_wire};
 use super::operations::Operations;
 use super::values::{
     etag, http_date, object_name, read_conditions, timestamp, version_of, version_to_wire, who_of,
 };
-use crate::objects::{DataStream, ObjectError, ObjectInfo, ObjectName, OpenObject, VersionId, Who};
+use crate::objects::{Asked, DataStream, ObjectError, ObjectInfo, ObjectName, OpenObject, VersionId, Who};
+
+/// How many tags an object has; the answer of HeadObject has no other place for it.
+const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 
 /// What GetObject and HeadObject have in common.
 struct Question<'a> {
@@ -159,7 +163,7 @@ impl Operations {
         let input = &request.input;
         let version = version_of(input.version_id.as_deref())?;
         let name = object_name(&input.bucket, &input.key);
-        let object = self.view().open(&who, &name, version.as_ref()).await.map_err(s3_error)?;
+        let object = self.open_for(&request, &name, version.as_ref()).await?;
         let question = Question {
             matches: input.if_match.as_ref(),
             differs: input.if_none_match.as_ref(),
@@ -188,7 +192,7 @@ impl Operations {
         let input = &request.input;
         let version = version_of(input.version_id.as_deref())?;
         let name = object_name(&input.bucket, &input.key);
-        let object = self.view().open(&who, &name, version.as_ref()).await.map_err(s3_error)?;
+        let object = self.open_for(&request, &name, version.as_ref()).await?;
         let question = Question {
             matches: input.if_match.as_ref(),
             differs: input.if_none_match.as_ref(),
@@ -203,12 +207,50 @@ impl Operations {
         output.expiration = self.expiration(&who, &name, version.as_ref(), object.info()).await;
         let mut response = S3Response::new(output);
         response.headers = storage_and_headers(object.info()).1;
+        if let Some(count) = Some(object.info().tags.len()).filter(|count| *count > 0) {
+            response.headers.insert(TAG_COUNT, HeaderValue::from(count));
+        }
         response.headers.extend(overrides_of_head(input)?);
         Ok(response)
     }
 }
 
 impl Operations {
+    /// Opens the object of a request, or says why not.
+    pub(super) async fn open_for<T: Send + Sync>(
+        &self,
+        request: &S3Request<T>,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+    ) -> S3Result<Box<dyn OpenObject>> {
+        let (who, conditions) = (who_of(request)?, facts_of(request).of_request());
+        self.find_for(&who, &conditions, name, version).await.map_err(s3_error)
+    }
+
+    /// Opens an object. That it is not there is said to who may list the bucket; others are denied.
+    pub(super) async fn find_for(
+        &self,
+        who: &Who,
+        conditions: &Conditions,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+    ) -> Result<Box<dyn OpenObject>, ObjectError> {
+        match self.view().open(who, name, version).await {
+            Err(ObjectError::NoSuchKey | ObjectError::DeleteMarker { named: false, .. })
+                if !self.may_list(who, &name.bucket, conditions).await =>
+            {
+                Err(ObjectError::AccessDenied)
+            }
+            opened => opened,
+        }
+    }
+
+    async fn may_list(&self, who: &Who, bucket: &str, conditions: &Conditions) -> bool {
+        let bucket = Some(bucket);
+        let asked = Asked { action: "s3:ListBucket", bucket, key: None, version: None, conditions };
+        self.view().authorize(who, &asked).await != Err(ObjectError::AccessDenied)
+    }
+
     /// When an object expires that was not named by its version.
     async fn expiration(
         &self,

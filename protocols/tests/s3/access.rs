@@ -157,12 +157,24 @@ async fn a_bucket_may_be_named_by_the_host() {
 }
 
 #[tokio::test]
+async fn what_can_be_no_request_is_refused_by_name() {
+    let harness = Harness::start().await;
+    let life = Request::new("GET", "/bucket/key", "X-Amz-Expires=604801");
+    let answer = life.send(harness.address).await;
+    assert_eq!(answer.error(), (400, "AuthorizationQueryParametersError"));
+    assert_eq!(answer.element("Resource"), "/bucket/key");
+    let method = Request::new("PATCH", "/bucket/key", "").sign(UNSIGNED).send(harness.address).await;
+    assert_eq!(method.error(), (405, "MethodNotAllowed"));
+}
+
+#[tokio::test]
 async fn every_answer_has_an_id_and_changes_say_how_durable_they_are() {
     let harness = Harness::start().await;
     for (in_repository, how) in [(false, "local"), (true, "repository")] {
         *harness.memory.in_repository.lock() = in_repository;
         let put = Request::new("PUT", "/bucket/key", "").body("x").sign(UNSIGNED).send(harness.address).await;
         assert!(put.head.contains(&format!("x-tidegate-durability: {how}")), "{}", put.head);
+        assert!(put.head.contains("x-amz-server-side-encryption: aes256"), "{}", put.head);
         let copy = Request::new("PUT", "/bucket/copy", "").header("x-amz-copy-source", "bucket/key").body("");
         let copy = copy.sign(UNSIGNED).send(harness.address).await;
         assert!(copy.head.contains(&format!("x-tidegate-durability: {how}")), "{copy:?}");

@@ -1,11 +1,11 @@
 //! What clients set of a bucket: each part is set, read back and taken away, and what cannot be is refused.
 
 use aws_sdk_s3::types::{
-    BucketLifecycleConfiguration, BucketLocationConstraint, CorsConfiguration, CorsRule,
-    CreateBucketConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
-    ObjectOwnership, OwnershipControls, OwnershipControlsRule, PublicAccessBlockConfiguration,
-    ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
-    ServerSideEncryptionRule, Tag, Tagging, Transition,
+    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint,
+    CorsConfiguration, CorsRule, CreateBucketConfiguration, ExpirationStatus, LifecycleExpiration,
+    LifecycleRule, LifecycleRuleFilter, ObjectOwnership, OwnershipControls, OwnershipControlsRule,
+    PublicAccessBlockConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault,
+    ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag, Tagging, Transition,
 };
 
 use crate::harness::{BUCKET, Harness, refused};
@@ -79,11 +79,18 @@ async fn lifecycle_of_a_bucket() {
     let head = client.head_object().bucket(BUCKET).key("logs/1").send().await.unwrap();
     assert_eq!(head.expiration(), Some(said));
     assert_eq!(client.put_object().bucket(BUCKET).key("kept").send().await.unwrap().expiration(), None);
+    let copy = client.copy_object().bucket(BUCKET).key("logs/2").copy_source("bucket/kept");
+    assert!(copy.send().await.unwrap().expiration().is_some());
     let moves = rule().transitions(Transition::builder().days(1).build()).build().unwrap();
     assert_eq!(refused(set(moves).await), ("NotImplemented".into(), 501));
     let nothing = LifecycleRule::builder().status(ExpirationStatus::Enabled);
     let nothing = nothing.filter(LifecycleRuleFilter::builder().prefix("x").build()).build().unwrap();
     assert_eq!(refused(set(nothing).await), ("InvalidRequest".into(), 400));
+    let drop = AbortIncompleteMultipartUpload::builder().days_after_initiation(2).build();
+    set(rule().id("drop it").abort_incomplete_multipart_upload(drop).build().unwrap()).await.unwrap();
+    let begun = client.create_multipart_upload().bucket(BUCKET).key("logs/3").send().await.unwrap();
+    assert_eq!(begun.abort_rule_id(), Some("drop%20it"));
+    assert!(begun.abort_date().is_some());
     #[allow(deprecated)] // Older clients still write the bare prefix.
     let bare = LifecycleRule::builder().status(ExpirationStatus::Disabled).prefix("old/").id("bare");
     let bare = bare.expiration(LifecycleExpiration::builder().days(1).build()).build().unwrap();

@@ -178,6 +178,24 @@ async fn signatures_of_chunks_and_of_trailers_are_verified() {
 }
 
 #[tokio::test]
+async fn documents_are_held_against_their_checksum() {
+    let harness = Harness::start().await;
+    harness.put("key", "x").await;
+    let text = "<Delete><Object><Key>key</Key></Object></Delete>";
+    let delete = |value: &str| {
+        let request = Request::new("POST", "/bucket", "delete=").header("x-amz-checksum-crc32c", value);
+        request.body(text).sign(UNSIGNED)
+    };
+    let wrong = delete("AAAAAA==").send(harness.address).await;
+    assert_eq!(wrong.error(), (400, "BadDigest"));
+    assert_eq!(delete("nothing").send(harness.address).await.error(), (400, "InvalidRequest"));
+    assert_eq!(harness.memory.objects(), 1);
+    let right = value(ChecksumAlgorithm::Crc32c, text.as_bytes());
+    assert_eq!(delete(&right).send(harness.address).await.status, 200);
+    assert_eq!(harness.memory.objects(), 0);
+}
+
+#[tokio::test]
 async fn documents_are_held_against_their_md5() {
     let harness = Harness::start().await;
     harness.put("key", "x").await;

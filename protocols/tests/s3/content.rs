@@ -122,6 +122,7 @@ impl Content {
             return Err(ObjectError::DeleteMarker {
                 version: entry.version.clone(),
                 named: version.is_some(),
+                made: entry.modified,
             });
         }
         Ok(entry)

@@ -68,6 +68,8 @@ async fn a_source_that_is_not_there_has_its_code() {
     let harness = Harness::start().await;
     let copy = |source: &str| harness.client.copy_object().bucket(BUCKET).key("copy").copy_source(source);
     assert_eq!(refused(copy("bucket/absent").send().await), ("NoSuchKey".into(), 404));
+    let part = harness.client.upload_part_copy().bucket(BUCKET).key("parts").part_number(1).upload_id("u");
+    assert_eq!(refused(part.copy_source("bucket/absent").send().await), ("NoSuchKey".into(), 404));
     assert_eq!(refused(copy("absent/key").send().await), ("NoSuchBucket".into(), 404));
     assert_eq!(refused(copy("bucket/key?versionId=7").send().await), ("NoSuchVersion".into(), 404));
     assert_eq!(refused(copy("nonsense").send().await).1, 400);

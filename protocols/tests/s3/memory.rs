@@ -193,7 +193,7 @@ fn assemble(upload: &Underway, completion: &Completion) -> Result<(ObjectInfo, B
         return Err(ObjectError::BadDigest(algorithm.as_str()));
     }
     if completion.size.is_some_and(|size| size != bytes.len() as u64) {
-        return Err(ObjectError::InvalidArgument("the object has another size".into()));
+        return Err(ObjectError::InvalidRequest("the object has another size".into()));
     }
     let digests =
         Digests { md5: format!("{}-{}", hex(&md5s.finalize()), parts.len()), checksum: Some(checksum) };

@@ -152,6 +152,19 @@ async fn what_a_request_says_is_told_to_the_view() {
 }
 
 #[tokio::test]
+async fn that_an_object_is_not_there_is_said_to_who_may_list() {
+    let harness = Harness::start().await;
+    let client = &harness.client;
+    let get = || client.get_object().bucket(BUCKET).key("absent").send();
+    assert_eq!(refused(get().await), ("NoSuchKey".into(), 404));
+    harness.memory.gate(|_, asked| asked.action != "s3:ListBucket");
+    assert_eq!(refused(get().await), ("AccessDenied".into(), 403));
+    assert_eq!(refused(client.head_object().bucket(BUCKET).key("absent").send().await).1, 403);
+    let copy = client.copy_object().bucket(BUCKET).key("copy").copy_source("bucket/absent");
+    assert_eq!(refused(copy.send().await), ("AccessDenied".into(), 403));
+}
+
+#[tokio::test]
 async fn operations_that_are_not_offered_are_refused_by_name() {
     let harness = Harness::start().await;
     harness.memory.gate(|_, _| true);

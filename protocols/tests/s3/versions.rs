@@ -107,6 +107,7 @@ async fn a_deletion_hides_and_the_marker_says_so() {
     let named = of("GET", &format!("versionId={marker}")).await;
     assert_eq!(named.error(), (405, "MethodNotAllowed"));
     assert!(named.head.contains("allow: delete"), "{}", named.head);
+    assert!(named.head.contains("last-modified: "), "{}", named.head);
     let head = of("HEAD", "").await;
     assert_eq!((head.status, head.body.as_str()), (404, ""));
     assert!(head.head.contains("x-amz-delete-marker: true"));
@@ -170,6 +171,9 @@ async fn a_copy_is_made_of_a_version_and_is_one() {
     let copy = copy.copy_source(format!("bucket/key?versionId={first}")).send().await.unwrap();
     assert_eq!(copy.copy_source_version_id(), Some(first.as_str()));
     assert_eq!(read(&harness, "key", copy.version_id().unwrap()).await, "one");
+    let newest =
+        client.copy_object().bucket(BUCKET).key("third").copy_source("bucket/key").send().await.unwrap();
+    assert_eq!(newest.copy_source_version_id(), copy.version_id());
     let marker = client.delete_object().bucket(BUCKET).key("key").send().await.unwrap();
     let of = |source: String| client.copy_object().bucket(BUCKET).key("other").copy_source(source).send();
     assert_eq!(refused(of("bucket/key".into()).await), ("NoSuchKey".into(), 404));
