@@ -77,7 +77,7 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
     for load in Load::all().into_iter().filter(|load| load.name().contains(&only)) {
         for (_, scene) in &mut places {
             if let Ok(scene) = scene {
-                scene.prepare(load).await.map_err(|error| about(scene, load, &error))?;
+                scene.prepare(load).await.map_err(|error| about(scene, load, error.as_ref()))?;
             }
         }
         let found = turns(&places, load, load.rounds(rounds)).await?;
@@ -112,14 +112,14 @@ async fn turns(places: &[Place], load: Load, rounds: usize) -> Outcome<Vec<Vec<F
     for _ in 0..rounds {
         for ((_, scene), found) in places.iter().zip(&mut found) {
             if let Ok(scene) = scene {
-                found.push(scene.run(load).await.map_err(|error| about(scene, load, &error))?);
+                found.push(scene.run(load).await.map_err(|error| about(scene, load, error.as_ref()))?);
             }
         }
     }
     Ok(found)
 }
 
-fn about(scene: &Scene, load: Load, error: &Box<dyn std::error::Error>) -> String {
+fn about(scene: &Scene, load: Load, error: &dyn std::error::Error) -> String {
     format!("{}: {}: {error}", load.name(), scene.store.kind.name())
 }
 

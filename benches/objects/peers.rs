@@ -86,7 +86,7 @@ impl Store {
 /// As durable as its settings allow, and as little work on data as Tidegate does before it answers.
 fn garage_settings(folder: &Path, address: SocketAddr, rpc: SocketAddr) -> String {
     let (place, mut chance) = (folder.display(), Chance::new(u64::from(rpc.port())));
-    let secret: String = (0..4).map(|_| format!("{:016x}", chance.next())).collect();
+    let secret: String = [(); 4].map(|()| format!("{:016x}", chance.next())).concat();
     format!(
         "metadata_dir = \"{place}/metadata\"\ndata_dir = \"{place}/data\"\ndb_engine = \"lmdb\"\n\
          metadata_fsync = true\ndata_fsync = true\ncompression_level = \"none\"\nreplication_factor = 1\n\

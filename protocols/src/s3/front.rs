@@ -125,7 +125,7 @@ impl Front {
             self.pages.open(call.as_ref(), &mut response).await;
             response
         };
-        let (mut response, waits) = Waits::of(carry_out).await;
+        let (mut response, waits) = Waits::of(Box::pin(carry_out)).await;
         if gets_no_word {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
