@@ -116,7 +116,7 @@ async fn a_completion_may_have_conditions_and_a_size() {
     let there = complete().if_none_match("*").send().await;
     assert_eq!(refused(there), ("PreconditionFailed".into(), 412));
     let size = complete().mpu_object_size(11).send().await;
-    assert_eq!(refused(size), ("InvalidArgument".into(), 400));
+    assert_eq!(refused(size), ("InvalidRequest".into(), 400));
     complete().mpu_object_size(10).send().await.unwrap();
 }
 
