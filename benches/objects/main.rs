@@ -112,6 +112,8 @@ async fn turns(places: &[Place], load: Load, rounds: usize) -> Outcome<Vec<Vec<F
     for _ in 0..rounds {
         for ((_, scene), found) in places.iter().zip(&mut found) {
             if let Ok(scene) = scene {
+                // What the one before has not synced is not written in this one's time.
+                tokio::task::spawn_blocking(rustix::fs::sync).await?;
                 found.push(scene.run(load).await.map_err(|error| about(scene, load, error.as_ref()))?);
             }
         }
