@@ -232,23 +232,23 @@ mod tests {
         Time { seconds, nanos: 0 }
     }
 
-    fn rule(id: &str, expiration: Option<Expiration>) -> LifecycleRule {
+    pub(super) fn rule(id: &str, expiration: Option<Expiration>) -> LifecycleRule {
         LifecycleRule { id: id.into(), enabled: true, expiration, ..LifecycleRule::default() }
     }
 
-    fn days(count: u32) -> LifecycleRule {
+    pub(super) fn days(count: u32) -> LifecycleRule {
         rule("days", Some(Expiration::Days(count)))
     }
 
-    fn noncurrent(days: u32, keep: Option<u32>) -> LifecycleRule {
+    pub(super) fn noncurrent(days: u32, keep: Option<u32>) -> LifecycleRule {
         LifecycleRule { noncurrent: Some(NoncurrentExpiration { days, keep }), ..rule("old", None) }
     }
 
-    fn filtered(filter: LifecycleFilter) -> LifecycleRule {
+    pub(super) fn filtered(filter: LifecycleFilter) -> LifecycleRule {
         LifecycleRule { filter, ..days(1) }
     }
 
-    fn tags(names: &[&str]) -> Tags {
+    pub(super) fn tags(names: &[&str]) -> Tags {
         names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect()
     }
 

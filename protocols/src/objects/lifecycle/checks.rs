@@ -146,28 +146,8 @@ fn check_count(element: &str, action: &str, count: u32, max: u32) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::Tags;
+    use crate::objects::lifecycle::tests::{days, filtered, noncurrent, rule, tags};
     use crate::view::Time;
-
-    fn rule(id: &str, expiration: Option<Expiration>) -> LifecycleRule {
-        LifecycleRule { id: id.into(), enabled: true, expiration, ..LifecycleRule::default() }
-    }
-
-    fn days(count: u32) -> LifecycleRule {
-        rule("days", Some(Expiration::Days(count)))
-    }
-
-    fn noncurrent(days: u32, keep: Option<u32>) -> LifecycleRule {
-        LifecycleRule { noncurrent: Some(NoncurrentExpiration { days, keep }), ..rule("old", None) }
-    }
-
-    fn filtered(filter: LifecycleFilter) -> LifecycleRule {
-        LifecycleRule { filter, ..days(1) }
-    }
-
-    fn tags(names: &[&str]) -> Tags {
-        names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect()
-    }
 
     #[test]
     fn rules_are_checked() {
