@@ -1,12 +1,14 @@
 //! The gateway around the objects: buckets that clients make, and the wait for the repository.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tidegate_chunker::ShareId;
 use tidegate_protocols::objects::ObjectError;
 
+use super::rounds::Rounds;
 use crate::appliance::Appliance;
 use crate::control::{ChangeSettings, ControlError, ErrorKind};
 use crate::objects::Host;
@@ -15,11 +17,13 @@ use crate::objects::Host;
 pub(super) struct GatewayHost {
     appliance: Arc<Appliance>,
     changer: RwLock<Option<Arc<dyn ChangeSettings>>>,
+    /// Commits that clients wait for, by share.
+    rounds: Mutex<HashMap<ShareId, Arc<Rounds>>>,
 }
 
 impl GatewayHost {
     pub(super) fn new(appliance: Arc<Appliance>) -> Self {
-        Self { appliance, changer: RwLock::default() }
+        Self { appliance, changer: RwLock::default(), rounds: Mutex::default() }
     }
 
     pub(super) fn set_changer(&self, changer: Option<Arc<dyn ChangeSettings>>) {
@@ -58,19 +62,20 @@ impl Host for GatewayHost {
     }
 
     async fn publish(&self, share: ShareId) -> Result<(), ObjectError> {
-        // In a task of its own: a client who goes away must not end a commit half way.
+        let rounds = self.rounds.lock().entry(share).or_insert_with(Rounds::new).clone();
         let appliance = self.appliance.clone();
-        match tokio::spawn(async move { appliance.commit_share(share).await }).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "an object is in the journal, and not in the repository yet");
-                Err(ObjectError::SlowDown)
+        let published = rounds.next(move || {
+            let appliance = appliance.clone();
+            async move {
+                let committed = appliance.commit_share(share).await;
+                committed
+                    .inspect_err(|error| {
+                        tracing::warn!(%error, "objects are in the journal, and not in the repository yet");
+                    })
+                    .is_ok()
             }
-            Err(error) => {
-                tracing::error!(%error, "a commit broke off");
-                Err(ObjectError::Internal)
-            }
-        }
+        });
+        if published.await { Ok(()) } else { Err(ObjectError::SlowDown) }
     }
 }
 

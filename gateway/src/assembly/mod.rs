@@ -9,6 +9,7 @@ mod key;
 mod kinds;
 mod lifecycle;
 mod offline;
+mod rounds;
 mod running;
 mod s3;
 mod store;

@@ -212,7 +212,7 @@ impl Objects {
             return Ok(false);
         }
         let host = self.host.read().clone().ok_or(ObjectError::SlowDown)?;
-        host.publish(access.bucket.share).await?;
+        bounded(host.publish(access.bucket.share)).await?;
         Ok(true)
     }
 }
