@@ -3,7 +3,7 @@
 //!
 //! Method: the functions that are fuzzed (`targets/`, shared with `fuzz/`) are fed with calls of every
 //! procedure that were damaged by a generator with a seed, and so is a real server on a socket. An
-//! allocator that counts measures what each call takes. A seed is printed, and accepted in the
+//! allocator that counts by thread measures what each call takes. A seed is printed, and accepted in the
 //! environment variable TIDEGATE_SEED. The fuzz targets go on where this ends.
 
 #![allow(clippy::unwrap_used)]
@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use peak_alloc::PeakAlloc;
 use tidegate_protocols::NfsServer;
 use tidegate_protocols::rpc::GRANT_BYTES;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,10 +27,7 @@ use tokio::time::timeout;
 use self::generator::Chance;
 use self::targets::{DumbView, RECORD_BYTES_MAX, Server, check_reply};
 
-#[global_allocator]
-static MEMORY: PeakAlloc = PeakAlloc;
-
-/// What is measured is measured alone.
+/// What has a bound of time does not wait for its neighbours' work.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 const CALLS: usize = 400_000;
@@ -46,12 +42,11 @@ const MARKING_BYTES_MAX: usize = 2 * RECORD_BYTES_MAX + 4 * GRANT_BYTES;
 /// No call takes so long, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How far memory grew while `work` ran, at the most.
+/// How far the memory of this thread grew while `work` ran on it, at the most.
 fn most_bytes_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = MEMORY.current_usage();
-    MEMORY.reset_peak_usage();
-    let result = work();
-    (result, MEMORY.peak_usage().saturating_sub(before))
+    let mut result = None;
+    let memory = allocation_counter::measure(|| result = Some(work()));
+    (result.expect("it ran"), usize::try_from(memory.bytes_max).expect("memory has an address"))
 }
 
 #[test]
