@@ -63,19 +63,20 @@ impl Mount {
 
     async fn mount(&self, request: &Request) -> Result<Answer, DecodeError> {
         let path = Decoder::new(request.arguments.clone()).opaque(request.arguments.len())?;
-        let path = normal_path(&path);
-        let outcome = if path.len() > PATH_BYTES_MAX {
-            Err(FsError::NameTooLong)
-        } else {
-            self.view.mount(&call_of(request, None), &path).await
+        let outcome = match normal_path(&path) {
+            Ok(path) => {
+                let mounted = self.view.mount(&call_of(request, None), &path).await;
+                mounted.map(|handle| (handle, path))
+            }
+            Err(error) => Err(error),
         };
         let client = request.peer.ip().to_canonical();
         Ok(match (outcome, request.version) {
-            (Ok(handle), 1) if handle.as_bytes().len() != VERSION_1_HANDLE_BYTES => {
+            (Ok((handle, _)), 1) if handle.as_bytes().len() != VERSION_1_HANDLE_BYTES => {
                 tracing::debug!(%client, "version 1 of MOUNT cannot carry the handle; use version 3");
                 failed(FsError::NotSupported, 1)
             }
-            (Ok(handle), version) => {
+            (Ok((handle, path)), version) => {
                 tracing::debug!(%client, "mounted");
                 self.table.add(client, path);
                 Answer::success(mounted(&handle, version))
@@ -86,7 +87,10 @@ impl Mount {
 
     fn unmount(&self, request: &Request) -> Result<Answer, DecodeError> {
         let path = Decoder::new(request.arguments.clone()).opaque(request.arguments.len())?;
-        self.table.remove(request.peer.ip().to_canonical(), &normal_path(&path));
+        // What is too long to be mounted is not in the table, and the reply has no place for an error.
+        if let Ok(path) = normal_path(&path) {
+            self.table.remove(request.peer.ip().to_canonical(), &path);
+        }
         Ok(Answer::success(Body::default()))
     }
 
@@ -163,11 +167,14 @@ impl Program for Mount {
 }
 
 /// A path as exports have it: with a leading slash and without one at its end. The empty path, which
-/// libnfs sends, is the root.
-fn normal_path(path: &[u8]) -> Bytes {
+/// libnfs sends, is the root. A path over [`PATH_BYTES_MAX`] is refused, and not copied.
+fn normal_path(path: &[u8]) -> Result<Bytes, FsError> {
     let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
     let start = path[..end].iter().position(|&byte| byte != b'/').unwrap_or(end);
-    [b"/", &path[start..end]].concat().into()
+    if end - start >= PATH_BYTES_MAX {
+        return Err(FsError::NameTooLong);
+    }
+    Ok([b"/", &path[start..end]].concat().into())
 }
 
 fn mounted(handle: &Handle, version: u32) -> Body {
@@ -272,7 +279,10 @@ mod tests {
             ("share", "/share"),
             ("//share/a b/", "/share/a b"),
         ] {
-            assert_eq!(normal_path(sent.as_bytes()), meant, "{sent:?}");
+            assert_eq!(normal_path(sent.as_bytes()).unwrap(), meant, "{sent:?}");
         }
+        let longest = vec![b'a'; PATH_BYTES_MAX - 1];
+        assert_eq!(normal_path(&longest).unwrap().len(), PATH_BYTES_MAX);
+        assert_eq!(normal_path(&[&longest[..], b"a"].concat()), Err(FsError::NameTooLong));
     }
 }
