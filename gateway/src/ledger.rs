@@ -15,6 +15,11 @@
 //! may already refer to what it holds. The tables are flushed with the rest of RocksDB, all at once: what a
 //! crash takes back is learned or uploaded again, and neither does harm. A local pack whose file is gone
 //! is forgotten with all its chunks, so that nothing counts as a duplicate of it.
+//!
+//! Chunks in packs that a collection plan condemns or has deleted are *void*: found by readers, and duplicates
+//! for nobody. Which packs that are is in the side table `void`, flushed before anything relies on it.
+
+mod void;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +30,8 @@ use tidegate_chunker::{
 };
 use tidegate_replicator::ingest::{FinishedPack, Known, pack_file_name, pack_of_file_name, remove_leftovers};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
+use tidegate_replicator::collect::VoidPacks;
 
 use crate::live::{Database, LiveError, SideTable};
 
@@ -85,6 +91,9 @@ impl PackRecord {
 /// What can go wrong with the ledger.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
+    /// A step died.
+    #[error("a step of the ledger ended early: see the log")]
+    Died,
     /// The tables.
     #[error(transparent)]
     Live(#[from] LiveError),
@@ -117,6 +126,8 @@ pub struct Ledger {
     indexed: Mutex<Vec<(PackId, u64)>>,
     /// Stages were noted that a crash would take back.
     unflushed: AtomicBool,
+    /// Packs in which nothing counts as a duplicate.
+    void: RwLock<Arc<VoidPacks>>,
 }
 
 impl Ledger {
@@ -136,7 +147,9 @@ impl Ledger {
             backlog_bytes: AtomicU64::new(0),
             indexed: Mutex::default(),
             unflushed: AtomicBool::new(false),
+            void: RwLock::default(),
         };
+        *ledger.void.write() = Arc::new(void::load(&ledger.database)?);
         ledger.forget_vanished()?;
         for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
@@ -261,6 +274,31 @@ impl Ledger {
         let record = self.database.side(SideTable::Chunks, chunk.as_bytes())?;
         let location = record.and_then(|record| <[u8; LOCATION]>::try_from(&record[..]).ok());
         Ok(location.map(|record| Location::from_bytes(&record)))
+    }
+
+    /// Where a chunk lies that counts as a duplicate.
+    fn find_countable(&self, chunk: &ChunkId) -> Result<Option<Location>, LedgerError> {
+        let found = self.find(chunk)?;
+        Ok(found.filter(|at| !self.void.read().contains(&at.pack)))
+    }
+
+    /// What is void now.
+    pub(crate) fn void(&self) -> VoidPacks {
+        self.void.read().as_ref().clone()
+    }
+
+    /// From now on nothing in these packs is a duplicate, also after a crash. `void` must have come from
+    /// [`Ledger::void`].
+    pub(crate) async fn note_void(self: &Arc<Self>, void: &VoidPacks) -> Result<(), LedgerError> {
+        let known = self.void.read().clone();
+        if known.generation() == void.generation() {
+            return Ok(());
+        }
+        let (ledger, next) = (self.clone(), void.clone());
+        let storing = tokio::task::spawn_blocking(move || void::store(&ledger.database, &known, &next));
+        storing.await.map_err(|_| LedgerError::Died)??;
+        *self.void.write() = Arc::new(void.clone());
+        Ok(())
     }
 
     /// Takes over chunks that the target's index names.
@@ -389,7 +427,7 @@ struct KnownChunks {
 impl Known for KnownChunks {
     fn find(&self, id: &ChunkId) -> Option<Location> {
         // What cannot be looked up now is stored once more.
-        self.ledger.find(id).unwrap_or_else(|error| {
+        self.ledger.find_countable(id).unwrap_or_else(|error| {
             tracing::warn!(%error, "failed to look a chunk up; it may be stored twice");
             None
         })

@@ -1,6 +1,7 @@
-//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check.
+//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check, garbage collection.
 
 pub mod check;
+pub mod collect;
 pub mod fetch;
 pub mod frozen;
 pub mod ingest;

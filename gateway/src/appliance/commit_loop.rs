@@ -85,7 +85,9 @@ impl Appliance {
         self.sweep_cache().await;
         self.collect_orphans(open).await;
         let drained = |through| self.note_drained(open, through);
-        let result = self.committer.commit(&open.share, &open.description, &mut leadership, &drained).await;
+        let known = open.newest.lock().clone();
+        let (share, known) = (&open.share, known.as_ref());
+        let result = self.committer.commit(share, &open.description, &mut leadership, known, &drained).await;
         let committed = match result {
             Ok(committed) => {
                 *open.last_error.lock() = None;
@@ -102,6 +104,9 @@ impl Appliance {
                 return Err(error.into());
             }
         };
+        if committed.published.is_some() {
+            self.remove_passed(open, &committed.passed).await;
+        }
         drop(leadership);
         self.note_drained(open, committed.drained);
         let newest = self.note_commit(open, committed).await?;

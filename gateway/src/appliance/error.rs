@@ -89,6 +89,12 @@ pub enum ApplianceError {
         /// What was looked for.
         what: String,
     },
+    /// The head that a snapshot was to retain was thinned out before the snapshot was written, every time.
+    #[error("a snapshot of share {share:?} took longer to write than its head is kept: try again")]
+    SnapshotOvertaken {
+        /// Its name.
+        share: String,
+    },
     /// Somebody else leads the share.
     #[error("another gateway leads share {share:?}: {by}")]
     Superseded {

@@ -17,6 +17,7 @@
 mod backend;
 mod budget;
 mod cache_loop;
+mod collect;
 mod commit_loop;
 mod error;
 mod follow;
@@ -28,6 +29,7 @@ mod report;
 mod retire;
 mod shares;
 mod snapshots;
+mod thin;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -39,11 +41,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tidegate_chunker::{RepositoryId, ShareId};
 use tidegate_replicator::ingest::IngestOptions;
-use tidegate_replicator::repository::{Claimant, Opened, Repository};
+use tidegate_replicator::repository::{Claimant, Ladder, Opened, Repository};
 use tidegate_replicator::store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use collect::CollectConfig;
 pub use error::ApplianceError;
 pub use report::{CacheReport, JournalReport, ShareReport};
 pub use shares::{AttachPoint, ShareConfig};
@@ -51,7 +54,7 @@ pub use snapshots::SnapshotEntry;
 
 use crate::cache::{DiskCacheBounds, FileSystem, Volume};
 use crate::clock::Clock;
-use crate::commit::Committer;
+use crate::commit::{Committer, Plans};
 use crate::files::Files;
 use crate::journal::{self, Journal, Sequence};
 use crate::ledger::Ledger;
@@ -94,6 +97,8 @@ pub struct Parts {
     pub settle: Duration,
     /// Bounds.
     pub budgets: Budgets,
+    /// Which heads are kept beside the newest.
+    pub ladder: Ladder,
 }
 
 /// A gateway that is open.
@@ -178,8 +183,15 @@ impl Appliance {
             memory_bytes_max: budgets.memory_bytes / INGEST_PART,
             ..IngestOptions::new(ledger.folder().to_path_buf())
         };
-        let committer =
-            Committer { repository, ledger, clock: parts.clock.clone(), ingest, uploads_max: UPLOADS_MAX };
+        let committer = Committer {
+            plans: Plans::new(repository.clone(), ledger.clone()),
+            repository,
+            ledger,
+            clock: parts.clock.clone(),
+            ingest,
+            uploads_max: UPLOADS_MAX,
+            ladder: parts.ladder,
+        };
         let appliance = Arc::new(Self {
             live,
             backend,

@@ -6,7 +6,9 @@
 //!
 //! Order: the share is withdrawn, or made read-only; calls that were under way end; the journal's
 //! sequence is read; commits follow until one has drained up to there. Only then is it noted, in memory,
-//! that the share holds nothing. A crash forgets that, and the next start retires it again.
+//! that the share holds nothing. A crash forgets that, and the next start retires it again. As long as this
+//! gateway leads the share it goes on honouring collection plans for it ([`super::collect`]), so that nothing
+//! waits for a share that nobody serves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,15 +58,20 @@ impl Appliance {
     /// gateway leads it, its newest state is published; or until it is served again. A commit is never
     /// broken off: what it has begun must end before others change the share under new locks.
     pub(super) async fn retire(&self, open: &OpenShare) {
-        if let Err(error) = self.commit_the_rest(open).await {
-            tracing::error!(share = open.config.name, %error, "a share that is not served still holds the journal; a restart tries again");
+        match self.commit_the_rest(open).await {
+            Ok(true) => self.honour_while_retired(open).await,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(share = open.config.name, %error, "a share that is not served still holds the journal; a restart tries again");
+            }
         }
     }
 
-    async fn commit_the_rest(&self, open: &OpenShare) -> Result<(), ApplianceError> {
+    /// Whether this gateway leads the share, which is not served and holds nothing.
+    async fn commit_the_rest(&self, open: &OpenShare) -> Result<bool, ApplianceError> {
         while !self.files.has_left(open.share.id()) {
             if !self.wait_retiring(open, LOOK_EVERY).await {
-                return Ok(());
+                return Ok(false);
             }
         }
         let last = self.live.journal().appended_sequence();
@@ -76,24 +83,24 @@ impl Appliance {
                 self.shorten_journal()?;
             }
             match committed {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(true),
                 Err(ApplianceError::Commit(CommitError::Superseded { .. } | CommitError::NotLeading)) => {
-                    return Ok(());
+                    return Ok(false);
                 }
                 Err(error) => {
                     tracing::warn!(share = open.config.name, %error, "the last changes of a share that is not served could not leave; they will be tried again");
                 }
             }
             if !self.wait_retiring(open, pause).await {
-                return Ok(());
+                return Ok(false);
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Waits so long; whether the share is still to be retired then.
-    async fn wait_retiring(&self, open: &OpenShare, pause: Duration) -> bool {
+    pub(super) async fn wait_retiring(&self, open: &OpenShare, pause: Duration) -> bool {
         tokio::select! {
             () = self.stop.cancelled() => false,
             () = open.served_again.cancelled() => false,

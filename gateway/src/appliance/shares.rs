@@ -72,6 +72,8 @@ pub(super) struct OpenShare {
     pub(super) paused: Arc<AtomicBool>,
     /// Whether files that lost their last name while they were open have been taken away since the start.
     pub(super) without_orphans: AtomicBool,
+    /// Whether no head is left from before that its line has passed.
+    pub(super) line_is_tidy: AtomicBool,
     /// Its retained states.
     pub(super) moments: Arc<ShareMoments>,
     /// Ends what goes on for the share in the background while it is served.
@@ -104,6 +106,7 @@ impl OpenShare {
             last_error: parking_lot::Mutex::new(None),
             paused: Arc::new(AtomicBool::new(false)),
             without_orphans: AtomicBool::new(false),
+            line_is_tidy: AtomicBool::new(false),
             moments,
             withdrawn: CancellationToken::new(),
             superseded: Notify::new(),
@@ -278,7 +281,10 @@ impl Appliance {
         let state = repository.lease(share).await?;
         let options = ClaimOptions::new(self.claimant.clone(), self.now(), settle)?;
         match repository.claim(&state, &options).await? {
-            ClaimOutcome::Leading(leadership) => Ok(leadership),
+            ClaimOutcome::Leading(leadership) => {
+                self.committer.plans.look_after_claim().await?;
+                Ok(leadership)
+            }
             ClaimOutcome::Lost { to } => Err(ApplianceError::Superseded { share: name.into(), by: to }),
         }
     }

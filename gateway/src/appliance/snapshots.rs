@@ -8,12 +8,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_chunker::ShareId;
-use tidegate_replicator::repository::{Head, HeadName, NewSnapshot, Snapshot, SnapshotId, Usage};
+use tidegate_replicator::collect::PIN_TAG;
+use tidegate_replicator::repository::{
+    Head, HeadName, NewSnapshot, RepositoryError, Snapshot, SnapshotId, Usage,
+};
 
 use super::registry::{self, ShareRecord};
 use super::shares::{OpenShare, begin_over, random, random_bytes};
 use super::{Appliance, ApplianceError};
 use crate::live::Batch;
+
+/// How often a snapshot is tried again whose head was thinned out while it was written.
+const SNAPSHOT_ATTEMPTS_MAX: u32 = 3;
 
 /// A retained root, with its id.
 #[derive(Clone, Debug)]
@@ -32,21 +38,45 @@ impl Appliance {
         label: &str,
         tags: BTreeMap<String, String>,
     ) -> Result<SnapshotEntry, ApplianceError> {
-        let (name, head) = self.commit(share).await?;
-        self.keep(name, &head, NewSnapshot { label: label.into(), policy: None, tags }).await
+        for _ in 0..SNAPSHOT_ATTEMPTS_MAX {
+            let (name, head) = self.commit(share).await?;
+            let new = NewSnapshot { label: label.into(), policy: None, tags: tags.clone() };
+            if let Some(entry) = self.keep(name, &head, new).await? {
+                return Ok(entry);
+            }
+        }
+        Err(ApplianceError::SnapshotOvertaken { share: share.into() })
     }
 
+    /// Keeps the root of a head as long as it takes until a share that is put back to it, or cloned from it, has
+    /// published that. Afterwards look again whether what it was taken from is still there: only then it was
+    /// never without a keeper.
+    pub async fn pin(&self, name: HeadName, head: &Head, why: &str) -> Result<SnapshotId, ApplianceError> {
+        let tags = BTreeMap::from([(PIN_TAG.to_owned(), why.to_owned())]);
+        let new = NewSnapshot { label: format!("held for {why}"), policy: None, tags };
+        Ok(self.backend.repository.create_snapshot((name, head), new, self.now()).await?)
+    }
+
+    /// Retains a head; `None` if that was removed meanwhile, so that a collection may have missed both.
     async fn keep(
         &self,
         name: HeadName,
         head: &Head,
         new: NewSnapshot,
-    ) -> Result<SnapshotEntry, ApplianceError> {
-        let repository = &self.backend.repository;
+    ) -> Result<Option<SnapshotEntry>, ApplianceError> {
+        let (repository, share) = (&self.backend.repository, head.share.id);
         let id = repository.create_snapshot((name, head), new, self.now()).await?;
-        self.show_moments_anew(head.share.id);
-        let snapshot = repository.read_snapshot(head.share.id, id).await?;
-        Ok(SnapshotEntry { id, snapshot })
+        self.show_moments_anew(share);
+        match repository.read_head(share, &name).await {
+            Err(RepositoryError::Missing { .. }) => {
+                repository.remove_snapshot(share, id).await?;
+                Ok(None)
+            }
+            _ => {
+                let snapshot = repository.read_snapshot(share, id).await?;
+                Ok(Some(SnapshotEntry { id, snapshot }))
+            }
+        }
     }
 
     /// The snapshots of a share, oldest first; those that cannot be read are in the log.

@@ -62,6 +62,7 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         ApplianceError::NoShare { .. } | ApplianceError::NothingToAttach { .. } => ErrorKind::NotFound,
         ApplianceError::ShareExists { .. } | ApplianceError::ShareElsewhere { .. } => ErrorKind::Exists,
         ApplianceError::OtherRepository { .. } => ErrorKind::Invalid,
+        ApplianceError::SnapshotOvertaken { .. } => ErrorKind::Busy,
         ApplianceError::Superseded { .. } | ApplianceError::NotLed { .. } => ErrorKind::Superseded,
         ApplianceError::Repository(repository)
         | ApplianceError::Commit(CommitError::Repository(repository)) => repository_kind(repository),
@@ -113,6 +114,7 @@ fn ledger_kind(error: &LedgerError) -> ErrorKind {
         LedgerError::Live(live) => live_kind(live),
         LedgerError::Folder { source, .. } => file_kind(source),
         LedgerError::Pack { .. } => ErrorKind::Damaged,
+        LedgerError::Died => ErrorKind::Failed,
     }
 }
 

@@ -26,7 +26,7 @@ pub use offline::OfflineRepository;
 pub use running::{Running, StartRunning};
 pub use store::{contact_store, open_store, probe_target, store_settings};
 
-use crate::appliance::{Appliance, ApplianceError, Budgets, Parts, ShareConfig};
+use crate::appliance::{Appliance, ApplianceError, Budgets, CollectConfig, Parts, ShareConfig};
 use crate::clock::SystemClock;
 use crate::control::{ControlError, ErrorKind};
 use crate::files::{ExportRules, Squash};
@@ -35,6 +35,8 @@ use crate::share::{Limits, Quota};
 
 /// How long a claim of a lease settles: longer than a put and a listing take together on a slow link.
 const CLAIM_SETTLE: Duration = Duration::from_secs(2);
+/// The part of the memory budget that a collection may use.
+const COLLECT_PART: u64 = 8;
 
 /// Why parts could not be put together.
 #[derive(Debug, thiserror::Error)]
@@ -159,8 +161,21 @@ pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, Assem
             dirty_bytes: settings.cache.dirty.bytes(),
             cache_bytes: settings.cache.disk.bytes(),
         },
+        ladder: settings.retention.ladder()?,
     };
     Ok(Appliance::open(parts).await?)
+}
+
+/// When and how garbage is collected.
+fn collect_config(settings: &Settings) -> CollectConfig {
+    let retention = &settings.retention;
+    CollectConfig {
+        every: retention.collect_every.duration(),
+        grace: retention.grace.duration(),
+        delete_percent_max: u8::try_from(retention.delete_percent_max).unwrap_or(100),
+        memory_bytes_max: settings.gateway.memory.bytes() / COLLECT_PART,
+        scratch: settings.gateway.data.as_path().to_path_buf(),
+    }
 }
 
 /// How a share of the settings is served.

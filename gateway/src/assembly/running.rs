@@ -17,7 +17,9 @@ use super::host::GatewayHost;
 use super::kinds::appliance_kind;
 use super::offline::utc_nanos;
 use super::s3::start_s3;
-use super::{AssemblyError, bucket_share, lifecycle, open_appliance, set_objects, share_config};
+use super::{
+    AssemblyError, bucket_share, collect_config, lifecycle, open_appliance, set_objects, share_config,
+};
 use crate::appliance::{Appliance, ApplianceError, ShareReport, SnapshotEntry};
 use crate::control::{
     CacheStatus, ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest,
@@ -77,6 +79,9 @@ impl Running {
             appliance.serve(bucket_share(bucket)).await?;
         }
         appliance.retire_unserved()?;
+        if settings.retention.collect {
+            appliance.start_collecting(collect_config(&settings));
+        }
         let objects = Arc::new(Objects::new(appliance.files().clone()));
         set_objects(&objects, &appliance, &settings).await?;
         let host = Arc::new(GatewayHost::new(appliance.clone()));
@@ -166,6 +171,20 @@ impl Running {
             dirty_bytes_max: self.appliance.dirty_bytes_max(),
             hits: report.hits,
             misses: report.misses,
+        }
+    }
+
+    /// The head of a moment, pinned: no collection deletes what it reaches before a share that is put back to
+    /// it, or cloned from it, has published that.
+    async fn pinned_head_at(&self, share: &str, moment: &Moment, why: &str) -> Result<Head, ControlError> {
+        // What is live has just been published; the moment of that head does not move on.
+        let (name, head) = self.head_at(share, moment).await?;
+        let fixed = if *moment == Moment::Live { Moment::Head(name.to_string()) } else { moment.clone() };
+        self.appliance.pin(name, &head, why).await?;
+        match self.head_at(share, &fixed).await? {
+            (still, head) if still == name => Ok(head),
+            _ => Err(ControlError::new(ErrorKind::Busy, format!("share {share:?} has moved on meanwhile"))
+                .todo("name the head or snapshot that is meant, or try again")),
         }
     }
 
@@ -322,7 +341,11 @@ impl Control for Running {
         request: &RestoreRequest,
         job: &JobHandle,
     ) -> Result<RestoreReport, ControlError> {
-        let (_, head) = self.head_at(share, &request.from).await?;
+        let head = if request.dry_run {
+            self.head_at(share, &request.from).await?.1
+        } else {
+            self.pinned_head_at(share, &request.from, "a restore").await?
+        };
         let from = self.appliance.frozen_map(&head)?;
         let served = self.appliance.admit_change(share)?;
         history::restore(&from, &served.namespace, request, job).await
@@ -335,7 +358,7 @@ impl Control for Running {
         job: &JobHandle,
     ) -> Result<RollbackReport, ControlError> {
         job.phase("commit", None, Unit::Items);
-        let (_, head) = self.head_at(share, &request.to).await?;
+        let head = self.pinned_head_at(share, &request.to, "a rollback").await?;
         drop(self.appliance.admit_change(share)?);
         let before = self.appliance.roll_back(share, &head).await?;
         Ok(RollbackReport { before: snapshot_info(&before), frozen: timestamp(head.frozen_at) })
@@ -363,7 +386,7 @@ impl Control for Running {
         job: &JobHandle,
     ) -> Result<CloneReport, ControlError> {
         job.phase("clone", None, Unit::Items);
-        let (_, head) = self.head_at(share, &request.from).await?;
+        let head = self.pinned_head_at(share, &request.from, "a clone").await?;
         let id = self.appliance.clone_share(&head, &request.name).await?;
         Ok(CloneReport { name: request.name.clone(), id: id.to_string(), frozen: timestamp(head.frozen_at) })
     }
@@ -482,6 +505,7 @@ fn waiting_for_restart(before: &Settings, after: &Settings) -> Vec<String> {
     note(before.repository != after.repository, "repository");
     note(before.targets != after.targets, "target");
     note(before.cache != after.cache, "cache");
+    note(before.retention != after.retention, "retention");
     note(before.nfs != after.nfs, "nfs");
     note(before.s3 != after.s3, "s3");
     keys

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tidegate_replicator::{check, restore};
+use tidegate_replicator::{check, collect, restore};
 
 use super::follow::ProgressDisplay;
 use super::terminal::Terminal;
@@ -34,6 +34,20 @@ pub(super) struct Watched(pub(super) JobHandle);
 impl restore::Observer for Watched {
     fn written(&self, bytes: u64) {
         self.0.advance(bytes);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
+
+impl collect::Observer for Watched {
+    fn phase(&self, phase: &'static str) {
+        self.0.phase(phase, None, Unit::Items);
+    }
+
+    fn advanced(&self, by: u64) {
+        self.0.advance(by);
     }
 
     fn is_cancelled(&self) -> bool {

@@ -14,6 +14,7 @@ mod docs;
 mod exit;
 mod follow;
 mod format;
+mod gc;
 mod handover;
 mod head;
 mod init;
@@ -110,6 +111,8 @@ enum Command {
     Attach(attach::Command),
     /// Look whether everything is there that heads and snapshots promise.
     Check(check::Command),
+    /// Delete from the repository what nothing retained reaches any more.
+    Gc(gc::Command),
     /// List, add and remove what opens the repository.
     #[command(subcommand)]
     Key(key::Command),
@@ -204,6 +207,7 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Handover(command) => handover::run(context, command).await,
         Command::Attach(command) => attach::run(context, command, core).await,
         Command::Check(command) => check::run(context, command).await,
+        Command::Gc(command) => gc::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::Journal(command) => journal::run(context, command).await,

@@ -1,22 +1,28 @@
 //! Handing a share over: a head that says that nothing follows it from here.
 
-use tidegate_replicator::repository::{CommitStatistics, Era, Head, HeadName, Leadership};
+use tidegate_replicator::repository::{CommitStatistics, Era, Head, HeadName, KEPT_HEADS_MAX, Leadership};
 
+use super::line::Parent;
 use super::{CommitError, Committer, upload_waiting};
 
 impl Committer {
     /// Publishes the newest head once more, over the same root, with the era of the share's handles; without
     /// one (`None`) that takes an earlier handover back. Nothing of the share may have changed since.
-    pub async fn hand_over(
+    pub(crate) async fn hand_over(
         &self,
         (parent, newest): (HeadName, &Head),
         era: Option<Era>,
         leadership: &mut Option<Leadership>,
     ) -> Result<(HeadName, Head), CommitError> {
         let leading = leadership.as_ref().ok_or(CommitError::NotLeading)?;
+        let (epoch, sequence) = (leading.epoch(), leading.next_sequence(Some(&parent)));
+        let line = self.line(newest.share.id, Some(&Parent { name: parent, head: newest.clone() })).await?;
+        // The ladder is left alone: what it would drop goes with the next commit.
+        let kept = line.into_iter().take(KEPT_HEADS_MAX).collect();
         let head = Head {
-            epoch: leading.epoch(),
-            sequence: leading.next_sequence(Some(&parent)),
+            epoch,
+            sequence,
+            kept,
             parent: Some(parent),
             published_at: self.clock.utc(),
             handover: era,

@@ -2,6 +2,7 @@
 //!
 //! | step | does | a crash after it leaves |
 //! |---|---|---|
+//! | look | takes in which packs collection plans condemn: nothing in them is a duplicate any more | nothing |
 //! | freeze | waits until RocksDB holds everything acknowledged, takes a snapshot at sequence S | nothing |
 //! | drain | cuts and seals what lies in the journal, into synced local packs | packs that the ledger learns at start |
 //! | swap | replaces drained pieces of the journal by chunks in the live map | the same, and a shorter way next time |
@@ -20,6 +21,8 @@ mod drain;
 mod edits;
 mod frozen;
 mod handover;
+mod line;
+mod plans;
 mod swap;
 mod upload;
 
@@ -32,8 +35,8 @@ use tidegate_replicator::ingest::{
     Ingest, IngestError, IngestOptions, IngestReport, TreeSink, random_pack_ids,
 };
 use tidegate_replicator::repository::{
-    CommitStatistics, DurableCommit, Head, HeadName, Incarnation, Leadership, Opened, Published, Repository,
-    RepositoryError, ShareDescription, Successor, Usage, UtcNanos,
+    CommitStatistics, DurableCommit, Head, HeadName, Incarnation, KeptHead, Ladder, Leadership, Opened,
+    Published, Repository, RepositoryError, ShareDescription, Successor, Usage, UtcNanos,
 };
 use tidegate_replicator::tree::{Root, TreeError, apply};
 
@@ -45,6 +48,7 @@ use crate::share::{Base, Share, ShareError};
 use drain::Runs;
 use frozen::Frozen;
 
+pub(crate) use plans::Plans;
 pub(crate) use upload::upload_waiting;
 
 /// What can go wrong with a commit. It is run again, unless somebody else leads now.
@@ -103,7 +107,7 @@ impl From<FetchError> for CommitError {
 }
 
 /// What a commit needs besides the share.
-pub struct Committer {
+pub(crate) struct Committer {
     /// The repository that it publishes to.
     pub repository: Arc<Repository<Opened>>,
     /// Packs made here.
@@ -114,6 +118,10 @@ pub struct Committer {
     pub ingest: IngestOptions,
     /// Packs that are uploaded at once.
     pub uploads_max: usize,
+    /// Which collection plans are honoured.
+    pub(crate) plans: Plans,
+    /// Which heads are kept beside the newest.
+    pub ladder: Ladder,
 }
 
 /// What a share is, for its heads.
@@ -134,6 +142,8 @@ pub struct Committed {
     pub head: Option<HeadName>,
     /// The head, when this commit published one.
     pub published: Option<Head>,
+    /// Heads that it does not name as kept, newest first: to be removed.
+    pub passed: Vec<HeadName>,
 }
 
 /// What is between the tree and the head.
@@ -150,41 +160,55 @@ struct Plan {
 impl Committer {
     /// Carries everything acknowledged so far to the repository. `leadership` comes back unless it is
     /// lost for good. `drained` is told, before anything is uploaded, up to where no extent of the share
-    /// refers to the journal any more; RocksDB has carried out what made it so.
-    pub async fn commit(
+    /// refers to the journal any more; RocksDB has carried out what made it so. `known` is the newest head, if
+    /// it is at hand: that spares a read.
+    pub(crate) async fn commit(
         &self,
         share: &Arc<Share>,
         description: &Description,
         leadership: &mut Option<Leadership>,
+        known: Option<&(HeadName, Head)>,
         drained: &(dyn Fn(Sequence) + Send + Sync),
     ) -> Result<Committed, CommitError> {
         let started = Instant::now();
+        let plans = self.plans.look().await?;
+        let must_publish = !plans::are_said(known.map(|(_, head)| head), &plans);
         let frozen_at = self.clock.utc();
         share.moved().begin();
         share.live().settle().await?;
-        let mut plan = match self.prepare(share, frozen_at).await? {
+        let mut plan = match self.prepare(share, frozen_at, must_publish).await? {
             Prepared::Unchanged { through, base } => {
-                return Ok(Committed { drained: through, head: base.head, published: None });
+                return Ok(Committed {
+                    drained: through,
+                    head: base.head,
+                    published: None,
+                    passed: Vec::new(),
+                });
             }
             Prepared::Changed(plan) => plan,
         };
         share.live().settle().await?;
         drained(plan.through);
-        if plan.root == plan.base.root && plan.base.published {
+        if plan.root == plan.base.root && plan.base.published && !must_publish {
             let head = plan.base.head;
             self.rebase(share, &plan, plan.base.clone()).await?;
-            return Ok(Committed { drained: plan.through, head, published: None });
+            return Ok(Committed { drained: plan.through, head, published: None, passed: Vec::new() });
         }
         let leading = leadership.as_ref().ok_or(CommitError::NotLeading)?;
         let (durable, sent) = upload_waiting(&self.repository, &self.ledger, self.uploads_max).await?;
         plan.statistics.bytes_uploaded = sent.bytes;
         plan.statistics.objects_uploaded = sent.objects + 1;
         plan.statistics.duration_ms = started.elapsed().as_millis() as u64;
-        let head = self.head(share, description, &plan, leading);
+        let epoch = (leading.epoch(), leading.next_sequence(plan.base.head.as_ref()));
+        let parent = self.parent(share.id(), plan.base.head, known).await?;
+        let line = self.line(share.id(), parent.as_ref()).await?;
+        let kept = self.ladder.keep(&line, frozen_at);
+        let head = Head { plans_honoured: plans, kept, ..self.head(share, description, &plan, epoch) };
         let name = self.publish(&head, &durable, leadership).await?;
         crate::crash::point("commit.published");
         self.rebase(share, &plan, Base { root: plan.root, head: Some(name), published: true }).await?;
-        Ok(Committed { drained: plan.through, head: Some(name), published: Some(head) })
+        let passed = dropped(&line, &head.kept);
+        Ok(Committed { drained: plan.through, head: Some(name), published: Some(head), passed })
     }
 
     /// Writes a head. `leadership` comes back unless it is lost for good.
@@ -216,25 +240,36 @@ impl Committer {
     }
 
     /// Freeze to tree. Cutting blocks, so it has a thread of its own.
-    async fn prepare(&self, share: &Arc<Share>, frozen_at: UtcNanos) -> Result<Prepared, CommitError> {
+    async fn prepare(
+        &self,
+        share: &Arc<Share>,
+        frozen_at: UtcNanos,
+        must_publish: bool,
+    ) -> Result<Prepared, CommitError> {
         let work = Work {
             share: share.clone(),
             ledger: self.ledger.clone(),
             options: IngestOptions { folder: self.ledger.folder().to_path_buf(), ..self.ingest.clone() },
             frozen_at,
+            must_publish,
         };
         let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || work.run(&runtime)).await.map_err(|_| CommitError::Died)?
     }
 
-    fn head(&self, share: &Share, description: &Description, plan: &Plan, leadership: &Leadership) -> Head {
-        let parent = plan.base.head;
+    fn head(
+        &self,
+        share: &Share,
+        description: &Description,
+        plan: &Plan,
+        (epoch, sequence): (u32, u64),
+    ) -> Head {
         let over_since = share.account().over_since();
         Head {
             share: description.share.clone(),
-            epoch: leadership.epoch(),
-            sequence: leadership.next_sequence(parent.as_ref()),
-            parent,
+            epoch,
+            sequence,
+            parent: plan.base.head,
             root: plan.root,
             frozen_at: plan.frozen_at,
             published_at: self.clock.utc(),
@@ -242,7 +277,8 @@ impl Committer {
             handover: None,
             next_inode: plan.next_inode,
             journal_sequence: plan.through.0,
-            plan_honoured: 0,
+            plans_honoured: Vec::new(),
+            kept: Vec::new(),
             settings: description.settings.clone(),
             usage: Usage {
                 bytes: plan.usage.bytes,
@@ -264,6 +300,11 @@ impl Committer {
     }
 }
 
+/// Of a line, what is not kept any more.
+fn dropped(line: &[KeptHead], kept: &[KeptHead]) -> Vec<HeadName> {
+    line.iter().filter(|head| !kept.contains(head)).map(|head| head.name).collect()
+}
+
 enum Prepared {
     Unchanged { through: Sequence, base: Base },
     Changed(Plan),
@@ -275,6 +316,8 @@ struct Work {
     ledger: Arc<Ledger>,
     options: IngestOptions,
     frozen_at: UtcNanos,
+    /// Whether a head is wanted even if nothing has changed.
+    must_publish: bool,
 }
 
 impl Work {
@@ -283,6 +326,10 @@ impl Work {
         let map = share.map();
         let frozen = Frozen::take(share.live().database(), map.map, map.nodes.clone())?;
         if !frozen.is_changed()? && frozen.base.published {
+            if self.must_publish {
+                let statistics = CommitStatistics::default();
+                return Ok(Prepared::Changed(self.plan(frozen.base.root, &frozen, statistics)?));
+            }
             return Ok(Prepared::Unchanged { through: frozen.through, base: frozen.base });
         }
         let mut ingest = self.start()?;
@@ -293,15 +340,24 @@ impl Work {
         crate::crash::point("commit.swapped");
         let (root, changed) = self.tree(&frozen, &runs, runtime)?;
         crate::crash::point("commit.tree");
-        Ok(Prepared::Changed(Plan {
+        Ok(Prepared::Changed(self.plan(root, &frozen, statistics(&data, changed))?))
+    }
+
+    fn plan(
+        &self,
+        root: Root,
+        frozen: &Frozen<'_>,
+        statistics: CommitStatistics,
+    ) -> Result<Plan, CommitError> {
+        Ok(Plan {
             root,
             through: frozen.through,
             usage: frozen.usage()?,
             next_inode: frozen.next_inode()?,
             frozen_at: self.frozen_at,
-            statistics: statistics(&data, changed),
-            base: frozen.base,
-        }))
+            statistics,
+            base: frozen.base.clone(),
+        })
     }
 
     fn start(&self) -> Result<Ingest, CommitError> {

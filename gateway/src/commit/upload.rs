@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_chunker::{DomainKeys, PackId};
 use tidegate_replicator::repository::{
-    DurableCommit, DurablePack, DurablePacks, IndexEntry, Opened, Repository,
+    DurableCommit, DurablePack, DurablePacks, IndexEntry, Opened, Repository, RepositoryError,
 };
 use tidegate_replicator::store::Body;
 
@@ -39,7 +39,7 @@ pub(crate) async fn upload_waiting(
     let unindexed = ledger.uploaded()?;
     for (pack, record) in &unindexed {
         if !durable.contains(*pack) {
-            durable.add(confirmed(repository, *pack, record.bytes).await?);
+            durable.add(confirmed(repository, ledger, *pack, *record).await?);
         }
     }
     let keys: Vec<Arc<DomainKeys>> =
@@ -77,12 +77,17 @@ async fn upload(
     Ok(durable)
 }
 
+/// A pack that had been uploaded before a crash, or is again: a collection may have deleted what no head had come
+/// to reach.
 async fn confirmed(
     repository: &Repository<Opened>,
+    ledger: &Ledger,
     pack: PackId,
-    bytes: u64,
+    record: PackRecord,
 ) -> Result<DurablePack, CommitError> {
-    let missing =
-        || tidegate_replicator::repository::RepositoryError::Missing { object: format!("pack {pack}") };
-    Ok(repository.confirm_pack(pack, bytes).await?.ok_or_else(missing)?)
+    match repository.confirm_pack(pack, record.bytes).await? {
+        Some(durable) => Ok(durable),
+        None if ledger.path(&pack).exists() => upload(repository, ledger, pack, record).await,
+        None => Err(RepositoryError::Missing { object: format!("pack {pack}") }.into()),
+    }
 }

@@ -17,13 +17,15 @@
 //! chunks    chunk id                          location: where a durable frame of it is (dedup)
 //! packs     pack id                           its state, once the target's index names it
 //! waiting   pack id                           its state until then
+//! void      see `ledger/void.rs`              packs that count for nothing, and the plans behind that
 //! full key = map u64 big-endian, key of the map (which begins with the inode)
 //! ```
 //!
 //! Order of writes. The write-ahead log is off: the journal is the log. Records are carried out in
 //! the order of their sequences, each group in one write batch that also sets "applied"; all column
 //! families flush together. A crash therefore leaves a prefix of the journal, and replay goes on
-//! after "applied". `chunks`, `packs` and `waiting` are not journaled: a loss there costs work, not data.
+//! after "applied". `chunks`, `packs` and `waiting` are not journaled: a loss there costs work, not data. `void` is flushed
+//! before anything relies on it.
 //!
 //! A rebase sets the base; what only told the map from the old one goes later ([`super::sweep`]).
 
@@ -55,7 +57,8 @@ const OUTCOMES: &str = "outcomes";
 const CHUNKS: &str = "chunks";
 const PACKS: &str = "packs";
 const WAITING: &str = "waiting";
-const FAMILIES: [&str; 8] = [MAP, DIRTY, HIDDEN, SYSTEM, OUTCOMES, CHUNKS, PACKS, WAITING];
+const VOID: &str = "void";
+const FAMILIES: [&str; 9] = [MAP, DIRTY, HIDDEN, SYSTEM, OUTCOMES, CHUNKS, PACKS, WAITING, VOID];
 
 const APPLIED: &[u8] = b"applied";
 
@@ -86,6 +89,8 @@ pub(crate) enum SideTable {
     Packs,
     /// Pack id to state, of packs that still have a way to go.
     Waiting,
+    /// Packs that count for nothing, and the plans that made them so.
+    Void,
 }
 
 impl SideTable {
@@ -94,6 +99,7 @@ impl SideTable {
             Self::Chunks => CHUNKS,
             Self::Packs => PACKS,
             Self::Waiting => WAITING,
+            Self::Void => VOID,
         }
     }
 }

@@ -33,6 +33,9 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
             "is empty, so no share could be reached; write at least one address",
         );
     }
+    if let Err(error) = settings.retention.ladder() {
+        problems.add("retention.heads", None, format!("does not fit: {error}"));
+    }
     settings.targets.iter().for_each(|target| target_fits(target, problems));
     settings.shares.iter().for_each(|share| share_fits(share, problems));
     distinct("target", "name", settings.targets.iter().map(|target| &target.name), problems);

@@ -20,6 +20,7 @@ mod network;
 mod problems;
 mod quota;
 mod repository;
+mod retention;
 mod schema;
 mod secret;
 mod share;
@@ -39,6 +40,7 @@ pub use network::{Listen, Network, Url};
 pub use problems::{Problem, SettingsError};
 pub use quota::{Count, Limits, Quota};
 pub use repository::{Credentials, Repository, Target, UrlStyle};
+pub use retention::{HeadRung, Retention};
 pub use schema::{KeyDescription, Setting, Table, TableDescription};
 pub use secret::{SECRET_BYTES_MAX, Secret, SecretError, SecretReference};
 pub use share::{Nfs, OnStoreLost, Share, Squash};
@@ -64,6 +66,8 @@ pub struct Settings {
     pub targets: Vec<Target>,
     /// `[cache]`
     pub cache: Cache,
+    /// `[retention]`
+    pub retention: Retention,
     /// `[nfs]`
     pub nfs: Nfs,
     /// `[[share]]`
@@ -77,11 +81,12 @@ pub struct Settings {
 }
 
 /// The tables of the file.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
     Cache::NAME,
+    Retention::NAME,
     Nfs::NAME,
     Share::NAME,
     S3::NAME,
@@ -128,6 +133,7 @@ impl Settings {
         document.insert(Repository::NAME, Item::Table(self.repository.write()));
         document.insert(Target::NAME, Item::ArrayOfTables(self.targets.iter().map(Table::write).collect()));
         document.insert(Cache::NAME, Item::Table(self.cache.write()));
+        document.insert(Retention::NAME, Item::Table(self.retention.write()));
         document.insert(Nfs::NAME, Item::Table(self.nfs.write()));
         document.insert(Share::NAME, Item::ArrayOfTables(self.shares.iter().map(Table::write).collect()));
         document.insert(S3::NAME, Item::Table(self.s3.write()));
@@ -178,6 +184,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let repository = table(root, problems);
     let targets = tables(root, problems);
     let cache = table(root, problems);
+    let retention = table(root, problems);
     let nfs = table(root, problems);
     let shares = tables(root, problems);
     let s3 = table(root, problems);
@@ -188,6 +195,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         repository: repository?,
         targets: targets?,
         cache: cache?,
+        retention: retention?,
         nfs: nfs?,
         shares: shares?,
         s3: s3?,

@@ -18,7 +18,7 @@ use tidegate_gateway::share::Quota;
 use tidegate_protocols::view::{CreateHow, FsError, SetAttributes};
 use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::repository::{
-    Claimant, KeyFile, NewRepository, Opened, Repository, SlotKey, UtcNanos,
+    Claimant, KeyFile, Ladder, NewRepository, Opened, Repository, SlotKey, UtcNanos,
 };
 use tidegate_replicator::store::Store;
 
@@ -93,6 +93,7 @@ async fn try_open_at(
         claimant: Claimant { host: "test".into(), instance: data.display().to_string() },
         settle: Duration::from_millis(1),
         budgets,
+        ladder: Ladder::default(),
     };
     Appliance::open(parts).await
 }

@@ -71,7 +71,6 @@ pub(super) fn from_fields(share: &[u8; 16], name: &str, json: Json) -> Read<Head
     json.time("published_at")?;
     json.id::<8>("incarnation")?;
     json.number("journal_sequence")?;
-    json.number("plan_honoured")?;
     json.value("settings")?;
     json.object("statistics")?;
     Ok(Head {

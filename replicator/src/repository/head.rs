@@ -10,7 +10,7 @@ use tidegate_chunker::{ChunkId, DomainId, Location, ObjectKind, ShareId};
 use super::envelope::Record;
 use super::error::{RepositoryError, Result};
 use super::hex::{self, repository_id};
-use super::names::HeadName;
+use super::names::{HeadName, PlanId};
 use super::time::UtcNanos;
 use crate::tree::{ChunkRef, Root};
 
@@ -18,6 +18,8 @@ use crate::tree::{ChunkRef, Root};
 pub const HEAD_BYTES_MAX: u64 = 8 << 20;
 /// Most chunks in a head's heat.
 pub const HEAT_CHUNKS_MAX: usize = 16_384;
+/// Most heads that a head names as kept, and most plans as honoured.
+pub const KEPT_HEADS_MAX: usize = 1024;
 /// Longest name of a share, in bytes.
 const SHARE_NAME_BYTES_MAX: usize = 255;
 
@@ -87,8 +89,13 @@ pub struct Head {
     pub next_inode: u64,
     /// The last journal sequence that is in the frozen map.
     pub journal_sequence: u64,
-    /// The newest collection plan that the publisher honoured; 0 for none.
-    pub plan_honoured: u64,
+    /// The collection plans that the publisher honours: from this head on it gains no reference to what
+    /// they condemn. Those that it knew to be carried out are left out.
+    #[serde(default)]
+    pub plans_honoured: Vec<PlanId>,
+    /// The heads of its line that are kept beside it, newest first, its parent among them.
+    #[serde(default)]
+    pub kept: Vec<KeptHead>,
     /// What serving needs: exports, identities, quotas. Read by the gateway.
     pub settings: serde_json::Value,
     /// How much the share holds.
@@ -99,6 +106,15 @@ pub struct Head {
     /// What the commit did.
     #[serde(default)]
     pub statistics: CommitStatistics,
+}
+
+/// A head that a later one of its line names as kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptHead {
+    /// Its name.
+    pub name: HeadName,
+    /// When its map was frozen.
+    pub frozen_at: UtcNanos,
 }
 
 /// How much a share holds.
@@ -168,6 +184,12 @@ impl Head {
             let length = share.len();
             return Err(RepositoryError::invalid(format!(
                 "the share's name has {length} bytes; allowed are 1 to {SHARE_NAME_BYTES_MAX}"
+            )));
+        }
+        let (kept, plans) = (self.kept.len(), self.plans_honoured.len());
+        if kept > KEPT_HEADS_MAX || plans > KEPT_HEADS_MAX {
+            return Err(RepositoryError::invalid(format!(
+                "a head names at most {KEPT_HEADS_MAX} kept heads and honoured plans, not {kept} and {plans}"
             )));
         }
         match self.parent {

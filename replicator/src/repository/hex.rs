@@ -147,6 +147,29 @@ pub(crate) mod bytes {
     }
 }
 
+/// The same for many packs, as one string.
+pub(crate) mod packs {
+    use serde::{Deserializer, Serializer};
+    use tidegate_chunker::PackId;
+
+    /// Writes ids one after the other.
+    pub(crate) fn serialize<S: Serializer>(packs: &[PackId], serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes: Vec<u8> = packs.iter().flat_map(|pack| *pack.as_bytes()).collect();
+        super::bytes::serialize(&bytes, serializer)
+    }
+
+    /// Reads whole ids.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PackId>, D::Error> {
+        let bytes = super::bytes::deserialize(deserializer)?;
+        let (packs, rest) = bytes.as_chunks::<{ PackId::LEN }>();
+        if rest.is_empty() {
+            Ok(packs.iter().map(|pack| PackId::new(*pack)).collect())
+        } else {
+            Err(serde::de::Error::custom("expected whole ids of packs"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

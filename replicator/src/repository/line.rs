@@ -1,8 +1,12 @@
 //! The line of heads of a share, and what stands beside it.
 //!
-//! Every head names its parent; the line is the newest head, its parent, and so on. A head beside the line
-//! is a *fork*: a publisher that had been superseded, or whose reply was lost before a crash, wrote it. It
+//! Every head names its parent; the line is the newest head, its parent, and so on. The newest head also
+//! names those of its line that are kept; what lies between them is *passed* and goes. A head beside the
+//! line is a *fork*: a publisher that had been superseded, or whose reply was lost before a crash, wrote it. It
 //! is kept and shown, for it may hold changes that the line lacks, and is never the newest.
+//!
+//! Passed heads are removed oldest first, so that from a kept head the line can be followed to every
+//! passed one that is still there, and none is taken for a fork.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +20,10 @@ use super::names::HeadName;
 pub enum HeadStanding {
     /// It is the newest.
     Newest,
-    /// The newest head descends from it.
+    /// The newest head descends from it, and it is kept.
     Ancestor,
+    /// The newest head descends from it, and does not name it as kept: nobody needs it any more.
+    Passed,
     /// The newest head does not descend from it.
     Fork,
     /// Older than the last parent that is still there: the line between was removed.
@@ -27,7 +33,13 @@ pub enum HeadStanding {
 }
 
 /// How far the walk along the line has come.
-enum Line {
+struct Line {
+    at: At,
+    /// What the newest head names as kept; empty if it names nothing, as programs of old did not.
+    kept: BTreeSet<HeadName>,
+}
+
+enum At {
     /// Nothing found yet.
     Start,
     /// The head that comes next on the line; none after the first head of the share.
@@ -38,11 +50,11 @@ enum Line {
 
 /// Places heads, given newest first, on the line or beside it.
 pub(super) fn place(heads: Vec<(HeadName, Result<Head>)>, claimed_epochs: &BTreeSet<u32>) -> Vec<ListedHead> {
-    let mut line = Line::Start;
+    let mut line = Line { at: At::Start, kept: BTreeSet::new() };
     let mut placed = Vec::with_capacity(heads.len());
     for (name, head) in heads {
         let standing = line.standing(&name, claimed_epochs);
-        line = line.after(standing, &head);
+        line.pass(standing, &head);
         placed.push(ListedHead { name, standing, head });
     }
     placed
@@ -50,23 +62,29 @@ pub(super) fn place(heads: Vec<(HeadName, Result<Head>)>, claimed_epochs: &BTree
 
 impl Line {
     fn standing(&self, name: &HeadName, claimed_epochs: &BTreeSet<u32>) -> HeadStanding {
-        match self {
+        match self.at {
             _ if !claimed_epochs.contains(&name.epoch) => HeadStanding::Unclaimed,
-            Self::Start => HeadStanding::Newest,
-            Self::Next(Some(next)) if next == name => HeadStanding::Ancestor,
-            Self::Next(Some(next)) if next.is_newer_than(name) => HeadStanding::Detached,
-            Self::Next(_) => HeadStanding::Fork,
-            Self::Broken => HeadStanding::Detached,
+            At::Start => HeadStanding::Newest,
+            _ if self.kept.contains(name) => HeadStanding::Ancestor,
+            At::Next(Some(next)) if next == *name && self.kept.is_empty() => HeadStanding::Ancestor,
+            At::Next(Some(next)) if next == *name => HeadStanding::Passed,
+            At::Next(Some(next)) if next.is_newer_than(name) => HeadStanding::Detached,
+            At::Next(_) => HeadStanding::Fork,
+            At::Broken => HeadStanding::Detached,
         }
     }
 
-    fn after(self, standing: HeadStanding, head: &Result<Head>) -> Self {
+    fn pass(&mut self, standing: HeadStanding, head: &Result<Head>) {
+        if let (HeadStanding::Newest, Ok(head)) = (standing, head) {
+            self.kept = head.kept.iter().map(|kept| kept.name).collect();
+        }
         match (standing, head) {
-            (HeadStanding::Newest | HeadStanding::Ancestor, Ok(head)) => Self::Next(head.parent),
-            (HeadStanding::Newest | HeadStanding::Ancestor, Err(_)) | (HeadStanding::Detached, _) => {
-                Self::Broken
+            (HeadStanding::Newest | HeadStanding::Ancestor | HeadStanding::Passed, Ok(head)) => {
+                self.at = At::Next(head.parent);
             }
-            (HeadStanding::Fork | HeadStanding::Unclaimed, _) => self,
+            (HeadStanding::Newest | HeadStanding::Ancestor | HeadStanding::Passed, Err(_))
+            | (HeadStanding::Detached, _) => self.at = At::Broken,
+            (HeadStanding::Fork | HeadStanding::Unclaimed, _) => {}
         }
     }
 }
@@ -75,7 +93,9 @@ impl Line {
 mod tests {
     use super::*;
     use crate::repository::error::RepositoryError;
+    use crate::repository::head::KeptHead;
     use crate::repository::testing::{head_after, head_name};
+    use crate::repository::time::UtcNanos;
 
     fn standings(heads: &[(HeadName, Option<HeadName>)], claimed: &[u32]) -> Vec<HeadStanding> {
         let heads = heads.iter().map(|(name, parent)| (*name, Ok(head_after(name, *parent)))).collect();
@@ -107,6 +127,33 @@ mod tests {
             (head_name(1, 1), head_name(1, 2), head_name(1, 4), head_name(9, 9));
         let heads = [(foreign, None), (newest, Some(head_name(1, 3))), (old, Some(oldest)), (oldest, None)];
         assert_eq!(standings(&heads, &[1]), [Unclaimed, Newest, Detached, Detached]);
+    }
+
+    #[test]
+    fn the_newest_head_says_what_is_kept_across_what_is_gone() {
+        use HeadStanding::{Ancestor, Fork, Newest, Passed};
+        let name = |sequence| head_name(1, sequence);
+        let kept = |sequence| KeptHead { name: name(sequence), frozen_at: UtcNanos::new(0) };
+        let newest = Head { kept: vec![kept(8), kept(5), kept(2)], ..head_after(&name(9), Some(name(8))) };
+        // 7 and 4 are gone, 6 is a fork of 5, and 3 was passed and is still there.
+        let heads = [(8, 7), (6, 5), (5, 4), (3, 2), (2, 1)];
+        let older = heads.map(|(at, parent)| (name(at), Ok(head_after(&name(at), Some(name(parent))))));
+        let heads = std::iter::once((name(9), Ok(newest))).chain(older).collect();
+        let placed: Vec<_> = place(heads, &BTreeSet::from([1]))
+            .iter()
+            .map(|head| (head.name.sequence, head.standing))
+            .collect();
+        assert_eq!(placed[..4], [(9, Newest), (8, Ancestor), (6, HeadStanding::Detached), (5, Ancestor)]);
+        assert_eq!(placed[4..], [(3, HeadStanding::Detached), (2, Ancestor)]);
+        // From a kept head the line is followed to what was passed.
+        let newest = Head { kept: vec![kept(4), kept(1)], ..head_after(&name(5), Some(name(4))) };
+        let older = [(4, 3), (3, 2), (2, 1)]
+            .map(|(at, parent)| (name(at), Ok(head_after(&name(at), Some(name(parent))))));
+        let fork = HeadName { suffix: 1, ..name(3) };
+        let mut heads: Vec<_> = std::iter::once((name(5), Ok(newest))).chain(older).collect();
+        heads.insert(2, (fork, Ok(head_after(&fork, Some(name(2))))));
+        let placed: Vec<_> = place(heads, &BTreeSet::from([1])).iter().map(|head| head.standing).collect();
+        assert_eq!(placed, [Newest, Ancestor, Fork, Passed, Passed]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! heads/        published roots                     head.rs, heads.rs, line.rs, publish.rs
 //! snapshots/    retained roots                      snapshot.rs
 //! leases/       who may publish                     lease/
+//! plans/        what is about to be deleted         plan.rs
 //! ```
 //!
 //! A [`Repository`] is [`Locked`] when its config has been read, and [`Opened`] when a key slot has given
@@ -77,11 +78,13 @@ mod head;
 mod heads;
 mod hex;
 mod index;
+mod ladder;
 mod lease;
 mod line;
 mod names;
 mod open;
 mod packs;
+mod plan;
 mod publish;
 mod secret_hex;
 mod seen;
@@ -93,21 +96,24 @@ pub use config::Config;
 pub use domain::{DOMAIN_OBJECTS_MAX, Domain, UnreadableObject};
 pub use error::{RepositoryError, Result};
 pub use head::{
-    CommitStatistics, Era, HEAD_BYTES_MAX, HEAT_CHUNKS_MAX, Head, Heat, Incarnation, ShareDescription, Usage,
+    CommitStatistics, Era, HEAD_BYTES_MAX, HEAT_CHUNKS_MAX, Head, Heat, Incarnation, KEPT_HEADS_MAX,
+    KeptHead, ShareDescription, Usage,
 };
 pub use heads::{ListedHead, NewestHead, ShareState};
 pub use index::{
     INDEX_ENTRIES_MAX, INDEX_LEVEL_OBJECTS_MAX, IndexEntry, IndexObject, IndexReader, MergeReport,
     RebuildReport,
 };
+pub use ladder::{Ladder, Rung};
 pub use lease::{
     ClaimInfo, ClaimOptions, ClaimOutcome, Claimant, Leadership, LeadershipNote, LeaseState, Standing,
     Successor, TokioWait, Wait,
 };
 pub use line::HeadStanding;
-pub use names::{ClaimNonce, HeadName, IndexId, IndexName, SlotId, SnapshotId, pack as pack_name};
+pub use names::{ClaimNonce, HeadName, IndexId, IndexName, PlanId, SlotId, SnapshotId, pack as pack_name};
 pub use open::{Locked, NewRepository, Opened, Repository, check_vacant};
 pub use packs::{DurablePack, DurablePacks};
+pub use plan::{ListedPlan, PLAN_PACKS_MAX, Plan, PlanOutcome};
 pub use publish::{DurableCommit, PreparedHead, Published};
 pub use seen::{Comparison, Seen};
 pub use slot::{

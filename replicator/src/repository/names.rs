@@ -9,6 +9,7 @@
 //! heads/<share id>/<not epoch>-<not sequence>-<random>
 //! snapshots/<share id>/<time>-<random>
 //! leases/<share id>/<epoch>[-<nonce>[-settled]]
+//! plans/<time>-<random>[-done]
 //! ```
 //!
 //! Every variable part is lower-case hex of fixed length, so that byte order is numeric order and a
@@ -57,6 +58,8 @@ pub(crate) const HEADS: &str = "heads/";
 pub(crate) const SNAPSHOTS: &str = "snapshots/";
 /// The folder of all leases.
 pub(crate) const LEASES: &str = "leases/";
+/// The folder of all collection plans.
+pub(crate) const PLANS: &str = "plans/";
 
 /// The name of the object that makes a prefix a repository.
 pub(crate) fn config() -> ObjectName {
@@ -211,42 +214,93 @@ impl<'de> Deserialize<'de> for HeadName {
     }
 }
 
-/// The name of a snapshot below its share. Sorts oldest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SnapshotId {
-    /// When it was taken, in nanoseconds since 1970-01-01 UTC.
-    nanos: u64,
-    /// Random.
-    suffix: u32,
+/// Declares a name that sorts by a time.
+macro_rules! timed_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name {
+            /// Nanoseconds since 1970-01-01 UTC.
+            nanos: u64,
+            /// Random.
+            suffix: u32,
+        }
+
+        impl $name {
+            /// A new id of this time.
+            pub(crate) fn new(time: UtcNanos) -> Result<Self> {
+                Ok(Self { nanos: time.as_nanos() as u64, suffix: u32::from_be_bytes(random()?) })
+            }
+
+            /// Reads what `Display` writes.
+            pub fn parse(text: &str) -> Option<Self> {
+                let (nanos, suffix) = text.split_once('-')?;
+                Some(Self { nanos: hex::decode_u64(nanos)?, suffix: hex::decode_u32(suffix)? })
+            }
+        }
+
+        impl HexId for $name {
+            fn from_hex(text: &str) -> Option<Self> {
+                Self::parse(text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:016x}-{:08x}", self.nanos, self.suffix)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+                hex::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+                hex::deserialize(deserializer)
+            }
+        }
+    };
 }
 
+timed_id!(
+    /// The name of a snapshot below its share, of the time when it was taken. Sorts oldest first.
+    SnapshotId
+);
+timed_id!(
+    /// The name of a collection plan, of the time when it was made. Sorts oldest first.
+    PlanId
+);
+
 impl SnapshotId {
-    /// A new id for a snapshot taken at this time.
-    pub(crate) fn new(taken_at: UtcNanos) -> Result<Self> {
-        Ok(Self { nanos: taken_at.as_nanos() as u64, suffix: u32::from_be_bytes(random()?) })
-    }
-
-    /// Reads what `Display` writes.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (nanos, suffix) = text.split_once('-')?;
-        Some(Self { nanos: hex::decode_u64(nanos)?, suffix: hex::decode_u32(suffix)? })
-    }
-
     /// The object's name.
     pub fn object(&self, share: ShareId) -> ObjectName {
         object(format!("{}{self}", snapshots_of(share)))
     }
 }
 
-impl HexId for SnapshotId {
-    fn from_hex(text: &str) -> Option<Self> {
-        Self::parse(text)
-    }
-}
+/// What the name of a plan ends with that has been carried out.
+const DONE: &str = "-done";
 
-impl fmt::Display for SnapshotId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{:08x}", self.nanos, self.suffix)
+impl PlanId {
+    /// The name of the plan.
+    pub fn object(&self) -> ObjectName {
+        object(format!("{PLANS}{self}"))
+    }
+
+    /// The name of the object that says how it ended.
+    pub fn outcome_object(&self) -> ObjectName {
+        object(format!("{PLANS}{self}{DONE}"))
+    }
+
+    /// Reads the last segment of either name; tells whether it is that of the outcome.
+    pub(crate) fn parse_object(segment: &str) -> Option<(Self, bool)> {
+        match segment.strip_suffix(DONE) {
+            Some(plan) => Some((Self::parse(plan)?, true)),
+            None => Some((Self::parse(segment)?, false)),
+        }
     }
 }
 
@@ -284,6 +338,11 @@ mod tests {
         let index = IndexName { level: 2, id: IndexId::new([1; 16]) };
         assert_eq!(index.object().as_str(), "index/02-01010101010101010101010101010101");
         assert_eq!(IndexName::parse("02-01010101010101010101010101010101"), Some(index));
+        let plan = PlanId { nanos: 16, suffix: 3 };
+        assert_eq!(plan.object().as_str(), "plans/0000000000000010-00000003");
+        assert_eq!(PlanId::parse_object("0000000000000010-00000003"), Some((plan, false)));
+        assert_eq!(PlanId::parse_object("0000000000000010-00000003-done"), Some((plan, true)));
+        assert_eq!(PlanId::parse_object("0000000000000010-00000003-gone"), None);
         let head = HeadName { epoch: 1, sequence: 2, suffix: 3 };
         assert_eq!(head.to_string(), "fffffffe-fffffffffffffffd-00000003");
         assert!(pack(PackId::new([0xab; 32])).as_str().starts_with("packs/ab/abab"));

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tidegate_chunker::{
@@ -17,7 +18,7 @@ use super::envelope::unreadable;
 use super::error::{RepositoryError, Result};
 use super::names;
 use super::open::{Opened, Repository};
-use crate::store::{Body, ErrorKind, ObjectName, PutMode, StoreError};
+use crate::store::{Body, ErrorKind, ObjectInfo, ObjectName, PutMode, StoreError};
 
 /// Greatest length of the end of a pack that is fetched for its index, in bytes.
 const TAIL_BYTES_MAX: u64 = 64 << 20;
@@ -146,10 +147,31 @@ impl Repository<Opened> {
 
     /// One page of the packs on the store, in order of id; `after` is the last one of the page before.
     pub async fn list_packs(&self, after: Option<PackId>, limit: usize) -> Result<(Vec<PackId>, bool)> {
+        let (packs, more) = self.list_pack_objects(after, limit).await?;
+        Ok((packs.into_iter().map(|(pack, ..)| pack).collect(), more))
+    }
+
+    /// As [`Repository::list_packs`], each with its length in bytes and the time when it was stored, by the
+    /// store's clock.
+    pub async fn list_pack_objects(
+        &self,
+        after: Option<PackId>,
+        limit: usize,
+    ) -> Result<(Vec<(PackId, u64, SystemTime)>, bool)> {
         let after = after.map(names::pack);
         let page = self.store.list(names::PACKS, after.as_ref(), limit).await?;
-        let packs = page.objects.iter().map(|object| pack_id(&object.name)).collect::<Result<_>>()?;
+        let known = |object: &ObjectInfo| Ok((pack_id(&object.name)?, object.bytes, object.modified));
+        let packs = page.objects.iter().map(known).collect::<Result<_>>()?;
         Ok((packs, page.more))
+    }
+
+    /// Whether the store has a pack, of whatever length.
+    pub async fn has_pack(&self, id: PackId) -> Result<bool> {
+        match self.store.head(&names::pack(id)).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Missing => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn durable(&self, id: PackId, bytes: u64) -> DurablePack {

@@ -11,7 +11,7 @@ use tidegate_chunker::{ObjectKind, ShareId};
 
 use super::envelope::{Record, list_all, store_object};
 use super::error::{RepositoryError, Result};
-use super::head::{HEAD_BYTES_MAX, Head, Heat};
+use super::head::{HEAD_BYTES_MAX, Head};
 use super::names::{self, HeadName, SnapshotId};
 use super::open::{Opened, Repository};
 use super::time::UtcNanos;
@@ -49,7 +49,7 @@ pub struct Snapshot {
     pub taken_at: UtcNanos,
     /// The name of the head that it was taken of.
     pub head_name: HeadName,
-    /// What that head said, without heat.
+    /// What that head said, without heat, kept heads and plans.
     pub head: Head,
 }
 
@@ -68,7 +68,8 @@ impl Repository<Opened> {
     ) -> Result<SnapshotId> {
         check(&new)?;
         let NewSnapshot { label, policy, tags } = new;
-        let head = Head { heat: Heat::default(), ..head.clone() };
+        let (heat, kept, plans_honoured) = Default::default();
+        let head = Head { heat, kept, plans_honoured, ..head.clone() };
         let (id, share) = (SnapshotId::new(taken_at)?, head.share.id);
         let name = id.object(share);
         let sealed = self.seal_record(&name, &Snapshot { label, policy, tags, taken_at, head_name, head })?;

@@ -1,8 +1,11 @@
-//! Tests of what reads frozen shares without a gateway: restore and check.
+//! Tests of what works on frozen shares without a gateway: restore, check and collection.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod check;
+mod collect;
+#[path = "../repository_suite/support/dying_store.rs"]
+mod dying_store;
 mod restore;
 mod restore_cut;
 mod support;

@@ -17,8 +17,8 @@ use tidegate_replicator::map::{
 };
 use tidegate_replicator::repository::{
     ClaimOptions, ClaimOutcome, Claimant, CommitStatistics, DurablePack, DurablePacks, Head, HeadName, Heat,
-    Incarnation, IndexEntry, KeyFile, Leadership, NewRepository, NewSnapshot, Opened, Published, Repository,
-    RepositoryError, ShareDescription, SlotKey, SnapshotId, Usage, UtcNanos,
+    Incarnation, IndexEntry, KeptHead, KeyFile, Leadership, NewRepository, NewSnapshot, Opened, PlanId,
+    Published, Repository, RepositoryError, ShareDescription, SlotKey, SnapshotId, Usage, UtcNanos,
 };
 use tidegate_replicator::restore::RestoreSource;
 use tidegate_replicator::store::{Body, MemoryStore, Store};
@@ -62,6 +62,9 @@ pub(crate) struct Share {
     packs: u8,
     leadership: Option<Leadership>,
     parent: Option<HeadName>,
+    /// What the next head says of plans and of the line.
+    pub(crate) plans_honoured: Vec<PlanId>,
+    pub(crate) kept: Vec<KeptHead>,
 }
 
 impl Share {
@@ -87,6 +90,8 @@ impl Share {
             packs: 0,
             leadership: None,
             parent: None,
+            plans_honoured: Vec::new(),
+            kept: Vec::new(),
         }
     }
 
@@ -144,6 +149,16 @@ impl Share {
             self.map.insert(Key::Extent(file, end).encode(), Extent { start, end, source }.to_value());
             start = end;
         }
+    }
+
+    /// Takes away a file with one name.
+    pub(crate) fn remove(&mut self, folder: InodeNumber, name: &[u8], number: InodeNumber) {
+        let entry = self.map.remove(&Key::Entry(folder, Bytes::copy_from_slice(name)).encode()).unwrap();
+        let cookie = Entry::decode(&entry.payload).unwrap().cookie;
+        self.map.remove(&Key::Cookie(folder, cookie).encode());
+        let inode = self.inodes.remove(&number).unwrap();
+        self.map.remove(&Key::Extent(number, inode.size).encode());
+        self.inodes.get_mut(&folder).unwrap().entries -= 1;
     }
 
     pub(crate) fn extended(&mut self, number: InodeNumber, name: &[u8], value: &[u8]) {
@@ -223,7 +238,8 @@ impl Share {
             handover: None,
             next_inode: u64::MAX,
             journal_sequence: 6,
-            plan_honoured: 0,
+            plans_honoured: self.plans_honoured.clone(),
+            kept: self.kept.clone(),
             settings: serde_json::json!({}),
             usage: Usage::default(),
             heat: Heat::default(),

@@ -51,6 +51,14 @@ impl Repository<Opened> {
         Ok(1)
     }
 
+    /// Writes the entries, which rise strictly, in the place of an object, on its level.
+    pub(crate) async fn replace_index_object(&self, old: IndexName, entries: &[IndexEntry]) -> Result<()> {
+        if !entries.is_empty() {
+            self.put_index_object(old.level, entries, &[old]).await?;
+        }
+        Ok(self.store.delete(&old.object()).await?)
+    }
+
     /// Writes one object; `entries` rise strictly.
     pub(super) async fn put_index_object(
         &self,

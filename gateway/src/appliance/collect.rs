@@ -1,0 +1,128 @@
+//! Garbage collection by the clock, and honouring the plans of others for shares that are not served.
+//!
+//! One round: plans that are open are gone on with; then it is proposed, condemned and, once the publishers
+//! of all shares honour the plan, deleted (`tidegate_replicator::collect`). While a plan waits for
+//! publishers it is looked at every [`LOOK_EVERY`], for [`LOOKS_MAX`] times; what is still open then is gone
+//! on with in the next round. A round that fails changes nothing that is needed, and is made up for by the
+//! next.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_replicator::collect::{
+    CollectError, CollectOptions, Observer, Progress, condemn, finish_open, propose, tidy,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::shares::OpenShare;
+use super::{Appliance, ApplianceError};
+use crate::commit::CommitError;
+
+/// The time from a start to the first round: what the start needs comes first.
+const FIRST_AFTER: Duration = Duration::from_mins(15);
+/// How often an open plan is looked at, and a share that is not served asked whether it has one to honour.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// Looks at open plans in one round.
+const LOOKS_MAX: u32 = 60;
+
+/// When and how garbage is collected.
+#[derive(Clone, Debug)]
+pub struct CollectConfig {
+    /// The time between two rounds.
+    pub every: Duration,
+    /// See [`CollectOptions::grace`].
+    pub grace: Duration,
+    /// See [`CollectOptions::delete_percent_max`].
+    pub delete_percent_max: u8,
+    /// See [`CollectOptions::memory_bytes_max`].
+    pub memory_bytes_max: u64,
+    /// See [`CollectOptions::scratch`].
+    pub scratch: PathBuf,
+}
+
+/// Stops a round when the appliance stops.
+struct Stop(CancellationToken);
+
+impl Observer for Stop {
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
+
+impl Appliance {
+    /// Collects from now on, until the appliance is closed.
+    pub fn start_collecting(self: &Arc<Self>, config: CollectConfig) {
+        let (appliance, stop) = (Arc::downgrade(self), self.stop.clone());
+        self.loops.spawn(async move {
+            let mut pause = FIRST_AFTER.min(config.every);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(pause) => {}
+                }
+                let Some(appliance) = appliance.upgrade() else { return };
+                if let Err(error) = appliance.collect_once(&config).await {
+                    tracing::warn!(%error, "garbage was not collected; the next round tries again");
+                }
+                pause = config.every;
+            }
+        });
+    }
+
+    /// One round.
+    pub async fn collect_once(&self, config: &CollectConfig) -> Result<(), CollectError> {
+        let repository = &self.backend.repository;
+        let stop = Stop(self.stop.clone());
+        finish_open(repository, &self.collect_options(config), &stop).await?;
+        let options = self.collect_options(config);
+        let proposal = propose(repository, &options, &stop).await?;
+        tidy(repository, &proposal).await?;
+        if condemn(repository, &proposal, &options).await?.is_none() {
+            return Ok(());
+        }
+        for _ in 0..LOOKS_MAX {
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            let rounds = finish_open(repository, &self.collect_options(config), &stop).await?;
+            if !rounds.iter().any(|round| matches!(round.progress, Progress::Waiting(_))) {
+                return Ok(());
+            }
+        }
+        tracing::warn!("a collection plan waits for the publisher of a share: see `tidegate gc`");
+        Ok(())
+    }
+
+    fn collect_options(&self, config: &CollectConfig) -> CollectOptions {
+        CollectOptions {
+            now: self.now(),
+            grace: config.grace,
+            delete_percent_max: config.delete_percent_max,
+            memory_bytes_max: config.memory_bytes_max,
+            scratch: config.scratch.clone(),
+        }
+    }
+
+    /// Honours plans for a share that this gateway leads and does not serve, until it is served again or
+    /// somebody else leads it.
+    pub(super) async fn honour_while_retired(&self, open: &OpenShare) {
+        while self.wait_retiring(open, LOOK_EVERY).await {
+            let newest = open.newest.lock().clone();
+            let honours = self.committer.plans.are_honoured(newest.as_ref().map(|(_, head)| head)).await;
+            if honours {
+                continue;
+            }
+            match self.commit_open(open).await {
+                Ok(_) => {}
+                Err(ApplianceError::Commit(CommitError::Superseded { .. } | CommitError::NotLeading)) => {
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(share = open.config.name, %error, "a plan cannot be honoured yet");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! `tidegate gc`: deletes what nothing retained reaches any more.
+//!
+//! The work is `tidegate_replicator::collect`; here its outcome is shown. Needs no running gateway, and works
+//! beside those that run: each honours the plan with its next head, within its share's `rpo`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use clap::Args;
+use serde::Serialize;
+use tidegate_replicator::collect::{
+    CollectError, CollectOptions, Collected, Observer, Progress, Proposal, Round, Waiting, carry_out,
+    condemn, finish_open, propose, tidy,
+};
+use tidegate_replicator::repository::{Opened, Repository, UtcNanos};
+
+use super::Context;
+use super::exit::Failure;
+use super::format::bytes;
+use super::local_work::{Watched, watch};
+use super::place::RepositoryPlace;
+use crate::assembly::{AssemblyError, OfflineRepository};
+use crate::control::{ControlError, ErrorKind, JobHandle};
+use crate::settings::{Size, Span};
+
+/// How often it is looked whether a plan is honoured.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// Only show what would be deleted.
+    #[arg(long)]
+    plan: bool,
+    /// Delete without asking.
+    #[arg(long)]
+    yes: bool,
+    /// How long to wait until every gateway honours the plan. What is not honoured by then is gone on with
+    /// by the next call.
+    #[arg(long, default_value = "10m", conflicts_with = "plan")]
+    wait: Span,
+    /// Leave packs alone that were stored more recently [default: `retention.grace`].
+    #[arg(long)]
+    grace: Option<Span>,
+    /// The greatest part of all packs that may go, in percent of their bytes [default:
+    /// `retention.delete_percent_max`].
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    delete_percent_max: Option<u8>,
+    /// What the search may use of memory.
+    #[arg(long, default_value = "256MiB")]
+    memory: Size,
+    /// A folder for what does not fit into memory: 50 bytes for each chunk of the repository [default: the
+    /// folder for temporary files].
+    #[arg(long, value_name = "FOLDER")]
+    scratch: Option<PathBuf>,
+    #[command(flatten)]
+    place: RepositoryPlace,
+}
+
+/// What is shown.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    roots: u64,
+    packs: u64,
+    pack_bytes: u64,
+    /// Before compression.
+    chunk_bytes: u64,
+    live_bytes: u64,
+    condemned: u64,
+    condemned_bytes: u64,
+    deferred: u64,
+    deferred_bytes: u64,
+    heads_removed: u64,
+    /// Whether it was only looked.
+    only_proposed: bool,
+    plans: Vec<PlanReport>,
+}
+
+/// What became of a plan.
+#[derive(Debug, Serialize)]
+struct PlanReport {
+    id: String,
+    done: bool,
+    deleted: u64,
+    deleted_bytes: u64,
+    spared: u64,
+    waiting_for: Vec<String>,
+}
+
+pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    let settings = command.place.settings(context)?;
+    let offline = OfflineRepository::open(&settings).await?;
+    let retention = &settings.retention;
+    let grace = command.grace.unwrap_or(retention.grace).duration();
+    let percent = command.delete_percent_max.map_or(retention.delete_percent_max, u32::from);
+    let scratch = command.scratch.clone().unwrap_or_else(std::env::temp_dir);
+    let options = CollectOptions {
+        grace,
+        delete_percent_max: u8::try_from(percent).unwrap_or(100),
+        memory_bytes_max: command.memory.bytes(),
+        ..CollectOptions::new(UtcNanos::from(SystemTime::now()), scratch)
+    };
+    let job = JobHandle::new();
+    let watched = Watched(job.clone());
+    let work =
+        Work { context, command: &command, repository: &offline.repository, options, watched: &watched };
+    let report = watch(&context.terminal, &job, work.run()).await?;
+    context.terminal.data(&report, people)?;
+    outcome(&report)
+}
+
+struct Work<'a> {
+    context: &'a Context,
+    command: &'a Command,
+    repository: &'a Arc<Repository<Opened>>,
+    options: CollectOptions,
+    watched: &'a Watched,
+}
+
+impl Work<'_> {
+    async fn run(&self) -> Result<Report, Failure> {
+        let (repository, options) = (self.repository, &self.options);
+        if self.command.plan {
+            let proposal = propose(repository, options, self.watched).await.map_err(failed)?;
+            return Ok(Report { only_proposed: true, ..proposed(&proposal) });
+        }
+        let mut rounds = finish_open(repository, options, self.watched).await.map_err(failed)?;
+        let proposal = propose(repository, options, self.watched).await.map_err(failed)?;
+        let mut report = proposed(&proposal);
+        if !proposal.condemned.is_empty() {
+            let (packs, size) = (proposal.condemned.len(), bytes(proposal.condemned_bytes));
+            let question = format!("{packs} packs ({size}) that nothing retained reaches will be deleted.");
+            self.context.terminal.confirm(self.command.yes, &question)?;
+        }
+        report.heads_removed = tidy(repository, &proposal).await.map_err(failed)?;
+        if let Some(plan) = condemn(repository, &proposal, options).await.map_err(failed)? {
+            rounds.push(Round { plan, progress: Progress::Waiting(Vec::new()) });
+        }
+        let until = Instant::now() + self.command.wait.duration();
+        for round in &mut rounds {
+            self.follow(round, until).await?;
+        }
+        report.plans = rounds.iter().map(plan_report).collect();
+        Ok(report)
+    }
+
+    /// Goes on with a plan until it is finished, or the time is over.
+    async fn follow(&self, round: &mut Round, until: Instant) -> Result<(), Failure> {
+        let mut said = Vec::new();
+        while let Progress::Waiting(waiting) = &round.progress {
+            if *waiting != said {
+                said.clone_from(waiting);
+                self.context.terminal.say(&format!("waiting for {}", names(waiting).join(", ")));
+            }
+            let is_first = waiting.is_empty();
+            if !is_first && (Instant::now() >= until || self.watched.is_cancelled()) {
+                return Ok(());
+            }
+            if !is_first {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            let options = CollectOptions { now: UtcNanos::from(SystemTime::now()), ..self.options.clone() };
+            round.progress =
+                carry_out(self.repository, round.plan, &options, self.watched).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+fn proposed(proposal: &Proposal) -> Report {
+    Report {
+        roots: proposal.roots,
+        packs: proposal.packs,
+        pack_bytes: proposal.pack_bytes,
+        chunk_bytes: proposal.chunk_bytes,
+        live_bytes: proposal.live_bytes,
+        condemned: proposal.condemned.len() as u64,
+        condemned_bytes: proposal.condemned_bytes,
+        deferred: proposal.deferred,
+        deferred_bytes: proposal.deferred_bytes,
+        heads_removed: (proposal.passed_heads.len() + proposal.expired_pins.len()) as u64,
+        ..Report::default()
+    }
+}
+
+fn plan_report(round: &Round) -> PlanReport {
+    let collected = match &round.progress {
+        Progress::Done(collected) => *collected,
+        Progress::Waiting(_) | Progress::GivenUp => Collected::default(),
+    };
+    let waiting_for = match &round.progress {
+        Progress::Waiting(waiting) => names(waiting),
+        Progress::GivenUp | Progress::Done(_) => Vec::new(),
+    };
+    PlanReport {
+        id: round.plan.to_string(),
+        done: matches!(round.progress, Progress::Done(_)),
+        deleted: collected.deleted,
+        deleted_bytes: collected.deleted_bytes,
+        spared: collected.spared,
+        waiting_for,
+    }
+}
+
+/// Publishers for people: the share, and who leads it.
+fn names(waiting: &[Waiting]) -> Vec<String> {
+    let name = |waiting: &Waiting| {
+        let share = waiting.name.clone().unwrap_or_else(|| waiting.share.to_string());
+        match &waiting.leader {
+            Some((host, instance)) => format!("share {share}, led by {host} ({instance})"),
+            None => format!("share {share}, which somebody is about to take over"),
+        }
+    };
+    waiting.iter().map(name).collect()
+}
+
+fn people(report: &Report) -> String {
+    let mut lines = vec![
+        format!("{} packs ({}), {} retained trees", report.packs, bytes(report.pack_bytes), report.roots),
+        format!(
+            "alive: {} of {} in chunks, before compression",
+            bytes(report.live_bytes),
+            bytes(report.chunk_bytes)
+        ),
+        format!("to delete: {} packs ({})", report.condemned, bytes(report.condemned_bytes)),
+    ];
+    if report.deferred > 0 {
+        let (count, size) = (report.deferred, bytes(report.deferred_bytes));
+        lines.push(format!("left for later, stored too recently: {count} packs ({size})"));
+    }
+    if report.heads_removed > 0 {
+        let what = if report.only_proposed { "to remove" } else { "removed" };
+        lines.push(format!("{what}: {} heads that are not kept any more", report.heads_removed));
+    }
+    for plan in &report.plans {
+        lines.push(match (plan.done, plan.waiting_for.is_empty()) {
+            (true, _) => format!(
+                "plan {}: deleted {} packs ({}), spared {}",
+                plan.id,
+                plan.deleted,
+                bytes(plan.deleted_bytes),
+                plan.spared
+            ),
+            (false, true) => format!("plan {}: given up, it waited too long", plan.id),
+            (false, false) => format!("plan {}: waits for {}", plan.id, plan.waiting_for.join(", ")),
+        });
+    }
+    lines.join("\n")
+}
+
+/// A plan that waits is work left to do.
+fn outcome(report: &Report) -> Result<(), Failure> {
+    let Some(plan) = report.plans.iter().find(|plan| !plan.waiting_for.is_empty()) else { return Ok(()) };
+    let message = format!("plan {} waits for {}", plan.id, plan.waiting_for.join(", "));
+    let error = ControlError::new(ErrorKind::Incomplete, message);
+    Err(error
+        .todo("start the gateway that leads the share, or attach the share elsewhere, and call `tidegate gc` again")
+        .into())
+}
+
+fn failed(error: CollectError) -> Failure {
+    let kind = match &error {
+        CollectError::Repository(_) => None,
+        CollectError::Unreadable { .. } => Some(ErrorKind::Damaged),
+        CollectError::Away(_) => Some(ErrorKind::StoreAway),
+        CollectError::TooMuch { .. } | CollectError::Clock { .. } => Some(ErrorKind::Invalid),
+        CollectError::Scratch { .. } => Some(ErrorKind::Full),
+        CollectError::Cancelled => Some(ErrorKind::Cancelled),
+    };
+    match (kind, error) {
+        (_, CollectError::Repository(error)) => AssemblyError::Repository(error).into(),
+        (kind, error) => ControlError::new(kind.unwrap_or(ErrorKind::Failed), error.to_string()).into(),
+    }
+}

@@ -1,0 +1,115 @@
+//! From a plan to its outcome. The order of steps is in the head of `collect`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tidegate_chunker::PackId;
+
+use super::clean::clean_index;
+use super::error::CollectError;
+use super::mark::mark;
+use super::options::{CollectOptions, Observer, checkpoint};
+use super::publishers::{Waiting, waiting_for};
+use crate::repository::{Opened, Plan, PlanId, PlanOutcome, Repository};
+
+/// How long a plan stays open at the most; then it is closed, and everything in it spared. Shorter than
+/// [`super::PIN_AGE_MAX`] by more than clocks differ.
+pub const PLAN_AGE_MAX: Duration = Duration::from_secs(5 * 86_400);
+/// Packs that are deleted at once.
+const DELETES_MAX: usize = 16;
+
+/// What carrying out a plan came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Packs that were deleted, by this run or an earlier one that died.
+    pub deleted: u64,
+    /// Length of those that this run deleted, in bytes.
+    pub deleted_bytes: u64,
+    /// Packs that something had come to reach.
+    pub spared: u64,
+    /// Index objects that named deleted packs, and were written anew without them.
+    pub index_objects: u64,
+}
+
+/// How far a plan has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// These have not honoured it yet.
+    Waiting(Vec<Waiting>),
+    /// It was waited for too long: nothing was deleted, a later plan will condemn what is still garbage.
+    GivenUp,
+    /// It is finished.
+    Done(Collected),
+}
+
+/// Goes on with a plan as far as it can be gone on with now. May be repeated after an error or a crash.
+pub async fn carry_out(
+    repository: &Arc<Repository<Opened>>,
+    id: PlanId,
+    options: &CollectOptions,
+    observer: &dyn Observer,
+) -> Result<Progress, CollectError> {
+    let plan = repository.read_plan(id).await?;
+    let waiting = waiting_for(repository, id).await?;
+    if !waiting.is_empty() {
+        let age = options.now.as_nanos().saturating_sub(plan.made_at.as_nanos());
+        if u128::try_from(age).is_ok_and(|age| age > PLAN_AGE_MAX.as_nanos()) {
+            give_up(repository, id, &plan, options).await?;
+            return Ok(Progress::GivenUp);
+        }
+        return Ok(Progress::Waiting(waiting));
+    }
+    let marked = mark(repository, options, observer).await?;
+    let there: Vec<_> =
+        marked.packs.iter().filter(|pack| plan.condemned.binary_search(&pack.id).is_ok()).collect();
+    let spared: Vec<PackId> = there.iter().filter(|pack| !pack.is_dead()).map(|pack| pack.id).collect();
+    let dead = there.iter().filter(|pack| pack.is_dead());
+    let doomed: Vec<(PackId, u64)> = dead.map(|pack| (pack.id, pack.bytes)).collect();
+    observer.phase("delete packs");
+    let deletions: Vec<_> =
+        doomed.into_iter().map(|(pack, bytes)| delete(repository, pack, bytes, observer)).collect();
+    let deletions = stream::iter(deletions).buffer_unordered(DELETES_MAX);
+    let deleted_bytes: u64 = deletions.try_fold(0, |sum, bytes| async move { Ok(sum + bytes) }).await?;
+    observer.phase("take what was deleted out of the index");
+    let kept: HashSet<PackId> = spared.iter().copied().collect();
+    let gone = plan.condemned.iter().copied().filter(|pack| !kept.contains(pack)).collect();
+    let index_objects = clean_index(repository, &gone, observer).await?;
+    let outcome = PlanOutcome { done_at: options.now, spared, deleted_bytes };
+    repository.close_plan(id, &outcome).await?;
+    let (deleted, spared) = (gone.len() as u64, outcome.spared.len() as u64);
+    tracing::info!(plan = %id, deleted, deleted_bytes, spared, "carried out a collection plan");
+    Ok(Progress::Done(Collected { deleted, deleted_bytes, spared, index_objects }))
+}
+
+/// Deletes a pack; gives its length in bytes.
+async fn delete(
+    repository: &Repository<Opened>,
+    pack: PackId,
+    bytes: u64,
+    observer: &dyn Observer,
+) -> Result<u64, CollectError> {
+    checkpoint(observer)?;
+    repository.delete_pack(pack).await?;
+    observer.advanced(1);
+    Ok(bytes)
+}
+
+/// Closes a plan without carrying it out. What an earlier run had deleted of it stays void.
+async fn give_up(
+    repository: &Repository<Opened>,
+    id: PlanId,
+    plan: &Plan,
+    options: &CollectOptions,
+) -> Result<(), CollectError> {
+    let mut spared = Vec::with_capacity(plan.condemned.len());
+    for pack in &plan.condemned {
+        if repository.has_pack(*pack).await? {
+            spared.push(*pack);
+        }
+    }
+    tracing::warn!(plan = %id, "a collection plan waited too long for publishers and is given up");
+    repository.close_plan(id, &PlanOutcome { done_at: options.now, spared, deleted_bytes: 0 }).await?;
+    Ok(())
+}

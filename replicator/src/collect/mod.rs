@@ -1,0 +1,66 @@
+//! Garbage collection: deleting packs that nothing retained reaches, while gateways write.
+//!
+//! What is retained are the heads of every share but those that its line has passed, its forks, and its
+//! snapshots. Packs that none of their trees reaches are *condemned* by a plan, and deleted once nobody can
+//! come to need them. No writer ever waits for it, and several gateways may write and deduplicate meanwhile.
+//!
+//! ```text
+//! roots.rs      what is retained, and what is not any more
+//! publishers.rs who may publish, and whether he honours a plan
+//! mark.rs       walks the trees and reads the index: which packs are reached, and how much of them
+//! spill.rs      what was found, on the local disk, sorted out part by part
+//! propose.rs    which packs to condemn, and the guard against too many
+//! carry_out.rs  from a plan to its outcome
+//! clean.rs      takes what is deleted out of the index
+//! ```
+//!
+//! **Protocol.** Order of steps, and what a crash after each leaves:
+//!
+//! | step | a crash after it leaves |
+//! |---|---|
+//! | list packs, then roots, and mark | nothing |
+//! | write the plan | an open plan: carried out by the next run, or closed after [`PLAN_AGE_MAX`] |
+//! | wait until every publisher honours it | the same |
+//! | list roots anew and mark again | the same |
+//! | delete what is condemned and still unreached | the same; what is gone is gone |
+//! | take it out of the index | the same |
+//! | write the outcome | a finished plan |
+//!
+//! **Why nothing that is needed goes.** A publisher reads the plans before each commit, and from then on no
+//! chunk in a condemned pack counts as a duplicate for it; the head that it publishes next names the plan as
+//! honoured. After that head it can refer to a condemned pack only where that head or another retained root
+//! does, and the second marking begins after it: whatever still refers to the pack is seen then, and
+//! spares it. Who claims a share later reads the plan before its first commit. Who was superseded publishes
+//! forks at most.
+//!
+//! A root that goes over from one object to another (a head that becomes a snapshot, a snapshot that a share
+//! is put back to) is listed under one of both, because heads are listed before snapshots and once more after
+//! them, and because each of these moves writes the new object while the old one is there.
+//!
+//! **Unknown is not deleted.** A head, a snapshot or a tree node that cannot be read ends the run before
+//! anything is condemned or deleted.
+//!
+//! **Bounds.** Memory by [`CollectOptions::memory_bytes_max`]; the local disk by about 50 bytes for each chunk
+//! of the repository, in [`CollectOptions::scratch`].
+
+mod carry_out;
+mod clean;
+mod error;
+mod mark;
+mod options;
+mod propose;
+mod publishers;
+mod roots;
+mod run;
+mod spill;
+mod void;
+
+pub use carry_out::{Collected, PLAN_AGE_MAX, Progress, carry_out};
+pub use error::CollectError;
+pub use options::{CollectOptions, Observer, Silent};
+pub use propose::{Proposal, propose};
+pub use publishers::Waiting;
+pub use roots::{PIN_AGE_MAX, PIN_TAG};
+pub use run::{Round, condemn, finish_open, tidy};
+pub use spill::{PARTS, Spill};
+pub use void::{VoidPacks, VoidRow};

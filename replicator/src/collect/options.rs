@@ -1,0 +1,61 @@
+//! What a collection may use and may do.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::CollectError;
+use crate::repository::UtcNanos;
+
+/// What a collection may use and may do.
+#[derive(Clone, Debug)]
+pub struct CollectOptions {
+    /// What time it is.
+    pub now: UtcNanos,
+    /// Packs that were stored more recently are left alone: a commit that is under way may be about to
+    /// refer to them. Nothing that is needed depends on it; it only spares the work.
+    pub grace: Duration,
+    /// The greatest part of all packs that one plan may condemn, in percent of their bytes.
+    pub delete_percent_max: u8,
+    /// What is noted of packs and nodes, and what is kept of what was read, in bytes: about.
+    pub memory_bytes_max: u64,
+    /// A local folder for what does not fit into memory; what is put there is removed at the end.
+    pub scratch: PathBuf,
+}
+
+impl CollectOptions {
+    /// A day of grace, a third of all packs at most, 256 MiB.
+    pub fn new(now: UtcNanos, scratch: PathBuf) -> Self {
+        Self {
+            now,
+            grace: Duration::from_secs(86_400),
+            delete_percent_max: 33,
+            memory_bytes_max: 256 << 20,
+            scratch,
+        }
+    }
+}
+
+/// Is told how a collection goes, and may stop it.
+pub trait Observer: Send + Sync {
+    /// A part begins: what is done now.
+    fn phase(&self, _phase: &'static str) {}
+
+    /// So much more of it is done: packs, roots, index objects.
+    fn advanced(&self, _by: u64) {}
+
+    /// Whether to stop.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Nobody watches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// Ends the collection if it is to be stopped.
+pub(super) fn checkpoint(observer: &dyn Observer) -> Result<(), CollectError> {
+    if observer.is_cancelled() { Err(CollectError::Cancelled) } else { Ok(()) }
+}

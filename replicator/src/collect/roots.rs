@@ -1,0 +1,109 @@
+//! What is retained: the roots of heads and snapshots; and what is not any more.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tidegate_chunker::{DomainId, ShareId};
+
+use super::error::CollectError;
+use crate::repository::{
+    Head, HeadName, HeadStanding, Opened, Repository, RepositoryError, SnapshotId, UtcNanos,
+};
+use crate::tree::Root;
+
+/// The tag of a snapshot that only pins a root which a share is about to be put back to, or cloned from.
+pub const PIN_TAG: &str = "tidegate.pin";
+/// How long a pin lasts. By then the head that refers to what it pinned has been published; a gateway that
+/// was cut off for longer has not honoured any plan either.
+pub const PIN_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// A root that something retains.
+#[derive(Clone, Debug)]
+pub(super) struct RetainedRoot {
+    /// The object that retains it.
+    pub(super) what: String,
+    pub(super) domain: DomainId,
+    pub(super) root: Root,
+}
+
+/// What was listed.
+#[derive(Debug, Default)]
+pub(super) struct Roots {
+    pub(super) retained: Vec<RetainedRoot>,
+    /// Heads that their line has passed, of each share the oldest first.
+    pub(super) passed: Vec<(ShareId, HeadName)>,
+    /// Pins whose time is over.
+    pub(super) expired: Vec<(ShareId, SnapshotId)>,
+}
+
+/// Lists everything that is retained at `now`: heads, then snapshots, then heads once more.
+pub(super) async fn list(repository: &Repository<Opened>, now: UtcNanos) -> Result<Roots, CollectError> {
+    let mut roots = Roots::default();
+    for share in repository.share_ids().await? {
+        let mut seen = HashSet::new();
+        let mut passed = Vec::new();
+        for listed in repository.list_heads(share, usize::MAX).await? {
+            seen.insert(listed.name);
+            if listed.standing == HeadStanding::Passed {
+                passed.push((share, listed.name));
+                continue;
+            }
+            let head = listed.head.map_err(unreadable)?;
+            roots.add_head(share, &listed.name, &head);
+        }
+        roots.passed.extend(passed.into_iter().rev());
+        roots.snapshots(repository, share, now).await?;
+        for name in repository.head_names(share).await? {
+            if seen.insert(name) {
+                match repository.read_head(share, &name).await {
+                    Ok(head) => roots.add_head(share, &name, &head),
+                    Err(RepositoryError::Missing { .. }) => {}
+                    Err(error) => return Err(unreadable(error)),
+                }
+            }
+        }
+    }
+    Ok(roots)
+}
+
+impl Roots {
+    fn add_head(&mut self, share: ShareId, name: &HeadName, head: &Head) {
+        self.add(name.object(share).to_string(), head);
+    }
+
+    fn add(&mut self, what: String, head: &Head) {
+        self.retained.push(RetainedRoot { what, domain: head.share.domain, root: head.root });
+    }
+
+    async fn snapshots(
+        &mut self,
+        repository: &Repository<Opened>,
+        share: ShareId,
+        now: UtcNanos,
+    ) -> Result<(), CollectError> {
+        for id in repository.snapshot_ids(share).await? {
+            match repository.read_snapshot(share, id).await {
+                Ok(snapshot) => {
+                    let age = now.as_nanos().saturating_sub(snapshot.taken_at.as_nanos());
+                    let is_over = u128::try_from(age).is_ok_and(|age| age > PIN_AGE_MAX.as_nanos());
+                    if snapshot.tags.contains_key(PIN_TAG) && is_over {
+                        self.expired.push((share, id));
+                    } else {
+                        self.add(id.object(share).to_string(), &snapshot.head);
+                    }
+                }
+                Err(RepositoryError::Missing { .. }) => {}
+                Err(error) => return Err(unreadable(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An object that retains something, and of which nobody can say what.
+fn unreadable(error: RepositoryError) -> CollectError {
+    match error {
+        RepositoryError::Damaged { object, why } => CollectError::Unreadable { what: object, why },
+        other => other.into(),
+    }
+}

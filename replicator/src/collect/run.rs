@@ -1,0 +1,69 @@
+//! The parts of a collection one after the other, for whoever runs it: by hand, or by the clock.
+
+use std::sync::Arc;
+
+use super::carry_out::{Progress, carry_out};
+use super::error::CollectError;
+use super::options::{CollectOptions, Observer, checkpoint};
+use super::propose::Proposal;
+use crate::repository::{Opened, Plan, PlanId, Repository};
+
+/// What became of an open plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// Which.
+    pub plan: PlanId,
+    /// How far it has come.
+    pub progress: Progress,
+}
+
+/// Removes what the proposal found passed or expired; tells how many objects went. The oldest first, so that
+/// a line can be followed to whatever of it is still there.
+pub async fn tidy(repository: &Repository<Opened>, proposal: &Proposal) -> Result<u64, CollectError> {
+    for (share, name) in &proposal.passed_heads {
+        repository.remove_head(*share, name).await?;
+    }
+    for (share, id) in &proposal.expired_pins {
+        repository.remove_snapshot(*share, *id).await?;
+    }
+    Ok((proposal.passed_heads.len() + proposal.expired_pins.len()) as u64)
+}
+
+/// Condemns what was proposed; `None` if that is nothing. Refuses to condemn a greater part of all packs than
+/// the options allow.
+pub async fn condemn(
+    repository: &Repository<Opened>,
+    proposal: &Proposal,
+    options: &CollectOptions,
+) -> Result<Option<PlanId>, CollectError> {
+    if proposal.condemned.is_empty() {
+        return Ok(None);
+    }
+    if proposal.exceeds(options.delete_percent_max) {
+        return Err(CollectError::TooMuch {
+            condemned: proposal.condemned_bytes,
+            total: proposal.pack_bytes,
+            percent_max: options.delete_percent_max,
+        });
+    }
+    let plan =
+        Plan { made_at: options.now, condemned: proposal.condemned.clone(), bytes: proposal.condemned_bytes };
+    let id = repository.create_plan(&plan).await?;
+    tracing::info!(plan = %id, packs = plan.condemned.len(), bytes = plan.bytes, "condemned packs");
+    Ok(Some(id))
+}
+
+/// Goes on with every plan that is open, oldest first.
+pub async fn finish_open(
+    repository: &Arc<Repository<Opened>>,
+    options: &CollectOptions,
+    observer: &dyn Observer,
+) -> Result<Vec<Round>, CollectError> {
+    let mut rounds = Vec::new();
+    for plan in repository.plans().await?.into_iter().filter(|plan| plan.open) {
+        checkpoint(observer)?;
+        let progress = carry_out(repository, plan.id, options, observer).await?;
+        rounds.push(Round { plan: plan.id, progress });
+    }
+    Ok(rounds)
+}

@@ -1,0 +1,126 @@
+//! Collection plans: what is about to be deleted, said before it is done.
+//!
+//! ```text
+//! plans/<id>         condemns packs
+//! plans/<id>-done    how that ended: which of them were spared
+//! ```
+//!
+//! A plan is *open* until its outcome is there. From the moment when a plan condemns a pack, a chunk in it
+//! counts as a duplicate for nobody who has read the plan; a pack that was spared counts again once the
+//! outcome is known. Ids of packs are never used again, so what a plan deleted is void for good: a fact of
+//! the index about such a pack says nothing, wherever it comes from. That is why plans and their outcomes are
+//! kept.
+//!
+//! The protocol that makes it safe is in `collect`.
+
+use serde::{Deserialize, Serialize};
+use tidegate_chunker::{ObjectKind, PackId};
+
+use super::envelope::{Record, list_all, store_object};
+use super::error::{RepositoryError, Result};
+use super::hex;
+use super::names::{self, PLANS, PlanId};
+use super::open::{Opened, Repository};
+use super::time::UtcNanos;
+use crate::store::PutMode;
+
+/// Most packs that one plan condemns; what is more waits for the next.
+pub const PLAN_PACKS_MAX: usize = 100_000;
+/// Greatest length of a plan's payload, in bytes: an id takes 64.
+const PLAN_BYTES_MAX: u64 = 8 << 20;
+
+/// What is to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// When it was made, by its author's clock.
+    pub made_at: UtcNanos,
+    /// The packs, in order of id.
+    #[serde(with = "hex::packs")]
+    pub condemned: Vec<PackId>,
+    /// Their lengths together, in bytes.
+    pub bytes: u64,
+}
+
+/// How a plan ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanOutcome {
+    /// When, by the clock of who carried it out.
+    pub done_at: UtcNanos,
+    /// Packs that something had come to reach meanwhile: they stay, in order of id.
+    #[serde(with = "hex::packs")]
+    pub spared: Vec<PackId>,
+    /// Length of what was deleted, in bytes.
+    pub deleted_bytes: u64,
+}
+
+impl Record for Plan {
+    const KIND: ObjectKind = ObjectKind::Plan;
+    const BYTES_MAX: u64 = PLAN_BYTES_MAX;
+}
+
+impl Record for PlanOutcome {
+    const KIND: ObjectKind = ObjectKind::Plan;
+    const BYTES_MAX: u64 = PLAN_BYTES_MAX;
+}
+
+/// A plan in a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedPlan {
+    /// Which.
+    pub id: PlanId,
+    /// Whether it waits to be carried out.
+    pub open: bool,
+}
+
+impl Repository<Opened> {
+    /// All plans that there ever were, oldest first. An outcome without a plan is not shown.
+    pub async fn plans(&self) -> Result<Vec<ListedPlan>> {
+        let mut plans: Vec<ListedPlan> = Vec::new();
+        // The outcome of a plan comes right after it.
+        for name in list_all(&*self.store, PLANS).await? {
+            let parsed = PlanId::parse_object(names::last_segment(&name));
+            let (id, is_outcome) =
+                parsed.ok_or_else(|| RepositoryError::damaged(&name, "no plan has such a name"))?;
+            match plans.last_mut() {
+                Some(last) if is_outcome && last.id == id => last.open = false,
+                _ if is_outcome => {}
+                _ => plans.push(ListedPlan { id, open: true }),
+            }
+        }
+        Ok(plans)
+    }
+
+    /// Stores a plan. From then on nobody who publishes gains references to what it condemns.
+    pub async fn create_plan(&self, plan: &Plan) -> Result<PlanId> {
+        let id = PlanId::new(plan.made_at)?;
+        let sealed = self.seal_record(&id.object(), plan)?;
+        store_object(&*self.store, &id.object(), sealed, PutMode::Overwrite).await?;
+        Ok(id)
+    }
+
+    /// Reads a plan.
+    pub async fn read_plan(&self, id: PlanId) -> Result<Plan> {
+        self.read_record(&id.object()).await
+    }
+
+    /// Closes a plan.
+    pub async fn close_plan(&self, id: PlanId, outcome: &PlanOutcome) -> Result<()> {
+        let name = id.outcome_object();
+        let sealed = self.seal_record(&name, outcome)?;
+        store_object(&*self.store, &name, sealed, PutMode::Overwrite).await
+    }
+
+    /// Reads how a plan ended; `None` while it is open.
+    pub async fn read_outcome(&self, id: PlanId) -> Result<Option<PlanOutcome>> {
+        match self.read_record(&id.outcome_object()).await {
+            Ok(outcome) => Ok(Some(outcome)),
+            Err(RepositoryError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a condemned pack. Only the one who carries out its plan may.
+    pub(crate) async fn delete_pack(&self, pack: PackId) -> Result<()> {
+        Ok(self.store.delete(&names::pack(pack)).await?)
+    }
+}

@@ -1,0 +1,292 @@
+//! Claims about garbage collection that need no gateway: what goes and what stays, who is waited for, what is
+//! refused; and that a collector which dies anywhere leaves what the next one finishes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_chunker::PackId;
+use tidegate_replicator::check::{self, CheckOptions, Sample, check};
+use tidegate_replicator::collect::{
+    CollectError, CollectOptions, PLAN_AGE_MAX, Progress, Proposal, Silent, VoidPacks, carry_out, condemn,
+    propose, tidy,
+};
+use tidegate_replicator::repository::{
+    Head, HeadName, KeptHead, Opened, PlanId, Repository, RepositoryError, UtcNanos, pack_name,
+};
+use tidegate_replicator::store::{Body, MemoryStore, PutMode, Store};
+
+use super::dying_store::DyingStore;
+use super::support::{CHUNK_BYTES, ROOT, Share, noise, quick_key};
+
+/// A share with two heads, of which the first alone reaches the data of a file.
+struct Scene {
+    share: Share,
+    first: (HeadName, Head),
+    scratch: tempfile::TempDir,
+}
+
+fn now() -> UtcNanos {
+    UtcNanos::from(std::time::SystemTime::now())
+}
+
+fn kept((name, head): &(HeadName, Head)) -> KeptHead {
+    KeptHead { name: *name, frozen_at: head.frozen_at }
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let mut share = Share::new().await;
+        share.file(ROOT, b"stays", &noise(1, CHUNK_BYTES));
+        let goes = share.file(ROOT, b"goes", &noise(2, CHUNK_BYTES));
+        let first = share.publish().await;
+        share.remove(ROOT, b"goes", goes);
+        share.file(ROOT, b"comes", &noise(3, CHUNK_BYTES));
+        share.kept = vec![kept(&first)];
+        let second = share.publish().await;
+        // The third does not name the first as kept.
+        share.kept = vec![kept(&second)];
+        share.publish().await;
+        Self { share, first, scratch: tempfile::tempdir().unwrap() }
+    }
+
+    fn options(&self) -> CollectOptions {
+        let options = CollectOptions::new(now(), self.scratch.path().to_path_buf());
+        CollectOptions { grace: Duration::ZERO, delete_percent_max: 100, ..options }
+    }
+
+    fn repository(&self) -> &Arc<Repository<Opened>> {
+        &self.share.repository
+    }
+
+    async fn proposal(&self) -> Proposal {
+        propose(self.repository(), &self.options(), &Silent).await.unwrap()
+    }
+
+    /// Condemns what can be, and has the share honour it.
+    async fn honoured_plan(&mut self) -> PlanId {
+        let proposal = self.proposal().await;
+        tidy(self.repository(), &proposal).await.unwrap();
+        // What only passed heads reached shows after they have gone.
+        let proposal = self.proposal().await;
+        let plan = condemn(self.repository(), &proposal, &self.options()).await.unwrap().unwrap();
+        self.share.plans_honoured = vec![plan];
+        self.share.publish().await;
+        plan
+    }
+
+    async fn carry_out(&self, plan: PlanId) -> Progress {
+        carry_out(self.repository(), plan, &self.options(), &Silent).await.unwrap()
+    }
+}
+
+async fn is_clean(repository: &Arc<Repository<Opened>>) {
+    let read_data = Some(Sample { per_million: Sample::ALL, seed: 0 });
+    let options = CheckOptions { read_data, ..CheckOptions::default() };
+    let report = check(repository, &options, &check::Silent).await.unwrap();
+    assert!(report.is_clean(), "{:#?}", report.findings);
+}
+
+async fn copy_of(store: &MemoryStore) -> MemoryStore {
+    let copy = MemoryStore::new();
+    let mut after = None;
+    loop {
+        let page = store.list("", after.as_ref(), 1000).await.unwrap();
+        for object in &page.objects {
+            let bytes = store.get(&object.name, None).await.unwrap();
+            copy.put(&object.name, Body::Bytes(bytes), PutMode::Overwrite).await.unwrap();
+        }
+        after = page.objects.last().map(|object| object.name.clone());
+        if !page.more {
+            return copy;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_passed_head_alone_reached_goes_and_all_else_stays() {
+    let mut scene = Scene::new().await;
+    let gone = scene.share.frozen(&scene.first.1.root);
+    let proposal = scene.proposal().await;
+    assert_eq!(proposal.passed_heads, [(super::support::SHARE, scene.first.0)]);
+    assert_eq!(proposal.roots, 2, "the newest head and its parent have one root each");
+    let plan = scene.honoured_plan().await;
+    let condemned = scene.repository().read_plan(plan).await.unwrap().condemned;
+    let Progress::Done(collected) = scene.carry_out(plan).await else { panic!("it is honoured") };
+    assert_eq!((collected.deleted, collected.spared), (condemned.len() as u64, 0));
+    assert!(collected.deleted_bytes > 0 && collected.index_objects > 0);
+    for pack in &condemned {
+        assert!(!scene.repository().has_pack(*pack).await.unwrap());
+    }
+    drop(gone);
+    is_clean(scene.repository()).await;
+    assert_eq!(scene.proposal().await.condemned, []);
+}
+
+#[tokio::test]
+async fn a_snapshot_keeps_what_it_reaches_for_as_long_as_it_is_there() {
+    let mut scene = Scene::new().await;
+    let snapshot = scene.share.snapshot(&scene.first).await;
+    let proposal = scene.proposal().await;
+    tidy(scene.repository(), &proposal).await.unwrap();
+    assert_eq!(scene.proposal().await.condemned, []);
+    scene.repository().remove_snapshot(super::support::SHARE, snapshot).await.unwrap();
+    assert!(!scene.proposal().await.condemned.is_empty());
+    let plan = scene.honoured_plan().await;
+    assert!(matches!(scene.carry_out(plan).await, Progress::Done(_)));
+    is_clean(scene.repository()).await;
+}
+
+#[tokio::test]
+async fn a_plan_waits_for_the_publisher_and_is_given_up_in_the_end() {
+    let scene = Scene::new().await;
+    let proposal = scene.proposal().await;
+    tidy(scene.repository(), &proposal).await.unwrap();
+    let proposal = scene.proposal().await;
+    let plan = condemn(scene.repository(), &proposal, &scene.options()).await.unwrap().unwrap();
+    let Progress::Waiting(waiting) = scene.carry_out(plan).await else { panic!("nobody honours it") };
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(waiting[0].name.as_deref(), Some("documents"));
+    assert!(waiting[0].leader.is_some());
+    assert_eq!(scene.proposal().await.condemned, [], "it is left to the plan that waits");
+    let late = now().as_nanos() + PLAN_AGE_MAX.as_nanos() as i64 + 1_000_000_000;
+    let options = CollectOptions { now: UtcNanos::new(late), ..scene.options() };
+    let progress = carry_out(scene.repository(), plan, &options, &Silent).await.unwrap();
+    assert_eq!(progress, Progress::GivenUp);
+    for pack in &proposal.condemned {
+        assert!(scene.repository().has_pack(*pack).await.unwrap());
+    }
+    assert_eq!(scene.proposal().await.condemned, proposal.condemned, "it counts as garbage again");
+    let mut void = VoidPacks::default();
+    void.refresh(scene.repository()).await.unwrap();
+    assert!(!proposal.condemned.iter().any(|pack| void.contains(pack)));
+}
+
+#[tokio::test]
+async fn a_condemned_pack_that_something_came_to_reach_is_spared() {
+    let mut scene = Scene::new().await;
+    let plan = scene.honoured_plan().await;
+    // The head that was passed comes back as a snapshot: whoever took it had begun before.
+    let snapshot = scene.share.snapshot(&scene.first).await;
+    let Progress::Done(collected) = scene.carry_out(plan).await else { panic!("it is honoured") };
+    assert_eq!(collected.deleted, 0);
+    assert!(collected.spared > 0);
+    is_clean(scene.repository()).await;
+    let mut void = VoidPacks::default();
+    void.refresh(scene.repository()).await.unwrap();
+    for pack in scene.repository().read_outcome(plan).await.unwrap().unwrap().spared {
+        assert!(!void.contains(&pack), "what was spared counts as a duplicate again");
+    }
+    scene.repository().remove_snapshot(super::support::SHARE, snapshot).await.unwrap();
+    assert!(!scene.proposal().await.condemned.is_empty());
+}
+
+#[tokio::test]
+async fn nothing_is_condemned_where_something_cannot_be_read() {
+    let scene = Scene::new().await;
+    let root = scene.first.1.root.at.unwrap();
+    let object = pack_name(root.pack);
+    let bytes = scene.share.store.get(&object, None).await.unwrap();
+    scene.share.store.delete(&object).await.unwrap();
+    // The first head is passed; a snapshot makes its tree matter.
+    scene.share.snapshot(&scene.first).await;
+    let error = propose(scene.repository(), &scene.options(), &Silent).await.unwrap_err();
+    assert!(
+        matches!(&error, CollectError::Unreadable { what, .. } if what.starts_with("snapshots/")),
+        "{error}"
+    );
+    scene.share.store.put(&object, Body::Bytes(bytes), PutMode::Overwrite).await.unwrap();
+    propose(scene.repository(), &scene.options(), &Silent).await.unwrap();
+    // A snapshot that does not open may reach anything.
+    let name = scene.share.store.list("snapshots/", None, 1).await.unwrap().objects.remove(0).name;
+    scene.share.store.damage(&name, b"damaged".to_vec().into());
+    let error = propose(scene.repository(), &scene.options(), &Silent).await.unwrap_err();
+    assert!(matches!(&error, CollectError::Unreadable { what, .. } if *what == name.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn young_packs_too_much_at_once_and_a_wrong_clock_are_refused() {
+    let scene = Scene::new().await;
+    let proposal = scene.proposal().await;
+    tidy(scene.repository(), &proposal).await.unwrap();
+    let day = Duration::from_secs(86_400);
+    let options = CollectOptions { grace: day, ..scene.options() };
+    let young = propose(scene.repository(), &options, &Silent).await.unwrap();
+    assert_eq!(young.condemned, []);
+    assert!(young.deferred > 0 && young.deferred_bytes > 0);
+    let later = UtcNanos::new(now().as_nanos() + 2 * day.as_nanos() as i64);
+    let old = propose(scene.repository(), &CollectOptions { now: later, ..options }, &Silent).await.unwrap();
+    assert_eq!(old.condemned.len() as u64, young.deferred);
+    let options = CollectOptions { delete_percent_max: 0, ..scene.options() };
+    let error = condemn(scene.repository(), &old, &options).await.unwrap_err();
+    assert!(matches!(error, CollectError::TooMuch { percent_max: 0, .. }), "{error}");
+    assert_eq!(scene.repository().plans().await.unwrap(), []);
+    let earlier = UtcNanos::new(now().as_nanos() - day.as_nanos() as i64);
+    let options = CollectOptions { now: earlier, ..scene.options() };
+    let error = propose(scene.repository(), &options, &Silent).await.unwrap_err();
+    assert!(matches!(error, CollectError::Clock { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_fact_of_the_index_about_a_deleted_pack_counts_for_nothing() {
+    let mut scene = Scene::new().await;
+    // What a slow merge may write long after the pack has gone.
+    let stale = copy_of(&scene.share.store).await;
+    let plan = scene.honoured_plan().await;
+    assert!(matches!(scene.carry_out(plan).await, Progress::Done(_)));
+    for object in stale.list("index/", None, 1000).await.unwrap().objects {
+        let bytes = stale.get(&object.name, None).await.unwrap();
+        scene.share.store.put(&object.name, Body::Bytes(bytes), PutMode::Overwrite).await.unwrap();
+    }
+    is_clean(scene.repository()).await;
+    let mut void = VoidPacks::default();
+    assert!(void.refresh(scene.repository()).await.unwrap());
+    assert!(!void.refresh(scene.repository()).await.unwrap(), "nothing new");
+    let condemned = scene.repository().read_plan(plan).await.unwrap().condemned;
+    assert!(condemned.iter().all(|pack| void.contains(pack)));
+    assert_eq!(void.open_plans(), []);
+    let mut kept = VoidPacks::default();
+    void.rows().for_each(|row| kept.restore(row));
+    assert!(condemned.iter().all(|pack| kept.contains(pack)));
+}
+
+/// What there is to see when a plan has been carried out, whoever did it.
+async fn outcome(repository: &Arc<Repository<Opened>>, plan: PlanId) -> (Vec<PackId>, Vec<PackId>) {
+    let (packs, more) = repository.list_packs(None, 1000).await.unwrap();
+    assert!(!more);
+    (packs, repository.read_outcome(plan).await.unwrap().unwrap().spared)
+}
+
+#[tokio::test]
+async fn a_collector_that_dies_anywhere_leaves_what_the_next_one_finishes() {
+    let mut scene = Scene::new().await;
+    let plan = scene.honoured_plan().await;
+    let before = copy_of(&scene.share.store).await;
+    assert!(matches!(scene.carry_out(plan).await, Progress::Done(_)));
+    let meant = outcome(scene.repository(), plan).await;
+    let mut deaths = 0;
+    for changes in 0.. {
+        let mut has_died = false;
+        for applied in [false, true] {
+            let store = copy_of(&before).await;
+            let dying = Arc::new(DyingStore::new(Arc::new(store.clone()), changes, applied));
+            let repository = Arc::new(Repository::open(dying.clone(), &quick_key()).await.unwrap());
+            let carried = carry_out(&repository, plan, &scene.options(), &Silent).await;
+            has_died |= dying.is_dead();
+            if dying.is_dead() {
+                deaths += 1;
+                let said = matches!(carried, Err(CollectError::Repository(RepositoryError::Store(_))));
+                assert!(said || carried.is_ok(), "{carried:?}");
+            }
+            let next = Arc::new(Repository::open(Arc::new(store), &quick_key()).await.unwrap());
+            is_clean(&next).await;
+            let progress = carry_out(&next, plan, &scene.options(), &Silent).await.unwrap();
+            assert!(matches!(progress, Progress::Done(_)), "{progress:?}");
+            assert_eq!(outcome(&next, plan).await, meant, "after {changes} changes");
+            is_clean(&next).await;
+        }
+        if !has_died {
+            break;
+        }
+    }
+    assert!(deaths > 4, "{deaths} deaths");
+}
