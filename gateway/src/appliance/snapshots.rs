@@ -67,16 +67,13 @@ impl Appliance {
         let (repository, share) = (&self.backend.repository, head.share.id);
         let id = repository.create_snapshot((name, head), new, self.now()).await?;
         self.show_moments_anew(share);
-        match repository.read_head(share, &name).await {
-            Err(RepositoryError::Missing { .. }) => {
-                repository.remove_snapshot(share, id).await?;
-                Ok(None)
-            }
-            _ => {
-                let snapshot = repository.read_snapshot(share, id).await?;
-                Ok(Some(SnapshotEntry { id, snapshot }))
-            }
+        // Only then it was retained by one or the other all the time.
+        if let Err(RepositoryError::Missing { .. }) = repository.read_head(share, &name).await {
+            repository.remove_snapshot(share, id).await?;
+            return Ok(None);
         }
+        let snapshot = repository.read_snapshot(share, id).await?;
+        Ok(Some(SnapshotEntry { id, snapshot }))
     }
 
     /// The snapshots of a share, oldest first; those that cannot be read are in the log.

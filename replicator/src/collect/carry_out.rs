@@ -16,7 +16,7 @@ use crate::repository::{Opened, Plan, PlanId, PlanOutcome, Repository};
 
 /// How long a plan stays open at the most; then it is closed, and everything in it spared. Shorter than
 /// [`super::PIN_AGE_MAX`] by more than clocks differ.
-pub const PLAN_AGE_MAX: Duration = Duration::from_secs(5 * 86_400);
+pub const PLAN_AGE_MAX: Duration = Duration::from_hours(5 * 24);
 /// Packs that are deleted at once.
 const DELETES_MAX: usize = 16;
 

@@ -27,7 +27,7 @@ impl CollectOptions {
     pub fn new(now: UtcNanos, scratch: PathBuf) -> Self {
         Self {
             now,
-            grace: Duration::from_secs(86_400),
+            grace: Duration::from_hours(24),
             delete_percent_max: 33,
             memory_bytes_max: 256 << 20,
             scratch,

@@ -12,7 +12,7 @@ use super::void::VoidPacks;
 use crate::repository::{HeadName, Opened, PLAN_PACKS_MAX, Repository, SnapshotId};
 
 /// How far the store's clock may be ahead of this machine's.
-const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(15 * 60);
+const CLOCK_AHEAD_MAX: Duration = Duration::from_mins(15);
 
 /// What a marking has shown, and what follows from it. Nothing has been changed.
 #[derive(Clone, Debug, Default)]

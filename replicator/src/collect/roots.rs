@@ -15,7 +15,7 @@ use crate::tree::Root;
 pub const PIN_TAG: &str = "tidegate.pin";
 /// How long a pin lasts. By then the head that refers to what it pinned has been published; a gateway that
 /// was cut off for longer has not honoured any plan either.
-pub const PIN_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
+pub const PIN_AGE_MAX: Duration = Duration::from_hours(7 * 24);
 
 /// A root that something retains.
 #[derive(Clone, Debug)]

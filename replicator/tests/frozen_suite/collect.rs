@@ -208,7 +208,7 @@ async fn young_packs_too_much_at_once_and_a_wrong_clock_are_refused() {
     let scene = Scene::new().await;
     let proposal = scene.proposal().await;
     tidy(scene.repository(), &proposal).await.unwrap();
-    let day = Duration::from_secs(86_400);
+    let day = Duration::from_hours(24);
     let options = CollectOptions { grace: day, ..scene.options() };
     let young = propose(scene.repository(), &options, &Silent).await.unwrap();
     assert_eq!(young.condemned, []);
