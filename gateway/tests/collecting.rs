@@ -121,7 +121,7 @@ impl World {
 
     fn options(&self) -> CollectOptions {
         let options = CollectOptions::new(self.clock.utc(), self.scratch.path().to_path_buf());
-        CollectOptions { grace: Duration::ZERO, delete_percent_max: 100, ..options }
+        CollectOptions { grace: Duration::ZERO, delete_percent_max: 100, repack_below_percent: 90, ..options }
     }
 
     /// One step of a collection: open plans are gone on with, or something new is condemned.
@@ -130,7 +130,7 @@ impl World {
         if which == 0 {
             let proposal = propose(&self.repository, &options, &Silent).await.unwrap();
             tidy(&self.repository, &proposal).await.unwrap();
-            condemn(&self.repository, &proposal, &options).await.unwrap();
+            condemn(&self.repository, proposal, &options, &Silent).await.unwrap();
         } else {
             self.finish_open().await;
         }
@@ -325,7 +325,7 @@ async fn finish(world: &World, sites: &mut [Site; 2]) {
         let none_waits = world.finish_open().await;
         let proposal = world.proposal().await;
         tidy(&world.repository, &proposal).await.unwrap();
-        let condemned = condemn(&world.repository, &proposal, &options).await.unwrap();
+        let condemned = condemn(&world.repository, proposal, &options, &Silent).await.unwrap();
         if condemned.is_none() && none_waits {
             break;
         }

@@ -14,6 +14,7 @@ use tidegate_replicator::fetch::{
     ChunkReader, FetchError, FetchErrorKind, FrameSource, Layered, LocalFrames, Locate, Origin, ReadOptions,
     RequestCounts, StoreFrames, StoreFramesOptions, TreeReader,
 };
+use tidegate_replicator::frozen::LocateInIndex;
 use tidegate_replicator::repository::{Opened, Repository, RepositoryError};
 use tidegate_replicator::store::Store;
 use tidegate_replicator::tree::NodeSource;
@@ -31,6 +32,9 @@ pub(crate) struct DomainReader {
     pub(crate) chunks: Arc<ChunkReader>,
     pub(crate) nodes: Arc<dyn NodeSource>,
 }
+
+/// The part of the memory for nodes that the index of the repository may take, where it is asked.
+const INDEX_PART: u64 = 4;
 
 /// Bounds, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +98,8 @@ impl Backend {
             return Ok(reader.clone());
         }
         let keys = self.repository.domain_keys(domain)?;
-        let locate = Arc::new(LocateInLedger { ledger: self.ledger.clone() });
+        let index = LocateInIndex::new(self.repository.clone(), domain, self.bounds.nodes_bytes / INDEX_PART);
+        let locate = Arc::new(LocateInLedger { ledger: self.ledger.clone(), index });
         let options = ReadOptions { cache_bytes_max: self.bounds.frames_bytes, ..ReadOptions::default() };
         let chunks = ChunkReader::new(keys.clone(), self.source.clone(), locate, options);
         let chunks = Arc::new(chunks.telling(|origin, time| waited(wait_of(origin), time)));
@@ -135,17 +140,27 @@ fn wait_of(origin: Origin) -> Wait {
     }
 }
 
-/// The ledger as the index of a reader.
+/// The ledger as the index of a reader; where that leads to a pack which a collection condemned, and so may have
+/// moved or deleted, the index of the repository answers.
 struct LocateInLedger {
     ledger: Arc<Ledger>,
+    index: LocateInIndex,
 }
 
 #[async_trait]
 impl Locate for LocateInLedger {
     async fn locate(&self, id: &ChunkId) -> Result<Option<Location>, FetchError> {
-        self.ledger.find(id).map_err(|error| {
+        let known = self.ledger.find(id).map_err(|error| {
             FetchError::new(FetchErrorKind::Unreachable, "look a chunk up in the local index")
                 .caused_by(error)
-        })
+        })?;
+        match known {
+            Some(at) if self.ledger.is_void(&at.pack) => self.index.locate(id).await,
+            known => Ok(known),
+        }
+    }
+
+    fn found_bad(&self, id: &ChunkId, at: &Location) {
+        self.index.found_bad(id, at);
     }
 }

@@ -35,6 +35,8 @@ pub struct CollectConfig {
     pub grace: Duration,
     /// See [`CollectOptions::delete_percent_max`].
     pub delete_percent_max: u8,
+    /// See [`CollectOptions::repack_below_percent`].
+    pub repack_below_percent: u8,
     /// See [`CollectOptions::memory_bytes_max`].
     pub memory_bytes_max: u64,
     /// See [`CollectOptions::scratch`].
@@ -78,7 +80,7 @@ impl Appliance {
         let options = self.collect_options(config);
         let proposal = propose(repository, &options, &stop).await?;
         tidy(repository, &proposal).await?;
-        if condemn(repository, &proposal, &options).await?.is_none() {
+        if condemn(repository, proposal, &options, &stop).await?.is_none() {
             return Ok(());
         }
         for _ in 0..LOOKS_MAX {
@@ -97,11 +99,11 @@ impl Appliance {
 
     fn collect_options(&self, config: &CollectConfig) -> CollectOptions {
         CollectOptions {
-            now: self.now(),
             grace: config.grace,
             delete_percent_max: config.delete_percent_max,
+            repack_below_percent: config.repack_below_percent,
             memory_bytes_max: config.memory_bytes_max,
-            scratch: config.scratch.clone(),
+            ..CollectOptions::new(self.now(), config.scratch.clone())
         }
     }
 

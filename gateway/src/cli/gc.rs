@@ -68,6 +68,8 @@ struct Report {
     live_bytes: u64,
     condemned: u64,
     condemned_bytes: u64,
+    sparse: u64,
+    sparse_bytes: u64,
     deferred: u64,
     deferred_bytes: u64,
     heads_removed: u64,
@@ -97,6 +99,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
     let options = CollectOptions {
         grace,
         delete_percent_max: u8::try_from(percent).unwrap_or(100),
+        repack_below_percent: u8::try_from(retention.repack_below_percent).unwrap_or(0),
         memory_bytes_max: command.memory.bytes(),
         ..CollectOptions::new(UtcNanos::from(SystemTime::now()), scratch)
     };
@@ -127,13 +130,17 @@ impl Work<'_> {
         let mut rounds = finish_open(repository, options, self.watched).await.map_err(failed)?;
         let proposal = propose(repository, options, self.watched).await.map_err(failed)?;
         let mut report = proposed(&proposal);
-        if !proposal.condemned.is_empty() {
+        if !proposal.condemned.is_empty() || !proposal.sparse.is_empty() {
             let (packs, size) = (proposal.condemned.len(), bytes(proposal.condemned_bytes));
-            let question = format!("{packs} packs ({size}) that nothing retained reaches will be deleted.");
+            let sparse = proposal.sparse.len();
+            let question = format!(
+                "{packs} packs ({size}) that nothing retained reaches will be deleted, {sparse} repacked."
+            );
             self.context.terminal.confirm(self.command.yes, &question)?;
         }
         report.heads_removed = tidy(repository, &proposal).await.map_err(failed)?;
-        if let Some(plan) = condemn(repository, &proposal, options).await.map_err(failed)? {
+        let condemned = condemn(repository, proposal, options, self.watched).await.map_err(failed)?;
+        if let Some(plan) = condemned {
             rounds.push(Round { plan, progress: Progress::Waiting(Vec::new()) });
         }
         let until = Instant::now() + self.command.wait.duration();
@@ -176,6 +183,8 @@ fn proposed(proposal: &Proposal) -> Report {
         live_bytes: proposal.live_bytes,
         condemned: proposal.condemned.len() as u64,
         condemned_bytes: proposal.condemned_bytes,
+        sparse: proposal.sparse.len() as u64,
+        sparse_bytes: proposal.sparse.iter().map(|pack| pack.bytes).sum(),
         deferred: proposal.deferred,
         deferred_bytes: proposal.deferred_bytes,
         heads_removed: (proposal.passed_heads.len() + proposal.expired_pins.len()) as u64,
@@ -224,6 +233,10 @@ fn people(report: &Report) -> String {
         ),
         format!("to delete: {} packs ({})", report.condemned, bytes(report.condemned_bytes)),
     ];
+    if report.sparse > 0 {
+        let (count, size) = (report.sparse, bytes(report.sparse_bytes));
+        lines.push(format!("to repack, because little of them is alive: {count} packs ({size})"));
+    }
     if report.deferred > 0 {
         let (count, size) = (report.deferred, bytes(report.deferred_bytes));
         lines.push(format!("left for later, stored too recently: {count} packs ({size})"));

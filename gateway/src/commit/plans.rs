@@ -43,7 +43,7 @@ impl Plans {
             Ok(Err(error)) => tracing::debug!(%error, "cannot see which collection plans there are"),
             Err(_) => tracing::debug!("the store does not say in time which collection plans there are"),
         }
-        self.ledger.note_void(&taken_in).await?;
+        self.take_in(&mut taken_in).await?;
         Ok(taken_in.open_plans())
     }
 
@@ -56,7 +56,22 @@ impl Plans {
     pub(crate) async fn look_after_claim(&self) -> Result<(), CommitError> {
         let mut taken_in = self.taken_in.lock().await;
         taken_in.refresh(&self.repository).await?;
-        Ok(self.ledger.note_void(&taken_in).await?)
+        Ok(self.take_in(&mut taken_in).await?)
+    }
+
+    /// Has the ledger keep what is void, and learn where its chunks were moved: so that they go on to count as
+    /// duplicates. What cannot be read is stored once more when it comes again, no harm done.
+    async fn take_in(&self, void: &mut VoidPacks) -> Result<(), LedgerError> {
+        for pack in void.take_replacements() {
+            match self.repository.pack_index(pack).await {
+                Ok((_, index)) => {
+                    let chunks = index.chunks().map(|placed| (placed.id, placed.location));
+                    self.ledger.learn_remote(chunks)?;
+                }
+                Err(error) => tracing::debug!(%pack, %error, "cannot see what was moved"),
+            }
+        }
+        self.ledger.note_void(void).await
     }
 }
 

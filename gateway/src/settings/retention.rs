@@ -64,6 +64,9 @@ table! {
         /// The greatest part of all packs that is deleted at once, in percent of their bytes. A plan that
         /// would delete more is not carried out, and says so.
         delete_percent_max: u32, default(33) in 1, 100;
+        /// Packs of which less than this is alive, in percent of what is in them, are repacked: what is
+        /// alive is fetched and stored anew, then they are deleted. 0 for never.
+        repack_below_percent: u32, default(50) in 0, 90;
     }
 }
 

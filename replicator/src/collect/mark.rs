@@ -4,13 +4,17 @@
 //! the list and not judged. Then every tree is walked once, subtrees that several roots share only once as
 //! far as memory goes; each chunk that is reached goes to a [`Spill`], with the pack of its hint. Then the
 //! index is read once, and what it says of listed packs goes to another. At last both are joined, part by
-//! part: a chunk that is reached is alive at every place where the index says that it lies, and the pack of
-//! a hint is reached even if the index does not know it.
+//! part.
+//!
+//! A chunk that is reached is alive wherever the index says that it lies, and the pack of its hint is reached
+//! even if the index does not know it; with one exception: in a pack that an open plan condemns it is not
+//! alive when it lies elsewhere too. So a pack whose live chunks were copied can go. Every marking takes all
+//! open plans into account, so that no two of them rely on each other.
 //!
 //! Half an id stands for it: two chunks of one repository that meet in 128 bits are as rare as it takes, and
 //! then too much is kept, not too little.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -20,12 +24,13 @@ use super::error::CollectError;
 use super::options::{CollectOptions, Observer, checkpoint};
 use super::roots::{self, Roots};
 use super::spill::{PARTS, Spill};
+use super::void::VoidPacks;
 use crate::frozen::{DomainReader, ReadError};
 use crate::repository::{Opened, Repository, RepositoryError};
 use crate::tree::{ChunkRef, TreeError, Visitor, walk};
 
 /// How much of an id is noted, in bytes.
-const HALF: usize = 16;
+pub(super) const HALF: usize = 16;
 /// A chunk that is reached: half its id, and the number of the pack of its hint.
 const REACHED: usize = HALF + 4;
 /// A fact of the index: half the id of a chunk, the number of its pack, its length.
@@ -50,6 +55,8 @@ pub(super) struct MarkedPack {
     pub(super) live_bytes: u64,
     /// Whether a tree names it.
     pub(super) reached: bool,
+    /// Whether an open plan condemns it.
+    pub(super) condemned: bool,
 }
 
 impl MarkedPack {
@@ -57,12 +64,33 @@ impl MarkedPack {
     pub(super) fn is_dead(&self) -> bool {
         !self.reached && self.live_bytes == 0
     }
+
+    /// Whether less than so many percent of its chunks are alive, as far as the index knows them.
+    pub(super) fn is_sparse(&self, below_percent: u8) -> bool {
+        u128::from(self.live_bytes) * 100 < u128::from(self.chunk_bytes) * u128::from(below_percent)
+    }
 }
+
+/// What is alive of a pack and lies nowhere else: halves of ids.
+pub(super) type Live = HashSet<[u8; HALF]>;
 
 /// All packs that were listed, in order of id; and the roots.
 pub(super) struct Marked {
     pub(super) packs: Vec<MarkedPack>,
     pub(super) roots: Roots,
+    book: Book,
+}
+
+impl Marked {
+    /// What would have to be copied before these packs (numbers in `packs`) could go: for each, the live
+    /// chunks that lie in no other pack that stays. A chunk of several of them is named once.
+    pub(super) async fn only_in(self, chosen: Vec<usize>) -> Result<Vec<(usize, Live)>, CollectError> {
+        let book = self.book;
+        let condemned: Vec<bool> = self.packs.iter().map(|pack| pack.condemned).collect();
+        let finding = tokio::task::spawn_blocking(move || book.only_in(&chosen, &condemned));
+        let found = finding.await.map_err(|_| CollectError::Cancelled)?;
+        found.map_err(|source| CollectError::Scratch { folder: String::new(), source })
+    }
 }
 
 /// Marks everything. See the head of this module.
@@ -72,11 +100,14 @@ pub(super) async fn mark(
     observer: &dyn Observer,
 ) -> Result<Marked, CollectError> {
     observer.phase("list packs");
-    let packs = list(repository, observer).await?;
+    let mut void = VoidPacks::default();
+    void.refresh(repository).await?;
+    let mut packs = list(repository, observer).await?;
+    packs.iter_mut().for_each(|pack| pack.condemned = void.is_in_open_plan(&pack.id));
     let roots = roots::list(repository, options.now).await?;
     let scratch = |source| CollectError::Scratch { folder: options.scratch.display().to_string(), source };
     let mut book = Book {
-        packs,
+        packs: packs.iter().map(|pack| pack.id).collect(),
         reached: Spill::create(&options.scratch).map_err(scratch)?,
         facts: Spill::create(&options.scratch).map_err(scratch)?,
     };
@@ -84,9 +115,12 @@ pub(super) async fn mark(
     walk_all(repository, options, observer, &roots, &mut book).await?;
     observer.phase("read the index");
     read_index(repository, options, observer, &mut book).await?;
-    let joined = tokio::task::spawn_blocking(move || book.join()).await;
-    let packs = joined.map_err(|_| CollectError::Cancelled)?.map_err(scratch)?;
-    Ok(Marked { packs, roots })
+    let joining = tokio::task::spawn_blocking(move || {
+        book.join(&mut packs)?;
+        Ok((packs, book))
+    });
+    let (packs, book) = joining.await.map_err(|_| CollectError::Cancelled)?.map_err(scratch)?;
+    Ok(Marked { packs, roots, book })
 }
 
 async fn list(
@@ -107,6 +141,7 @@ async fn list(
             chunk_bytes: 0,
             live_bytes: 0,
             reached: false,
+            condemned: false,
         }));
         if !more {
             return Ok(packs);
@@ -174,14 +209,34 @@ async fn read_index(
 
 /// What is noted while trees and index are read.
 struct Book {
-    packs: Vec<MarkedPack>,
+    /// Sorted.
+    packs: Vec<PackId>,
     reached: Spill<REACHED>,
     facts: Spill<FACT>,
 }
 
+/// All that is noted of one chunk, each sorted by pack.
+struct Noted<'a> {
+    reached: &'a [[u8; REACHED]],
+    facts: &'a [[u8; FACT]],
+}
+
+impl Noted<'_> {
+    fn half(&self) -> [u8; HALF] {
+        let mut half = [0; HALF];
+        half.copy_from_slice(&self.facts[0][..HALF]);
+        half
+    }
+
+    /// Whether it lies in a pack that is not condemned.
+    fn is_safe(&self, condemned: impl Fn(usize) -> bool) -> bool {
+        self.facts.iter().any(|fact| !condemned(number_at(fact) as usize))
+    }
+}
+
 impl Book {
     fn number_of(&self, pack: &PackId) -> u32 {
-        self.packs.binary_search_by(|known| known.id.cmp(pack)).map_or(NO_PACK, |number| number as u32)
+        self.packs.binary_search(pack).map_or(NO_PACK, |number| number as u32)
     }
 
     fn reach(&mut self, chunk: &ChunkRef) -> std::io::Result<()> {
@@ -205,27 +260,64 @@ impl Book {
     }
 
     /// Holds what is reached against what the index says. Blocks.
-    fn join(mut self) -> std::io::Result<Vec<MarkedPack>> {
+    fn join(&mut self, packs: &mut [MarkedPack]) -> std::io::Result<()> {
+        self.each(|noted| {
+            let safe = noted.is_safe(|pack| packs[pack].condemned);
+            for hint in noted.reached {
+                if let Some(pack) = packs.get_mut(number_at(hint) as usize) {
+                    pack.reached |= !(safe && pack.condemned);
+                }
+            }
+            for fact in noted.facts {
+                let pack = &mut packs[number_at(fact) as usize];
+                let bytes = u64::from(last_number(fact));
+                let lives = !noted.reached.is_empty() && !(safe && pack.condemned);
+                pack.chunk_bytes += bytes;
+                pack.live_bytes += if lives { bytes } else { 0 };
+            }
+        })
+    }
+
+    /// See [`Marked::only_in`]. Blocks.
+    fn only_in(mut self, chosen: &[usize], condemned: &[bool]) -> std::io::Result<Vec<(usize, Live)>> {
+        let mut live: BTreeMap<usize, Live> = chosen.iter().map(|pack| (*pack, Live::new())).collect();
+        self.each(|noted| {
+            let goes = |pack: usize| condemned[pack] || live.contains_key(&pack);
+            if noted.reached.is_empty() || noted.facts.is_empty() || noted.is_safe(goes) {
+                return;
+            }
+            let numbers = noted.facts.iter().map(|fact| number_at(fact) as usize);
+            if let Some(pack) = numbers.filter(|pack| !condemned[*pack]).min() {
+                live.entry(pack).or_default().insert(noted.half());
+            }
+        })?;
+        Ok(live.into_iter().collect())
+    }
+
+    /// Calls `each` with all that is noted of each chunk.
+    fn each(&mut self, mut each: impl FnMut(Noted<'_>)) -> std::io::Result<()> {
         for part in 0..PARTS {
             let reached = self.reached.sorted(part)?;
             let mut facts = self.facts.sorted(part)?;
             facts.dedup();
-            for record in &reached {
-                if let Some(pack) = self.packs.get_mut(number_at(record) as usize) {
-                    pack.reached = true;
-                }
-            }
-            let mut reached = reached.iter().peekable();
-            for fact in &facts {
-                while reached.next_if(|record| record[..HALF] < fact[..HALF]).is_some() {}
-                let is_live = reached.peek().is_some_and(|record| record[..HALF] == fact[..HALF]);
-                let pack = &mut self.packs[number_at(fact) as usize];
-                let bytes = u64::from(last_number(fact));
-                pack.chunk_bytes += bytes;
-                pack.live_bytes += if is_live { bytes } else { 0 };
+            let (mut reached, mut facts) = (&reached[..], &facts[..]);
+            loop {
+                let next = match (reached.first(), facts.first()) {
+                    (None, None) => break,
+                    (Some(one), None) => &one[..HALF],
+                    (None, Some(other)) => &other[..HALF],
+                    (Some(one), Some(other)) => (&one[..HALF]).min(&other[..HALF]),
+                };
+                let mut half = [0; HALF];
+                half.copy_from_slice(next);
+                let ours = |record: &[u8]| record[..HALF] == half;
+                let (here, later) = reached.split_at(reached.partition_point(|record| ours(record)));
+                let (said, more) = facts.split_at(facts.partition_point(|record| ours(record)));
+                each(Noted { reached: here, facts: said });
+                (reached, facts) = (later, more);
             }
         }
-        Ok(self.packs)
+        Ok(())
     }
 }
 

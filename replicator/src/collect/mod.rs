@@ -10,6 +10,7 @@
 //! mark.rs       walks the trees and reads the index: which packs are reached, and how much of them
 //! spill.rs      what was found, on the local disk, sorted out part by part
 //! propose.rs    which packs to condemn, and the guard against too many
+//! repack.rs     copies what is alive of sparse packs, so that they can go too
 //! carry_out.rs  from a plan to its outcome
 //! clean.rs      takes what is deleted out of the index
 //! ```
@@ -19,6 +20,7 @@
 //! | step | a crash after it leaves |
 //! |---|---|
 //! | list packs, then roots, and mark | nothing |
+//! | copy what is alive of sparse packs, packs before index | chunks in two places |
 //! | write the plan | an open plan: carried out by the next run, or closed after [`PLAN_AGE_MAX`] |
 //! | wait until every publisher honours it | the same |
 //! | list roots anew and mark again | the same |
@@ -50,6 +52,7 @@ mod mark;
 mod options;
 mod propose;
 mod publishers;
+mod repack;
 mod roots;
 mod run;
 mod spill;
@@ -60,6 +63,7 @@ pub use error::CollectError;
 pub use options::{CollectOptions, Observer, Silent};
 pub use propose::{Proposal, propose};
 pub use publishers::Waiting;
+pub use repack::SparsePack;
 pub use roots::{PIN_AGE_MAX, PIN_TAG};
 pub use run::{Round, condemn, finish_open, tidy};
 pub use spill::{PARTS, Spill};

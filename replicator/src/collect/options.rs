@@ -16,6 +16,10 @@ pub struct CollectOptions {
     pub grace: Duration,
     /// The greatest part of all packs that one plan may condemn, in percent of their bytes.
     pub delete_percent_max: u8,
+    /// Packs of which less than this is alive are repacked, in percent of the chunks in them.
+    pub repack_below_percent: u8,
+    /// How much is copied for that in one round, before compression, in bytes.
+    pub repack_bytes_max: u64,
     /// What is noted of packs and nodes, and what is kept of what was read, in bytes: about.
     pub memory_bytes_max: u64,
     /// A local folder for what does not fit into memory; what is put there is removed at the end.
@@ -23,12 +27,15 @@ pub struct CollectOptions {
 }
 
 impl CollectOptions {
-    /// A day of grace, a third of all packs at most, 256 MiB.
+    /// A day of grace, a third of all packs at most, packs alive to less than a half, of which 4 GiB are copied,
+    /// 256 MiB.
     pub fn new(now: UtcNanos, scratch: PathBuf) -> Self {
         Self {
             now,
             grace: Duration::from_hours(24),
             delete_percent_max: 33,
+            repack_below_percent: 50,
+            repack_bytes_max: 4 << 30,
             memory_bytes_max: 256 << 20,
             scratch,
         }

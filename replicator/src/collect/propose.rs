@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tidegate_chunker::{PackId, ShareId};
 
 use super::error::CollectError;
-use super::mark::{MarkedPack, mark};
+use super::mark::{Live, Marked, MarkedPack, mark};
 use super::options::{CollectOptions, Observer};
-use super::void::VoidPacks;
+use super::repack::SparsePack;
 use crate::repository::{HeadName, Opened, PLAN_PACKS_MAX, Repository, SnapshotId};
 
 /// How far the store's clock may be ahead of this machine's.
@@ -31,6 +31,10 @@ pub struct Proposal {
     pub condemned: Vec<PackId>,
     /// Their length in bytes.
     pub condemned_bytes: u64,
+    /// Packs of which little is alive, the emptiest first, as many as one round copies.
+    pub sparse: Vec<SparsePack>,
+    /// Packs that were made of them.
+    pub replacements: Vec<PackId>,
     /// Packs that nothing reaches, and that were stored too recently; or for which the plan has no room.
     pub deferred: u64,
     /// Their length in bytes.
@@ -54,25 +58,30 @@ pub async fn propose(
     options: &CollectOptions,
     observer: &dyn Observer,
 ) -> Result<Proposal, CollectError> {
-    let mut void = VoidPacks::default();
-    void.refresh(repository).await?;
     let marked = mark(repository, options, observer).await?;
     check_clock(&marked.packs, options)?;
     let mut proposal = Proposal {
         roots: marked.roots.retained.len() as u64,
         packs: marked.packs.len() as u64,
-        passed_heads: marked.roots.passed,
-        expired_pins: marked.roots.expired,
+        passed_heads: marked.roots.passed.clone(),
+        expired_pins: marked.roots.expired.clone(),
         ..Proposal::default()
     };
-    for pack in &marked.packs {
+    let mut sparse = Vec::new();
+    for (number, pack) in marked.packs.iter().enumerate() {
         proposal.pack_bytes += pack.bytes;
         proposal.chunk_bytes += pack.chunk_bytes;
         proposal.live_bytes += pack.live_bytes;
-        if !pack.is_dead() || void.is_in_open_plan(&pack.id) {
+        if pack.condemned {
             continue;
         }
-        if age(pack, options) >= options.grace && proposal.condemned.len() < PLAN_PACKS_MAX {
+        if !pack.is_dead() {
+            if pack.is_sparse(options.repack_below_percent) && age(pack, options) >= options.grace {
+                sparse.push(number);
+            }
+            continue;
+        }
+        if age(pack, options) >= options.grace && proposal.condemned.len() < PLAN_PACKS_MAX / 2 {
             proposal.condemned.push(pack.id);
             proposal.condemned_bytes += pack.bytes;
         } else {
@@ -80,7 +89,37 @@ pub async fn propose(
             proposal.deferred_bytes += pack.bytes;
         }
     }
+    proposal.sparse = choose(marked, sparse, options).await?;
     Ok(proposal)
+}
+
+/// The emptiest of the sparse packs, as many as one round copies and a plan has room for, with what is alive
+/// of them.
+async fn choose(
+    marked: Marked,
+    mut sparse: Vec<usize>,
+    options: &CollectOptions,
+) -> Result<Vec<SparsePack>, CollectError> {
+    let live_share = |number: &usize| {
+        let pack = &marked.packs[*number];
+        u128::from(pack.live_bytes) * 1_000_000 / u128::from(pack.chunk_bytes.max(1))
+    };
+    sparse.sort_by_key(live_share);
+    let mut room = options.repack_bytes_max;
+    sparse.retain(|number| {
+        let fits = marked.packs[*number].live_bytes <= room;
+        room -= if fits { marked.packs[*number].live_bytes } else { 0 };
+        fits
+    });
+    sparse.truncate(PLAN_PACKS_MAX / 2);
+    if sparse.is_empty() {
+        return Ok(Vec::new());
+    }
+    let packs: Vec<(PackId, u64)> = marked.packs.iter().map(|pack| (pack.id, pack.bytes)).collect();
+    let live = marked.only_in(sparse).await?;
+    let pack =
+        |(number, live): (usize, Live)| SparsePack { id: packs[number].0, bytes: packs[number].1, live };
+    Ok(live.into_iter().map(pack).collect())
 }
 
 fn now(options: &CollectOptions) -> SystemTime {

@@ -6,6 +6,7 @@ use super::carry_out::{Progress, carry_out};
 use super::error::CollectError;
 use super::options::{CollectOptions, Observer, checkpoint};
 use super::propose::Proposal;
+use super::repack::repack;
 use crate::repository::{Opened, Plan, PlanId, Repository};
 
 /// What became of an open plan.
@@ -29,16 +30,14 @@ pub async fn tidy(repository: &Repository<Opened>, proposal: &Proposal) -> Resul
     Ok((proposal.passed_heads.len() + proposal.expired_pins.len()) as u64)
 }
 
-/// Condemns what was proposed; `None` if that is nothing. Refuses to condemn a greater part of all packs than
-/// the options allow.
+/// Repacks and condemns what was proposed; `None` if that is nothing. Refuses to condemn a greater part of all
+/// packs than the options allow; what is repacked does not count, for nothing of it is lost.
 pub async fn condemn(
-    repository: &Repository<Opened>,
-    proposal: &Proposal,
+    repository: &Arc<Repository<Opened>>,
+    mut proposal: Proposal,
     options: &CollectOptions,
+    observer: &dyn Observer,
 ) -> Result<Option<PlanId>, CollectError> {
-    if proposal.condemned.is_empty() {
-        return Ok(None);
-    }
     if proposal.exceeds(options.delete_percent_max) {
         return Err(CollectError::TooMuch {
             condemned: proposal.condemned_bytes,
@@ -46,10 +45,16 @@ pub async fn condemn(
             percent_max: options.delete_percent_max,
         });
     }
-    let plan =
-        Plan { made_at: options.now, condemned: proposal.condemned.clone(), bytes: proposal.condemned_bytes };
+    if !proposal.sparse.is_empty() {
+        repack(repository, &mut proposal, options, observer).await?;
+    }
+    if proposal.condemned.is_empty() {
+        return Ok(None);
+    }
+    let Proposal { condemned, condemned_bytes: bytes, replacements, .. } = proposal;
+    let plan = Plan { made_at: options.now, condemned, bytes, replacements };
     let id = repository.create_plan(&plan).await?;
-    tracing::info!(plan = %id, packs = plan.condemned.len(), bytes = plan.bytes, "condemned packs");
+    tracing::info!(plan = %id, packs = plan.condemned.len(), bytes, "condemned packs");
     Ok(Some(id))
 }
 

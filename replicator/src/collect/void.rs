@@ -16,6 +16,8 @@ pub struct VoidPacks {
     settled: BTreeSet<PlanId>,
     /// Grows with every change.
     generation: u64,
+    /// Packs that replace condemned ones, of plans that were read lately.
+    replacements: Vec<PackId>,
 }
 
 /// What is known of void packs, piece by piece, so that it can be kept.
@@ -74,6 +76,7 @@ impl VoidPacks {
             let plan = repository.read_plan(id).await?;
             self.packs.extend(&plan.condemned);
             self.open.insert(id, plan.condemned);
+            self.replacements.extend(plan.replacements);
             self.generation += 1;
         }
         if !open && let Some(outcome) = repository.read_outcome(id).await? {
@@ -85,6 +88,11 @@ impl VoidPacks {
             self.generation += 1;
         }
         Ok(())
+    }
+
+    /// Packs that replace condemned ones, of the plans that were read since the last call.
+    pub fn take_replacements(&mut self) -> Vec<PackId> {
+        std::mem::take(&mut self.replacements)
     }
 
     /// Whether chunks in this pack count for nothing.

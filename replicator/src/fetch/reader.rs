@@ -18,6 +18,9 @@ use super::opened::Opened;
 use super::{FetchError, FetchErrorKind, FrameAt, FrameSource, Locate, Origin};
 use crate::tree::ChunkRef;
 
+/// Places that the index is asked for, one after the other, until the chunk is found.
+const PLACES_MAX: usize = 4;
+
 /// Why something is not the chunk that was asked for.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -137,14 +140,23 @@ impl ChunkReader {
                 Err(error) => earlier = Some(error),
             }
         }
-        match self.locate.locate(&chunk.id).await {
-            Ok(Some(location)) if chunk.at != Some(location) => {
-                let found = self.take_at(&chunk.id, &location, take).await;
-                found.map_err(|error| error.or_worse(earlier.filter(says_nothing)))
+        let mut tried = chunk.at;
+        for _ in 0..PLACES_MAX {
+            match self.locate.locate(&chunk.id).await {
+                Ok(Some(location)) if tried != Some(location) => {
+                    match self.take_at(&chunk.id, &location, take).await {
+                        Ok(found) => return Ok(found),
+                        // What was moved may be named where it was before, too.
+                        Err(error) => earlier = Some(error.or_worse(earlier.filter(says_nothing))),
+                    }
+                    tried = Some(location);
+                }
+                Ok(Some(_)) if tried != chunk.at => break,
+                Ok(_) => return Err(nowhere().or_worse(earlier)),
+                Err(error) => return Err(error.or_worse(earlier)),
             }
-            Ok(_) => Err(nowhere().or_worse(earlier)),
-            Err(error) => Err(error.or_worse(earlier)),
         }
+        Err(earlier.unwrap_or_else(nowhere))
     }
 
     /// Takes the chunk out of the frame at `location`, and reports a place that turns out bad.

@@ -63,6 +63,11 @@ impl DurablePacks {
         self.0.contains_key(&pack)
     }
 
+    /// Their ids, in order.
+    pub fn ids(&self) -> impl Iterator<Item = PackId> + '_ {
+        self.0.keys().copied()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -39,6 +39,9 @@ pub struct Plan {
     pub condemned: Vec<PackId>,
     /// Their lengths together, in bytes.
     pub bytes: u64,
+    /// Packs to which what is alive in them was copied: who honours the plan looks there first. In order of id.
+    #[serde(with = "hex::packs", default)]
+    pub replacements: Vec<PackId>,
 }
 
 /// How a plan ended.

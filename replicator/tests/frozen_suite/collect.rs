@@ -11,9 +11,10 @@ use tidegate_replicator::collect::{
     propose, tidy,
 };
 use tidegate_replicator::repository::{
-    Head, HeadName, KeptHead, Opened, PlanId, Repository, RepositoryError, UtcNanos, pack_name,
+    Head, HeadName, KeptHead, Opened, Plan, PlanId, Repository, RepositoryError, UtcNanos, pack_name,
 };
 use tidegate_replicator::store::{Body, MemoryStore, PutMode, Store};
+use tidegate_replicator::tree::ChunkRef;
 
 use super::dying_store::DyingStore;
 use super::support::{CHUNK_BYTES, ROOT, Share, noise, quick_key};
@@ -51,7 +52,7 @@ impl Scene {
 
     fn options(&self) -> CollectOptions {
         let options = CollectOptions::new(now(), self.scratch.path().to_path_buf());
-        CollectOptions { grace: Duration::ZERO, delete_percent_max: 100, ..options }
+        CollectOptions { grace: Duration::ZERO, delete_percent_max: 100, repack_below_percent: 0, ..options }
     }
 
     fn repository(&self) -> &Arc<Repository<Opened>> {
@@ -68,7 +69,7 @@ impl Scene {
         tidy(self.repository(), &proposal).await.unwrap();
         // What only passed heads reached shows after they have gone.
         let proposal = self.proposal().await;
-        let plan = condemn(self.repository(), &proposal, &self.options()).await.unwrap().unwrap();
+        let plan = condemn(self.repository(), proposal, &self.options(), &Silent).await.unwrap().unwrap();
         self.share.plans_honoured = vec![plan];
         self.share.publish().await;
         plan
@@ -142,7 +143,8 @@ async fn a_plan_waits_for_the_publisher_and_is_given_up_in_the_end() {
     let proposal = scene.proposal().await;
     tidy(scene.repository(), &proposal).await.unwrap();
     let proposal = scene.proposal().await;
-    let plan = condemn(scene.repository(), &proposal, &scene.options()).await.unwrap().unwrap();
+    let plan =
+        condemn(scene.repository(), proposal.clone(), &scene.options(), &Silent).await.unwrap().unwrap();
     let Progress::Waiting(waiting) = scene.carry_out(plan).await else { panic!("nobody honours it") };
     assert_eq!(waiting.len(), 1);
     assert_eq!(waiting[0].name.as_deref(), Some("documents"));
@@ -217,13 +219,69 @@ async fn young_packs_too_much_at_once_and_a_wrong_clock_are_refused() {
     let old = propose(scene.repository(), &CollectOptions { now: later, ..options }, &Silent).await.unwrap();
     assert_eq!(old.condemned.len() as u64, young.deferred);
     let options = CollectOptions { delete_percent_max: 0, ..scene.options() };
-    let error = condemn(scene.repository(), &old, &options).await.unwrap_err();
+    let error = condemn(scene.repository(), old, &options, &Silent).await.unwrap_err();
     assert!(matches!(error, CollectError::TooMuch { percent_max: 0, .. }), "{error}");
     assert_eq!(scene.repository().plans().await.unwrap(), []);
     let earlier = UtcNanos::new(now().as_nanos() - day.as_nanos() as i64);
     let options = CollectOptions { now: earlier, ..scene.options() };
     let error = propose(scene.repository(), &options, &Silent).await.unwrap_err();
     assert!(matches!(error, CollectError::Clock { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_pack_of_which_little_is_alive_is_copied_and_goes() {
+    let mut scene = Scene::new().await;
+    let file = noise(1, CHUNK_BYTES);
+    let at = scene.share.place_of(&file);
+    let proposal = scene.proposal().await;
+    tidy(scene.repository(), &proposal).await.unwrap();
+    let options = CollectOptions { repack_below_percent: 60, ..scene.options() };
+    let proposal = propose(scene.repository(), &options, &Silent).await.unwrap();
+    assert!(proposal.sparse.iter().any(|pack| pack.id == at.pack), "one of its two chunks is dead");
+    let plan = condemn(scene.repository(), proposal, &options, &Silent).await.unwrap().unwrap();
+    scene.share.plans_honoured = vec![plan];
+    scene.share.publish().await;
+    let read = scene.repository().read_plan(plan).await.unwrap();
+    assert!(!read.replacements.is_empty() && read.condemned.contains(&at.pack));
+    // A second round finds nothing more to copy, and what waits is left to its plan.
+    let again = propose(scene.repository(), &options, &Silent).await.unwrap();
+    assert!(again.sparse.is_empty() && again.condemned.is_empty(), "{again:?}");
+    let Progress::Done(collected) = scene.carry_out(plan).await else { panic!("it is honoured") };
+    assert_eq!((collected.deleted, collected.spared), (read.condemned.len() as u64, 0));
+    assert!(!scene.repository().has_pack(at.pack).await.unwrap());
+    is_clean(scene.repository()).await;
+    // The hints of the tree lead nowhere now; the index does.
+    let reference = ChunkRef { id: scene.share.id_of(&file), at: Some(at) };
+    let found = scene.share.reader().chunks.read(&reference).await.unwrap();
+    assert!(found.as_bytes()[..] == file[..]);
+}
+
+#[tokio::test]
+async fn two_plans_never_rely_on_each_other() {
+    let mut scene = Scene::new().await;
+    let file = noise(1, CHUNK_BYTES);
+    let at = scene.share.place_of(&file);
+    let proposal = scene.proposal().await;
+    tidy(scene.repository(), &proposal).await.unwrap();
+    let options = CollectOptions { repack_below_percent: 60, ..scene.options() };
+    let proposal = propose(scene.repository(), &options, &Silent).await.unwrap();
+    let first = condemn(scene.repository(), proposal, &options, &Silent).await.unwrap().unwrap();
+    // Another collector, which knew only the old place, condemns the copy.
+    let copies = scene.repository().read_plan(first).await.unwrap().replacements;
+    let plan = Plan { made_at: now(), condemned: copies.clone(), bytes: 1, replacements: Vec::new() };
+    let second = scene.repository().create_plan(&plan).await.unwrap();
+    scene.share.plans_honoured = vec![first, second];
+    scene.share.publish().await;
+    for plan in [first, second] {
+        assert!(matches!(scene.carry_out(plan).await, Progress::Done(_)));
+        is_clean(scene.repository()).await;
+    }
+    let places = [at.pack].into_iter().chain(copies);
+    let mut left = 0;
+    for pack in places {
+        left += u32::from(scene.repository().has_pack(pack).await.unwrap());
+    }
+    assert!(left > 0, "one of both is still there");
 }
 
 #[tokio::test]

@@ -282,6 +282,10 @@ impl Share {
         }
     }
 
+    pub(crate) fn id_of(&self, data: &[u8]) -> ChunkId {
+        self.keys.chunk_id(data)
+    }
+
     /// Where the chunk of these bytes lies.
     pub(crate) fn place_of(&self, data: &[u8]) -> Location {
         let id = self.keys.chunk_id(data);
