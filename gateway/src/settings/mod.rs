@@ -17,6 +17,7 @@ mod gateway;
 mod json;
 mod names;
 mod network;
+mod policy;
 mod problems;
 mod quota;
 mod repository;
@@ -36,6 +37,7 @@ pub use gateway::{Cache, Gateway, LogFormat, LogLevel};
 pub use json::table_from_json;
 pub use names::{AccessKeyId, BucketName, ExportPath, HostName, LocalPath, Name, Region, RepositoryAddress};
 pub use network::{Listen, Network, Url};
+pub use policy::{Argument, Calendar, OnHookFailure, Policy, ShareName, TagPattern, Zone};
 pub use problems::{Problem, SettingsError};
 pub use quota::{Count, Limits, Quota};
 pub use repository::{Credentials, Repository, Target, UrlStyle};
@@ -74,10 +76,12 @@ pub struct Settings {
     pub buckets: Vec<Bucket>,
     /// `[[access_key]]`
     pub access_keys: Vec<AccessKey>,
+    /// `[[policy]]`
+    pub policies: Vec<Policy>,
 }
 
 /// The tables of the file.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -87,6 +91,7 @@ const TABLES: [&str; 9] = [
     S3::NAME,
     Bucket::NAME,
     AccessKey::NAME,
+    Policy::NAME,
 ];
 
 impl Settings {
@@ -136,6 +141,7 @@ impl Settings {
             AccessKey::NAME,
             Item::ArrayOfTables(self.access_keys.iter().map(Table::write).collect()),
         );
+        document.insert(Policy::NAME, Item::ArrayOfTables(self.policies.iter().map(Table::write).collect()));
         document.to_string()
     }
 }
@@ -183,6 +189,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let s3 = table(root, problems);
     let buckets = tables(root, problems);
     let access_keys = tables(root, problems);
+    let policies = tables(root, problems);
     Some(Settings {
         gateway: gateway?,
         repository: repository?,
@@ -193,6 +200,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         s3: s3?,
         buckets: buckets?,
         access_keys: access_keys?,
+        policies: policies?,
     })
 }
 

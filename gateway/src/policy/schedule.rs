@@ -1,0 +1,124 @@
+//! When a policy runs: the next time after a time. Pure.
+//!
+//! | `schedule` | when clocks change |
+//! |---|---|
+//! | hours are `*` or `*/N` | goes by the time that passes: an hour that comes twice is run through twice, one that is left out not at all |
+//! | hours are named | goes by the clock on the wall: what falls into an hour that is left out runs when that ends, what falls into one that comes twice runs the first time |
+//!
+//! `every` counts from 1970-01-01T00:00:00Z and knows no clock on a wall. The jitter of a run depends on the name of
+//! the policy and on the time that the run is due, on nothing else.
+
+use std::time::Duration;
+
+use cronexpr::Crontab;
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::settings::Policy;
+
+/// The most times of the calendar that are looked at to find one that is still to come: an hour that comes twice
+/// has 60, and no zone changes its clocks by more than a day.
+const CANDIDATES_MAX: usize = 2 * 24 * 60;
+
+/// See the head of this module.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    when: When,
+    jitter: Duration,
+    /// What the jitter of a run is made of, beside the time.
+    name: String,
+}
+
+#[derive(Clone, Debug)]
+enum When {
+    /// A calendar, by the time that passes.
+    Passing(Box<Crontab>),
+    /// A calendar, read as if in UTC, by the clock on the wall of a zone.
+    Wall(Box<Crontab>, TimeZone),
+    /// So often, in seconds.
+    Every(i64),
+    Never,
+}
+
+impl Schedule {
+    /// That of a policy.
+    pub fn of(policy: &Policy) -> Self {
+        let when = match (&policy.schedule, policy.every) {
+            (Some(calendar), _) => match calendar.in_zone(&policy.time_zone) {
+                Some(crontab) if calendar.counts_hours() => When::Passing(Box::new(crontab)),
+                Some(_) | None => {
+                    When::Wall(Box::new(calendar.in_utc().clone()), policy.time_zone.rules().clone())
+                }
+            },
+            (None, Some(every)) => When::Every((every.duration().as_secs() as i64).max(1)),
+            (None, None) => When::Never,
+        };
+        Self { when, jitter: policy.jitter.duration(), name: policy.name.to_string() }
+    }
+
+    /// The first time after `time` that a run is due; None if none is in sight.
+    pub fn due_after(&self, time: Timestamp) -> Option<Timestamp> {
+        match &self.when {
+            When::Passing(crontab) => Some(crontab.find_next(time).ok()?.timestamp()),
+            When::Wall(crontab, zone) => next_on_the_wall(crontab, zone, time),
+            When::Every(seconds) => {
+                let next = (time.as_second().div_euclid(*seconds) + 1).checked_mul(*seconds)?;
+                Timestamp::from_second(next).ok()
+            }
+            When::Never => None,
+        }
+    }
+
+    /// When a run begins that is due at a time: then, or later by its jitter.
+    pub fn begins(&self, due: Timestamp) -> Timestamp {
+        let seconds = self.jitter.as_secs();
+        if seconds == 0 {
+            return due;
+        }
+        let part = chance(&self.name, due.as_second()) % (seconds + 1);
+        due.saturating_add(SignedDuration::from_secs(part as i64)).unwrap_or(due)
+    }
+
+    /// When the next run begins for what was last done at `time`.
+    pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
+        self.due_after(time).map(|due| self.begins(due))
+    }
+}
+
+fn next_on_the_wall(crontab: &Crontab, zone: &TimeZone, time: Timestamp) -> Option<Timestamp> {
+    // Times of the wall are looked for as if they were in UTC. What the wall showed up to now is past: an hour
+    // that comes twice counts the first time.
+    let mut wall = Offset::UTC.to_timestamp(zone.to_datetime(time)).ok()?;
+    for _ in 0..CANDIDATES_MAX {
+        wall = crontab.find_next(wall).ok()?.timestamp();
+        let found = when_the_wall_shows(Offset::UTC.to_datetime(wall), zone)?;
+        if found > time {
+            return Some(found);
+        }
+    }
+    None
+}
+
+/// The first time that the wall shows this, or leaves it out.
+fn when_the_wall_shows(shown: DateTime, zone: &TimeZone) -> Option<Timestamp> {
+    match zone.to_ambiguous_timestamp(shown).offset() {
+        AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(shown).ok(),
+        AmbiguousOffset::Fold { before, .. } => before.to_timestamp(shown).ok(),
+        AmbiguousOffset::Gap { before, .. } => {
+            // By the clock before the change this time is not before it.
+            let after_change = before.to_timestamp(shown).ok()?;
+            let after_change = after_change.checked_add(SignedDuration::from_nanos(1)).ok()?;
+            Some(zone.preceding(after_change).next()?.timestamp())
+        }
+    }
+}
+
+/// The same number for the same name and time; spread evenly.
+fn chance(name: &str, due_seconds: i64) -> u64 {
+    let mut mixed = u64::from(crc32c::crc32c(name.as_bytes())) << 32 ^ due_seconds as u64;
+    for factor in [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb] {
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(factor);
+    }
+    mixed ^ (mixed >> 31)
+}
