@@ -206,8 +206,10 @@ fn newest_of_periods(snapshots: &[Dated], newest_first: &[usize], period: usize,
             return kept;
         }
         let found = snapshots[place].periods[period];
-        if found < earliest {
-            earliest = found;
+        // Where clocks go back over midnight, a day comes after its successor.
+        let seen = |kept: &[usize]| kept.iter().any(|&place| snapshots[place].periods[period] == found);
+        if found < earliest || (found > earliest && !seen(&kept)) {
+            earliest = earliest.min(found);
             kept.push(place);
         }
     }

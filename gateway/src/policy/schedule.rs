@@ -21,6 +21,9 @@ use crate::settings::Policy;
 /// has 60, and no zone changes its clocks by more than a day.
 const CANDIDATES_MAX: usize = 2 * 24 * 60;
 
+/// The most changes of the offset of a zone that are passed to find a time of the calendar.
+const CHANGES_MAX: usize = 64;
+
 /// See the head of this module.
 #[derive(Clone, Debug)]
 pub struct Schedule {
@@ -32,9 +35,9 @@ pub struct Schedule {
 
 #[derive(Clone, Debug)]
 enum When {
-    /// A calendar, by the time that passes.
-    Passing(Box<Crontab>),
-    /// A calendar, read as if in UTC, by the clock on the wall of a zone.
+    /// A calendar, read as if in UTC, by the time that passes in a zone.
+    Passing(Box<Crontab>, TimeZone),
+    /// The same, by the clock on the wall.
     Wall(Box<Crontab>, TimeZone),
     /// So often, in seconds.
     Every(i64),
@@ -45,12 +48,12 @@ impl Schedule {
     /// That of a policy.
     pub fn of(policy: &Policy) -> Self {
         let when = match (&policy.schedule, policy.every) {
-            (Some(calendar), _) => match calendar.in_zone(&policy.time_zone) {
-                Some(crontab) if calendar.counts_hours() => When::Passing(Box::new(crontab)),
-                Some(_) | None => {
-                    When::Wall(Box::new(calendar.in_utc().clone()), policy.time_zone.rules().clone())
-                }
-            },
+            (Some(calendar), _) => {
+                let (crontab, zone) = (calendar.in_utc().clone(), policy.time_zone.rules().clone());
+                let by_passing = calendar.counts_hours();
+                let crontab = Box::new(crontab);
+                if by_passing { When::Passing(crontab, zone) } else { When::Wall(crontab, zone) }
+            }
             (None, Some(every)) => When::Every((every.duration().as_secs() as i64).max(1)),
             (None, None) => When::Never,
         };
@@ -60,7 +63,7 @@ impl Schedule {
     /// The first time after `time` that a run is due; None if none is in sight.
     pub fn due_after(&self, time: Timestamp) -> Option<Timestamp> {
         match &self.when {
-            When::Passing(crontab) => Some(crontab.find_next(time).ok()?.timestamp()),
+            When::Passing(crontab, zone) => next_as_time_passes(crontab, zone, time),
             When::Wall(crontab, zone) => next_on_the_wall(crontab, zone, time),
             When::Every(seconds) => {
                 let next = (time.as_second().div_euclid(*seconds) + 1).checked_mul(*seconds)?;
@@ -84,6 +87,27 @@ impl Schedule {
     pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
         self.due_after(time).map(|due| self.begins(due))
     }
+}
+
+/// While the offset of the zone stands, its wall is UTC moved by it: looked at from one change to the next.
+fn next_as_time_passes(crontab: &Crontab, zone: &TimeZone, time: Timestamp) -> Option<Timestamp> {
+    let mut from = time;
+    for _ in 0..CHANGES_MAX {
+        let change = zone.following(from).next().map(|change| change.timestamp());
+        let offset = zone.to_offset(from);
+        let wall = Offset::UTC.to_timestamp(offset.to_datetime(from)).ok()?;
+        let found = crontab.find_next(wall).ok()?.timestamp();
+        let found = offset.to_timestamp(Offset::UTC.to_datetime(found)).ok()?;
+        let Some(change) = change.filter(|change| found >= *change) else { return Some(found) };
+        // Only what is after `from` counts, and the time of the change itself may be due.
+        let new_offset = zone.to_offset(change);
+        let wall = Offset::UTC.to_timestamp(new_offset.to_datetime(change)).ok()?;
+        if crontab.matches(wall).ok()? {
+            return Some(change);
+        }
+        from = change;
+    }
+    None
 }
 
 fn next_on_the_wall(crontab: &Crontab, zone: &TimeZone, time: Timestamp) -> Option<Timestamp> {

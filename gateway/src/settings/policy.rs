@@ -164,11 +164,6 @@ impl Calendar {
         &self.utc
     }
 
-    /// In a time zone, if it is one that this grammar can name.
-    pub fn in_zone(&self, zone: &Zone) -> Option<Crontab> {
-        parse_crontab_with(&format!("{} {zone}", self.text), ParseOptions::default()).ok()
-    }
-
     /// Whether the hours are all hours, or all of a step: then the time that passes counts, not the clock on
     /// the wall.
     pub fn counts_hours(&self) -> bool {
@@ -378,5 +373,115 @@ impl Policy {
             (None, Some(every)) => format!("every {every}"),
             (None, None) => "never".to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "every = \"1h\"\nkeep_last = 3";
+
+    fn settings(policies: &str) -> Result<Settings, Vec<String>> {
+        let text = format!(
+            "[repository]\nkey = {{ env = \"K\" }}\n[[target]]\nname = \"t\"\naddress = \"file:///srv/r\"\n\
+             [[share]]\nname = \"docs\"\n[[share]]\nname = \"far\"\nfollow = true\n\
+             [[bucket]]\nname = \"docs.s3\"\nshare = \"docs\"\n[[bucket]]\nname = \"flat\"\n{policies}"
+        );
+        Settings::parse(&text).map_err(|error| error.problems.iter().map(ToString::to_string).collect())
+    }
+
+    fn policy(keys: &str) -> Result<Settings, Vec<String>> {
+        let shares = if keys.contains("shares") { "" } else { "shares = [\"docs\"]\n" };
+        settings(&format!("[[policy]]\nname = \"p\"\n{shares}{keys}\n"))
+    }
+
+    #[test]
+    fn the_least_policy_has_a_name_shares_a_time_and_a_rule() {
+        let settings = policy(LEAST).expect("enough");
+        let policy = settings.policy("p").expect("it is there");
+        assert_eq!((policy.when().as_str(), policy.time_zone.to_string().as_str()), ("every 1h", "UTC"));
+        assert_eq!(Settings::parse(&settings.to_toml()), Ok(settings), "whatever is written reads the same");
+    }
+
+    #[test]
+    fn every_key_is_written_as_it_is_read() {
+        let all = "schedule = \"30  2 * * MON-FRI\"\ntime_zone = \"europe/berlin\"\njitter = \"5m\"\n\
+            keep_hourly = 1\nkeep_daily = 2\nkeep_weekly = 3\nkeep_monthly = 4\nkeep_yearly = 5\n\
+            keep_within = \"30d\"\nkeep_tags = [\"a\", \"b=c=d\"]\nbefore = [\"/bin/true\", \"\", \"$x\"]\n\
+            after = [\"/bin/true\"]\non_failure = [\"/bin/true\"]\nhook_timeout = \"1s\"\non_hook_failure = \"continue\"";
+        let settings = policy(all).expect("correct");
+        assert_eq!(settings.policies[0].when(), "30 2 * * MON-FRI Europe/Berlin");
+        assert_eq!(Settings::parse(&settings.to_toml()), Ok(settings));
+    }
+
+    #[test]
+    fn buckets_are_named_as_shares_are() {
+        let settings = policy(&format!("shares = [\"docs.s3\", \"flat\"]\n{LEAST}")).expect("both are there");
+        let shares = &settings.policies[0].shares;
+        assert_eq!(
+            shares.iter().map(|name| settings.share_of_policy(name)).collect::<Vec<_>>(),
+            ["docs", "flat"]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_key_and_what_is_allowed() {
+        for (keys, problem) in [
+            ("keep_last = 1", "policy.p.schedule: is missing; write schedule or every"),
+            ("every = \"1h\"", "policy.p.keep_last: is missing, and so is every other rule"),
+            (
+                "every = \"1h\"\nschedule = \"* * * * *\"\nkeep_last = 1",
+                "policy.p.every: and schedule exclude each other",
+            ),
+            ("every = \"59s\"\nkeep_last = 1", "out of range; write from \"1m\" to \"366d\""),
+            (
+                "every = \"5m\"\njitter = \"5m\"\nkeep_last = 1",
+                "policy.p.jitter: is 5m, not shorter than every",
+            ),
+            (
+                "schedule = \"2 * * *\"\nkeep_last = 1",
+                "\"2 * * *\" has 4 fields, not 5; write five fields for minute",
+            ),
+            ("schedule = \"* * * * * UTC\"\nkeep_last = 1", "has 6 fields, not 5"),
+            ("schedule = \"61 * * * *\"\nkeep_last = 1", "is no calendar expression; write five fields"),
+            ("schedule = \"0 0 30 2 *\"\nkeep_last = 1", "\"0 0 30 2 *\" never comes"),
+            (
+                "time_zone = \"Europe/Atlantis\"\nevery = \"1h\"\nkeep_last = 1",
+                "is no time zone; write a time zone such as",
+            ),
+            ("every = \"1h\"\nkeep_daily = 0", "0 is out of range; write from 1 to 100000"),
+            ("every = \"1h\"\nkeep_tags = [\"=x\"]", "has an element 0 that is no tag"),
+            ("every = \"1h\"\nkeep_dayly = 7", "policy.p.keep_dayly, line 17: is no key here"),
+            (
+                "every = \"1h\"\nkeep_last = 1\nbefore = [\"true\"]",
+                "policy.p.before: begins with \"true\"; write the absolute path",
+            ),
+            (
+                "every = \"1h\"\nkeep_last = 1\nafter = [\"/bin/x\", \"\\u0000\"]",
+                "has an element 1 that has a zero byte",
+            ),
+            ("every = \"1h\"\nkeep_last = 1\non_hook_failure = \"ignore\"", "write \"skip\" or \"continue\""),
+            (
+                "every = \"1h\"\nkeep_last = 1\nhook_timeout = \"2d\"",
+                "is out of range; write from \"1s\" to \"1d\"",
+            ),
+            ("shares = []\nevery = \"1h\"\nkeep_last = 1", "policy.p.shares: is empty"),
+            (
+                "shares = [\"none\"]\nevery = \"1h\"\nkeep_last = 1",
+                "names \"none\": there is no [[share]] or [[bucket]]",
+            ),
+            ("shares = [\"docs\", \"docs.s3\"]\nevery = \"1h\"\nkeep_last = 1", "names \"docs\" twice"),
+            (
+                "shares = [\"far\"]\nevery = \"1h\"\nkeep_last = 1",
+                "names \"far\", which only follows another gateway",
+            ),
+        ] {
+            let problems = policy(keys).expect_err(keys);
+            assert!(problems.iter().any(|found| found.contains(problem)), "{keys}\n{problem}\n{problems:#?}");
+        }
+        let twice = format!("[[policy]]\nname = \"p\"\nshares = [\"docs\"]\n{LEAST}\n");
+        let problems = settings(&format!("{twice}{twice}")).expect_err("twice");
+        assert_eq!(problems, ["policy.name: \"p\" stands twice; each must differ"]);
     }
 }
