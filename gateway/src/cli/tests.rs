@@ -151,7 +151,7 @@ async fn policies_are_shown_run_and_foretold() {
         ("policy run nightly --detach", "started"),
         (
             "policy simulate nightly --from 2026-01-01T00:00:00Z",
-            "365 runs, at most 19 snapshots of a share; in the end 18 are kept",
+            "365 runs, at most 18 snapshots of a share; in the end 18 are kept",
         ),
         (
             "policy simulate nightly --from 2026-01-01T00:00:00Z --for 2d",

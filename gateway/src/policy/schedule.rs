@@ -140,7 +140,7 @@ fn when_the_wall_shows(shown: DateTime, zone: &TimeZone) -> Option<Timestamp> {
 
 /// The same number for the same name and time; spread evenly.
 fn chance(name: &str, due_seconds: i64) -> u64 {
-    let mut mixed = u64::from(crc32c::crc32c(name.as_bytes())) << 32 ^ due_seconds as u64;
+    let mut mixed = (u64::from(crc32c::crc32c(name.as_bytes())) << 32) ^ due_seconds as u64;
     for factor in [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb] {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(factor);
     }

@@ -113,7 +113,7 @@ impl fmt::Display for ShareName {
 
 text_setting!(ShareName, "the name of a [[share]] or [[bucket]]");
 
-/// A time zone of the IANA database, which is part of the program.
+/// A time zone: of the machine's database, or else of the one that is part of the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
     name: String,
@@ -452,7 +452,7 @@ mod tests {
             ),
             ("every = \"1h\"\nkeep_daily = 0", "0 is out of range; write from 1 to 100000"),
             ("every = \"1h\"\nkeep_tags = [\"=x\"]", "has an element 0 that is no tag"),
-            ("every = \"1h\"\nkeep_dayly = 7", "policy.p.keep_dayly, line 17: is no key here"),
+            ("every = \"1h\"\nkeep_dayly = 7", "policy.p.keep_dayly, line 20: is no key here"),
             (
                 "every = \"1h\"\nkeep_last = 1\nbefore = [\"true\"]",
                 "policy.p.before: begins with \"true\"; write the absolute path",

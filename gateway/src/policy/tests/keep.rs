@@ -33,8 +33,24 @@ fn count(rules: &Rules, name: &str) -> usize {
     count as usize
 }
 
+/// A snapshot with its periods written out.
+#[derive(Clone)]
+pub(super) struct Written {
+    pub(super) at: Timestamp,
+    tagged: bool,
+    periods: Vec<String>,
+}
+
+impl Written {
+    pub(super) fn new((at, tagged): Plain, zone: &TimeZone) -> Self {
+        let shown = at.to_zoned(zone.clone());
+        let periods = FORMS.iter().map(|(_, form)| shown.strftime(form).to_string()).collect();
+        Self { at, tagged, periods }
+    }
+}
+
 /// The names of the rules that keep each snapshot. The list is oldest first.
-pub(super) fn model(rules: &Rules, snapshots: &[Plain]) -> Vec<BTreeSet<&'static str>> {
+pub(super) fn model(rules: &Rules, snapshots: &[Written]) -> Vec<BTreeSet<&'static str>> {
     let mut kept = vec![BTreeSet::new(); snapshots.len()];
     let Some(newest) = snapshots.len().checked_sub(1) else { return kept };
     kept[newest].insert("newest");
@@ -42,20 +58,18 @@ pub(super) fn model(rules: &Rules, snapshots: &[Plain]) -> Vec<BTreeSet<&'static
         if newest - place < rules.last as usize {
             names.insert("last");
         }
-        if snapshots[place].1 {
+        if snapshots[place].tagged {
             names.insert("tag");
         }
-        let age = snapshots[newest].0.duration_since(snapshots[place].0);
+        let age = snapshots[newest].at.duration_since(snapshots[place].at);
         if rules.within.is_some_and(|within| age <= SignedDuration::try_from(within).expect("short")) {
             names.insert("within");
         }
     }
-    for (name, form) in FORMS {
-        let period =
-            |place: usize| snapshots[place].0.to_zoned(rules.zone.clone()).strftime(form).to_string();
+    for (rule, (name, _)) in FORMS.iter().enumerate() {
         let is_newest_of_its_period = |place: &usize| {
-            let after = place + 1..snapshots.len();
-            after.into_iter().all(|later| period(later) != period(*place))
+            let period = &snapshots[*place].periods[rule];
+            snapshots[place + 1..].iter().all(|later| later.periods[rule] != *period)
         };
         let found: Vec<usize> = (0..snapshots.len()).rev().filter(is_newest_of_its_period).collect();
         for place in found.iter().take(count(rules, name)) {
@@ -109,10 +123,12 @@ fn random_rules_keep_what_the_model_keeps_and_for_the_same_reasons() {
     let mut kept = 0;
     for seed in seeds() {
         let mut chance = Chance::new(seed);
-        for _ in 0..1_500 {
+        for _ in 0..400 {
             let rules = random_rules(&mut chance);
             let snapshots = random_times(&mut chance, &rules.zone);
-            let expected = model(&rules, &snapshots);
+            let written: Vec<Written> =
+                snapshots.iter().map(|plain| Written::new(*plain, &rules.zone)).collect();
+            let expected = model(&rules, &written);
             let found: Vec<BTreeSet<&str>> = rules
                 .reasons(&dated(&rules, &snapshots))
                 .into_iter()
@@ -122,7 +138,7 @@ fn random_rules_keep_what_the_model_keeps_and_for_the_same_reasons() {
             kept += found.iter().filter(|reasons| !reasons.is_empty()).count();
         }
     }
-    assert!(kept > 10_000, "the rules had something to keep: {kept}");
+    assert!(kept > 3_000, "the rules had something to keep: {kept}");
 }
 
 #[test]
