@@ -416,7 +416,6 @@ impl Control for Running {
 
     async fn stop(&self) -> Result<(), ControlError> {
         self.stop.cancel();
-        self.policies.stop().await;
         let server = self.server.lock().take();
         let s3 = self.s3.lock().take();
         let nfs = async {
@@ -429,7 +428,7 @@ impl Control for Running {
                 s3.stop().await;
             }
         };
-        tokio::join!(nfs, objects);
+        tokio::join!(nfs, objects, self.policies.stop());
         self.host.set_changer(None);
         Ok(self.appliance.close().await?)
     }

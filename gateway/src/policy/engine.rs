@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -35,6 +36,8 @@ const LOOK: Duration = Duration::from_secs(2);
 /// The pause after the first run that failed, and the longest.
 const PAUSE: SignedDuration = SignedDuration::from_mins(1);
 const PAUSE_MAX: SignedDuration = SignedDuration::from_mins(30);
+/// How far back the clock may be set without being taken for set.
+const SET_BACK: SignedDuration = SignedDuration::from_mins(1);
 /// Policies that run at once.
 const RUNS_AT_ONCE: usize = 4;
 /// Runs to come that are shown.
@@ -46,6 +49,8 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     runners: Mutex<BTreeMap<String, Arc<Runner>>>,
     places: Semaphore,
+    /// When it was last looked what is due.
+    looked_at: Mutex<Timestamp>,
     changed: Notify,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -56,6 +61,7 @@ struct Runner {
     plan: Plan,
     /// Held through a run, also of an earlier form of the policy.
     turn: Arc<tokio::sync::Mutex<()>>,
+    running: AtomicBool,
     /// The run under way that the clock began.
     job: Mutex<JobHandle>,
     state: Mutex<State>,
@@ -65,9 +71,8 @@ struct Runner {
 struct State {
     /// When the policy was first seen here.
     since: Timestamp,
+    /// What the repository has, of the shares of which that is known.
     shares: BTreeMap<String, Known>,
-    /// Whether `shares` is what the repository has.
-    learned: bool,
     /// When there is something to do; None: never.
     next: Option<Timestamp>,
     /// Runs that failed one after the other.
@@ -83,12 +88,27 @@ struct Known {
     count: u64,
 }
 
+/// Says that a policy runs, until the run has ended in whatever way.
+struct Running<'r>(&'r AtomicBool);
+
+impl<'r> Running<'r> {
+    fn begin(running: &'r AtomicBool) -> Self {
+        running.store(true, Ordering::Relaxed);
+        Self(running)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 impl Runner {
     fn new(plan: Plan, now: Timestamp, before: Option<&Self>) -> Self {
         let fresh = State {
             since: now,
             shares: BTreeMap::new(),
-            learned: false,
             next: Some(now),
             tries: 0,
             failures: 0,
@@ -99,37 +119,53 @@ impl Runner {
             State { failures, last_run, ..fresh }
         });
         let turn = before.map(|before| before.turn.clone()).unwrap_or_default();
-        Self { plan, turn, job: Mutex::default(), state: Mutex::new(state) }
+        let running = AtomicBool::new(false);
+        Self { plan, turn, running, job: Mutex::default(), state: Mutex::new(state) }
     }
 
-    /// When the next run begins for a share. A snapshot from times to come counts as of now.
-    fn next_of(&self, state: &State, share: &str, now: Timestamp) -> Option<Timestamp> {
-        let newest = state.shares.get(share).and_then(|known| known.newest);
-        self.plan.schedule.next_after(newest.unwrap_or(state.since).min(now))
+    /// When the next run begins for a share of which it is known what it has.
+    fn next_of(&self, state: &State, share: &str) -> Option<Timestamp> {
+        self.plan.schedule.next_after(state.shares.get(share)?.newest.unwrap_or(state.since))
     }
 
+    /// The shares that are owed a snapshot, of those of which it is known what they have.
     fn owed(&self, now: Timestamp) -> Vec<String> {
         let state = self.state.lock();
-        let is_owed = |share: &&String| self.next_of(&state, share, now).is_some_and(|next| next <= now);
+        let is_owed = |share: &&String| self.next_of(&state, share).is_some_and(|next| next <= now);
         self.plan.shares.iter().filter(is_owed).cloned().collect()
+    }
+
+    /// The shares of which it is not known what they have.
+    fn unknown(&self) -> Vec<String> {
+        let state = self.state.lock();
+        self.plan.shares.iter().filter(|share| !state.shares.contains_key(*share)).cloned().collect()
     }
 
     /// Sets when there is something to do again. `failed`: a try has just failed.
     fn plan_next(&self, now: Timestamp, failed: bool) {
-        let owes = failed && (!self.state.lock().learned || !self.owed(now).is_empty());
+        let (owed, unknown) = (!self.owed(now).is_empty(), !self.unknown().is_empty());
         let mut state = self.state.lock();
-        let next =
-            |state: &State| self.plan.shares.iter().filter_map(|share| self.next_of(state, share, now)).min();
-        if owes {
+        if failed && (owed || unknown) {
             let pause = PAUSE.saturating_mul(1 << state.tries.min(10)).min(PAUSE_MAX);
             state.tries = state.tries.saturating_add(1);
             let again = now.saturating_add(pause).ok();
-            let due = self.plan.schedule.next_after(now);
-            state.next = again.into_iter().chain(due).min();
+            state.next = again.into_iter().chain(self.plan.schedule.next_after(now)).min();
+        } else if unknown {
+            state.next = Some(now);
         } else {
             state.tries = 0;
-            state.next = next(&state);
+            state.next = self.plan.shares.iter().filter_map(|share| self.next_of(&state, share)).min();
         }
+    }
+
+    /// The clock was set back: what lies after now does not count as done.
+    fn set_back(&self, now: Timestamp) {
+        let mut state = self.state.lock();
+        state.since = state.since.min(now);
+        for known in state.shares.values_mut() {
+            known.newest = known.newest.map(|newest| newest.min(now));
+        }
+        state.next = Some(now);
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
@@ -145,7 +181,7 @@ impl Runner {
             shares: self.plan.policy.shares.iter().map(ToString::to_string).collect(),
             when: self.plan.policy.when(),
             next: state.next,
-            running: self.turn.try_lock().is_err(),
+            running: self.running.load(Ordering::Relaxed),
             last_success: newest.and_then(|newest| newest.into_iter().min()),
             last_run: state.last_run.clone(),
             failures: state.failures,
@@ -162,6 +198,7 @@ impl Engine {
             clock,
             runners: Mutex::default(),
             places: Semaphore::new(RUNS_AT_ONCE),
+            looked_at: Mutex::new(Timestamp::MIN),
             changed: Notify::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -269,7 +306,13 @@ impl Engine {
 
     fn due(&self) -> Vec<Arc<Runner>> {
         let now = now(&*self.clock);
-        self.runners.lock().values().filter(|runner| runner.is_due(now)).cloned().collect()
+        let runners = self.runners.lock();
+        let before = std::mem::replace(&mut *self.looked_at.lock(), now);
+        if before.duration_since(now) > SET_BACK {
+            tracing::warn!(%before, %now, "the clock was set back");
+            runners.values().for_each(|runner| runner.set_back(now));
+        }
+        runners.values().filter(|runner| runner.is_due(now)).cloned().collect()
     }
 
     /// Learns what a policy has, and runs it if a share is owed a snapshot.
@@ -284,36 +327,41 @@ impl Engine {
             learned = self.learn(runner) => learned,
         };
         let now = now(&*self.clock);
-        if let Err(error) = learned {
-            tracing::warn!(policy = runner.plan.name(), %error, "cannot look at the snapshots of a policy yet");
-            return runner.plan_next(now, true);
-        }
         let owed = runner.owed(now);
         if owed.is_empty() {
-            return runner.plan_next(now, false);
+            return runner.plan_next(now, learned.is_err());
         }
         let job = JobHandle::new();
         *runner.job.lock() = job.clone();
         if !self.stop.is_cancelled() {
             self.run(runner, owed, &PolicyRunRequest::default(), &job).await;
+            if learned.is_err() {
+                runner.plan_next(run::now(&*self.clock), true);
+            }
         }
     }
 
-    /// Finds out which snapshots of a policy there are, unless it is known.
+    /// Finds out which snapshots of a policy there are, unless it is known. A share that cannot be looked at does
+    /// not keep the others from being.
     async fn learn(&self, runner: &Runner) -> Result<(), ControlError> {
-        if runner.state.lock().learned {
-            return Ok(());
+        let (mut learned, now) = (Ok(()), now(&*self.clock));
+        for share in runner.unknown() {
+            match self.host.snapshots(&share).await {
+                Ok(listed) => {
+                    let own = of_policy(&listed, runner.plan.name());
+                    // What is dated after now does not count as done.
+                    let newest = own.iter().map(|taken| taken.at).filter(|at| *at <= now).max();
+                    let known = Known { newest, count: own.len() as u64 };
+                    runner.state.lock().shares.insert(share, known);
+                }
+                Err(error) => {
+                    let policy = runner.plan.name();
+                    tracing::warn!(policy, share, %error, "cannot look at the snapshots of a share yet");
+                    learned = Err(error);
+                }
+            }
         }
-        let mut shares = BTreeMap::new();
-        for share in &runner.plan.shares {
-            let listed = self.host.snapshots(share).await?;
-            let own = of_policy(&listed, runner.plan.name());
-            let newest = own.iter().map(|snapshot| snapshot.at).max();
-            shares.insert(share.clone(), Known { newest, count: own.len() as u64 });
-        }
-        let mut state = runner.state.lock();
-        (state.shares, state.learned) = (shares, true);
-        Ok(())
+        learned
     }
 
     async fn run(
@@ -323,6 +371,7 @@ impl Engine {
         request: &PolicyRunRequest,
         job: &JobHandle,
     ) -> Outcome {
+        let _running = Running::begin(&runner.running);
         let seams = (&*self.host, &*self.clock);
         let outcome = run::run(&runner.plan, seams, shares, &request.tags, job).await;
         let policy = runner.plan.name();
@@ -333,12 +382,15 @@ impl Engine {
         {
             let mut state = runner.state.lock();
             for share in &outcome.run.shares {
-                let Some(taken) = outcome.taken.get(&share.share) else { continue };
-                let known = Known { newest: Some(taken.at), count: share.kept };
-                state.shares.insert(share.share.clone(), known);
+                match outcome.taken.get(&share.share) {
+                    Some(taken) if outcome.failure.is_none() => {
+                        let known = Known { newest: Some(taken.at), count: share.kept };
+                        state.shares.insert(share.share.clone(), known);
+                    }
+                    // What failed may have been done all the same: look again.
+                    Some(_) | None => drop(state.shares.remove(&share.share)),
+                }
             }
-            // What failed may have been done all the same: look again.
-            state.learned &= outcome.failure.is_none();
             let failed = |error: &ControlError| error.kind != ErrorKind::Cancelled;
             state.failures += u64::from(outcome.failure.as_ref().is_some_and(failed));
             state.last_run = Some(outcome.run.clone());

@@ -24,6 +24,10 @@ const CANDIDATES_MAX: usize = 2 * 24 * 60;
 /// The most changes of the offset of a zone that are passed to find a time of the calendar.
 const CHANGES_MAX: usize = 64;
 
+/// After this there are no more runs, in seconds since 1970: some years before the end of times, over which
+/// calendars must be able to look.
+const END_SECONDS: i64 = 253_000_000_000;
+
 /// See the head of this module.
 #[derive(Clone, Debug)]
 pub struct Schedule {
@@ -62,6 +66,9 @@ impl Schedule {
 
     /// The first time after `time` that a run is due; None if none is in sight.
     pub fn due_after(&self, time: Timestamp) -> Option<Timestamp> {
+        if time.as_second() >= END_SECONDS {
+            return None;
+        }
         match &self.when {
             When::Passing(crontab, zone) => next_as_time_passes(crontab, zone, time),
             When::Wall(crontab, zone) => next_on_the_wall(crontab, zone, time),

@@ -195,6 +195,34 @@ async fn snapshots_from_times_to_come_neither_stop_a_policy_nor_are_forgotten() 
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_stops_no_policy() {
+    let plan = plan("every = \"1h\"\nkeep_last = 100");
+    let clock = Turned::at(time("2040-01-01T00:30:00Z"));
+    let host = FakeHost::new(clock.clone());
+    let engine = engine(&host, &plan);
+    go_on(&engine, &clock, time("2040-01-01T03:30:00Z")).await;
+    clock.turn(time("2026-01-01T00:30:00Z"));
+    go_on(&engine, &clock, time("2026-01-01T04:30:00Z")).await;
+    assert_eq!(host.runs_of("a").len(), 3 + 4);
+    assert_eq!(host.of("b", Some("nightly")).len(), 3 + 4);
+}
+
+#[tokio::test]
+async fn a_share_that_cannot_be_looked_at_holds_no_other_up() {
+    let plan = plan("every = \"1h\"\nkeep_last = 2");
+    let clock = Turned::at(time("2026-01-01T00:30:00Z"));
+    let host = FakeHost::new(clock.clone());
+    host.state.lock().hidden.push("a".to_owned());
+    let engine = engine(&host, &plan);
+    go_on(&engine, &clock, time("2026-01-01T02:30:00Z")).await;
+    assert_eq!((host.runs_of("a").len(), host.runs_of("b").len()), (0, 2));
+    assert_eq!(engine.statuses()[0].last_success, None);
+    host.state.lock().hidden.clear();
+    go_on(&engine, &clock, time("2026-01-01T03:30:00Z")).await;
+    assert_eq!(engine.statuses()[0].last_success, Some(time("2026-01-01T03:00:00Z")));
+}
+
+#[tokio::test]
 async fn tags_keep_what_a_person_had_a_policy_take() {
     let plan = plan("every = \"1h\"\nkeep_last = 1\nkeep_tags = [\"why=audit\"]");
     let clock = Turned::at(time("2026-01-01T00:30:00Z"));

@@ -114,6 +114,8 @@ struct HostState {
     runs: Vec<(String, Timestamp)>,
     /// Shares whose store does not answer.
     away: Vec<String>,
+    /// Shares whose snapshots cannot be listed.
+    hidden: Vec<String>,
     /// Whether a snapshot is taken although it is answered that it was not.
     lost_answers: bool,
     /// Whether the newest snapshot is missing from listings.
@@ -158,6 +160,9 @@ impl FakeHost {
 impl PolicyHost for FakeHost {
     async fn snapshots(&self, share: &str) -> Result<Vec<Taken>, ControlError> {
         let state = self.state.lock();
+        if state.hidden.iter().any(|hidden| hidden == share) {
+            return Err(ControlError::new(ErrorKind::NotFound, "the share is not served"));
+        }
         let mut listed = state.shares.get(share).cloned().unwrap_or_default();
         if state.stale {
             listed.pop();
