@@ -43,7 +43,7 @@ enum When {
     Passing(Box<Crontab>, TimeZone),
     /// The same, by the clock on the wall.
     Wall(Box<Crontab>, TimeZone),
-    /// So often, in seconds.
+    /// So often, in milliseconds.
     Every(i64),
     Never,
 }
@@ -58,7 +58,7 @@ impl Schedule {
                 let crontab = Box::new(crontab);
                 if by_passing { When::Passing(crontab, zone) } else { When::Wall(crontab, zone) }
             }
-            (None, Some(every)) => When::Every((every.duration().as_secs() as i64).max(1)),
+            (None, Some(every)) => When::Every((every.duration().as_millis() as i64).max(1)),
             (None, None) => When::Never,
         };
         Self { when, jitter: policy.jitter.duration(), name: policy.name.to_string() }
@@ -72,9 +72,9 @@ impl Schedule {
         match &self.when {
             When::Passing(crontab, zone) => next_as_time_passes(crontab, zone, time),
             When::Wall(crontab, zone) => next_on_the_wall(crontab, zone, time),
-            When::Every(seconds) => {
-                let next = (time.as_second().div_euclid(*seconds) + 1).checked_mul(*seconds)?;
-                Timestamp::from_second(next).ok()
+            When::Every(length) => {
+                let next = (time.as_millisecond().div_euclid(*length) + 1).checked_mul(*length)?;
+                Timestamp::from_millisecond(next).ok()
             }
             When::Never => None,
         }

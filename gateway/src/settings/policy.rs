@@ -36,8 +36,9 @@ choice! {
 
 table! {
     /// A policy: it takes snapshots of shares by itself, and forgets those that its rules no longer keep. It
-    /// never forgets what a person or another policy took, and at least one snapshot always stays. Without
-    /// `schedule` and with `every` or the other way round; with at least one of the keys that begin with `keep_`.
+    /// never forgets what a person or another policy took, and of each share at least one snapshot always stays. Write
+    /// either `schedule` or `every`, and at least one of the keys that begin with `keep_`. While a rule has not found
+    /// as many hours, days or other periods as it may, the oldest snapshot stays too.
     pub struct Policy("policy", repeated) {
         /// What it is called. Its snapshots carry the name: under another name it is another policy, which
         /// does not know them.
@@ -65,7 +66,7 @@ table! {
         keep_monthly: u32, optional in 1, 100_000;
         /// Keep the newest of each year, of so many years that have one.
         keep_yearly: u32, optional in 1, 100_000;
-        /// Keep what is younger than the newest by no more than this.
+        /// Keep what is older than the newest by no more than this.
         keep_within: Span, optional in Span::seconds(60), Span::days(36_500);
         /// Keep what has one of these tags: `KEY`, or `KEY=VALUE`.
         keep_tags: Vec<TagPattern>, default(Vec::new());
