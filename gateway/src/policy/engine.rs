@@ -218,7 +218,9 @@ impl Engine {
             };
             runners.insert(runner.plan.name().to_owned(), runner);
         }
-        before.values().for_each(|gone| gone.job.lock().cancel());
+        for gone in before.values() {
+            gone.job.lock().cancel();
+        }
         drop(runners);
         self.changed.notify_one();
     }
@@ -245,7 +247,9 @@ impl Engine {
     pub async fn stop(&self) {
         self.stop.cancel();
         let runners: Vec<_> = self.runners.lock().values().cloned().collect();
-        runners.iter().for_each(|runner| runner.job.lock().cancel());
+        for runner in &runners {
+            runner.job.lock().cancel();
+        }
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -310,7 +314,9 @@ impl Engine {
         let before = std::mem::replace(&mut *self.looked_at.lock(), now);
         if before.duration_since(now) > SET_BACK {
             tracing::warn!(%before, %now, "the clock was set back");
-            runners.values().for_each(|runner| runner.set_back(now));
+            for runner in runners.values() {
+                runner.set_back(now);
+            }
         }
         runners.values().filter(|runner| runner.is_due(now)).cloned().collect()
     }

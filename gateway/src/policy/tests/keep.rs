@@ -96,7 +96,7 @@ pub(super) fn random_rules(chance: &mut Chance) -> Rules {
 /// Times in order, many of them around changes of the clock.
 fn random_times(chance: &mut Chance, zone: &TimeZone) -> Vec<Plain> {
     let mut times = Vec::new();
-    for _ in 0..1 + chance.below(5) {
+    for _ in 0..=chance.below(5) {
         let year = 2000 + chance.below(30) as i64;
         let mut around = Timestamp::from_second((year - 1970) * 31_556_952).expect("a time");
         if let Some(change) = zone.following(around).next().filter(|_| chance.below(4) > 0) {
