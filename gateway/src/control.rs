@@ -16,6 +16,7 @@ mod error;
 mod job;
 mod moment;
 mod path;
+mod policy;
 mod requests;
 mod settings;
 mod status;
@@ -28,6 +29,7 @@ pub use error::{ControlError, ErrorKind};
 pub use job::{JobHandle, Progress, Unit};
 pub use moment::{Moment, MomentError};
 pub use path::{FilePath, PathError};
+pub use policy::{PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySnapshot, PolicyStatus};
 pub use requests::{
     Change, ChangeKind, CloneReport, CloneRequest, DIFF_PAGE_MAX, DiffPage, DiffRequest, HandoverRequest,
     LifecycleReport, LifecycleRequest, LifecycleStep, RestoreReport, RestoreRequest, RollbackReport,
@@ -121,6 +123,17 @@ pub trait Control: Send + Sync + 'static {
         request: &LifecycleRequest,
         job: &JobHandle,
     ) -> Result<LifecycleReport, ControlError>;
+
+    /// A policy, when it runs next, and what its rules keep of what it has taken.
+    async fn policy(&self, policy: &str) -> Result<PolicyDetails, ControlError>;
+
+    /// Runs a policy now, which the gateway does by itself when it is due.
+    async fn policy_run(
+        &self,
+        policy: &str,
+        request: &PolicyRunRequest,
+        job: &JobHandle,
+    ) -> Result<PolicyRun, ControlError>;
 
     /// Whether clients are served now; otherwise the reason, for `/readyz`.
     async fn ready(&self) -> Result<(), ControlError>;

@@ -292,18 +292,18 @@ impl Ledger {
         self.void.read().as_ref().clone()
     }
 
-    /// From now on nothing in these packs is a duplicate, also after a crash. `void` must have come from
-    /// [`Ledger::void`].
-    pub(crate) async fn note_void(self: &Arc<Self>, void: &VoidPacks) -> Result<(), LedgerError> {
+    /// From now on nothing in these packs is a duplicate, also after a crash; tells whether that is
+    /// news. `void` must have come from [`Ledger::void`].
+    pub(crate) async fn note_void(self: &Arc<Self>, void: &VoidPacks) -> Result<bool, LedgerError> {
         let known = self.void.read().clone();
         if known.generation() == void.generation() {
-            return Ok(());
+            return Ok(false);
         }
         let (ledger, next) = (self.clone(), void.clone());
         let storing = tokio::task::spawn_blocking(move || void::store(&ledger.database, &known, &next));
         storing.await.map_err(|_| LedgerError::Died)??;
         *self.void.write() = Arc::new(void.clone());
-        Ok(())
+        Ok(true)
     }
 
     /// Takes over chunks that the target's index names.

@@ -17,6 +17,7 @@ pub mod live;
 pub mod locking;
 pub mod namespace;
 pub mod objects;
+pub mod policy;
 pub mod settings;
 pub mod share;
 pub mod telemetry;

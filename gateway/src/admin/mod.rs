@@ -24,6 +24,9 @@
 //! POST   /api/v1/buckets                             keys of [[bucket]] -> Applied
 //! DELETE /api/v1/buckets/{bucket}                    Applied (the repository keeps its data)
 //! POST   /api/v1/buckets/{bucket}/lifecycle          LifecycleRequest -> job -> LifecycleReport
+//! GET    /api/v1/policies                            [PolicyStatus]
+//! GET    /api/v1/policies/{policy}                   PolicyDetails
+//! POST   /api/v1/policies/{policy}/run               PolicyRunRequest -> job -> PolicyRun
 //! POST   /api/v1/access-keys                         keys of [[access_key]] -> Applied
 //! DELETE /api/v1/access-keys/{id}                    Applied
 //! GET    /api/v1/jobs                                [JobInfo], newest first
@@ -41,6 +44,7 @@ mod health;
 mod jobs;
 mod listener;
 mod payload;
+mod policies;
 mod routes;
 mod server;
 mod settings;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::jobs::JobInfo;
 use super::payload::Payload;
-use super::{Admin, Applied, health};
+use super::{Admin, Applied, health, policies};
 use crate::control::{
     CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind, HandoverRequest,
     HeadInfo, JobHandle, LifecycleRequest, Moment, RestoreRequest, RollbackRequest, ShareStatus,
@@ -28,8 +28,8 @@ const HEADS_MAX: usize = 1_000;
 /// The longest that a call waits for the end of a job.
 const WAIT_SECONDS_MAX: u64 = 60;
 
-type Answer<T> = Result<Json<T>, ApiError>;
-type Gateway = State<Arc<Admin>>;
+pub(super) type Answer<T> = Result<Json<T>, ApiError>;
+pub(super) type Gateway = State<Arc<Admin>>;
 
 pub(super) fn all(admin: Arc<Admin>) -> Router {
     let api = Router::new()
@@ -49,6 +49,9 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/buckets", post(bucket_add))
         .route("/buckets/{bucket}", delete(bucket_remove))
         .route("/buckets/{bucket}/lifecycle", post(lifecycle))
+        .route("/policies", get(policies::list))
+        .route("/policies/{policy}", get(policies::show))
+        .route("/policies/{policy}/run", post(policies::run))
         .route("/access-keys", post(access_key_add))
         .route("/access-keys/{id}", delete(access_key_remove))
         .route("/jobs", get(jobs))
@@ -260,7 +263,7 @@ async fn job_cancel(State(admin): Gateway, Path(id): Path<String>) -> Answer<Job
 
 impl Admin {
     /// Starts a job about a share and answers with it.
-    fn start<W, F, T>(&self, kind: &str, share: String, work: W) -> Result<Response, ApiError>
+    pub(super) fn start<W, F, T>(&self, kind: &str, share: String, work: W) -> Result<Response, ApiError>
     where
         W: FnOnce(Arc<dyn Control>, String, JobHandle) -> F,
         F: Future<Output = Result<T, ControlError>> + Send + 'static,

@@ -110,7 +110,16 @@ impl Appliance {
     /// Honours plans for a share that this gateway leads and does not serve, until it is served again or
     /// somebody else leads it.
     pub(super) async fn honour_while_retired(&self, open: &OpenShare) {
-        while self.wait_retiring(open, LOOK_EVERY).await {
+        loop {
+            let waits = async {
+                tokio::select! {
+                    goes_on = self.wait_retiring(open, LOOK_EVERY) => goes_on,
+                    () = self.committer.plans.changed.notified() => true,
+                }
+            };
+            if !waits.await {
+                return;
+            }
             let newest = open.newest.lock().clone();
             let honours = self.committer.plans.are_honoured(newest.as_ref().map(|(_, head)| head)).await;
             if honours {

@@ -38,10 +38,18 @@ impl Appliance {
         label: &str,
         tags: BTreeMap<String, String>,
     ) -> Result<SnapshotEntry, ApplianceError> {
+        self.take_snapshot(share, NewSnapshot { label: label.into(), policy: None, tags }).await
+    }
+
+    /// The same, of whoever takes it.
+    pub async fn take_snapshot(
+        &self,
+        share: &str,
+        new: NewSnapshot,
+    ) -> Result<SnapshotEntry, ApplianceError> {
         for _ in 0..SNAPSHOT_ATTEMPTS_MAX {
             let (name, head) = self.commit(share).await?;
-            let new = NewSnapshot { label: label.into(), policy: None, tags: tags.clone() };
-            if let Some(entry) = self.keep(name, &head, new).await? {
+            if let Some(entry) = self.keep(name, &head, new.clone()).await? {
                 return Ok(entry);
             }
         }
@@ -90,6 +98,18 @@ impl Appliance {
                 }
             })
             .collect())
+    }
+
+    /// The ids of the snapshots of a share, oldest first.
+    pub async fn snapshot_ids(&self, share: &str) -> Result<Vec<SnapshotId>, ApplianceError> {
+        let id = self.share_named(share)?.share.id();
+        Ok(self.backend.repository.snapshot_ids(id).await?)
+    }
+
+    /// What a snapshot of a share holds.
+    pub async fn read_snapshot(&self, share: &str, id: SnapshotId) -> Result<Snapshot, ApplianceError> {
+        let share = self.share_named(share)?.share.id();
+        Ok(self.backend.repository.read_snapshot(share, id).await?)
     }
 
     /// Stops retaining a snapshot.

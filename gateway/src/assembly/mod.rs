@@ -9,6 +9,7 @@ mod key;
 mod kinds;
 mod lifecycle;
 mod offline;
+mod policies;
 mod rounds;
 mod running;
 mod s3;
@@ -23,6 +24,7 @@ use tidegate_replicator::store::StoreError;
 pub use buckets::{bucket_share, set_objects};
 pub use key::{NewKey, slot_key, write_key_file};
 pub use offline::OfflineRepository;
+pub use policies::AppliancePolicies;
 pub use running::{Running, StartRunning};
 pub use store::{contact_store, open_store, probe_target, store_settings};
 

@@ -16,6 +16,7 @@ use super::buckets::is_served_differently;
 use super::host::GatewayHost;
 use super::kinds::appliance_kind;
 use super::offline::utc_nanos;
+use super::policies::start_policies;
 use super::s3::start_s3;
 use super::{
     AssemblyError, bucket_share, collect_config, lifecycle, open_appliance, set_objects, share_config,
@@ -24,13 +25,14 @@ use crate::appliance::{Appliance, ApplianceError, ShareReport, SnapshotEntry};
 use crate::control::{
     CacheStatus, ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest,
     ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, LifecycleReport,
-    LifecycleRequest, LimitStatus, MemoryStatus, Moment, QuotaStatus, RestoreReport, RestoreRequest,
-    RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status,
-    TargetStatus, Unit,
+    LifecycleRequest, LimitStatus, MemoryStatus, Moment, PolicyDetails, PolicyRun, PolicyRunRequest,
+    QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus,
+    SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
 use crate::objects::Objects;
+use crate::policy::{Engine, Plan};
 use crate::settings::{Bucket, Settings};
 use crate::share::{QuotaReport, Standing};
 
@@ -64,6 +66,7 @@ pub struct Running {
     settings: Mutex<Arc<Settings>>,
     started: Timestamp,
     since: Instant,
+    policies: Arc<Engine>,
     /// Ends what goes on by itself.
     stop: CancellationToken,
 }
@@ -102,6 +105,7 @@ impl Running {
         let s3 = start_s3(&settings.s3, objects.clone()).await?;
         let stop = CancellationToken::new();
         tokio::spawn(lifecycle::keep(objects.clone(), stop.clone()));
+        let policies = start_policies(&appliance, &settings);
         Ok(Self {
             appliance,
             objects,
@@ -111,6 +115,7 @@ impl Running {
             settings: Mutex::new(settings),
             started: Timestamp::now(),
             since: Instant::now(),
+            policies,
             stop,
         })
     }
@@ -255,6 +260,7 @@ impl Control for Running {
                 uploaded_bytes: self.appliance.uploaded_bytes(),
                 last_failure: None,
             }],
+            policies: self.policies.statuses(),
             cache: self.cache_status(),
             journal: JournalStatus {
                 segments: journal.segments,
@@ -281,6 +287,7 @@ impl Control for Running {
             }
         }
         self.apply_buckets(&before, &settings).await?;
+        self.policies.set(Plan::all(&settings));
         let waits = waiting_for_restart(&before, &settings);
         *self.settings.lock() = settings;
         Ok(waits)
@@ -409,6 +416,19 @@ impl Control for Running {
         })
     }
 
+    async fn policy(&self, policy: &str) -> Result<PolicyDetails, ControlError> {
+        self.policies.details(policy).await
+    }
+
+    async fn policy_run(
+        &self,
+        policy: &str,
+        request: &PolicyRunRequest,
+        job: &JobHandle,
+    ) -> Result<PolicyRun, ControlError> {
+        self.policies.run_now(policy, request, job).await
+    }
+
     async fn ready(&self) -> Result<(), ControlError> {
         Ok(self.appliance.health()?)
     }
@@ -431,13 +451,13 @@ impl Control for Running {
                 s3.stop().await;
             }
         };
-        tokio::join!(nfs, objects);
+        tokio::join!(nfs, objects, self.policies.stop());
         self.host.set_changer(None);
         Ok(self.appliance.close().await?)
     }
 }
 
-fn timestamp(at: UtcNanos) -> Timestamp {
+pub(super) fn timestamp(at: UtcNanos) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(at.as_nanos())).unwrap_or_default()
 }
 
@@ -488,6 +508,7 @@ fn snapshot_info(entry: &SnapshotEntry) -> SnapshotInfo {
         id: entry.id.to_string(),
         name,
         frozen: timestamp(snapshot.head.frozen_at),
+        policy: snapshot.policy.clone(),
         tags: snapshot.tags.clone(),
         files: snapshot.head.usage.inodes,
         bytes: snapshot.head.usage.bytes,

@@ -25,6 +25,7 @@ mod local_work;
 #[cfg(test)]
 pub(crate) mod pages;
 mod place;
+mod policy;
 mod restore;
 mod restore_folder;
 mod rollback;
@@ -99,6 +100,9 @@ enum Command {
     /// Create, list, compare and remove snapshots.
     #[command(subcommand)]
     Snapshot(snapshot::Command),
+    /// List, show, run and simulate the policies that take snapshots by themselves.
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Put a path of a live share back to what it was, or write a share to a folder.
     Restore(restore::Command),
     /// Put a whole share back to what it was.
@@ -201,6 +205,7 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Commit(command) => commit::run(context, command).await,
         Command::Head(command) => head::run(context, command).await,
         Command::Snapshot(command) => snapshot::run(context, command).await,
+        Command::Policy(command) => policy::run(context, command).await,
         Command::Restore(command) => restore::run(context, command).await,
         Command::Rollback(command) => rollback::run(context, command).await,
         Command::Clone(command) => clone::run(context, command).await,

@@ -57,7 +57,7 @@ pub(super) enum Command {
     },
 }
 
-fn parse_tag(text: &str) -> Result<(String, String), String> {
+pub(super) fn parse_tag(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         Some(_) | None => Err("write KEY=VALUE".to_owned()),
@@ -110,10 +110,14 @@ fn list(snapshots: &[SnapshotInfo]) -> String {
             snapshot.files.to_string(),
             bytes(snapshot.bytes),
             snapshot.id.clone(),
+            snapshot.policy.clone().unwrap_or_default(),
             tags.join(" "),
         ]
     };
-    table(["NAME", "FROZEN", "FILES", "SIZE", "ID", "TAGS"], &snapshots.iter().map(row).collect::<Vec<_>>())
+    table(
+        ["NAME", "FROZEN", "FILES", "SIZE", "ID", "POLICY", "TAGS"],
+        &snapshots.iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
 /// Shows each page as it comes, so that a long answer needs no memory; `--json` gives one document a

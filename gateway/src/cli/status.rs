@@ -28,8 +28,10 @@ fn overview(status: &Status) -> String {
         bytes(status.journal.bytes),
         bytes(status.journal.free_bytes),
     );
-    let parts = [process, shares(&status.shares), targets(&status.targets), room];
-    parts.into_iter().chain(status.alarms.iter().map(alarm)).collect::<Vec<_>>().join("\n\n")
+    let policies = (!status.policies.is_empty()).then(|| super::policy::list(&status.policies));
+    let parts = [process, shares(&status.shares)].into_iter().chain(policies);
+    let parts = parts.chain([targets(&status.targets), room]);
+    parts.chain(status.alarms.iter().map(alarm)).collect::<Vec<_>>().join("\n\n")
 }
 
 fn targets(targets: &[TargetStatus]) -> String {

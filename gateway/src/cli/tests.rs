@@ -10,6 +10,7 @@ mod offline;
 use super::*;
 use crate::admin::tests::Served;
 use crate::admin::tests::fake::FakeStart;
+use crate::control::Control as _;
 
 fn parse(line: &str) -> Result<Arguments, clap::Error> {
     let words = std::iter::once("tidegate").chain(line.split(' ').filter(|word| !word.is_empty()));
@@ -84,6 +85,9 @@ fn wrong_lines_are_refused() {
         "commit",
         "status --loud",
         "share add",
+        "policy",
+        "policy simulate nightly --for soon",
+        "policy simulate nightly --from yesterday",
     ] {
         let error = parse(line).expect_err(line);
         assert!(error.exit_code() == 2, "{line}: {error}");
@@ -127,6 +131,56 @@ async fn each_command_reaches_the_running_gateway() {
         assert_eq!(code, 0, "{line}");
         assert!(data.contains(shown), "{line} shows\n{data}");
     }
+}
+
+#[tokio::test]
+async fn policies_are_shown_run_and_foretold() {
+    let served = Served::start().await;
+    let policy = "[[policy]]\nname = \"nightly\"\nshares = [\"docs\"]\nschedule = \"30 2 * * *\"\nkeep_daily = 7\nkeep_monthly = 12\n";
+    let text = std::fs::read_to_string(served.file()).expect("text");
+    std::fs::write(served.file(), format!("{text}{policy}")).expect("written");
+    let settings = SettingsFile::new(served.file()).load().expect("valid");
+    served.gateway.apply(Arc::new(settings)).await.expect("applied");
+    for (line, shown) in [
+        (
+            "policy list",
+            "nightly  docs    30 2 * * * UTC  1970-01-01T00:00:00Z  -              1          none since",
+        ),
+        ("policy show nightly", "docs   1970-01-01T00:00:00Z  id-of-it  newest, daily"),
+        ("policy run nightly --tag why=test", "share docs: snapshot id-of-nightly, 0 forgotten, 1 kept"),
+        ("policy run nightly --detach", "started"),
+        (
+            "policy simulate nightly --from 2026-01-01T00:00:00Z",
+            "365 runs, at most 18 snapshots of a share; in the end 18 are kept",
+        ),
+        (
+            "policy simulate nightly --from 2026-01-01T00:00:00Z --for 2d",
+            "2026-01-02T02:30:00Z  newest, daily",
+        ),
+        ("status", "nightly  docs"),
+    ] {
+        let (code, data) = run_line(&served.file(), line).await;
+        assert_eq!(code, 0, "{line}");
+        assert!(data.contains(shown), "{line} shows\n{data}");
+        if !line.contains("detach") {
+            let (_, data) = run_line(&served.file(), &format!("{line} --json")).await;
+            assert!(data.is_empty() || serde_json::from_str::<serde_json::Value>(&data).is_ok(), "{line}");
+        }
+    }
+    for (line, expected) in [
+        ("policy show none", 4),
+        ("policy run none", 4),
+        ("policy simulate none", 4),
+        ("policy simulate nightly --for 0d", 2),
+        ("policy simulate nightly --for 31y", 2),
+        ("share remove docs --yes", 3),
+    ] {
+        assert_eq!(code(&served.file(), line).await, expected, "{line}");
+    }
+    served.stop.cancel();
+    served.ended().await;
+    assert_eq!(code(&served.file(), "policy simulate nightly").await, 0, "it needs no gateway");
+    assert_eq!(code(&served.file(), "policy list").await, 11);
 }
 
 #[tokio::test]

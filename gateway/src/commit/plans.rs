@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tidegate_replicator::collect::VoidPacks;
 use tidegate_replicator::repository::{Head, Opened, PlanId, Repository};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use super::CommitError;
 use crate::ledger::{Ledger, LedgerError};
@@ -26,13 +26,15 @@ pub(crate) struct Plans {
     repository: Arc<Repository<Opened>>,
     ledger: Arc<Ledger>,
     taken_in: Mutex<VoidPacks>,
+    /// Told when plans have come or gone.
+    pub(crate) changed: Notify,
 }
 
 impl Plans {
     /// Goes on from what the ledger keeps.
     pub(crate) fn new(repository: Arc<Repository<Opened>>, ledger: Arc<Ledger>) -> Self {
         let taken_in = Mutex::new(ledger.void());
-        Self { repository, ledger, taken_in }
+        Self { repository, ledger, taken_in, changed: Notify::new() }
     }
 
     /// The open plans that are honoured from now on; those known so far, when the store does not answer.
@@ -71,7 +73,10 @@ impl Plans {
                 Err(error) => tracing::debug!(%pack, %error, "cannot see what was moved"),
             }
         }
-        self.ledger.note_void(void).await
+        if self.ledger.note_void(void).await? {
+            self.changed.notify_waiters();
+        }
+        Ok(())
     }
 }
 

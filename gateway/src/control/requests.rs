@@ -31,6 +31,9 @@ pub struct SnapshotInfo {
     pub name: String,
     /// When its content was frozen.
     pub frozen: Timestamp,
+    /// The policy that took it; none if a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// Free words kept with it.
     pub tags: BTreeMap<String, String>,
     /// Inodes in it.

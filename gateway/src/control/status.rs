@@ -5,6 +5,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::PolicyStatus;
+
 /// Everything an overview needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -18,6 +20,9 @@ pub struct Status {
     pub shares: Vec<ShareStatus>,
     /// In the order of the settings.
     pub targets: Vec<TargetStatus>,
+    /// By name.
+    #[serde(default)]
+    pub policies: Vec<PolicyStatus>,
     /// Local packs and memory.
     pub cache: CacheStatus,
     /// The local log.

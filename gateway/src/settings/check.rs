@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
+use super::policy::policies_fit;
 use super::problems::Problems;
 use super::{Bucket, Credentials, RepositoryAddress, Settings, Share, Target};
 
@@ -45,6 +46,7 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     distinct("access_key", "id", settings.access_keys.iter().map(|key| &key.id), problems);
     settings.buckets.iter().for_each(|bucket| bucket_fits(settings, bucket, problems));
     s3_fits(settings, problems);
+    policies_fit(settings, problems);
     apart(settings, problems);
 }
 
@@ -94,7 +96,7 @@ fn s3_fits(settings: &Settings, problems: &mut Problems<'_>) {
     }
 }
 
-fn distinct<T: Ord + Display>(
+pub(super) fn distinct<T: Ord + Display>(
     table: &str,
     key: &str,
     values: impl Iterator<Item = T>,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
-use super::{AccessKey, Bucket, Cache, Gateway, Nfs, Repository, S3, Share, Target};
+use super::{AccessKey, Bucket, Cache, Gateway, Nfs, Policy, Repository, S3, Share, Target};
 
 /// What the page says before the tables.
 const INTRODUCTION: &str = "\
@@ -37,6 +37,7 @@ pub fn settings_page() -> String {
         S3::describe(),
         Bucket::describe(),
         AccessKey::describe(),
+        Policy::describe(),
     ];
     for table in &tables {
         add_table(&mut page, table);

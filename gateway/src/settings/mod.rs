@@ -17,6 +17,7 @@ mod gateway;
 mod json;
 mod names;
 mod network;
+mod policy;
 mod problems;
 mod quota;
 mod repository;
@@ -37,6 +38,7 @@ pub use gateway::{Cache, Gateway, LogFormat, LogLevel};
 pub use json::table_from_json;
 pub use names::{AccessKeyId, BucketName, ExportPath, HostName, LocalPath, Name, Region, RepositoryAddress};
 pub use network::{Listen, Network, Url};
+pub use policy::{Argument, Calendar, OnHookFailure, Policy, ShareName, TagPattern, Zone};
 pub use problems::{Problem, SettingsError};
 pub use quota::{Count, Limits, Quota};
 pub use repository::{Credentials, Repository, Target, UrlStyle};
@@ -78,10 +80,12 @@ pub struct Settings {
     pub buckets: Vec<Bucket>,
     /// `[[access_key]]`
     pub access_keys: Vec<AccessKey>,
+    /// `[[policy]]`
+    pub policies: Vec<Policy>,
 }
 
 /// The tables of the file.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -92,6 +96,7 @@ const TABLES: [&str; 10] = [
     S3::NAME,
     Bucket::NAME,
     AccessKey::NAME,
+    Policy::NAME,
 ];
 
 impl Settings {
@@ -142,6 +147,7 @@ impl Settings {
             AccessKey::NAME,
             Item::ArrayOfTables(self.access_keys.iter().map(Table::write).collect()),
         );
+        document.insert(Policy::NAME, Item::ArrayOfTables(self.policies.iter().map(Table::write).collect()));
         document.to_string()
     }
 }
@@ -190,6 +196,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let s3 = table(root, problems);
     let buckets = tables(root, problems);
     let access_keys = tables(root, problems);
+    let policies = tables(root, problems);
     Some(Settings {
         gateway: gateway?,
         repository: repository?,
@@ -201,6 +208,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         s3: s3?,
         buckets: buckets?,
         access_keys: access_keys?,
+        policies: policies?,
     })
 }
 

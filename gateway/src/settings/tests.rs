@@ -93,6 +93,7 @@ fn every_wrong_value_names_its_key() {
         ("[[share]]\nname = \"d\"", "quota = { inodes = { soft = 2, hard = 1 } }", "share.d.quota"),
         ("[[share]]\nname = \"d\"\n[share.quota.bytes]", "hard = 1", "share.d.quota"),
         ("[[share]]\nname = \"d\"", "x = 1", "share.d.x"),
+        ("[[policy]]", "name = \"Nightly\"\nshares = []\nevery = \"1h\"\nkeep_last = 1", "policy[0].name"),
         ("[x]", "y = 1", "x"),
     ];
     for (heading, line, key) in wrong {

@@ -132,6 +132,15 @@ declare! {
     /// Time from the freeze to the published head.
     Histogram COMMIT_SECONDS = "tidegate_commit_seconds" ["share"];
 
+    /// When all shares of the policy last had a snapshot of it, in seconds since 1970; 0 before the first.
+    Gauge POLICY_LAST_SUCCESS_SECONDS = "tidegate_policy_last_success_seconds" ["policy"];
+    /// When the policy runs next, in seconds since 1970; 0 if it never does.
+    Gauge POLICY_NEXT_RUN_SECONDS = "tidegate_policy_next_run_seconds" ["policy"];
+    /// Snapshots that the policy has taken and that are kept.
+    Gauge POLICY_SNAPSHOTS = "tidegate_policy_snapshots" ["policy"];
+    /// Runs of the policy that failed.
+    Counter POLICY_FAILURES = "tidegate_policy_failures_total" ["policy"];
+
     /// Bytes in local packs that the target lacks.
     Gauge TARGET_BACKLOG_BYTES = "tidegate_target_backlog_bytes" ["target"];
     /// Local packs that the target lacks.

@@ -1,6 +1,6 @@
 //! Metrics that are read off the status when somebody asks for them.
 
-use crate::control::{QuotaStatus, Severity, ShareState, ShareStatus, Status};
+use crate::control::{PolicyStatus, QuotaStatus, Severity, ShareState, ShareStatus, Status};
 
 use super::metrics;
 
@@ -15,6 +15,7 @@ pub fn record_status(status: &Status) {
         metrics::ALARMS.with(&[label]).set(raised as f64);
     }
     status.shares.iter().for_each(record_share);
+    status.policies.iter().for_each(record_policy);
     for target in &status.targets {
         let label = [target.name.as_str()];
         metrics::TARGET_BACKLOG_BYTES.with(&label).set(target.backlog_bytes as f64);
@@ -30,6 +31,15 @@ pub fn record_status(status: &Status) {
     metrics::CACHE_MISSES.with(&[]).absolute(status.cache.misses);
     metrics::JOURNAL_BYTES.with(&[]).set(status.journal.bytes as f64);
     metrics::JOURNAL_FREE_BYTES.with(&[]).set(status.journal.free_bytes as f64);
+}
+
+fn record_policy(policy: &PolicyStatus) {
+    let label = [policy.name.as_str()];
+    let seconds = |time: Option<jiff::Timestamp>| time.map_or(0.0, |time| time.as_second() as f64);
+    metrics::POLICY_LAST_SUCCESS_SECONDS.with(&label).set(seconds(policy.last_success));
+    metrics::POLICY_NEXT_RUN_SECONDS.with(&label).set(seconds(policy.next));
+    metrics::POLICY_SNAPSHOTS.with(&label).set(policy.snapshots as f64);
+    metrics::POLICY_FAILURES.with(&label).absolute(policy.failures);
 }
 
 fn record_share(share: &ShareStatus) {

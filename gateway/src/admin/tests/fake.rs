@@ -10,11 +10,12 @@ use parking_lot::Mutex;
 use crate::control::{
     CacheStatus, Change, ChangeKind, ChangeSettings, CloneReport, CloneRequest, Control, ControlError,
     DiffPage, DiffRequest, ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus,
-    LifecycleReport, LifecycleRequest, LimitStatus, MemoryStatus, QuotaStatus, RestoreReport, RestoreRequest,
-    RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status,
-    TargetStatus, Unit,
+    LifecycleReport, LifecycleRequest, LimitStatus, MemoryStatus, PolicyDetails, PolicyRun, PolicyRunRequest,
+    PolicyShareRun, PolicySnapshot, PolicyStatus, QuotaStatus, RestoreReport, RestoreRequest, RollbackReport,
+    RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus,
+    Unit,
 };
-use crate::settings::{Count, Settings, Size};
+use crate::settings::{Count, Policy, Settings, Size};
 
 /// The gateway; see the head of this file.
 #[derive(Default)]
@@ -63,11 +64,26 @@ impl FakeGateway {
     }
 }
 
+fn policy_status(policy: &Policy) -> PolicyStatus {
+    PolicyStatus {
+        name: policy.name.to_string(),
+        shares: policy.shares.iter().map(ToString::to_string).collect(),
+        when: policy.when(),
+        next: Some(Timestamp::UNIX_EPOCH),
+        running: false,
+        last_success: None,
+        last_run: None,
+        failures: 2,
+        snapshots: 1,
+    }
+}
+
 fn snapshot(name: &str) -> SnapshotInfo {
     SnapshotInfo {
         id: format!("id-of-{name}"),
         name: name.to_owned(),
         frozen: Timestamp::UNIX_EPOCH,
+        policy: None,
         tags: BTreeMap::new(),
         files: 3,
         bytes: 4096,
@@ -116,6 +132,7 @@ impl Control for FakeGateway {
             uptime_seconds: 61,
             shares: settings.shares.iter().map(share).collect(),
             targets: settings.targets.iter().map(target).collect(),
+            policies: settings.policies.iter().map(policy_status).collect(),
             cache: CacheStatus::default(),
             journal: JournalStatus::default(),
             memory: MemoryStatus::default(),
@@ -243,6 +260,36 @@ impl Control for FakeGateway {
         _job: &JobHandle,
     ) -> Result<LifecycleReport, ControlError> {
         Ok(LifecycleReport { looked_at: 3, expired: 1, ..LifecycleReport::default() })
+    }
+
+    async fn policy(&self, policy: &str) -> Result<PolicyDetails, ControlError> {
+        let settings = self.state.lock().settings.clone().expect("set from the start");
+        let missing = || ControlError::new(ErrorKind::NotFound, format!("there is no policy {policy:?}"));
+        let status = policy_status(settings.policy(policy).ok_or_else(missing)?);
+        let snapshots = status.shares.iter().map(|share| PolicySnapshot {
+            share: share.clone(),
+            id: "id-of-it".to_owned(),
+            taken: Timestamp::UNIX_EPOCH,
+            kept_by: vec!["newest".to_owned(), "daily".to_owned()],
+        });
+        Ok(PolicyDetails { snapshots: snapshots.collect(), next_runs: vec![Timestamp::UNIX_EPOCH], status })
+    }
+
+    async fn policy_run(
+        &self,
+        policy: &str,
+        request: &PolicyRunRequest,
+        job: &JobHandle,
+    ) -> Result<PolicyRun, ControlError> {
+        let status = self.policy(policy).await?.status;
+        let mut shares = Vec::new();
+        for share in status.shares {
+            let request = SnapshotRequest { name: Some(policy.to_owned()), tags: request.tags.clone() };
+            let snapshot = Some(self.snapshot_create(&share, &request, job).await?.id);
+            shares.push(PolicyShareRun { share, snapshot, kept: 1, ..PolicyShareRun::default() });
+        }
+        let (began, ended) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        Ok(PolicyRun { policy: policy.to_owned(), began, ended, shares, error: None })
     }
 
     async fn ready(&self) -> Result<(), ControlError> {

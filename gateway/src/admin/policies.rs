@@ -1,0 +1,28 @@
+//! `/api/v1/policies`: what policies are there, and running one by hand.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::Response;
+
+use super::error::ApiError;
+use super::payload::Payload;
+use super::routes::{Answer, Gateway};
+use crate::control::{PolicyDetails, PolicyRunRequest, PolicyStatus};
+
+pub(super) async fn list(State(admin): Gateway) -> Json<Vec<PolicyStatus>> {
+    Json(admin.control.status().await.policies)
+}
+
+pub(super) async fn show(State(admin): Gateway, Path(policy): Path<String>) -> Answer<PolicyDetails> {
+    Ok(Json(admin.control.policy(&policy).await?))
+}
+
+pub(super) async fn run(
+    State(admin): Gateway,
+    Path(policy): Path<String>,
+    Payload(request): Payload<PolicyRunRequest>,
+) -> Result<Response, ApiError> {
+    admin.start("policy-run", policy, |control, policy, job| async move {
+        control.policy_run(&policy, &request, &job).await
+    })
+}

@@ -1,0 +1,108 @@
+//! Policies over an appliance.
+//!
+//! A snapshot never changes, so each is read once; a listing costs a request, however many there are. What
+//! cannot be read is said once in the log, belongs to no policy, and is so never forgotten.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use parking_lot::Mutex;
+use tidegate_replicator::repository::{NewSnapshot, RepositoryError, Snapshot, SnapshotId};
+
+use super::running::timestamp;
+use crate::appliance::{Appliance, ApplianceError};
+use crate::clock::SystemClock;
+use crate::control::{ControlError, ErrorKind};
+use crate::policy::{Engine, Plan, PolicyHost, Taken};
+use crate::settings::Settings;
+
+/// Snapshots that are read at once.
+const READS_MAX: usize = 16;
+
+/// Snapshots by id; none for one that cannot be read.
+type Known = BTreeMap<SnapshotId, Option<Taken>>;
+
+/// See the head of this module.
+pub struct AppliancePolicies {
+    appliance: Arc<Appliance>,
+    /// By share.
+    known: Mutex<HashMap<String, Known>>,
+}
+
+impl AppliancePolicies {
+    /// Policies over this appliance.
+    pub fn new(appliance: Arc<Appliance>) -> Arc<Self> {
+        Arc::new(Self { appliance, known: Mutex::default() })
+    }
+
+    async fn read(&self, share: &str, id: SnapshotId) -> Result<Option<Option<Taken>>, ControlError> {
+        match self.appliance.read_snapshot(share, id).await {
+            Ok(snapshot) => Ok(Some(Some(taken(id, snapshot)))),
+            // Somebody else has removed it meanwhile.
+            Err(ApplianceError::Repository(RepositoryError::Missing { .. })) => Ok(None),
+            Err(ApplianceError::Repository(
+                error @ (RepositoryError::Store(_) | RepositoryError::Local { .. }),
+            )) => Err(ApplianceError::from(error).into()),
+            Err(ApplianceError::Repository(error)) => {
+                tracing::error!(snapshot = %id, %error, "a snapshot cannot be read; no policy forgets it");
+                Ok(Some(None))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[async_trait]
+impl PolicyHost for AppliancePolicies {
+    async fn snapshots(&self, share: &str) -> Result<Vec<Taken>, ControlError> {
+        let ids = self.appliance.snapshot_ids(share).await?;
+        let known = self.known.lock().get(share).cloned().unwrap_or_default();
+        let mut now = Known::new();
+        let mut unknown = Vec::new();
+        for id in ids {
+            match known.get(&id) {
+                Some(found) => drop(now.insert(id, found.clone())),
+                None => unknown.push(id),
+            }
+        }
+        let mut reads = stream::iter(unknown)
+            .map(|id| async move { (id, self.read(share, id).await) })
+            .buffer_unordered(READS_MAX);
+        while let Some((id, read)) = reads.next().await {
+            if let Some(found) = read? {
+                now.insert(id, found);
+            }
+        }
+        drop(reads);
+        let listed = now.values().flatten().cloned().collect();
+        self.known.lock().insert(share.to_owned(), now);
+        Ok(listed)
+    }
+
+    async fn take(&self, share: &str, new: NewSnapshot) -> Result<Taken, ControlError> {
+        let entry = self.appliance.take_snapshot(share, new).await?;
+        Ok(taken(entry.id, entry.snapshot))
+    }
+
+    async fn forget(&self, share: &str, snapshot: &Taken) -> Result<(), ControlError> {
+        let id = SnapshotId::parse(&snapshot.id).ok_or_else(|| {
+            ControlError::new(ErrorKind::Invalid, format!("{} is no id of a snapshot", snapshot.id))
+        })?;
+        Ok(self.appliance.remove_snapshot(share, id).await?)
+    }
+}
+
+fn taken(id: SnapshotId, snapshot: Snapshot) -> Taken {
+    let Snapshot { policy, tags, taken_at, .. } = snapshot;
+    Taken { id: id.to_string(), at: timestamp(taken_at), policy, tags }
+}
+
+/// Carries out the policies of the settings by the clock of the machine.
+pub(super) fn start_policies(appliance: &Arc<Appliance>, settings: &Settings) -> Arc<Engine> {
+    let engine = Engine::new(AppliancePolicies::new(appliance.clone()), Arc::new(SystemClock));
+    engine.set(Plan::all(settings));
+    engine.start();
+    engine
+}

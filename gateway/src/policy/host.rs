@@ -1,0 +1,42 @@
+//! What a run asks of the gateway. Tests have one in memory.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tidegate_replicator::repository::NewSnapshot;
+
+use crate::control::ControlError;
+
+/// A snapshot of a share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Its id in the repository.
+    pub id: String,
+    /// When it was taken.
+    pub at: Timestamp,
+    /// The policy that took it; none if a person did.
+    pub policy: Option<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Taken {
+    /// Its tags as pairs.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+}
+
+/// See the head of this module.
+#[async_trait]
+pub trait PolicyHost: Send + Sync + 'static {
+    /// All snapshots of a share that can be read, oldest first.
+    async fn snapshots(&self, share: &str) -> Result<Vec<Taken>, ControlError>;
+
+    /// Publishes what a share has now, and keeps it.
+    async fn take(&self, share: &str, new: NewSnapshot) -> Result<Taken, ControlError>;
+
+    /// Keeps a snapshot no more.
+    async fn forget(&self, share: &str, snapshot: &Taken) -> Result<(), ControlError>;
+}

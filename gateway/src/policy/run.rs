@@ -1,0 +1,246 @@
+//! One run of a policy.
+//!
+//! | step | what | when it fails |
+//! |---|---|---|
+//! | before | the hook `before` | the run ends, unless the hook may fail |
+//! | take | a commit and a snapshot of each share, a few shares at once | the other shares get theirs |
+//! | after | the hook `after`, if all shares have theirs | nothing is forgotten, unless the hook may fail |
+//! | forget | what the rules keep no more, of each share that has a new snapshot | the next run does it |
+//! | on_failure | the hook `on_failure`, if anything failed | the log says so |
+//!
+//! A run that is cut at any step leaves more snapshots than the rules keep, never fewer. Forgotten is only what
+//! carries the policy's name, was not taken after now, and is in a listing that has the new snapshot too.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use tidegate_replicator::repository::NewSnapshot;
+
+use super::hook::{self, HookError};
+use super::host::{PolicyHost, Taken};
+use super::plan::Plan;
+use crate::clock::Clock;
+use crate::control::{ControlError, ErrorKind, JobHandle, PolicyRun, PolicyShareRun, Unit};
+use crate::settings::{Argument, OnHookFailure};
+
+/// Shares of a policy whose snapshots are taken at once.
+const SHARES_AT_ONCE: usize = 4;
+
+/// Now, by a clock.
+pub(super) fn now(clock: &dyn Clock) -> Timestamp {
+    let now = clock.now();
+    Timestamp::new(now.seconds, now.nanos.cast_signed()).unwrap_or_default()
+}
+
+/// What a run came to.
+pub(super) struct Outcome {
+    pub(super) run: PolicyRun,
+    /// The new snapshots.
+    pub(super) taken: BTreeMap<String, Taken>,
+    /// Why it failed, if it did.
+    pub(super) failure: Option<ControlError>,
+}
+
+/// A run under way.
+struct Run<'r> {
+    plan: &'r Plan,
+    host: &'r dyn PolicyHost,
+    clock: &'r dyn Clock,
+    job: &'r JobHandle,
+    began: Timestamp,
+    shares: Vec<PolicyShareRun>,
+    taken: BTreeMap<String, Taken>,
+}
+
+/// Runs a policy for some of its shares.
+pub(super) async fn run(
+    plan: &Plan,
+    (host, clock): (&dyn PolicyHost, &dyn Clock),
+    shares: Vec<String>,
+    tags: &BTreeMap<String, String>,
+    job: &JobHandle,
+) -> Outcome {
+    let shares = shares.into_iter().map(|share| PolicyShareRun { share, ..PolicyShareRun::default() });
+    let (began, shares) = (now(clock), shares.collect());
+    let mut run = Run { plan, host, clock, job, began, shares, taken: BTreeMap::new() };
+    let failure = run.carry_out(tags).await.err();
+    if let Some(error) = failure.as_ref().filter(|error| error.kind != ErrorKind::Cancelled) {
+        run.tell_of_failure(error).await;
+    }
+    let Run { shares, taken, .. } = run;
+    let error = failure.as_ref().map(ToString::to_string);
+    let run = PolicyRun { policy: plan.name().to_owned(), began, ended: now(clock), shares, error };
+    Outcome { run, taken, failure }
+}
+
+impl Run<'_> {
+    async fn carry_out(&mut self, tags: &BTreeMap<String, String>) -> Result<(), ControlError> {
+        self.job.checkpoint()?;
+        self.hook("before", &self.plan.policy.before).await?;
+        let taken = self.take(tags).await;
+        if taken.is_ok() {
+            self.hook("after", &self.plan.policy.after).await?;
+        }
+        let forgotten = self.forget().await;
+        taken.and(forgotten)
+    }
+
+    /// A hook beside the snapshots. One that may fail is only logged.
+    async fn hook(&self, which: &'static str, command: &[Argument]) -> Result<(), ControlError> {
+        let policy = self.plan.name();
+        match self.run_hook(which, command, None).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind == ErrorKind::Cancelled => Err(error),
+            Err(error) if self.plan.policy.on_hook_failure == OnHookFailure::Continue => {
+                tracing::warn!(policy, %error, "a hook failed; the run goes on");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn tell_of_failure(&self, error: &ControlError) {
+        if let Err(error) =
+            self.run_hook("on_failure", &self.plan.policy.on_failure, Some(error.to_string())).await
+        {
+            tracing::warn!(policy = self.plan.name(), %error, "a hook failed");
+        }
+    }
+
+    async fn run_hook(
+        &self,
+        which: &'static str,
+        command: &[Argument],
+        error: Option<String>,
+    ) -> Result<(), ControlError> {
+        if command.is_empty() {
+            return Ok(());
+        }
+        self.job.phase(&format!("hook {which}"), None, Unit::Items);
+        let timeout = self.plan.policy.hook_timeout.duration();
+        match hook::run(command, &self.variables(which, error), timeout, self.job).await {
+            Ok(output) => {
+                tracing::info!(policy = self.plan.name(), hook = which, output, "a hook ended well");
+                Ok(())
+            }
+            Err(error) => {
+                let kind = match &error {
+                    HookError::Cancelled { .. } => ErrorKind::Cancelled,
+                    HookError::Start { .. } | HookError::Failed { .. } | HookError::TimedOut { .. } => {
+                        ErrorKind::Failed
+                    }
+                };
+                Err(ControlError::new(kind, format!("hook {which} failed: {error}")))
+            }
+        }
+    }
+
+    /// The environment of a hook.
+    fn variables(&self, which: &str, error: Option<String>) -> Vec<(&'static str, String)> {
+        let shares: Vec<&str> = self.shares.iter().map(|share| share.share.as_str()).collect();
+        let taken: Vec<String> =
+            self.taken.iter().map(|(share, taken)| format!("{share}={}", taken.id)).collect();
+        let mut variables = vec![
+            ("TIDEGATE_HOOK", which.to_owned()),
+            ("TIDEGATE_POLICY", self.plan.name().to_owned()),
+            ("TIDEGATE_RUN_TIME", self.began.to_string()),
+            ("TIDEGATE_SHARES", shares.join(" ")),
+            ("TIDEGATE_SNAPSHOTS", taken.join(" ")),
+        ];
+        variables.extend(error.map(|error| ("TIDEGATE_ERROR", error)));
+        variables
+    }
+
+    async fn take(&mut self, tags: &BTreeMap<String, String>) -> Result<(), ControlError> {
+        self.job.phase("take snapshots", Some(self.shares.len() as u64), Unit::Items);
+        let name = self.plan.name();
+        let (host, job) = (self.host, self.job);
+        let shares: Vec<String> = self.shares.iter().map(|share| share.share.clone()).collect();
+        let results: Vec<Result<Taken, ControlError>> = stream::iter(shares)
+            .map(|share| async move {
+                job.checkpoint()?;
+                let policy = Some(name.to_owned());
+                let new = NewSnapshot { label: name.to_owned(), policy, tags: tags.clone() };
+                let taken = host.take(&share, new).await;
+                job.advance(1);
+                taken
+            })
+            .buffered(SHARES_AT_ONCE)
+            .collect()
+            .await;
+        for (share, result) in self.shares.iter_mut().zip(results) {
+            match result {
+                Ok(taken) => {
+                    share.snapshot = Some(taken.id.clone());
+                    self.taken.insert(share.share.clone(), taken);
+                }
+                Err(error) => note(share, &error),
+            }
+        }
+        self.failures()
+    }
+
+    /// Everything that failed for a share, as one error.
+    fn failures(&self) -> Result<(), ControlError> {
+        let failed: Vec<String> = self
+            .shares
+            .iter()
+            .filter_map(|share| Some(format!("share {}: {}", share.share, share.error.as_ref()?)))
+            .collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        self.job.checkpoint()?;
+        let kind = if self.taken.is_empty() { ErrorKind::Failed } else { ErrorKind::Incomplete };
+        Err(ControlError::new(kind, failed.join("; ")))
+    }
+
+    async fn forget(&mut self) -> Result<(), ControlError> {
+        self.job.phase("forget snapshots", None, Unit::Items);
+        let mut shares = std::mem::take(&mut self.shares);
+        for share in &mut shares {
+            let Some(new) = self.taken.get(&share.share) else { continue };
+            if let Err(error) = self.forget_of(share, new).await {
+                note(share, &error);
+            }
+        }
+        self.shares = shares;
+        self.failures()
+    }
+
+    async fn forget_of(&self, share: &mut PolicyShareRun, new: &Taken) -> Result<(), ControlError> {
+        let listed = self.host.snapshots(&share.share).await?;
+        if !listed.iter().any(|snapshot| snapshot.id == new.id) {
+            let message = "its snapshots are listed without the new one; nothing is forgotten";
+            return Err(ControlError::new(ErrorKind::Failed, message));
+        }
+        let own = of_policy(&listed, self.plan.name());
+        share.kept = own.len() as u64;
+        let now = now(self.clock);
+        let past: Vec<&Taken> = own.into_iter().filter(|snapshot| snapshot.at <= now).collect();
+        let rules = &self.plan.rules;
+        let dated: Vec<_> = past.iter().map(|snapshot| rules.date(snapshot.at, snapshot.pairs())).collect();
+        for (snapshot, reasons) in past.into_iter().zip(rules.reasons(&dated)) {
+            if reasons.is_kept() {
+                continue;
+            }
+            self.job.checkpoint()?;
+            self.host.forget(&share.share, snapshot).await?;
+            share.forgotten.push(snapshot.id.clone());
+            share.kept -= 1;
+            self.job.advance(1);
+        }
+        Ok(())
+    }
+}
+
+/// What a policy took.
+pub(super) fn of_policy<'t>(listed: &'t [Taken], policy: &str) -> Vec<&'t Taken> {
+    listed.iter().filter(|snapshot| snapshot.policy.as_deref() == Some(policy)).collect()
+}
+
+fn note(share: &mut PolicyShareRun, error: &ControlError) {
+    let before = share.error.take().map(|before| format!("{before}; ")).unwrap_or_default();
+    share.error = Some(format!("{before}{error}"));
+}
