@@ -103,7 +103,9 @@ pub(super) async fn mark(
     let mut void = VoidPacks::default();
     void.refresh(repository).await?;
     let mut packs = list(repository, observer).await?;
-    packs.iter_mut().for_each(|pack| pack.condemned = void.is_in_open_plan(&pack.id));
+    for pack in &mut packs {
+        pack.condemned = void.is_in_open_plan(&pack.id);
+    }
     let roots = roots::list(repository, options.now).await?;
     let scratch = |source| CollectError::Scratch { folder: options.scratch.display().to_string(), source };
     let mut book = Book {
@@ -271,9 +273,9 @@ impl Book {
             for fact in noted.facts {
                 let pack = &mut packs[number_at(fact) as usize];
                 let bytes = u64::from(last_number(fact));
-                let lives = !noted.reached.is_empty() && !(safe && pack.condemned);
+                let is_dead = noted.reached.is_empty() || (safe && pack.condemned);
                 pack.chunk_bytes += bytes;
-                pack.live_bytes += if lives { bytes } else { 0 };
+                pack.live_bytes += if is_dead { 0 } else { bytes };
             }
         })
     }
