@@ -279,10 +279,10 @@ impl Ledger {
     /// Where a chunk lies that counts as a duplicate.
     fn find_countable(&self, chunk: &ChunkId) -> Result<Option<Location>, LedgerError> {
         let found = self.find(chunk)?;
-        Ok(found.filter(|at| !self.is_void(&at.pack)))
+        Ok(found.filter(|at| self.void.read().counts(&at.pack)))
     }
 
-    /// Whether nothing in a pack counts as a duplicate: it may be gone.
+    /// Whether a plan condemns a pack, or did: it may be gone.
     pub(crate) fn is_void(&self, pack: &PackId) -> bool {
         self.void.read().contains(pack)
     }

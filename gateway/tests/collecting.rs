@@ -1,7 +1,8 @@
 //! Garbage collection beside gateways that write: nothing retained is ever missing, and what nobody needs goes.
 //!
 //! Method: two gateways in this process lead a share each on one store in memory, and a collector works on the
-//! same store. Chance decides what is done next, and lets commits and the steps of collections run at once.
+//! same store. Chance decides what is done next, and lets commits and the steps of collections run at once, of two
+//! collectors too.
 //! The contents of files come from a small pool, so that what was garbage a moment ago is wanted again. The
 //! grace is nothing. From time to time everything that is retained is read from the store alone, and what
 //! clients see is held against a model. `TIDEGATE_SEED` repeats a run, `TIDEGATE_STEPS` makes it longer.
@@ -11,11 +12,14 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use support::*;
 use tidegate_chunker::ShareId;
 use tidegate_gateway::appliance::{Appliance, AttachPoint};
@@ -27,7 +31,9 @@ use tidegate_replicator::collect::{
 };
 use tidegate_replicator::map::{InodeNumber, Timestamp};
 use tidegate_replicator::repository::{Opened, Repository, SlotKey, SnapshotId, UtcNanos};
-use tidegate_replicator::store::{MemoryStore, Store};
+use tidegate_replicator::store::{
+    Body, Capabilities, ListPage, MemoryStore, ObjectInfo, ObjectName, PutMode, Store, StoreError,
+};
 
 const ROOT_INODE: InodeNumber = InodeNumber::ROOT;
 /// Different contents that files can have.
@@ -35,10 +41,12 @@ const CONTENTS: u64 = 10;
 /// Different names in a share.
 const NAMES: u64 = 8;
 const STEPS: u64 = 120;
+/// Steps between two moments when everybody has published, so that plans come to their end.
+const FINISH_EVERY: u64 = 12;
 /// Steps between two looks at everything.
 const CHECK_EVERY: u64 = 40;
 /// Rounds in which a plan must come to its end when everybody publishes between them.
-const ROUNDS_MAX: usize = 4;
+const ROUNDS_MAX: usize = 8;
 
 /// A clock that stands until it is turned.
 #[derive(Debug)]
@@ -53,6 +61,69 @@ impl Turned {
 impl Clock for Turned {
     fn now(&self) -> Timestamp {
         Timestamp { seconds: self.0.load(Ordering::Relaxed), nanos: 0 }
+    }
+}
+
+/// A store in memory that dates its objects by the turned clock.
+#[derive(Debug)]
+struct Dated {
+    inner: MemoryStore,
+    clock: Arc<Turned>,
+    dates: Mutex<BTreeMap<String, SystemTime>>,
+}
+
+impl Dated {
+    fn date(&self, info: ObjectInfo) -> ObjectInfo {
+        let modified = self.dates.lock().unwrap().get(info.name.as_str()).copied();
+        ObjectInfo { modified: modified.unwrap_or(info.modified), ..info }
+    }
+}
+
+#[async_trait]
+impl Store for Dated {
+    fn address(&self) -> String {
+        self.inner.address()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn put(&self, name: &ObjectName, body: Body, mode: PutMode) -> Result<(), StoreError> {
+        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(self.clock.now().seconds as u64);
+        self.dates.lock().unwrap().insert(name.to_string(), date);
+        self.inner.put(name, body, mode).await
+    }
+
+    async fn get(&self, name: &ObjectName, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
+        self.inner.get(name, range).await
+    }
+
+    async fn get_tail(&self, name: &ObjectName, bytes: u64) -> Result<(Bytes, u64), StoreError> {
+        self.inner.get_tail(name, bytes).await
+    }
+
+    async fn head(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError> {
+        self.inner.head(name).await.map(|info| self.date(info))
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&ObjectName>,
+        limit: usize,
+    ) -> Result<ListPage, StoreError> {
+        let page = self.inner.list(prefix, after, limit).await?;
+        let objects = page.objects.into_iter().map(|info| self.date(info)).collect();
+        Ok(ListPage { objects, more: page.more })
+    }
+
+    async fn list_folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.inner.list_folders(prefix).await
+    }
+
+    async fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+        self.inner.delete(name).await
     }
 }
 
@@ -99,9 +170,10 @@ struct World {
 impl World {
     async fn new(folder: &Path) -> Self {
         let key = slot_key(folder);
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let repository = Arc::new(init(store.clone(), &key).await);
         let clock = Arc::new(Turned(AtomicI64::new(now_seconds())));
+        let (inner, dates) = (MemoryStore::new(), Mutex::default());
+        let store: Arc<dyn Store> = Arc::new(Dated { inner, clock: clock.clone(), dates });
+        let repository = Arc::new(init(store.clone(), &key).await);
         let scratch = tempfile::tempdir().unwrap();
         let (deleted, spared) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { store, key, clock, repository, scratch, deleted, spared }
@@ -127,7 +199,10 @@ impl World {
     /// One step of a collection: open plans are gone on with, or something new is condemned.
     async fn collect(&self, which: u64) {
         let options = self.options();
-        if which == 0 {
+        if which == 2 {
+            // Both may find the same plan open.
+            tokio::join!(self.finish_open(), self.finish_open());
+        } else if which == 0 {
             let proposal = propose(&self.repository, &options, &Silent).await.unwrap();
             tidy(&self.repository, &proposal).await.unwrap();
             condemn(&self.repository, proposal, &options, &Silent).await.unwrap();
@@ -241,7 +316,7 @@ impl Site {
 async fn step(world: &World, site: &mut Site, chance: &mut Chance) {
     world.clock.turn(20 + chance.below(1800) as i64);
     let (name, number) = (chance.below(NAMES), chance.below(CONTENTS));
-    let (collects, which) = (chance.below(3) == 0, chance.below(2));
+    let (collects, which) = (chance.below(2) == 0, chance.below(3));
     let collecting = async {
         if collects {
             world.collect(which).await;
@@ -275,6 +350,12 @@ async fn run(seed: u64, steps: u64) {
     for number in 0..steps {
         let which = chance.below(2) as usize;
         step(&world, &mut sites[which], &mut chance).await;
+        if number % FINISH_EVERY == FINISH_EVERY - 1 {
+            for site in &sites {
+                site.commit().await;
+            }
+            world.finish_open().await;
+        }
         if number % CHECK_EVERY == CHECK_EVERY - 1 {
             world.everything_is_there(&format!("after step {number}")).await;
             for site in &sites {
@@ -312,9 +393,10 @@ async fn finish(world: &World, sites: &mut [Site; 2]) {
             site.appliance().remove_snapshot(site.name, entry.id).await.unwrap();
         }
     }
+    // Every head that there is now is older than the ladder reaches.
+    world.clock.turn(40 * 86_400);
     for _ in 0..ROUNDS_MAX {
-        // Every head but the newest and its parent is older than the ladder reaches.
-        world.clock.turn(40 * 86_400);
+        world.clock.turn(3600);
         for site in sites.iter_mut() {
             for number in 0..2 {
                 site.put(NAMES + number, number).await;

@@ -140,8 +140,8 @@ fn wait_of(origin: Origin) -> Wait {
     }
 }
 
-/// The ledger as the index of a reader; where that leads to a pack which a collection condemned, and so may have
-/// moved or deleted, the index of the repository answers.
+/// The ledger as the index of a reader. Where that leads to a pack which a collection condemned, and so may have
+/// emptied, or to a place where the chunk was not found, the index of the repository answers.
 struct LocateInLedger {
     ledger: Arc<Ledger>,
     index: LocateInIndex,
@@ -155,9 +155,15 @@ impl Locate for LocateInLedger {
                 .caused_by(error)
         })?;
         match known {
-            Some(at) if self.ledger.is_void(&at.pack) => self.index.locate(id).await,
-            known => Ok(known),
+            Some(at) if self.ledger.is_void(&at.pack) || self.index.is_bad(id, &at) => {}
+            known => return Ok(known),
         }
+        let found = self.index.locate(id).await?;
+        if let Some(at) = found.filter(|at| !self.ledger.is_void(&at.pack)) {
+            // The next reader need not search. Should it not be kept, he searches.
+            let _ = self.ledger.learn_remote([(*id, at)]);
+        }
+        Ok(found)
     }
 
     fn found_bad(&self, id: &ChunkId, at: &Location) {

@@ -76,7 +76,10 @@ impl Appliance {
     pub async fn collect_once(&self, config: &CollectConfig) -> Result<(), CollectError> {
         let repository = &self.backend.repository;
         let stop = Stop(self.stop.clone());
-        finish_open(repository, &self.collect_options(config), &stop).await?;
+        let rounds = finish_open(repository, &self.collect_options(config), &stop).await?;
+        if rounds.iter().any(|round| matches!(round.progress, Progress::Waiting(_))) {
+            return Ok(()); // One after the other.
+        }
         let options = self.collect_options(config);
         let proposal = propose(repository, &options, &stop).await?;
         tidy(repository, &proposal).await?;

@@ -88,7 +88,7 @@ impl Appliance {
         let known = open.newest.lock().clone();
         let (share, known) = (&open.share, known.as_ref());
         let result = self.committer.commit(share, &open.description, &mut leadership, known, &drained).await;
-        let committed = match result {
+        let mut committed = match result {
             Ok(committed) => {
                 *open.last_error.lock() = None;
                 open.paused.store(false, Ordering::Relaxed);
@@ -104,8 +104,8 @@ impl Appliance {
                 return Err(error.into());
             }
         };
-        if committed.published.is_some() {
-            self.remove_passed(open, &committed.passed).await;
+        if let Some(head) = &mut committed.published {
+            self.remove_passed(open, head).await;
         }
         drop(leadership);
         self.note_drained(open, committed.drained);

@@ -64,6 +64,8 @@ impl Appliance {
         if !open.record.lock().handed_over {
             return Ok(newest);
         }
+        // No plan has waited for this gateway meanwhile.
+        self.committer.plans.look_surely().await?;
         let published = self.publish_handover(&open, newest, None).await?;
         self.mark_handed_over(&open, false).await?;
         open.paused.store(false, Ordering::Relaxed);

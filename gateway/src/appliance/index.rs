@@ -57,7 +57,10 @@ impl Appliance {
                 Err(error) => return Err(error.into()),
             };
             chunks += object.len() as u64;
-            self.backend.ledger.learn_remote(object.entries().map(|entry| (entry.chunk, entry.location)))?;
+            // What was condemned may be gone, and must not take the place of what is there.
+            let ledger = &self.backend.ledger;
+            let good = object.entries().filter(|entry| !ledger.is_void(&entry.location.pack));
+            ledger.learn_remote(good.map(|entry| (entry.chunk, entry.location)))?;
         }
         let batch = Batch { changes: vec![registry::index_learned()] };
         self.live.submit_durably(batch, Bytes::new()).await?;

@@ -72,8 +72,6 @@ pub(super) struct OpenShare {
     pub(super) paused: Arc<AtomicBool>,
     /// Whether files that lost their last name while they were open have been taken away since the start.
     pub(super) without_orphans: AtomicBool,
-    /// Whether no head is left from before that its line has passed.
-    pub(super) line_is_tidy: AtomicBool,
     /// Its retained states.
     pub(super) moments: Arc<ShareMoments>,
     /// Ends what goes on for the share in the background while it is served.
@@ -106,7 +104,6 @@ impl OpenShare {
             last_error: parking_lot::Mutex::new(None),
             paused: Arc::new(AtomicBool::new(false)),
             without_orphans: AtomicBool::new(false),
-            line_is_tidy: AtomicBool::new(false),
             moments,
             withdrawn: CancellationToken::new(),
             superseded: Notify::new(),
@@ -179,8 +176,15 @@ impl Appliance {
                 let newest = repository.newest_head(share).await?.ok_or_else(|| nothing("head"))?;
                 (newest.name, newest.head)
             }
-            AttachPoint::Head(name) => (name, repository.read_head(share, &name).await?),
+            AttachPoint::Head(name) => {
+                let head = repository.read_head(share, &name).await?;
+                self.pin(name, &head, "an attach").await?;
+                // Still there, so it was never without a keeper.
+                (name, repository.read_head(share, &name).await?)
+            }
             AttachPoint::Snapshot(id) => {
+                let snapshot = repository.read_snapshot(share, id).await?;
+                self.pin(snapshot.head_name, &snapshot.head, "an attach").await?;
                 let snapshot = repository.read_snapshot(share, id).await?;
                 (snapshot.head_name, snapshot.head)
             }
@@ -282,7 +286,7 @@ impl Appliance {
         let options = ClaimOptions::new(self.claimant.clone(), self.now(), settle)?;
         match repository.claim(&state, &options).await? {
             ClaimOutcome::Leading(leadership) => {
-                self.committer.plans.look_after_claim().await?;
+                self.committer.plans.look_surely().await?;
                 Ok(leadership)
             }
             ClaimOutcome::Lost { to } => Err(ApplianceError::Superseded { share: name.into(), by: to }),

@@ -76,8 +76,9 @@ impl Appliance {
         let id = repository.create_snapshot((name, head), new, self.now()).await?;
         self.show_moments_anew(share);
         // Only then it was retained by one or the other all the time.
-        if let Err(RepositoryError::Missing { .. }) = repository.read_head(share, &name).await {
+        if let Err(error) = repository.read_head(share, &name).await {
             repository.remove_snapshot(share, id).await?;
+            let RepositoryError::Missing { .. } = error else { return Err(error.into()) };
             return Ok(None);
         }
         let snapshot = repository.read_snapshot(share, id).await?;

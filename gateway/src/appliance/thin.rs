@@ -1,40 +1,28 @@
-//! Thinning the line of heads: what the newest head does not name as kept is removed, oldest first.
+//! Thinning the line of heads: what the newest head names as passed is removed, the oldest first.
 //!
-//! Before the first removal in the life of a gateway, and after one that failed, what was left before is
-//! looked for: so no passed head stays behind whose successors are gone, which nobody could tell from a fork.
+//! As long as that is not certain the next head names it again; so it is tried again, after a restart too, and
+//! what cannot be removed for long is taken for no fork.
 
-use std::sync::atomic::Ordering;
-
-use tidegate_replicator::repository::{HeadName, HeadStanding, RepositoryError};
+use tidegate_replicator::repository::{Head, RepositoryError};
 
 use super::Appliance;
 use super::shares::OpenShare;
 
 impl Appliance {
-    /// Removes heads that were passed, given newest first. What cannot be removed now goes later.
-    pub(super) async fn remove_passed(&self, open: &OpenShare, passed: &[HeadName]) {
-        if passed.is_empty() && open.line_is_tidy.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Err(error) = self.try_remove_passed(open, passed).await {
-            open.line_is_tidy.store(false, Ordering::Relaxed);
-            tracing::debug!(share = open.config.name, %error, "heads that are not kept any more are still there");
+    /// Removes what `head`, which was published just now, names as passed; it names it no more once that is gone.
+    pub(super) async fn remove_passed(&self, open: &OpenShare, head: &mut Head) {
+        match self.try_remove_passed(open, head).await {
+            Ok(()) => head.passed.clear(),
+            Err(error) => {
+                tracing::debug!(share = open.config.name, %error, "heads that are not kept any more are still there");
+            }
         }
     }
 
-    async fn try_remove_passed(&self, open: &OpenShare, passed: &[HeadName]) -> Result<(), RepositoryError> {
-        let (repository, share) = (&self.backend.repository, open.share.id());
-        if open.line_is_tidy.load(Ordering::Relaxed) {
-            for name in passed.iter().rev() {
-                repository.remove_head(share, name).await?;
-            }
-            return Ok(());
+    async fn try_remove_passed(&self, open: &OpenShare, head: &Head) -> Result<(), RepositoryError> {
+        for name in head.passed.iter().rev() {
+            self.backend.repository.remove_head(open.share.id(), name).await?;
         }
-        let listed = repository.list_heads(share, usize::MAX).await?;
-        for head in listed.iter().rev().filter(|head| head.standing == HeadStanding::Passed) {
-            repository.remove_head(share, &head.name).await?;
-        }
-        open.line_is_tidy.store(true, Ordering::Relaxed);
         Ok(())
     }
 }

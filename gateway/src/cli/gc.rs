@@ -139,13 +139,18 @@ impl Work<'_> {
             self.context.terminal.confirm(self.command.yes, &question)?;
         }
         report.heads_removed = tidy(repository, &proposal).await.map_err(failed)?;
-        let condemned = condemn(repository, proposal, options, self.watched).await.map_err(failed)?;
-        if let Some(plan) = condemned {
-            rounds.push(Round { plan, progress: Progress::Waiting(Vec::new()) });
-        }
         let until = Instant::now() + self.command.wait.duration();
         for round in &mut rounds {
             self.follow(round, until).await?;
+        }
+        // One plan after the other.
+        if !rounds.iter().any(|round| matches!(round.progress, Progress::Waiting(_))) {
+            let condemned = condemn(repository, proposal, options, self.watched).await.map_err(failed)?;
+            if let Some(plan) = condemned {
+                let mut round = Round { plan, progress: Progress::Waiting(Vec::new()) };
+                self.follow(&mut round, until).await?;
+                rounds.push(round);
+            }
         }
         report.plans = rounds.iter().map(plan_report).collect();
         Ok(report)
@@ -278,6 +283,7 @@ fn failed(error: CollectError) -> Failure {
         CollectError::Away(_) => Some(ErrorKind::StoreAway),
         CollectError::TooMuch { .. } | CollectError::Clock { .. } => Some(ErrorKind::Invalid),
         CollectError::Scratch { .. } => Some(ErrorKind::Full),
+        CollectError::Died => Some(ErrorKind::Failed),
         CollectError::Cancelled => Some(ErrorKind::Cancelled),
     };
     match (kind, error) {

@@ -18,7 +18,7 @@ impl Committer {
         let (epoch, sequence) = (leading.epoch(), leading.next_sequence(Some(&parent)));
         let line = self.line(newest.share.id, Some(&Parent { name: parent, head: newest.clone() })).await?;
         // The ladder is left alone: what it would drop goes with the next commit.
-        let kept = line.into_iter().take(KEPT_HEADS_MAX).collect();
+        let kept = line.iter().copied().take(KEPT_HEADS_MAX).collect();
         let head = Head {
             epoch,
             sequence,

@@ -1,11 +1,20 @@
 //! The line of heads, as whoever publishes goes on with it: what there was of it before the new head.
 
+use std::time::Duration;
+
 use tidegate_chunker::ShareId;
 use tidegate_replicator::repository::{
-    Head, HeadName, HeadStanding, KEPT_HEADS_MAX, KeptHead, Opened, Repository, RepositoryError,
+    Head, HeadName, HeadStanding, KEPT_HEADS_MAX, KeptHead, Leadership, Opened, Repository, RepositoryError,
+    UtcNanos,
 };
 
+use super::upload::Sent;
 use super::{CommitError, Committer};
+
+/// Heads at the front of a line that go although they are young: the ladder does not keep every head.
+const YOUNG: usize = 2;
+/// How far the clocks of this machine and of the store may differ.
+const CLOCKS_APART_MAX: Duration = Duration::from_mins(15);
 
 /// The head that the next one follows, as far as it can be read.
 pub(super) struct Parent {
@@ -50,6 +59,56 @@ impl Committer {
         }
         Ok(std::iter::once(this).chain(head.kept.iter().copied()).collect())
     }
+}
+
+impl Committer {
+    /// Which heads of the line are kept beside the next one. A head that would go only because it is old stays as
+    /// long as this machine's clock and the store's do not agree.
+    pub(super) async fn kept(
+        &self,
+        line: &[KeptHead],
+        frozen_at: UtcNanos,
+        sent: &Sent,
+    ) -> Result<Vec<KeptHead>, CommitError> {
+        let kept = self.ladder.keep(line, frozen_at);
+        let grows_old = line.iter().skip(YOUNG).any(|head| !kept.contains(head));
+        if !grows_old || self.clocks_agree(sent).await? {
+            return Ok(kept);
+        }
+        Ok(line.iter().copied().take(KEPT_HEADS_MAX).collect())
+    }
+
+    /// Whether the store dates what it has just been sent as this machine would.
+    async fn clocks_agree(&self, sent: &Sent) -> Result<bool, CommitError> {
+        let Some(pack) = sent.last else { return Ok(false) };
+        let Some(modified) = self.repository.pack_modified(pack).await? else { return Ok(false) };
+        let apart = UtcNanos::from(modified).as_nanos().abs_diff(self.clock.utc().as_nanos());
+        let agree = u128::from(apart) <= CLOCKS_APART_MAX.as_nanos();
+        if !agree {
+            let seconds = Duration::from_nanos(apart).as_secs();
+            tracing::error!(
+                seconds,
+                "the clocks of this machine and of the store differ: no head is removed for its age"
+            );
+        }
+        Ok(agree)
+    }
+}
+
+/// What the next head names as passed: what it keeps no more, what its parent could not see removed, and heads
+/// of which nobody knows whether they were stored.
+pub(super) fn passed(
+    line: &[KeptHead],
+    kept: &[KeptHead],
+    parent: Option<&Parent>,
+    leading: &Leadership,
+) -> Vec<HeadName> {
+    let dropped = line.iter().filter(|head| !kept.contains(head)).map(|head| head.name);
+    let earlier = parent.into_iter().flat_map(|parent| parent.head.passed.iter().copied());
+    let mut passed: Vec<HeadName> =
+        dropped.chain(leading.uncertain().iter().copied()).chain(earlier).collect();
+    passed.truncate(KEPT_HEADS_MAX);
+    passed
 }
 
 /// The line as its parents tell it.

@@ -35,8 +35,8 @@ use tidegate_replicator::ingest::{
     Ingest, IngestError, IngestOptions, IngestReport, TreeSink, random_pack_ids,
 };
 use tidegate_replicator::repository::{
-    CommitStatistics, DurableCommit, Head, HeadName, Incarnation, KeptHead, Ladder, Leadership, Opened,
-    Published, Repository, RepositoryError, ShareDescription, Successor, Usage, UtcNanos,
+    CommitStatistics, DurableCommit, Head, HeadName, Incarnation, Ladder, Leadership, Opened, Published,
+    Repository, RepositoryError, ShareDescription, Successor, Usage, UtcNanos,
 };
 use tidegate_replicator::tree::{Root, TreeError, apply};
 
@@ -47,6 +47,7 @@ use crate::live::{Batch, Change, LiveError};
 use crate::share::{Base, Share, ShareError};
 use drain::Runs;
 use frozen::Frozen;
+use line::passed;
 
 pub(crate) use plans::Plans;
 pub(crate) use upload::upload_waiting;
@@ -142,8 +143,6 @@ pub struct Committed {
     pub head: Option<HeadName>,
     /// The head, when this commit published one.
     pub published: Option<Head>,
-    /// Heads that it does not name as kept, newest first: to be removed.
-    pub passed: Vec<HeadName>,
 }
 
 /// What is between the tree and the head.
@@ -172,18 +171,16 @@ impl Committer {
     ) -> Result<Committed, CommitError> {
         let started = Instant::now();
         let plans = self.plans.look().await?;
-        let must_publish = !plans::are_said(known.map(|(_, head)| head), &plans);
+        let newest = known.map(|(_, head)| head);
+        // Who handed the share over has had its last word.
+        let may_publish = leadership.is_some() && newest.is_none_or(|head| head.handover.is_none());
+        let must_publish = may_publish && !plans::are_said(newest, &plans);
         let frozen_at = self.clock.utc();
         share.moved().begin();
         share.live().settle().await?;
         let mut plan = match self.prepare(share, frozen_at, must_publish).await? {
             Prepared::Unchanged { through, base } => {
-                return Ok(Committed {
-                    drained: through,
-                    head: base.head,
-                    published: None,
-                    passed: Vec::new(),
-                });
+                return Ok(Committed { drained: through, head: base.head, published: None });
             }
             Prepared::Changed(plan) => plan,
         };
@@ -192,7 +189,7 @@ impl Committer {
         if plan.root == plan.base.root && plan.base.published && !must_publish {
             let head = plan.base.head;
             self.rebase(share, &plan, plan.base.clone()).await?;
-            return Ok(Committed { drained: plan.through, head, published: None, passed: Vec::new() });
+            return Ok(Committed { drained: plan.through, head, published: None });
         }
         let leading = leadership.as_ref().ok_or(CommitError::NotLeading)?;
         let (durable, sent) = upload_waiting(&self.repository, &self.ledger, self.uploads_max).await?;
@@ -202,13 +199,14 @@ impl Committer {
         let epoch = (leading.epoch(), leading.next_sequence(plan.base.head.as_ref()));
         let parent = self.parent(share.id(), plan.base.head, known).await?;
         let line = self.line(share.id(), parent.as_ref()).await?;
-        let kept = self.ladder.keep(&line, frozen_at);
-        let head = Head { plans_honoured: plans, kept, ..self.head(share, description, &plan, epoch) };
+        let kept = self.kept(&line, frozen_at, &sent).await?;
+        let passed = passed(&line, &kept, parent.as_ref(), leading);
+        let head = self.head(share, description, &plan, epoch);
+        let head = Head { plans_honoured: plans, kept, passed, ..head };
         let name = self.publish(&head, &durable, leadership).await?;
         crate::crash::point("commit.published");
         self.rebase(share, &plan, Base { root: plan.root, head: Some(name), published: true }).await?;
-        let passed = dropped(&line, &head.kept);
-        Ok(Committed { drained: plan.through, head: Some(name), published: Some(head), passed })
+        Ok(Committed { drained: plan.through, head: Some(name), published: Some(head) })
     }
 
     /// Writes a head. `leadership` comes back unless it is lost for good.
@@ -279,6 +277,7 @@ impl Committer {
             journal_sequence: plan.through.0,
             plans_honoured: Vec::new(),
             kept: Vec::new(),
+            passed: Vec::new(),
             settings: description.settings.clone(),
             usage: Usage {
                 bytes: plan.usage.bytes,
@@ -298,11 +297,6 @@ impl Committer {
         crate::crash::point("commit.rebased");
         Ok(share.live().applied(sequence).await?)
     }
-}
-
-/// Of a line, what is not kept any more.
-fn dropped(line: &[KeptHead], kept: &[KeptHead]) -> Vec<HeadName> {
-    line.iter().filter(|head| !kept.contains(head)).map(|head| head.name).collect()
 }
 
 enum Prepared {

@@ -3,7 +3,8 @@
 //! Before a commit counts anything as a duplicate it looks which plans are open: chunks in what they condemn
 //! count no more ([`Ledger::note_void`]), and its head names those plans. A look that fails, because the
 //! store is away say, changes nothing: what was condemned meanwhile stays, for it waits for this gateway.
-//! That holds as long as it leads a share; so a claim is followed by a look that must succeed.
+//! That holds as long as it leads a share that is not handed over; so a claim, and taking a share back, goes with
+//! a look that must succeed.
 //!
 //! Order: the plan is taken in, then kept durably by the ledger, then named as honoured. A crash before the
 //! last leaves a plan that is taken in once more.
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_replicator::collect::VoidPacks;
-use tidegate_replicator::repository::{Head, Opened, PlanId, Repository};
+use tidegate_replicator::repository::{Head, Opened, PlanId, Repository, RepositoryError};
 use tokio::sync::{Mutex, Notify};
 
 use super::CommitError;
@@ -41,9 +42,9 @@ impl Plans {
     pub(crate) async fn look(&self) -> Result<Vec<PlanId>, LedgerError> {
         let mut taken_in = self.taken_in.lock().await;
         match tokio::time::timeout(LOOK_MAX, taken_in.refresh(&self.repository)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "cannot see which collection plans there are"),
-            Err(_) => tracing::debug!("the store does not say in time which collection plans there are"),
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot see which collection plans there are"),
+            Err(_) => tracing::warn!("the store does not say in time which collection plans there are"),
         }
         self.take_in(&mut taken_in).await?;
         Ok(taken_in.open_plans())
@@ -54,10 +55,19 @@ impl Plans {
         self.look().await.is_ok_and(|plans| are_said(newest, &plans))
     }
 
-    /// The same as [`Plans::look`], where it must not fail: after a claim.
-    pub(crate) async fn look_after_claim(&self) -> Result<(), CommitError> {
+    /// The same as [`Plans::look`], where it must not fail: when no plan has waited for this gateway. A plan that
+    /// cannot be read is no failure: nothing counts as a duplicate until it can.
+    pub(crate) async fn look_surely(&self) -> Result<(), CommitError> {
         let mut taken_in = self.taken_in.lock().await;
-        taken_in.refresh(&self.repository).await?;
+        match taken_in.refresh(&self.repository).await {
+            Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                tracing::error!(%error, "a collection plan cannot be read: nothing is a duplicate until it can")
+            }
+            Ok(()) => {}
+        }
         Ok(self.take_in(&mut taken_in).await?)
     }
 

@@ -17,6 +17,8 @@ use crate::ledger::{Ledger, PackRecord, Stage};
 pub(crate) struct Sent {
     pub(crate) bytes: u64,
     pub(crate) objects: u64,
+    /// The pack that was sent last, if any was.
+    pub(crate) last: Option<PackId>,
 }
 
 /// Brings all waiting packs to the target, `parallel` at a time, and indexes them. What a crash
@@ -33,6 +35,7 @@ pub(crate) async fn upload_waiting(
     while let Some(pack) = uploads.try_next().await? {
         sent.bytes += pack.bytes();
         sent.objects += 1;
+        sent.last = Some(pack.id());
         durable.add(pack);
         crate::crash::point("upload.pack");
     }

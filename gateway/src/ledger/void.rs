@@ -3,7 +3,7 @@
 //! ```text
 //! 'p' | pack id                  -> nothing
 //! 'o' | plan id | pack id        -> nothing      of plans that wait
-//! 's' | plan id                  -> nothing      plans whose outcome is taken in
+//! 'c' | plan id                  -> nothing      plans that wait no more
 //! ```
 //!
 //! The table is small beside the others and flushed whenever it changes, which is as seldom as plans are.
@@ -44,7 +44,7 @@ fn encode(row: &VoidRow) -> Vec<u8> {
     match row {
         VoidRow::Pack(pack) => [b"p", &pack.as_bytes()[..]].concat(),
         VoidRow::Open(plan, pack) => [b"o", plan.to_string().as_bytes(), pack.as_bytes()].concat(),
-        VoidRow::Settled(plan) => [b"s", plan.to_string().as_bytes()].concat(),
+        VoidRow::Closed(plan) => [b"c", plan.to_string().as_bytes()].concat(),
     }
 }
 
@@ -57,7 +57,7 @@ fn decode(key: &[u8]) -> Option<VoidRow> {
             let (id, pack) = rest.split_at_checked(PLAN)?;
             Some(VoidRow::Open(plan(id)?, PackId::from_slice(pack)?))
         }
-        b's' => Some(VoidRow::Settled(plan(rest)?)),
+        b'c' => Some(VoidRow::Closed(plan(rest)?)),
         _ => None,
     }
 }

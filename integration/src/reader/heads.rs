@@ -28,6 +28,8 @@ pub struct Head {
     pub sequence: u64,
     /// The name of the head before.
     pub parent: Option<String>,
+    /// The names of the heads of its line that are kept; none if it does not say.
+    pub kept: Vec<String>,
     /// No inode has this number or a higher one.
     pub next_inode: u64,
     /// Bytes and inodes of the share.
@@ -79,12 +81,27 @@ pub(super) fn from_fields(share: &[u8; 16], name: &str, json: Json) -> Read<Head
         domain: description.id("domain")?,
         sequence: json.number("sequence")?,
         parent,
+        kept: kept(&json)?,
         next_inode: json.number("next_inode")?,
         usage: (usage.number("bytes")?, usage.number("inodes")?),
         root: root(&json.object("root")?).within("root")?,
         heat: heat(json.text("heat")?).within("heat")?,
         fields: json.0,
     })
+}
+
+fn kept(json: &Json) -> Read<Vec<String>> {
+    let Ok(kept) = json.value("kept") else { return Ok(Vec::new()) };
+    let Value::Array(kept) = kept else { return refuse("kept heads that are no list") };
+    let name = |head: &Value| match head {
+        Value::Object(fields) => {
+            let json = Json(fields.clone());
+            json.time("frozen_at")?;
+            json.text("name").map(str::to_owned)
+        }
+        _ => refuse("a kept head that is no object"),
+    };
+    kept.iter().map(name).collect()
 }
 
 fn root(json: &Json) -> Read<Root> {

@@ -90,9 +90,19 @@ impl Repository {
         heads::parse(share, name, &self.control(Kind::Head, &object)?).within(&object)
     }
 
-    /// The newest head of a share and its ancestors, newest first. An ancestor that is gone ends the line.
+    /// The newest head of a share and those of its line that it names as kept, newest first; where it names none,
+    /// its ancestors, of which one that is gone ends the line.
     pub fn line(&self, share: &[u8; 16]) -> Read<Vec<Head>> {
         let counting = self.claimed_heads(share)?;
+        let Some(newest) = counting.first() else { return Ok(Vec::new()) };
+        let newest = self.head(share, newest)?;
+        if !newest.kept.is_empty() {
+            let kept = newest.kept.clone().into_iter().map(|name| self.head(share, &name));
+            let line: Vec<Head> = std::iter::once(Ok(newest)).chain(kept).collect::<Read<_>>()?;
+            let falls = line.windows(2).all(|pair| pair[1].sequence < pair[0].sequence);
+            expect(falls, "kept heads with sequences that are not lower")?;
+            return Ok(line);
+        }
         let (mut line, mut next) = (Vec::new(), counting.first().cloned());
         while let Some(name) = next.take_if(|name| counting.contains(name)) {
             let head = self.head(share, &name)?;

@@ -12,9 +12,9 @@ use super::error::CollectError;
 use super::mark::mark;
 use super::options::{CollectOptions, Observer, checkpoint};
 use super::publishers::{Waiting, waiting_for};
-use crate::repository::{Opened, Plan, PlanId, PlanOutcome, Repository};
+use crate::repository::{Opened, Plan, PlanId, PlanOutcome, Repository, UtcNanos};
 
-/// How long a plan stays open at the most; then it is closed, and everything in it spared. Shorter than
+/// How old a plan becomes at the most; then it is closed, and everything in it spared. Shorter than
 /// [`super::PIN_AGE_MAX`] by more than clocks differ.
 pub const PLAN_AGE_MAX: Duration = Duration::from_hours(5 * 24);
 /// Packs that are deleted at once.
@@ -52,16 +52,18 @@ pub async fn carry_out(
     observer: &dyn Observer,
 ) -> Result<Progress, CollectError> {
     let plan = repository.read_plan(id).await?;
+    if is_too_old(&plan, options.now) {
+        return give_up(repository, id, plan, options).await;
+    }
     let waiting = waiting_for(repository, id).await?;
     if !waiting.is_empty() {
-        let age = options.now.as_nanos().saturating_sub(plan.made_at.as_nanos());
-        if u128::try_from(age).is_ok_and(|age| age > PLAN_AGE_MAX.as_nanos()) {
-            give_up(repository, id, &plan, options).await?;
-            return Ok(Progress::GivenUp);
-        }
         return Ok(Progress::Waiting(waiting));
     }
     let marked = mark(repository, options, observer).await?;
+    // The store may know that more time has passed than this machine does.
+    if is_too_old(&plan, marked.newest()) {
+        return give_up(repository, id, plan, options).await;
+    }
     let there: Vec<_> =
         marked.packs.iter().filter(|pack| plan.condemned.binary_search(&pack.id).is_ok()).collect();
     let spared: Vec<PackId> = there.iter().filter(|pack| !pack.is_dead()).map(|pack| pack.id).collect();
@@ -96,20 +98,21 @@ async fn delete(
     Ok(bytes)
 }
 
-/// Closes a plan without carrying it out. What an earlier run had deleted of it stays void.
+/// Whether a plan has become so old that a pin which it must not outlive may be over.
+fn is_too_old(plan: &Plan, now: UtcNanos) -> bool {
+    let age = now.as_nanos().saturating_sub(plan.made_at.as_nanos());
+    u128::try_from(age).is_ok_and(|age| age > PLAN_AGE_MAX.as_nanos())
+}
+
+/// Closes a plan without carrying it out. Its packs stay void; what nothing reaches is condemned again.
 async fn give_up(
     repository: &Repository<Opened>,
     id: PlanId,
-    plan: &Plan,
+    plan: Plan,
     options: &CollectOptions,
-) -> Result<(), CollectError> {
-    let mut spared = Vec::with_capacity(plan.condemned.len());
-    for pack in &plan.condemned {
-        if repository.has_pack(*pack).await? {
-            spared.push(*pack);
-        }
-    }
-    tracing::warn!(plan = %id, "a collection plan waited too long for publishers and is given up");
-    repository.close_plan(id, &PlanOutcome { done_at: options.now, spared, deleted_bytes: 0 }).await?;
-    Ok(())
+) -> Result<Progress, CollectError> {
+    tracing::warn!(plan = %id, "a collection plan has become too old and is given up");
+    let outcome = PlanOutcome { done_at: options.now, spared: plan.condemned, deleted_bytes: 0 };
+    repository.close_plan(id, &outcome).await?;
+    Ok(Progress::GivenUp)
 }

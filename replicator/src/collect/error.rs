@@ -3,7 +3,7 @@
 use crate::frozen::{ReadError, with_causes};
 use crate::repository::RepositoryError;
 
-/// Why a collection did not come to its end. Whatever it is, nothing that is retained was deleted.
+/// Why a collection did not come to its end. The next one goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
     /// The repository.
@@ -50,6 +50,9 @@ pub enum CollectError {
         /// Why.
         source: std::io::Error,
     },
+    /// A step died.
+    #[error("a step of the collection ended early: see the log")]
+    Died,
     /// It was asked to stop.
     #[error("the collection was stopped")]
     Cancelled,

@@ -7,9 +7,10 @@
 //! part.
 //!
 //! A chunk that is reached is alive wherever the index says that it lies, and the pack of its hint is reached
-//! even if the index does not know it; with one exception: in a pack that an open plan condemns it is not
-//! alive when it lies elsewhere too. So a pack whose live chunks were copied can go. Every marking takes all
-//! open plans into account, so that no two of them rely on each other.
+//! even if the index does not know it; with one exception: in a pack that was ever condemned it is not alive
+//! when it lies in a *replacement* too, a pack made by repacking, which verified it, and which was not
+//! condemned itself. So a pack whose live chunks were copied can go, no copy that nobody has looked at is
+//! relied on, and no two plans rely on each other.
 //!
 //! Half an id stands for it: two chunks of one repository that meet in 128 bits are as rare as it takes, and
 //! then too much is kept, not too little.
@@ -26,7 +27,7 @@ use super::roots::{self, Roots};
 use super::spill::{PARTS, Spill};
 use super::void::VoidPacks;
 use crate::frozen::{DomainReader, ReadError};
-use crate::repository::{Opened, Repository, RepositoryError};
+use crate::repository::{Opened, Repository, RepositoryError, UtcNanos};
 use crate::tree::{ChunkRef, TreeError, Visitor, walk};
 
 /// How much of an id is noted, in bytes.
@@ -39,6 +40,8 @@ const FACT: usize = HALF + 8;
 const NO_PACK: u32 = u32::MAX;
 /// What a remembered node takes, in bytes.
 const NOTED_NODE_BYTES: u64 = 32;
+/// References that are remembered so that one which comes again and again is noted once.
+const LATELY: usize = 1 << 16;
 /// Packs that are listed at once.
 const LIST_PAGE: usize = 1000;
 
@@ -55,8 +58,11 @@ pub(super) struct MarkedPack {
     pub(super) live_bytes: u64,
     /// Whether a tree names it.
     pub(super) reached: bool,
-    /// Whether an open plan condemns it.
+    /// Whether a plan condemns it, or did; and whether that one waits.
     pub(super) condemned: bool,
+    pub(super) in_open_plan: bool,
+    /// Whether it was made by repacking, and was not condemned itself.
+    pub(super) replaces: bool,
 }
 
 impl MarkedPack {
@@ -71,7 +77,7 @@ impl MarkedPack {
     }
 }
 
-/// What is alive of a pack and lies nowhere else: halves of ids.
+/// What is alive of a pack: halves of ids.
 pub(super) type Live = HashSet<[u8; HALF]>;
 
 /// All packs that were listed, in order of id; and the roots.
@@ -79,17 +85,23 @@ pub(super) struct Marked {
     pub(super) packs: Vec<MarkedPack>,
     pub(super) roots: Roots,
     book: Book,
+    folder: String,
 }
 
 impl Marked {
     /// What would have to be copied before these packs (numbers in `packs`) could go: for each, the live
-    /// chunks that lie in no other pack that stays. A chunk of several of them is named once.
-    pub(super) async fn only_in(self, chosen: Vec<usize>) -> Result<Vec<(usize, Live)>, CollectError> {
-        let book = self.book;
-        let condemned: Vec<bool> = self.packs.iter().map(|pack| pack.condemned).collect();
-        let finding = tokio::task::spawn_blocking(move || book.only_in(&chosen, &condemned));
-        let found = finding.await.map_err(|_| CollectError::Cancelled)?;
-        found.map_err(|source| CollectError::Scratch { folder: String::new(), source })
+    /// chunks that lie in no replacement.
+    pub(super) async fn live_in(self, chosen: Vec<usize>) -> Result<Vec<(usize, Live)>, CollectError> {
+        let (book, folder) = (self.book, self.folder);
+        let replaces: Vec<bool> = self.packs.iter().map(|pack| pack.replaces).collect();
+        let finding = tokio::task::spawn_blocking(move || book.live_in(&chosen, &replaces));
+        let found = finding.await.map_err(|_| CollectError::Died)?;
+        found.map_err(|source| CollectError::Scratch { folder, source })
+    }
+
+    /// When the newest pack was stored, by the store's clock.
+    pub(super) fn newest(&self) -> UtcNanos {
+        newest(&self.packs)
     }
 }
 
@@ -104,14 +116,18 @@ pub(super) async fn mark(
     void.refresh(repository).await?;
     let mut packs = list(repository, observer).await?;
     for pack in &mut packs {
-        pack.condemned = void.is_in_open_plan(&pack.id);
+        pack.condemned = void.contains(&pack.id);
+        pack.in_open_plan = void.is_in_open_plan(&pack.id);
+        pack.replaces = void.is_replacement(&pack.id) && !pack.condemned;
     }
-    let roots = roots::list(repository, options.now).await?;
+    // No time has passed that the store does not know of.
+    let roots = roots::list(repository, options.now.min(newest(&packs))).await?;
     let scratch = |source| CollectError::Scratch { folder: options.scratch.display().to_string(), source };
     let mut book = Book {
         packs: packs.iter().map(|pack| pack.id).collect(),
         reached: Spill::create(&options.scratch).map_err(scratch)?,
         facts: Spill::create(&options.scratch).map_err(scratch)?,
+        lately: vec![[0; REACHED]; LATELY],
     };
     observer.phase("walk the trees");
     walk_all(repository, options, observer, &roots, &mut book).await?;
@@ -121,8 +137,12 @@ pub(super) async fn mark(
         book.join(&mut packs)?;
         Ok((packs, book))
     });
-    let (packs, book) = joining.await.map_err(|_| CollectError::Cancelled)?.map_err(scratch)?;
-    Ok(Marked { packs, roots, book })
+    let (packs, book) = joining.await.map_err(|_| CollectError::Died)?.map_err(scratch)?;
+    Ok(Marked { packs, roots, book, folder: options.scratch.display().to_string() })
+}
+
+fn newest(packs: &[MarkedPack]) -> UtcNanos {
+    UtcNanos::from(packs.iter().map(|pack| pack.modified).max().unwrap_or(SystemTime::UNIX_EPOCH))
 }
 
 async fn list(
@@ -144,8 +164,11 @@ async fn list(
             live_bytes: 0,
             reached: false,
             condemned: false,
+            in_open_plan: false,
+            replaces: false,
         }));
         if !more {
+            packs.sort_unstable_by_key(|pack: &MarkedPack| pack.id);
             return Ok(packs);
         }
     }
@@ -173,7 +196,13 @@ async fn walk_all(
             if let Some(source) = walker.failed.take() {
                 return Err(CollectError::Scratch { folder: options.scratch.display().to_string(), source });
             }
-            walk.map_err(|error| CollectError::of_walk(&root.what, ReadError::from(error)))?;
+            match walk.map_err(|error| CollectError::of_walk(&root.what, ReadError::from(error))) {
+                // Who wrote it had been superseded, and perhaps did not know of a plan.
+                Err(CollectError::Unreadable { what, why }) if root.is_fork => {
+                    tracing::warn!(what, why, "a fork is damaged: what can be read of it is kept");
+                }
+                walked => walked?,
+            }
             observer.advanced(1);
         }
     }
@@ -187,11 +216,20 @@ async fn read_index(
     book: &mut Book,
 ) -> Result<(), CollectError> {
     let mut reader = repository.index_reader();
+    let mut read = BTreeSet::new();
     loop {
         checkpoint(observer)?;
         match reader.next().await {
-            Ok(None) => return Ok(()),
-            Ok(Some((_, object))) => {
+            Ok(None) => {
+                // An object may have been written anew under a name that the listing had passed.
+                let names = repository.legible_index_names().await?;
+                if names.iter().all(|name| read.contains(name)) {
+                    return Ok(());
+                }
+                reader = repository.index_reader_after(read.clone());
+            }
+            Ok(Some((name, object))) => {
+                read.insert(name);
                 let mut noted =
                     object.entries().map(|entry| book.fact(entry.chunk.as_bytes(), &entry.location));
                 noted.try_for_each(|noted| noted).map_err(|source| CollectError::Scratch {
@@ -215,6 +253,8 @@ struct Book {
     packs: Vec<PackId>,
     reached: Spill<REACHED>,
     facts: Spill<FACT>,
+    /// References that were noted lately, by their first bytes.
+    lately: Vec<[u8; REACHED]>,
 }
 
 /// All that is noted of one chunk, each sorted by pack.
@@ -230,9 +270,9 @@ impl Noted<'_> {
         half
     }
 
-    /// Whether it lies in a pack that is not condemned.
-    fn is_safe(&self, condemned: impl Fn(usize) -> bool) -> bool {
-        self.facts.iter().any(|fact| !condemned(number_at(fact) as usize))
+    /// Whether it lies in a replacement.
+    fn is_safe(&self, replaces: impl Fn(usize) -> bool) -> bool {
+        self.facts.iter().any(|fact| replaces(number_at(fact) as usize))
     }
 }
 
@@ -246,6 +286,11 @@ impl Book {
         let mut record = [0; REACHED];
         record[..HALF].copy_from_slice(&chunk.id.as_bytes()[..HALF]);
         record[HALF..].copy_from_slice(&number.to_be_bytes());
+        let place = usize::from(record[0]) << 8 | usize::from(record[1]);
+        if self.lately[place] == record {
+            return Ok(());
+        }
+        self.lately[place] = record;
         self.reached.push(&record)
     }
 
@@ -264,7 +309,7 @@ impl Book {
     /// Holds what is reached against what the index says. Blocks.
     fn join(&mut self, packs: &mut [MarkedPack]) -> std::io::Result<()> {
         self.each(|noted| {
-            let safe = noted.is_safe(|pack| packs[pack].condemned);
+            let safe = noted.is_safe(|pack| packs[pack].replaces);
             for hint in noted.reached {
                 if let Some(pack) = packs.get_mut(number_at(hint) as usize) {
                     pack.reached |= !(safe && pack.condemned);
@@ -280,17 +325,17 @@ impl Book {
         })
     }
 
-    /// See [`Marked::only_in`]. Blocks.
-    fn only_in(mut self, chosen: &[usize], condemned: &[bool]) -> std::io::Result<Vec<(usize, Live)>> {
+    /// See [`Marked::live_in`]. Blocks.
+    fn live_in(mut self, chosen: &[usize], replaces: &[bool]) -> std::io::Result<Vec<(usize, Live)>> {
         let mut live: BTreeMap<usize, Live> = chosen.iter().map(|pack| (*pack, Live::new())).collect();
         self.each(|noted| {
-            let goes = |pack: usize| condemned[pack] || live.contains_key(&pack);
-            if noted.reached.is_empty() || noted.facts.is_empty() || noted.is_safe(goes) {
+            if noted.reached.is_empty() || noted.is_safe(|pack| replaces[pack] && !live.contains_key(&pack)) {
                 return;
             }
-            let numbers = noted.facts.iter().map(|fact| number_at(fact) as usize);
-            if let Some(pack) = numbers.filter(|pack| !condemned[*pack]).min() {
-                live.entry(pack).or_default().insert(noted.half());
+            for fact in noted.facts {
+                if let Some(live) = live.get_mut(&(number_at(fact) as usize)) {
+                    live.insert(noted.half());
+                }
             }
         })?;
         Ok(live.into_iter().collect())
@@ -416,7 +461,18 @@ mod tests {
     fn marked(number: u64) -> MarkedPack {
         let (id, modified) = (pack(number), SystemTime::UNIX_EPOCH);
         let (chunk_bytes, live_bytes) = (0, 0);
-        MarkedPack { id, bytes: 1, modified, chunk_bytes, live_bytes, reached: false, condemned: false }
+        let (reached, condemned, in_open_plan, replaces) = Default::default();
+        MarkedPack {
+            id,
+            bytes: 1,
+            modified,
+            chunk_bytes,
+            live_bytes,
+            reached,
+            condemned,
+            in_open_plan,
+            replaces,
+        }
     }
 
     fn book(packs: u64) -> (Book, Vec<MarkedPack>) {
@@ -424,7 +480,8 @@ mod tests {
         let reached = Spill::create(&folder).expect("room");
         let facts = Spill::create(&folder).expect("room");
         let marked: Vec<_> = (0..packs).map(marked).collect();
-        (Book { packs: marked.iter().map(|pack| pack.id).collect(), reached, facts }, marked)
+        let packs = marked.iter().map(|pack| pack.id).collect();
+        (Book { packs, reached, facts, lately: vec![[0; REACHED]; LATELY] }, marked)
     }
 
     /// The most memory that this process has had, in bytes.
@@ -467,11 +524,11 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_in_a_condemned_pack_is_alive_only_where_it_lies_nowhere_else() {
-        let (mut book, mut packs) = book(4);
-        // 1: in packs 0 and 1. 2: in pack 0 alone. 3: in packs 0 and 3, both condemned. 4: in pack 2, known by a
-        // hint alone.
-        for (number, places) in [(1, &[0, 1][..]), (2, &[0]), (3, &[0, 3])] {
+    fn a_chunk_in_a_condemned_pack_is_dead_only_where_a_replacement_has_it() {
+        let (mut book, mut packs) = book(5);
+        // 1: in packs 0 and 1, a replacement. 2: in pack 0 alone. 3: in packs 0 and 3, both condemned. 4: in pack 2,
+        // known by a hint alone. 5: in packs 0 and 4, of which nobody has verified the latter.
+        for (number, places) in [(1, &[0, 1][..]), (2, &[0]), (3, &[0, 3]), (5, &[0, 4])] {
             for place in places {
                 book.fact(chunk(number).as_bytes(), &at(*place)).expect("room");
             }
@@ -479,17 +536,18 @@ mod tests {
         }
         book.reach(&ChunkRef { id: chunk(4), at: Some(at(2)) }).expect("room");
         packs[0].condemned = true;
+        packs[1].replaces = true;
         packs[3].condemned = true;
         book.join(&mut packs).expect("joined");
         let live: Vec<u64> = packs.iter().map(|pack| pack.live_bytes / u64::from(CHUNK_BYTES)).collect();
-        assert_eq!(live, [2, 1, 0, 1]);
+        assert_eq!(live, [3, 1, 0, 1, 1]);
         assert!(packs.iter().all(|pack| !pack.is_dead()));
     }
 
     #[test]
-    fn what_is_to_be_copied_lies_in_no_pack_that_stays() {
-        let (mut book, packs) = book(4);
-        // Packs 0 and 1 shall go. 1 lies in both, 2 in 0 and in 2, which stays, 3 in 1; 4 is reached by nothing.
+    fn what_is_to_be_copied_is_all_that_lives_but_what_was_copied_before() {
+        let (mut book, mut packs) = book(4);
+        // Packs 0 and 1 shall go, 2 is a replacement. 1 lies in both, 2 in 0 and in 2, 3 in 1; 4 is reached by nothing.
         for (number, places) in [(1, &[0, 1][..]), (2, &[0, 2]), (3, &[1]), (4, &[0])] {
             for place in places {
                 book.fact(chunk(number).as_bytes(), &at(*place)).expect("room");
@@ -498,13 +556,14 @@ mod tests {
                 book.reach(&ChunkRef { id: chunk(number), at: None }).expect("room");
             }
         }
-        let condemned: Vec<bool> = packs.iter().map(|pack| pack.condemned).collect();
-        let found = book.only_in(&[0, 1], &condemned).expect("found");
+        packs[2].replaces = true;
+        let replaces: Vec<bool> = packs.iter().map(|pack| pack.replaces).collect();
+        let found = book.live_in(&[0, 1], &replaces).expect("found");
         let half = |number| {
             let mut half = [0; HALF];
             half.copy_from_slice(&chunk(number).as_bytes()[..HALF]);
             half
         };
-        assert_eq!(found, [(0, Live::from([half(1)])), (1, Live::from([half(3)]))]);
+        assert_eq!(found, [(0, Live::from([half(1)])), (1, Live::from([half(1), half(3)]))]);
     }
 }

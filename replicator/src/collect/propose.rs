@@ -9,7 +9,7 @@ use super::error::CollectError;
 use super::mark::{Live, Marked, MarkedPack, mark};
 use super::options::{CollectOptions, Observer};
 use super::repack::SparsePack;
-use crate::repository::{HeadName, Opened, PLAN_PACKS_MAX, Repository, SnapshotId};
+use crate::repository::{HeadName, Opened, PLAN_PACKS_MAX, Repository, SnapshotId, UtcNanos};
 
 /// How far the store's clock may be ahead of this machine's.
 const CLOCK_AHEAD_MAX: Duration = Duration::from_mins(15);
@@ -67,21 +67,21 @@ pub async fn propose(
         expired_pins: marked.roots.expired.clone(),
         ..Proposal::default()
     };
-    let mut sparse = Vec::new();
+    let (mut sparse, now) = (Vec::new(), system(options.now.min(marked.newest())));
     for (number, pack) in marked.packs.iter().enumerate() {
         proposal.pack_bytes += pack.bytes;
         proposal.chunk_bytes += pack.chunk_bytes;
         proposal.live_bytes += pack.live_bytes;
-        if pack.condemned {
+        if pack.in_open_plan {
             continue;
         }
         if !pack.is_dead() {
-            if pack.is_sparse(options.repack_below_percent) && age(pack, options) >= options.grace {
+            if pack.is_sparse(options.repack_below_percent) && age(pack, now) >= options.grace {
                 sparse.push(number);
             }
             continue;
         }
-        if age(pack, options) >= options.grace && proposal.condemned.len() < PLAN_PACKS_MAX / 2 {
+        if age(pack, now) >= options.grace && proposal.condemned.len() < PLAN_PACKS_MAX / 2 {
             proposal.condemned.push(pack.id);
             proposal.condemned_bytes += pack.bytes;
         } else {
@@ -116,23 +116,23 @@ async fn choose(
         return Ok(Vec::new());
     }
     let packs: Vec<(PackId, u64)> = marked.packs.iter().map(|pack| (pack.id, pack.bytes)).collect();
-    let live = marked.only_in(sparse).await?;
+    let live = marked.live_in(sparse).await?;
     let pack =
         |(number, live): (usize, Live)| SparsePack { id: packs[number].0, bytes: packs[number].1, live };
     Ok(live.into_iter().map(pack).collect())
 }
 
-fn now(options: &CollectOptions) -> SystemTime {
-    UNIX_EPOCH + Duration::from_nanos(options.now.as_nanos() as u64)
+fn system(time: UtcNanos) -> SystemTime {
+    UNIX_EPOCH + Duration::from_nanos(time.as_nanos() as u64)
 }
 
-fn age(pack: &MarkedPack, options: &CollectOptions) -> Duration {
-    now(options).duration_since(pack.modified).unwrap_or_default()
+fn age(pack: &MarkedPack, now: SystemTime) -> Duration {
+    now.duration_since(pack.modified).unwrap_or_default()
 }
 
 fn check_clock(packs: &[MarkedPack], options: &CollectOptions) -> Result<(), CollectError> {
     let newest = packs.iter().map(|pack| pack.modified).max().unwrap_or(UNIX_EPOCH);
-    match newest.duration_since(now(options)) {
+    match newest.duration_since(system(options.now)) {
         Ok(ahead) if ahead > CLOCK_AHEAD_MAX => Err(CollectError::Clock { seconds: ahead.as_secs() }),
         _ => Ok(()),
     }

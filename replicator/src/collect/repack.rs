@@ -1,20 +1,21 @@
 //! Repacking: what is alive of sparse packs is copied, so that they can go.
 //!
-//! Frames are copied as they are, after they have been opened: a frame names its origin, so it opens wherever it
-//! lies. Where one chunk of a frame is alive, the others in it come along.
+//! Frames are opened, each live chunk is held against its id, and sealed anew: so a new pack holds nothing dead,
+//! and nothing that nobody has looked at. All of a pack is copied, whatever other copies the index names.
 //!
-//! Order of writes: new packs, then index objects that name them; only then are the old packs condemned. A
-//! crash before that leaves chunks in two places, of which the next round counts one: what lies elsewhere
-//! already is not copied again. A pack of which something does not open is left alone.
+//! Order of writes: new packs, then index objects that name them; only then the plan, which condemns the old
+//! packs and names the new ones. A crash before that leaves copies that nothing refers to, and the next round
+//! condemns them. A pack of which something does not open is left alone.
 
 use std::collections::BTreeMap;
 use std::io::BufWriter;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tempfile::NamedTempFile;
 use tidegate_chunker::{
-    ChunkId, Decompressor, DomainId, DomainKeys, Location, PackId, PackOptions, PackWriter, PlacedChunk,
-    UnverifiedFrame,
+    ChunkId, ChunkKind, Decompressor, DomainId, DomainKeys, Location, OpenFrame, PackId, PackOptions,
+    PackWriter, PlacedChunk, UnverifiedFrame,
 };
 
 use super::error::CollectError;
@@ -24,6 +25,7 @@ use super::propose::Proposal;
 use crate::ingest::random_pack_ids;
 use crate::repository::{DurablePacks, IndexEntry, Opened, Repository, RepositoryError};
 use crate::store::Body;
+use crate::tree::Node;
 
 /// A pack is finished when it has grown to this length, in bytes.
 const PACK_BYTES: u64 = 64 << 20;
@@ -98,28 +100,29 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Copies the live frames of one pack. All are opened before the first is written.
+    /// Copies what is alive of one pack. All of it is opened before any of it is written.
     async fn copy(&mut self, pack: &SparsePack) -> Result<(), CollectError> {
-        if pack.live.is_empty() {
-            return Ok(());
-        }
         let (domain, index) = self.repository.pack_index(pack.id).await?;
         let keys = self.repository.domain_keys(domain)?;
         let mut frames: BTreeMap<u32, Vec<PlacedChunk>> = BTreeMap::new();
-        for chunk in index.chunks() {
+        for chunk in index.chunks().filter(|chunk| pack.live.contains(&half(&chunk.id))) {
             frames.entry(chunk.location.frame_offset).or_default().push(chunk);
         }
-        frames.retain(|_, chunks| chunks.iter().any(|chunk| pack.live.contains(&half(&chunk.id))));
         let mut decompressor = Decompressor::default();
+        let mut opened = Vec::new();
         for chunks in frames.into_values() {
             let Location { frame_offset, frame_bytes, .. } = chunks[0].location;
             let range = u64::from(frame_offset)..u64::from(frame_offset) + u64::from(frame_bytes);
             let bytes = self.repository.read_pack(pack.id, range).await?;
             let damaged = |error| RepositoryError::damaged(format!("packs/{}", pack.id), error);
             let frame = UnverifiedFrame::new(bytes).map_err(damaged)?;
-            frame.open(&keys, None, &mut decompressor).map_err(damaged)?;
-            let chunks: Vec<_> = chunks.iter().map(|chunk| (chunk.id, chunk.location.chunk_bytes)).collect();
-            self.write(domain, &keys, &frame, &chunks).await?;
+            let frame = frame.open(&keys, None, &mut decompressor).map_err(damaged)?;
+            for chunk in chunks {
+                opened.push((chunk.kind, chunk.id, verified(&frame, &keys, &chunk)?));
+            }
+        }
+        for (kind, id, bytes) in opened {
+            self.write(domain, &keys, (kind, id), &bytes).await?;
         }
         Ok(())
     }
@@ -128,14 +131,14 @@ impl Work<'_> {
         &mut self,
         domain: DomainId,
         keys: &DomainKeys,
-        frame: &UnverifiedFrame,
-        chunks: &[(ChunkId, u32)],
+        (kind, id): (ChunkKind, ChunkId),
+        bytes: &[u8],
     ) -> Result<(), CollectError> {
         let mut writer = match self.open.remove(&domain) {
             Some(writer) => writer,
             None => self.create(keys)?,
         };
-        writer.0.copy_frame(frame, chunks).map_err(local)?;
+        writer.0.push(kind, id, bytes).map_err(local)?;
         if writer.0.written_bytes() >= PACK_BYTES {
             return self.finish(domain, writer).await;
         }
@@ -161,6 +164,24 @@ impl Work<'_> {
         self.durable.add(self.repository.put_pack(summary.pack, body).await?);
         self.entries.push(summary.index.chunks().map(|placed| IndexEntry::new(domain, placed)).collect());
         Ok(())
+    }
+}
+
+/// The bytes of a chunk, which are certainly those of its id. A node is held against it by whoever parses it.
+fn verified(frame: &OpenFrame, keys: &DomainKeys, chunk: &PlacedChunk) -> Result<Bytes, CollectError> {
+    let damaged = |error: &dyn std::fmt::Display| {
+        RepositoryError::damaged(format!("packs/{}", chunk.location.pack), error)
+    };
+    match chunk.kind {
+        ChunkKind::Data | ChunkKind::Value => {
+            let chunk = frame.chunk(keys, &chunk.location, chunk.id).map_err(|error| damaged(&error))?;
+            Ok(chunk.into_bytes())
+        }
+        ChunkKind::Node => {
+            let bytes = frame.piece(&chunk.location).map_err(|error| damaged(&error))?.into_bytes();
+            Node::open(keys, chunk.id, bytes.clone()).map_err(|error| damaged(&error))?;
+            Ok(bytes)
+        }
     }
 }
 

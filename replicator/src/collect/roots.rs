@@ -24,6 +24,8 @@ pub(super) struct RetainedRoot {
     pub(super) what: String,
     pub(super) domain: DomainId,
     pub(super) root: Root,
+    /// Whether it is beside the line of its share, so that its writer may have known no plan.
+    pub(super) is_fork: bool,
 }
 
 /// What was listed.
@@ -49,14 +51,15 @@ pub(super) async fn list(repository: &Repository<Opened>, now: UtcNanos) -> Resu
                 continue;
             }
             let head = listed.head.map_err(unreadable)?;
-            roots.add_head(share, &listed.name, &head);
+            let is_fork = matches!(listed.standing, HeadStanding::Fork | HeadStanding::Unclaimed);
+            roots.add(listed.name.object(share).to_string(), &head, is_fork);
         }
         roots.passed.extend(passed.into_iter().rev());
         roots.snapshots(repository, share, now).await?;
         for name in repository.head_names(share).await? {
             if seen.insert(name) {
                 match repository.read_head(share, &name).await {
-                    Ok(head) => roots.add_head(share, &name, &head),
+                    Ok(head) => roots.add(name.object(share).to_string(), &head, false),
                     Err(RepositoryError::Missing { .. }) => {}
                     Err(error) => return Err(unreadable(error)),
                 }
@@ -67,12 +70,8 @@ pub(super) async fn list(repository: &Repository<Opened>, now: UtcNanos) -> Resu
 }
 
 impl Roots {
-    fn add_head(&mut self, share: ShareId, name: &HeadName, head: &Head) {
-        self.add(name.object(share).to_string(), head);
-    }
-
-    fn add(&mut self, what: String, head: &Head) {
-        self.retained.push(RetainedRoot { what, domain: head.share.domain, root: head.root });
+    fn add(&mut self, what: String, head: &Head, is_fork: bool) {
+        self.retained.push(RetainedRoot { what, domain: head.share.domain, root: head.root, is_fork });
     }
 
     async fn snapshots(
@@ -81,7 +80,9 @@ impl Roots {
         share: ShareId,
         now: UtcNanos,
     ) -> Result<(), CollectError> {
-        for id in repository.snapshot_ids(share).await? {
+        let mut unread = repository.snapshot_ids(share).await?;
+        let mut seen: HashSet<SnapshotId> = unread.iter().copied().collect();
+        while let Some(id) = unread.pop() {
             match repository.read_snapshot(share, id).await {
                 Ok(snapshot) => {
                     let age = now.as_nanos().saturating_sub(snapshot.taken_at.as_nanos());
@@ -89,10 +90,14 @@ impl Roots {
                     if snapshot.tags.contains_key(PIN_TAG) && is_over {
                         self.expired.push((share, id));
                     } else {
-                        self.add(id.object(share).to_string(), &snapshot.head);
+                        self.add(id.object(share).to_string(), &snapshot.head, false);
                     }
                 }
-                Err(RepositoryError::Missing { .. }) => {}
+                // What took its place may have come after the listing.
+                Err(RepositoryError::Missing { .. }) => {
+                    let listed = repository.snapshot_ids(share).await?;
+                    unread.extend(listed.into_iter().filter(|id| seen.insert(*id)));
+                }
                 Err(error) => return Err(unreadable(error)),
             }
         }

@@ -7,7 +7,7 @@ use super::error::CollectError;
 use super::options::{CollectOptions, Observer, checkpoint};
 use super::propose::Proposal;
 use super::repack::repack;
-use crate::repository::{Opened, Plan, PlanId, Repository};
+use crate::repository::{Opened, Plan, PlanId, Repository, RepositoryError};
 
 /// What became of an open plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,8 +67,14 @@ pub async fn finish_open(
     let mut rounds = Vec::new();
     for plan in repository.plans().await?.into_iter().filter(|plan| plan.open) {
         checkpoint(observer)?;
-        let progress = carry_out(repository, plan.id, options, observer).await?;
-        rounds.push(Round { plan: plan.id, progress });
+        match carry_out(repository, plan.id, options, observer).await {
+            Ok(progress) => rounds.push(Round { plan: plan.id, progress }),
+            // The plan itself; the others can be gone on with.
+            Err(CollectError::Repository(error @ RepositoryError::Damaged { .. })) => {
+                tracing::error!(plan = %plan.id, %error, "a collection plan cannot be read");
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(rounds)
 }

@@ -1,4 +1,8 @@
-//! Which packs count for nothing: what plans condemn, and what they have deleted.
+//! Which packs count for nothing: whatever a plan has ever condemned.
+//!
+//! A pack that was spared stays void: what refers to it goes on to do so, and nobody comes to refer to it anew. So
+//! it does not matter how many collectors carry out a plan, or in which order plans that condemn the same
+//! pack end.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -6,18 +10,25 @@ use tidegate_chunker::PackId;
 
 use crate::repository::{Opened, PlanId, Repository, RepositoryError, Result};
 
-/// Packs in which no chunk counts as a duplicate. Grows with what plans have ever deleted: 32 bytes a pack.
+/// The most open plans that a publisher says that it honours: the oldest.
+const HONOURED_MAX: usize = 64;
+
+/// Packs in which no chunk counts as a duplicate. Grows with what plans have ever condemned: 32 bytes a pack.
 #[derive(Clone, Debug, Default)]
 pub struct VoidPacks {
     packs: HashSet<PackId>,
+    /// Packs that were made of condemned ones: what is in them was verified.
+    replacements: HashSet<PackId>,
     /// Plans that wait, with what they condemn.
     open: BTreeMap<PlanId, Vec<PackId>>,
-    /// Plans whose outcome is taken in, or that cannot be read.
-    settled: BTreeSet<PlanId>,
+    /// Plans that are carried out, or given up.
+    closed: BTreeSet<PlanId>,
+    /// Plans that cannot be read, so that nobody knows what they condemn.
+    unreadable: BTreeSet<PlanId>,
     /// Grows with every change.
     generation: u64,
-    /// Packs that replace condemned ones, of plans that were read lately.
-    replacements: Vec<PackId>,
+    /// Replacements of open plans that were read lately.
+    fresh: Vec<PackId>,
 }
 
 /// What is known of void packs, piece by piece, so that it can be kept.
@@ -27,17 +38,17 @@ pub enum VoidRow {
     Pack(PackId),
     /// A plan that waits condemns this pack.
     Open(PlanId, PackId),
-    /// The outcome of this plan is taken in.
-    Settled(PlanId),
+    /// This plan waits no more.
+    Closed(PlanId),
 }
 
 impl VoidPacks {
-    /// Everything that is known, in pieces.
+    /// Everything that is to be kept, in pieces.
     pub fn rows(&self) -> impl Iterator<Item = VoidRow> + '_ {
         let open = self.open.iter();
         let open = open.flat_map(|(plan, packs)| packs.iter().map(|pack| VoidRow::Open(*plan, *pack)));
         let packs = self.packs.iter().map(|pack| VoidRow::Pack(*pack));
-        packs.chain(open).chain(self.settled.iter().map(|plan| VoidRow::Settled(*plan)))
+        packs.chain(open).chain(self.closed.iter().map(|plan| VoidRow::Closed(*plan)))
     }
 
     /// Takes a piece back in; those of one plan in order of pack.
@@ -45,59 +56,64 @@ impl VoidPacks {
         match row {
             VoidRow::Pack(pack) => drop(self.packs.insert(pack)),
             VoidRow::Open(plan, pack) => self.open.entry(plan).or_default().push(pack),
-            VoidRow::Settled(plan) => drop(self.settled.insert(plan)),
+            VoidRow::Closed(plan) => drop(self.closed.insert(plan)),
         }
     }
 
-    /// Reads what is new. One listing, and two objects for each plan that was not known. A plan that is
-    /// damaged is passed over: nobody can carry it out either. Tells whether anything has changed.
-    pub async fn refresh(&mut self, repository: &Repository<Opened>) -> Result<bool> {
-        let before = self.generation;
+    /// Reads what is new. One listing, and an object for each plan that was not known. A plan that cannot be
+    /// read is the error in the end, after the others; until it can, nothing at all is a duplicate.
+    pub async fn refresh(&mut self, repository: &Repository<Opened>) -> Result<()> {
+        let mut failure = None;
         for plan in repository.plans().await? {
-            if self.settled.contains(&plan.id) || (plan.open && self.open.contains_key(&plan.id)) {
+            if self.closed.contains(&plan.id) {
                 continue;
             }
-            if let Err(error) = self.take_in(repository, plan.id, plan.open).await {
-                match error {
-                    RepositoryError::Store(_) | RepositoryError::Local { .. } => return Err(error),
-                    error => {
-                        tracing::error!(plan = %plan.id, %error, "a collection plan cannot be read: nobody will carry it out");
-                        self.settled.insert(plan.id);
-                        self.generation += 1;
+            if !self.open.contains_key(&plan.id) {
+                match repository.read_plan(plan.id).await {
+                    Ok(read) => self.take_in(plan.id, read.condemned, read.replacements, plan.open),
+                    Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => {
+                        return Err(error);
+                    }
+                    Err(error) => {
+                        self.generation += u64::from(self.unreadable.insert(plan.id));
+                        failure = Some(error);
+                        continue;
                     }
                 }
             }
-        }
-        Ok(self.generation != before)
-    }
-
-    async fn take_in(&mut self, repository: &Repository<Opened>, id: PlanId, open: bool) -> Result<()> {
-        if !self.open.contains_key(&id) {
-            let plan = repository.read_plan(id).await?;
-            self.packs.extend(&plan.condemned);
-            self.open.insert(id, plan.condemned);
-            self.replacements.extend(plan.replacements);
-            self.generation += 1;
-        }
-        if !open && let Some(outcome) = repository.read_outcome(id).await? {
-            for pack in &outcome.spared {
-                self.packs.remove(pack);
+            if !plan.open {
+                self.open.remove(&plan.id);
+                self.closed.insert(plan.id);
+                self.generation += 1;
             }
-            self.open.remove(&id);
-            self.settled.insert(id);
-            self.generation += 1;
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
-    /// Packs that replace condemned ones, of the plans that were read since the last call.
+    fn take_in(&mut self, id: PlanId, condemned: Vec<PackId>, replacements: Vec<PackId>, open: bool) {
+        self.packs.extend(&condemned);
+        self.replacements.extend(&replacements);
+        if open {
+            self.fresh.extend(replacements);
+        }
+        self.open.insert(id, condemned);
+        self.unreadable.remove(&id);
+        self.generation += 1;
+    }
+
+    /// Packs that replace condemned ones, of open plans that were read since the last call.
     pub fn take_replacements(&mut self) -> Vec<PackId> {
-        std::mem::take(&mut self.replacements)
+        std::mem::take(&mut self.fresh)
     }
 
-    /// Whether chunks in this pack count for nothing.
+    /// Whether a plan condemns this pack, or did.
     pub fn contains(&self, pack: &PackId) -> bool {
         self.packs.contains(pack)
+    }
+
+    /// Whether a chunk in this pack may count as a duplicate.
+    pub fn counts(&self, pack: &PackId) -> bool {
+        self.unreadable.is_empty() && !self.packs.contains(pack)
     }
 
     /// Tells whether it has changed since: grows with every change.
@@ -108,11 +124,16 @@ impl VoidPacks {
     /// The plans that wait and that are taken in: what a publisher honours who has asked here before it
     /// counted anything as a duplicate.
     pub fn open_plans(&self) -> Vec<PlanId> {
-        self.open.keys().copied().collect()
+        self.open.keys().copied().take(HONOURED_MAX).collect()
     }
 
     /// Whether a plan that waits condemns this pack.
     pub(super) fn is_in_open_plan(&self, pack: &PackId) -> bool {
         self.open.values().any(|condemned| condemned.binary_search(pack).is_ok())
+    }
+
+    /// Whether a plan says that this pack was made of what it condemns.
+    pub(super) fn is_replacement(&self, pack: &PackId) -> bool {
+        self.replacements.contains(pack)
     }
 }

@@ -40,6 +40,11 @@ impl LocateInIndex {
         Self { repository, domain, bytes_max, state: Mutex::default() }
     }
 
+    /// Whether the chunk was not to be had at this place.
+    pub fn is_bad(&self, id: &ChunkId, at: &Location) -> bool {
+        self.state.lock().bad.iter().any(|(chunk, bad)| chunk == id && bad == at)
+    }
+
     async fn object(&self, name: IndexName) -> Result<Arc<IndexObject>, RepositoryError> {
         if let Some(kept) = self.state.lock().kept.get(&name) {
             return Ok(kept.clone());
@@ -93,6 +98,9 @@ impl Locate for LocateInIndex {
 
     fn found_bad(&self, id: &ChunkId, at: &Location) {
         let mut state = self.state.lock();
+        if state.bad.contains(&(*id, *at)) {
+            return;
+        }
         if state.bad.len() == BAD_PLACES_MAX {
             state.bad.remove(0);
         }

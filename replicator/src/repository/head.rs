@@ -96,6 +96,10 @@ pub struct Head {
     /// The heads of its line that are kept beside it, newest first, its parent among them.
     #[serde(default)]
     pub kept: Vec<KeptHead>,
+    /// Heads of its line, or beside it, that its publisher does not need any more and that may still be there: they
+    /// retain nothing.
+    #[serde(default)]
+    pub passed: Vec<HeadName>,
     /// What serving needs: exports, identities, quotas. Read by the gateway.
     pub settings: serde_json::Value,
     /// How much the share holds.
@@ -187,9 +191,9 @@ impl Head {
             )));
         }
         let (kept, plans) = (self.kept.len(), self.plans_honoured.len());
-        if kept > KEPT_HEADS_MAX || plans > KEPT_HEADS_MAX {
+        if kept.max(plans).max(self.passed.len()) > KEPT_HEADS_MAX {
             return Err(RepositoryError::invalid(format!(
-                "a head names at most {KEPT_HEADS_MAX} kept heads and honoured plans, not {kept} and {plans}"
+                "a head names at most {KEPT_HEADS_MAX} each of kept and passed heads and of honoured plans"
             )));
         }
         match self.parent {

@@ -1,12 +1,11 @@
 //! The line of heads of a share, and what stands beside it.
 //!
 //! Every head names its parent; the line is the newest head, its parent, and so on. The newest head also
-//! names those of its line that are kept; what lies between them is *passed* and goes. A head beside the
+//! names those of its line that are kept, and those that are *passed* and go. A head beside the
 //! line is a *fork*: a publisher that had been superseded, or whose reply was lost before a crash, wrote it. It
 //! is kept and shown, for it may hold changes that the line lacks, and is never the newest.
 //!
-//! Passed heads are removed oldest first, so that from a kept head the line can be followed to every
-//! passed one that is still there, and none is taken for a fork.
+//! A head is named as passed until its removal is certain, so that none is taken for a fork for ever.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +21,8 @@ pub enum HeadStanding {
     Newest,
     /// The newest head descends from it, and it is kept.
     Ancestor,
-    /// The newest head descends from it, and does not name it as kept: nobody needs it any more.
+    /// The newest head does not need it any more: it names it as passed, or descends from it without naming it as
+    /// kept.
     Passed,
     /// The newest head does not descend from it.
     Fork,
@@ -37,6 +37,8 @@ struct Line {
     at: At,
     /// What the newest head names as kept; empty if it names nothing, as programs of old did not.
     kept: BTreeSet<HeadName>,
+    /// What it names as passed.
+    passed: BTreeSet<HeadName>,
 }
 
 enum At {
@@ -50,7 +52,7 @@ enum At {
 
 /// Places heads, given newest first, on the line or beside it.
 pub(super) fn place(heads: Vec<(HeadName, Result<Head>)>, claimed_epochs: &BTreeSet<u32>) -> Vec<ListedHead> {
-    let mut line = Line { at: At::Start, kept: BTreeSet::new() };
+    let mut line = Line { at: At::Start, kept: BTreeSet::new(), passed: BTreeSet::new() };
     let mut placed = Vec::with_capacity(heads.len());
     for (name, head) in heads {
         let standing = line.standing(&name, claimed_epochs);
@@ -66,6 +68,7 @@ impl Line {
             _ if !claimed_epochs.contains(&name.epoch) => HeadStanding::Unclaimed,
             At::Start => HeadStanding::Newest,
             _ if self.kept.contains(name) => HeadStanding::Ancestor,
+            _ if self.passed.contains(name) => HeadStanding::Passed,
             At::Next(Some(next)) if next == *name && self.kept.is_empty() => HeadStanding::Ancestor,
             At::Next(Some(next)) if next == *name => HeadStanding::Passed,
             At::Next(Some(next)) if next.is_newer_than(name) => HeadStanding::Detached,
@@ -77,6 +80,7 @@ impl Line {
     fn pass(&mut self, standing: HeadStanding, head: &Result<Head>) {
         if let (HeadStanding::Newest, Ok(head)) = (standing, head) {
             self.kept = head.kept.iter().map(|kept| kept.name).collect();
+            self.passed = head.passed.iter().copied().collect();
         }
         match (standing, head) {
             (HeadStanding::Newest | HeadStanding::Ancestor | HeadStanding::Passed, Ok(head)) => {
@@ -130,30 +134,32 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_head_says_what_is_kept_across_what_is_gone() {
-        use HeadStanding::{Ancestor, Fork, Newest, Passed};
+    fn the_newest_head_says_what_is_kept_and_what_is_passed_across_what_is_gone() {
+        use HeadStanding::{Ancestor, Detached, Fork, Newest, Passed};
         let name = |sequence| head_name(1, sequence);
+        let after = |at, parent| (name(at), Ok(head_after(&name(at), Some(name(parent)))));
         let kept = |sequence| KeptHead { name: name(sequence), frozen_at: UtcNanos::new(0) };
-        let newest = Head { kept: vec![kept(8), kept(5), kept(2)], ..head_after(&name(9), Some(name(8))) };
-        // 7 and 4 are gone, 6 is a fork of 5, and 3 was passed and is still there.
-        let heads = [(8, 7), (6, 5), (5, 4), (3, 2), (2, 1)];
-        let older = heads.map(|(at, parent)| (name(at), Ok(head_after(&name(at), Some(name(parent))))));
-        let heads = std::iter::once((name(9), Ok(newest))).chain(older).collect();
-        let placed: Vec<_> = place(heads, &BTreeSet::from([1]))
-            .iter()
-            .map(|head| (head.name.sequence, head.standing))
-            .collect();
-        assert_eq!(placed[..4], [(9, Newest), (8, Ancestor), (6, HeadStanding::Detached), (5, Ancestor)]);
-        assert_eq!(placed[4..], [(3, HeadStanding::Detached), (2, Ancestor)]);
-        // From a kept head the line is followed to what was passed.
-        let newest = Head { kept: vec![kept(4), kept(1)], ..head_after(&name(5), Some(name(4))) };
-        let older = [(4, 3), (3, 2), (2, 1)]
-            .map(|(at, parent)| (name(at), Ok(head_after(&name(at), Some(name(parent))))));
-        let fork = HeadName { suffix: 1, ..name(3) };
-        let mut heads: Vec<_> = std::iter::once((name(5), Ok(newest))).chain(older).collect();
-        heads.insert(2, (fork, Ok(head_after(&fork, Some(name(2))))));
-        let placed: Vec<_> = place(heads, &BTreeSet::from([1])).iter().map(|head| head.standing).collect();
-        assert_eq!(placed, [Newest, Ancestor, Fork, Passed, Passed]);
+        let standings = |kept_at: &[u64], passed: &[u64], older: &[(u64, u64)]| {
+            let newest = Head {
+                kept: kept_at.iter().copied().map(kept).collect(),
+                passed: passed.iter().copied().map(name).collect(),
+                ..head_after(&name(9), Some(name(8)))
+            };
+            let older = older.iter().map(|(at, parent)| after(*at, *parent));
+            let heads = std::iter::once((name(9), Ok(newest))).chain(older).collect();
+            place(heads, &BTreeSet::from([1])).iter().map(|head| head.standing).collect::<Vec<_>>()
+        };
+        // 7 and 4 are gone; 6 is a fork of 5; 3 could not be removed.
+        let older = [(8, 7), (6, 5), (5, 4), (3, 2), (2, 1)];
+        assert_eq!(
+            standings(&[8, 5, 2], &[3], &older),
+            [Newest, Ancestor, Detached, Ancestor, Passed, Ancestor]
+        );
+        // What is on the line and not named as kept is passed, whether it is named so or not.
+        assert_eq!(standings(&[8], &[], &[(8, 7), (7, 6)]), [Newest, Ancestor, Passed]);
+        // A head of which its own publisher did not know whether it was stored.
+        assert_eq!(standings(&[8], &[7], &[(8, 6), (7, 6), (6, 5)]), [Newest, Ancestor, Passed, Passed]);
+        assert_eq!(standings(&[8], &[], &[(8, 6), (7, 6), (6, 5)]), [Newest, Ancestor, Fork, Passed]);
     }
 
     #[test]

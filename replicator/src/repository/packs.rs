@@ -170,11 +170,11 @@ impl Repository<Opened> {
         Ok((packs, page.more))
     }
 
-    /// Whether the store has a pack, of whatever length.
-    pub async fn has_pack(&self, id: PackId) -> Result<bool> {
+    /// When a pack was stored, by the store's clock; `None` if there is no such pack.
+    pub async fn pack_modified(&self, id: PackId) -> Result<Option<SystemTime>> {
         match self.store.head(&names::pack(id)).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::Missing => Ok(false),
+            Ok(info) => Ok(Some(info.modified)),
+            Err(error) if error.kind() == ErrorKind::Missing => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -6,10 +6,9 @@
 //! ```
 //!
 //! A plan is *open* until its outcome is there. From the moment when a plan condemns a pack, a chunk in it
-//! counts as a duplicate for nobody who has read the plan; a pack that was spared counts again once the
-//! outcome is known. Ids of packs are never used again, so what a plan deleted is void for good: a fact of
-//! the index about such a pack says nothing, wherever it comes from. That is why plans and their outcomes are
-//! kept.
+//! counts as a duplicate for nobody who has read the plan, and never again, also when the pack is spared:
+//! it is *void*. Ids of packs are never used twice, so a fact of the index about a pack that is gone says
+//! nothing, wherever it comes from. That is why plans are kept.
 //!
 //! The protocol that makes it safe is in `collect`.
 
@@ -81,9 +80,10 @@ impl Repository<Opened> {
         let mut plans: Vec<ListedPlan> = Vec::new();
         // The outcome of a plan comes right after it.
         for name in list_all(&*self.store, PLANS).await? {
-            let parsed = PlanId::parse_object(names::last_segment(&name));
-            let (id, is_outcome) =
-                parsed.ok_or_else(|| RepositoryError::damaged(&name, "no plan has such a name"))?;
+            let Some((id, is_outcome)) = PlanId::parse_object(names::last_segment(&name)) else {
+                tracing::warn!(%name, "this is no plan");
+                continue;
+            };
             match plans.last_mut() {
                 Some(last) if is_outcome && last.id == id => last.open = false,
                 _ if is_outcome => {}

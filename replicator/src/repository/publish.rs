@@ -126,9 +126,13 @@ impl Repository<Opened> {
                 tracing::debug!(%name, packs = durable.packs, index_objects = durable.index_objects, "published a head");
                 Published::Done(leadership)
             }
-            Err(error) => Published::Failed { leadership, error },
+            Err(error) => {
+                leadership.has_perhaps_published(prepared.name);
+                Published::Failed { leadership, error }
+            }
         }
     }
+
     fn check_evidence(
         &self,
         leadership: &Leadership,

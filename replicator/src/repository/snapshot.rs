@@ -68,8 +68,8 @@ impl Repository<Opened> {
     ) -> Result<SnapshotId> {
         check(&new)?;
         let NewSnapshot { label, policy, tags } = new;
-        let (heat, kept, plans_honoured) = Default::default();
-        let head = Head { plans_honoured, kept, heat, ..head.clone() };
+        let (heat, kept, passed, plans_honoured) = Default::default();
+        let head = Head { plans_honoured, kept, passed, heat, ..head.clone() };
         let (id, share) = (SnapshotId::new(taken_at)?, head.share.id);
         let name = id.object(share);
         let sealed = self.seal_record(&name, &Snapshot { label, policy, tags, taken_at, head_name, head })?;

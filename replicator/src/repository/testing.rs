@@ -28,6 +28,7 @@ pub(super) fn head_after(name: &HeadName, parent: Option<HeadName>) -> Head {
         journal_sequence: 6,
         plans_honoured: Vec::new(),
         kept: Vec::new(),
+        passed: Vec::new(),
         settings: serde_json::json!({"export": "/share"}),
         usage: Usage { bytes: 8, inodes: 9, ..Usage::default() },
         heat: Heat::default(),

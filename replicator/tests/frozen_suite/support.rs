@@ -240,6 +240,7 @@ impl Share {
             journal_sequence: 6,
             plans_honoured: self.plans_honoured.clone(),
             kept: self.kept.clone(),
+            passed: Vec::new(),
             settings: serde_json::json!({}),
             usage: Usage::default(),
             heat: Heat::default(),

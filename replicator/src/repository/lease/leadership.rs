@@ -16,6 +16,9 @@ use crate::repository::hex;
 use crate::repository::names::{ClaimNonce, HeadName, leases_of};
 use crate::repository::open::{Opened, Repository};
 
+/// Heads of unknown fate that are remembered: with more, the oldest may stay as forks.
+const UNCERTAIN_MAX: usize = 256;
+
 /// The right to publish heads of one share in one epoch. There is at most one of it in the world, as long
 /// as nobody resumes one note twice at a time.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub struct Leadership {
     name: LeaseName,
     /// Sequences that the next head leaves free.
     gap: u64,
+    /// Heads that were sent and of which nobody knows whether they were stored.
+    uncertain: Vec<HeadName>,
 }
 
 /// What a gateway keeps to go on leading after a restart. Serialisable; the caller stores it.
@@ -79,7 +84,7 @@ pub enum Successor {
 
 impl Leadership {
     pub(super) fn new(share: ShareId, epoch: u32, nonce: ClaimNonce, name: LeaseName) -> Self {
-        Self { share, epoch, nonce, name, gap: 0 }
+        Self { share, epoch, nonce, name, gap: 0, uncertain: Vec::new() }
     }
 
     /// Of which share.
@@ -112,8 +117,25 @@ impl Leadership {
         }
     }
 
+    /// Heads that were sent and of which nobody knows whether they were stored: the next head names them as
+    /// passed. Forgotten once one is published.
+    pub fn uncertain(&self) -> &[HeadName] {
+        &self.uncertain
+    }
+
     pub(in crate::repository) fn has_published(&mut self) {
         self.gap = 0;
+        self.uncertain.clear();
+    }
+
+    /// A head of this name may be stored or not: the next one is newer than it.
+    pub(in crate::repository) fn has_perhaps_published(&mut self, name: HeadName) {
+        self.gap += 1;
+        self.uncertain.retain(|known| *known != name);
+        self.uncertain.push(name);
+        if self.uncertain.len() > UNCERTAIN_MAX {
+            self.uncertain.remove(0);
+        }
     }
 
     /// A higher claim, or what became of our own. Two requests.

@@ -90,6 +90,7 @@ pub(crate) fn next_head(
         journal_sequence: 6,
         plans_honoured: Vec::new(),
         kept: Vec::new(),
+        passed: Vec::new(),
         settings: serde_json::json!({"export": "/documents", "clients": ["10.0.0.0/8"]}),
         usage: Usage { bytes: 8, inodes: 9, ..Usage::default() },
         heat: Heat::default(),
