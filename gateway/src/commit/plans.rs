@@ -64,7 +64,7 @@ impl Plans {
                 return Err(error.into());
             }
             Err(error) => {
-                tracing::error!(%error, "a collection plan cannot be read: nothing is a duplicate until it can")
+                tracing::error!(%error, "a collection plan cannot be read: nothing is a duplicate until it can");
             }
             Ok(()) => {}
         }

@@ -52,14 +52,12 @@ impl Run<'_> {
         let (mut wrong, mut unknown) = (BTreeMap::<PackId, u64>::new(), BTreeMap::<PackId, u64>::new());
         for entry in object.entries() {
             let pack = entry.location.pack;
-            // What a plan has deleted counts for nothing, whatever the index says.
-            if void.contains(&pack) {
-                continue;
-            }
             match book.is_indexed(&entry.chunk, &entry.location) {
                 Held::Yes => drop(reached.unresolved.remove(&entry.chunk)),
                 Held::Unknown | Held::BadPack => {}
                 Held::No => *wrong.entry(pack).or_default() += 1,
+                // What a plan has deleted counts for nothing, whatever the index says.
+                Held::NoPack if void.contains(&pack) => {}
                 Held::NoPack => *unknown.entry(pack).or_default() += 1,
             }
         }

@@ -67,7 +67,7 @@ pub async fn propose(
         expired_pins: marked.roots.expired.clone(),
         ..Proposal::default()
     };
-    let (mut sparse, now) = (Vec::new(), system(options.now.min(marked.newest())));
+    let (mut sparse, now) = (Vec::new(), system(options.now));
     for (number, pack) in marked.packs.iter().enumerate() {
         proposal.pack_bytes += pack.bytes;
         proposal.chunk_bytes += pack.chunk_bytes;
