@@ -6,6 +6,7 @@ pub mod fetch;
 pub mod frozen;
 pub mod ingest;
 pub mod map;
+mod observer;
 pub mod repository;
 pub mod restore;
 pub mod store;

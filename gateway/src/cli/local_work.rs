@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tidegate_replicator::{check, collect, restore};
+use tidegate_replicator::{check, restore};
 
 use super::follow::ProgressDisplay;
 use super::terminal::Terminal;
@@ -28,26 +28,12 @@ pub(super) async fn watch<T>(terminal: &Terminal, job: &JobHandle, work: impl Fu
     outcome
 }
 
-/// A job as restore and check see it.
+/// A job as restore, check and collection see it.
 pub(super) struct Watched(pub(super) JobHandle);
 
 impl restore::Observer for Watched {
     fn written(&self, bytes: u64) {
         self.0.advance(bytes);
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.0.is_cancelled()
-    }
-}
-
-impl collect::Observer for Watched {
-    fn phase(&self, phase: &'static str) {
-        self.0.phase(phase, None, Unit::Items);
-    }
-
-    fn advanced(&self, by: u64) {
-        self.0.advance(by);
     }
 
     fn is_cancelled(&self) -> bool {

@@ -11,7 +11,6 @@ use super::finding::Finding;
 use super::packs::{Held, PackBook};
 use super::reach::Reached;
 use super::run::{CheckError, Run};
-use crate::collect::VoidPacks;
 use crate::repository::{IndexName, IndexObject, RepositoryError, pack_name};
 use crate::store::ErrorKind;
 
@@ -23,8 +22,6 @@ impl Run<'_> {
         reached: &mut Reached,
     ) -> Result<(), CheckError> {
         let repository = self.repository.clone();
-        let mut void = VoidPacks::default();
-        void.refresh(&repository).await?;
         let mut reader = repository.index_reader();
         loop {
             self.checkpoint()?;
@@ -32,7 +29,7 @@ impl Run<'_> {
                 Ok(None) => return Ok(()),
                 Ok(Some((name, object))) => {
                     self.report.counts.index_objects += 1;
-                    self.index_object(name, &object, (book, &void), reached).await?;
+                    self.index_object(name, &object, book, reached).await?;
                 }
                 Err(RepositoryError::Damaged { object, why }) => {
                     self.report.add(Finding::damage(object, format!("{why}: rebuild the index")));
@@ -46,18 +43,18 @@ impl Run<'_> {
         &mut self,
         name: IndexName,
         object: &IndexObject,
-        (book, void): (&mut PackBook, &VoidPacks),
+        book: &mut PackBook,
         reached: &mut Reached,
     ) -> Result<(), CheckError> {
         let (mut wrong, mut unknown) = (BTreeMap::<PackId, u64>::new(), BTreeMap::<PackId, u64>::new());
         for entry in object.entries() {
             let pack = entry.location.pack;
             match book.is_indexed(&entry.chunk, &entry.location) {
-                Held::Yes => drop(reached.unresolved.remove(&entry.chunk)),
-                Held::Unknown | Held::BadPack => {}
+                Held::Yes if reached.unresolved.remove(&entry.chunk).is_some() => book.use_pack(&pack),
+                Held::Yes | Held::Unknown | Held::BadPack => {}
                 Held::No => *wrong.entry(pack).or_default() += 1,
                 // What a plan has deleted counts for nothing, whatever the index says.
-                Held::NoPack if void.contains(&pack) => {}
+                Held::NoPack if self.void.contains(&pack) => {}
                 Held::NoPack => *unknown.entry(pack).or_default() += 1,
             }
         }

@@ -38,4 +38,6 @@ mod run;
 
 pub use data::Sample;
 pub use finding::{CheckReport, Counts, FINDINGS_MAX, Finding, Weight};
-pub use run::{CheckError, CheckOptions, Observer, Silent, check, unopened};
+pub use run::{CheckError, CheckOptions, check, unopened};
+
+pub use crate::observer::{Observer, Silent};

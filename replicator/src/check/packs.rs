@@ -2,9 +2,10 @@
 //!
 //! Of every pack is kept what it takes to answer "does this chunk lie there?": one number of eight bytes
 //! a chunk. When that would be more than the bound, the packs that come last are read but not kept; what
-//! refers to them is then only held against the list of packs, and the report says so.
+//! refers to them is then only held against the list of packs, and the report says so. Of packs that a
+//! collection has made of others the ids of chunks are kept too, 16 bytes each: hints lead to where they were.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -52,6 +53,8 @@ pub(super) struct PackBook {
     pub(super) packs: BTreeMap<PackId, KnownPack>,
     /// Packs that came after the list.
     pub(super) newer: BTreeSet<PackId>,
+    /// Where chunks lie that a collection has moved, by half their ids.
+    moved: HashMap<[u8; 16], PackId>,
     facts: usize,
     pub(super) unkept: u64,
 }
@@ -59,7 +62,7 @@ pub(super) struct PackBook {
 impl PackBook {
     /// Whether the chunk lies there; the pack counts as used.
     pub(super) fn holds(&mut self, chunk: &ChunkId, at: &Location) -> Held {
-        let Some(pack) = self.packs.get_mut(&at.pack) else { return Held::NoPack };
+        let Some(pack) = self.packs.get_mut(&at.pack) else { return self.holds_moved(chunk) };
         pack.is_used = true;
         match &pack.facts {
             _ if pack.trouble.is_some() => Held::BadPack,
@@ -67,6 +70,14 @@ impl PackBook {
             Some(facts) if facts.binary_search(&fact(chunk, at)).is_ok() => Held::Yes,
             Some(_) => Held::No,
         }
+    }
+
+    /// Whether a chunk whose pack is gone lies where a collection has moved it.
+    fn holds_moved(&mut self, chunk: &ChunkId) -> Held {
+        let moved = self.moved.get(&half(chunk)).and_then(|pack| self.packs.get_mut(pack));
+        let Some(pack) = moved.filter(|pack| pack.trouble.is_none()) else { return Held::NoPack };
+        pack.is_used = true;
+        Held::Yes
     }
 
     /// As [`PackBook::holds`], for what the index says, which uses nothing; notes that it was said.
@@ -85,8 +96,16 @@ impl PackBook {
         }
     }
 
+    /// The pack is where something was found.
+    pub(super) fn use_pack(&mut self, id: &PackId) {
+        if let Some(pack) = self.packs.get_mut(id) {
+            pack.is_used = true;
+        }
+    }
+
     fn add(&mut self, id: PackId, read: Read, facts_max: usize) {
-        let Read { trouble, domain, mut facts } = read;
+        let Read { trouble, domain, mut facts, moved } = read;
+        self.moved.extend(moved.into_iter().map(|chunk| (chunk, id)));
         facts.sort_unstable();
         let room = self.facts + facts.len() <= facts_max;
         let indexed = if room { vec![0; facts.len().div_ceil(64)] } else { Vec::new() };
@@ -114,6 +133,14 @@ struct Read {
     trouble: Option<String>,
     domain: Option<DomainId>,
     facts: Vec<u64>,
+    /// The chunks, by half their ids, of a pack that was made of condemned ones.
+    moved: Vec<[u8; 16]>,
+}
+
+fn half(chunk: &ChunkId) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&chunk.as_bytes()[..16]);
+    half
 }
 
 /// A chunk and its place as one number. Two facts that meet in one are as rare as it takes.
@@ -161,14 +188,18 @@ impl Run<'_> {
     }
 
     async fn read_pack_end(&self, id: PackId, bytes: u64) -> Result<(PackId, u64, Read), Away> {
-        let bad = |why: String| Ok((id, bytes, Read { trouble: Some(why), domain: None, facts: Vec::new() }));
+        let bad = |why: String| {
+            Ok((id, bytes, Read { trouble: Some(why), domain: None, facts: Vec::new(), moved: Vec::new() }))
+        };
         let (domain, index) = match self.repository.pack_index(id).await {
             Ok(read) => read,
             Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => return Err(error),
             Err(error) => return bad(error.to_string()),
         };
         let facts = index.chunks().map(|placed| fact(&placed.id, &placed.location)).collect();
-        Ok((id, bytes, Read { trouble: None, domain: Some(domain), facts }))
+        let is_replacement = self.void.is_replacement(&id);
+        let moved = index.chunks().filter(|_| is_replacement).map(|placed| half(&placed.id)).collect();
+        Ok((id, bytes, Read { trouble: None, domain: Some(domain), facts, moved }))
     }
 
     /// What is wrong with packs, now that it is known which of them matter.

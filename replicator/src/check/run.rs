@@ -8,7 +8,9 @@ use tidegate_chunker::DomainId;
 
 use super::data::Sample;
 use super::finding::{CheckReport, Finding};
+use crate::collect::VoidPacks;
 use crate::frozen::{DomainReader, ReadError, with_causes};
+use crate::observer::Observer;
 use crate::repository::{Opened, Repository, RepositoryError};
 
 /// What is checked, and within which bounds.
@@ -28,26 +30,6 @@ impl Default for CheckOptions {
         Self { shares: Vec::new(), read_data: None, memory_bytes_max: 256 << 20 }
     }
 }
-
-/// Is told how a check goes, and may stop it.
-pub trait Observer: Send + Sync {
-    /// A part begins: what is done now.
-    fn phase(&self, _phase: &'static str) {}
-
-    /// So much more of it is done: roots, or bytes of frames.
-    fn advanced(&self, _by: u64) {}
-
-    /// Whether to stop.
-    fn is_cancelled(&self) -> bool {
-        false
-    }
-}
-
-/// Nobody watches.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
-
-impl Observer for Silent {}
 
 /// Why a check did not come to its end. Says nothing about the repository.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +63,8 @@ pub(super) struct Run<'a> {
     pub(super) options: &'a CheckOptions,
     pub(super) observer: &'a dyn Observer,
     pub(super) report: CheckReport,
+    /// What collections have condemned and moved.
+    pub(super) void: VoidPacks,
     readers: Mutex<HashMap<DomainId, DomainReader>>,
 }
 
@@ -91,10 +75,12 @@ pub async fn check(
     observer: &dyn Observer,
 ) -> Result<CheckReport, CheckError> {
     let (repository, report, readers) = (repository.clone(), CheckReport::default(), Mutex::default());
-    let mut run = Run { repository, options, observer, report, readers };
+    let void = VoidPacks::default();
+    let mut run = Run { repository, options, observer, report, void, readers };
     observer.phase("read key slots, domains, heads and snapshots");
     run.slots_and_domains().await?;
     let roots = run.roots().await?;
+    run.plans().await?;
     observer.phase("read the ends of packs");
     let mut book = run.packs().await?;
     observer.phase("walk the trees");
@@ -134,6 +120,15 @@ pub fn unopened(error: &RepositoryError) -> Option<CheckReport> {
 }
 
 impl Run<'_> {
+    /// Reads what collections have condemned and moved.
+    async fn plans(&mut self) -> Result<(), CheckError> {
+        let repository = self.repository.clone();
+        match self.void.refresh(&repository).await {
+            Ok(()) => Ok(()),
+            Err(error) => Ok(self.note("plans/", None, error)?),
+        }
+    }
+
     /// The reader of a domain.
     pub(super) fn reader(&self, domain: DomainId) -> Result<DomainReader, RepositoryError> {
         if let Some(reader) = self.readers.lock().get(&domain) {

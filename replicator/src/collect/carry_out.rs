@@ -10,8 +10,9 @@ use tidegate_chunker::PackId;
 use super::clean::clean_index;
 use super::error::CollectError;
 use super::mark::mark;
-use super::options::{CollectOptions, Observer, checkpoint};
+use super::options::{CollectOptions, checkpoint};
 use super::publishers::{Waiting, waiting_for};
+use crate::observer::Observer;
 use crate::repository::{Opened, Plan, PlanId, PlanOutcome, Repository, UtcNanos};
 
 /// How old a plan becomes at the most; then it is closed, and everything in it spared. Shorter than

@@ -9,7 +9,8 @@ use std::collections::HashSet;
 use tidegate_chunker::PackId;
 
 use super::error::CollectError;
-use super::options::{Observer, checkpoint};
+use super::options::checkpoint;
+use crate::observer::Observer;
 use crate::repository::{Opened, Repository, RepositoryError};
 
 /// Writes every index object anew that names one of these packs; tells how many there were.

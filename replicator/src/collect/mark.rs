@@ -22,11 +22,12 @@ use std::time::SystemTime;
 use tidegate_chunker::{DomainId, Location, PackId};
 
 use super::error::CollectError;
-use super::options::{CollectOptions, Observer, checkpoint};
+use super::options::{CollectOptions, checkpoint};
 use super::roots::{self, Roots};
 use super::spill::{PARTS, Spill};
 use super::void::VoidPacks;
 use crate::frozen::{DomainReader, ReadError};
+use crate::observer::Observer;
 use crate::repository::{Opened, Repository, RepositoryError, UtcNanos};
 use crate::tree::{ChunkRef, TreeError, Visitor, walk};
 

@@ -60,7 +60,7 @@ mod void;
 
 pub use carry_out::{Collected, PLAN_AGE_MAX, Progress, carry_out};
 pub use error::CollectError;
-pub use options::{CollectOptions, Observer, Silent};
+pub use options::CollectOptions;
 pub use propose::{Proposal, propose};
 pub use publishers::Waiting;
 pub use repack::SparsePack;
@@ -68,3 +68,5 @@ pub use roots::{PIN_AGE_MAX, PIN_TAG};
 pub use run::{Round, condemn, finish_open, tidy};
 pub use spill::{PARTS, Spill};
 pub use void::{VoidPacks, VoidRow};
+
+pub use crate::observer::{Observer, Silent};

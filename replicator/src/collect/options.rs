@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::CollectError;
+use crate::observer::Observer;
 use crate::repository::UtcNanos;
 
 /// What a collection may use and may do.
@@ -41,26 +42,6 @@ impl CollectOptions {
         }
     }
 }
-
-/// Is told how a collection goes, and may stop it.
-pub trait Observer: Send + Sync {
-    /// A part begins: what is done now.
-    fn phase(&self, _phase: &'static str) {}
-
-    /// So much more of it is done: packs, roots, index objects.
-    fn advanced(&self, _by: u64) {}
-
-    /// Whether to stop.
-    fn is_cancelled(&self) -> bool {
-        false
-    }
-}
-
-/// Nobody watches.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
-
-impl Observer for Silent {}
 
 /// Ends the collection if it is to be stopped.
 pub(super) fn checkpoint(observer: &dyn Observer) -> Result<(), CollectError> {

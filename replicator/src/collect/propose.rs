@@ -7,8 +7,9 @@ use tidegate_chunker::{PackId, ShareId};
 
 use super::error::CollectError;
 use super::mark::{Live, Marked, MarkedPack, mark};
-use super::options::{CollectOptions, Observer};
+use super::options::CollectOptions;
 use super::repack::SparsePack;
+use crate::observer::Observer;
 use crate::repository::{HeadName, Opened, PLAN_PACKS_MAX, Repository, SnapshotId, UtcNanos};
 
 /// How far the store's clock may be ahead of this machine's.

@@ -20,9 +20,10 @@ use tidegate_chunker::{
 
 use super::error::CollectError;
 use super::mark::{HALF, Live};
-use super::options::{CollectOptions, Observer, checkpoint};
+use super::options::{CollectOptions, checkpoint};
 use super::propose::Proposal;
 use crate::ingest::random_pack_ids;
+use crate::observer::Observer;
 use crate::repository::{DurablePacks, IndexEntry, Opened, Repository, RepositoryError};
 use crate::store::Body;
 use crate::tree::Node;

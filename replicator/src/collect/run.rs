@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::carry_out::{Progress, carry_out};
 use super::error::CollectError;
-use super::options::{CollectOptions, Observer, checkpoint};
+use super::options::{CollectOptions, checkpoint};
 use super::propose::Proposal;
 use super::repack::repack;
+use crate::observer::Observer;
 use crate::repository::{Opened, Plan, PlanId, Repository, RepositoryError};
 
 /// What became of an open plan.

@@ -133,7 +133,7 @@ impl VoidPacks {
     }
 
     /// Whether a plan says that this pack was made of what it condemns.
-    pub(super) fn is_replacement(&self, pack: &PackId) -> bool {
+    pub(crate) fn is_replacement(&self, pack: &PackId) -> bool {
         self.replacements.contains(pack)
     }
 }

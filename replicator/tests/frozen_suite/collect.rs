@@ -252,6 +252,8 @@ async fn a_pack_of_which_little_is_alive_is_copied_and_goes() {
     assert_eq!((collected.deleted, collected.spared), (read.condemned.len() as u64, 0));
     assert!(!has_pack(scene.repository(), at.pack).await);
     is_clean(scene.repository()).await;
+    let report = check(scene.repository(), &CheckOptions::default(), &check::Silent).await.unwrap();
+    assert_eq!(report.counts.packs_unreached, 0, "what was moved is found where it is now");
     // The hints of the tree lead nowhere now; the index does.
     let reference = ChunkRef { id: scene.share.id_of(&file), at: Some(at) };
     let found = scene.share.reader().chunks.read(&reference).await.unwrap();
