@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
-use super::{AccessKey, Bucket, Cache, Gateway, Nfs, Policy, Repository, S3, Share, Target};
+use super::{AccessKey, Bucket, Cache, Gateway, Nfs, Policy, Repository, Retention, S3, Share, Target};
 
 /// What the page says before the tables.
 const INTRODUCTION: &str = "\
@@ -32,6 +32,7 @@ pub fn settings_page() -> String {
         Repository::describe(),
         Target::describe(),
         Cache::describe(),
+        Retention::describe(),
         Nfs::describe(),
         Share::describe(),
         S3::describe(),

@@ -158,6 +158,14 @@ fn one_table_travels_alone() {
 }
 
 #[test]
+fn every_table_is_on_the_page() {
+    let page = settings_page();
+    for table in TABLES {
+        assert!(page.contains(&format!("[{table}]")), "{table}");
+    }
+}
+
+#[test]
 fn the_page_of_settings_is_what_the_code_says() {
     crate::cli::pages::assert_page("docs/settings.md", &settings_page());
 }

@@ -42,8 +42,8 @@
 //! **Unknown is not deleted.** A head, a snapshot or a tree node that cannot be read ends the run before
 //! anything is condemned or deleted.
 //!
-//! **Bounds.** Memory by [`CollectOptions::memory_bytes_max`]; the local disk by about 50 bytes for each chunk
-//! of the repository, in [`CollectOptions::scratch`].
+//! **Bounds.** Memory by [`CollectOptions::memory_bytes_max`]; the local disk by 20 bytes for each reference in a
+//! tree and 24 for each fact of the index, in [`CollectOptions::scratch`].
 
 mod carry_out;
 mod clean;
