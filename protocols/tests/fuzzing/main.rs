@@ -37,8 +37,9 @@ const STREAMS: usize = 40_000;
 const CONNECTIONS: usize = 300;
 /// What a call may take beside its announced reply: its handlers, and the memory of answers.
 const CALL_BYTES_MAX: usize = 32 << 10;
-/// What record marking may take beside a record, whose buffer may be twice as long while it grows.
-const MARKING_BYTES_MAX: usize = 2 * RECORD_BYTES_MAX + 4 * GRANT_BYTES;
+/// What record marking may take beside a record, whose buffer may become twice as long when it grows and is
+/// counted beside the new one while it is copied.
+const MARKING_BYTES_MAX: usize = 3 * RECORD_BYTES_MAX + 4 * GRANT_BYTES;
 /// No call takes so long, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
