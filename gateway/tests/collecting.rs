@@ -34,6 +34,7 @@ use tidegate_replicator::repository::{Opened, Repository, SlotKey, SnapshotId, U
 use tidegate_replicator::store::{
     Body, Capabilities, ListPage, MemoryStore, ObjectInfo, ObjectName, PutMode, Store, StoreError,
 };
+use tokio::sync::{Notify, watch};
 
 const ROOT_INODE: InodeNumber = InodeNumber::ROOT;
 /// Different contents that files can have.
@@ -70,6 +71,25 @@ struct Dated {
     inner: MemoryStore,
     clock: Arc<Turned>,
     dates: Mutex<BTreeMap<String, SystemTime>>,
+    /// Holds deletions of packs up while it is closed.
+    gate: Gate,
+}
+
+/// A place where somebody may be made to wait.
+#[derive(Debug)]
+struct Gate {
+    open: watch::Sender<bool>,
+    arrived: Notify,
+}
+
+impl Gate {
+    async fn pass(&self) {
+        let mut open = self.open.subscribe();
+        if !*open.borrow() {
+            self.arrived.notify_one();
+        }
+        open.wait_for(|open| *open).await.unwrap();
+    }
 }
 
 impl Dated {
@@ -123,6 +143,9 @@ impl Store for Dated {
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+        if name.as_str().starts_with("packs/") {
+            self.gate.pass().await;
+        }
         self.inner.delete(name).await
     }
 }
@@ -157,6 +180,7 @@ struct Site {
 
 /// What the sites and the collector share.
 struct World {
+    dated: Arc<Dated>,
     store: Arc<dyn Store>,
     key: SlotKey,
     clock: Arc<Turned>,
@@ -172,11 +196,13 @@ impl World {
         let key = slot_key(folder);
         let clock = Arc::new(Turned(AtomicI64::new(now_seconds())));
         let (inner, dates) = (MemoryStore::new(), Mutex::default());
-        let store: Arc<dyn Store> = Arc::new(Dated { inner, clock: clock.clone(), dates });
+        let gate = Gate { open: watch::Sender::new(true), arrived: Notify::new() };
+        let dated = Arc::new(Dated { inner, clock: clock.clone(), dates, gate });
+        let store: Arc<dyn Store> = dated.clone();
         let repository = Arc::new(init(store.clone(), &key).await);
         let scratch = tempfile::tempdir().unwrap();
         let (deleted, spared) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { store, key, clock, repository, scratch, deleted, spared }
+        Self { dated, store, key, clock, repository, scratch, deleted, spared }
     }
 
     async fn site(&self, folder: &Path, name: &'static str) -> Site {
@@ -434,4 +460,35 @@ async fn nothing_retained_is_ever_missing_and_what_nobody_needs_goes() {
     for seed in [1, 2, u64::from(std::process::id())] {
         run(seed, steps).await;
     }
+}
+
+/// The moment that matters most: everything has been marked, nothing is deleted yet, and what is about to go is
+/// wanted again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wanted_again_between_marking_and_deletion_is_stored_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(folder.path()).await;
+    let mut site = world.site(folder.path(), "docs").await;
+    site.put(1, 1).await;
+    site.commit().await;
+    site.remove(1).await;
+    // No head that is kept has the file.
+    world.clock.turn(40 * 86_400);
+    for number in 2..4 {
+        site.put(number, number).await;
+        site.commit().await;
+    }
+    world.collect(0).await;
+    site.commit().await;
+    world.dated.gate.open.send_replace(false);
+    let wanting = async {
+        world.dated.gate.arrived.notified().await;
+        site.put(1, 1).await;
+        site.commit().await;
+        world.dated.gate.open.send_replace(true);
+    };
+    tokio::join!(wanting, world.finish_open());
+    assert!(world.deleted.load(Ordering::Relaxed) > 0, "what was there before is gone");
+    world.everything_is_there("after the deletion").await;
+    site.is_what_it_should_be().await;
 }
