@@ -97,10 +97,11 @@ class Demo:
         return self.gateway.run("head", "list", SHARE, "--limit", "100000")
 
     def cost(self, label, copied, after):
-        seen = sum(cost["heads"] for cost in self.costs)
-        heads = self.heads()[::-1][seen:]
+        seen = self.costs[-1]["last"] if self.costs else 0
+        heads = [head for head in self.heads() if head["sequence"] > seen]
         total = {key: sum(head["cost"][key] for head in heads) for key in heads[0]["cost"]}
-        return {**total, "label": label, "heads": len(heads), "copied": copied, "after": after}
+        last = heads[0]["sequence"]
+        return {**total, "label": label, "heads": len(heads), "last": last, "copied": copied, "after": after}
 
     # Step 4
     def disaster(self, version):

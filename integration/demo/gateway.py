@@ -28,6 +28,10 @@ address = "file://{repository}"
 
 [nfs]
 listen = ["127.0.0.1:{port}"]
+
+# So that every head is there to be counted, as long as a copy takes.
+[retention]
+heads = ["2s for 30m"]
 """
 
 _SHARE = """
