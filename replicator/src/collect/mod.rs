@@ -66,7 +66,6 @@ pub use publishers::Waiting;
 pub use repack::SparsePack;
 pub use roots::{PIN_AGE_MAX, PIN_TAG};
 pub use run::{Round, condemn, finish_open, tidy};
-pub use spill::{PARTS, Spill};
 pub use void::{VoidPacks, VoidRow};
 
 pub use crate::observer::{Observer, Silent};

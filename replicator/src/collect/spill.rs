@@ -10,30 +10,30 @@ use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// Parts of a spill.
-pub const PARTS: usize = 256;
+pub(super) const PARTS: usize = 256;
 /// What is gathered of a part before it is written, in bytes.
 const BUFFER_BYTES: usize = 16 << 10;
 
 /// Records of `N` bytes, in [`PARTS`] files without names. See the head of this module.
 #[derive(Debug)]
-pub struct Spill<const N: usize> {
+pub(super) struct Spill<const N: usize> {
     parts: Vec<BufWriter<File>>,
 }
 
 impl<const N: usize> Spill<N> {
     /// An empty spill in a folder; what is put there goes with the spill, also when the process dies.
-    pub fn create(folder: &Path) -> std::io::Result<Self> {
+    pub(super) fn create(folder: &Path) -> std::io::Result<Self> {
         let part = |_| Ok(BufWriter::with_capacity(BUFFER_BYTES, tempfile::tempfile_in(folder)?));
         Ok(Self { parts: (0..PARTS).map(part).collect::<std::io::Result<_>>()? })
     }
 
     /// Adds a record.
-    pub fn push(&mut self, record: &[u8; N]) -> std::io::Result<()> {
+    pub(super) fn push(&mut self, record: &[u8; N]) -> std::io::Result<()> {
         self.parts[usize::from(record[0])].write_all(record)
     }
 
     /// The records of one part, sorted.
-    pub fn sorted(&mut self, part: usize) -> std::io::Result<Vec<[u8; N]>> {
+    pub(super) fn sorted(&mut self, part: usize) -> std::io::Result<Vec<[u8; N]>> {
         let writer = &mut self.parts[part];
         writer.flush()?;
         let file = writer.get_mut();
