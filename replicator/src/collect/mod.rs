@@ -13,6 +13,8 @@
 //! repack.rs     copies what is alive of sparse packs, so that they can go too
 //! carry_out.rs  from a plan to its outcome
 //! clean.rs      takes what is deleted out of the index
+//! void.rs       what plans have ever condemned, as publishers, readers and checks know it
+//! run.rs        the parts one after the other
 //! ```
 //!
 //! **Protocol.** Order of steps, and what a crash after each leaves:
@@ -40,7 +42,8 @@
 //! them, and because each of these moves writes the new object while the old one is there.
 //!
 //! **Unknown is not deleted.** A head, a snapshot or a tree node that cannot be read ends the run before
-//! anything is condemned or deleted.
+//! anything is condemned or deleted. The tree of a fork is the exception: its writer had been superseded and may
+//! have known no plan; what can be read of it is kept.
 //!
 //! **Bounds.** Memory by [`CollectOptions::memory_bytes_max`]; the local disk by 20 bytes for each reference in a
 //! tree and 24 for each fact of the index, in [`CollectOptions::scratch`].
