@@ -1,4 +1,4 @@
-//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check, garbage collection.
+//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check, garbage collection, copies.
 
 pub mod check;
 pub mod collect;
@@ -6,6 +6,7 @@ pub mod fetch;
 pub mod frozen;
 pub mod ingest;
 pub mod map;
+pub mod mirror;
 mod observer;
 pub mod repository;
 pub mod restore;

@@ -6,6 +6,7 @@
 //! An object under a sealing epoch that is not at hand was written after another gateway had rotated the
 //! keys: the domains are read again, once.
 
+use bytes::Bytes;
 use tidegate_chunker::{ErrorKind as SealErrorKind, ObjectKind, open_object, seal_object};
 
 use super::chance::random;
@@ -44,13 +45,30 @@ impl Repository<Opened> {
         payload_bytes_max: u64,
     ) -> Result<Vec<u8>> {
         let bytes = fetch(&*self.store, name, payload_bytes_max).await?;
+        self.open_control(kind, name, &bytes).await
+    }
+
+    /// Opens the bytes of an object.
+    async fn open_control(&self, kind: ObjectKind, name: &ObjectName, bytes: &[u8]) -> Result<Vec<u8>> {
         let keys = self.domain_keys(self.default_domain())?;
-        match open_object(&keys, kind, name.as_str(), &bytes) {
+        match open_object(&keys, kind, name.as_str(), bytes) {
             Err(error) if error.kind() == SealErrorKind::UnknownEpoch => {}
             opened => return opened.map_err(|error| unreadable(name, error)),
         }
         self.reload_domains().await?;
         let keys = self.domain_keys(self.default_domain())?;
-        open_object(&keys, kind, name.as_str(), &bytes).map_err(|error| unreadable(name, error))
+        open_object(&keys, kind, name.as_str(), bytes).map_err(|error| unreadable(name, error))
+    }
+
+    /// The bytes of a control object as they are stored, once they have been found to open.
+    pub(crate) async fn sound_control(
+        &self,
+        kind: ObjectKind,
+        name: &ObjectName,
+        payload_bytes_max: u64,
+    ) -> Result<Bytes> {
+        let bytes = fetch(&*self.store, name, payload_bytes_max).await?;
+        self.open_control(kind, name, &bytes).await?;
+        Ok(bytes)
     }
 }

@@ -72,7 +72,7 @@ mod chance;
 mod config;
 mod control;
 mod domain;
-mod envelope;
+pub(crate) mod envelope;
 mod error;
 mod head;
 mod heads;
@@ -81,7 +81,7 @@ mod index;
 mod ladder;
 mod lease;
 mod line;
-mod names;
+pub(crate) mod names;
 mod open;
 mod packs;
 mod plan;
@@ -105,9 +105,10 @@ pub use index::{
     RebuildReport,
 };
 pub use ladder::{Ladder, Rung};
+pub(crate) use lease::ListedClaim;
 pub use lease::{
-    ClaimInfo, ClaimOptions, ClaimOutcome, Claimant, Leadership, LeadershipNote, LeaseState, Standing,
-    Successor, TokioWait, Wait,
+    ClaimInfo, ClaimOptions, ClaimOutcome, Claimant, Leadership, LeadershipNote, LeaseState, Promotion,
+    Standing, Successor, TokioWait, Wait,
 };
 pub use line::HeadStanding;
 pub use names::{ClaimNonce, HeadName, IndexId, IndexName, PlanId, SlotId, SnapshotId, pack as pack_name};

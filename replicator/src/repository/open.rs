@@ -52,11 +52,12 @@ pub struct Repository<State> {
 #[derive(Debug)]
 pub struct Locked(());
 
-/// The keys are at hand.
+/// The keys are at hand. Whoever reaches the same repository another way shares them.
+#[derive(Clone)]
 pub struct Opened {
-    master: SecretKey,
-    domains: RwLock<Arc<Domains>>,
-    unreadable: RwLock<Vec<UnreadableObject>>,
+    master: Arc<SecretKey>,
+    domains: Arc<RwLock<Arc<Domains>>>,
+    unreadable: Arc<RwLock<Vec<UnreadableObject>>>,
 }
 
 impl<State> Repository<State> {
@@ -125,6 +126,12 @@ impl Repository<Opened> {
             return Err(error);
         }
         Self::with_master(store, config, master).await
+    }
+
+    /// The same repository on another store that holds it, or is about to.
+    #[must_use]
+    pub(crate) fn on(&self, store: Arc<dyn Store>) -> Self {
+        Self { store, config: self.config.clone(), state: self.state.clone() }
     }
 
     /// The domain in which shares are unless they have one of their own.
@@ -239,7 +246,7 @@ impl Repository<Opened> {
     }
 
     async fn with_master(store: Arc<dyn Store>, config: Config, master: SecretKey) -> Result<Self> {
-        let state = Opened { master, domains: RwLock::default(), unreadable: RwLock::default() };
+        let state = Opened { master: Arc::new(master), domains: Arc::default(), unreadable: Arc::default() };
         let repository = Self { store, config, state };
         repository.reload_domains().await?;
         Ok(repository)

@@ -1,4 +1,4 @@
-//! Tests of what works on frozen shares without a gateway: restore, check and collection.
+//! Tests of what works on frozen shares without a gateway: restore, check, collection and copies.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -6,6 +6,7 @@ mod check;
 mod collect;
 #[path = "../repository_suite/support/dying_store.rs"]
 mod dying_store;
+mod mirror;
 mod restore;
 mod restore_cut;
 mod support;

@@ -58,6 +58,11 @@ impl IndexObject {
         &self.replaces
     }
 
+    /// The packs that it names.
+    pub fn packs(&self) -> impl Iterator<Item = PackId> + '_ {
+        self.packs.iter().map(|(pack, _)| *pack)
+    }
+
     /// Its entries, in order.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = IndexEntry> + '_ {
         self.rows.chunks_exact(ROW_LEN).map(|row| self.entry(row))

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tidegate_chunker::ShareId;
 
 use super::leadership::{Leadership, Successor};
-use super::record::{ClaimInfo, LeaseKind, LeaseName, LeaseState};
+use super::record::{ClaimInfo, LeaseKind, LeaseName, LeaseState, Promotion};
 use super::wait::{TokioWait, Wait};
 use crate::repository::chance::random;
 use crate::repository::envelope::{LIST_PAGE, store_object};
@@ -30,6 +30,9 @@ use crate::store::{ErrorKind, PutMode};
 
 /// Longest name of a host or an instance in a claim, in bytes.
 const NAME_BYTES_MAX: usize = 256;
+
+/// Epochs by which a promotion goes up.
+const PROMOTION_STEP: u32 = 256;
 
 /// Who claims, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +51,7 @@ pub struct ClaimOptions {
     settle: Duration,
     nonce: ClaimNonce,
     wait: Arc<dyn Wait>,
+    promotion: Option<Promotion>,
 }
 
 /// What became of a claim.
@@ -72,13 +76,31 @@ impl ClaimOptions {
             )));
         }
         let nonce = ClaimNonce::new(random()?);
-        Ok(Self { claimant, claimed_at, settle, nonce, wait: Arc::new(TokioWait) })
+        Ok(Self { claimant, claimed_at, settle, nonce, wait: Arc::new(TokioWait), promotion: None })
     }
 
     /// Lets time pass in another way, and takes a given nonce: for tests that must repeat exactly.
     #[must_use]
     pub fn deterministic(self, nonce: ClaimNonce, wait: Arc<dyn Wait>) -> Self {
         Self { nonce, wait, ..self }
+    }
+
+    /// Claims on a store that was a copy until now, above every epoch that was ever seen. Epochs go up to the
+    /// next multiple of [`PROMOTION_STEP`], so that takeovers on the store that led before stay below.
+    #[must_use]
+    pub fn promoting(self, promotion: Promotion) -> Self {
+        Self { promotion: Some(promotion), ..self }
+    }
+
+    /// The epoch above `highest`.
+    fn next_epoch(&self, highest: u32) -> Result<u32> {
+        let next = match self.promotion {
+            None => highest.checked_add(1),
+            Some(_) => {
+                (highest / PROMOTION_STEP).checked_add(1).and_then(|step| step.checked_mul(PROMOTION_STEP))
+            }
+        };
+        next.ok_or_else(|| RepositoryError::invalid("the share has no epochs left"))
     }
 
     fn info(&self, share: ShareId, epoch: u32) -> ClaimInfo {
@@ -89,6 +111,7 @@ impl ClaimOptions {
             host: self.claimant.host.clone(),
             instance: self.claimant.instance.clone(),
             claimed_at: self.claimed_at,
+            promotion: self.promotion,
         }
     }
 }
@@ -102,13 +125,12 @@ struct Attempt<'a> {
 }
 
 impl Repository<Opened> {
-    /// Claims a share's lease in the epoch above all that `state` shows. Of several who saw the same state at
+    /// Claims a share's lease in an epoch above all that `state` shows. Of several who saw the same state at
     /// most one will lead.
     ///
     /// After an error nobody knows whether the claim stands: look at the lease again.
     pub async fn claim(&self, state: &LeaseState, options: &ClaimOptions) -> Result<ClaimOutcome> {
-        let epoch = state.highest.checked_add(1);
-        let epoch = epoch.ok_or_else(|| RepositoryError::invalid("the share has no epochs left"))?;
+        let epoch = options.next_epoch(state.highest)?;
         let attempt = Attempt { repository: self, options, share: state.share, epoch };
         if self.store.capabilities().create_new {
             attempt.exclusively().await

@@ -35,5 +35,6 @@ mod wait;
 
 pub use self::claim::{ClaimOptions, ClaimOutcome, Claimant};
 pub use self::leadership::{Leadership, LeadershipNote, Standing, Successor};
-pub use self::record::{ClaimInfo, LeaseState};
+pub(crate) use self::record::ListedClaim;
+pub use self::record::{ClaimInfo, LeaseState, Promotion};
 pub use self::wait::{TokioWait, Wait};

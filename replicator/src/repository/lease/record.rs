@@ -8,7 +8,7 @@ use tidegate_chunker::{ObjectKind, ShareId};
 use crate::repository::envelope::{Record, list_all};
 use crate::repository::error::{RepositoryError, Result};
 use crate::repository::hex::{self, HexId};
-use crate::repository::names::{self, ClaimNonce, leases_of};
+use crate::repository::names::{self, ClaimNonce, HeadName, leases_of};
 use crate::repository::open::{Opened, Repository};
 use crate::repository::time::UtcNanos;
 use crate::store::ObjectName;
@@ -47,6 +47,25 @@ pub struct ClaimInfo {
     pub instance: String,
     /// When, by the claimant's clock.
     pub claimed_at: UtcNanos,
+    /// Set where the claim moves leadership to another store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<Promotion>,
+}
+
+/// A store begins to lead that had been a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promotion {
+    /// The newest head of the share there; none if it had none. What the store that led before has beyond
+    /// it is a fork.
+    pub after: Option<HeadName>,
+}
+
+/// A claim in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListedClaim {
+    pub(crate) object: ObjectName,
+    pub(crate) epoch: u32,
+    pub(crate) settled: bool,
 }
 
 impl Record for ClaimInfo {
@@ -161,6 +180,22 @@ impl Repository<Opened> {
             }
         }
         Ok(unreadable)
+    }
+
+    /// All claims of a share, by epoch.
+    pub(crate) async fn claims(&self, share: ShareId) -> Result<Vec<ListedClaim>> {
+        let names = self.lease_names(share).await?;
+        let listed = |name: LeaseName| ListedClaim {
+            object: name.object(share),
+            epoch: name.epoch,
+            settled: name.is_settled(),
+        };
+        Ok(names.into_iter().map(listed).collect())
+    }
+
+    /// Reads a claim of a listing.
+    pub(crate) async fn read_listed_claim(&self, share: ShareId, claim: &ListedClaim) -> Result<ClaimInfo> {
+        self.read_claim(share, &LeaseName::parse(&claim.object)?).await
     }
 
     /// The epochs of a share whose heads may be followed.

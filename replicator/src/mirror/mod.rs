@@ -1,0 +1,124 @@
+//! Mirror: a repository kept on a second store.
+//!
+//! A repository is *led* from one store: there its shares are claimed, and there its heads are published. Any
+//! number of *copies* follow it, each by passes of its own, at its own speed. Every object of a repository is
+//! immutable, sealed, and bound to its name and not to a store; so a copy has the same objects under the same
+//! names, and whatever reads the lead reads a copy.
+//!
+//! ```text
+//! prepare.rs   makes an empty store a copy, and refuses a stranger's
+//! lines.rs     how the shares of lead and copy stand to each other: what comes, what goes, who leads
+//! packs.rs     packs, from local files or from the lead
+//! objects.rs   everything else that is small
+//! pass.rs      the parts of a pass in their order
+//! compare.rs   two stores held against each other by listing; holes of one filled from the other
+//! ```
+//!
+//! **What a pass promises.** A head is on the copy only if everything that it reaches is there too: a copy is at
+//! every moment a repository that another gateway can serve, somewhat older than the lead. Order of a pass, and
+//! what a crash after each step leaves:
+//!
+//! | step | a crash after it leaves |
+//! |---|---|
+//! | look: plans, then heads, snapshots and claims, the copy's before the lead's | nothing |
+//! | keys, domains, plans | a copy that opens |
+//! | packs of index objects that the copy lacks, then each of those objects | packs and facts that no head reaches |
+//! | claims, snapshots, heads, oldest first | a copy that is newer than before |
+//! | removal of heads and snapshots that the lead has removed | fewer of those |
+//! | deletion of index objects that others replace | facts twice |
+//! | deletion of packs that a collection has deleted from the lead, then the outcome of its plan | the same |
+//!
+//! Why the order keeps the promise: on the lead a head appears after an index object names every pack that it
+//! reaches. So the index objects that are listed after the heads name at least the packs of those, and an index
+//! object is on the copy only when its packs are. A pack that a collection has deleted meanwhile is reached by no
+//! head that is still kept; which are is read again before they are copied. Deletion goes by the outcomes of plans
+//! that were there before the heads were listed, and only when the copy has no head left that the lead has not.
+//!
+//! **Unknown is not deleted.** Nothing is removed from a copy of a share whose lead shows an older state than the
+//! copy has, or that is led from the copy by now; of such a share nothing is copied either, and
+//! the pass says so. A pack that is missing on the lead, and that no collection has deleted, is a *hole*: no head
+//! is copied until it is filled.
+//!
+//! **Bounds.** [`MirrorOptions::parallel`] packs at once, each in a file of [`MirrorOptions::scratch`] unless it is on
+//! this machine anyway; [`HELD_MAX`] ids of packs known to be on the copy; names of heads and index objects.
+
+mod compare;
+mod error;
+mod lines;
+mod objects;
+mod packs;
+mod pass;
+mod prepare;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tidegate_chunker::PackId;
+
+pub use compare::{Comparison, DIFFERENCES_MAX, Difference, Filled, compare, fill_holes};
+pub use error::MirrorError;
+pub use lines::Obstacle;
+pub use pass::{CopiedShare, PassReport};
+pub use prepare::prepare;
+
+use crate::collect::VoidPacks;
+use crate::repository::{Opened, Repository};
+use lines::Claims;
+use packs::Held;
+
+/// How many ids of packs that are known to be on the copy are remembered.
+pub const HELD_MAX: usize = 1 << 18;
+
+/// Packs that this machine has.
+pub trait LocalPacks: Send + Sync {
+    /// The file of a pack and its length in bytes, if it is whole and here.
+    fn file(&self, pack: &PackId) -> Option<(PathBuf, u64)>;
+}
+
+/// No packs are here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoLocalPacks;
+
+impl LocalPacks for NoLocalPacks {
+    fn file(&self, _: &PackId) -> Option<(PathBuf, u64)> {
+        None
+    }
+}
+
+/// What a mirror may use.
+#[derive(Clone, Debug)]
+pub struct MirrorOptions {
+    /// Packs that are copied at once.
+    pub parallel: usize,
+    /// A local folder for packs on their way.
+    pub scratch: PathBuf,
+}
+
+/// One copy of a repository. See the head of this module.
+pub struct Mirror {
+    lead: Arc<Repository<Opened>>,
+    copy: Arc<Repository<Opened>>,
+    local: Arc<dyn LocalPacks>,
+    options: MirrorOptions,
+    held: Held,
+    void: VoidPacks,
+    claims: Claims,
+}
+
+impl Mirror {
+    /// Mirrors `lead` on `copy`, which [`prepare`] gave.
+    pub fn new(
+        lead: Arc<Repository<Opened>>,
+        copy: Arc<Repository<Opened>>,
+        local: Arc<dyn LocalPacks>,
+        options: MirrorOptions,
+    ) -> Self {
+        let (held, void, claims) = Default::default();
+        Self { lead, copy, local, options, held, void, claims }
+    }
+
+    /// The repository as the copy has it.
+    pub fn copy(&self) -> &Arc<Repository<Opened>> {
+        &self.copy
+    }
+}

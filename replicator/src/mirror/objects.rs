@@ -1,0 +1,73 @@
+//! Small objects: copied as they are, once they have been found to be sound.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate_chunker::ObjectKind;
+
+use super::{Mirror, MirrorError};
+use crate::repository::envelope::{fetch, list_all, store_object};
+use crate::repository::names::{DOMAINS, KEYS};
+use crate::repository::{HEAD_BYTES_MAX, Opened, Repository};
+use crate::store::{ObjectName, PutMode};
+
+/// Greatest length of an object that is no pack, in bytes.
+const SMALL_BYTES_MAX: u64 = HEAD_BYTES_MAX;
+
+/// Copies an object without looking into it.
+pub(super) async fn copy_raw(
+    from: &Repository<Opened>,
+    to: &Repository<Opened>,
+    name: &ObjectName,
+) -> Result<(), MirrorError> {
+    let bytes = fetch(&**from.store(), name, SMALL_BYTES_MAX).await?;
+    Ok(store_object(&**to.store(), name, bytes, PutMode::Overwrite).await?)
+}
+
+/// Copies a control object that opens.
+pub(super) async fn copy_control(
+    from: &Repository<Opened>,
+    to: &Repository<Opened>,
+    kind: ObjectKind,
+    name: &ObjectName,
+) -> Result<(), MirrorError> {
+    let bytes = from.sound_control(kind, name, SMALL_BYTES_MAX).await?;
+    Ok(store_object(&**to.store(), name, bytes, PutMode::Overwrite).await?)
+}
+
+impl Mirror {
+    /// Key slots and domains. A slot that was removed from the lead goes from the copy as well: whoever knew its
+    /// key shall not open the copy with it. Order: what is new comes first.
+    pub(super) async fn copy_keys(&self) -> Result<u64, MirrorError> {
+        let mut copied = 0;
+        for folder in [KEYS, DOMAINS] {
+            let there = self.names_on_copy(folder).await?;
+            let wanted = list_all(&**self.lead.store(), folder).await?;
+            for name in wanted.iter().filter(|name| !there.contains(name)) {
+                copy_raw(&self.lead, &self.copy, name).await?;
+                copied += 1;
+            }
+            if folder == KEYS && !wanted.is_empty() {
+                for name in there.iter().filter(|name| !wanted.contains(name)) {
+                    self.copy.store().delete(name).await?;
+                }
+            }
+        }
+        Ok(copied)
+    }
+
+    /// Every plan that the copy lacks, without outcomes: those follow when they have been carried out there.
+    pub(super) async fn copy_plans(&self) -> Result<u64, MirrorError> {
+        let there: BTreeMap<_, _> =
+            self.copy.plans().await?.into_iter().map(|plan| (plan.id, plan.open)).collect();
+        let mut copied = 0;
+        for plan in self.lead.plans().await?.into_iter().filter(|plan| !there.contains_key(&plan.id)) {
+            copy_control(&self.lead, &self.copy, ObjectKind::Plan, &plan.id.object()).await?;
+            copied += 1;
+        }
+        Ok(copied)
+    }
+
+    pub(super) async fn names_on_copy(&self, folder: &str) -> Result<BTreeSet<ObjectName>, MirrorError> {
+        Ok(list_all(&**self.copy.store(), folder).await?.into_iter().collect())
+    }
+}

@@ -1,0 +1,140 @@
+//! Packs on their way to a copy.
+//!
+//! A pack that is on this machine goes up from its file. Any other is fetched from the lead into a file, piece
+//! by piece, and its index must open and fit its length before it goes up. That the frames in it are sound is for
+//! a check to say: they are sealed, so a copy can spread damage but never hide it.
+
+use std::collections::HashSet;
+use std::io::Write;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tempfile::NamedTempFile;
+use tidegate_chunker::PackId;
+
+use super::{HELD_MAX, LocalPacks, Mirror, MirrorError, MirrorOptions};
+use crate::observer::Observer;
+use crate::repository::{Opened, Repository, pack_name};
+use crate::store::{Body, ErrorKind};
+
+/// How much of a pack is fetched at once, in bytes.
+const PIECE_BYTES: u64 = 8 << 20;
+
+/// Packs that are known to be on the copy; forgets all when there are too many, which costs requests.
+#[derive(Debug, Default)]
+pub(super) struct Held(HashSet<PackId>);
+
+impl Held {
+    pub(super) fn contains(&self, pack: &PackId) -> bool {
+        self.0.contains(pack)
+    }
+
+    pub(super) fn add(&mut self, pack: PackId) {
+        if self.0.len() >= HELD_MAX {
+            self.0.clear();
+        }
+        self.0.insert(pack);
+    }
+
+    pub(super) fn remove(&mut self, pack: &PackId) {
+        self.0.remove(pack);
+    }
+}
+
+/// What became of one pack.
+pub(super) enum Carried {
+    /// The copy had it.
+    WasThere,
+    /// It has it now: so many bytes.
+    Sent(u64),
+    /// Nobody has it.
+    Nowhere,
+}
+
+impl Mirror {
+    /// Brings packs to the copy, several at once. Gives how many went with how many bytes, and those that are
+    /// nowhere although no collection has deleted them.
+    pub(super) async fn carry_packs(
+        &mut self,
+        packs: impl Iterator<Item = PackId>,
+        observer: &dyn Observer,
+    ) -> Result<(u64, u64, Vec<PackId>), MirrorError> {
+        let wanted: Vec<PackId> = packs.filter(|pack| !self.held.contains(pack)).collect();
+        let (lead, copy, local, options) = (&self.lead, &self.copy, &*self.local, &self.options);
+        let carrying = wanted.into_iter().map(|pack| async move {
+            if observer.is_cancelled() {
+                return Err(MirrorError::Cancelled);
+            }
+            let carried = carry_pack(lead, copy, local, options, pack).await?;
+            if let Carried::Sent(bytes) = carried {
+                observer.advanced(bytes);
+            }
+            Ok((pack, carried))
+        });
+        let carrying: Vec<_> = carrying.collect();
+        let mut carrying = stream::iter(carrying).buffer_unordered(self.options.parallel.max(1));
+        let (mut sent, mut bytes_sent, mut carried_packs, mut nowhere) = (0, 0, Vec::new(), Vec::new());
+        while let Some((pack, carried)) = carrying.try_next().await? {
+            match carried {
+                Carried::WasThere => carried_packs.push(pack),
+                Carried::Sent(bytes) => {
+                    carried_packs.push(pack);
+                    sent += 1;
+                    bytes_sent += bytes;
+                }
+                Carried::Nowhere => nowhere.push(pack),
+            }
+        }
+        drop(carrying);
+        carried_packs.into_iter().for_each(|pack| self.held.add(pack));
+        nowhere.retain(|pack| !self.void.contains(pack));
+        Ok((sent, bytes_sent, nowhere))
+    }
+}
+
+/// Brings one pack from `lead`, or from this machine, to `copy`, unless it is there.
+async fn carry_pack(
+    lead: &Repository<Opened>,
+    copy: &Repository<Opened>,
+    local: &dyn LocalPacks,
+    options: &MirrorOptions,
+    pack: PackId,
+) -> Result<Carried, MirrorError> {
+    match copy.store().head(&pack_name(pack)).await {
+        Ok(_) => return Ok(Carried::WasThere),
+        Err(error) if error.kind() == ErrorKind::Missing => {}
+        Err(error) => return Err(error.into()),
+    }
+    if let Some((path, bytes)) = local.file(&pack) {
+        match copy.put_pack(pack, Body::File { path, bytes }).await {
+            Ok(stored) => return Ok(Carried::Sent(stored.bytes())),
+            Err(error) if local.file(&pack).is_some() => return Err(error.into()),
+            // It was evicted just now.
+            Err(_) => {}
+        }
+    }
+    match copy_pack(lead, copy, options, pack).await {
+        Err(error) if error.is_missing() => Ok(Carried::Nowhere),
+        copied => copied.map(Carried::Sent),
+    }
+}
+
+/// Copies a pack from one store to the other, whatever is there; gives its length in bytes.
+pub(super) async fn copy_pack(
+    from: &Repository<Opened>,
+    to: &Repository<Opened>,
+    options: &MirrorOptions,
+    pack: PackId,
+) -> Result<u64, MirrorError> {
+    from.pack_index(pack).await?;
+    let bytes = from.store().head(&pack_name(pack)).await?.bytes;
+    let unwritable = |source| MirrorError::Scratch { folder: options.scratch.display().to_string(), source };
+    let mut file = NamedTempFile::new_in(&options.scratch).map_err(unwritable)?;
+    let mut at = 0;
+    while at < bytes {
+        let end = bytes.min(at + PIECE_BYTES);
+        file.write_all(&from.read_pack(pack, at..end).await?).map_err(unwritable)?;
+        at = end;
+    }
+    to.put_pack(pack, Body::File { path: file.path().to_path_buf(), bytes }).await?;
+    Ok(bytes)
+}

@@ -1,0 +1,256 @@
+//! One pass over everything that a copy lacks. The order of steps, and why, is in the head of `mirror`.
+
+use std::collections::BTreeSet;
+
+use tidegate_chunker::{ObjectKind, PackId, ShareId};
+
+use super::lines::{Line, Obstacle};
+use super::objects::copy_control;
+use super::{Mirror, MirrorError};
+use crate::observer::Observer;
+use crate::repository::names::INDEX;
+use crate::repository::{HeadName, IndexName, PlanId, RepositoryError, UtcNanos};
+use crate::store::{LIST_LIMIT_MAX, ObjectName};
+
+/// How often the index is listed in one pass.
+const LISTINGS_MAX: u32 = 16;
+
+/// How far the copy of one share has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedShare {
+    /// Which share.
+    pub share: ShareId,
+    /// What it is called, if it has a head.
+    pub name: Option<String>,
+    /// The newest head on the copy, and when what it holds was frozen; none if that is not known.
+    pub newest: Option<(HeadName, UtcNanos)>,
+    /// Why it does not come further.
+    pub obstacle: Option<Obstacle>,
+}
+
+/// What a pass did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PassReport {
+    /// Packs that were sent.
+    pub packs: u64,
+    /// Their length in bytes.
+    pub bytes: u64,
+    /// Other objects that were copied.
+    pub objects: u64,
+    /// Heads and snapshots that were removed from the copy.
+    pub removed: u64,
+    /// Packs that were deleted from the copy, as a collection had from the lead.
+    pub deleted_packs: u64,
+    /// Packs that are nowhere although heads may need them: as long as there are any, no head is copied.
+    pub holes: Vec<PackId>,
+    /// Objects of the lead that do not open, and were not copied.
+    pub damaged: Vec<String>,
+    /// Heads on the copy that the lead has not: what they reach is not deleted.
+    pub strange_heads: u64,
+    /// All shares.
+    pub shares: Vec<CopiedShare>,
+}
+
+impl PassReport {
+    /// Whether the copy has everything now that the lead had when the pass began.
+    pub fn is_whole(&self) -> bool {
+        self.holes.is_empty()
+            && self.damaged.is_empty()
+            && self.shares.iter().all(|share| share.obstacle.is_none())
+    }
+}
+
+impl Mirror {
+    /// Copies what the copy lacks. May be repeated after an error or a crash, and by several gateways at once.
+    pub async fn pass(&mut self, observer: &dyn Observer) -> Result<PassReport, MirrorError> {
+        let mut report = PassReport::default();
+        self.void.refresh(&self.lead).await?;
+        let outcomes = self.lead.plans().await?.into_iter().filter(|plan| !plan.open).map(|plan| plan.id);
+        let outcomes: Vec<PlanId> = outcomes.collect();
+        let lines = self.look_at_lines().await?;
+        report.objects += self.copy_keys().await? + self.copy_plans().await?;
+        let replaced = self.copy_index(&mut report, observer).await?;
+        let mut may_delete = report.holes.is_empty();
+        for line in &lines {
+            checkpoint(observer)?;
+            let copied = self.copy_line(line, &mut report).await?;
+            may_delete &= copied.obstacle.is_none();
+            report.shares.push(copied);
+        }
+        if may_delete && report.strange_heads == 0 {
+            for name in replaced {
+                self.copy.store().delete(&name.object()).await?;
+            }
+            for plan in outcomes {
+                checkpoint(observer)?;
+                self.carry_out(plan, &mut report).await?;
+            }
+        }
+        Ok(report)
+    }
+
+    /// Index objects that the copy lacks, each after its packs; gives those of the copy that they replace. Goes on
+    /// until a listing shows nothing new: merges write new objects while this reads old ones.
+    async fn copy_index(
+        &mut self,
+        report: &mut PassReport,
+        observer: &dyn Observer,
+    ) -> Result<Vec<IndexName>, MirrorError> {
+        let there: BTreeSet<IndexName> = self.copy.legible_index_names().await?.into_iter().collect();
+        let (mut seen, mut gone) = (there.clone(), Vec::new());
+        for _ in 0..LISTINGS_MAX {
+            let wanted: BTreeSet<IndexName> = self.lead.legible_index_names().await?.into_iter().collect();
+            let new: Vec<IndexName> = wanted.difference(&seen).copied().collect();
+            if new.is_empty() {
+                return Ok(gone);
+            }
+            for name in new {
+                checkpoint(observer)?;
+                seen.insert(name);
+                let replaced = self.copy_index_object(name, report, observer).await?;
+                gone.extend(replaced.into_iter().filter(|old| there.contains(old) && !wanted.contains(old)));
+            }
+        }
+        Err(RepositoryError::damaged(INDEX, "it changes faster than it can be copied").into())
+    }
+
+    /// Gives the names of the objects that this one replaces.
+    async fn copy_index_object(
+        &mut self,
+        name: IndexName,
+        report: &mut PassReport,
+        observer: &dyn Observer,
+    ) -> Result<Vec<IndexName>, MirrorError> {
+        let object = match self.lead.read_index_object(name).await.map_err(MirrorError::from) {
+            Ok(object) => object,
+            // It was merged into one that the next listing shows.
+            Err(error) if error.is_missing() => return Ok(Vec::new()),
+            Err(error) if error.is_of_one_object() => {
+                report.damaged.push(error.to_string());
+                self.carry_all_packs(report, observer).await?;
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error),
+        };
+        let packs: BTreeSet<PackId> = object.packs().collect();
+        if !self.carry(packs, report, observer).await? {
+            return Ok(Vec::new());
+        }
+        match copy_control(&self.lead, &self.copy, ObjectKind::Index, &name.object()).await {
+            Err(error) if error.is_missing() => Ok(Vec::new()),
+            Err(error) => Err(error),
+            Ok(()) => {
+                report.objects += 1;
+                Ok(object.replaces().to_vec())
+            }
+        }
+    }
+
+    /// What an index object that does not open may have named.
+    async fn carry_all_packs(
+        &mut self,
+        report: &mut PassReport,
+        observer: &dyn Observer,
+    ) -> Result<(), MirrorError> {
+        let mut after = None;
+        loop {
+            let (packs, more) = self.lead.list_packs(after, LIST_LIMIT_MAX).await?;
+            after = packs.last().copied().or(after);
+            self.carry(packs.into_iter().collect(), report, observer).await?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether all of these packs are on the copy now.
+    async fn carry(
+        &mut self,
+        packs: BTreeSet<PackId>,
+        report: &mut PassReport,
+        observer: &dyn Observer,
+    ) -> Result<bool, MirrorError> {
+        let (sent, bytes, holes) = self.carry_packs(packs.into_iter(), observer).await?;
+        report.packs += sent;
+        report.bytes += bytes;
+        let is_whole = holes.is_empty();
+        report.holes.extend(holes);
+        Ok(is_whole)
+    }
+
+    /// Claims, snapshots and heads of a share; then those go that the lead has removed.
+    async fn copy_line(&mut self, line: &Line, report: &mut PassReport) -> Result<CopiedShare, MirrorError> {
+        let name = line.newest.as_ref().map(|(_, head)| head.share.name.clone());
+        let newest = line.newest.as_ref().map(|(name, head)| (*name, head.frozen_at));
+        let copied = |newest, obstacle| CopiedShare { share: line.share, name, newest, obstacle };
+        if let Some(obstacle) = line.obstacle {
+            return Ok(copied(None, Some(obstacle)));
+        }
+        if !report.holes.is_empty() {
+            // Not everything is there that a head may reach.
+            let known = newest.filter(|(name, _)| line.copy.newest() == Some(*name));
+            return Ok(copied(known, None));
+        }
+        for claim in line.claims_coming() {
+            self.bring(ObjectKind::Lease, &claim.object, report).await?;
+        }
+        let (coming, going) = line.snapshots();
+        for id in coming {
+            self.bring(ObjectKind::Snapshot, &id.object(line.share), report).await?;
+        }
+        for name in line.coming() {
+            self.bring(ObjectKind::Head, &name.object(line.share), report).await?;
+        }
+        let promotions = self.promotions(line).await?;
+        let heads_going = line.going(&promotions);
+        for name in &heads_going {
+            self.copy.remove_head(line.share, name).await?;
+        }
+        for id in &going {
+            self.copy.remove_snapshot(line.share, *id).await?;
+        }
+        report.removed += (heads_going.len() + going.len()) as u64;
+        let strange = |name: &&HeadName| !line.lead.heads.contains(name) && !heads_going.contains(name);
+        report.strange_heads += line.copy.heads.iter().filter(strange).count() as u64;
+        Ok(copied(newest, None))
+    }
+
+    /// Copies an object that may have gone from the lead meanwhile.
+    async fn bring(
+        &self,
+        kind: ObjectKind,
+        name: &ObjectName,
+        report: &mut PassReport,
+    ) -> Result<(), MirrorError> {
+        match copy_control(&self.lead, &self.copy, kind, name).await {
+            Ok(()) => report.objects += 1,
+            Err(error) if error.is_missing() => {}
+            Err(error) if error.is_of_one_object() => report.damaged.push(error.to_string()),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Deletes from the copy what a collection has deleted from the lead, and writes down that it is done.
+    async fn carry_out(&mut self, plan: PlanId, report: &mut PassReport) -> Result<(), MirrorError> {
+        if self.copy.read_outcome(plan).await?.is_some() {
+            return Ok(());
+        }
+        let Some(outcome) = self.lead.read_outcome(plan).await? else { return Ok(()) };
+        for pack in self.lead.read_plan(plan).await?.condemned {
+            if outcome.spared.binary_search(&pack).is_err() {
+                self.copy.delete_pack(pack).await?;
+                self.held.remove(&pack);
+                report.deleted_packs += 1;
+            }
+        }
+        copy_control(&self.lead, &self.copy, ObjectKind::Plan, &plan.outcome_object()).await?;
+        report.objects += 1;
+        Ok(())
+    }
+}
+
+/// Ends the pass if it is to be stopped.
+fn checkpoint(observer: &dyn Observer) -> Result<(), MirrorError> {
+    if observer.is_cancelled() { Err(MirrorError::Cancelled) } else { Ok(()) }
+}
