@@ -16,10 +16,16 @@
 //! crash takes back is learned or uploaded again, and neither does harm. A local pack whose file is gone
 //! is forgotten with all its chunks, so that nothing counts as a duplicate of it.
 //!
+//! What copies of the repository lack of the packs made here is in the side table `owed`; where the settings ask for
+//! more targets than the lead, a pack stays here until as many have it.
+//!
 //! Chunks in packs that a collection plan condemns or has deleted are *void*: found by readers, and duplicates
 //! for nobody. Which packs that are is in the side table `void`, flushed before anything relies on it.
 
+mod owed;
 mod void;
+
+pub use owed::Owed;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +40,7 @@ use parking_lot::{Mutex, RwLock};
 use tidegate_replicator::collect::VoidPacks;
 
 use crate::live::{Database, LiveError, SideTable};
+use owed::Copies;
 
 const VERSION: u8 = 1;
 /// Chunks that are forgotten in one write, when packs have vanished.
@@ -128,6 +135,8 @@ pub struct Ledger {
     unflushed: AtomicBool,
     /// Packs in which nothing counts as a duplicate.
     void: RwLock<Arc<VoidPacks>>,
+    /// Which copies there are, and what they are owed.
+    copies: Copies,
 }
 
 impl Ledger {
@@ -148,6 +157,7 @@ impl Ledger {
             indexed: Mutex::default(),
             unflushed: AtomicBool::new(false),
             void: RwLock::default(),
+            copies: Copies::default(),
         };
         *ledger.void.write() = Arc::new(void::load(&ledger.database)?);
         ledger.forget_vanished()?;
@@ -176,6 +186,11 @@ impl Ledger {
     /// Bytes of packs that are only here.
     pub fn backlog_bytes(&self) -> u64 {
         self.backlog_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of packs that must stay here: too few targets have them.
+    pub fn needed_bytes(&self) -> u64 {
+        self.backlog_bytes() + self.unspread_bytes()
     }
 
     /// What is known of a pack.
@@ -221,7 +236,9 @@ impl Ledger {
         if old.stage < Stage::Indexed && stage == Stage::Indexed {
             // A crash between the two leaves it in both tables: it counts as waiting, and is indexed again.
             self.database.set_side(SideTable::Waiting, [(&pack.as_bytes()[..], None)])?;
-            self.indexed.lock().push((*pack, old.bytes));
+            if self.note_indexed(pack, old.bytes)? {
+                self.indexed.lock().push((*pack, old.bytes));
+            }
         }
         Ok(())
     }
@@ -244,8 +261,26 @@ impl Ledger {
         std::mem::take(&mut self.indexed.lock())
     }
 
-    /// The indexed packs whose files are here, with their lengths.
-    pub(crate) fn indexed_files(&self) -> Result<Vec<(PackId, u64)>, LedgerError> {
+    /// The packs that may be evicted and whose files are here, with their lengths.
+    pub(crate) fn evictable_files(&self) -> Result<Vec<(PackId, u64)>, LedgerError> {
+        let mut found = self.files_of_indexed()?;
+        let mut failure = None;
+        found.retain(|(pack, _)| {
+            self.is_spread(pack).unwrap_or_else(|error| {
+                failure = Some(error);
+                false
+            })
+        });
+        failure.map_or(Ok(found), Err)
+    }
+
+    /// Whether the file of a pack may go.
+    pub(crate) fn may_evict(&self, pack: &PackId) -> Result<bool, LedgerError> {
+        let indexed = self.record(pack)?.is_some_and(|record| record.stage == Stage::Indexed);
+        Ok(indexed && self.is_spread(pack)?)
+    }
+
+    fn files_of_indexed(&self) -> Result<Vec<(PackId, u64)>, LedgerError> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.folder).map_err(|source| self.unreadable(source))? {
             let entry = entry.map_err(|source| self.unreadable(source))?;
@@ -339,6 +374,7 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         self.learn_remote(index.chunks().map(|placed| (placed.id, placed.location)))?;
         self.note(&pack, &PackRecord { stage: Stage::Local, bytes, domain })?;
+        self.owe(&pack, bytes)?;
         self.backlog_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }

@@ -2,8 +2,8 @@
 //!
 //! Three measures, of which the greatest counts:
 //!
-//! * of the setting: the journal and the packs that are not uploaded, over the bound in the settings;
-//! * of the disk: the packs that are not uploaded and *twice* the journal, over what the disk has for
+//! * of the setting: the journal and the packs that too few targets have, over the bound in the settings;
+//! * of the disk: the packs that too few targets have and *twice* the journal, over what the disk has for
 //!   them once the cache is gone, less the reserve ([`Room`]). Twice, because a commit writes what the
 //!   journal holds again, into packs, before the journal can be shortened: at 100 % there is still room
 //!   to do that, and so to get below 100 %;
@@ -63,7 +63,7 @@ impl Budgets {
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DirtyBounds {
-    /// Bytes of the journal and of packs that are not uploaded.
+    /// Bytes of the journal and of packs that too few targets have.
     pub(crate) bytes_max: u64,
     /// Records of the journal that are not drained.
     pub(crate) records_max: u64,
@@ -103,7 +103,7 @@ impl DirtyBudget {
 
     /// Bytes that only this machine has.
     pub(crate) fn dirty_bytes(&self) -> u64 {
-        self.journal_bytes() + self.ledger.backlog_bytes()
+        self.journal_bytes() + self.ledger.needed_bytes()
     }
 
     /// The bound of those by the settings.
@@ -123,7 +123,7 @@ impl DirtyBudget {
 
     /// The part of the budget that is used; over 1 when it is exceeded.
     pub(crate) fn used(&self) -> f64 {
-        let (journal, packs) = (self.journal_bytes(), self.ledger.backlog_bytes());
+        let (journal, packs) = (self.journal_bytes(), self.ledger.needed_bytes());
         let of_setting = (journal + packs) as f64 / self.bounds.bytes_max as f64;
         let undrained =
             self.journal.appended_sequence().0.saturating_sub(self.drained.load(Ordering::Relaxed));

@@ -154,6 +154,7 @@ impl Appliance {
                 bytes = head.statistics.bytes_uploaded, "published a head");
             *open.newest.lock() = Some((name, head));
             open.moments.look_again();
+            self.copies.wake();
         }
         if let Some(newest) = open.newest.lock().clone().filter(|newest| newest.0 == name) {
             return Ok(newest);
@@ -164,7 +165,7 @@ impl Appliance {
     }
 
     /// Takes no more writes on a share that somebody else leads.
-    async fn end_leading(&self, open: &OpenShare) -> Result<(), ApplianceError> {
+    pub(super) async fn end_leading(&self, open: &OpenShare) -> Result<(), ApplianceError> {
         let record = {
             let mut record = open.record.lock();
             record.superseded = true;

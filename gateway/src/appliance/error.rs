@@ -1,6 +1,7 @@
 //! What can go wrong with the appliance as a whole.
 
 use tidegate_chunker::RepositoryId;
+use tidegate_replicator::mirror::MirrorError;
 use tidegate_replicator::repository::{RepositoryError, Successor};
 
 use crate::commit::CommitError;
@@ -102,6 +103,15 @@ pub enum ApplianceError {
         share: String,
         /// Who.
         by: Successor,
+    },
+    /// A copy of the repository.
+    #[error(transparent)]
+    Copy(#[from] MirrorError),
+    /// No target of that name is a copy.
+    #[error("no target {target:?} is a copy of the repository here: `tidegate target list` shows all")]
+    NoCopy {
+        /// Its name.
+        target: String,
     },
     /// A step died.
     #[error("a step ended early: see the log")]

@@ -19,6 +19,7 @@ mod budget;
 mod cache_loop;
 mod collect;
 mod commit_loop;
+mod copies;
 mod error;
 mod follow;
 mod handover;
@@ -29,6 +30,7 @@ mod report;
 mod retire;
 mod shares;
 mod snapshots;
+mod targets;
 mod thin;
 
 use std::collections::HashMap;
@@ -42,25 +44,28 @@ use parking_lot::Mutex;
 use tidegate_chunker::{RepositoryId, ShareId};
 use tidegate_replicator::ingest::IngestOptions;
 use tidegate_replicator::repository::{Claimant, Ladder, Opened, Repository};
-use tidegate_replicator::store::Store;
+use tidegate_replicator::store::StoreGroup;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use collect::CollectConfig;
+pub use copies::CopyReport;
 pub use error::ApplianceError;
 pub use report::{CacheReport, JournalReport, ShareReport};
 pub use shares::{AttachPoint, ShareConfig};
 pub use snapshots::SnapshotEntry;
+pub use targets::{CopyTarget, Targets};
 
 use crate::cache::{DiskCacheBounds, FileSystem, Volume};
 use crate::clock::Clock;
-use crate::commit::{Committer, Plans};
+use crate::commit::{Committer, CopyingHeads, Plans};
 use crate::files::Files;
 use crate::journal::{self, Journal, Sequence};
 use crate::ledger::Ledger;
 use crate::live::{Batch, Database, Limits, Live};
 use backend::{Backend, ReaderBounds};
 use budget::{DirtyBounds, DirtyBudget};
+use copies::Copies;
 use shares::OpenShare;
 
 /// Bounds of what the appliance uses, in bytes.
@@ -87,8 +92,8 @@ pub struct Parts {
     pub data: PathBuf,
     /// The repository, opened.
     pub repository: Repository<Opened>,
-    /// The store that it lies on.
-    pub store: Arc<dyn Store>,
+    /// The targets that it lies on; the repository's store is their group.
+    pub targets: Targets,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Who claims leases.
@@ -123,6 +128,9 @@ pub struct Appliance {
     uploaded_bytes: AtomicU64,
     /// Cancelled once the target's index has been learned, or cannot be.
     index_done: CancellationToken,
+    /// The stores of all targets.
+    targets: Arc<StoreGroup>,
+    copies: Copies,
 }
 
 impl fmt::Debug for Appliance {
@@ -158,8 +166,8 @@ impl Appliance {
     pub async fn open(parts: Parts) -> Result<Arc<Self>, ApplianceError> {
         let repository = Arc::new(parts.repository);
         let keys: Vec<_> = repository.domains().into_iter().map(|(_, domain)| domain.keys.clone()).collect();
-        let (data, of_repository, store) = (parts.data, repository.clone(), parts.store);
-        let (folder, budgets) = (data.clone(), parts.budgets);
+        let (data, of_repository, store) = (parts.data, repository.clone(), parts.targets.group.readers());
+        let (folder, folder_of_copies, budgets) = (data.clone(), data.clone(), parts.budgets);
         let opening = tokio::task::spawn_blocking(move || {
             let budgets = fit_disk(&folder, budgets);
             open_live(&folder, &budgets).map(|live| (live, budgets))
@@ -183,6 +191,7 @@ impl Appliance {
             memory_bytes_max: budgets.memory_bytes / INGEST_PART,
             ..IngestOptions::new(ledger.folder().to_path_buf())
         };
+        let copying: Arc<CopyingHeads> = Arc::default();
         let committer = Committer {
             plans: Plans::new(repository.clone(), ledger.clone()),
             repository,
@@ -191,6 +200,7 @@ impl Appliance {
             ingest,
             uploads_max: UPLOADS_MAX,
             ladder: parts.ladder,
+            copying: copying.clone(),
         };
         let appliance = Arc::new(Self {
             live,
@@ -209,8 +219,11 @@ impl Appliance {
             loops: TaskTracker::new(),
             uploaded_bytes: AtomicU64::new(0),
             index_done: CancellationToken::new(),
+            targets: parts.targets.group.clone(),
+            copies: Copies::new(&folder_of_copies, copying),
         });
         appliance.start_keeper();
+        appliance.set_copies(&parts.targets).await?;
         appliance.learn_index()?;
         Ok(appliance)
     }

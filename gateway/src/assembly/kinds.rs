@@ -2,6 +2,7 @@
 
 use std::io;
 
+use tidegate_replicator::mirror::MirrorError;
 use tidegate_replicator::repository::RepositoryError;
 use tidegate_replicator::store::{ErrorKind as StoreErrorKind, StoreError};
 
@@ -59,7 +60,10 @@ pub(super) fn repository_kind(error: &RepositoryError) -> ErrorKind {
 /// What an appliance's error asks of an operator.
 pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
     match error {
-        ApplianceError::NoShare { .. } | ApplianceError::NothingToAttach { .. } => ErrorKind::NotFound,
+        ApplianceError::NoShare { .. }
+        | ApplianceError::NothingToAttach { .. }
+        | ApplianceError::NoCopy { .. } => ErrorKind::NotFound,
+        ApplianceError::Copy(mirror) => mirror_kind(mirror),
         ApplianceError::ShareExists { .. } | ApplianceError::ShareElsewhere { .. } => ErrorKind::Exists,
         ApplianceError::OtherRepository { .. } => ErrorKind::Invalid,
         ApplianceError::SnapshotOvertaken { .. } => ErrorKind::Busy,
@@ -79,6 +83,16 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         | ApplianceError::Commit(_)
         | ApplianceError::Files(_)
         | ApplianceError::Died => ErrorKind::Failed,
+    }
+}
+
+/// What an error of a copy asks of an operator.
+pub(super) fn mirror_kind(error: &MirrorError) -> ErrorKind {
+    match error {
+        MirrorError::Repository(repository) => repository_kind(repository),
+        MirrorError::Foreign { .. } | MirrorError::Occupied { .. } => ErrorKind::Exists,
+        MirrorError::Scratch { source, .. } => file_kind(source),
+        MirrorError::Cancelled => ErrorKind::Cancelled,
     }
 }
 

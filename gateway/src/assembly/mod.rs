@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_replicator::repository::{Claimant, Opened, Repository, RepositoryError};
-use tidegate_replicator::store::StoreError;
+use tidegate_replicator::store::{Store, StoreError, StoreGroup};
 
 pub use buckets::{bucket_share, set_objects};
 pub use key::{NewKey, slot_key, write_key_file};
@@ -28,7 +28,9 @@ pub use policies::AppliancePolicies;
 pub use running::{Running, StartRunning};
 pub use store::{contact_store, open_store, probe_target, store_settings};
 
-use crate::appliance::{Appliance, ApplianceError, Budgets, CollectConfig, Parts, ShareConfig};
+use crate::appliance::{
+    Appliance, ApplianceError, Budgets, CollectConfig, CopyTarget, Parts, ShareConfig, Targets,
+};
 use crate::clock::SystemClock;
 use crate::control::{ControlError, ErrorKind};
 use crate::files::{ExportRules, Squash};
@@ -127,7 +129,7 @@ impl AssemblyError {
 
 /// Opens the repository that the settings name. Only reads.
 pub async fn open_repository(settings: &Settings) -> Result<Repository<Opened>, AssemblyError> {
-    let target = &settings.targets[0];
+    let target = settings.lead();
     let first = contact_store(target).await?.store;
     let store = open_store(target, None).await?.store;
     let key = slot_key(&settings.repository).await?;
@@ -138,12 +140,13 @@ pub async fn open_repository(settings: &Settings) -> Result<Repository<Opened>, 
 /// Opens the appliance that the settings describe. It serves nothing yet. Nothing is written to a store
 /// before it has shown itself to hold this repository.
 pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, AssemblyError> {
-    let target = &settings.targets[0];
+    let target = settings.lead();
     let repository = open_repository(settings).await?;
     let probed = probe_target(target).await.inspect_err(|error| {
         tracing::warn!(%error, "the store could not be probed; nothing is assumed of it");
     });
     let opened = open_store(target, probed.as_ref().ok()).await?;
+    let targets = targets(settings, opened.store).await?;
     for found in repository.unreadable_domains() {
         tracing::error!(
             object = found.object,
@@ -153,8 +156,8 @@ pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, Assem
     }
     let parts = Parts {
         data: settings.gateway.data.as_path().to_path_buf(),
-        repository: repository.through(opened.store.clone()),
-        store: opened.store,
+        repository: repository.through(targets.group.clone()),
+        targets,
         clock: Arc::new(SystemClock),
         claimant: claimant(),
         settle: CLAIM_SETTLE,
@@ -166,6 +169,21 @@ pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, Assem
         ladder: settings.retention.ladder()?,
     };
     Ok(Appliance::open(parts).await?)
+}
+
+/// The targets of the settings, of which `lead` is the store of the one that leads.
+async fn targets(settings: &Settings, lead: Arc<dyn Store>) -> Result<Targets, AssemblyError> {
+    let mut copies = Vec::new();
+    for target in settings.copies() {
+        let store = open_store(target, None).await.map_err(AssemblyError::at(target))?.store;
+        copies.push(CopyTarget { name: target.name.as_str().to_owned(), store });
+    }
+    Ok(Targets {
+        group: StoreGroup::new(lead),
+        lead: settings.lead().name.as_str().to_owned(),
+        copies,
+        required: settings.repository.required as usize,
+    })
 }
 
 /// When and how garbage is collected.

@@ -22,7 +22,7 @@ pub struct OfflineRepository {
 impl OfflineRepository {
     /// Opens the repository that the settings name. Only reads.
     pub async fn open(settings: &Settings) -> Result<Self, AssemblyError> {
-        let store = open_store(&settings.targets[0], None).await?;
+        let store = open_store(settings.lead(), None).await?;
         let key = slot_key(&settings.repository).await?;
         let repository = Repository::open(store.store, &key).await?;
         Ok(Self { repository: Arc::new(repository), requests: store.counts })

@@ -245,7 +245,7 @@ impl Control for Running {
         let settings = self.settings.lock().clone();
         let reports = self.appliance.report();
         let journal = self.appliance.journal_report();
-        let target = &settings.targets[0];
+        let target = settings.lead();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,

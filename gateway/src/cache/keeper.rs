@@ -1,8 +1,8 @@
 //! The keeper: evicts units when the cache exceeds its bound or the disk is short of room.
 //!
-//! Invariant: a pack is removed only when the ledger says at that moment that the target has it and an
-//! index there names it ([`Stage::Indexed`]); and what the ledger says then is durable before the file
-//! goes. Its chunks stay in the ledger: they are on the target, and so still duplicates.
+//! Invariant: a pack is removed only when the ledger says at that moment that the lead has it, that an index there
+//! names it, and that as many copies have it as the settings require ([`Ledger::may_evict`]); and what the ledger
+//! says then is durable before the file goes. Its chunks stay in the ledger: they are on the target, and so still duplicates.
 //!
 //! Order, and what a crash leaves: the stage of the pack is flushed; the file is unlinked; the policy has
 //! forgotten it already. After a crash in between the file is there, and is taken in again at start; or it
@@ -17,7 +17,7 @@ use tidegate_replicator::fetch::LocalFrames;
 use tokio::sync::Notify;
 
 use super::{DiskCache, Place, Policy, Room, Unit, Volume};
-use crate::ledger::{Ledger, LedgerError, Stage};
+use crate::ledger::{Ledger, LedgerError};
 
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Keeper {
         policy: Arc<Mutex<Policy>>,
         (volume, bytes_max): (Arc<dyn Volume>, u64),
     ) -> Result<Self, LedgerError> {
-        for (pack, bytes) in ledger.indexed_files()? {
+        for (pack, bytes) in ledger.evictable_files()? {
             policy.lock().admit(Unit::Pack(pack), bytes, Place::Main);
         }
         Ok(Self {
@@ -121,8 +121,7 @@ impl Keeper {
     }
 
     fn evict_pack(&self, pack: &PackId) -> Result<(), EvictError> {
-        let stage = self.ledger.record(pack)?.map(|record| record.stage);
-        if stage != Some(Stage::Indexed) {
+        if !self.ledger.may_evict(pack)? {
             return Err(EvictError::Needed { pack: *pack });
         }
         self.ledger.make_stages_durable()?;
@@ -139,7 +138,7 @@ impl Keeper {
 
 #[derive(Debug, thiserror::Error)]
 enum EvictError {
-    #[error("pack {pack} is not known to be on the target")]
+    #[error("pack {pack} is not known to be on as many targets as it must be")]
     Needed { pack: PackId },
     #[error(transparent)]
     Ledger(#[from] LedgerError),

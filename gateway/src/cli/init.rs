@@ -47,7 +47,7 @@ struct Made {
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     let prepared = command.place.prepare(context)?;
     let settings = &prepared.settings;
-    let target = &settings.targets[0];
+    let target = settings.lead();
     let store = usable_store(target).await?;
     let repository = create(settings, &store).await?;
     let recovery_key =
@@ -80,7 +80,7 @@ async fn usable_store(target: &Target) -> Result<ProbeReport, Failure> {
 }
 
 async fn create(settings: &Settings, probed: &ProbeReport) -> Result<Repository<Opened>, Failure> {
-    let store = open_store(&settings.targets[0], Some(probed)).await?.store;
+    let store = open_store(settings.lead(), Some(probed)).await?.store;
     write_key_file(&settings.repository)?;
     let key = slot_key(&settings.repository).await?;
     let new = NewRepository {

@@ -62,15 +62,18 @@ impl Committer {
 }
 
 impl Committer {
-    /// Which heads of the line are kept beside the next one. A head that would go only because it is old stays as
+    /// Which heads of the line are kept beside the next one: those of the ladder, and what is being copied. A head that would go only because it is old stays as
     /// long as this machine's clock and the store's do not agree.
     pub(super) async fn kept(
         &self,
+        share: ShareId,
         line: &[KeptHead],
         frozen_at: UtcNanos,
         sent: &Sent,
     ) -> Result<Vec<KeptHead>, CommitError> {
-        let kept = self.ladder.keep(line, frozen_at);
+        let on_ladder = self.ladder.keep(line, frozen_at);
+        let stays = |head: &&KeptHead| on_ladder.contains(head) || self.copying.contains(share, &head.name);
+        let kept: Vec<KeptHead> = line.iter().filter(stays).take(KEPT_HEADS_MAX).copied().collect();
         let grows_old = line.iter().skip(YOUNG).any(|head| !kept.contains(head));
         if !grows_old || self.clocks_agree(sent).await? {
             return Ok(kept);

@@ -17,6 +17,7 @@
 //! After the swap no live extent of the share refers to the journal up to S; [`Committed::drained`] says
 //! so to whoever shortens the journal.
 
+mod copying;
 mod drain;
 mod edits;
 mod frozen;
@@ -49,6 +50,7 @@ use drain::Runs;
 use frozen::Frozen;
 use line::passed;
 
+pub(crate) use copying::CopyingHeads;
 pub(crate) use plans::Plans;
 pub(crate) use upload::upload_waiting;
 
@@ -123,6 +125,8 @@ pub(crate) struct Committer {
     pub(crate) plans: Plans,
     /// Which heads are kept beside the newest.
     pub ladder: Ladder,
+    /// Heads that are being copied to another target.
+    pub(crate) copying: Arc<CopyingHeads>,
 }
 
 /// What a share is, for its heads.
@@ -199,7 +203,7 @@ impl Committer {
         let epoch = (leading.epoch(), leading.next_sequence(plan.base.head.as_ref()));
         let parent = self.parent(share.id(), plan.base.head, known).await?;
         let line = self.line(share.id(), parent.as_ref()).await?;
-        let kept = self.kept(&line, frozen_at, &sent).await?;
+        let kept = self.kept(share.id(), &line, frozen_at, &sent).await?;
         let passed = passed(&line, &kept, parent.as_ref(), leading);
         let head = self.head(share, description, &plan, epoch);
         let head = Head { plans_honoured: plans, kept, passed, ..head };

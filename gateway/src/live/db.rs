@@ -58,7 +58,8 @@ const CHUNKS: &str = "chunks";
 const PACKS: &str = "packs";
 const WAITING: &str = "waiting";
 const VOID: &str = "void";
-const FAMILIES: [&str; 9] = [MAP, DIRTY, HIDDEN, SYSTEM, OUTCOMES, CHUNKS, PACKS, WAITING, VOID];
+const OWED: &str = "owed";
+const FAMILIES: [&str; 10] = [MAP, DIRTY, HIDDEN, SYSTEM, OUTCOMES, CHUNKS, PACKS, WAITING, VOID, OWED];
 
 const APPLIED: &[u8] = b"applied";
 
@@ -91,6 +92,8 @@ pub(crate) enum SideTable {
     Waiting,
     /// Packs that count for nothing, and the plans that made them so.
     Void,
+    /// What copies of the repository lack.
+    Owed,
 }
 
 impl SideTable {
@@ -100,6 +103,7 @@ impl SideTable {
             Self::Packs => PACKS,
             Self::Waiting => WAITING,
             Self::Void => VOID,
+            Self::Owed => OWED,
         }
     }
 }
@@ -370,7 +374,17 @@ impl Database {
         &self,
         table: SideTable,
     ) -> impl Iterator<Item = Result<(Vec<u8>, Bytes), LiveError>> {
-        let items = self.db.iterator_cf(self.family(table.name()), IteratorMode::Start);
+        self.side_entries_from(table, &[])
+    }
+
+    /// As [`Database::side_entries`], from a key on.
+    pub(crate) fn side_entries_from(
+        &self,
+        table: SideTable,
+        from: &[u8],
+    ) -> impl Iterator<Item = Result<(Vec<u8>, Bytes), LiveError>> {
+        let mode = IteratorMode::From(from, rocksdb::Direction::Forward);
+        let items = self.db.iterator_cf(self.family(table.name()), mode);
         items.map(|item| Ok(item.map(|(key, value)| (key.into_vec(), Bytes::from(value)))?))
     }
 

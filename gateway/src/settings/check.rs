@@ -8,7 +8,7 @@ use super::problems::Problems;
 use super::{Bucket, Credentials, RepositoryAddress, Settings, Share, Target};
 
 /// How many targets this version can keep a repository on.
-const TARGETS_MAX: usize = 1;
+const TARGETS_MAX: usize = 8;
 /// The most shares of one gateway.
 const SHARES_MAX: usize = 1_000;
 
@@ -18,8 +18,10 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
         problems.add("target", None, "is missing; write [[target]] with a name and an address");
     }
     if settings.targets.len() > TARGETS_MAX {
-        problems.add("target", None, format!("stands {} times; write one", settings.targets.len()));
+        let message = format!("stands {} times; write at most {TARGETS_MAX}", settings.targets.len());
+        problems.add("target", None, message);
     }
+    repository_fits(settings, problems);
     if settings.shares.len() > SHARES_MAX {
         problems.add(
             "share",
@@ -48,6 +50,29 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     s3_fits(settings, problems);
     policies_fit(settings, problems);
     apart(settings, problems);
+}
+
+/// The lead is a target, and not more targets are required than there are.
+fn repository_fits(settings: &Settings, problems: &mut Problems<'_>) {
+    let repository = &settings.repository;
+    if let Some(lead) = &repository.lead
+        && settings.target(lead.as_str()).is_none()
+    {
+        let message = format!("names no target: there is no [[target]] \"{lead}\"");
+        problems.add("repository.lead", None, message);
+    }
+    if repository.required as usize > settings.targets.len().max(1) {
+        let message = format!("is more than the {} targets that there are", settings.targets.len());
+        problems.add("repository.required", None, message);
+    }
+    let mut seen = BTreeSet::new();
+    for target in &settings.targets {
+        let place = (target.address.to_string(), target.endpoint.as_ref().map(|url| url.as_str()));
+        if !seen.insert(place) {
+            let key = format!("target.{}.address", target.name);
+            problems.add(&key, None, "is that of another target too; a copy in the same place is none");
+        }
+    }
 }
 
 fn bucket_fits(settings: &Settings, bucket: &Bucket, problems: &mut Problems<'_>) {

@@ -120,6 +120,23 @@ impl Settings {
         }
     }
 
+    /// The target from which the repository is led.
+    pub fn lead(&self) -> &Target {
+        let named = self.repository.lead.as_ref().and_then(|name| self.target(name.as_str()));
+        named.unwrap_or(&self.targets[0])
+    }
+
+    /// The other targets.
+    pub fn copies(&self) -> impl Iterator<Item = &Target> {
+        let lead = &self.lead().name;
+        self.targets.iter().filter(move |target| target.name != *lead)
+    }
+
+    /// The target of that name.
+    pub fn target(&self, name: &str) -> Option<&Target> {
+        self.targets.iter().find(|target| target.name.as_str() == name)
+    }
+
     /// The share of that name.
     pub fn share(&self, name: &str) -> Option<&Share> {
         self.shares.iter().find(|share| share.name.as_str() == name)

@@ -15,6 +15,13 @@ table! {
         /// passphrase, or a recovery key. Without it nothing can be read, ever: keep a copy away
         /// from this machine.
         key: SecretReference, required;
+        /// The name of the target from which the repository is led: shares are claimed there, and heads are
+        /// published there first. All other targets are copies, which follow. Without it: the first
+        /// target. `tidegate target promote` changes it.
+        lead: Name, optional;
+        /// How many targets must have what was written before its local copy may be evicted, the lead among
+        /// them. Until then it counts towards `cache.dirty`.
+        required: u32, default(1) in 1, 8;
     }
 }
 
@@ -68,7 +75,8 @@ impl Setting for Credentials {
 }
 
 table! {
-    /// A store that the repository is kept on. There is exactly one for now.
+    /// A store that the repository is kept on. One of them leads (`repository.lead`); each of the others is a
+    /// complete copy, which another gateway can serve when the lead is lost.
     pub struct Target("target", repeated) {
         /// What it is called in messages and commands.
         name: Name, required;

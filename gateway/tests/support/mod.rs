@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_chunker::{ChunkParams, ShareId};
-use tidegate_gateway::appliance::{Appliance, ApplianceError, Budgets, Parts, ShareConfig};
+use tidegate_gateway::appliance::{Appliance, ApplianceError, Budgets, Parts, ShareConfig, Targets};
 use tidegate_gateway::clock::{Clock, SystemClock};
 use tidegate_gateway::files::{ExportRules, Served, Squash};
 use tidegate_gateway::namespace::{Context, Credentials, Namespace};
@@ -88,7 +88,7 @@ async fn try_open_at(
     let parts = Parts {
         data: data.to_path_buf(),
         repository,
-        store,
+        targets: Targets::only(store),
         clock,
         claimant: Claimant { host: "test".into(), instance: data.display().to_string() },
         settle: Duration::from_millis(1),

@@ -53,7 +53,7 @@ mod prepare;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tidegate_chunker::PackId;
+use tidegate_chunker::{PackId, ShareId};
 
 pub use compare::{Comparison, DIFFERENCES_MAX, Difference, Filled, compare, fill_holes};
 pub use error::MirrorError;
@@ -62,24 +62,28 @@ pub use pass::{CopiedShare, PassReport};
 pub use prepare::prepare;
 
 use crate::collect::VoidPacks;
-use crate::repository::{Opened, Repository};
+use crate::repository::{HeadName, Opened, Repository};
 use lines::Claims;
 use packs::Held;
 
 /// How many ids of packs that are known to be on the copy are remembered.
 pub const HELD_MAX: usize = 1 << 18;
 
-/// Packs that this machine has.
-pub trait LocalPacks: Send + Sync {
+/// The machine that a mirror runs on.
+pub trait MirrorHost: Send + Sync {
     /// The file of a pack and its length in bytes, if it is whole and here.
     fn file(&self, pack: &PackId) -> Option<(PathBuf, u64)>;
+
+    /// These heads, the newest of each share, are about to be copied. Whoever publishes a share here keeps its
+    /// head until the next call, so that a pass that takes long does not find it gone.
+    fn copying(&self, _heads: &[(ShareId, HeadName)]) {}
 }
 
-/// No packs are here.
+/// A machine without packs, which publishes nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoLocalPacks;
+pub struct Stranger;
 
-impl LocalPacks for NoLocalPacks {
+impl MirrorHost for Stranger {
     fn file(&self, _: &PackId) -> Option<(PathBuf, u64)> {
         None
     }
@@ -98,7 +102,7 @@ pub struct MirrorOptions {
 pub struct Mirror {
     lead: Arc<Repository<Opened>>,
     copy: Arc<Repository<Opened>>,
-    local: Arc<dyn LocalPacks>,
+    host: Arc<dyn MirrorHost>,
     options: MirrorOptions,
     held: Held,
     void: VoidPacks,
@@ -110,11 +114,11 @@ impl Mirror {
     pub fn new(
         lead: Arc<Repository<Opened>>,
         copy: Arc<Repository<Opened>>,
-        local: Arc<dyn LocalPacks>,
+        host: Arc<dyn MirrorHost>,
         options: MirrorOptions,
     ) -> Self {
         let (held, void, claims) = Default::default();
-        Self { lead, copy, local, options, held, void, claims }
+        Self { lead, copy, host, options, held, void, claims }
     }
 
     /// The repository as the copy has it.

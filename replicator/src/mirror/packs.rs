@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tempfile::NamedTempFile;
 use tidegate_chunker::PackId;
 
-use super::{HELD_MAX, LocalPacks, Mirror, MirrorError, MirrorOptions};
+use super::{HELD_MAX, Mirror, MirrorError, MirrorHost, MirrorOptions};
 use crate::observer::Observer;
 use crate::repository::{Opened, Repository, pack_name};
 use crate::store::{Body, ErrorKind};
@@ -59,12 +59,12 @@ impl Mirror {
         observer: &dyn Observer,
     ) -> Result<(u64, u64, Vec<PackId>), MirrorError> {
         let wanted: Vec<PackId> = packs.filter(|pack| !self.held.contains(pack)).collect();
-        let (lead, copy, local, options) = (&self.lead, &self.copy, &*self.local, &self.options);
+        let (lead, copy, host, options) = (&self.lead, &self.copy, &*self.host, &self.options);
         let carrying = wanted.into_iter().map(|pack| async move {
             if observer.is_cancelled() {
                 return Err(MirrorError::Cancelled);
             }
-            let carried = carry_pack(lead, copy, local, options, pack).await?;
+            let carried = carry_pack(lead, copy, host, options, pack).await?;
             if let Carried::Sent(bytes) = carried {
                 observer.advanced(bytes);
             }
@@ -95,7 +95,7 @@ impl Mirror {
 async fn carry_pack(
     lead: &Repository<Opened>,
     copy: &Repository<Opened>,
-    local: &dyn LocalPacks,
+    host: &dyn MirrorHost,
     options: &MirrorOptions,
     pack: PackId,
 ) -> Result<Carried, MirrorError> {
@@ -104,10 +104,10 @@ async fn carry_pack(
         Err(error) if error.kind() == ErrorKind::Missing => {}
         Err(error) => return Err(error.into()),
     }
-    if let Some((path, bytes)) = local.file(&pack) {
+    if let Some((path, bytes)) = host.file(&pack) {
         match copy.put_pack(pack, Body::File { path, bytes }).await {
             Ok(stored) => return Ok(Carried::Sent(stored.bytes())),
-            Err(error) if local.file(&pack).is_some() => return Err(error.into()),
+            Err(error) if host.file(&pack).is_some() => return Err(error.into()),
             // It was evicted just now.
             Err(_) => {}
         }

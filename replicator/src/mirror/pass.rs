@@ -68,6 +68,8 @@ impl Mirror {
         let outcomes = self.lead.plans().await?.into_iter().filter(|plan| !plan.open).map(|plan| plan.id);
         let outcomes: Vec<PlanId> = outcomes.collect();
         let lines = self.look_at_lines().await?;
+        let newest = |line: &Line| line.newest.as_ref().map(|(name, _)| (line.share, *name));
+        self.host.copying(&lines.iter().filter_map(newest).collect::<Vec<_>>());
         report.objects += self.copy_keys().await? + self.copy_plans().await?;
         let replaced = self.copy_index(&mut report, observer).await?;
         let mut may_delete = report.holes.is_empty();

@@ -8,7 +8,7 @@ use tidegate_replicator::check::{self, CheckOptions, Sample, check};
 use tidegate_replicator::collect::{CollectOptions, Silent, carry_out, condemn, finish_open, propose, tidy};
 use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::mirror::{
-    Difference, Mirror, MirrorError, MirrorOptions, NoLocalPacks, Obstacle, PassReport, compare, fill_holes,
+    Difference, Mirror, MirrorError, MirrorOptions, Obstacle, PassReport, Stranger, compare, fill_holes,
     prepare,
 };
 use tidegate_replicator::repository::{
@@ -108,7 +108,7 @@ impl Scene {
     async fn mirror_to(&self, store: Arc<dyn Store>) -> Result<PassReport, MirrorError> {
         let copy = Arc::new(prepare(self.lead(), store).await?);
         let options = MirrorOptions { parallel: 3, scratch: self.scratch.path().to_path_buf() };
-        Mirror::new(self.lead().clone(), copy, Arc::new(NoLocalPacks), options).pass(&Silent).await
+        Mirror::new(self.lead().clone(), copy, Arc::new(Stranger), options).pass(&Silent).await
     }
 
     async fn mirror(&self) -> PassReport {
@@ -363,7 +363,7 @@ async fn heads_that_a_promoted_copy_never_had_stay_where_they_are() {
     publish_on(&promoted, leadership, &next).await;
     let options = MirrorOptions { parallel: 1, scratch: scene.scratch.path().to_path_buf() };
     let back = Arc::new(prepare(&promoted, Arc::new(old_lead.clone())).await.unwrap());
-    let mut mirror = Mirror::new(promoted.clone(), back.clone(), Arc::new(NoLocalPacks), options);
+    let mut mirror = Mirror::new(promoted.clone(), back.clone(), Arc::new(Stranger), options);
     let report = mirror.pass(&Silent).await.unwrap();
     assert_eq!((report.strange_heads, report.removed), (1, 0), "{report:?}");
     assert!(back.head_names(SHARE).await.unwrap().contains(&fork));

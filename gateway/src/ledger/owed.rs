@@ -1,0 +1,230 @@
+//! What copies of the repository lack: for each copy, the packs that were made here and that it is not known to have.
+//!
+//! ```text
+//! name | 0 | pack id   -> bytes u64 (little-endian)    the copy of that name is owed this pack
+//! name | 0             -> nothing                      the copy has once had everything
+//! ```
+//!
+//! A pack is *spread* when as many targets have it as the settings require, the
+//! lead among them; only then may its file go. A copy that has never had everything counts for nothing.
+//!
+//! Rows are kept like the rest of the ledger: what a crash takes back is owed once more, and found to be there.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use tidegate_chunker::PackId;
+
+use super::{Ledger, LedgerError, PackRecord, Stage};
+use crate::live::{LiveError, SideTable};
+
+/// Rows that are changed in one write.
+const ROWS_MAX: usize = 1024;
+
+/// Which copies there are.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    state: RwLock<State>,
+    /// Bytes of packs that the lead has and that are not spread.
+    unspread_bytes: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// How many targets must have a pack.
+    required: usize,
+    copies: HashMap<String, Owed>,
+}
+
+/// What one copy is owed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// Packs.
+    pub packs: u64,
+    /// Their lengths together, in bytes.
+    pub bytes: u64,
+    /// Whether the copy has once had everything.
+    pub whole_once: bool,
+}
+
+/// What the keys of a copy's rows begin with.
+fn prefix(copy: &str) -> Vec<u8> {
+    [copy.as_bytes(), &[0]].concat()
+}
+
+fn row(copy: &str, pack: &PackId) -> Vec<u8> {
+    [copy.as_bytes(), &[0], pack.as_bytes()].concat()
+}
+
+/// The copy and the pack of a row; no pack in the row that says that the copy was whole once.
+fn split(key: &[u8]) -> Result<(&str, &[u8]), LiveError> {
+    let end = key.iter().position(|byte| *byte == 0).ok_or(UNDECODABLE)?;
+    Ok((std::str::from_utf8(&key[..end]).map_err(|_| UNDECODABLE)?, &key[end + 1..]))
+}
+
+impl Ledger {
+    /// From now on these are the copies, and so many targets must have a pack before its file may go. What other
+    /// copies were owed is forgotten. Blocks.
+    pub(crate) fn set_copies(&self, names: &[String], required: usize) -> Result<(), LedgerError> {
+        let mut copies: HashMap<_, _> = names.iter().map(|name| (name.clone(), Owed::default())).collect();
+        let mut strange = Vec::new();
+        for entry in self.database.side_entries(SideTable::Owed) {
+            let (key, value) = entry?;
+            let (copy, pack) = split(&key)?;
+            match copies.get_mut(copy) {
+                None => strange.push(key),
+                Some(owed) if pack.is_empty() => owed.whole_once = true,
+                Some(owed) => {
+                    owed.packs += 1;
+                    owed.bytes += length(&value)?;
+                }
+            }
+        }
+        for keys in strange.chunks(ROWS_MAX) {
+            self.database.set_side(SideTable::Owed, keys.iter().map(|key| (&key[..], None)))?;
+        }
+        *self.copies.state.write() = State { required, copies };
+        // What waits was perhaps made before there was this copy, or its row was lost in a crash.
+        for (pack, record) in self.local()?.into_iter().chain(self.uploaded()?) {
+            self.owe(&pack, record.bytes)?;
+        }
+        self.recount()
+    }
+
+    /// Every copy is owed a pack that was just made.
+    pub(super) fn owe(&self, pack: &PackId, bytes: u64) -> Result<(), LedgerError> {
+        let mut state = self.copies.state.write();
+        for (copy, owed) in &mut state.copies {
+            let key = row(copy, pack);
+            if self.database.side(SideTable::Owed, &key)?.is_none() {
+                let value = bytes.to_le_bytes();
+                self.database.set_side(SideTable::Owed, [(&key[..], Some(&value[..]))])?;
+                owed.packs += 1;
+                owed.bytes += bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a copy is owed, that the lead has with its index: after the next pass it has these.
+    pub(crate) fn owed_packs(&self, copy: &str) -> Result<Vec<(PackId, u64)>, LedgerError> {
+        let mut found = Vec::new();
+        for (pack, bytes) in self.rows(copy)? {
+            if self.record(&pack)?.is_none_or(|record| record.stage == Stage::Indexed) {
+                found.push((pack, bytes));
+            }
+        }
+        Ok(found)
+    }
+
+    /// A copy has these packs now; `whole` says that it has everything that the lead had. Blocks.
+    pub(crate) fn settle(&self, copy: &str, packs: &[(PackId, u64)], whole: bool) -> Result<(), LedgerError> {
+        for packs in packs.chunks(ROWS_MAX) {
+            let mut state = self.copies.state.write();
+            let Some(owed) = state.copies.get_mut(copy) else { return Ok(()) };
+            let rows: Vec<_> = packs.iter().map(|(pack, _)| row(copy, pack)).collect();
+            self.database.set_side(SideTable::Owed, rows.iter().map(|row| (&row[..], None)))?;
+            owed.packs = owed.packs.saturating_sub(packs.len() as u64);
+            owed.bytes = owed.bytes.saturating_sub(packs.iter().map(|(_, bytes)| bytes).sum());
+        }
+        if whole {
+            let mut state = self.copies.state.write();
+            let Some(owed) = state.copies.get_mut(copy) else { return Ok(()) };
+            if !owed.whole_once {
+                self.database.set_side(SideTable::Owed, [(&prefix(copy)[..], Some(&[][..]))])?;
+                owed.whole_once = true;
+            }
+        }
+        self.unflushed.store(true, Ordering::Release);
+        self.recount()
+    }
+
+    /// What a copy is owed; nothing of a copy that is not known.
+    pub(crate) fn owed(&self, copy: &str) -> Owed {
+        self.copies.state.read().copies.get(copy).copied().unwrap_or_default()
+    }
+
+    /// Whether as many targets have a pack that the lead has as are required.
+    pub(crate) fn is_spread(&self, pack: &PackId) -> Result<bool, LedgerError> {
+        let state = self.copies.state.read();
+        let mut holders = 1;
+        for (copy, owed) in &state.copies {
+            if holders >= state.required {
+                break;
+            }
+            if owed.whole_once && self.database.side(SideTable::Owed, &row(copy, pack))?.is_none() {
+                holders += 1;
+            }
+        }
+        Ok(holders >= state.required)
+    }
+
+    /// Bytes of packs that the lead has and that must stay because too few others have them.
+    pub(super) fn unspread_bytes(&self) -> u64 {
+        self.copies.unspread_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a pack that the lead has now; whether its file may go by that.
+    pub(super) fn note_indexed(&self, pack: &PackId, bytes: u64) -> Result<bool, LedgerError> {
+        let spread = self.is_spread(pack)?;
+        if !spread {
+            self.copies.unspread_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Ok(spread)
+    }
+
+    /// Looks at every pack that is here: those that are spread may be evicted, the others are counted.
+    fn recount(&self) -> Result<(), LedgerError> {
+        if self.copies.state.read().required <= 1 {
+            self.copies.unspread_bytes.store(0, Ordering::Relaxed);
+            return Ok(());
+        }
+        let mut unspread = 0;
+        for (pack, bytes) in self.files_of_indexed()? {
+            if self.is_spread(&pack)? {
+                self.indexed.lock().push((pack, bytes));
+            } else {
+                unspread += bytes;
+            }
+        }
+        self.copies.unspread_bytes.store(unspread, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What the lead has and a copy that is to lead has not goes up anew; gives the packs of which no file is
+    /// here. Blocks.
+    pub(crate) fn send_again_what_is_owed(&self, copy: &str) -> Result<Vec<PackId>, LedgerError> {
+        let mut lost = Vec::new();
+        for (pack, _) in self.rows(copy)? {
+            let Some(record) = self.record(&pack)?.filter(|record| record.stage != Stage::Local) else {
+                continue;
+            };
+            if !self.path(&pack).exists() {
+                lost.push(pack);
+                continue;
+            }
+            self.note(&pack, &PackRecord { stage: Stage::Local, ..record })?;
+            self.backlog_bytes.fetch_add(record.bytes, Ordering::Relaxed);
+        }
+        Ok(lost)
+    }
+
+    fn rows(&self, copy: &str) -> Result<Vec<(PackId, u64)>, LedgerError> {
+        let (prefix, mut found) = (prefix(copy), Vec::new());
+        for entry in self.database.side_entries_from(SideTable::Owed, &prefix) {
+            let (key, value) = entry?;
+            let Some(pack) = key.strip_prefix(&prefix[..]) else { break };
+            if !pack.is_empty() {
+                found.push((PackId::from_slice(pack).ok_or(UNDECODABLE)?, length(&value)?));
+            }
+        }
+        Ok(found)
+    }
+}
+
+const UNDECODABLE: LiveError = LiveError::Undecodable("what a copy is owed");
+
+fn length(value: &[u8]) -> Result<u64, LiveError> {
+    Ok(u64::from_le_bytes(value.try_into().map_err(|_| UNDECODABLE)?))
+}
