@@ -72,6 +72,7 @@ mod kind;
 mod object;
 mod pack;
 mod params;
+mod sign;
 #[cfg(test)]
 mod testing;
 
@@ -98,3 +99,4 @@ pub use params::{
     CHUNK_AVG_BYTES_MAX, CHUNK_AVG_BYTES_MIN, CHUNK_BYTES_MAX, CHUNK_MAX_BYTES_MIN, CHUNK_MIN_BYTES_MAX,
     CHUNK_MIN_BYTES_MIN, ChunkParams,
 };
+pub use sign::{Digest, Signature, SigningKey, VerifyingKey};

@@ -32,8 +32,8 @@ pub use path::{FilePath, PathError};
 pub use policy::{PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySnapshot, PolicyStatus};
 pub use requests::{
     Change, ChangeKind, CloneReport, CloneRequest, DIFF_PAGE_MAX, DiffPage, DiffRequest, HandoverRequest,
-    LifecycleReport, LifecycleRequest, LifecycleStep, RestoreReport, RestoreRequest, RollbackReport,
-    RollbackRequest, SnapshotInfo, SnapshotRequest,
+    LifecycleReport, LifecycleRequest, LifecycleStep, PromoteReport, PromoteRequest, RestoreReport,
+    RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
 };
 pub use settings::ChangeSettings;
 pub use status::{
@@ -123,6 +123,15 @@ pub trait Control: Send + Sync + 'static {
         request: &LifecycleRequest,
         job: &JobHandle,
     ) -> Result<LifecycleReport, ControlError>;
+
+    /// Leads the repository from another target: brings that copy up to date, changes the settings, and moves
+    /// the right to publish there. Clients notice nothing.
+    async fn target_promote(
+        &self,
+        target: &str,
+        request: &PromoteRequest,
+        job: &JobHandle,
+    ) -> Result<PromoteReport, ControlError>;
 
     /// A policy, when it runs next, and what its rules keep of what it has taken.
     async fn policy(&self, policy: &str) -> Result<PolicyDetails, ControlError>;

@@ -397,20 +397,25 @@ impl Ledger {
             "packs that were not uploaded yet are gone from the local disk"
         );
         let gone: std::collections::HashSet<_> = vanished.iter().map(|(pack, _)| *pack).collect();
+        self.forget_chunks_where(|at| gone.contains(&at.pack))?;
+        let packs = gone.iter().map(|pack| (&pack.as_bytes()[..], None));
+        Ok(self.database.set_side(SideTable::Waiting, packs)?)
+    }
+
+    /// Looks at every chunk that is known.
+    fn forget_chunks_where(&self, mut goes: impl FnMut(&Location) -> bool) -> Result<(), LedgerError> {
         let mut forgotten = Vec::new();
         for entry in self.database.side_entries(SideTable::Chunks) {
             let (chunk, at) = entry?;
             let at = <[u8; LOCATION]>::try_from(&at[..]).map(|at| Location::from_bytes(&at));
-            if at.is_ok_and(|at| gone.contains(&at.pack)) {
+            if at.is_ok_and(|at| goes(&at)) {
                 forgotten.push(chunk);
             }
             if forgotten.len() == FORGOTTEN_CHUNKS_MAX {
                 self.forget_chunks(&mut forgotten)?;
             }
         }
-        self.forget_chunks(&mut forgotten)?;
-        let packs = gone.iter().map(|pack| (&pack.as_bytes()[..], None));
-        Ok(self.database.set_side(SideTable::Waiting, packs)?)
+        self.forget_chunks(&mut forgotten)
     }
 
     fn forget_chunks(&self, chunks: &mut Vec<Vec<u8>>) -> Result<(), LedgerError> {

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use support::*;
-use tidegate_gateway::appliance::{AttachPoint, ShareConfig};
+use tidegate_gateway::appliance::{ApplianceError, AttachPoint, ShareConfig};
 use tidegate_replicator::map::InodeNumber;
+use tidegate_replicator::repository::{Head, NewSnapshot};
 use tidegate_replicator::store::{MemoryStore, Store};
 
 const ROOT_INODE: InodeNumber = InodeNumber::ROOT;
@@ -189,4 +190,51 @@ async fn what_is_in_the_repository_already_is_not_stored_again_from_another_site
     write(&served(&away, share).namespace, file, 0, &content).await.unwrap();
     let (_, head) = away.commit("other").await.unwrap();
     assert_eq!(head.statistics.bytes_unique, 0, "{:?}", head.statistics);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shares_that_are_frozen_together_show_one_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    drop(init(store.clone(), &key).await);
+    let appliance = open(&folder.path().join("data"), store, &key).await;
+    let names = ["orders".to_owned(), "bills".to_owned(), "letters".to_owned()];
+    for name in &names {
+        appliance.serve(config(name)).await.unwrap();
+    }
+    let stop = tokio_util::sync::CancellationToken::new();
+    // An order, then its bill, then its letter: in no state of the world are there more bills than orders.
+    let writer = tokio::spawn({
+        let (appliance, names, stop) = (appliance.clone(), names.clone(), stop.clone());
+        async move {
+            let mut number = 0_u64;
+            while !stop.is_cancelled() {
+                for name in &names {
+                    let namespace = appliance.namespace(name).unwrap();
+                    create(&namespace, ROOT_INODE, format!("{number}").as_bytes()).await.unwrap();
+                }
+                number += 1;
+            }
+            number
+        }
+    });
+    let mut moved = 0;
+    for _ in 0..12 {
+        let taken = appliance.take_snapshots_together(&names, &NewSnapshot::default()).await;
+        let heads: Vec<Head> = taken.into_iter().map(|entry| entry.unwrap().snapshot.head).collect();
+        let counts: Vec<u64> = heads.iter().map(|head| head.usage.inodes).collect();
+        assert!(counts.is_sorted_by(|earlier, later| earlier >= later), "{counts:?}");
+        assert!(counts[0] - counts[2] <= 1, "{counts:?}");
+        moved += u64::from(heads.iter().all(|head| head.journal_sequence == heads[0].journal_sequence));
+    }
+    stop.cancel();
+    assert!(writer.await.unwrap() > 0);
+    assert!(moved > 0, "no three heads were ever published of one sequence");
+    // One that cannot be committed keeps nobody waiting, and says that the others are not together.
+    let with_a_stranger = [names[0].clone(), "nobody".to_owned()];
+    let taken = appliance.take_snapshots_together(&with_a_stranger, &NewSnapshot::default()).await;
+    assert!(matches!(taken[0], Err(ApplianceError::NotTogether { .. })), "{:?}", taken[0]);
+    assert!(matches!(taken[1], Err(ApplianceError::NoShare { .. })));
+    appliance.close().await.unwrap();
 }

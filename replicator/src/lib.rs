@@ -1,4 +1,4 @@
-//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check, garbage collection, copies.
+//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check, garbage collection, copies, seeds.
 
 pub mod check;
 pub mod collect;
@@ -10,6 +10,7 @@ pub mod mirror;
 mod observer;
 pub mod repository;
 pub mod restore;
+pub mod seed;
 pub mod store;
 pub mod tree;
 pub mod upload;

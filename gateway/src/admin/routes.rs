@@ -16,11 +16,11 @@ use super::payload::Payload;
 use super::{Admin, Applied, health, policies};
 use crate::control::{
     CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind, HandoverRequest,
-    HeadInfo, JobHandle, LifecycleRequest, Moment, RestoreRequest, RollbackRequest, ShareStatus,
-    SnapshotInfo, SnapshotRequest, Status,
+    HeadInfo, JobHandle, LifecycleRequest, Moment, PromoteRequest, RestoreRequest, RollbackRequest,
+    ShareStatus, SnapshotInfo, SnapshotRequest, Status, TargetStatus,
 };
 use crate::settings::{
-    AccessKey, Bucket, Share, Table, add_table, remove_table, remove_table_by, table_from_json,
+    AccessKey, Bucket, Share, Table, Target, add_table, remove_table, remove_table_by, table_from_json,
 };
 
 /// The most heads in one answer, and how many there are when the caller names no number.
@@ -49,6 +49,9 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/buckets", post(bucket_add))
         .route("/buckets/{bucket}", delete(bucket_remove))
         .route("/buckets/{bucket}/lifecycle", post(lifecycle))
+        .route("/targets", get(targets).post(target_add))
+        .route("/targets/{target}", delete(target_remove))
+        .route("/targets/{target}/promote", post(target_promote))
         .route("/policies", get(policies::list))
         .route("/policies/{policy}", get(policies::show))
         .route("/policies/{policy}/run", post(policies::run))
@@ -109,6 +112,37 @@ async fn bucket_add(
     Payload(body): Payload<serde_json::Value>,
 ) -> Result<Response, ApiError> {
     table_add::<Bucket>(&admin, &body).await
+}
+
+async fn targets(State(admin): Gateway) -> Json<Vec<TargetStatus>> {
+    Json(admin.control.status().await.targets)
+}
+
+async fn target_add(
+    State(admin): Gateway,
+    Payload(body): Payload<serde_json::Value>,
+) -> Result<Response, ApiError> {
+    table_add::<Target>(&admin, &body).await
+}
+
+async fn target_remove(State(admin): Gateway, Path(name): Path<String>) -> Answer<Applied> {
+    let targets = admin.control.status().await.targets;
+    if targets.iter().any(|target| target.leads && target.name == name) {
+        let error =
+            ControlError::new(ErrorKind::Invalid, format!("the repository is led from target {name:?}"));
+        return Err(ApiError(error.todo("promote another target first: `tidegate target promote`")));
+    }
+    Ok(Json(admin.changes.edit(move |document| remove_table::<Target>(document, &name)).await?))
+}
+
+async fn target_promote(
+    State(admin): Gateway,
+    Path(target): Path<String>,
+    Payload(request): Payload<PromoteRequest>,
+) -> Result<Response, ApiError> {
+    admin.start("target-promote", target, |control, target, job| async move {
+        control.target_promote(&target, &request, &job).await
+    })
 }
 
 async fn bucket_remove(State(admin): Gateway, Path(name): Path<String>) -> Answer<Applied> {

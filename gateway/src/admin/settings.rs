@@ -80,6 +80,16 @@ impl ChangeSettings for SettingsChanges {
         self.edit(move |document| add_table::<Bucket>(document, table)).await.map(drop)
     }
 
+    async fn set_lead(&self, target: &str) -> Result<(), ControlError> {
+        let target = target.to_owned();
+        let change = move |document: &mut DocumentMut| {
+            let repository = document["repository"].or_insert(toml_edit::Item::Table(Table::new()));
+            repository["lead"] = toml_edit::value(target);
+            Ok(())
+        };
+        self.edit(change).await.map(drop)
+    }
+
     async fn remove_bucket(&self, name: &str) -> Result<(), ControlError> {
         let name = name.to_owned();
         self.edit(move |document| remove_table::<Bucket>(document, &name)).await.map(drop)

@@ -12,11 +12,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidegate_chunker::ShareId;
-use tidegate_replicator::repository::{Head, HeadName};
+use tidegate_replicator::repository::{Head, HeadName, Leadership};
 
 use super::shares::OpenShare;
 use super::{Appliance, ApplianceError};
-use crate::commit::{CommitError, Committed};
+use crate::commit::{CommitError, Committed, FreezeGroup, Member};
 use crate::journal::Sequence;
 use crate::namespace::Namespace;
 
@@ -81,13 +81,45 @@ impl Appliance {
 
     pub(super) async fn commit_open(&self, open: &OpenShare) -> Result<(HeadName, Head), ApplianceError> {
         let mut leadership = open.leadership.lock().await;
+        self.commit_led(open, &mut leadership, None).await
+    }
+
+    /// Commits several shares, all frozen at one sequence; an error for each that was not, and for all if one was not.
+    pub(super) async fn commit_together(
+        &self,
+        shares: &[String],
+    ) -> Vec<Result<(HeadName, Head), ApplianceError>> {
+        let (group, members) = FreezeGroup::new(self.live.clone(), shares.len());
+        let commits = shares.iter().zip(members).map(|(share, member)| async move {
+            let open = self.share_named(share)?;
+            let mut leadership = open.leadership.lock().await;
+            self.commit_led(&open, &mut leadership, Some(member)).await
+        });
+        let committed = futures::future::join_all(commits).await;
+        if group.were_together() {
+            return committed;
+        }
+        let apart = |result: Result<_, ApplianceError>| {
+            result.and_then(|_| Err(ApplianceError::NotTogether { shares: shares.join(", ") }))
+        };
+        committed.into_iter().map(apart).collect()
+    }
+
+    /// The same for whoever holds the right to publish.
+    pub(super) async fn commit_led(
+        &self,
+        open: &OpenShare,
+        leadership: &mut Option<Leadership>,
+        together: Option<Member>,
+    ) -> Result<(HeadName, Head), ApplianceError> {
         // What the journal holds is about to be written a second time.
         self.sweep_cache().await;
         self.collect_orphans(open).await;
         let drained = |through| self.note_drained(open, through);
         let known = open.newest.lock().clone();
         let (share, known) = (&open.share, known.as_ref());
-        let result = self.committer.commit(share, &open.description, &mut leadership, known, &drained).await;
+        let result =
+            self.committer.commit(share, &open.description, leadership, known, together, &drained).await;
         let mut committed = match result {
             Ok(committed) => {
                 *open.last_error.lock() = None;
@@ -107,7 +139,6 @@ impl Appliance {
         if let Some(head) = &mut committed.published {
             self.remove_passed(open, head).await;
         }
-        drop(leadership);
         self.note_drained(open, committed.drained);
         let newest = self.note_commit(open, committed).await?;
         self.sweep_cache().await;

@@ -273,7 +273,8 @@ impl Appliance {
         let open = self.shares.lock().get(&share).cloned();
         let open = open.or_else(|| self.retiring.lock().get(&share).cloned());
         let Some(open) = open else { return Ok(()) };
-        let mut leadership = open.leadership.lock().await;
+        // A commit is under way, or a promotion: the next pass looks again.
+        let Ok(mut leadership) = open.leadership.try_lock() else { return Ok(()) };
         let Some(led) = leadership.as_ref() else { return Ok(()) };
         let message = format!("it is led from target {copy:?} in epoch {epoch}");
         if epoch <= led.epoch() {

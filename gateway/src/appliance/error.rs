@@ -104,6 +104,12 @@ pub enum ApplianceError {
         /// Who.
         by: Successor,
     },
+    /// Shares that were to be frozen at one moment were not.
+    #[error("shares {shares} were not frozen at one moment, since not all of them could be committed")]
+    NotTogether {
+        /// Their names.
+        shares: String,
+    },
     /// A copy of the repository.
     #[error(transparent)]
     Copy(#[from] MirrorError),
@@ -112,6 +118,17 @@ pub enum ApplianceError {
     NoCopy {
         /// Its name.
         target: String,
+    },
+    /// A copy lacks what it takes to lead. Nothing was changed.
+    #[error(
+        "target {target:?} cannot lead yet, it lacks {lacks}: bring the lead back, or accept that loss by attaching \
+         the shares from that target alone, into an empty data folder"
+    )]
+    NotToBePromoted {
+        /// Its name.
+        target: String,
+        /// What it lacks.
+        lacks: String,
     },
     /// A step died.
     #[error("a step ended early: see the log")]

@@ -25,6 +25,7 @@ mod follow;
 mod handover;
 mod index;
 mod moments;
+mod promote;
 mod registry;
 mod report;
 mod retire;
@@ -44,7 +45,7 @@ use parking_lot::Mutex;
 use tidegate_chunker::{RepositoryId, ShareId};
 use tidegate_replicator::ingest::IngestOptions;
 use tidegate_replicator::repository::{Claimant, Ladder, Opened, Repository};
-use tidegate_replicator::store::StoreGroup;
+use tidegate_replicator::store::{Store, StoreGroup};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -223,6 +224,7 @@ impl Appliance {
             copies: Copies::new(&folder_of_copies, copying),
         });
         appliance.start_keeper();
+        appliance.promote_at_start(&parts.targets).await?;
         appliance.set_copies(&parts.targets).await?;
         appliance.learn_index()?;
         Ok(appliance)
@@ -231,6 +233,16 @@ impl Appliance {
     /// The shares as a file server serves them.
     pub fn files(&self) -> &Arc<Files> {
         &self.files
+    }
+
+    /// The repository, on whichever target leads.
+    pub fn repository(&self) -> &Arc<Repository<Opened>> {
+        &self.backend.repository
+    }
+
+    /// The store of the target that leads.
+    pub fn lead_store(&self) -> Arc<dyn Store> {
+        self.targets.lead()
     }
 
     /// Ends the commit loops and makes everything acknowledged durable. Publishes nothing more. The

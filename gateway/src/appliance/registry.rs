@@ -2,7 +2,7 @@
 //!
 //! One record a share under `share/<id>` in the system table, changed only through the journal, so it
 //! is as durable as the files are. As JSON; `version` is 1. Beside them stand the id of the repository that
-//! all local state belongs to, and whether the target's index has been learned.
+//! all local state belongs to, the target that leads it, and whether the target's index has been learned.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ const PREFIX: &[u8] = b"share/";
 const NEXT_MAP: &[u8] = b"next-map";
 const REPOSITORY: &[u8] = b"repository";
 const INDEX_LEARNED: &[u8] = b"index-learned";
+const LEAD: &[u8] = b"lead";
 const VERSION: u32 = 1;
 
 /// What this gateway knows of a share.
@@ -110,6 +111,20 @@ pub(super) fn repository(live: &Live) -> Result<Option<RepositoryId>, LiveError>
 pub(super) fn bind(repository: RepositoryId) -> Change {
     let value = Bytes::copy_from_slice(repository.as_bytes());
     Change::System { key: Bytes::from_static(REPOSITORY), value: Some(value) }
+}
+
+/// The name of the target on which this gateway's claims are; none while the local state is new.
+pub(super) fn lead(live: &Live) -> Result<Option<String>, LiveError> {
+    let record = live.database().system(LEAD)?;
+    let text =
+        |record: Bytes| String::from_utf8(record.into()).map_err(|_| LiveError::Undecodable("the lead"));
+    record.map(text).transpose()
+}
+
+/// The change that notes it.
+pub(super) fn led_from(target: &str) -> Change {
+    let value = Bytes::copy_from_slice(target.as_bytes());
+    Change::System { key: Bytes::from_static(LEAD), value: Some(value) }
 }
 
 /// Whether the ledger has learned what the target's index names.

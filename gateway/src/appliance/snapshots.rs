@@ -56,6 +56,27 @@ impl Appliance {
         Err(ApplianceError::SnapshotOvertaken { share: share.into() })
     }
 
+    /// Retains the states of several shares as of one moment: what was written to one of them before another is in both
+    /// snapshots, or not in that of the second alone. One result a share, in order; all or none are together.
+    pub async fn take_snapshots_together(
+        &self,
+        shares: &[String],
+        new: &NewSnapshot,
+    ) -> Vec<Result<SnapshotEntry, ApplianceError>> {
+        let mut kept = Vec::new();
+        for (share, committed) in shares.iter().zip(self.commit_together(shares).await) {
+            kept.push(match committed {
+                Err(error) => Err(error),
+                Ok((name, head)) => match self.keep(name, &head, new.clone()).await {
+                    Ok(Some(entry)) => Ok(entry),
+                    Ok(None) => Err(ApplianceError::SnapshotOvertaken { share: share.clone() }),
+                    Err(error) => Err(error),
+                },
+            });
+        }
+        kept
+    }
+
     /// Keeps the root of a head as long as it takes until a share that is put back to it, or cloned from it, has
     /// published that. Afterwards look again whether what it was taken from is still there: only then it was
     /// never without a keeper.

@@ -30,7 +30,7 @@ impl GatewayHost {
         *self.changer.write() = changer;
     }
 
-    fn changer(&self) -> Result<Arc<dyn ChangeSettings>, ObjectError> {
+    pub(super) fn changer(&self) -> Result<Arc<dyn ChangeSettings>, ObjectError> {
         self.changer.read().clone().ok_or(ObjectError::SlowDown)
     }
 }

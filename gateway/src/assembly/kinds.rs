@@ -66,7 +66,7 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         ApplianceError::Copy(mirror) => mirror_kind(mirror),
         ApplianceError::ShareExists { .. } | ApplianceError::ShareElsewhere { .. } => ErrorKind::Exists,
         ApplianceError::OtherRepository { .. } => ErrorKind::Invalid,
-        ApplianceError::SnapshotOvertaken { .. } => ErrorKind::Busy,
+        ApplianceError::SnapshotOvertaken { .. } | ApplianceError::NotToBePromoted { .. } => ErrorKind::Busy,
         ApplianceError::Superseded { .. } | ApplianceError::NotLed { .. } => ErrorKind::Superseded,
         ApplianceError::Repository(repository)
         | ApplianceError::Commit(CommitError::Repository(repository)) => repository_kind(repository),
@@ -80,6 +80,7 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         ApplianceError::Share(ShareError::OverQuota { .. })
         | ApplianceError::Commit(CommitError::Share(ShareError::OverQuota { .. })) => ErrorKind::Full,
         ApplianceError::Share(_)
+        | ApplianceError::NotTogether { .. }
         | ApplianceError::Commit(_)
         | ApplianceError::Files(_)
         | ApplianceError::Died => ErrorKind::Failed,

@@ -14,12 +14,14 @@ mod rounds;
 mod running;
 mod s3;
 mod store;
+mod targets;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_replicator::mirror::MirrorError;
 use tidegate_replicator::repository::{Claimant, Opened, Repository, RepositoryError};
-use tidegate_replicator::store::{Store, StoreError, StoreGroup};
+use tidegate_replicator::store::StoreError;
 
 pub use buckets::{bucket_share, set_objects};
 pub use key::{NewKey, slot_key, write_key_file};
@@ -28,14 +30,13 @@ pub use policies::AppliancePolicies;
 pub use running::{Running, StartRunning};
 pub use store::{contact_store, open_store, probe_target, store_settings};
 
-use crate::appliance::{
-    Appliance, ApplianceError, Budgets, CollectConfig, CopyTarget, Parts, ShareConfig, Targets,
-};
+use crate::appliance::{Appliance, ApplianceError, Budgets, CollectConfig, Parts, ShareConfig};
 use crate::clock::SystemClock;
 use crate::control::{ControlError, ErrorKind};
 use crate::files::{ExportRules, Squash};
 use crate::settings::{self, SecretError, Settings};
 use crate::share::{Limits, Quota};
+use targets::open_targets;
 
 /// How long a claim of a lease settles: longer than a put and a listing take together on a slow link.
 const CLAIM_SETTLE: Duration = Duration::from_secs(2);
@@ -62,6 +63,9 @@ pub enum AssemblyError {
     /// The repository.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
+    /// A copy of the repository.
+    #[error(transparent)]
+    Copy(#[from] MirrorError),
     /// The local state.
     #[error(transparent)]
     Appliance(#[from] ApplianceError),
@@ -104,6 +108,7 @@ impl AssemblyError {
             Self::Target { source, .. } => source.kind(),
             Self::Store(store) => kinds::store_kind(store),
             Self::Repository(repository) => kinds::repository_kind(repository),
+            Self::Copy(mirror) => kinds::mirror_kind(mirror),
             Self::Appliance(appliance) => kinds::appliance_kind(appliance),
             Self::Nfs(_) | Self::S3(_) => ErrorKind::Failed,
         }
@@ -117,7 +122,8 @@ impl AssemblyError {
             Self::Repository(RepositoryError::WrongKey { .. }) => {
                 Some("let repository.key in the settings name the key that belongs to this repository")
             }
-            Self::Secret(_)
+            Self::Copy(_)
+            | Self::Secret(_)
             | Self::Unusable { .. }
             | Self::Repository(_)
             | Self::Appliance(_)
@@ -146,7 +152,7 @@ pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, Assem
         tracing::warn!(%error, "the store could not be probed; nothing is assumed of it");
     });
     let opened = open_store(target, probed.as_ref().ok()).await?;
-    let targets = targets(settings, opened.store).await?;
+    let targets = open_targets(settings, opened.store).await?;
     for found in repository.unreadable_domains() {
         tracing::error!(
             object = found.object,
@@ -169,21 +175,6 @@ pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, Assem
         ladder: settings.retention.ladder()?,
     };
     Ok(Appliance::open(parts).await?)
-}
-
-/// The targets of the settings, of which `lead` is the store of the one that leads.
-async fn targets(settings: &Settings, lead: Arc<dyn Store>) -> Result<Targets, AssemblyError> {
-    let mut copies = Vec::new();
-    for target in settings.copies() {
-        let store = open_store(target, None).await.map_err(AssemblyError::at(target))?.store;
-        copies.push(CopyTarget { name: target.name.as_str().to_owned(), store });
-    }
-    Ok(Targets {
-        group: StoreGroup::new(lead),
-        lead: settings.lead().name.as_str().to_owned(),
-        copies,
-        required: settings.repository.required as usize,
-    })
 }
 
 /// When and how garbage is collected.

@@ -1,6 +1,7 @@
 //! A running gateway: the appliance, its file server, and what its operator may ask.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -18,6 +19,7 @@ use super::kinds::appliance_kind;
 use super::offline::utc_nanos;
 use super::policies::start_policies;
 use super::s3::start_s3;
+use super::targets::target_statuses;
 use super::{
     AssemblyError, bucket_share, collect_config, lifecycle, open_appliance, set_objects, share_config,
 };
@@ -26,8 +28,8 @@ use crate::control::{
     CacheStatus, ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest,
     ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, LifecycleReport,
     LifecycleRequest, LimitStatus, MemoryStatus, Moment, PolicyDetails, PolicyRun, PolicyRunRequest,
-    QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus,
-    SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
+    PromoteReport, PromoteRequest, QuotaStatus, RestoreReport, RestoreRequest, RollbackReport,
+    RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status, Unit,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
@@ -69,6 +71,8 @@ pub struct Running {
     policies: Arc<Engine>,
     /// Ends what goes on by itself.
     stop: CancellationToken,
+    /// Whether a promotion is under way that does not wait for the lead.
+    pub(super) lead_is_lost: AtomicBool,
 }
 
 impl Running {
@@ -117,12 +121,19 @@ impl Running {
             since: Instant::now(),
             policies,
             stop,
+            lead_is_lost: AtomicBool::new(false),
         })
     }
 
     /// The appliance.
     pub fn appliance(&self) -> &Arc<Appliance> {
         &self.appliance
+    }
+
+    /// Whoever keeps the settings file.
+    pub(super) fn changer(&self) -> Result<Arc<dyn ChangeSettings>, ControlError> {
+        let nobody = || ControlError::new(ErrorKind::Stopping, "nobody keeps the settings file now");
+        self.host.changer().map_err(|_| nobody())
     }
 
     /// Serves the buckets of new settings. The shares that they show are served already.
@@ -245,21 +256,12 @@ impl Control for Running {
         let settings = self.settings.lock().clone();
         let reports = self.appliance.report();
         let journal = self.appliance.journal_report();
-        let target = settings.lead();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,
             uptime_seconds: self.since.elapsed().as_secs(),
             shares: reports.iter().map(|report| self.share_status(report)).collect(),
-            targets: vec![TargetStatus {
-                name: target.name.as_str().to_owned(),
-                address: target.address.to_string(),
-                reachable: reports.iter().all(|report| report.last_error.is_none()),
-                backlog_bytes: self.appliance.backlog().0,
-                backlog_packs: self.appliance.backlog().1,
-                uploaded_bytes: self.appliance.uploaded_bytes(),
-                last_failure: None,
-            }],
+            targets: target_statuses(&self.appliance, &settings),
             policies: self.policies.statuses(),
             cache: self.cache_status(),
             journal: JournalStatus {
@@ -276,6 +278,7 @@ impl Control for Running {
 
     async fn apply(&self, settings: Arc<Settings>) -> Result<Vec<String>, ControlError> {
         let before = self.settings.lock().clone();
+        self.apply_targets(&before, &settings).await?;
         for share in &before.shares {
             if settings.share(share.name.as_str()).is_none() {
                 self.appliance.withdraw_named(share.name.as_str()).await?;
@@ -416,6 +419,16 @@ impl Control for Running {
         })
     }
 
+    async fn target_promote(
+        &self,
+        target: &str,
+        request: &PromoteRequest,
+        job: &JobHandle,
+    ) -> Result<PromoteReport, ControlError> {
+        let settings = self.settings.lock().clone();
+        self.promote(&settings, target, request, job).await
+    }
+
     async fn policy(&self, policy: &str) -> Result<PolicyDetails, ControlError> {
         self.policies.details(policy).await
     }
@@ -523,8 +536,9 @@ fn waiting_for_restart(before: &Settings, after: &Settings) -> Vec<String> {
         }
     };
     note(before.gateway != after.gateway, "gateway");
-    note(before.repository != after.repository, "repository");
-    note(before.targets != after.targets, "target");
+    note(before.repository.key != after.repository.key, "repository.key");
+    // A lead that is reached another way; copies follow at once.
+    note(before.target(after.lead().name.as_str()) != Some(after.lead()), "target");
     note(before.cache != after.cache, "cache");
     note(before.retention != after.retention, "retention");
     note(before.nfs != after.nfs, "nfs");

@@ -29,10 +29,12 @@ mod policy;
 mod restore;
 mod restore_folder;
 mod rollback;
+mod seed;
 mod serve;
 mod share;
 mod snapshot;
 mod status;
+mod target;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -117,6 +119,12 @@ enum Command {
     Check(check::Command),
     /// Delete from the repository what nothing retained reaches any more.
     Gc(gc::Command),
+    /// List, add, remove, promote, compare and repair the stores that the repository is kept on.
+    #[command(subcommand)]
+    Target(target::Command),
+    /// Carry the repository to a far store on a disk.
+    #[command(subcommand)]
+    Seed(seed::Command),
     /// List, add and remove what opens the repository.
     #[command(subcommand)]
     Key(key::Command),
@@ -213,6 +221,8 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Attach(command) => attach::run(context, command, core).await,
         Command::Check(command) => check::run(context, command).await,
         Command::Gc(command) => gc::run(context, command).await,
+        Command::Target(command) => target::run(context, command).await,
+        Command::Seed(command) => seed::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::Journal(command) => journal::run(context, command).await,

@@ -34,18 +34,22 @@ fn overview(status: &Status) -> String {
     parts.chain(status.alarms.iter().map(alarm)).collect::<Vec<_>>().join("\n\n")
 }
 
-fn targets(targets: &[TargetStatus]) -> String {
+/// The targets as a table, also for `tidegate target list`.
+pub(super) fn targets(targets: &[TargetStatus]) -> String {
     let row = |target: &TargetStatus| {
+        let role = if target.leads { "leads" } else { "copy" };
         let state = match (&target.last_failure, target.reachable) {
-            (_, true) => "reachable".to_owned(),
+            (_, true) if target.obstacles.is_empty() => "reachable".to_owned(),
+            (_, true) => target.obstacles.join("; "),
             (Some(failure), false) => format!("away: {}", failure.message),
             (None, false) => "away".to_owned(),
         };
+        let behind = target.behind_seconds.map_or("unknown".to_owned(), seconds);
         let backlog = format!("{} in {} packs", bytes(target.backlog_bytes), target.backlog_packs);
-        [target.name.clone(), target.address.clone(), backlog, state]
+        [target.name.clone(), target.address.clone(), role.to_owned(), behind, backlog, state]
     };
-    let rows: Vec<[String; 4]> = targets.iter().map(row).collect();
-    table(["TARGET", "ADDRESS", "BACKLOG", "STATE"], &rows)
+    let rows: Vec<[String; 6]> = targets.iter().map(row).collect();
+    table(["TARGET", "ADDRESS", "ROLE", "BEHIND", "BACKLOG", "STATE"], &rows)
 }
 
 fn alarm(alarm: &Alarm) -> String {

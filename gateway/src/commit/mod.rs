@@ -25,6 +25,7 @@ mod handover;
 mod line;
 mod plans;
 mod swap;
+mod together;
 mod upload;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ use line::passed;
 
 pub(crate) use copying::CopyingHeads;
 pub(crate) use plans::Plans;
+pub(crate) use together::{FreezeGroup, Member};
 pub(crate) use upload::upload_waiting;
 
 /// What can go wrong with a commit. It is run again, unless somebody else leads now.
@@ -163,7 +165,8 @@ struct Plan {
 impl Committer {
     /// Carries everything acknowledged so far to the repository. `leadership` comes back unless it is
     /// lost for good. `drained` is told, before anything is uploaded, up to where no extent of the share
-    /// refers to the journal any more; RocksDB has carried out what made it so. `known` is the newest head, if
+    /// refers to the journal any more; RocksDB has carried out what made it so. `together` is the share's place in a group
+    /// that freezes at once. `known` is the newest head, if
     /// it is at hand: that spares a read.
     pub(crate) async fn commit(
         &self,
@@ -171,6 +174,7 @@ impl Committer {
         description: &Description,
         leadership: &mut Option<Leadership>,
         known: Option<&(HeadName, Head)>,
+        together: Option<Member>,
         drained: &(dyn Fn(Sequence) + Send + Sync),
     ) -> Result<Committed, CommitError> {
         let started = Instant::now();
@@ -182,7 +186,7 @@ impl Committer {
         let frozen_at = self.clock.utc();
         share.moved().begin();
         share.live().settle().await?;
-        let mut plan = match self.prepare(share, frozen_at, must_publish).await? {
+        let mut plan = match self.prepare(share, frozen_at, must_publish, together).await? {
             Prepared::Unchanged { through, base } => {
                 return Ok(Committed { drained: through, head: base.head, published: None });
             }
@@ -247,6 +251,7 @@ impl Committer {
         share: &Arc<Share>,
         frozen_at: UtcNanos,
         must_publish: bool,
+        together: Option<Member>,
     ) -> Result<Prepared, CommitError> {
         let work = Work {
             share: share.clone(),
@@ -256,7 +261,9 @@ impl Committer {
             must_publish,
         };
         let runtime = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || work.run(&runtime)).await.map_err(|_| CommitError::Died)?
+        tokio::task::spawn_blocking(move || work.run(&runtime, together))
+            .await
+            .map_err(|_| CommitError::Died)?
     }
 
     fn head(
@@ -319,10 +326,18 @@ struct Work {
 }
 
 impl Work {
-    fn run(self, runtime: &tokio::runtime::Handle) -> Result<Prepared, CommitError> {
+    fn run(
+        self,
+        runtime: &tokio::runtime::Handle,
+        together: Option<Member>,
+    ) -> Result<Prepared, CommitError> {
         let share = &self.share;
         let map = share.map();
-        let frozen = Frozen::take(share.live().database(), map.map, map.nodes.clone())?;
+        let take = || Frozen::take(share.live().database(), map.map, map.nodes.clone());
+        let frozen = match together {
+            Some(member) => member.freeze(take),
+            None => take(),
+        }?;
         if !frozen.is_changed()? && frozen.base.published {
             if self.must_publish {
                 let statistics = CommitStatistics::default();

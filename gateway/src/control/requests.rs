@@ -232,3 +232,21 @@ impl LifecycleReport {
         }
     }
 }
+
+/// Lead the repository from another target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromoteRequest {
+    /// The one that leads now is not to be waited for.
+    #[serde(default)]
+    pub lead_is_lost: bool,
+}
+
+/// What a promotion did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromoteReport {
+    /// The target that leads now.
+    pub lead: String,
+    /// The target that led before.
+    pub led_before: String,
+}

@@ -10,6 +10,9 @@ pub trait ChangeSettings: Send + Sync + 'static {
     /// Adds a bucket of objects with the usual settings; [`super::ErrorKind::Invalid`] when it cannot be.
     async fn add_bucket(&self, name: &str) -> Result<(), ControlError>;
 
+    /// Has another target lead.
+    async fn set_lead(&self, target: &str) -> Result<(), ControlError>;
+
     /// Takes a bucket out.
     async fn remove_bucket(&self, name: &str) -> Result<(), ControlError>;
 }

@@ -169,8 +169,17 @@ pub struct TargetStatus {
     pub name: String,
     /// Scheme, bucket and prefix; never a credential.
     pub address: String,
+    /// Whether the repository is led from it; otherwise it is a copy.
+    pub leads: bool,
     /// Whether the last call to the store succeeded.
     pub reachable: bool,
+    /// How far it is behind the lead, in seconds: the age of its newest head of the share that is furthest behind;
+    /// none while that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind_seconds: Option<u64>,
+    /// What is in its way, for people: shares that are not copied, packs that are missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obstacles: Vec<String>,
     /// Bytes in local packs that it lacks.
     pub backlog_bytes: u64,
     /// The number of those packs.

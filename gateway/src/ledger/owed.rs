@@ -10,7 +10,7 @@
 //!
 //! Rows are kept like the rest of the ledger: what a crash takes back is owed once more, and found to be there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
@@ -134,6 +134,9 @@ impl Ledger {
             if !owed.whole_once {
                 self.database.set_side(SideTable::Owed, [(&prefix(copy)[..], Some(&[][..]))])?;
                 owed.whole_once = true;
+                drop(state);
+                // It can lead from now on, also after a crash.
+                self.database.flush()?;
             }
         }
         self.unflushed.store(true, Ordering::Release);
@@ -208,6 +211,15 @@ impl Ledger {
             self.backlog_bytes.fetch_add(record.bytes, Ordering::Relaxed);
         }
         Ok(lost)
+    }
+
+    /// Forgets chunks in packs that are neither among these nor here: they count as duplicates no more. Blocks, and
+    /// looks at every chunk that is known.
+    pub(crate) fn keep_only(&self, packs: &HashSet<PackId>) -> Result<(), LedgerError> {
+        let mut here = HashMap::new();
+        self.forget_chunks_where(|at| {
+            !packs.contains(&at.pack) && !*here.entry(at.pack).or_insert_with(|| self.path(&at.pack).exists())
+        })
     }
 
     fn rows(&self, copy: &str) -> Result<Vec<(PackId, u64)>, LedgerError> {

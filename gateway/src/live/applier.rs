@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use super::change::Batch;
@@ -41,7 +41,25 @@ pub(super) struct Applier {
     queued: Option<watch::Sender<()>>,
     applied: watch::Receiver<Sequence>,
     flushed: Arc<AtomicU64>,
+    pause: Arc<Pause>,
     thread: Option<thread::JoinHandle<()>>,
+}
+
+/// Keeps the applier from carrying out more, while several views are taken.
+#[derive(Debug, Default)]
+struct Pause {
+    /// How many want it.
+    wanted: Mutex<u32>,
+    ended: Condvar,
+}
+
+impl Pause {
+    /// Carries something out when nobody wants a pause.
+    fn outside<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut wanted = self.wanted.lock();
+        self.ended.wait_while(&mut wanted, |wanted| *wanted > 0);
+        work()
+    }
 }
 
 impl Drop for Applier {
@@ -65,7 +83,9 @@ impl Applier {
         let (queued, queued_receiver) = watch::channel(());
         let queue = Queue::default();
         let sweeps = database.sweeps()?.into();
+        let pause: Arc<Pause> = Arc::default();
         let worker = Worker {
+            pause: pause.clone(),
             queue: queue.clone(),
             durable: journal.subscribe(),
             database,
@@ -81,7 +101,7 @@ impl Applier {
             .name("applier".into())
             .spawn(move || runtime.block_on(worker.run(queued_receiver)))
             .map_err(|_| LiveError::Stopped)?;
-        Ok(Self { queue, queued: Some(queued), applied, flushed, thread: Some(thread) })
+        Ok(Self { queue, queued: Some(queued), applied, flushed, pause, thread: Some(thread) })
     }
 
     pub(super) fn enqueue(&self, sequence: Sequence, batch: Arc<Batch>) {
@@ -109,6 +129,18 @@ impl Applier {
         self.applied.clone()
     }
 
+    /// Carries nothing more out, from the return of this on, until [`Applier::go_on`]. For moments only: the memory
+    /// layer fills meanwhile, and then writers wait. Blocks until the group of records is done that is under way.
+    pub(super) fn pause(&self) {
+        *self.pause.wanted.lock() += 1;
+    }
+
+    /// Ends a pause.
+    pub(super) fn go_on(&self) {
+        *self.pause.wanted.lock() -= 1;
+        self.pause.ended.notify_all();
+    }
+
     pub(super) fn flushed(&self) -> Sequence {
         Sequence(self.flushed.load(Ordering::Acquire))
     }
@@ -121,6 +153,7 @@ impl Applier {
 }
 
 struct Worker {
+    pause: Arc<Pause>,
     queue: Queue,
     durable: watch::Receiver<Sequence>,
     database: Arc<Database>,
@@ -163,7 +196,7 @@ impl Worker {
             let Some((last, _)) = group.last() else { return Ok(()) };
             let last = *last;
             let records: Vec<_> = group.iter().map(|(sequence, batch)| (*sequence, batch.as_ref())).collect();
-            self.database.apply(&records)?;
+            self.pause.outside(|| self.database.apply(&records))?;
             if group.iter().any(|(_, batch)| batch.is_rebase()) {
                 Sweep::join(&mut self.sweeps, self.database.sweeps()?);
             }

@@ -156,6 +156,16 @@ impl Live {
         Ok(sequence)
     }
 
+    /// RocksDB takes in nothing more until [`Live::let_applier_go_on`]: for the moment in which several views are taken.
+    pub(crate) fn pause_applier(&self) {
+        self.inner.applier.pause();
+    }
+
+    /// Ends a pause.
+    pub(crate) fn let_applier_go_on(&self) {
+        self.inner.applier.go_on();
+    }
+
     /// Waits until RocksDB holds a record.
     pub async fn applied(&self, sequence: Sequence) -> Result<(), LiveError> {
         self.inner.applier.applied(sequence).await

@@ -147,6 +147,8 @@ declare! {
     Gauge TARGET_BACKLOG_PACKS = "tidegate_target_backlog_packs" ["target"];
     /// 1 when the last call to the store succeeded, else 0.
     Gauge TARGET_REACHABLE = "tidegate_target_reachable" ["target"];
+    /// How far the target is behind the lead: the age of its newest head of the share that is furthest behind.
+    Gauge TARGET_BEHIND_SECONDS = "tidegate_target_behind_seconds" ["target"];
     /// Bytes sent to the target.
     Counter TARGET_UPLOADED_BYTES = "tidegate_target_uploaded_bytes_total" ["target"];
 

@@ -21,6 +21,9 @@ pub fn record_status(status: &Status) {
         metrics::TARGET_BACKLOG_BYTES.with(&label).set(target.backlog_bytes as f64);
         metrics::TARGET_BACKLOG_PACKS.with(&label).set(target.backlog_packs as f64);
         metrics::TARGET_REACHABLE.with(&label).set(f64::from(u8::from(target.reachable)));
+        if let Some(behind) = target.behind_seconds {
+            metrics::TARGET_BEHIND_SECONDS.with(&label).set(behind as f64);
+        }
         metrics::TARGET_UPLOADED_BYTES.with(&label).absolute(target.uploaded_bytes);
     }
     metrics::CACHE_DISK_BYTES.with(&[]).set(status.cache.disk_bytes as f64);

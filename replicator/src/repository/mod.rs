@@ -100,6 +100,7 @@ pub use head::{
     KeptHead, ShareDescription, Usage,
 };
 pub use heads::{ListedHead, NewestHead, ShareState};
+pub(crate) use hex::{decode as decode_hex, encode as encode_hex};
 pub use index::{
     INDEX_ENTRIES_MAX, INDEX_LEVEL_OBJECTS_MAX, IndexEntry, IndexObject, IndexReader, MergeReport,
     RebuildReport,

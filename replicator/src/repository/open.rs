@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tidegate_chunker::{ChunkParams, DomainId, DomainKeys, RepositoryId, SealEpoch, SecretKey};
+use tidegate_chunker::{ChunkParams, DomainId, DomainKeys, RepositoryId, SealEpoch, SecretKey, SigningKey};
 use zeroize::Zeroizing;
 
 use super::chance::random;
@@ -126,6 +126,11 @@ impl Repository<Opened> {
             return Err(error);
         }
         Self::with_master(store, config, master).await
+    }
+
+    /// The key that signs what leaves the repository by another way than its stores.
+    pub fn signing_key(&self) -> SigningKey {
+        SigningKey::of(&self.state.master)
     }
 
     /// The same repository on another store that holds it, or is about to.

@@ -1,4 +1,4 @@
-//! Tests of what works on frozen shares without a gateway: restore, check, collection and copies.
+//! Tests of what works on frozen shares without a gateway: restore, check, collection, copies and seeds.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -9,4 +9,5 @@ mod dying_store;
 mod mirror;
 mod restore;
 mod restore_cut;
+mod seed;
 mod support;

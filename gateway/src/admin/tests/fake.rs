@@ -11,9 +11,9 @@ use crate::control::{
     CacheStatus, Change, ChangeKind, ChangeSettings, CloneReport, CloneRequest, Control, ControlError,
     DiffPage, DiffRequest, ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus,
     LifecycleReport, LifecycleRequest, LimitStatus, MemoryStatus, PolicyDetails, PolicyRun, PolicyRunRequest,
-    PolicyShareRun, PolicySnapshot, PolicyStatus, QuotaStatus, RestoreReport, RestoreRequest, RollbackReport,
-    RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus,
-    Unit,
+    PolicyShareRun, PolicySnapshot, PolicyStatus, PromoteReport, PromoteRequest, QuotaStatus, RestoreReport,
+    RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest,
+    Start, Status, TargetStatus, Unit,
 };
 use crate::settings::{Count, Policy, Settings, Size};
 
@@ -120,7 +120,10 @@ impl Control for FakeGateway {
         let target = |target: &crate::settings::Target| TargetStatus {
             name: target.name.to_string(),
             address: target.address.to_string(),
+            leads: target.name == settings.lead().name,
             reachable: true,
+            behind_seconds: None,
+            obstacles: Vec::new(),
             backlog_bytes: 0,
             backlog_packs: 0,
             uploaded_bytes: 7,
@@ -260,6 +263,15 @@ impl Control for FakeGateway {
         _job: &JobHandle,
     ) -> Result<LifecycleReport, ControlError> {
         Ok(LifecycleReport { looked_at: 3, expired: 1, ..LifecycleReport::default() })
+    }
+
+    async fn target_promote(
+        &self,
+        target: &str,
+        _request: &PromoteRequest,
+        _job: &JobHandle,
+    ) -> Result<PromoteReport, ControlError> {
+        Ok(PromoteReport { lead: target.to_owned(), led_before: "first".to_owned() })
     }
 
     async fn policy(&self, policy: &str) -> Result<PolicyDetails, ControlError> {

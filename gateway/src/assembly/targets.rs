@@ -1,0 +1,187 @@
+//! The targets of a running gateway: opened as the settings say, changed and promoted while it runs.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tidegate_replicator::mirror::{Obstacle, PassReport, prepare};
+use tidegate_replicator::repository::RepositoryError;
+use tidegate_replicator::store::{Store, StoreGroup};
+
+use super::running::{Running, timestamp};
+use super::{AssemblyError, contact_store, open_store, probe_target};
+use crate::appliance::{Appliance, CopyReport, CopyTarget, Targets};
+use crate::control::{
+    ControlError, ErrorKind, JobHandle, PromoteReport, PromoteRequest, StoreFailure, TargetStatus, Unit,
+};
+use crate::settings::{Settings, Target};
+
+/// How many passes a promotion makes before it lets nothing more be published: each leaves less to do.
+const PASSES: u32 = 2;
+
+/// The targets of the settings, of which `lead` is the store of the one that leads.
+pub(super) async fn open_targets(
+    settings: &Settings,
+    lead: Arc<dyn Store>,
+) -> Result<Targets, AssemblyError> {
+    let mut copies = Vec::new();
+    for target in settings.copies() {
+        let store = open_store(target, None).await.map_err(AssemblyError::at(target))?.store;
+        copies.push(CopyTarget { name: target.name.as_str().to_owned(), store });
+    }
+    Ok(Targets {
+        group: StoreGroup::new(lead),
+        lead: settings.lead().name.as_str().to_owned(),
+        copies,
+        required: settings.repository.required as usize,
+    })
+}
+
+/// Opens the store of the target that is to lead, with what it really does.
+async fn open_lead(target: &Target) -> Result<Arc<dyn Store>, AssemblyError> {
+    let probed = probe_target(target).await.map_err(AssemblyError::at(target))?;
+    Ok(open_store(target, Some(&probed)).await?.store)
+}
+
+impl Running {
+    /// Takes over changed targets. A new one that holds something else, or refuses, is refused; one that does not
+    /// answer now is tried again later.
+    pub(super) async fn apply_targets(
+        &self,
+        before: &Settings,
+        after: &Settings,
+    ) -> Result<(), ControlError> {
+        let is_led_from = |settings: &Settings| settings.lead().name.as_str().to_owned();
+        let same = before.targets == after.targets
+            && before.repository.required == after.repository.required
+            && is_led_from(before) == is_led_from(after);
+        if same {
+            return Ok(());
+        }
+        let repository = self.appliance().repository();
+        for target in after.copies().filter(|target| before.target(target.name.as_str()) != Some(*target)) {
+            let store = contact_store(target).await?.store;
+            match prepare(repository, store).await {
+                Ok(_) => {}
+                Err(tidegate_replicator::mirror::MirrorError::Repository(
+                    error @ RepositoryError::Store(_),
+                )) if error.is_transient() => {
+                    tracing::warn!(target_name = target.name.as_str(), %error, "a new target does not answer yet");
+                }
+                Err(error) => return Err(AssemblyError::at(target)(error).into()),
+            }
+        }
+        let lead = self.appliance().lead_store();
+        if is_led_from(before) == is_led_from(after) {
+            let targets = open_targets(after, lead).await?;
+            return Ok(self.appliance().set_copies(&targets).await?);
+        }
+        let store = open_lead(after.lead()).await?;
+        let targets = open_targets(after, lead).await?;
+        let lost = self.lead_is_lost.load(Ordering::Relaxed);
+        Ok(self.appliance().promote(&targets, store, lost).await?)
+    }
+
+    /// See [`crate::control::Control::target_promote`].
+    pub(super) async fn promote(
+        &self,
+        settings: &Settings,
+        name: &str,
+        request: &PromoteRequest,
+        job: &JobHandle,
+    ) -> Result<PromoteReport, ControlError> {
+        let led_before = settings.lead().name.as_str().to_owned();
+        if settings.target(name).is_none() {
+            let error = ControlError::new(ErrorKind::NotFound, format!("there is no target {name:?}"));
+            return Err(error.todo("`tidegate target list` shows all targets"));
+        }
+        if led_before == name {
+            return Err(ControlError::new(ErrorKind::Invalid, format!("target {name:?} leads already")));
+        }
+        if !request.lead_is_lost {
+            self.bring_up_to_date(name, job).await?;
+        }
+        job.phase("move the right to publish", None, Unit::Items);
+        let changer = self.changer()?;
+        self.lead_is_lost.store(request.lead_is_lost, Ordering::Relaxed);
+        let moved = changer.set_lead(name).await;
+        self.lead_is_lost.store(false, Ordering::Relaxed);
+        moved?;
+        Ok(PromoteReport { lead: name.to_owned(), led_before })
+    }
+
+    /// While clients write: so that there is little left to do when nothing may be published.
+    async fn bring_up_to_date(&self, name: &str, job: &JobHandle) -> Result<(), ControlError> {
+        let appliance = self.appliance();
+        for _ in 0..PASSES {
+            job.phase("publish", None, Unit::Items);
+            for share in appliance.report().into_iter().filter(|share| !share.follows && !share.superseded) {
+                job.checkpoint()?;
+                appliance.commit(&share.name).await?;
+            }
+            job.phase("bring the copy up to date", None, Unit::Items);
+            let report = appliance.copy_now(name).await?;
+            let obstacles = obstacles(&report);
+            if !obstacles.is_empty() {
+                let message = format!("target {name:?} cannot be promoted: {}", obstacles.join("; "));
+                return Err(ControlError::new(ErrorKind::Busy, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is in the way of a copy, for people.
+fn obstacles(report: &PassReport) -> Vec<String> {
+    let shares = report.shares.iter().filter_map(|share| {
+        let name = share.name.clone().unwrap_or_else(|| share.share.to_string());
+        Some(match share.obstacle? {
+            Obstacle::LedFromCopy { epoch } => format!("share {name} is led from here, in epoch {epoch}"),
+            Obstacle::LeadIsOlder => format!("the lead shows an older state of share {name}"),
+            Obstacle::Unreadable => format!("the newest head of share {name} cannot be read"),
+        })
+    });
+    let holes = report.holes.iter().map(|pack| format!("the lead lacks pack {pack}"));
+    shares.chain(holes).chain(report.damaged.iter().cloned()).collect()
+}
+
+/// How all targets stand, the lead first.
+pub(super) fn target_statuses(appliance: &Appliance, settings: &Settings) -> Vec<TargetStatus> {
+    let failure = appliance.report().into_iter().find_map(|share| share.last_error);
+    let (backlog_bytes, backlog_packs) = appliance.backlog();
+    let lead = settings.lead();
+    let of_lead = TargetStatus {
+        name: lead.name.as_str().to_owned(),
+        address: lead.address.to_string(),
+        leads: true,
+        reachable: failure.is_none(),
+        behind_seconds: Some(0),
+        obstacles: Vec::new(),
+        backlog_bytes,
+        backlog_packs,
+        uploaded_bytes: appliance.uploaded_bytes(),
+        last_failure: None,
+    };
+    let copies = appliance.copies_report();
+    let of_copies = settings.copies().map(|target| {
+        let report = copies.iter().find(|copy| copy.name == target.name.as_str()).cloned();
+        copy_status(target, &report.unwrap_or_default())
+    });
+    std::iter::once(of_lead).chain(of_copies).collect()
+}
+
+fn copy_status(target: &Target, report: &CopyReport) -> TargetStatus {
+    let failure = report.failure.as_ref();
+    TargetStatus {
+        name: target.name.as_str().to_owned(),
+        address: target.address.to_string(),
+        leads: false,
+        reachable: failure.is_none() && report.last_pass.is_some(),
+        behind_seconds: report.behind.map(|behind| behind.as_secs()),
+        obstacles: report.last_pass.as_ref().map(|(_, pass)| obstacles(pass)).unwrap_or_default(),
+        backlog_bytes: report.owed.bytes,
+        backlog_packs: report.owed.packs,
+        uploaded_bytes: report.sent_bytes,
+        last_failure: failure
+            .map(|(at, message)| StoreFailure { at: timestamp(*at), message: message.clone() }),
+    }
+}

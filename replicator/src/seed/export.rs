@@ -1,0 +1,85 @@
+//! Writing a seed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tidegate_chunker::VerifyingKey;
+
+use super::SeedError;
+use super::manifest::{Line, Writer, digest_of, disk, objects};
+use crate::mirror::{Mirror, MirrorOptions, Stranger, prepare};
+use crate::observer::Observer;
+use crate::repository::{Opened, Repository};
+use crate::store::{DirectoryStore, LIST_LIMIT_MAX, Store, durable_file};
+
+/// Packs that are fetched at once.
+const PARALLEL: usize = 4;
+
+/// A seed that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exported {
+    /// Objects on the disk.
+    pub objects: u64,
+    /// Their lengths together, in bytes.
+    pub bytes: u64,
+    /// Bytes of packs that this run fetched.
+    pub fetched_bytes: u64,
+    /// Who signed: whoever imports needs this.
+    pub signer: VerifyingKey,
+}
+
+/// Writes a repository to a folder, or brings what is there up to date, and signs it.
+pub async fn export(
+    repository: &Arc<Repository<Opened>>,
+    folder: &Path,
+    observer: &dyn Observer,
+) -> Result<Exported, SeedError> {
+    let (place, scratch) = (objects(folder), folder.join("coming"));
+    durable_file::create_folders(folder).map_err(disk(folder))?;
+    std::fs::create_dir_all(&scratch).map_err(disk(&scratch))?;
+    let store: Arc<dyn Store> = Arc::new(DirectoryStore::create(&place)?);
+    let copy = Arc::new(prepare(repository, store.clone()).await?);
+    let options = MirrorOptions { parallel: PARALLEL, scratch: scratch.clone() };
+    let mut mirror = Mirror::new(repository.clone(), copy, Arc::new(Stranger), options);
+    observer.phase("copy the repository");
+    let report = mirror.pass(observer).await?;
+    std::fs::remove_dir_all(&scratch).map_err(disk(&scratch))?;
+    if !report.is_whole() {
+        let packs = report.holes.iter().map(|pack| format!("the store lacks pack {pack}"));
+        let shares = report.shares.iter().filter(|share| share.obstacle.is_some());
+        let shares = shares.map(|share| format!("share {} is in another state there", share.share));
+        let why: Vec<String> = report.damaged.iter().cloned().chain(packs).chain(shares).collect();
+        return Err(SeedError::NotWhole { why: why.join("; ") });
+    }
+    observer.phase("write the manifest");
+    let mut exported = Exported {
+        objects: 0,
+        bytes: 0,
+        fetched_bytes: report.bytes,
+        signer: repository.signing_key().verifying(),
+    };
+    let mut writer = Writer::create(folder)?;
+    let mut after = None;
+    loop {
+        let page = store.list("", after.as_ref(), LIST_LIMIT_MAX).await?;
+        for object in page.objects {
+            if observer.is_cancelled() {
+                return Err(SeedError::Cancelled);
+            }
+            let path = place.join(object.name.as_str());
+            let digesting = path.clone();
+            let digested = tokio::task::spawn_blocking(move || digest_of(&digesting)).await;
+            let (digest, bytes) = digested.map_err(std::io::Error::other).flatten().map_err(disk(&path))?;
+            writer.add(&Line { digest: digest.finish(), bytes, name: object.name.clone() })?;
+            exported.objects += 1;
+            exported.bytes += bytes;
+            observer.advanced(bytes);
+            after = Some(object.name);
+        }
+        if !page.more {
+            break;
+        }
+    }
+    writer.sign(&repository.signing_key())?;
+    Ok(exported)
+}
