@@ -13,6 +13,7 @@ use std::time::Duration;
 use tidegate_replicator::collect::{
     CollectError, CollectOptions, Observer, Progress, condemn, finish_open, propose, tidy,
 };
+use tidegate_replicator::store::{Store, StoreGroup};
 use tokio_util::sync::CancellationToken;
 
 use super::shares::OpenShare;
@@ -43,12 +44,22 @@ pub struct CollectConfig {
     pub scratch: PathBuf,
 }
 
-/// Stops a round when the appliance stops.
-struct Stop(CancellationToken);
+/// Stops a round when the appliance stops, or another target leads than when the round began.
+struct Stop {
+    stop: CancellationToken,
+    targets: Arc<StoreGroup>,
+    lead: Arc<dyn Store>,
+}
+
+impl Stop {
+    fn is_over(&self) -> bool {
+        self.stop.is_cancelled() || !Arc::ptr_eq(&self.lead, &self.targets.lead())
+    }
+}
 
 impl Observer for Stop {
     fn is_cancelled(&self) -> bool {
-        self.0.is_cancelled()
+        self.is_over()
     }
 }
 
@@ -74,8 +85,10 @@ impl Appliance {
 
     /// One round.
     pub async fn collect_once(&self, config: &CollectConfig) -> Result<(), CollectError> {
-        let repository = &self.backend.repository;
-        let stop = Stop(self.stop.clone());
+        // From the first look to the last deletion on one store.
+        let lead = self.targets.lead();
+        let repository = &Arc::new(self.backend.repository.on(lead.clone()));
+        let stop = Stop { stop: self.stop.clone(), targets: self.targets.clone(), lead };
         let rounds = finish_open(repository, &self.collect_options(config), &stop).await?;
         if rounds.iter().any(|round| matches!(round.progress, Progress::Waiting(_))) {
             return Ok(()); // One after the other.
@@ -90,6 +103,9 @@ impl Appliance {
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            if stop.is_over() {
+                return Ok(());
             }
             let rounds = finish_open(repository, &self.collect_options(config), &stop).await?;
             if !rounds.iter().any(|round| matches!(round.progress, Progress::Waiting(_))) {

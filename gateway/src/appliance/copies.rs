@@ -15,6 +15,7 @@ use tidegate_replicator::mirror::{
     Mirror, MirrorError, MirrorHost, MirrorOptions, Obstacle, PassReport, prepare,
 };
 use tidegate_replicator::repository::{HeadName, Opened, Repository, UtcNanos};
+use tidegate_replicator::store::Store;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +55,8 @@ pub struct CopyReport {
 /// One copy.
 pub(super) struct Copy {
     pub(super) target: CopyTarget,
+    /// What it is a copy of: a lead that is another's later is read no more.
+    lead: Arc<dyn Store>,
     /// Held through a pass.
     mirror: tokio::sync::Mutex<Option<Mirror>>,
     state: Mutex<CopyReport>,
@@ -135,8 +138,11 @@ impl Appliance {
         let mut begun = Vec::new();
         {
             let mut list = self.copies.list.lock();
+            let lead = self.targets.lead();
             let same = |copy: &Arc<Copy>, target: &CopyTarget| {
-                copy.target.name == target.name && Arc::ptr_eq(&copy.target.store, &target.store)
+                copy.target.name == target.name
+                    && Arc::ptr_eq(&copy.target.store, &target.store)
+                    && Arc::ptr_eq(&copy.lead, &lead)
             };
             list.retain(|copy| {
                 let stays = targets.copies.iter().any(|target| same(copy, target));
@@ -148,7 +154,7 @@ impl Appliance {
             });
             for target in &targets.copies {
                 if !list.iter().any(|copy| same(copy, target)) {
-                    let copy = Arc::new(Copy::new(target.clone()));
+                    let copy = Arc::new(Copy::new(target.clone(), lead.clone()));
                     list.push(copy.clone());
                     begun.push(copy);
                 }
@@ -214,7 +220,7 @@ impl Appliance {
         let name = copy.target.name.clone();
         let mirror = match mirror {
             Some(mirror) => mirror,
-            None => mirror.insert(self.open_mirror(&copy.target).await?),
+            None => mirror.insert(self.open_mirror(copy).await?),
         };
         let (ledger, of) = (self.backend.ledger.clone(), name.clone());
         let owed = tokio::task::spawn_blocking(move || ledger.owed_packs(&of));
@@ -250,22 +256,23 @@ impl Appliance {
         Ok(report)
     }
 
-    async fn open_mirror(&self, target: &CopyTarget) -> Result<Mirror, ApplianceError> {
-        let scratch = self.copies.scratch.clone();
+    async fn open_mirror(&self, copy: &Copy) -> Result<Mirror, ApplianceError> {
+        let target = &copy.target;
+        let scratch = self.copies.scratch.join(&copy.target.name);
         let folder = || scratch.display().to_string();
         // What a pass left that a crash ended.
         let _ = std::fs::remove_dir_all(&scratch);
         std::fs::create_dir_all(&scratch)
             .map_err(|source| MirrorError::Scratch { folder: folder(), source })?;
-        let repository = &self.backend.repository;
-        let copy: Repository<Opened> = prepare(repository, target.store.clone()).await?;
+        let lead = Arc::new(self.backend.repository.on(copy.lead.clone()));
+        let copy: Repository<Opened> = prepare(&lead, target.store.clone()).await?;
         let host = Host {
             copy: target.name.clone(),
             ledger: self.backend.ledger.clone(),
             copying: self.copies.copying.clone(),
         };
         let options = MirrorOptions { parallel: PARALLEL, scratch };
-        Ok(Mirror::new(repository.clone(), Arc::new(copy), Arc::new(host), options))
+        Ok(Mirror::new(lead, Arc::new(copy), Arc::new(host), options))
     }
 
     /// A share is led from a copy. If that is in a higher epoch than here, it is led from here no more.
@@ -326,9 +333,17 @@ impl Appliance {
 }
 
 impl Copy {
-    fn new(target: CopyTarget) -> Self {
+    fn new(target: CopyTarget, lead: Arc<dyn Store>) -> Self {
         let (mirror, state, sent_bytes) = Default::default();
-        Self { target, mirror, state, sent_bytes, wake: Notify::new(), removed: CancellationToken::new() }
+        Self {
+            target,
+            lead,
+            mirror,
+            state,
+            sent_bytes,
+            wake: Notify::new(),
+            removed: CancellationToken::new(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! | hold | takes the right to publish of every share; nothing is published from here until the end | nothing |
 //! | drain | a last commit of each share, and a last pass over the copy; not when the lead is lost | nothing |
 //! | look | the copy has the newest head of every share that is led here, and every pack that is not here | nothing |
+//! | forget | when the lead is lost: what the copy's index does not name is no duplicate any more | nothing that matters |
 //! | claim | claims each share on the copy, above every epoch, naming its newest head there | claims without heads; a new promotion goes above them |
 //! | note | in one record of the journal: which target leads, and the new claims | a promoted copy |
 //! | switch | everything goes to the new lead; what led is a copy from now on | the same |
@@ -64,6 +65,9 @@ impl Appliance {
             }
         }
         let repository = prepare(&self.backend.repository, store.clone()).await?;
+        if lead_is_lost {
+            self.forget_what_is_not_on(&repository).await?;
+        }
         let (records, mut leaderships) = self.claim_on(&repository, &targets.lead).await?;
         self.note_lead(&targets.lead, &records).await?;
         crate::crash::point("promote.noted");
@@ -74,10 +78,9 @@ impl Appliance {
                 **leadership = Some(claimed);
             }
         }
-        self.forget_what_is_not_on(&repository).await?;
+        // Passes that are under way end: they copy from what led.
         self.set_copies(targets).await?;
         self.know_as_whole(old.as_deref(), targets).await?;
-        self.committer.plans.look_surely().await?;
         drop(held);
         tracing::info!(target_name = targets.lead, "the repository is led from this target now");
         Ok(())
@@ -96,9 +99,10 @@ impl Appliance {
             "the settings name another target as the lead: it is promoted"
         );
         let repository = prepare(&self.backend.repository, self.targets.lead()).await?;
-        let (records, _) = self.claim_on(&repository, &targets.lead).await?;
-        self.note_lead(&targets.lead, &records).await?;
         self.forget_what_is_not_on(&repository).await?;
+        let (records, _) = self.claim_on(&repository, &targets.lead).await?;
+        self.committer.plans.look_surely().await?;
+        self.note_lead(&targets.lead, &records).await?;
         self.know_as_whole(Some(&old), targets).await
     }
 

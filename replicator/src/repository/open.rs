@@ -133,9 +133,9 @@ impl Repository<Opened> {
         SigningKey::of(&self.state.master)
     }
 
-    /// The same repository on another store that holds it, or is about to.
+    /// The same repository on another store that holds it, or is about to; both share what is known of keys.
     #[must_use]
-    pub(crate) fn on(&self, store: Arc<dyn Store>) -> Self {
+    pub fn on(&self, store: Arc<dyn Store>) -> Self {
         Self { store, config: self.config.clone(), state: self.state.clone() }
     }
 
