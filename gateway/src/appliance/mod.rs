@@ -46,7 +46,7 @@ use tidegate_replicator::store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use collect::CollectConfig;
+pub use collect::{CollectConfig, Collected};
 pub use error::ApplianceError;
 pub use report::{CacheReport, JournalReport, ShareReport};
 pub use shares::{AttachPoint, ShareConfig};
@@ -121,6 +121,8 @@ pub struct Appliance {
     stop: CancellationToken,
     loops: TaskTracker,
     uploaded_bytes: AtomicU64,
+    /// How the last collection ended.
+    collected: Mutex<Option<Collected>>,
     /// Cancelled once the target's index has been learned, or cannot be.
     index_done: CancellationToken,
 }
@@ -208,6 +210,7 @@ impl Appliance {
             stop: CancellationToken::new(),
             loops: TaskTracker::new(),
             uploaded_bytes: AtomicU64::new(0),
+            collected: Mutex::default(),
             index_done: CancellationToken::new(),
         });
         appliance.start_keeper();

@@ -9,6 +9,7 @@ mod key;
 mod kinds;
 mod lifecycle;
 mod offline;
+mod overview;
 mod policies;
 mod rounds;
 mod running;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_replicator::repository::{Claimant, Opened, Repository, RepositoryError};
-use tidegate_replicator::store::StoreError;
+use tidegate_replicator::store::{StoreError, StoreHealth};
 
 pub use buckets::{bucket_share, set_objects};
 pub use key::{NewKey, slot_key, write_key_file};
@@ -28,6 +29,7 @@ pub use policies::AppliancePolicies;
 pub use running::{Running, StartRunning};
 pub use store::{contact_store, open_store, probe_target, store_settings};
 
+use crate::alarm::Sender;
 use crate::appliance::{Appliance, ApplianceError, Budgets, CollectConfig, Parts, ShareConfig};
 use crate::clock::SystemClock;
 use crate::control::{ControlError, ErrorKind};
@@ -135,9 +137,19 @@ pub async fn open_repository(settings: &Settings) -> Result<Repository<Opened>, 
     located.through(store).unlock(&key).await.map_err(AssemblyError::at(target))
 }
 
+/// An appliance that is open, and whether its store answers.
+struct OpenAppliance {
+    appliance: Arc<Appliance>,
+    health: Arc<StoreHealth>,
+}
+
 /// Opens the appliance that the settings describe. It serves nothing yet. Nothing is written to a store
 /// before it has shown itself to hold this repository.
 pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, AssemblyError> {
+    Ok(open_appliance_and_store(settings).await?.appliance)
+}
+
+async fn open_appliance_and_store(settings: &Settings) -> Result<OpenAppliance, AssemblyError> {
     let target = &settings.targets[0];
     let repository = open_repository(settings).await?;
     let probed = probe_target(target).await.inspect_err(|error| {
@@ -165,7 +177,7 @@ pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, Assem
         },
         ladder: settings.retention.ladder()?,
     };
-    Ok(Appliance::open(parts).await?)
+    Ok(OpenAppliance { appliance: Appliance::open(parts).await?, health: opened.health })
 }
 
 /// When and how garbage is collected.
@@ -227,6 +239,15 @@ fn share_quota(quota: &settings::Quota) -> Quota {
 
 /// This machine and process, as a lease shows them to people.
 fn claimant() -> Claimant {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Claimant { host, instance: format!("process {}", std::process::id()) }
+    Claimant { host: host_name(), instance: format!("process {}", std::process::id()) }
+}
+
+/// The name of this machine.
+pub(crate) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Who tells of alarms.
+pub fn sender(settings: &Settings) -> Sender {
+    Sender { host: host_name(), repository: settings.targets[0].address.to_string() }
 }
