@@ -12,6 +12,7 @@
 //! * Dropping a future half way does not damage anything.
 //! * What destroys keeps the way back: a rollback retains the state before it as a snapshot.
 
+mod alarm;
 mod error;
 mod job;
 mod moment;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use alarm::{Alarm, AlarmCode, Severity};
 pub use error::{ControlError, ErrorKind};
 pub use job::{JobHandle, Progress, Unit};
 pub use moment::{Moment, MomentError};
@@ -37,7 +39,7 @@ pub use requests::{
 };
 pub use settings::ChangeSettings;
 pub use status::{
-    Alarm, CacheStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, MemoryStatus, QuotaStatus, Severity,
+    CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, MemoryStatus, QuotaStatus,
     ShareState, ShareStatus, Status, StoreFailure, TargetStatus,
 };
 

@@ -1,6 +1,8 @@
 //! The appliance: journal, live map, namespace, cache, shares, settings, the binary.
 
 pub mod admin;
+pub mod alarm;
+mod amounts;
 pub mod appliance;
 pub mod assembly;
 mod cache;

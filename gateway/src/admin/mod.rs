@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! GET    /api/v1/status                              Status
+//! GET    /api/v1/alarms                              [Alarm], the most urgent first
 //! POST   /api/v1/settings/reload                     Applied
 //! GET    /api/v1/shares                              [ShareStatus]
 //! POST   /api/v1/shares                              keys of [[share]] -> Applied

@@ -15,9 +15,9 @@ use super::jobs::JobInfo;
 use super::payload::Payload;
 use super::{Admin, Applied, health, policies};
 use crate::control::{
-    CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind, HandoverRequest,
-    HeadInfo, JobHandle, LifecycleRequest, Moment, PromoteRequest, RestoreRequest, RollbackRequest,
-    ShareStatus, SnapshotInfo, SnapshotRequest, Status, TargetStatus,
+    Alarm, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind,
+    HandoverRequest, HeadInfo, JobHandle, LifecycleRequest, Moment, PromoteRequest, RestoreRequest,
+    RollbackRequest, ShareStatus, SnapshotInfo, SnapshotRequest, Status, TargetStatus,
 };
 use crate::settings::{
     AccessKey, Bucket, Share, Table, Target, add_table, remove_table, remove_table_by, table_from_json,
@@ -34,6 +34,7 @@ pub(super) type Gateway = State<Arc<Admin>>;
 pub(super) fn all(admin: Arc<Admin>) -> Router {
     let api = Router::new()
         .route("/status", get(status))
+        .route("/alarms", get(alarms))
         .route("/settings/reload", post(reload))
         .route("/shares", get(shares).post(share_add))
         .route("/shares/{share}", get(share).delete(share_remove))
@@ -70,6 +71,10 @@ async fn no_such_route() -> ApiError {
 
 async fn status(State(admin): Gateway) -> Json<Status> {
     Json(admin.control.status().await)
+}
+
+async fn alarms(State(admin): Gateway) -> Json<Vec<Alarm>> {
+    Json(admin.control.status().await.alarms)
 }
 
 async fn reload(State(admin): Gateway) -> Answer<Applied> {

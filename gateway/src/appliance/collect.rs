@@ -13,6 +13,7 @@ use std::time::Duration;
 use tidegate_replicator::collect::{
     CollectError, CollectOptions, Observer, Progress, condemn, finish_open, propose, tidy,
 };
+use tidegate_replicator::repository::UtcNanos;
 use tidegate_replicator::store::{Store, StoreGroup};
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,15 @@ pub struct CollectConfig {
     pub memory_bytes_max: u64,
     /// See [`CollectOptions::scratch`].
     pub scratch: PathBuf,
+}
+
+/// How a round ended.
+#[derive(Clone, Debug)]
+pub struct Collected {
+    /// When.
+    pub ended: UtcNanos,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
 }
 
 /// Stops a round when the appliance stops, or another target leads than when the round began.
@@ -75,12 +85,27 @@ impl Appliance {
                     () = tokio::time::sleep(pause) => {}
                 }
                 let Some(appliance) = appliance.upgrade() else { return };
-                if let Err(error) = appliance.collect_once(&config).await {
+                let ended = appliance.collect_once(&config).await;
+                if let Err(error) = &ended {
                     tracing::warn!(%error, "garbage was not collected; the next round tries again");
                 }
+                appliance.note_collected(&ended);
                 pause = config.every;
             }
         });
+    }
+
+    /// Keeps how a round ended, unless it was stopped.
+    fn note_collected(&self, ended: &Result<(), CollectError>) {
+        if !self.stop.is_cancelled() {
+            let error = ended.as_ref().err().map(ToString::to_string);
+            *self.collected.lock() = Some(Collected { ended: self.now(), error });
+        }
+    }
+
+    /// How the last round since the start ended.
+    pub fn collected(&self) -> Option<Collected> {
+        self.collected.lock().clone()
     }
 
     /// One round.

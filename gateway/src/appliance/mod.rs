@@ -49,7 +49,7 @@ use tidegate_replicator::store::{Store, StoreGroup};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use collect::CollectConfig;
+pub use collect::{CollectConfig, Collected};
 pub use copies::CopyReport;
 pub use error::ApplianceError;
 pub use report::{CacheReport, JournalReport, ShareReport};
@@ -127,6 +127,8 @@ pub struct Appliance {
     stop: CancellationToken,
     loops: TaskTracker,
     uploaded_bytes: AtomicU64,
+    /// How the last collection ended.
+    collected: Mutex<Option<Collected>>,
     /// Cancelled once the target's index has been learned, or cannot be.
     index_done: CancellationToken,
     /// The stores of all targets.
@@ -219,6 +221,7 @@ impl Appliance {
             stop: CancellationToken::new(),
             loops: TaskTracker::new(),
             uploaded_bytes: AtomicU64::new(0),
+            collected: Mutex::default(),
             index_done: CancellationToken::new(),
             targets: parts.targets.group.clone(),
             copies: Copies::new(&folder_of_copies, copying),

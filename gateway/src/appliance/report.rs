@@ -140,6 +140,16 @@ impl Appliance {
         self.budget.used()
     }
 
+    /// Bytes of the local file system that are kept for making room; 0 if its size cannot be told.
+    pub fn reserve_bytes(&self) -> u64 {
+        self.backend.keeper.room().map_or(0, |room| room.reserve_bytes())
+    }
+
+    /// Objects that hold keys and could not be read when they were last looked at.
+    pub fn unreadable_keys(&self) -> Vec<String> {
+        self.backend.repository.unreadable_domains().into_iter().map(|found| found.object).collect()
+    }
+
     /// Bytes and number of packs that no target has.
     pub fn backlog(&self) -> (u64, u64) {
         let ledger = &self.backend.ledger;

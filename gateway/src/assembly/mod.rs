@@ -9,6 +9,7 @@ mod key;
 mod kinds;
 mod lifecycle;
 mod offline;
+mod overview;
 mod policies;
 mod rounds;
 mod running;
@@ -30,13 +31,14 @@ pub use policies::AppliancePolicies;
 pub use running::{Running, StartRunning};
 pub use store::{contact_store, open_store, probe_target, store_settings};
 
+use crate::alarm::Sender;
 use crate::appliance::{Appliance, ApplianceError, Budgets, CollectConfig, Parts, ShareConfig};
 use crate::clock::SystemClock;
 use crate::control::{ControlError, ErrorKind};
 use crate::files::{ExportRules, Squash};
 use crate::settings::{self, SecretError, Settings};
 use crate::share::{Limits, Quota};
-use targets::open_targets;
+use targets::{Health, open_targets};
 
 /// How long a claim of a lease settles: longer than a put and a listing take together on a slow link.
 const CLAIM_SETTLE: Duration = Duration::from_secs(2);
@@ -143,16 +145,27 @@ pub async fn open_repository(settings: &Settings) -> Result<Repository<Opened>, 
     located.through(store).unlock(&key).await.map_err(AssemblyError::at(target))
 }
 
+/// An appliance that is open, and whether its stores answer.
+struct OpenAppliance {
+    appliance: Arc<Appliance>,
+    health: Health,
+}
+
 /// Opens the appliance that the settings describe. It serves nothing yet. Nothing is written to a store
 /// before it has shown itself to hold this repository.
 pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, AssemblyError> {
+    Ok(open_appliance_and_store(settings).await?.appliance)
+}
+
+async fn open_appliance_and_store(settings: &Settings) -> Result<OpenAppliance, AssemblyError> {
     let target = settings.lead();
     let repository = open_repository(settings).await?;
     let probed = probe_target(target).await.inspect_err(|error| {
         tracing::warn!(%error, "the store could not be probed; nothing is assumed of it");
     });
     let opened = open_store(target, probed.as_ref().ok()).await?;
-    let targets = open_targets(settings, opened.store).await?;
+    let (targets, mut health) = open_targets(settings, opened.store).await?;
+    health.insert(targets.lead.clone(), opened.health);
     for found in repository.unreadable_domains() {
         tracing::error!(
             object = found.object,
@@ -174,7 +187,7 @@ pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, Assem
         },
         ladder: settings.retention.ladder()?,
     };
-    Ok(Appliance::open(parts).await?)
+    Ok(OpenAppliance { appliance: Appliance::open(parts).await?, health })
 }
 
 /// When and how garbage is collected.
@@ -236,6 +249,15 @@ fn share_quota(quota: &settings::Quota) -> Quota {
 
 /// This machine and process, as a lease shows them to people.
 fn claimant() -> Claimant {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Claimant { host, instance: format!("process {}", std::process::id()) }
+    Claimant { host: host_name(), instance: format!("process {}", std::process::id()) }
+}
+
+/// The name of this machine.
+pub(crate) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Who tells of alarms.
+pub fn sender(settings: &Settings) -> Sender {
+    Sender { host: host_name(), repository: settings.targets[0].address.to_string() }
 }

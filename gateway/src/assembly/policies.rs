@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use tidegate_replicator::repository::{NewSnapshot, RepositoryError, Snapshot, SnapshotId};
 
-use super::running::timestamp;
+use super::overview::timestamp;
 use crate::appliance::{Appliance, ApplianceError};
 use crate::clock::SystemClock;
 use crate::control::{ControlError, ErrorKind};

@@ -2,41 +2,39 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use tidegate_protocols::objects::ObjectError;
 use tidegate_protocols::s3::S3Server;
 use tidegate_protocols::{Limits, NfsServer};
-use tidegate_replicator::repository::{CommitStatistics, Head, HeadName, UtcNanos};
+use tidegate_replicator::repository::{Head, HeadName};
 use tokio_util::sync::CancellationToken;
 
 use super::buckets::is_served_differently;
 use super::host::GatewayHost;
 use super::kinds::appliance_kind;
 use super::offline::utc_nanos;
+use super::overview::{Overview, head_info, timestamp};
 use super::policies::start_policies;
 use super::s3::start_s3;
-use super::targets::target_statuses;
 use super::{
-    AssemblyError, bucket_share, collect_config, lifecycle, open_appliance, set_objects, share_config,
+    AssemblyError, OpenAppliance, bucket_share, collect_config, lifecycle, open_appliance_and_store, sender,
+    set_objects, share_config,
 };
-use crate::appliance::{Appliance, ApplianceError, ShareReport, SnapshotEntry};
+use crate::alarm::Keeper;
+use crate::appliance::{Appliance, ApplianceError, SnapshotEntry};
 use crate::control::{
-    CacheStatus, ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest,
-    ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, LifecycleReport,
-    LifecycleRequest, LimitStatus, MemoryStatus, Moment, PolicyDetails, PolicyRun, PolicyRunRequest,
-    PromoteReport, PromoteRequest, QuotaStatus, RestoreReport, RestoreRequest, RollbackReport,
-    RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status, Unit,
+    ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, ErrorKind,
+    HandoverRequest, HeadInfo, JobHandle, LifecycleReport, LifecycleRequest, Moment, PolicyDetails,
+    PolicyRun, PolicyRunRequest, PromoteReport, PromoteRequest, RestoreReport, RestoreRequest,
+    RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest, Start, Status, Unit,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
 use crate::objects::Objects;
 use crate::policy::{Engine, Plan};
 use crate::settings::{Bucket, Settings};
-use crate::share::{QuotaReport, Standing};
 
 /// Most heads that are looked at to find a point in time.
 const HEADS_MAX: usize = 10_000;
@@ -65,10 +63,8 @@ pub struct Running {
     host: Arc<GatewayHost>,
     server: Mutex<Option<NfsServer>>,
     s3: Mutex<Option<S3Server>>,
-    settings: Mutex<Arc<Settings>>,
-    started: Timestamp,
-    since: Instant,
     policies: Arc<Engine>,
+    overview: Arc<Overview>,
     /// Ends what goes on by itself.
     stop: CancellationToken,
     /// Whether a promotion is under way that does not wait for the lead.
@@ -78,7 +74,7 @@ pub struct Running {
 impl Running {
     /// Opens the local state, replays the journal and serves what the settings say.
     pub async fn start(settings: Arc<Settings>) -> Result<Self, AssemblyError> {
-        let appliance = open_appliance(&settings).await?;
+        let OpenAppliance { appliance, health } = open_appliance_and_store(&settings).await?;
         for share in &settings.shares {
             appliance.serve(share_config(share)).await?;
         }
@@ -110,16 +106,17 @@ impl Running {
         let stop = CancellationToken::new();
         tokio::spawn(lifecycle::keep(objects.clone(), stop.clone()));
         let policies = start_policies(&appliance, &settings);
+        let alarms = Keeper::new(&settings, sender(&settings));
+        let overview = Overview::new(appliance.clone(), policies.clone(), settings, health, alarms.clone());
+        tokio::spawn(alarms.keep(overview.clone(), stop.clone()));
         Ok(Self {
             appliance,
             objects,
             host,
             s3: Mutex::new(s3),
             server: Mutex::new(Some(server)),
-            settings: Mutex::new(settings),
-            started: Timestamp::now(),
-            since: Instant::now(),
             policies,
+            overview,
             stop,
             lead_is_lost: AtomicBool::new(false),
         })
@@ -128,6 +125,10 @@ impl Running {
     /// The appliance.
     pub fn appliance(&self) -> &Arc<Appliance> {
         &self.appliance
+    }
+
+    pub(super) fn overview(&self) -> &Overview {
+        &self.overview
     }
 
     /// Whoever keeps the settings file.
@@ -150,44 +151,6 @@ impl Running {
             }
         }
         Ok(set_objects(&self.objects, &self.appliance, after).await?)
-    }
-
-    fn share_status(&self, report: &ShareReport) -> ShareStatus {
-        let state = match () {
-            () if report.superseded => ShareState::Superseded,
-            () if report.follows => ShareState::Following,
-            () if report.rules.read_only => ShareState::ReadOnly,
-            () if self.appliance.dirty_part() >= 1.0 => ShareState::Full,
-            () => ShareState::Serving,
-        };
-        ShareStatus {
-            name: report.name.clone(),
-            id: report.id.to_string(),
-            export: report.rules.path.clone(),
-            state,
-            reason: report.last_error.clone(),
-            rpo_seconds: report.rpo.as_secs(),
-            rpo_now_seconds: report.rpo_now.as_secs(),
-            dirty_bytes: report.dirty_bytes,
-            head: report.newest.as_ref().map(|(name, head)| head_info(*name, head)),
-            files: report.quota.inodes.used,
-            bytes: report.quota.bytes.used,
-            quota: quota_status(&report.quota),
-        }
-    }
-
-    fn cache_status(&self) -> CacheStatus {
-        let report = self.appliance.cache_report();
-        CacheStatus {
-            disk_bytes: report.disk_bytes,
-            disk_bytes_max: report.disk_bytes_max,
-            memory_bytes: report.memory_bytes,
-            memory_bytes_max: report.memory_bytes_max,
-            dirty_bytes: self.appliance.dirty_bytes(),
-            dirty_bytes_max: self.appliance.dirty_bytes_max(),
-            hits: report.hits,
-            misses: report.misses,
-        }
     }
 
     /// The head of a moment, pinned: no collection deletes what it reaches before a share that is put back to
@@ -253,31 +216,11 @@ impl Running {
 #[async_trait]
 impl Control for Running {
     async fn status(&self) -> Status {
-        let settings = self.settings.lock().clone();
-        let reports = self.appliance.report();
-        let journal = self.appliance.journal_report();
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started: self.started,
-            uptime_seconds: self.since.elapsed().as_secs(),
-            shares: reports.iter().map(|report| self.share_status(report)).collect(),
-            targets: target_statuses(&self.appliance, &settings),
-            policies: self.policies.statuses(),
-            cache: self.cache_status(),
-            journal: JournalStatus {
-                segments: journal.segments,
-                bytes: journal.bytes,
-                durable_sequence: journal.durable.0,
-                applied_sequence: journal.applied.0,
-                free_bytes: free_bytes(settings.gateway.data.as_path()),
-            },
-            memory: memory_status(settings.gateway.memory.bytes()),
-            alarms: Vec::new(),
-        }
+        self.overview.status()
     }
 
     async fn apply(&self, settings: Arc<Settings>) -> Result<Vec<String>, ControlError> {
-        let before = self.settings.lock().clone();
+        let before = self.overview.settings();
         self.apply_targets(&before, &settings).await?;
         for share in &before.shares {
             if settings.share(share.name.as_str()).is_none() {
@@ -291,8 +234,9 @@ impl Control for Running {
         }
         self.apply_buckets(&before, &settings).await?;
         self.policies.set(Plan::all(&settings));
+        self.overview.alarms.set(&settings);
         let waits = waiting_for_restart(&before, &settings);
-        *self.settings.lock() = settings;
+        *self.overview.settings.lock() = settings;
         Ok(waits)
     }
 
@@ -425,7 +369,7 @@ impl Control for Running {
         request: &PromoteRequest,
         job: &JobHandle,
     ) -> Result<PromoteReport, ControlError> {
-        let settings = self.settings.lock().clone();
+        let settings = self.overview.settings();
         self.promote(&settings, target, request, job).await
     }
 
@@ -470,50 +414,6 @@ impl Control for Running {
     }
 }
 
-pub(super) fn timestamp(at: UtcNanos) -> Timestamp {
-    Timestamp::from_nanosecond(i128::from(at.as_nanos())).unwrap_or_default()
-}
-
-/// None when nothing is limited.
-fn quota_status(report: &QuotaReport) -> Option<QuotaStatus> {
-    let limit = |standing: &Standing| LimitStatus {
-        soft: standing.limits.soft,
-        hard: standing.limits.hard,
-        over_soft_since: standing.over_since.map(timestamp),
-        grace_is_over: standing.grace_is_over,
-    };
-    let is_limited = report.bytes.total().or(report.inodes.total()).is_some();
-    is_limited.then(|| QuotaStatus {
-        bytes: limit(&report.bytes),
-        files: limit(&report.inodes),
-        grace_seconds: report.grace.as_secs(),
-    })
-}
-
-fn head_info(name: HeadName, head: &Head) -> HeadInfo {
-    let frozen = timestamp(head.frozen_at);
-    HeadInfo {
-        name: name.to_string(),
-        sequence: head.sequence,
-        epoch: u64::from(head.epoch),
-        frozen,
-        age_seconds: Timestamp::now().as_second().saturating_sub(frozen.as_second()).max(0) as u64,
-        cost: head_cost(&head.statistics),
-    }
-}
-
-fn head_cost(statistics: &CommitStatistics) -> HeadCost {
-    HeadCost {
-        entries: statistics.entries_changed,
-        bytes_in: statistics.bytes_read,
-        bytes_unique: statistics.bytes_unique,
-        bytes_compressed: statistics.bytes_compressed,
-        bytes_uploaded: statistics.bytes_uploaded,
-        objects: statistics.objects_uploaded,
-        milliseconds: statistics.duration_ms,
-    }
-}
-
 fn snapshot_info(entry: &SnapshotEntry) -> SnapshotInfo {
     let snapshot = &entry.snapshot;
     let name = if snapshot.label.is_empty() { entry.id.to_string() } else { snapshot.label.clone() };
@@ -552,20 +452,6 @@ fn nfs_limits(memory_bytes: u64) -> Limits {
     let total_bytes_max = usual.total_bytes_max.min((memory_bytes / NFS_PART) as usize);
     let connection_bytes_max = usual.connection_bytes_max.min(total_bytes_max / NFS_CONNECTION_PART);
     Limits { connection_bytes_max, total_bytes_max, ..usual }
-}
-
-fn free_bytes(path: &std::path::Path) -> u64 {
-    rustix::fs::statvfs(path).map_or(0, |found| found.f_bavail * found.f_frsize)
-}
-
-/// Resident memory now and at most, from /proc.
-fn memory_status(budget_bytes: u64) -> MemoryStatus {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = |key: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(key));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
-    };
-    MemoryStatus { budget_bytes, resident_bytes: kib("VmRSS:") << 10, peak_bytes: kib("VmHWM:") << 10 }
 }
 
 impl From<ApplianceError> for ControlError {

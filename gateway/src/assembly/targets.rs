@@ -1,13 +1,15 @@
 //! The targets of a running gateway: opened as the settings say, changed and promoted while it runs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tidegate_replicator::mirror::{Obstacle, PassReport, prepare};
 use tidegate_replicator::repository::RepositoryError;
-use tidegate_replicator::store::{Store, StoreGroup};
+use tidegate_replicator::store::{OpenStore, Store, StoreGroup, StoreHealth};
 
-use super::running::{Running, timestamp};
+use super::overview::timestamp;
+use super::running::Running;
 use super::{AssemblyError, contact_store, open_store, probe_target};
 use crate::appliance::{Appliance, CopyReport, CopyTarget, Targets};
 use crate::control::{
@@ -18,28 +20,34 @@ use crate::settings::{Settings, Target};
 /// How many passes a promotion makes before it lets nothing more be published: each leaves less to do.
 const PASSES: u32 = 2;
 
-/// The targets of the settings, of which `lead` is the store of the one that leads.
+/// Whether the store of each target answers, by the target's name.
+pub(super) type Health = BTreeMap<String, Arc<StoreHealth>>;
+
+/// The targets of the settings, of which `lead` is the store of the one that leads; and the health of all others.
 pub(super) async fn open_targets(
     settings: &Settings,
     lead: Arc<dyn Store>,
-) -> Result<Targets, AssemblyError> {
-    let mut copies = Vec::new();
+) -> Result<(Targets, Health), AssemblyError> {
+    let (mut copies, mut health) = (Vec::new(), Health::new());
     for target in settings.copies() {
-        let store = open_store(target, None).await.map_err(AssemblyError::at(target))?.store;
+        let OpenStore { store, health: of_copy, .. } =
+            open_store(target, None).await.map_err(AssemblyError::at(target))?;
+        health.insert(target.name.as_str().to_owned(), of_copy);
         copies.push(CopyTarget { name: target.name.as_str().to_owned(), store });
     }
-    Ok(Targets {
+    let targets = Targets {
         group: StoreGroup::new(lead),
         lead: settings.lead().name.as_str().to_owned(),
         copies,
         required: settings.repository.required as usize,
-    })
+    };
+    Ok((targets, health))
 }
 
 /// Opens the store of the target that is to lead, with what it really does.
-async fn open_lead(target: &Target) -> Result<Arc<dyn Store>, AssemblyError> {
+async fn open_lead(target: &Target) -> Result<OpenStore, AssemblyError> {
     let probed = probe_target(target).await.map_err(AssemblyError::at(target))?;
-    Ok(open_store(target, Some(&probed)).await?.store)
+    open_store(target, Some(&probed)).await
 }
 
 impl Running {
@@ -72,13 +80,18 @@ impl Running {
         }
         let lead = self.appliance().lead_store();
         if is_led_from(before) == is_led_from(after) {
-            let targets = open_targets(after, lead).await?;
-            return Ok(self.appliance().set_copies(&targets).await?);
+            let (targets, health) = open_targets(after, lead).await?;
+            self.appliance().set_copies(&targets).await?;
+            self.overview().know_health(health);
+            return Ok(());
         }
-        let store = open_lead(after.lead()).await?;
-        let targets = open_targets(after, lead).await?;
+        let promoted = open_lead(after.lead()).await?;
+        let (targets, mut health) = open_targets(after, lead).await?;
         let lost = self.lead_is_lost.load(Ordering::Relaxed);
-        Ok(self.appliance().promote(&targets, store, lost).await?)
+        self.appliance().promote(&targets, promoted.store, lost).await?;
+        health.insert(targets.lead.clone(), promoted.health);
+        self.overview().know_health(health);
+        Ok(())
     }
 
     /// See [`crate::control::Control::target_promote`].
@@ -145,43 +158,63 @@ fn obstacles(report: &PassReport) -> Vec<String> {
 }
 
 /// How all targets stand, the lead first.
-pub(super) fn target_statuses(appliance: &Appliance, settings: &Settings) -> Vec<TargetStatus> {
-    let failure = appliance.report().into_iter().find_map(|share| share.last_error);
-    let (backlog_bytes, backlog_packs) = appliance.backlog();
-    let lead = settings.lead();
-    let of_lead = TargetStatus {
-        name: lead.name.as_str().to_owned(),
-        address: lead.address.to_string(),
-        leads: true,
-        reachable: failure.is_none(),
-        behind_seconds: Some(0),
-        obstacles: Vec::new(),
-        backlog_bytes,
-        backlog_packs,
-        uploaded_bytes: appliance.uploaded_bytes(),
-        last_failure: None,
-    };
+pub(super) fn target_statuses(
+    appliance: &Appliance,
+    settings: &Settings,
+    health: &Health,
+) -> Vec<TargetStatus> {
     let copies = appliance.copies_report();
     let of_copies = settings.copies().map(|target| {
         let report = copies.iter().find(|copy| copy.name == target.name.as_str()).cloned();
-        copy_status(target, &report.unwrap_or_default())
+        copy_status(target, &report.unwrap_or_default(), health)
     });
-    std::iter::once(of_lead).chain(of_copies).collect()
+    std::iter::once(lead_status(appliance, settings.lead(), health)).chain(of_copies).collect()
 }
 
-fn copy_status(target: &Target, report: &CopyReport) -> TargetStatus {
-    let failure = report.failure.as_ref();
+/// What is known of a target by its requests alone.
+fn asked(target: &Target, health: &Health) -> TargetStatus {
+    let name = target.name.as_str();
+    let failing = health.get(name).and_then(|health| health.failing());
     TargetStatus {
-        name: target.name.as_str().to_owned(),
+        name: name.to_owned(),
         address: target.address.to_string(),
         leads: false,
-        reachable: failure.is_none() && report.last_pass.is_some(),
+        reachable: failing.is_none(),
+        behind_seconds: None,
+        obstacles: Vec::new(),
+        backlog_bytes: 0,
+        backlog_packs: 0,
+        uploaded_bytes: 0,
+        last_failure: failing
+            .map(|failing| StoreFailure { at: timestamp(failing.at.into()), message: failing.why }),
+        clock_ahead_ms: health.get(name).and_then(|health| health.clock().ahead_ms()),
+    }
+}
+
+fn lead_status(appliance: &Appliance, target: &Target, health: &Health) -> TargetStatus {
+    let (backlog_bytes, backlog_packs) = appliance.backlog();
+    TargetStatus {
+        leads: true,
+        behind_seconds: Some(0),
+        backlog_bytes,
+        backlog_packs,
+        uploaded_bytes: appliance.uploaded_bytes(),
+        ..asked(target, health)
+    }
+}
+
+fn copy_status(target: &Target, report: &CopyReport, health: &Health) -> TargetStatus {
+    let asked = asked(target, health);
+    let failed = report.failure.as_ref();
+    let failed = failed.map(|(at, message)| StoreFailure { at: timestamp(*at), message: message.clone() });
+    TargetStatus {
+        reachable: asked.reachable && failed.is_none() && report.last_pass.is_some(),
         behind_seconds: report.behind.map(|behind| behind.as_secs()),
         obstacles: report.last_pass.as_ref().map(|(_, pass)| obstacles(pass)).unwrap_or_default(),
         backlog_bytes: report.owed.bytes,
         backlog_packs: report.owed.packs,
         uploaded_bytes: report.sent_bytes,
-        last_failure: failure
-            .map(|(at, message)| StoreFailure { at: timestamp(*at), message: message.clone() }),
+        last_failure: failed.or(asked.last_failure.clone()),
+        ..asked
     }
 }

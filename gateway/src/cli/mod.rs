@@ -4,6 +4,7 @@
 //! repository, and shows the answer. Nothing is decided here.
 
 mod access_key;
+mod alarms;
 mod attach;
 mod bucket;
 mod check;
@@ -85,6 +86,8 @@ enum Command {
     Serve,
     /// Show whether everything is protected, and what is behind.
     Status,
+    /// Show what is wrong now, or try who is told of it.
+    Alarms(alarms::Command),
     /// List, add and remove shares.
     #[command(subcommand)]
     Share(share::Command),
@@ -207,6 +210,7 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Init(command) => init::run(context, command).await,
         Command::Serve => serve::run(context, core).await,
         Command::Status => status::run(context).await,
+        Command::Alarms(command) => alarms::run(context, command).await,
         Command::Share(command) => share::run(context, command).await,
         Command::Bucket(command) => bucket::run(context, command).await,
         Command::AccessKey(command) => access_key::run(context, command).await,

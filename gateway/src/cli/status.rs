@@ -3,7 +3,7 @@
 use super::Context;
 use super::exit::Failure;
 use super::format::{bytes, seconds, table};
-use crate::control::{Alarm, LimitStatus, QuotaStatus, Severity, ShareStatus, Status, TargetStatus};
+use crate::control::{LimitStatus, QuotaStatus, Severity, ShareStatus, Status, TargetStatus};
 
 pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     let status: Status = context.client()?.get("/status").await?;
@@ -29,9 +29,19 @@ fn overview(status: &Status) -> String {
         bytes(status.journal.free_bytes),
     );
     let policies = (!status.policies.is_empty()).then(|| super::policy::list(&status.policies));
-    let parts = [process, shares(&status.shares)].into_iter().chain(policies);
+    let parts = [process, alarms(status), shares(&status.shares)].into_iter().chain(policies);
     let parts = parts.chain([targets(&status.targets), room]);
-    parts.chain(status.alarms.iter().map(alarm)).collect::<Vec<_>>().join("\n\n")
+    parts.chain(status.alarms.iter().map(super::alarms::shown)).collect::<Vec<_>>().join("\n\n")
+}
+
+/// How many alarms there are; what they say comes last, where it is read.
+fn alarms(status: &Status) -> String {
+    let critical = status.alarms.iter().filter(|alarm| alarm.severity == Severity::Critical).count();
+    match (status.alarms.len(), critical) {
+        (0, _) => "no alarms".to_owned(),
+        (all, 0) => format!("alarms: {all}, none of them critical"),
+        (all, critical) => format!("ALARMS: {all}, {critical} of them CRITICAL"),
+    }
 }
 
 /// The targets as a table, also for `tidegate target list`.
@@ -50,14 +60,6 @@ pub(super) fn targets(targets: &[TargetStatus]) -> String {
     };
     let rows: Vec<[String; 6]> = targets.iter().map(row).collect();
     table(["TARGET", "ADDRESS", "ROLE", "BEHIND", "BACKLOG", "STATE"], &rows)
-}
-
-fn alarm(alarm: &Alarm) -> String {
-    let severity = match alarm.severity {
-        Severity::Warning => "warning",
-        Severity::Critical => "CRITICAL",
-    };
-    format!("{severity}: {}\n  what to do: {}", alarm.message, alarm.todo)
 }
 
 /// The shares as a table, also for `tidegate share list`.

@@ -17,6 +17,9 @@ pub struct PolicyStatus {
     /// When the next run begins; a run that failed is tried again then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
+    /// When the earliest run that has not been done was, or is, to begin; tries after a failure do not move it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
     /// Whether it runs now.
     pub running: bool,
     /// When all its shares last had a snapshot of it: the oldest of their newest ones.

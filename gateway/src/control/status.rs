@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::PolicyStatus;
+use super::{Alarm, PolicyStatus};
 
 /// Everything an overview needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,8 +29,24 @@ pub struct Status {
     pub journal: JournalStatus,
     /// Memory of the process.
     pub memory: MemoryStatus,
-    /// What is wrong now; empty when all is well.
+    /// The last collection of garbage since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collection: Option<CollectionStatus>,
+    /// Objects of the repository that hold keys and cannot be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable_keys: Vec<String>,
+    /// What is wrong now, the most urgent first; empty when all is well.
     pub alarms: Vec<Alarm>,
+}
+
+/// How a collection of garbage ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectionStatus {
+    /// When.
+    pub ended: Timestamp,
+    /// Why it failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// What a share is doing.
@@ -171,7 +187,7 @@ pub struct TargetStatus {
     pub address: String,
     /// Whether the repository is led from it; otherwise it is a copy.
     pub leads: bool,
-    /// Whether the last call to the store succeeded.
+    /// Whether the last reads and writes there succeeded.
     pub reachable: bool,
     /// How far it is behind the lead, in seconds: the age of its newest head of the share that is furthest behind;
     /// none while that is not known.
@@ -186,9 +202,12 @@ pub struct TargetStatus {
     pub backlog_packs: u64,
     /// Bytes sent since the start.
     pub uploaded_bytes: u64,
-    /// The last failed call.
+    /// The last failed call, while it fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<StoreFailure>,
+    /// How far its clock is ahead of this machine's, in milliseconds and to about two seconds, if it tells the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// A failed call to a store.
@@ -215,6 +234,9 @@ pub struct CacheStatus {
     pub dirty_bytes: u64,
     /// Bound of those; writers slow down from 70 % of it and wait at 100 %.
     pub dirty_bytes_max: u64,
+    /// The part that is used, in percent, of that bound or of what disk and memory allow: whichever is more.
+    #[serde(default)]
+    pub dirty_percent: u64,
     /// Frames read from memory or disk since the start.
     pub hits: u64,
     /// Frames that had to come from the store since the start.
@@ -234,6 +256,9 @@ pub struct JournalStatus {
     pub applied_sequence: u64,
     /// Free bytes of the file system that it lies on.
     pub free_bytes: u64,
+    /// Bytes of those that are kept for making room.
+    #[serde(default)]
+    pub reserve_bytes: u64,
 }
 
 /// Memory of the process.
@@ -245,29 +270,4 @@ pub struct MemoryStatus {
     pub resident_bytes: u64,
     /// The most that was ever resident, in bytes.
     pub peak_bytes: u64,
-}
-
-/// How urgent an alarm is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// Look at it in working hours.
-    Warning,
-    /// Look at it now: data is less protected than the settings promise.
-    Critical,
-}
-
-/// Something that is wrong now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Alarm {
-    /// The same text for the same cause, such as `rpo-missed:docs`.
-    pub id: String,
-    /// How urgent.
-    pub severity: Severity,
-    /// Since when.
-    pub since: Timestamp,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub todo: String,
 }

@@ -128,6 +128,16 @@ impl Runner {
         self.plan.schedule.next_after(state.shares.get(share)?.newest.unwrap_or(state.since))
     }
 
+    /// When the earliest run that is not done begins. What is not known of a share counts from when the policy was
+    /// first seen here.
+    fn due(&self, state: &State) -> Option<Timestamp> {
+        let next = |share: &String| match state.shares.get(share) {
+            Some(_) => self.next_of(state, share),
+            None => self.plan.schedule.next_after(state.since),
+        };
+        self.plan.shares.iter().filter_map(next).min()
+    }
+
     /// The shares that are owed a snapshot, of those of which it is known what they have.
     fn owed(&self, now: Timestamp) -> Vec<String> {
         let state = self.state.lock();
@@ -181,6 +191,7 @@ impl Runner {
             shares: self.plan.policy.shares.iter().map(ToString::to_string).collect(),
             when: self.plan.policy.when(),
             next: state.next,
+            due: self.due(&state),
             running: self.running.load(Ordering::Relaxed),
             last_success: newest.and_then(|newest| newest.into_iter().min()),
             last_run: state.last_run.clone(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
+use super::alarms::notifiers_fit;
 use super::policy::policies_fit;
 use super::problems::Problems;
 use super::{Bucket, Credentials, RepositoryAddress, Settings, Share, Target};
@@ -49,6 +50,7 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     settings.buckets.iter().for_each(|bucket| bucket_fits(settings, bucket, problems));
     s3_fits(settings, problems);
     policies_fit(settings, problems);
+    notifiers_fit(settings, problems);
     apart(settings, problems);
 }
 

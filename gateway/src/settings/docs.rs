@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
-use super::{AccessKey, Bucket, Cache, Gateway, Nfs, Policy, Repository, Retention, S3, Share, Target};
+use super::{
+    AccessKey, Alarms, Bucket, Cache, Gateway, Nfs, Notify, Policy, Repository, Retention, S3, Share, Target,
+};
 
 /// What the page says before the tables.
 const INTRODUCTION: &str = "\
@@ -39,6 +41,8 @@ pub fn settings_page() -> String {
         Bucket::describe(),
         AccessKey::describe(),
         Policy::describe(),
+        Alarms::describe(),
+        Notify::describe(),
     ];
     for table in &tables {
         add_table(&mut page, table);

@@ -9,6 +9,7 @@
 //!
 //! Not here: what the values do, and whether what they name exists (the parts that use them see).
 
+mod alarms;
 mod bucket;
 mod check;
 mod docs;
@@ -31,6 +32,7 @@ mod values;
 
 use toml_edit::{Document, DocumentMut, Item, TableLike};
 
+pub use alarms::{Alarms, HeaderText, Least, MailAddress, Notify, SmtpServer, WebhookAddress};
 pub use bucket::{AccessKey, Bucket, Durable, PolicyText, S3};
 pub use docs::settings_page;
 pub use file::{Edit, SettingsFile, add_table, remove_table, remove_table_by};
@@ -82,10 +84,14 @@ pub struct Settings {
     pub access_keys: Vec<AccessKey>,
     /// `[[policy]]`
     pub policies: Vec<Policy>,
+    /// `[alarms]`
+    pub alarms: Alarms,
+    /// `[[notify]]`
+    pub notify: Vec<Notify>,
 }
 
 /// The tables of the file.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 13] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -97,6 +103,8 @@ const TABLES: [&str; 11] = [
     Bucket::NAME,
     AccessKey::NAME,
     Policy::NAME,
+    Alarms::NAME,
+    Notify::NAME,
 ];
 
 impl Settings {
@@ -165,6 +173,8 @@ impl Settings {
             Item::ArrayOfTables(self.access_keys.iter().map(Table::write).collect()),
         );
         document.insert(Policy::NAME, Item::ArrayOfTables(self.policies.iter().map(Table::write).collect()));
+        document.insert(Alarms::NAME, Item::Table(self.alarms.write()));
+        document.insert(Notify::NAME, Item::ArrayOfTables(self.notify.iter().map(Table::write).collect()));
         document.to_string()
     }
 }
@@ -214,6 +224,8 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let buckets = tables(root, problems);
     let access_keys = tables(root, problems);
     let policies = tables(root, problems);
+    let alarms = table(root, problems);
+    let notify = tables(root, problems);
     Some(Settings {
         gateway: gateway?,
         repository: repository?,
@@ -226,6 +238,8 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         buckets: buckets?,
         access_keys: access_keys?,
         policies: policies?,
+        alarms: alarms?,
+        notify: notify?,
     })
 }
 

@@ -94,6 +94,15 @@ fn every_wrong_value_names_its_key() {
         ("[[share]]\nname = \"d\"\n[share.quota.bytes]", "hard = 1", "share.d.quota"),
         ("[[share]]\nname = \"d\"", "x = 1", "share.d.x"),
         ("[[policy]]", "name = \"Nightly\"\nshares = []\nevery = \"1h\"\nkeep_last = 1", "policy[0].name"),
+        ("[alarms]", "rpo_multiple = 0", "alarms.rpo_multiple"),
+        ("[alarms]", "heartbeat_every = \"1s\"", "alarms.heartbeat_every"),
+        ("[[notify]]", "name = \"n\"\ncommand = [\"/bin/page\"]\nleast = \"loud\"", "notify.n.least"),
+        ("[[notify]]", "name = \"n\"\nwebhook = \"http://far.example.net/x\"", "notify.n.webhook"),
+        ("[[notify]]", "name = \"n\"\nwebhook = \"https://me:word@far.example.net/\"", "notify.n.webhook"),
+        ("[[notify]]", "name = \"n\"\nwebhook = \"https://h/\"\nheader = \"host\"", "notify.n.header"),
+        ("[[notify]]", "name = \"n\"\nsmtp = \"mail.example.net\"", "notify.n.smtp"),
+        ("[[notify]]", "name = \"n\"\ncommand = [\"page\"]", "notify.n.command"),
+        ("[[notify]]", "name = \"n\"", "notify.n.command"),
         ("[x]", "y = 1", "x"),
     ];
     for (heading, line, key) in wrong {
@@ -289,5 +298,38 @@ fn buckets_and_access_keys_are_read_and_held_against_each_other() {
     ] {
         let error = with(&wrong).expect_err(&wrong).to_string();
         assert!(error.contains(word), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn notifiers_are_read_and_held_against_themselves() {
+    let with = |keys: &str| Settings::parse(&format!("{LEAST}\n[[notify]]\nname = \"ops\"\n{keys}\n"));
+    let mail = "smtp = \"smtp://mail.example.net\"\nmail_from = \"Tidegate <tg@example.net>\"\n\
+                mail_to = [\"ops@example.net\"]\n";
+    for fine in [
+        "command = [\"/usr/local/bin/page\", \"--loud\"]",
+        "webhook = \"https://hooks.example.net/a/b?c=d\"\nheader = \"X-Key\"\nsecret = { env = \"HOOK\" }",
+        "webhook = \"http://[::1]:8080/x\"",
+        "webhook = { file = \"/etc/tidegate/hook\" }\nremind_every = \"0s\"\ncleared = false",
+        mail,
+        &format!(
+            "{mail}smtp_user = \"tg\"\nsecret = {{ file = \"/etc/tidegate/mail\" }}\nleast = \"critical\""
+        ),
+    ] {
+        let settings = with(fine).unwrap_or_else(|error| panic!("{fine}: {error}"));
+        assert_eq!(Settings::parse(&settings.to_toml()), Ok(settings), "{fine}");
+    }
+    let server = with(mail).expect("fine").notify[0].smtp.clone().expect("set");
+    assert_eq!((server.host(), server.port(), server.is_wrapped()), ("mail.example.net", 587, false));
+    for (wrong, word) in [
+        ("command = [\"/bin/a\"]\nwebhook = \"https://h/\"".to_owned(), "exclude each other"),
+        ("command = [\"/bin/a\"]\nsecret = { env = \"S\" }".to_owned(), "finds its own"),
+        ("webhook = \"https://h/\"\nmail_to = [\"a@b.net\"]".to_owned(), "keys of mail"),
+        ("smtp = \"smtps://h\"\nmail_from = \"a@b.net\"".to_owned(), "who gets the mail"),
+        (format!("{mail}smtp_user = \"tg\""), "belong together"),
+        ("webhook = \"http://hooks.example.net/hunter2\"".to_owned(), "plain HTTP"),
+    ] {
+        let error = with(&wrong).expect_err(&wrong).to_string();
+        assert!(error.contains(word) && !error.contains("hunter2"), "{wrong}: {error}");
     }
 }

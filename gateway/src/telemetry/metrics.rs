@@ -108,6 +108,10 @@ declare! {
     Gauge MEMORY_BUDGET_BYTES = "tidegate_memory_budget_bytes" [];
     /// Alarms that are raised now.
     Gauge ALARMS = "tidegate_alarms" ["severity"];
+    /// 1 while the alarm is raised, 0 once it is over.
+    Gauge ALARM = "tidegate_alarm" ["code", "subject"];
+    /// Notices to a notifier that were delivered, failed, or dropped because too many waited.
+    Counter NOTIFICATIONS = "tidegate_notifications_total" ["notify", "outcome"];
 
     /// What a disaster would cost now: age of the oldest acknowledged change that no head has.
     Gauge SHARE_RPO_SECONDS = "tidegate_share_rpo_seconds" ["share"];

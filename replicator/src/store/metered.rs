@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 use super::{
     Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, Operation, PutMode, Store, StoreError,
+    StoreHealth,
 };
 
 /// How many requests there were, since the start or the last [`RequestCounts::reset`].
@@ -71,12 +72,19 @@ pub struct MeteredStore {
     inner: Arc<dyn Store>,
     label: Arc<str>,
     counts: Arc<RequestCounts>,
+    health: Arc<StoreHealth>,
 }
 
 impl MeteredStore {
     /// Measures calls to `inner`; `label` tells it from other stores in the metrics.
     pub fn new(inner: Arc<dyn Store>, label: &str) -> Self {
-        Self { inner, label: label.into(), counts: Arc::default() }
+        Self { inner, label: label.into(), counts: Arc::default(), health: Arc::default() }
+    }
+
+    /// Notes there how requests end.
+    #[must_use]
+    pub(super) fn noting(self, health: Arc<StoreHealth>) -> Self {
+        Self { health, ..self }
     }
 
     /// The counts, which go on counting.
@@ -114,6 +122,7 @@ struct Call<'a> {
 impl Call<'_> {
     fn end<T>(mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         self.settled = true;
+        self.store.health.note(self.operation, &result);
         match &result {
             Ok(_) => self.record("ok", false),
             Err(error) => self.record(outcome(error.kind()), true),

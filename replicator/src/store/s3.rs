@@ -14,6 +14,7 @@
 //! * A missing bucket is never a missing object.
 
 mod client;
+mod clock;
 mod credentials;
 mod error;
 mod list;
@@ -23,6 +24,7 @@ mod read;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,7 +40,7 @@ use super::checks::{check_folder, check_prefix, missing};
 use super::deadline::within;
 use super::{
     Body, Capabilities, ErrorKind, LIST_LIMIT_MAX, ListPage, ObjectInfo, ObjectName, PutMode, Store,
-    StoreError,
+    StoreClock, StoreError,
 };
 
 /// The longest body that is created new without looking first. It fits into the buffers of a connection.
@@ -74,6 +76,7 @@ pub struct S3Store {
     conduct: Conduct,
     /// How long to wait for the head of an answer to a request without a body.
     answer_timeout: Duration,
+    clock: Arc<StoreClock>,
 }
 
 impl S3Store {
@@ -86,13 +89,20 @@ impl S3Store {
         conduct: Conduct,
     ) -> Result<Self, StoreError> {
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        let clock = Arc::default();
         Ok(Self {
-            client: client::build(connection, credentials)?,
+            client: client::build(connection, credentials, &clock)?,
             bucket: bucket.to_owned(),
             prefix,
             conduct,
             answer_timeout: connection.answer_timeout,
+            clock,
         })
+    }
+
+    /// The clock of the endpoint, as its answers tell it.
+    pub(super) fn clock(&self) -> Arc<StoreClock> {
+        Arc::clone(&self.clock)
     }
 
     /// The same bucket under another conduct.

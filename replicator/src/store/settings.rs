@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Address, ChecksumMode, Conduct, Connection, Credentials, DeadlineStore, DirectoryStore, ErrorKind,
     LimitControl, LimitStore, Limits, MeteredStore, Patience, ProbeReport, RequestCounts, RetryPolicy,
-    RetryStore, S3Store, Store, StoreError, Style,
+    RetryStore, S3Store, Store, StoreError, StoreHealth, Style,
 };
 
 /// Where a repository lies and how to talk to the store there.
@@ -204,6 +204,8 @@ pub struct OpenStore {
     pub limits: Arc<LimitControl>,
     /// Counts the requests that reach the store, each attempt by itself.
     pub counts: Arc<RequestCounts>,
+    /// Whether it answers, and what time it is there.
+    pub health: Arc<StoreHealth>,
 }
 
 /// Opens a store that exists. `label` names it in the metrics; `probed` is what a probe of this very bucket
@@ -218,16 +220,21 @@ pub fn open(
         create_new: probed.is_some_and(|report| report.create_new),
         checksum: settings.checksum.or(probed.map(|report| report.checksum)).unwrap_or_default(),
     };
-    let adapter: Arc<dyn Store> = match adapter(settings, credentials, conduct)? {
-        Adapter::Directory(directory) => Arc::new(directory),
-        Adapter::S3(bucket) => Arc::new(bucket),
+    let (adapter, clock): (Arc<dyn Store>, _) = match adapter(settings, credentials, conduct)? {
+        Adapter::Directory(directory) => (Arc::new(directory), Arc::default()),
+        Adapter::S3(bucket) => {
+            let clock = bucket.clock();
+            (Arc::new(bucket), clock)
+        }
     };
-    let metered = MeteredStore::new(Arc::new(DeadlineStore::new(adapter, settings.patience())), label);
+    let health = Arc::new(StoreHealth::new(clock));
+    let patient = DeadlineStore::new(adapter, settings.patience());
+    let metered = MeteredStore::new(Arc::new(patient), label).noting(Arc::clone(&health));
     let counts = metered.counts();
     let limits = LimitControl::new(settings.limits());
     let limited = LimitStore::new(Arc::new(metered), Arc::clone(&limits));
     let store = Arc::new(RetryStore::new(Arc::new(limited), settings.retry_policy()));
-    Ok(OpenStore { store, limits, counts })
+    Ok(OpenStore { store, limits, counts, health })
 }
 
 /// Makes the place where a repository is to be created: a directory, durably. A bucket is not made, only

@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::control::{
-    CacheStatus, Change, ChangeKind, ChangeSettings, CloneReport, CloneRequest, Control, ControlError,
-    DiffPage, DiffRequest, ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus,
-    LifecycleReport, LifecycleRequest, LimitStatus, MemoryStatus, PolicyDetails, PolicyRun, PolicyRunRequest,
-    PolicyShareRun, PolicySnapshot, PolicyStatus, PromoteReport, PromoteRequest, QuotaStatus, RestoreReport,
-    RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest,
-    Start, Status, TargetStatus, Unit,
+    Alarm, AlarmCode, CacheStatus, Change, ChangeKind, ChangeSettings, CloneReport, CloneRequest, Control,
+    ControlError, DiffPage, DiffRequest, ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle,
+    JournalStatus, LifecycleReport, LifecycleRequest, LimitStatus, MemoryStatus, PolicyDetails, PolicyRun,
+    PolicyRunRequest, PolicyShareRun, PolicySnapshot, PolicyStatus, PromoteReport, PromoteRequest,
+    QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, Severity, ShareState,
+    ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
 };
 use crate::settings::{Count, Policy, Settings, Size};
 
@@ -70,11 +70,24 @@ fn policy_status(policy: &Policy) -> PolicyStatus {
         shares: policy.shares.iter().map(ToString::to_string).collect(),
         when: policy.when(),
         next: Some(Timestamp::UNIX_EPOCH),
+        due: Some(Timestamp::UNIX_EPOCH),
         running: false,
         last_success: None,
         last_run: None,
         failures: 2,
         snapshots: 1,
+    }
+}
+
+/// One that is always raised.
+fn alarm() -> Alarm {
+    Alarm {
+        code: AlarmCode::PolicyFailed,
+        subject: "policy:nightly".to_owned(),
+        severity: Severity::Warning,
+        since: Timestamp::UNIX_EPOCH,
+        message: "the run failed: no reason".to_owned(),
+        todo: "nothing".to_owned(),
     }
 }
 
@@ -128,6 +141,7 @@ impl Control for FakeGateway {
             backlog_packs: 0,
             uploaded_bytes: 7,
             last_failure: None,
+            clock_ahead_ms: None,
         };
         Status {
             version: "0.0.0".to_owned(),
@@ -139,7 +153,9 @@ impl Control for FakeGateway {
             cache: CacheStatus::default(),
             journal: JournalStatus::default(),
             memory: MemoryStatus::default(),
-            alarms: Vec::new(),
+            collection: None,
+            unreadable_keys: Vec::new(),
+            alarms: vec![alarm()],
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -16,8 +17,9 @@ use aws_smithy_runtime_api::client::http::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::clock::ReadDate;
 use super::credentials::Credentials;
-use crate::store::{ErrorKind, StoreError};
+use crate::store::{ErrorKind, StoreClock, StoreError};
 
 /// How requests name the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +50,12 @@ pub struct Connection {
     pub answer_timeout: Duration,
 }
 
-/// A client; sends nothing.
-pub(super) fn build(connection: &Connection, credentials: &Credentials) -> Result<Client, StoreError> {
+/// A client, which notes what time answers tell; sends nothing.
+pub(super) fn build(
+    connection: &Connection,
+    credentials: &Credentials,
+    clock: &Arc<StoreClock>,
+) -> Result<Client, StoreError> {
     let region = Region::new(connection.region.clone());
     let http = http_client(connection)?;
     let mut config = aws_sdk_s3::Config::builder()
@@ -57,6 +63,7 @@ pub(super) fn build(connection: &Connection, credentials: &Credentials) -> Resul
         .credentials_provider(credentials.provider(&region, &http))
         .region(region)
         .http_client(http)
+        .interceptor(ReadDate(Arc::clone(clock)))
         .force_path_style(connection.style == Style::Path)
         .retry_config(RetryConfig::disabled())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)

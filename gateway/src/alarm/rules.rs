@@ -1,0 +1,257 @@
+//! What the appliance reports, judged.
+//!
+//! Each rule looks at one kind of thing and gives a reading of every such thing that there is. A bound at which a
+//! thing is wrong and a lower one at which it is right again lie apart, so that what wavers about one of them
+//! neither raises nor clears.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::reading::{Reading, Verdict};
+use crate::amounts::{bytes, seconds};
+use crate::control::{AlarmCode, PolicyStatus, Severity, ShareState, ShareStatus, Status, TargetStatus};
+use crate::settings::Alarms;
+
+/// The room that is kept free, in percent of itself, at which a disk is well again.
+const DISK_WELL_PERCENT: u64 = 125;
+/// How far below the bound the dirty budget is well again, in percent of the budget.
+const DIRTY_WELL_BELOW: u64 = 10;
+
+/// What rules look at.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'v> {
+    /// What the appliance reports.
+    pub status: &'v Status,
+    /// Of each target whether its backlog does not shrink, as far as that can be told.
+    pub growing: &'v BTreeMap<String, bool>,
+    /// From where on something is wrong.
+    pub bounds: &'v Alarms,
+    /// The time.
+    pub now: Timestamp,
+}
+
+type Rule = fn(&View<'_>, &mut Vec<Reading>);
+
+const RULES: [Rule; 4] = [shares, policies, targets, machine];
+
+/// Everything there is to say about a gateway.
+pub fn readings(view: &View<'_>) -> Vec<Reading> {
+    let mut found = Vec::new();
+    for rule in RULES {
+        rule(view, &mut found);
+    }
+    found
+}
+
+/// A verdict of two bounds: wrong from one on, right up to the other.
+fn judge(is_wrong: bool, is_right: bool, wrong: impl FnOnce() -> Verdict) -> Verdict {
+    match (is_wrong, is_right) {
+        (true, _) => wrong(),
+        (false, true) => Verdict::Right,
+        (false, false) => Verdict::Between,
+    }
+}
+
+fn wrong(severity: Severity, after: Duration, message: String, todo: impl Into<String>) -> Verdict {
+    Verdict::Wrong { severity, after, message, todo: todo.into() }
+}
+
+fn shares(view: &View<'_>, found: &mut Vec<Reading>) {
+    let after = view.bounds.raise_after.duration();
+    for share in &view.status.shares {
+        let (name, subject) = (&share.name, format!("share:{}", share.name));
+        let superseded = share.state == ShareState::Superseded;
+        let verdict = judge(superseded, !superseded, || {
+            let message = format!("another gateway leads share {name}; here it is read-only");
+            let todo = format!(
+                "if that is meant, take [[share]] {name:?} out of these settings or set follow = true; what was \
+                 not published is kept here as a branch"
+            );
+            wrong(Severity::Critical, Duration::ZERO, message, todo)
+        });
+        found.push(Reading::new(AlarmCode::ShareSuperseded, &*subject, verdict));
+        if !superseded && share.state != ShareState::Following {
+            found.push(Reading::new(AlarmCode::RpoMissed, &*subject, protection(view, share)));
+        }
+        if let Some(quota) = &share.quota {
+            let over = [("bytes", quota.bytes), ("inodes", quota.files)];
+            let over = over.into_iter().find_map(|(of, limit)| Some((of, limit, limit.over_soft_since?)));
+            let verdict = over.map_or(Verdict::Right, |(of, limit, since)| {
+                let so = if limit.grace_is_over {
+                    "nothing grows any more"
+                } else {
+                    "that is allowed for a while"
+                };
+                let message =
+                    format!("share {name} has been above its soft limit of {of} since {since}; {so}");
+                wrong(Severity::Warning, after, message, "remove files, or raise the quota in the settings")
+            });
+            found.push(Reading::new(AlarmCode::QuotaExceeded, &*subject, verdict));
+        }
+    }
+}
+
+/// Whether the newest head of a share is as young as its objective wants.
+fn protection(view: &View<'_>, share: &ShareStatus) -> Verdict {
+    let (name, objective, late) = (&share.name, share.rpo_seconds, share.rpo_now_seconds);
+    let bound = objective.saturating_mul(u64::from(view.bounds.rpo_multiple));
+    let why =
+        share.reason.as_ref().map(|why| format!(" (the last commit failed: {why})")).unwrap_or_default();
+    let todo = "see `tidegate status`: does the store answer, is the link fast enough? What was written since is on \
+                this machine alone: keep its disks";
+    if share.head.is_none() {
+        let after = Duration::from_secs(bound).max(view.bounds.raise_after.duration());
+        let message =
+            format!("share {name} has never been published{why}; its objective is {}", seconds(objective));
+        return wrong(Severity::Critical, after, message, todo);
+    }
+    judge(late > bound, late <= objective.max(bound / 2), || {
+        let message = format!(
+            "the newest head of share {name} is {} old and there are changes since{why}; its objective is {}",
+            seconds(late),
+            seconds(objective)
+        );
+        wrong(Severity::Critical, view.bounds.raise_after.duration(), message, todo)
+    })
+}
+
+fn policies(view: &View<'_>, found: &mut Vec<Reading>) {
+    for policy in &view.status.policies {
+        let subject = format!("policy:{}", policy.name);
+        found.push(Reading::new(AlarmCode::PolicyFailed, &*subject, last_run(view, policy)));
+        found.push(Reading::new(AlarmCode::PolicyOverdue, &*subject, lateness(view, policy)));
+    }
+}
+
+fn last_run(view: &View<'_>, policy: &PolicyStatus) -> Verdict {
+    let Some(run) = &policy.last_run else { return Verdict::Right };
+    let Some(error) = &run.error else { return Verdict::Right };
+    let message = format!("the run of policy {} at {} failed: {error}", policy.name, run.began);
+    let todo = format!("it is tried again by itself; see `tidegate policy show {}` and the log", policy.name);
+    wrong(Severity::Warning, view.bounds.raise_after.duration(), message, todo)
+}
+
+fn lateness(view: &View<'_>, policy: &PolicyStatus) -> Verdict {
+    let late = policy.due.map(|due| view.now.duration_since(due).as_secs());
+    let late = late.and_then(|late| u64::try_from(late).ok()).unwrap_or(0);
+    judge(late > view.bounds.policy_late_after.duration().as_secs(), late == 0, || {
+        let message = format!("policy {} was to run {} ago, and has not done so", policy.name, seconds(late));
+        let todo = format!("see `tidegate policy show {}`; `tidegate policy run` runs it now", policy.name);
+        wrong(Severity::Critical, Duration::ZERO, message, todo)
+    })
+}
+
+fn targets(view: &View<'_>, found: &mut Vec<Reading>) {
+    for target in &view.status.targets {
+        let (name, subject) = (&target.name, format!("target:{}", target.name));
+        let verdict = judge(!target.reachable, target.reachable, || {
+            let failure = target.last_failure.as_ref();
+            let why = failure.map_or_else(|| "its calls fail".to_owned(), |failure| failure.message.clone());
+            let message = format!("target {name} ({}) does not do its work: {why}", target.address);
+            let todo = "clients are served from this machine as long as its dirty budget lasts (`tidegate status`); \
+                        see network, credentials and room of the store";
+            wrong(Severity::Critical, view.bounds.store_away_after.duration(), message, todo)
+        });
+        found.push(Reading::new(AlarmCode::StoreAway, &*subject, verdict));
+        let grows = view.growing.get(name);
+        let verdict = judge(grows == Some(&true), grows == Some(&false), || {
+            let waits = bytes(target.backlog_bytes);
+            let message = format!("{waits} wait for target {name}, and do not become less");
+            let todo =
+                "more is written than goes up: see upload_rate and connections of the target, and the link";
+            wrong(Severity::Warning, Duration::ZERO, message, todo)
+        });
+        found.push(Reading::new(AlarmCode::BacklogGrows, &*subject, verdict));
+        found.push(Reading::new(AlarmCode::ClockDiffers, &*subject, clock(view, target)));
+        if !target.leads {
+            found.push(Reading::new(AlarmCode::CopyBehind, &*subject, behind(view, target)));
+            found.push(Reading::new(AlarmCode::CopyObstructed, &*subject, obstructed(view, target)));
+        }
+    }
+}
+
+/// Whether a copy follows.
+fn behind(view: &View<'_>, target: &TargetStatus) -> Verdict {
+    let Some(late) = target.behind_seconds else { return Verdict::Between };
+    let bound = view.bounds.copy_behind_after.duration().as_secs();
+    judge(late > bound, late <= bound / 2, || {
+        let message = format!("target {} is {} behind the target that leads", target.name, seconds(late));
+        let todo = "what was published since is on the other targets alone: see `tidegate target list`, and whether \
+                    the link is fast enough";
+        wrong(Severity::Warning, view.bounds.raise_after.duration(), message, todo)
+    })
+}
+
+/// Whether anything keeps a copy from becoming whole.
+fn obstructed(view: &View<'_>, target: &TargetStatus) -> Verdict {
+    let obstacles = &target.obstacles;
+    judge(!obstacles.is_empty(), obstacles.is_empty(), || {
+        let message = format!("target {} does not become whole: {}", target.name, obstacles.join("; "));
+        let todo =
+            "run `tidegate check`; packs that one target lacks come from another by `tidegate target repair`";
+        wrong(Severity::Critical, view.bounds.raise_after.duration(), message, todo)
+    })
+}
+
+fn clock(view: &View<'_>, target: &TargetStatus) -> Verdict {
+    let Some(ahead) = target.clock_ahead_ms else { return Verdict::Between };
+    let (apart, most) = (ahead.unsigned_abs() / 1000, view.bounds.clock_apart_max.duration().as_secs());
+    judge(apart > most, apart <= most / 2, || {
+        let (name, apart) = (&target.name, seconds(apart));
+        let side = if ahead > 0 { "behind" } else { "ahead of" };
+        let message = format!("the clock of this machine is {apart} {side} that of target {name}");
+        let todo =
+            "set the clock by NTP: stores refuse requests that are 15 minutes off, and ages count by it";
+        wrong(Severity::Warning, view.bounds.raise_after.duration(), message, todo)
+    })
+}
+
+/// What concerns the gateway as a whole.
+fn machine(view: &View<'_>, found: &mut Vec<Reading>) {
+    let status = view.status;
+    found.push(Reading::new(AlarmCode::CollectionFailed, "", collection(view)));
+    let (free, reserve) = (status.journal.free_bytes, status.journal.reserve_bytes);
+    let verdict = judge(free < reserve, free >= reserve / 100 * DISK_WELL_PERCENT, || {
+        let message = format!(
+            "the file system of the local state has {} free; {} are kept for making room",
+            bytes(free),
+            bytes(reserve)
+        );
+        let todo = "make it larger, or find out what else fills it; the cache has given way already";
+        wrong(Severity::Critical, view.bounds.raise_after.duration(), message, todo)
+    });
+    found.push(Reading::new(AlarmCode::DiskFull, "", verdict));
+    found.push(Reading::new(AlarmCode::DirtyFull, "", dirty(view)));
+    let damaged = &status.unreadable_keys;
+    let verdict = judge(!damaged.is_empty(), damaged.is_empty(), || {
+        let message = format!("{} cannot be read: what it alone opens stays closed", damaged.join(", "));
+        let todo = "put the object back from a copy of the repository; `tidegate check` says what it opens";
+        wrong(Severity::Critical, Duration::ZERO, message, todo)
+    });
+    found.push(Reading::new(AlarmCode::KeyDamaged, "", verdict));
+}
+
+fn collection(view: &View<'_>) -> Verdict {
+    let Some(collection) = &view.status.collection else { return Verdict::Right };
+    let Some(error) = &collection.error else { return Verdict::Right };
+    let message = format!("garbage was not collected at {}: {error}", collection.ended);
+    let todo = "nothing is lost, and the next round tries again; `tidegate gc --plan` says more";
+    wrong(Severity::Warning, view.bounds.raise_after.duration(), message, todo)
+}
+
+fn dirty(view: &View<'_>) -> Verdict {
+    let (used, bound) = (view.status.cache.dirty_percent, u64::from(view.bounds.dirty_percent));
+    judge(used >= bound, used < bound.saturating_sub(DIRTY_WELL_BELOW), || {
+        let severity = if used >= 100 { Severity::Critical } else { Severity::Warning };
+        let so = if used >= 100 { "writes wait" } else { "writes slow down from 70 % on" };
+        let (dirty, most) = (bytes(view.status.cache.dirty_bytes), bytes(view.status.cache.dirty_bytes_max));
+        let message = format!(
+            "{used} % of what may wait for the store is used: {so} ({dirty} wait; the bound is {most}, or less by \
+             disk and memory)"
+        );
+        let todo = "let the uploads keep up (store, link, upload_rate), or raise cache.dirty";
+        wrong(severity, view.bounds.raise_after.duration(), message, todo)
+    })
+}

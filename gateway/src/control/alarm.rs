@@ -1,0 +1,130 @@
+//! What is wrong now, as plain data.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// How urgent an alarm is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Look at it in working hours.
+    Warning,
+    /// Look at it now: data is less protected than the settings promise.
+    Critical,
+}
+
+impl Severity {
+    /// As it is written in JSON and shown to people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// Something that is wrong now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// What kind of thing is wrong. Stable: programs may go by it.
+    pub code: AlarmCode,
+    /// With what, such as `share:docs`; empty when with the gateway as a whole.
+    pub subject: String,
+    /// How urgent. It grows while the alarm lasts, and does not fall.
+    pub severity: Severity,
+    /// Since when.
+    pub since: Timestamp,
+    /// What is wrong, with the numbers of the moment.
+    pub message: String,
+    /// What to do.
+    pub todo: String,
+}
+
+/// Declares the codes, their texts and meanings.
+macro_rules! codes {
+    ($( $(#[doc = $meaning:literal])+ $name:ident = $text:literal, )+) => {
+        /// What kind of thing is wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum AlarmCode {
+            $( $(#[doc = $meaning])+ #[serde(rename = $text)] $name, )+
+        }
+
+        impl AlarmCode {
+            /// Every one of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// As it is written.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text),+ }
+            }
+
+            /// What it says, for people.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($meaning),+)),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A share changes, and its newest head is older than the objective allows.
+    RpoMissed = "rpo-missed",
+    /// Another gateway leads a share that this one serves.
+    ShareSuperseded = "share-superseded",
+    /// A share is above its soft limit.
+    QuotaExceeded = "quota-exceeded",
+    /// A run of a policy is due and has not been done.
+    PolicyOverdue = "policy-overdue",
+    /// The last run of a policy failed.
+    PolicyFailed = "policy-failed",
+    /// A store does not answer, or does not do what is asked.
+    StoreAway = "store-away",
+    /// What waits for a store does not become less.
+    BacklogGrows = "backlog-grows",
+    /// A copy of the repository is far behind the target that leads.
+    CopyBehind = "copy-behind",
+    /// Something keeps a copy of the repository from becoming whole.
+    CopyObstructed = "copy-obstructed",
+    /// The clocks of this machine and of a store differ.
+    ClockDiffers = "clock-differs",
+    /// The last collection of garbage failed.
+    CollectionFailed = "collection-failed",
+    /// The file system of the local state is nearly full.
+    DiskFull = "disk-full",
+    /// What may wait for the store is nearly used up.
+    DirtyFull = "dirty-full",
+    /// An object of the repository that holds keys cannot be read.
+    KeyDamaged = "key-damaged",
+    /// No heartbeat of a gateway has come for too long.
+    GatewaySilent = "gateway-silent",
+    /// The store shows less of a share than its gateway has published.
+    HeadLost = "head-lost",
+    /// A heartbeat cannot be read.
+    HeartbeatDamaged = "heartbeat-damaged",
+}
+
+impl fmt::Display for AlarmCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_written_as_they_are_shown() {
+        let mut texts: Vec<&str> = AlarmCode::ALL.iter().map(|code| code.as_str()).collect();
+        for code in AlarmCode::ALL {
+            let json = serde_json::to_string(code).expect("plain data");
+            assert_eq!(json, format!("\"{code}\""));
+            assert!(code.meaning().trim().ends_with('.'));
+        }
+        texts.sort_unstable();
+        texts.dedup();
+        assert_eq!(texts.len(), AlarmCode::ALL.len());
+    }
+}
