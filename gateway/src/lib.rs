@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod appliance;
 pub mod assembly;
+pub mod bandwidth;
 mod cache;
 pub mod cli;
 pub mod clock;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tidegate_replicator::collect::{
     CollectError, CollectOptions, Observer, Progress, condemn, finish_open, propose, tidy,
 };
+use tidegate_replicator::store::Traffic;
 use tokio_util::sync::CancellationToken;
 
 use super::shares::OpenShare;
@@ -74,6 +75,10 @@ impl Appliance {
 
     /// One round.
     pub async fn collect_once(&self, config: &CollectConfig) -> Result<(), CollectError> {
+        Traffic::Housekeeping.scope(self.collect_round(config)).await
+    }
+
+    async fn collect_round(&self, config: &CollectConfig) -> Result<(), CollectError> {
         let repository = &self.backend.repository;
         let stop = Stop(self.stop.clone());
         let rounds = finish_open(repository, &self.collect_options(config), &stop).await?;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tidegate_chunker::ShareId;
 use tidegate_replicator::repository::{Head, HeadName};
+use tidegate_replicator::store::Traffic;
 
 use super::shares::OpenShare;
 use super::{Appliance, ApplianceError};
@@ -87,7 +88,8 @@ impl Appliance {
         let drained = |through| self.note_drained(open, through);
         let known = open.newest.lock().clone();
         let (share, known) = (&open.share, known.as_ref());
-        let result = self.committer.commit(share, &open.description, &mut leadership, known, &drained).await;
+        let commit = self.committer.commit(share, &open.description, &mut leadership, known, &drained);
+        let result = Traffic::Replication.scope(commit).await;
         let mut committed = match result {
             Ok(committed) => {
                 *open.last_error.lock() = None;

@@ -8,6 +8,7 @@ mod host;
 mod key;
 mod kinds;
 mod lifecycle;
+mod links;
 mod offline;
 mod policies;
 mod rounds;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_replicator::repository::{Claimant, Opened, Repository, RepositoryError};
-use tidegate_replicator::store::StoreError;
+use tidegate_replicator::store::{OpenStore, StoreError};
 
 pub use buckets::{bucket_share, set_objects};
 pub use key::{NewKey, slot_key, write_key_file};
@@ -138,6 +139,13 @@ pub async fn open_repository(settings: &Settings) -> Result<Repository<Opened>, 
 /// Opens the appliance that the settings describe. It serves nothing yet. Nothing is written to a store
 /// before it has shown itself to hold this repository.
 pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, AssemblyError> {
+    Ok(open_with_stores(settings).await?.0)
+}
+
+/// The same, with the stores that were opened for it, by the names of their targets.
+async fn open_with_stores(
+    settings: &Settings,
+) -> Result<(Arc<Appliance>, Vec<(String, OpenStore)>), AssemblyError> {
     let target = &settings.targets[0];
     let repository = open_repository(settings).await?;
     let probed = probe_target(target).await.inspect_err(|error| {
@@ -154,7 +162,7 @@ pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, Assem
     let parts = Parts {
         data: settings.gateway.data.as_path().to_path_buf(),
         repository: repository.through(opened.store.clone()),
-        store: opened.store,
+        store: opened.store.clone(),
         clock: Arc::new(SystemClock),
         claimant: claimant(),
         settle: CLAIM_SETTLE,
@@ -165,7 +173,7 @@ pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, Assem
         },
         ladder: settings.retention.ladder()?,
     };
-    Ok(Appliance::open(parts).await?)
+    Ok((Appliance::open(parts).await?, vec![(target.name.to_string(), opened)]))
 }
 
 /// When and how garbage is collected.

@@ -19,15 +19,18 @@ use super::offline::utc_nanos;
 use super::policies::start_policies;
 use super::s3::start_s3;
 use super::{
-    AssemblyError, bucket_share, collect_config, lifecycle, open_appliance, set_objects, share_config,
+    AssemblyError, bucket_share, collect_config, lifecycle, links, open_with_stores, set_objects,
+    share_config,
 };
 use crate::appliance::{Appliance, ApplianceError, ShareReport, SnapshotEntry};
+use crate::bandwidth::Links;
+use crate::clock::SystemClock;
 use crate::control::{
     CacheStatus, ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest,
     ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, LifecycleReport,
-    LifecycleRequest, LimitStatus, MemoryStatus, Moment, PolicyDetails, PolicyRun, PolicyRunRequest,
-    QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus,
-    SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
+    LifecycleRequest, LimitRequest, LimitStatus, LinkStatus, MemoryStatus, Moment, PolicyDetails, PolicyRun,
+    PolicyRunRequest, QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest,
+    ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
@@ -67,6 +70,7 @@ pub struct Running {
     started: Timestamp,
     since: Instant,
     policies: Arc<Engine>,
+    links: Arc<Links>,
     /// Ends what goes on by itself.
     stop: CancellationToken,
 }
@@ -74,7 +78,7 @@ pub struct Running {
 impl Running {
     /// Opens the local state, replays the journal and serves what the settings say.
     pub async fn start(settings: Arc<Settings>) -> Result<Self, AssemblyError> {
-        let appliance = open_appliance(&settings).await?;
+        let (appliance, stores) = open_with_stores(&settings).await?;
         for share in &settings.shares {
             appliance.serve(share_config(share)).await?;
         }
@@ -104,6 +108,9 @@ impl Running {
         tracing::info!(addresses = ?server.addresses().nfs, "serving NFS");
         let s3 = start_s3(&settings.s3, objects.clone()).await?;
         let stop = CancellationToken::new();
+        let links = stores.into_iter().map(|(target, opened)| (target, opened.link)).collect();
+        let links = Links::new(&settings, links, Arc::new(SystemClock));
+        tokio::spawn(links.clone().keep(stop.clone()));
         tokio::spawn(lifecycle::keep(objects.clone(), stop.clone()));
         let policies = start_policies(&appliance, &settings);
         Ok(Self {
@@ -116,6 +123,7 @@ impl Running {
             started: Timestamp::now(),
             since: Instant::now(),
             policies,
+            links,
             stop,
         })
     }
@@ -258,6 +266,8 @@ impl Control for Running {
                 backlog_bytes: self.appliance.backlog().0,
                 backlog_packs: self.appliance.backlog().1,
                 uploaded_bytes: self.appliance.uploaded_bytes(),
+                backlog_seconds: self.links.seconds_for(target.name.as_str(), self.appliance.backlog().0),
+                link: self.links.status(target.name.as_str()),
                 last_failure: None,
             }],
             policies: self.policies.statuses(),
@@ -288,6 +298,7 @@ impl Control for Running {
         }
         self.apply_buckets(&before, &settings).await?;
         self.policies.set(Plan::all(&settings));
+        self.links.apply(&settings);
         let waits = waiting_for_restart(&before, &settings);
         *self.settings.lock() = settings;
         Ok(waits)
@@ -416,6 +427,10 @@ impl Control for Running {
         })
     }
 
+    async fn target_limit(&self, target: &str, request: &LimitRequest) -> Result<LinkStatus, ControlError> {
+        self.links.limit(target, request)
+    }
+
     async fn policy(&self, policy: &str) -> Result<PolicyDetails, ControlError> {
         self.policies.details(policy).await
     }
@@ -524,7 +539,7 @@ fn waiting_for_restart(before: &Settings, after: &Settings) -> Vec<String> {
     };
     note(before.gateway != after.gateway, "gateway");
     note(before.repository != after.repository, "repository");
-    note(before.targets != after.targets, "target");
+    note(before.targets != links::with_links_of(&after.targets, &before.targets), "target");
     note(before.cache != after.cache, "cache");
     note(before.retention != after.retention, "retention");
     note(before.nfs != after.nfs, "nfs");

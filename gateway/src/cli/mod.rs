@@ -33,6 +33,7 @@ mod serve;
 mod share;
 mod snapshot;
 mod status;
+mod target;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -92,6 +93,9 @@ enum Command {
     /// List, add and remove access keys of S3 clients.
     #[command(subcommand)]
     AccessKey(access_key::Command),
+    /// Set how fast bytes go to and from a target.
+    #[command(subcommand)]
+    Target(target::Command),
     /// Publish everything acknowledged so far, and wait until the repository has it.
     Commit(commit::Command),
     /// Look at published heads.
@@ -202,6 +206,7 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Share(command) => share::run(context, command).await,
         Command::Bucket(command) => bucket::run(context, command).await,
         Command::AccessKey(command) => access_key::run(context, command).await,
+        Command::Target(command) => target::run(context, command).await,
         Command::Commit(command) => commit::run(context, command).await,
         Command::Head(command) => head::run(context, command).await,
         Command::Snapshot(command) => snapshot::run(context, command).await,

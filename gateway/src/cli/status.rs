@@ -41,11 +41,18 @@ fn targets(targets: &[TargetStatus]) -> String {
             (Some(failure), false) => format!("away: {}", failure.message),
             (None, false) => "away".to_owned(),
         };
-        let backlog = format!("{} in {} packs", bytes(target.backlog_bytes), target.backlog_packs);
+        let done = match target.backlog_seconds {
+            _ if target.backlog_bytes == 0 => String::new(),
+            Some(left) => format!(", done in {}", seconds(left)),
+            None => ", not moving".to_owned(),
+        };
+        let backlog = format!("{} in {} packs{done}", bytes(target.backlog_bytes), target.backlog_packs);
         [target.name.clone(), target.address.clone(), backlog, state]
     };
     let rows: Vec<[String; 4]> = targets.iter().map(row).collect();
-    table(["TARGET", "ADDRESS", "BACKLOG", "STATE"], &rows)
+    let links = targets.iter().map(|target| super::target::link(&target.name, &target.link));
+    let shown = table(["TARGET", "ADDRESS", "BACKLOG", "STATE"], &rows);
+    std::iter::once(shown).chain(links).collect::<Vec<_>>().join("\n")
 }
 
 fn alarm(alarm: &Alarm) -> String {

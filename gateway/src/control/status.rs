@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::PolicyStatus;
+use super::{LinkStatus, PolicyStatus};
 
 /// Everything an overview needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -177,6 +177,13 @@ pub struct TargetStatus {
     pub backlog_packs: u64,
     /// Bytes sent since the start.
     pub uploaded_bytes: u64,
+    /// In how many seconds it will have what it lacks now, by the speed of the last minute and the rates that the
+    /// calendar will allow; absent while nothing moves, or the end is not in sight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog_seconds: Option<u64>,
+    /// The link to it.
+    #[serde(default)]
+    pub link: LinkStatus,
     /// The last failed call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<StoreFailure>,

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
-use super::{AccessKey, Bucket, Cache, Gateway, Nfs, Policy, Repository, Retention, S3, Share, Target};
+use super::{
+    AccessKey, Bandwidth, Bucket, Cache, Gateway, Nfs, Policy, Repository, Retention, S3, Share, Target,
+};
 
 /// What the page says before the tables.
 const INTRODUCTION: &str = "\
@@ -31,6 +33,7 @@ pub fn settings_page() -> String {
         Gateway::describe(),
         Repository::describe(),
         Target::describe(),
+        Bandwidth::describe(),
         Cache::describe(),
         Retention::describe(),
         Nfs::describe(),

@@ -18,6 +18,7 @@ mod credentials;
 mod error;
 mod list;
 mod multipart;
+mod paced;
 mod put;
 mod read;
 
