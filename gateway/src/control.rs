@@ -15,6 +15,7 @@
 mod alarm;
 mod error;
 mod job;
+mod link;
 mod moment;
 mod path;
 mod policy;
@@ -29,6 +30,7 @@ use async_trait::async_trait;
 pub use alarm::{Alarm, AlarmCode, Severity};
 pub use error::{ControlError, ErrorKind};
 pub use job::{JobHandle, Progress, Unit};
+pub use link::{LaneStatus, LimitRate, LimitRequest, LinkStatus};
 pub use moment::{Moment, MomentError};
 pub use path::{FilePath, PathError};
 pub use policy::{PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySnapshot, PolicyStatus};
@@ -134,6 +136,8 @@ pub trait Control: Send + Sync + 'static {
         request: &PromoteRequest,
         job: &JobHandle,
     ) -> Result<PromoteReport, ControlError>;
+    /// Sets the rates of the link to a target by hand, for a while.
+    async fn target_limit(&self, target: &str, request: &LimitRequest) -> Result<LinkStatus, ControlError>;
 
     /// A policy, when it runs next, and what its rules keep of what it has taken.
     async fn policy(&self, policy: &str) -> Result<PolicyDetails, ControlError>;

@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::jobs::JobInfo;
 use super::payload::Payload;
-use super::{Admin, Applied, health, policies};
+use super::{Admin, Applied, health, policies, targets};
 use crate::control::{
     Alarm, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind,
-    HandoverRequest, HeadInfo, JobHandle, LifecycleRequest, Moment, PromoteRequest, RestoreRequest,
-    RollbackRequest, ShareStatus, SnapshotInfo, SnapshotRequest, Status, TargetStatus,
+    HandoverRequest, HeadInfo, JobHandle, LifecycleRequest, Moment, RestoreRequest, RollbackRequest,
+    ShareStatus, SnapshotInfo, SnapshotRequest, Status,
 };
 use crate::settings::{
-    AccessKey, Bucket, Share, Table, Target, add_table, remove_table, remove_table_by, table_from_json,
+    AccessKey, Bucket, Share, Table, add_table, remove_table, remove_table_by, table_from_json,
 };
 
 /// The most heads in one answer, and how many there are when the caller names no number.
@@ -50,12 +50,13 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/buckets", post(bucket_add))
         .route("/buckets/{bucket}", delete(bucket_remove))
         .route("/buckets/{bucket}/lifecycle", post(lifecycle))
-        .route("/targets", get(targets).post(target_add))
-        .route("/targets/{target}", delete(target_remove))
-        .route("/targets/{target}/promote", post(target_promote))
+        .route("/targets", get(targets::list).post(targets::add))
+        .route("/targets/{target}", delete(targets::remove))
+        .route("/targets/{target}/promote", post(targets::promote))
         .route("/policies", get(policies::list))
         .route("/policies/{policy}", get(policies::show))
         .route("/policies/{policy}/run", post(policies::run))
+        .route("/targets/{target}/limit", post(targets::limit))
         .route("/access-keys", post(access_key_add))
         .route("/access-keys/{id}", delete(access_key_remove))
         .route("/jobs", get(jobs))
@@ -106,7 +107,10 @@ async fn share_remove(State(admin): Gateway, Path(name): Path<String>) -> Answer
 }
 
 /// Adds a table to the settings.
-async fn table_add<T: Table>(admin: &Admin, body: &serde_json::Value) -> Result<Response, ApiError> {
+pub(super) async fn table_add<T: Table>(
+    admin: &Admin,
+    body: &serde_json::Value,
+) -> Result<Response, ApiError> {
     let (_, table) = table_from_json::<T>(body).map_err(ControlError::from)?;
     let applied = admin.changes.edit(move |document| add_table::<T>(document, table)).await?;
     Ok((StatusCode::CREATED, Json(applied)).into_response())
@@ -117,37 +121,6 @@ async fn bucket_add(
     Payload(body): Payload<serde_json::Value>,
 ) -> Result<Response, ApiError> {
     table_add::<Bucket>(&admin, &body).await
-}
-
-async fn targets(State(admin): Gateway) -> Json<Vec<TargetStatus>> {
-    Json(admin.control.status().await.targets)
-}
-
-async fn target_add(
-    State(admin): Gateway,
-    Payload(body): Payload<serde_json::Value>,
-) -> Result<Response, ApiError> {
-    table_add::<Target>(&admin, &body).await
-}
-
-async fn target_remove(State(admin): Gateway, Path(name): Path<String>) -> Answer<Applied> {
-    let targets = admin.control.status().await.targets;
-    if targets.iter().any(|target| target.leads && target.name == name) {
-        let error =
-            ControlError::new(ErrorKind::Invalid, format!("the repository is led from target {name:?}"));
-        return Err(ApiError(error.todo("promote another target first: `tidegate target promote`")));
-    }
-    Ok(Json(admin.changes.edit(move |document| remove_table::<Target>(document, &name)).await?))
-}
-
-async fn target_promote(
-    State(admin): Gateway,
-    Path(target): Path<String>,
-    Payload(request): Payload<PromoteRequest>,
-) -> Result<Response, ApiError> {
-    admin.start("target-promote", target, |control, target, job| async move {
-        control.target_promote(&target, &request, &job).await
-    })
 }
 
 async fn bucket_remove(State(admin): Gateway, Path(name): Path<String>) -> Answer<Applied> {

@@ -14,7 +14,7 @@ use tidegate_replicator::collect::{
     CollectError, CollectOptions, Observer, Progress, condemn, finish_open, propose, tidy,
 };
 use tidegate_replicator::repository::UtcNanos;
-use tidegate_replicator::store::{Store, StoreGroup};
+use tidegate_replicator::store::{Store, StoreGroup, Traffic};
 use tokio_util::sync::CancellationToken;
 
 use super::shares::OpenShare;
@@ -110,6 +110,10 @@ impl Appliance {
 
     /// One round.
     pub async fn collect_once(&self, config: &CollectConfig) -> Result<(), CollectError> {
+        Traffic::Housekeeping.scope(self.collect_round(config)).await
+    }
+
+    async fn collect_round(&self, config: &CollectConfig) -> Result<(), CollectError> {
         // From the first look to the last deletion on one store.
         let lead = self.targets.lead();
         let repository = &Arc::new(self.backend.repository.on(lead.clone()));

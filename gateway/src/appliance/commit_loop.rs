@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tidegate_chunker::ShareId;
 use tidegate_replicator::repository::{Head, HeadName, Leadership};
+use tidegate_replicator::store::Traffic;
 
 use super::shares::OpenShare;
 use super::{Appliance, ApplianceError};
@@ -118,8 +119,8 @@ impl Appliance {
         let drained = |through| self.note_drained(open, through);
         let known = open.newest.lock().clone();
         let (share, known) = (&open.share, known.as_ref());
-        let result =
-            self.committer.commit(share, &open.description, leadership, known, together, &drained).await;
+        let commit = self.committer.commit(share, &open.description, leadership, known, together, &drained);
+        let result = Traffic::Replication.scope(commit).await;
         let mut committed = match result {
             Ok(committed) => {
                 *open.last_error.lock() = None;

@@ -15,7 +15,7 @@ use tidegate_replicator::mirror::{
     Mirror, MirrorError, MirrorHost, MirrorOptions, Obstacle, PassReport, prepare,
 };
 use tidegate_replicator::repository::{HeadName, Opened, Repository, UtcNanos};
-use tidegate_replicator::store::Store;
+use tidegate_replicator::store::{Store, Traffic};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -194,7 +194,7 @@ impl Appliance {
 
     pub(super) async fn pass_over(&self, copy: &Copy) -> Result<PassReport, ApplianceError> {
         let mut mirror = copy.mirror.lock().await;
-        let passed = self.try_pass(copy, &mut mirror).await;
+        let passed = Traffic::Replication.scope(self.try_pass(copy, &mut mirror)).await;
         self.copies.copying.set(&copy.target.name, &[]);
         let mut state = copy.state.lock();
         match &passed {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_replicator::repository::RepositoryError;
+use tidegate_replicator::store::Traffic;
 
 use super::{Appliance, ApplianceError, registry};
 use crate::live::Batch;
@@ -21,7 +22,7 @@ impl Appliance {
         }
         let appliance = self.clone();
         self.loops.spawn(async move {
-            let learning = appliance.read_index();
+            let learning = Traffic::Replication.scope(appliance.read_index());
             let learned = tokio::select! {
                 () = appliance.stop.cancelled() => return,
                 learned = learning => learned,

@@ -161,8 +161,8 @@ const CACHE_QUEUE_PART: u64 = 32;
 const SEGMENTS_OF_BUDGET: u64 = 16;
 /// Bounds of a journal segment, in bytes.
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (8 << 20)..=(64 << 20);
-/// Packs that are uploaded at once.
-const UPLOADS_MAX: usize = 4;
+/// Packs that are handed to the store at once. How many of them travel at once is the business of its link.
+const UPLOADS_MAX: usize = 32;
 
 impl Appliance {
     /// Opens the local state and everything over it. Serves nothing yet: see [`Appliance::serve`].

@@ -8,6 +8,7 @@ mod host;
 mod key;
 mod kinds;
 mod lifecycle;
+mod links;
 mod offline;
 mod overview;
 mod policies;
@@ -38,7 +39,7 @@ use crate::control::{ControlError, ErrorKind};
 use crate::files::{ExportRules, Squash};
 use crate::settings::{self, SecretError, Settings};
 use crate::share::{Limits, Quota};
-use targets::{Health, open_targets};
+use targets::{Way, Ways, open_targets};
 
 /// How long a claim of a lease settles: longer than a put and a listing take together on a slow link.
 const CLAIM_SETTLE: Duration = Duration::from_secs(2);
@@ -145,27 +146,28 @@ pub async fn open_repository(settings: &Settings) -> Result<Repository<Opened>, 
     located.through(store).unlock(&key).await.map_err(AssemblyError::at(target))
 }
 
-/// An appliance that is open, and whether its stores answer.
+/// An appliance that is open, and the ways to its stores.
 struct OpenAppliance {
     appliance: Arc<Appliance>,
-    health: Health,
+    ways: Ways,
 }
 
 /// Opens the appliance that the settings describe. It serves nothing yet. Nothing is written to a store
 /// before it has shown itself to hold this repository.
 pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, AssemblyError> {
-    Ok(open_appliance_and_store(settings).await?.appliance)
+    Ok(open_with_stores(settings).await?.appliance)
 }
 
-async fn open_appliance_and_store(settings: &Settings) -> Result<OpenAppliance, AssemblyError> {
+async fn open_with_stores(settings: &Settings) -> Result<OpenAppliance, AssemblyError> {
     let target = settings.lead();
     let repository = open_repository(settings).await?;
     let probed = probe_target(target).await.inspect_err(|error| {
         tracing::warn!(%error, "the store could not be probed; nothing is assumed of it");
     });
     let opened = open_store(target, probed.as_ref().ok()).await?;
-    let (targets, mut health) = open_targets(settings, opened.store).await?;
-    health.insert(targets.lead.clone(), opened.health);
+    let way = Way::of(&opened);
+    let (targets, mut ways) = open_targets(settings, opened.store).await?;
+    ways.insert(targets.lead.clone(), way);
     for found in repository.unreadable_domains() {
         tracing::error!(
             object = found.object,
@@ -187,7 +189,7 @@ async fn open_appliance_and_store(settings: &Settings) -> Result<OpenAppliance, 
         },
         ladder: settings.retention.ladder()?,
     };
-    Ok(OpenAppliance { appliance: Appliance::open(parts).await?, health })
+    Ok(OpenAppliance { appliance: Appliance::open(parts).await?, ways })
 }
 
 /// When and how garbage is collected.

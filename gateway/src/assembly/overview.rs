@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tidegate_replicator::repository::{CommitStatistics, Head, HeadName, UtcNanos};
 
-use super::targets::{Health, target_statuses};
+use super::targets::{Ways, target_statuses};
 use crate::alarm::{Facts, Keeper, Source};
 use crate::appliance::{Appliance, ShareReport};
+use crate::bandwidth::Links;
 use crate::control::{
     CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, MemoryStatus, QuotaStatus,
     ShareState, ShareStatus, Status,
@@ -23,8 +24,9 @@ pub(super) struct Overview {
     pub(super) appliance: Arc<Appliance>,
     pub(super) policies: Arc<Engine>,
     pub(super) settings: Mutex<Arc<Settings>>,
-    /// Whether the store of each target answers.
-    health: Mutex<Health>,
+    /// The ways to the stores of all targets.
+    ways: Mutex<Ways>,
+    pub(super) links: Arc<Links>,
     pub(super) alarms: Arc<Keeper>,
     started: Timestamp,
     since: Instant,
@@ -36,12 +38,12 @@ impl Overview {
         appliance: Arc<Appliance>,
         policies: Arc<Engine>,
         settings: Arc<Settings>,
-        health: Health,
+        links: Arc<Links>,
         alarms: Arc<Keeper>,
     ) -> Arc<Self> {
         let (started, since) = (Timestamp::now(), Instant::now());
-        let (settings, health) = (Mutex::new(settings), Mutex::new(health));
-        Arc::new(Self { appliance, policies, settings, health, alarms, started, since })
+        let (settings, ways) = (Mutex::new(settings), Mutex::default());
+        Arc::new(Self { appliance, policies, settings, ways, links, alarms, started, since })
     }
 
     /// The settings that are in force.
@@ -50,8 +52,10 @@ impl Overview {
     }
 
     /// Stores were opened anew.
-    pub(super) fn know_health(&self, health: Health) {
-        self.health.lock().extend(health);
+    pub(super) fn know_ways(&self, ways: Ways) {
+        let links = ways.iter().map(|(target, way)| (target.clone(), way.link.clone())).collect();
+        self.links.know(&self.settings(), links);
+        self.ways.lock().extend(ways);
     }
 
     /// Everything, with the alarms that are raised.
@@ -63,7 +67,7 @@ impl Overview {
             started: self.started,
             uptime_seconds: self.since.elapsed().as_secs(),
             shares: appliance.report().iter().map(|report| self.share_status(report)).collect(),
-            targets: target_statuses(appliance, &settings, &self.health.lock()),
+            targets: target_statuses(appliance, &settings, (&self.ways.lock(), &self.links)),
             policies: self.policies.statuses(),
             cache: self.cache_status(),
             journal: JournalStatus {

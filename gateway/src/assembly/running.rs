@@ -19,16 +19,18 @@ use super::overview::{Overview, head_info, timestamp};
 use super::policies::start_policies;
 use super::s3::start_s3;
 use super::{
-    AssemblyError, OpenAppliance, bucket_share, collect_config, lifecycle, open_appliance_and_store, sender,
+    AssemblyError, OpenAppliance, bucket_share, collect_config, lifecycle, links, open_with_stores, sender,
     set_objects, share_config,
 };
 use crate::alarm::Keeper;
 use crate::appliance::{Appliance, ApplianceError, SnapshotEntry};
+use crate::bandwidth::Links;
+use crate::clock::SystemClock;
 use crate::control::{
     ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, ErrorKind,
-    HandoverRequest, HeadInfo, JobHandle, LifecycleReport, LifecycleRequest, Moment, PolicyDetails,
-    PolicyRun, PolicyRunRequest, PromoteReport, PromoteRequest, RestoreReport, RestoreRequest,
-    RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest, Start, Status, Unit,
+    HandoverRequest, HeadInfo, JobHandle, LifecycleReport, LifecycleRequest, LimitRequest, LinkStatus,
+    Moment, PolicyDetails, PolicyRun, PolicyRunRequest, PromoteReport, PromoteRequest, RestoreReport,
+    RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest, Start, Status, Unit,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
@@ -74,7 +76,7 @@ pub struct Running {
 impl Running {
     /// Opens the local state, replays the journal and serves what the settings say.
     pub async fn start(settings: Arc<Settings>) -> Result<Self, AssemblyError> {
-        let OpenAppliance { appliance, health } = open_appliance_and_store(&settings).await?;
+        let OpenAppliance { appliance, ways } = open_with_stores(&settings).await?;
         for share in &settings.shares {
             appliance.serve(share_config(share)).await?;
         }
@@ -104,10 +106,13 @@ impl Running {
         tracing::info!(addresses = ?server.addresses().nfs, "serving NFS");
         let s3 = start_s3(&settings.s3, objects.clone()).await?;
         let stop = CancellationToken::new();
+        let links = Links::new(Arc::new(SystemClock));
+        tokio::spawn(links.clone().keep(stop.clone()));
         tokio::spawn(lifecycle::keep(objects.clone(), stop.clone()));
         let policies = start_policies(&appliance, &settings);
         let alarms = Keeper::new(&settings, sender(&settings));
-        let overview = Overview::new(appliance.clone(), policies.clone(), settings, health, alarms.clone());
+        let overview = Overview::new(appliance.clone(), policies.clone(), settings, links, alarms.clone());
+        overview.know_ways(ways);
         tokio::spawn(alarms.keep(overview.clone(), stop.clone()));
         Ok(Self {
             appliance,
@@ -235,6 +240,7 @@ impl Control for Running {
         self.apply_buckets(&before, &settings).await?;
         self.policies.set(Plan::all(&settings));
         self.overview.alarms.set(&settings);
+        self.overview.links.apply(&settings);
         let waits = waiting_for_restart(&before, &settings);
         *self.overview.settings.lock() = settings;
         Ok(waits)
@@ -373,6 +379,10 @@ impl Control for Running {
         self.promote(&settings, target, request, job).await
     }
 
+    async fn target_limit(&self, target: &str, request: &LimitRequest) -> Result<LinkStatus, ControlError> {
+        self.overview.links.limit(target, request)
+    }
+
     async fn policy(&self, policy: &str) -> Result<PolicyDetails, ControlError> {
         self.policies.details(policy).await
     }
@@ -438,7 +448,7 @@ fn waiting_for_restart(before: &Settings, after: &Settings) -> Vec<String> {
     note(before.gateway != after.gateway, "gateway");
     note(before.repository.key != after.repository.key, "repository.key");
     // A lead that is reached another way; copies follow at once.
-    note(before.target(after.lead().name.as_str()) != Some(after.lead()), "target");
+    note(links::leads_elsewhere(before, after), "target");
     note(before.cache != after.cache, "cache");
     note(before.retention != after.retention, "retention");
     note(before.nfs != after.nfs, "nfs");

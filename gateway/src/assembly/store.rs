@@ -33,6 +33,7 @@ pub fn store_settings(target: &Target) -> StoreSettings {
     store.upload_bytes_per_s = target.upload_rate.map(settings::Rate::bytes_per_second);
     store.download_bytes_per_s = target.download_rate.map(settings::Rate::bytes_per_second);
     store.requests_max = target.connections as usize;
+    store.retry_percent_max = target.retry_percent;
     store
 }
 

@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 
 use tidegate_replicator::mirror::{Obstacle, PassReport, prepare};
 use tidegate_replicator::repository::RepositoryError;
-use tidegate_replicator::store::{OpenStore, Store, StoreGroup, StoreHealth};
+use tidegate_replicator::store::{Link, OpenStore, Store, StoreGroup, StoreHealth};
 
 use super::overview::timestamp;
 use super::running::Running;
 use super::{AssemblyError, contact_store, open_store, probe_target};
 use crate::appliance::{Appliance, CopyReport, CopyTarget, Targets};
+use crate::bandwidth::Links;
 use crate::control::{
     ControlError, ErrorKind, JobHandle, PromoteReport, PromoteRequest, StoreFailure, TargetStatus, Unit,
 };
@@ -20,20 +21,34 @@ use crate::settings::{Settings, Target};
 /// How many passes a promotion makes before it lets nothing more be published: each leaves less to do.
 const PASSES: u32 = 2;
 
-/// Whether the store of each target answers, by the target's name.
-pub(super) type Health = BTreeMap<String, Arc<StoreHealth>>;
+/// The way to the store of a target.
+#[derive(Clone)]
+pub(super) struct Way {
+    /// Whether it answers.
+    health: Arc<StoreHealth>,
+    /// How fast.
+    pub(super) link: Arc<Link>,
+}
 
-/// The targets of the settings, of which `lead` is the store of the one that leads; and the health of all others.
+/// The ways to all targets, by their names.
+pub(super) type Ways = BTreeMap<String, Way>;
+
+impl Way {
+    pub(super) fn of(opened: &OpenStore) -> Self {
+        Self { health: opened.health.clone(), link: opened.link.clone() }
+    }
+}
+
+/// The targets of the settings, of which `lead` is the store of the one that leads; and the ways to all others.
 pub(super) async fn open_targets(
     settings: &Settings,
     lead: Arc<dyn Store>,
-) -> Result<(Targets, Health), AssemblyError> {
-    let (mut copies, mut health) = (Vec::new(), Health::new());
+) -> Result<(Targets, Ways), AssemblyError> {
+    let (mut copies, mut ways) = (Vec::new(), Ways::new());
     for target in settings.copies() {
-        let OpenStore { store, health: of_copy, .. } =
-            open_store(target, None).await.map_err(AssemblyError::at(target))?;
-        health.insert(target.name.as_str().to_owned(), of_copy);
-        copies.push(CopyTarget { name: target.name.as_str().to_owned(), store });
+        let opened = open_store(target, None).await.map_err(AssemblyError::at(target))?;
+        ways.insert(target.name.as_str().to_owned(), Way::of(&opened));
+        copies.push(CopyTarget { name: target.name.as_str().to_owned(), store: opened.store });
     }
     let targets = Targets {
         group: StoreGroup::new(lead),
@@ -41,7 +56,7 @@ pub(super) async fn open_targets(
         copies,
         required: settings.repository.required as usize,
     };
-    Ok((targets, health))
+    Ok((targets, ways))
 }
 
 /// Opens the store of the target that is to lead, with what it really does.
@@ -80,17 +95,18 @@ impl Running {
         }
         let lead = self.appliance().lead_store();
         if is_led_from(before) == is_led_from(after) {
-            let (targets, health) = open_targets(after, lead).await?;
+            let (targets, ways) = open_targets(after, lead).await?;
             self.appliance().set_copies(&targets).await?;
-            self.overview().know_health(health);
+            self.overview().know_ways(ways);
             return Ok(());
         }
         let promoted = open_lead(after.lead()).await?;
-        let (targets, mut health) = open_targets(after, lead).await?;
+        let way = Way::of(&promoted);
+        let (targets, mut ways) = open_targets(after, lead).await?;
         let lost = self.lead_is_lost.load(Ordering::Relaxed);
         self.appliance().promote(&targets, promoted.store, lost).await?;
-        health.insert(targets.lead.clone(), promoted.health);
-        self.overview().know_health(health);
+        ways.insert(targets.lead.clone(), way);
+        self.overview().know_ways(ways);
         Ok(())
     }
 
@@ -161,20 +177,34 @@ fn obstacles(report: &PassReport) -> Vec<String> {
 pub(super) fn target_statuses(
     appliance: &Appliance,
     settings: &Settings,
-    health: &Health,
+    (ways, links): (&Ways, &Links),
 ) -> Vec<TargetStatus> {
+    let (backlog_bytes, backlog_packs) = appliance.backlog();
+    let of_lead = TargetStatus {
+        leads: true,
+        behind_seconds: Some(0),
+        backlog_bytes,
+        backlog_packs,
+        uploaded_bytes: appliance.uploaded_bytes(),
+        ..asked(settings.lead(), ways, links)
+    };
     let copies = appliance.copies_report();
     let of_copies = settings.copies().map(|target| {
         let report = copies.iter().find(|copy| copy.name == target.name.as_str()).cloned();
-        copy_status(target, &report.unwrap_or_default(), health)
+        copy_status(asked(target, ways, links), &report.unwrap_or_default())
     });
-    std::iter::once(lead_status(appliance, settings.lead(), health)).chain(of_copies).collect()
+    let with_estimate = |status: TargetStatus| TargetStatus {
+        backlog_seconds: links.seconds_for(&status.name, status.backlog_bytes),
+        ..status
+    };
+    std::iter::once(of_lead).chain(of_copies).map(with_estimate).collect()
 }
 
 /// What is known of a target by its requests alone.
-fn asked(target: &Target, health: &Health) -> TargetStatus {
+fn asked(target: &Target, ways: &Ways, links: &Links) -> TargetStatus {
     let name = target.name.as_str();
-    let failing = health.get(name).and_then(|health| health.failing());
+    let health = ways.get(name).map(|way| &way.health);
+    let failing = health.and_then(|health| health.failing());
     TargetStatus {
         name: name.to_owned(),
         address: target.address.to_string(),
@@ -185,26 +215,15 @@ fn asked(target: &Target, health: &Health) -> TargetStatus {
         backlog_bytes: 0,
         backlog_packs: 0,
         uploaded_bytes: 0,
+        backlog_seconds: None,
+        link: links.status(name),
         last_failure: failing
             .map(|failing| StoreFailure { at: timestamp(failing.at.into()), message: failing.why }),
-        clock_ahead_ms: health.get(name).and_then(|health| health.clock().ahead_ms()),
+        clock_ahead_ms: health.and_then(|health| health.clock().ahead_ms()),
     }
 }
 
-fn lead_status(appliance: &Appliance, target: &Target, health: &Health) -> TargetStatus {
-    let (backlog_bytes, backlog_packs) = appliance.backlog();
-    TargetStatus {
-        leads: true,
-        behind_seconds: Some(0),
-        backlog_bytes,
-        backlog_packs,
-        uploaded_bytes: appliance.uploaded_bytes(),
-        ..asked(target, health)
-    }
-}
-
-fn copy_status(target: &Target, report: &CopyReport, health: &Health) -> TargetStatus {
-    let asked = asked(target, health);
+fn copy_status(asked: TargetStatus, report: &CopyReport) -> TargetStatus {
     let failed = report.failure.as_ref();
     let failed = failed.map(|(at, message)| StoreFailure { at: timestamp(*at), message: message.clone() });
     TargetStatus {

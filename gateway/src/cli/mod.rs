@@ -22,6 +22,7 @@ mod init;
 mod job;
 mod journal;
 mod key;
+mod link;
 mod local_work;
 #[cfg(test)]
 pub(crate) mod pages;

@@ -55,11 +55,18 @@ pub(super) fn targets(targets: &[TargetStatus]) -> String {
             (None, false) => "away".to_owned(),
         };
         let behind = target.behind_seconds.map_or("unknown".to_owned(), seconds);
-        let backlog = format!("{} in {} packs", bytes(target.backlog_bytes), target.backlog_packs);
+        let done = match target.backlog_seconds {
+            _ if target.backlog_bytes == 0 => String::new(),
+            Some(left) => format!(", done in {}", seconds(left)),
+            None => ", not moving".to_owned(),
+        };
+        let backlog = format!("{} in {} packs{done}", bytes(target.backlog_bytes), target.backlog_packs);
         [target.name.clone(), target.address.clone(), role.to_owned(), behind, backlog, state]
     };
     let rows: Vec<[String; 6]> = targets.iter().map(row).collect();
-    table(["TARGET", "ADDRESS", "ROLE", "BEHIND", "BACKLOG", "STATE"], &rows)
+    let links = targets.iter().map(|target| super::link::link(&target.name, &target.link));
+    let shown = table(["TARGET", "ADDRESS", "ROLE", "BEHIND", "BACKLOG", "STATE"], &rows);
+    std::iter::once(shown).chain(links).collect::<Vec<_>>().join("\n")
 }
 
 /// The shares as a table, also for `tidegate share list`.

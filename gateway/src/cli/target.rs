@@ -14,12 +14,14 @@ use super::exit::Failure;
 use super::follow::{self, JobOptions};
 use super::format::bytes;
 use super::local_work::{Watched, watch};
-use super::{Context, edit_offline, status};
+use super::{Context, edit_offline, link, status};
 use crate::admin::Applied;
 use crate::assembly::{AssemblyError, contact_store, open_repository, store_settings};
 use crate::cli::client::segment;
-use crate::control::{ControlError, ErrorKind, JobHandle, PromoteReport, PromoteRequest, Status};
-use crate::settings::{Settings, Target, add_table, remove_table, table_from_json};
+use crate::control::{
+    ControlError, ErrorKind, JobHandle, LimitRequest, PromoteReport, PromoteRequest, Status,
+};
+use crate::settings::{Settings, Span, Target, add_table, remove_table, table_from_json};
 
 /// Packs that a repair has on their way at once.
 const PARALLEL: usize = 1;
@@ -56,6 +58,23 @@ pub(super) enum Command {
         yes: bool,
         #[command(flatten)]
         job: JobOptions,
+    },
+    /// Set how fast bytes go to and from a target, for a while. A restart of the gateway ends it.
+    Limit {
+        /// The target.
+        target: String,
+        /// The most that is sent, such as 5MiB/s; "none" for as fast as it goes.
+        #[arg(long, value_name = "RATE", required_unless_present_any = ["down", "off"])]
+        up: Option<String>,
+        /// The most that is fetched, such as 5MiB/s; "none" for as fast as it goes.
+        #[arg(long, value_name = "RATE")]
+        down: Option<String>,
+        /// For how long, such as 90m; without it until it is ended.
+        #[arg(long = "for", value_name = "DURATION")]
+        span: Option<Span>,
+        /// End it: the settings decide again.
+        #[arg(long, conflicts_with_all = ["up", "down", "span"])]
+        off: bool,
     },
     /// Compare two targets by listing them. Needs no running gateway.
     Verify {
@@ -119,6 +138,15 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         Command::Promote { target, lead_is_lost, yes, job } => {
             let request = PromoteRequest { lead_is_lost };
             promote(context, &target, request, yes, job).await
+        }
+        Command::Limit { target, up, down, span, off: _ } => {
+            let seconds = span.map(|span| span.duration().as_secs());
+            link::limit(
+                context,
+                &target,
+                &LimitRequest { up: link::rate(up), down: link::rate(down), seconds },
+            )
+            .await
         }
         Command::Verify { target, against } => verify(context, &target, against.as_deref()).await,
         Command::Repair { target, from } => repair(context, &target, &from).await,

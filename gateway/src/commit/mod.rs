@@ -40,6 +40,7 @@ use tidegate_replicator::repository::{
     CommitStatistics, DurableCommit, Head, HeadName, Incarnation, Ladder, Leadership, Opened, Published,
     Repository, RepositoryError, ShareDescription, Successor, Usage, UtcNanos,
 };
+use tidegate_replicator::store::Traffic;
 use tidegate_replicator::tree::{Root, TreeError, apply};
 
 use crate::clock::Clock;
@@ -261,9 +262,10 @@ impl Committer {
             must_publish,
         };
         let runtime = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || work.run(&runtime, together))
-            .await
-            .map_err(|_| CommitError::Died)?
+        let traffic = Traffic::current();
+        let working =
+            tokio::task::spawn_blocking(move || traffic.scope_blocking(|| work.run(&runtime, together)));
+        working.await.map_err(|_| CommitError::Died)?
     }
 
     fn head(

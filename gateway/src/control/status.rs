@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Alarm, PolicyStatus};
+use super::{Alarm, LinkStatus, PolicyStatus};
 
 /// Everything an overview needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -202,6 +202,13 @@ pub struct TargetStatus {
     pub backlog_packs: u64,
     /// Bytes sent since the start.
     pub uploaded_bytes: u64,
+    /// In how many seconds it will have what it lacks now, by the speed of the last minute and the rates that the
+    /// calendar will allow; absent while nothing moves, or the end is not in sight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog_seconds: Option<u64>,
+    /// The link to it.
+    #[serde(default)]
+    pub link: LinkStatus,
     /// The last failed call, while it fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<StoreFailure>,

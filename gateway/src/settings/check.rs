@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use super::alarms::notifiers_fit;
+use super::bandwidth::bandwidth_fits;
 use super::policy::policies_fit;
 use super::problems::Problems;
 use super::{Bucket, Credentials, RepositoryAddress, Settings, Share, Target};
@@ -49,6 +50,7 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     distinct("access_key", "id", settings.access_keys.iter().map(|key| &key.id), problems);
     settings.buckets.iter().for_each(|bucket| bucket_fits(settings, bucket, problems));
     s3_fits(settings, problems);
+    bandwidth_fits(settings, problems);
     policies_fit(settings, problems);
     notifiers_fit(settings, problems);
     apart(settings, problems);

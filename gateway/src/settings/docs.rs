@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
-    AccessKey, Alarms, Bucket, Cache, Gateway, Nfs, Notify, Policy, Repository, Retention, S3, Share, Target,
+    AccessKey, Alarms, Bandwidth, Bucket, Cache, Gateway, Nfs, Notify, Policy, Repository, Retention, S3,
+    Share, Target,
 };
 
 /// What the page says before the tables.
@@ -33,6 +34,7 @@ pub fn settings_page() -> String {
         Gateway::describe(),
         Repository::describe(),
         Target::describe(),
+        Bandwidth::describe(),
         Cache::describe(),
         Retention::describe(),
         Nfs::describe(),

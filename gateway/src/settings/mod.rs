@@ -10,6 +10,7 @@
 //! Not here: what the values do, and whether what they name exists (the parts that use them see).
 
 mod alarms;
+mod bandwidth;
 mod bucket;
 mod check;
 mod docs;
@@ -33,6 +34,7 @@ mod values;
 use toml_edit::{Document, DocumentMut, Item, TableLike};
 
 pub use alarms::{Alarms, HeaderText, Least, MailAddress, Notify, SmtpServer, WebhookAddress};
+pub use bandwidth::{Bandwidth, Days, TimeOfDay};
 pub use bucket::{AccessKey, Bucket, Durable, PolicyText, S3};
 pub use docs::settings_page;
 pub use file::{Edit, SettingsFile, add_table, remove_table, remove_table_by};
@@ -68,6 +70,8 @@ pub struct Settings {
     pub repository: Repository,
     /// `[[target]]`, at least one.
     pub targets: Vec<Target>,
+    /// `[[bandwidth]]`
+    pub bandwidth: Vec<Bandwidth>,
     /// `[cache]`
     pub cache: Cache,
     /// `[retention]`
@@ -91,10 +95,11 @@ pub struct Settings {
 }
 
 /// The tables of the file.
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
+    Bandwidth::NAME,
     Cache::NAME,
     Retention::NAME,
     Nfs::NAME,
@@ -162,6 +167,8 @@ impl Settings {
         document.insert(Gateway::NAME, Item::Table(self.gateway.write()));
         document.insert(Repository::NAME, Item::Table(self.repository.write()));
         document.insert(Target::NAME, Item::ArrayOfTables(self.targets.iter().map(Table::write).collect()));
+        document
+            .insert(Bandwidth::NAME, Item::ArrayOfTables(self.bandwidth.iter().map(Table::write).collect()));
         document.insert(Cache::NAME, Item::Table(self.cache.write()));
         document.insert(Retention::NAME, Item::Table(self.retention.write()));
         document.insert(Nfs::NAME, Item::Table(self.nfs.write()));
@@ -216,6 +223,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let gateway = table(root, problems);
     let repository = table(root, problems);
     let targets = tables(root, problems);
+    let bandwidth = tables(root, problems);
     let cache = table(root, problems);
     let retention = table(root, problems);
     let nfs = table(root, problems);
@@ -230,6 +238,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         gateway: gateway?,
         repository: repository?,
         targets: targets?,
+        bandwidth: bandwidth?,
         cache: cache?,
         retention: retention?,
         nfs: nfs?,

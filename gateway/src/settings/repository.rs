@@ -96,11 +96,15 @@ table! {
         proxy: Url, optional;
         /// A PEM file with the certificates to trust instead of the system's.
         ca_file: LocalPath, optional;
-        /// The most that is sent to it. Without it: as fast as it goes.
+        /// The most that is sent to it, where no row of `[[bandwidth]]` says otherwise. Without it: as fast as it goes.
         upload_rate: Rate, optional;
-        /// The most that is fetched from it. Without it: as fast as it goes.
+        /// The most that is fetched from it, where no row of `[[bandwidth]]` says otherwise. Without it: as fast as it
+        /// goes.
         download_rate: Rate, optional;
-        /// Requests in flight at once.
-        connections: u32, default(16) in 1, 256;
+        /// Requests in flight at once in each direction at most. How many are best for the link is found out while
+        /// it is used; this is the bound.
+        connections: u32, default(32) in 1, 256;
+        /// How many of the requests of a minute may be repetitions of failed ones, in percent.
+        retry_percent: u32, default(20) in 1, 100;
     }
 }

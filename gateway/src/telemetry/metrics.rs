@@ -156,6 +156,21 @@ declare! {
     /// Bytes sent to the target.
     Counter TARGET_UPLOADED_BYTES = "tidegate_target_uploaded_bytes_total" ["target"];
 
+    /// Seconds until the target will have what it lacks now; 0 when it lacks nothing, -1 while nothing moves.
+    Gauge TARGET_BACKLOG_SECONDS = "tidegate_target_backlog_seconds" ["target"];
+    /// Bytes per second to and from the target over the last minute.
+    Gauge TARGET_BYTES_PER_SECOND = "tidegate_target_bytes_per_second" ["target", "direction"];
+    /// The rate that holds now; 0 without one.
+    Gauge TARGET_LIMIT_BYTES_PER_SECOND = "tidegate_target_limit_bytes_per_second" ["target", "direction"];
+    /// Bytes moved for clients, replication and housekeeping.
+    Counter TARGET_MOVED_BYTES = "tidegate_target_moved_bytes_total" ["target", "direction", "class"];
+    /// Requests that run.
+    Gauge TARGET_REQUESTS_RUNNING = "tidegate_target_requests_running" ["target", "direction"];
+    /// Requests that wait for a place.
+    Gauge TARGET_REQUESTS_WAITING = "tidegate_target_requests_waiting" ["target", "direction"];
+    /// How many requests run at once at most, as was found to be best.
+    Gauge TARGET_REQUESTS_FOUND = "tidegate_target_requests_found" ["target", "direction"];
+
     /// Bytes of local packs kept as cache.
     Gauge CACHE_DISK_BYTES = "tidegate_cache_disk_bytes" [];
     /// Bytes of opened chunks in memory.

@@ -1,6 +1,6 @@
 //! Metrics that are read off the status when somebody asks for them.
 
-use crate::control::{PolicyStatus, QuotaStatus, Severity, ShareState, ShareStatus, Status};
+use crate::control::{LaneStatus, PolicyStatus, QuotaStatus, Severity, ShareState, ShareStatus, Status};
 
 use super::metrics;
 
@@ -25,6 +25,10 @@ pub fn record_status(status: &Status) {
             metrics::TARGET_BEHIND_SECONDS.with(&label).set(behind as f64);
         }
         metrics::TARGET_UPLOADED_BYTES.with(&label).absolute(target.uploaded_bytes);
+        let seconds = target.backlog_seconds.map_or(-1.0, |seconds| seconds as f64);
+        metrics::TARGET_BACKLOG_SECONDS.with(&label).set(seconds);
+        record_lane(&target.name, "up", &target.link.up);
+        record_lane(&target.name, "down", &target.link.down);
     }
     metrics::CACHE_DISK_BYTES.with(&[]).set(status.cache.disk_bytes as f64);
     metrics::CACHE_MEMORY_BYTES.with(&[]).set(status.cache.memory_bytes as f64);
@@ -34,6 +38,23 @@ pub fn record_status(status: &Status) {
     metrics::CACHE_MISSES.with(&[]).absolute(status.cache.misses);
     metrics::JOURNAL_BYTES.with(&[]).set(status.journal.bytes as f64);
     metrics::JOURNAL_FREE_BYTES.with(&[]).set(status.journal.free_bytes as f64);
+}
+
+fn record_lane(target: &str, direction: &str, lane: &LaneStatus) {
+    let label = [target, direction];
+    metrics::TARGET_BYTES_PER_SECOND.with(&label).set(lane.bytes_per_second as f64);
+    let limit = lane.limit_bytes_per_second.unwrap_or(0);
+    metrics::TARGET_LIMIT_BYTES_PER_SECOND.with(&label).set(limit as f64);
+    metrics::TARGET_REQUESTS_RUNNING.with(&label).set(lane.requests_running as f64);
+    metrics::TARGET_REQUESTS_WAITING.with(&label).set(lane.requests_waiting as f64);
+    metrics::TARGET_REQUESTS_FOUND.with(&label).set(lane.requests_found as f64);
+    for (class, bytes) in [
+        ("client", lane.client_bytes),
+        ("replication", lane.replication_bytes),
+        ("housekeeping", lane.housekeeping_bytes),
+    ] {
+        metrics::TARGET_MOVED_BYTES.with(&[target, direction, class]).absolute(bytes);
+    }
 }
 
 fn record_policy(policy: &PolicyStatus) {

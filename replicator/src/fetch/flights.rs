@@ -12,6 +12,8 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 
+use crate::store::Traffic;
+
 /// An answer that several wait for. `None` when the task that was to bring it has died.
 pub(super) type Flight<V> = Shared<BoxFuture<'static, Option<V>>>;
 
@@ -56,9 +58,9 @@ impl<K: Copy + Eq + Hash + Send + 'static, V: Clone + Send + Sync + 'static> Fli
         Landing { flights: self.clone(), keys }
     }
 
-    /// Runs `work` as a task of its own and makes its answer a flight.
+    /// Runs `work` as a task of its own, for whom it was first wanted, and makes its answer a flight.
     pub(super) fn spawn(work: impl Future<Output = V> + Send + 'static) -> Flight<V> {
-        tokio::spawn(work).map(Result::ok).boxed().shared()
+        tokio::spawn(Traffic::carry(work)).map(Result::ok).boxed().shared()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A decorator that gives up on a store that does not answer.
 //!
 //! A call that takes longer than its [`Patience`] ends as [`ErrorKind::Transient`]. Whether a write was
-//! carried out is then unknown. The call itself is dropped; an adapter that blocks threads bounds for
+//! carried out is then unknown. The time in which the pace of the link held it up does not count. The call itself is dropped; an adapter that blocks threads bounds for
 //! itself how many of them may hang.
 
 use std::future::Future;
@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 
+use super::link::passage::Passage;
 use super::{Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Store, StoreError};
 
 /// How many bytes a whole object is taken to have when only its reading will tell.
@@ -62,10 +64,21 @@ pub(super) async fn within<T>(
     doing: impl FnOnce() -> String + Send,
     call: impl Future<Output = Result<T, StoreError>> + Send,
 ) -> Result<T, StoreError> {
-    match tokio::time::timeout(limit, call).await {
-        Ok(done) => done,
-        Err(_elapsed) => Err(StoreError::new(ErrorKind::Transient, doing())
-            .caused_by(format!("the store did not answer within {limit:?}"))),
+    let (mut held, mut deadline) = (Passage::held(), Instant::now() + limit);
+    tokio::pin!(call);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut call => return done,
+            () = tokio::time::sleep_until(deadline) => {}
+        }
+        let held_now = Passage::held();
+        if held_now <= held {
+            return Err(StoreError::new(ErrorKind::Transient, doing())
+                .caused_by(format!("the store did not answer within {limit:?}")));
+        }
+        deadline += held_now.saturating_sub(held);
+        held = held_now;
     }
 }
 

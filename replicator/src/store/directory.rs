@@ -22,7 +22,7 @@ mod listing;
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -38,13 +38,17 @@ use self::error::store_error;
 use super::body::{changed, unreadable};
 use super::checks::{check_folder, check_prefix, checked_range, missing, tail_range};
 use super::durable_file::{Draft, create_folders, remove_durably};
+use super::link::passage::Pace;
 use super::{
-    Body, Capabilities, ErrorKind, LIST_LIMIT_MAX, ListPage, ObjectInfo, ObjectName, PutMode, Store,
-    StoreError,
+    Body, Capabilities, Direction, ErrorKind, LIST_LIMIT_MAX, ListPage, ObjectInfo, ObjectName, PutMode,
+    Store, StoreError,
 };
 
 /// How many calls run at once.
 const CALLS_MAX: usize = 64;
+
+/// How much is copied at a time, at the pace of the link.
+const COPY_BYTES: u64 = 256 << 10;
 
 /// How many folders are remembered as durable; above it all are forgotten and synced again.
 const KNOWN_FOLDERS_MAX: usize = 4096;
@@ -127,16 +131,19 @@ impl Directory {
             .caused_by("it is no longer the directory that was opened; is its file system still mounted?"))
     }
 
-    fn put(&self, name: &ObjectName, body: &Body, mode: PutMode) -> Result<(), StoreError> {
+    fn put(&self, name: &ObjectName, body: &Body, mode: PutMode, pace: &Pace) -> Result<(), StoreError> {
         let failed = |error| store_error(format!("store {name}"), error);
         let path = self.path(name);
         self.make_durable(path.parent().expect("a path below the root")).map_err(failed)?;
         let mut draft = Draft::create(&path).map_err(failed)?;
         match body {
-            Body::Bytes(bytes) => draft.file().write_all(bytes).map_err(failed)?,
+            Body::Bytes(bytes) => {
+                pace.moves_blocking(Direction::Up, bytes.len() as u64);
+                draft.file().write_all(bytes).map_err(failed)?;
+            }
             Body::File { path, bytes } => {
                 let mut source = File::open(path).map_err(|error| unreadable(path, error))?;
-                let copied = io::copy(&mut source, draft.file()).map_err(failed)?;
+                let copied = copy(&mut source, draft.file(), pace).map_err(failed)?;
                 if copied != *bytes {
                     return Err(changed(path, *bytes, copied));
                 }
@@ -189,11 +196,28 @@ impl Directory {
     }
 }
 
-fn read_range(name: &ObjectName, file: &File, range: Range<u64>) -> Result<Bytes, StoreError> {
+/// Copies to the end, and counts.
+fn copy(source: &mut File, to: &mut File, pace: &Pace) -> io::Result<u64> {
+    let mut copied = 0;
+    loop {
+        let piece = io::copy(&mut Read::take(&mut *source, COPY_BYTES), to)?;
+        if piece == 0 {
+            return Ok(copied);
+        }
+        copied += piece;
+        pace.moves_blocking(Direction::Up, piece);
+    }
+}
+
+fn read_range(name: &ObjectName, file: &File, range: Range<u64>, pace: &Pace) -> Result<Bytes, StoreError> {
     let mut buffer = vec![0; (range.end - range.start) as usize];
-    file.read_exact_at(&mut buffer, range.start).map_err(|error| {
-        store_error(format!("read bytes {} to {} of {name}", range.start, range.end), error)
-    })?;
+    let failed = |error| store_error(format!("read bytes {} to {} of {name}", range.start, range.end), error);
+    let mut offset = range.start;
+    for piece in buffer.chunks_mut(COPY_BYTES as usize) {
+        pace.moves_blocking(Direction::Down, piece.len() as u64);
+        file.read_exact_at(piece, offset).map_err(failed)?;
+        offset += piece.len() as u64;
+    }
     Ok(buffer.into())
 }
 
@@ -208,24 +232,24 @@ impl Store for DirectoryStore {
     }
 
     async fn put(&self, name: &ObjectName, body: Body, mode: PutMode) -> Result<(), StoreError> {
-        let object = name.clone();
-        self.run(format!("store {name}"), move |directory| directory.put(&object, &body, mode)).await
+        let (object, pace) = (name.clone(), Pace::current());
+        self.run(format!("store {name}"), move |directory| directory.put(&object, &body, mode, &pace)).await
     }
 
     async fn get(&self, name: &ObjectName, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
-        let object = name.clone();
+        let (object, pace) = (name.clone(), Pace::current());
         self.run(format!("read {name}"), move |directory| {
             let (file, length) = directory.open_object(&object)?;
-            read_range(&object, &file, checked_range(&object, range, length)?)
+            read_range(&object, &file, checked_range(&object, range, length)?, &pace)
         })
         .await
     }
 
     async fn get_tail(&self, name: &ObjectName, bytes: u64) -> Result<(Bytes, u64), StoreError> {
-        let object = name.clone();
+        let (object, pace) = (name.clone(), Pace::current());
         self.run(format!("read {name}"), move |directory| {
             let (file, length) = directory.open_object(&object)?;
-            Ok((read_range(&object, &file, tail_range(bytes, length))?, length))
+            Ok((read_range(&object, &file, tail_range(bytes, length), &pace)?, length))
         })
         .await
     }

@@ -7,6 +7,7 @@
 //! | `tidegate_store_seconds` | `store`, `operation` | seconds, histogram |
 //!
 //! `outcome` is `ok`, the kind of the error, or `dropped` for a call that nobody waited for to the end.
+//! The time in which the pace of the link held a call up is no latency.
 //! The same is counted in [`RequestCounts`], for tests that assert on cost.
 
 use std::ops::Range;
@@ -17,6 +18,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::link::passage::Passage;
 use super::{
     Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, Operation, PutMode, Store, StoreError,
     StoreHealth,
@@ -136,7 +138,7 @@ impl Call<'_> {
         self.store.counts.requests[index].fetch_add(1, Ordering::Relaxed);
         self.store.counts.failures[index].fetch_add(u64::from(failed), Ordering::Relaxed);
         metrics::histogram!("tidegate_store_seconds", "store" => label.clone(), "operation" => operation)
-            .record(self.begun.elapsed().as_secs_f64());
+            .record(self.begun.elapsed().saturating_sub(Passage::held()).as_secs_f64());
         metrics::counter!(
             "tidegate_store_requests_total",
             "store" => label, "operation" => operation, "outcome" => outcome

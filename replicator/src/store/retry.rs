@@ -4,8 +4,8 @@
 //!   happened on the way. All else is for the caller.
 //! * Delays double from the first to the last, each cut by a random part of up to half, so that many callers do not
 //!   come back at once.
-//! * All calls share a budget: a retry takes from it, a success returns a tenth. A store that is down
-//!   therefore sees little more than the first attempts.
+//! * All calls share a budget ([`RetryBudget`]): of the requests of the last minute only a set share may be retries. A
+//!   store that ails therefore sees little more than the first attempts.
 //! * A [`PutMode::CreateNew`] whose reply was lost may have been carried out. If a later attempt then finds the name
 //!   taken, the object is read back: the same bytes mean that it was ours. Where it matters who created an object, its
 //!   bytes must therefore differ from writer to writer, as a nonce makes them.
@@ -23,13 +23,8 @@ use parking_lot::Mutex;
 
 use super::body::read_piece;
 use super::random::Random;
+use super::retry_budget::RetryBudget;
 use super::{Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Store, StoreError};
-
-/// How many retries all calls together have in hand at most.
-const BUDGET_MAX: f64 = 100.0;
-
-/// How much of a retry a success returns to the budget.
-const BUDGET_PER_SUCCESS: f64 = 0.1;
 
 /// How often an answer that came damaged is asked for in all.
 const DAMAGED_ATTEMPTS_MAX: u32 = 2;
@@ -46,6 +41,8 @@ pub struct RetryPolicy {
     pub delay_first: Duration,
     /// Never longer than this.
     pub delay_max: Duration,
+    /// Of so many requests of the last minute, in percent, retries may be; see [`RetryBudget`].
+    pub retry_percent_max: u32,
 }
 
 /// See the head of this module.
@@ -53,14 +50,15 @@ pub struct RetryPolicy {
 pub struct RetryStore {
     inner: Arc<dyn Store>,
     policy: RetryPolicy,
-    budget: Mutex<f64>,
+    budget: Mutex<RetryBudget>,
     random: Mutex<Random>,
 }
 
 impl RetryStore {
     /// Retries calls to `inner`.
     pub fn new(inner: Arc<dyn Store>, policy: RetryPolicy) -> Self {
-        Self { inner, policy, budget: Mutex::new(BUDGET_MAX), random: Mutex::new(Random::from_system()) }
+        let budget = Mutex::new(RetryBudget::new(policy.retry_percent_max));
+        Self { inner, policy, budget, random: Mutex::new(Random::from_system()) }
     }
 
     /// Calls until it succeeds, or must not or may not be tried again.
@@ -69,13 +67,11 @@ impl RetryStore {
         F: Future<Output = Result<T, StoreError>> + Send,
     {
         let mut attempts = 0;
+        self.budget.lock().note_request();
         loop {
             attempts += 1;
             match call().await {
-                Ok(done) => {
-                    self.refund();
-                    return Ok(done);
-                }
+                Ok(done) => return Ok(done),
                 Err(error) => self.pause_after(error, attempts).await?,
             }
         }
@@ -83,13 +79,11 @@ impl RetryStore {
 
     async fn create_new(&self, name: &ObjectName, body: &Body) -> Result<(), StoreError> {
         let (mut attempts, mut may_be_done) = (0, false);
+        self.budget.lock().note_request();
         loop {
             attempts += 1;
             match self.inner.put(name, body.clone(), PutMode::CreateNew).await {
-                Ok(()) => {
-                    self.refund();
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Exists && may_be_done => {
                     return if self.holds(name, body).await? { Ok(()) } else { Err(error) };
                 }
@@ -130,7 +124,7 @@ impl RetryStore {
             | ErrorKind::Invalid
             | ErrorKind::Full => 1,
         };
-        if attempts >= attempts_max || !self.spend() {
+        if attempts >= attempts_max || !self.budget.lock().take_retry() {
             return Err(error);
         }
         let delay = self.delay(attempts);
@@ -143,20 +137,6 @@ impl RetryStore {
         let doubled = self.policy.delay_first.saturating_mul(1 << (attempts - 1).min(20));
         let part = 0.5 + self.random.lock().fraction() / 2.0;
         doubled.min(self.policy.delay_max).mul_f64(part)
-    }
-
-    fn spend(&self) -> bool {
-        let mut budget = self.budget.lock();
-        let enough = *budget >= 1.0;
-        if enough {
-            *budget -= 1.0;
-        }
-        enough
-    }
-
-    fn refund(&self) {
-        let mut budget = self.budget.lock();
-        *budget = (*budget + BUDGET_PER_SUCCESS).min(BUDGET_MAX);
     }
 }
 

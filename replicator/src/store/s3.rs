@@ -19,6 +19,7 @@ mod credentials;
 mod error;
 mod list;
 mod multipart;
+mod paced;
 mod put;
 mod read;
 

@@ -17,8 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Address, ChecksumMode, Conduct, Connection, Credentials, DeadlineStore, DirectoryStore, ErrorKind,
-    LimitControl, LimitStore, Limits, MeteredStore, Patience, ProbeReport, RequestCounts, RetryPolicy,
-    RetryStore, S3Store, Store, StoreError, StoreHealth, Style,
+    LimitStore, Limits, Link, MeteredStore, Patience, ProbeReport, RequestCounts, RetryPolicy, RetryStore, S3Store, Store, StoreError, StoreHealth, Style,
 };
 
 /// Where a repository lies and how to talk to the store there.
@@ -57,7 +56,10 @@ pub struct StoreSettings {
     /// How often a request is tried in all.
     #[serde(default = "defaults::attempts_max")]
     pub attempts_max: u32,
-    /// How many requests run at once.
+    /// How many of the requests of a minute may be retries, in percent.
+    #[serde(default = "defaults::retry_percent_max")]
+    pub retry_percent_max: u32,
+    /// How many requests run at once in each direction at most; how many are best is found out.
     #[serde(default = "defaults::requests_max")]
     pub requests_max: usize,
     /// How fast bodies go up, in bytes per second. Default: as fast as they can.
@@ -84,6 +86,9 @@ mod defaults {
     pub(super) fn attempts_max() -> u32 {
         6
     }
+    pub(super) fn retry_percent_max() -> u32 {
+        20
+    }
     pub(super) fn requests_max() -> usize {
         32
     }
@@ -97,6 +102,7 @@ const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
 
 const TIMEOUT_MS: RangeInclusive<u64> = 100..=600_000;
 const ATTEMPTS: RangeInclusive<u64> = 1..=20;
+const RETRY_PERCENT: RangeInclusive<u64> = 1..=100;
 const REQUESTS: RangeInclusive<u64> = 1..=1_024;
 const TRANSFER_BYTES_PER_S: RangeInclusive<u64> = 1_024..=1_000_000_000;
 const LINK_BYTES_PER_S: RangeInclusive<u64> = 1_024..=1_000_000_000_000;
@@ -128,6 +134,7 @@ impl StoreSettings {
             answer_timeout_ms: defaults::answer_timeout_ms(),
             transfer_bytes_per_s_min: defaults::transfer_bytes_per_s_min(),
             attempts_max: defaults::attempts_max(),
+            retry_percent_max: defaults::retry_percent_max(),
             requests_max: defaults::requests_max(),
             upload_bytes_per_s: None,
             download_bytes_per_s: None,
@@ -140,6 +147,7 @@ impl StoreSettings {
         within("answer_timeout_ms", self.answer_timeout_ms, &TIMEOUT_MS)?;
         within("transfer_bytes_per_s_min", self.transfer_bytes_per_s_min, &TRANSFER_BYTES_PER_S)?;
         within("attempts_max", u64::from(self.attempts_max), &ATTEMPTS)?;
+        within("retry_percent_max", u64::from(self.retry_percent_max), &RETRY_PERCENT)?;
         within("requests_max", self.requests_max as u64, &REQUESTS)?;
         if let Some(rate) = self.upload_bytes_per_s {
             within("upload_bytes_per_s", rate, &LINK_BYTES_PER_S)?;
@@ -191,6 +199,7 @@ impl StoreSettings {
             attempts_max: self.attempts_max,
             delay_first: RETRY_DELAY_FIRST,
             delay_max: RETRY_DELAY_MAX,
+            retry_percent_max: self.retry_percent_max,
         }
     }
 }
@@ -200,8 +209,8 @@ impl StoreSettings {
 pub struct OpenStore {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// Changes the bounds while calls run.
-    pub limits: Arc<LimitControl>,
+    /// The way to it: bounds that can be changed while calls run, and what moves.
+    pub link: Arc<Link>,
     /// Counts the requests that reach the store, each attempt by itself.
     pub counts: Arc<RequestCounts>,
     /// Whether it answers, and what time it is there.
@@ -231,10 +240,10 @@ pub fn open(
     let patient = DeadlineStore::new(adapter, settings.patience());
     let metered = MeteredStore::new(Arc::new(patient), label).noting(Arc::clone(&health));
     let counts = metered.counts();
-    let limits = LimitControl::new(settings.limits());
-    let limited = LimitStore::new(Arc::new(metered), Arc::clone(&limits));
+    let link = Link::new(settings.limits());
+    let limited = LimitStore::new(Arc::new(metered), Arc::clone(&link));
     let store = Arc::new(RetryStore::new(Arc::new(limited), settings.retry_policy()));
-    Ok(OpenStore { store, limits, counts, health })
+    Ok(OpenStore { store, link, counts, health })
 }
 
 /// Makes the place where a repository is to be created: a directory, durably. A bucket is not made, only

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use super::node::Node;
 use super::seams::{NodeSource, check_node, read_node, read_root, read_value};
 use super::{ChunkRef, Root, TreeError, Value};
+use crate::store::Traffic;
 
 /// The most leaves that are read ahead.
 const AHEAD_MAX: usize = 16;
@@ -216,7 +217,7 @@ impl Cursor {
                 break;
             }
             let (source, reference): (_, ChunkRef) = (self.source.clone(), child.node);
-            let task = tokio::spawn(async move { source.node(&reference).await });
+            let task = tokio::spawn(Traffic::carry(async move { source.node(&reference).await }));
             self.ahead.push_back(Ahead { place, task });
         }
         self.reach = (self.reach * 2).clamp(1, AHEAD_MAX);

@@ -10,10 +10,11 @@ use parking_lot::Mutex;
 use crate::control::{
     Alarm, AlarmCode, CacheStatus, Change, ChangeKind, ChangeSettings, CloneReport, CloneRequest, Control,
     ControlError, DiffPage, DiffRequest, ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle,
-    JournalStatus, LifecycleReport, LifecycleRequest, LimitStatus, MemoryStatus, PolicyDetails, PolicyRun,
-    PolicyRunRequest, PolicyShareRun, PolicySnapshot, PolicyStatus, PromoteReport, PromoteRequest,
-    QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, Severity, ShareState,
-    ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
+    JournalStatus, LaneStatus, LifecycleReport, LifecycleRequest, LimitRequest, LimitStatus, LinkStatus,
+    MemoryStatus, PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySnapshot, PolicyStatus,
+    PromoteReport, PromoteRequest, QuotaStatus, RestoreReport, RestoreRequest, RollbackReport,
+    RollbackRequest, Severity, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status,
+    TargetStatus, Unit,
 };
 use crate::settings::{Count, Policy, Settings, Size};
 
@@ -140,6 +141,8 @@ impl Control for FakeGateway {
             backlog_bytes: 0,
             backlog_packs: 0,
             uploaded_bytes: 7,
+            backlog_seconds: Some(0),
+            link: LinkStatus::default(),
             last_failure: None,
             clock_ahead_ms: None,
         };
@@ -288,6 +291,15 @@ impl Control for FakeGateway {
         _job: &JobHandle,
     ) -> Result<PromoteReport, ControlError> {
         Ok(PromoteReport { lead: target.to_owned(), led_before: "first".to_owned() })
+    }
+
+    async fn target_limit(&self, target: &str, request: &LimitRequest) -> Result<LinkStatus, ControlError> {
+        if self.status().await.targets.iter().all(|known| known.name != target) {
+            return Err(ControlError::new(ErrorKind::NotFound, format!("there is no target {target:?}")));
+        }
+        let limit_bytes_per_second = request.up.rate()?.flatten();
+        let up = LaneStatus { limit_bytes_per_second, ..LaneStatus::default() };
+        Ok(LinkStatus { up, rule: "set by hand".to_owned(), ..LinkStatus::default() })
     }
 
     async fn policy(&self, policy: &str) -> Result<PolicyDetails, ControlError> {

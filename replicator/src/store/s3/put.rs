@@ -5,13 +5,15 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use aws_sdk_s3::primitives::{ByteStream, Length};
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_smithy_types::base64;
 
 use super::error::store_error;
+use super::paced::PacedBody;
 use super::{ChecksumMode, S3Store};
 use crate::store::body::{changed, unreadable};
-use crate::store::{Body, ErrorKind, ObjectName, StoreError};
+use crate::store::link::passage::Pace;
+use crate::store::{Body, Direction, ErrorKind, ObjectName, StoreError};
 
 /// The largest body of one request, by S3's rules.
 const PUT_BYTES_MAX: u64 = 5 << 30;
@@ -84,17 +86,20 @@ impl S3Store {
     }
 }
 
-/// The bytes `offset..offset + bytes` of a body, streamed if they are in a file.
+/// The bytes `offset..offset + bytes` of a body. Out of a file they are streamed, at the pace of the link; those in
+/// memory wait until they may go all together.
 pub(super) async fn stream(body: &Body, offset: u64, bytes: u64) -> Result<ByteStream, StoreError> {
+    let pace = Pace::current();
     match body {
-        Body::Bytes(all) => Ok(ByteStream::from(all.slice(offset as usize..(offset + bytes) as usize))),
-        Body::File { path, .. } => ByteStream::read_from()
-            .path(path)
-            .offset(offset)
-            .length(Length::Exact(bytes))
-            .build()
-            .await
-            .map_err(|error| unreadable(path, io::Error::other(error))),
+        Body::Bytes(all) => {
+            pace.moves(Direction::Up, bytes).await;
+            Ok(ByteStream::from(all.slice(offset as usize..(offset + bytes) as usize)))
+        }
+        Body::File { path, .. } => {
+            let paced = PacedBody::open(path, offset, bytes, pace).await;
+            let paced = paced.map_err(|error| unreadable(path, error))?;
+            Ok(ByteStream::new(SdkBody::from_body_1_x(paced)))
+        }
     }
 }
 

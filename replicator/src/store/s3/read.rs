@@ -14,7 +14,8 @@ use super::S3Store;
 use super::error::{status, store_error};
 use crate::store::checks::{checked_range, outside};
 use crate::store::deadline::within;
-use crate::store::{ErrorKind, ObjectInfo, ObjectName, StoreError};
+use crate::store::link::passage::Pace;
+use crate::store::{Direction, ErrorKind, ObjectInfo, ObjectName, StoreError};
 
 impl S3Store {
     pub(super) async fn get_whole(&self, name: &ObjectName) -> Result<Bytes, StoreError> {
@@ -106,9 +107,9 @@ impl S3Store {
     }
 }
 
-/// Takes exactly `length` bytes of the body.
+/// Takes exactly `length` bytes of the body, at the pace of the link: what is not taken yet the network holds back.
 async fn collect(name: &ObjectName, answer: GetObjectOutput, length: u64) -> Result<Bytes, StoreError> {
-    let mut body = answer.body;
+    let (mut body, pace) = (answer.body, Pace::current());
     let mut whole = BytesMut::new();
     while let Some(piece) = body.next().await {
         let piece = piece.map_err(|error| {
@@ -120,6 +121,7 @@ async fn collect(name: &ObjectName, answer: GetObjectOutput, length: u64) -> Res
                 format!("the store sent more than the {length} bytes that it announced"),
             ));
         }
+        pace.moves(Direction::Down, piece.len() as u64).await;
         if whole.is_empty() && piece.len() as u64 == length {
             return Ok(piece);
         }
