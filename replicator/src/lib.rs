@@ -13,4 +13,3 @@ pub mod restore;
 pub mod seed;
 pub mod store;
 pub mod tree;
-pub mod upload;

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Address, ChecksumMode, Conduct, Connection, Credentials, DeadlineStore, DirectoryStore, ErrorKind,
-    LimitStore, Limits, Link, MeteredStore, Patience, ProbeReport, RequestCounts, RetryPolicy, RetryStore, S3Store, Store, StoreError, StoreHealth, Style,
+    LimitStore, Limits, Link, MeteredStore, Patience, ProbeReport, RequestCounts, RetryPolicy, RetryStore,
+    S3Store, Store, StoreError, StoreHealth, Style,
 };
 
 /// Where a repository lies and how to talk to the store there.

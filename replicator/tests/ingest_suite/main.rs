@@ -4,4 +4,3 @@ mod fetch;
 mod round_trip;
 mod support;
 mod trees;
-mod upload;
