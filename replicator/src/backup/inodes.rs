@@ -14,8 +14,8 @@ pub(super) fn is_unchanged(found: &Found, before: &Inode) -> bool {
         && found.times.changed == before.times.changed
         && (found.kind != Kind::Regular || found.size == before.size)
         && (found.mode, found.uid, found.gid) == (before.mode, before.uid, before.gid)
-        && found.device == before.device
-        && found.target == before.target
+        && (!is_device(found.kind) || found.device == before.device)
+        && (found.kind != Kind::Symlink || found.target == before.target)
 }
 
 /// The attributes of a file that is no folder, under as many names as it has here.
@@ -39,7 +39,6 @@ pub(super) fn of_folder(
 }
 
 fn plain(found: &Found, parent: InodeNumber) -> Inode {
-    let is_device = matches!(found.kind, Kind::Block | Kind::Character);
     Inode {
         kind: found.kind,
         mode: found.mode & 0o7777,
@@ -49,7 +48,7 @@ fn plain(found: &Found, parent: InodeNumber) -> Inode {
         gid: found.gid,
         size: 0,
         used: 0,
-        device: if is_device { found.device } else { crate::map::Device::default() },
+        device: if is_device(found.kind) { found.device } else { crate::map::Device::default() },
         generation: found.number,
         change: 1,
         times: found.times,
@@ -59,6 +58,10 @@ fn plain(found: &Found, parent: InodeNumber) -> Inode {
         create_verifier: None,
         target: if found.kind == Kind::Symlink { found.target.clone() } else { Bytes::new() },
     }
+}
+
+fn is_device(kind: Kind) -> bool {
+    matches!(kind, Kind::Block | Kind::Character)
 }
 
 /// What is to stand in the map instead of what stood there; none when that says the same. When a file was last read is no

@@ -150,11 +150,7 @@ impl<'p, 'a> Planner<'p, 'a> {
 
     /// Counts a name in a folder: gives the folder, the place in it, and what the base has there. What the base has
     /// before it is gone.
-    fn place(
-        &mut self,
-        at: usize,
-        found: &Found,
-    ) -> Result<(InodeNumber, u64, Option<Entry>), BackupError> {
+    fn place(&mut self, at: usize, found: &Found) -> Result<(InodeNumber, u64, Option<Entry>), BackupError> {
         let Some(made) = self.levels[at].made.as_mut() else {
             return Ok((InodeNumber::ROOT, Entry::COOKIE_FIRST, None));
         };

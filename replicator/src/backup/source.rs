@@ -26,10 +26,7 @@ pub enum Listed {
 pub trait Source: Send {
     /// Tells everything that is there, each path once, in any order; the top too. Folders must be told for
     /// everything in them. Ends early when `told` fails.
-    fn list(
-        &mut self,
-        told: &mut dyn FnMut(Listed) -> Result<(), BackupError>,
-    ) -> Result<(), BackupError>;
+    fn list(&mut self, told: &mut dyn FnMut(Listed) -> Result<(), BackupError>) -> Result<(), BackupError>;
 
     /// Opens what is wanted and gives it to `take`, each once, in the order in which it is wanted; an error says why
     /// one cannot be read. A source that finds out at the end that all of it was nothing fails then.

@@ -150,11 +150,7 @@ impl<'p, 'a> Taker<'p, 'a> {
     }
 
     /// Takes one file or folder in.
-    pub(super) fn take(
-        &mut self,
-        wanted: Wanted,
-        opened: io::Result<Opened<'_>>,
-    ) -> Result<(), BackupError> {
+    pub(super) fn take(&mut self, wanted: Wanted, opened: io::Result<Opened<'_>>) -> Result<(), BackupError> {
         checkpoint(self.making.observer)?;
         self.making.observer.admit()?;
         let Wanted { found, ticket } = wanted;
@@ -245,7 +241,8 @@ impl<'p, 'a> Taker<'p, 'a> {
         if let Some((_, cutter)) = self.by_size.as_ref().filter(|(of, _)| *of == bytes) {
             return Ok(cutter.clone());
         }
-        let cutter = Cutter::fixed(bytes).map_err(|error| Broken::File(io::Error::other(error.to_string())))?;
+        let cutter =
+            Cutter::fixed(bytes).map_err(|error| Broken::File(io::Error::other(error.to_string())))?;
         let cutter = Arc::new(cutter);
         self.by_size = Some((bytes, cutter.clone()));
         Ok(cutter)
