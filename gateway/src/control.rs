@@ -19,6 +19,7 @@ mod path;
 mod policy;
 mod requests;
 mod settings;
+mod source;
 mod status;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub use requests::{
     RollbackRequest, SnapshotInfo, SnapshotRequest,
 };
 pub use settings::ChangeSettings;
+pub use source::{PathTrouble, SourceDetails, SourceRun, SourceRunRequest, SourceStatus};
 pub use status::{
     Alarm, CacheStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, MemoryStatus, QuotaStatus, Severity,
     ShareState, ShareStatus, Status, StoreFailure, TargetStatus,
@@ -134,6 +136,20 @@ pub trait Control: Send + Sync + 'static {
         request: &PolicyRunRequest,
         job: &JobHandle,
     ) -> Result<PolicyRun, ControlError>;
+
+    /// All sources of backup. Cheap.
+    async fn sources(&self) -> Vec<SourceStatus>;
+
+    /// A source of backup, and its snapshots.
+    async fn source(&self, source: &str) -> Result<SourceDetails, ControlError>;
+
+    /// Saves a source of backup now.
+    async fn source_run(
+        &self,
+        source: &str,
+        request: &SourceRunRequest,
+        job: &JobHandle,
+    ) -> Result<SourceRun, ControlError>;
 
     /// Whether clients are served now; otherwise the reason, for `/readyz`.
     async fn ready(&self) -> Result<(), ControlError>;

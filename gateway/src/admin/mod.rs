@@ -48,6 +48,7 @@ mod policies;
 mod routes;
 mod server;
 mod settings;
+mod sources;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -105,7 +105,7 @@ impl Appliance {
             }
         };
         if let Some(head) = &mut committed.published {
-            self.remove_passed(open, head).await;
+            self.remove_passed(head).await;
         }
         drop(leadership);
         self.note_drained(open, committed.drained);

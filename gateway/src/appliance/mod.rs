@@ -29,6 +29,8 @@ mod report;
 mod retire;
 mod shares;
 mod snapshots;
+mod source_lines;
+mod source_run;
 mod thin;
 
 use std::collections::HashMap;
@@ -51,6 +53,8 @@ pub use error::ApplianceError;
 pub use report::{CacheReport, JournalReport, ShareReport};
 pub use shares::{AttachPoint, ShareConfig};
 pub use snapshots::SnapshotEntry;
+pub use source_lines::SourceConfig;
+pub use source_run::{OpenSource, SourceRequest, SourceTaken};
 
 use crate::cache::{DiskCacheBounds, FileSystem, Volume};
 use crate::clock::Clock;
@@ -116,6 +120,8 @@ pub struct Appliance {
     retiring: Mutex<HashMap<ShareId, Arc<OpenShare>>>,
     /// Up to where each share needs the journal no more.
     drained: Mutex<HashMap<ShareId, Sequence>>,
+    /// Sources of backup that are known here.
+    sources: source_lines::Lines,
     /// Held while the set of shares changes.
     changing: tokio::sync::Mutex<()>,
     stop: CancellationToken,
@@ -191,6 +197,7 @@ impl Appliance {
             ingest,
             uploads_max: UPLOADS_MAX,
             ladder: parts.ladder,
+            uploading: tokio::sync::Mutex::default(),
         };
         let appliance = Arc::new(Self {
             live,
@@ -204,6 +211,7 @@ impl Appliance {
             shares: Mutex::default(),
             retiring: Mutex::default(),
             drained: Mutex::default(),
+            sources: source_lines::Lines::default(),
             changing: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
             loops: TaskTracker::new(),

@@ -2,8 +2,10 @@
 
 use std::io;
 
+use tidegate_replicator::backup::BackupError;
 use tidegate_replicator::repository::RepositoryError;
 use tidegate_replicator::store::{ErrorKind as StoreErrorKind, StoreError};
+use tidegate_replicator::tree::TreeError;
 
 use crate::appliance::ApplianceError;
 use crate::commit::CommitError;
@@ -62,7 +64,9 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         ApplianceError::NoShare { .. } | ApplianceError::NothingToAttach { .. } => ErrorKind::NotFound,
         ApplianceError::ShareExists { .. } | ApplianceError::ShareElsewhere { .. } => ErrorKind::Exists,
         ApplianceError::OtherRepository { .. } => ErrorKind::Invalid,
-        ApplianceError::SnapshotOvertaken { .. } => ErrorKind::Busy,
+        ApplianceError::SnapshotOvertaken { .. } | ApplianceError::SourceBusy { .. } => ErrorKind::Busy,
+        ApplianceError::SourceElsewhere { .. } => ErrorKind::Exists,
+        ApplianceError::Source { error, .. } => backup_kind(error),
         ApplianceError::Superseded { .. } | ApplianceError::NotLed { .. } => ErrorKind::Superseded,
         ApplianceError::Repository(repository)
         | ApplianceError::Commit(CommitError::Repository(repository)) => repository_kind(repository),
@@ -79,6 +83,19 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         | ApplianceError::Commit(_)
         | ApplianceError::Files(_)
         | ApplianceError::Died => ErrorKind::Failed,
+    }
+}
+
+fn backup_kind(error: &BackupError) -> ErrorKind {
+    match error {
+        BackupError::Before(read) if read.is_away() => ErrorKind::StoreAway,
+        BackupError::Before(_) => ErrorKind::Damaged,
+        BackupError::Tree(TreeError::Missing { .. } | TreeError::Damaged { .. }) => ErrorKind::Damaged,
+        BackupError::Local { source, .. } => file_kind(source),
+        BackupError::Cancelled => ErrorKind::Cancelled,
+        BackupError::Source(_) | BackupError::Empty | BackupError::Tree(_) | BackupError::Ingest(_) => {
+            ErrorKind::Failed
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use super::kinds::appliance_kind;
 use super::offline::utc_nanos;
 use super::policies::start_policies;
 use super::s3::start_s3;
+use super::sources::ApplianceSources;
 use super::{
     AssemblyError, bucket_share, collect_config, lifecycle, open_appliance, set_objects, share_config,
 };
@@ -27,7 +28,8 @@ use crate::control::{
     ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, LifecycleReport,
     LifecycleRequest, LimitStatus, MemoryStatus, Moment, PolicyDetails, PolicyRun, PolicyRunRequest,
     QuotaStatus, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus,
-    SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus, Unit,
+    SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status,
+    TargetStatus, Unit,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
@@ -67,6 +69,7 @@ pub struct Running {
     started: Timestamp,
     since: Instant,
     policies: Arc<Engine>,
+    sources: Arc<ApplianceSources>,
     /// Ends what goes on by itself.
     stop: CancellationToken,
 }
@@ -105,7 +108,9 @@ impl Running {
         let s3 = start_s3(&settings.s3, objects.clone()).await?;
         let stop = CancellationToken::new();
         tokio::spawn(lifecycle::keep(objects.clone(), stop.clone()));
-        let policies = start_policies(&appliance, &settings);
+        appliance.start_honouring_for_sources();
+        let sources = ApplianceSources::new(appliance.clone(), settings.clone());
+        let policies = start_policies(&appliance, &sources, &settings);
         Ok(Self {
             appliance,
             objects,
@@ -116,6 +121,7 @@ impl Running {
             started: Timestamp::now(),
             since: Instant::now(),
             policies,
+            sources,
             stop,
         })
     }
@@ -287,6 +293,7 @@ impl Control for Running {
             }
         }
         self.apply_buckets(&before, &settings).await?;
+        self.sources.set(settings.clone());
         self.policies.set(Plan::all(&settings));
         let waits = waiting_for_restart(&before, &settings);
         *self.settings.lock() = settings;
@@ -427,6 +434,26 @@ impl Control for Running {
         job: &JobHandle,
     ) -> Result<PolicyRun, ControlError> {
         self.policies.run_now(policy, request, job).await
+    }
+
+    async fn sources(&self) -> Vec<SourceStatus> {
+        self.sources.statuses()
+    }
+
+    async fn source(&self, source: &str) -> Result<SourceDetails, ControlError> {
+        let status = self.sources.status_of(source)?;
+        let snapshots =
+            if self.appliance.knows_source(source)? { self.snapshots(source).await? } else { Vec::new() };
+        Ok(SourceDetails { status, snapshots })
+    }
+
+    async fn source_run(
+        &self,
+        source: &str,
+        request: &SourceRunRequest,
+        job: &JobHandle,
+    ) -> Result<SourceRun, ControlError> {
+        Ok(self.sources.run(source, request, None, job).await?.1)
     }
 
     async fn ready(&self) -> Result<(), ControlError> {

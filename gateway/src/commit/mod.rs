@@ -23,6 +23,7 @@ mod frozen;
 mod handover;
 mod line;
 mod plans;
+mod publish;
 mod swap;
 mod upload;
 
@@ -35,8 +36,8 @@ use tidegate_replicator::ingest::{
     Ingest, IngestError, IngestOptions, IngestReport, TreeSink, random_pack_ids,
 };
 use tidegate_replicator::repository::{
-    CommitStatistics, DurableCommit, Head, HeadName, Incarnation, Ladder, Leadership, Opened, Published,
-    Repository, RepositoryError, ShareDescription, Successor, Usage, UtcNanos,
+    CommitStatistics, Head, HeadName, Incarnation, Ladder, Leadership, Opened, PlanId, Repository,
+    RepositoryError, ShareDescription, Successor, Usage, UtcNanos,
 };
 use tidegate_replicator::tree::{Root, TreeError, apply};
 
@@ -47,10 +48,9 @@ use crate::live::{Batch, Change, LiveError};
 use crate::share::{Base, Share, ShareError};
 use drain::Runs;
 use frozen::Frozen;
-use line::passed;
 
 pub(crate) use plans::Plans;
-pub(crate) use upload::upload_waiting;
+pub(crate) use publish::NextHead;
 
 /// What can go wrong with a commit. It is run again, unless somebody else leads now.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +123,8 @@ pub(crate) struct Committer {
     pub(crate) plans: Plans,
     /// Which heads are kept beside the newest.
     pub ladder: Ladder,
+    /// Held while packs are sent: they are all shares' and sources', and go once.
+    pub(crate) uploading: tokio::sync::Mutex<()>,
 }
 
 /// What a share is, for its heads.
@@ -178,7 +180,7 @@ impl Committer {
         let frozen_at = self.clock.utc();
         share.moved().begin();
         share.live().settle().await?;
-        let mut plan = match self.prepare(share, frozen_at, must_publish).await? {
+        let plan = match self.prepare(share, frozen_at, must_publish).await? {
             Prepared::Unchanged { through, base } => {
                 return Ok(Committed { drained: through, head: base.head, published: None });
             }
@@ -191,50 +193,11 @@ impl Committer {
             self.rebase(share, &plan, plan.base.clone()).await?;
             return Ok(Committed { drained: plan.through, head, published: None });
         }
-        let leading = leadership.as_ref().ok_or(CommitError::NotLeading)?;
-        let (durable, sent) = upload_waiting(&self.repository, &self.ledger, self.uploads_max).await?;
-        plan.statistics.bytes_uploaded = sent.bytes;
-        plan.statistics.objects_uploaded = sent.objects + 1;
-        plan.statistics.duration_ms = started.elapsed().as_millis() as u64;
-        let epoch = (leading.epoch(), leading.next_sequence(plan.base.head.as_ref()));
-        let parent = self.parent(share.id(), plan.base.head, known).await?;
-        let line = self.line(share.id(), parent.as_ref()).await?;
-        let kept = self.kept(&line, frozen_at, &sent).await?;
-        let passed = passed(&line, &kept, parent.as_ref(), leading);
-        let head = self.head(share, description, &plan, epoch);
-        let head = Head { plans_honoured: plans, kept, passed, ..head };
-        let name = self.publish(&head, &durable, leadership).await?;
+        let next = self.next_head(share, description, &plan, plans);
+        let (name, head) = self.publish_next(next, plan.base.head, known, leadership, started).await?;
         crate::crash::point("commit.published");
         self.rebase(share, &plan, Base { root: plan.root, head: Some(name), published: true }).await?;
         Ok(Committed { drained: plan.through, head: Some(name), published: Some(head) })
-    }
-
-    /// Writes a head. `leadership` comes back unless it is lost for good.
-    async fn publish(
-        &self,
-        head: &Head,
-        durable: &DurableCommit,
-        leadership: &mut Option<Leadership>,
-    ) -> Result<HeadName, CommitError> {
-        let leading = leadership.take().ok_or(CommitError::NotLeading)?;
-        let prepared = match self.repository.prepare_head(&leading, head) {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                *leadership = Some(leading);
-                return Err(error.into());
-            }
-        };
-        match self.repository.publish(leading, &prepared, durable).await {
-            Published::Done(leading) => {
-                *leadership = Some(leading);
-                Ok(prepared.name())
-            }
-            Published::Superseded { by } => Err(CommitError::Superseded { by }),
-            Published::Failed { leadership: leading, error } => {
-                *leadership = Some(leading);
-                Err(error.into())
-            }
-        }
     }
 
     /// Freeze to tree. Cutting blocks, so it has a thread of its own.
@@ -255,38 +218,30 @@ impl Committer {
         tokio::task::spawn_blocking(move || work.run(&runtime)).await.map_err(|_| CommitError::Died)?
     }
 
-    fn head(
+    /// What the next head says of a share.
+    fn next_head<'d>(
         &self,
         share: &Share,
-        description: &Description,
+        description: &'d Description,
         plan: &Plan,
-        (epoch, sequence): (u32, u64),
-    ) -> Head {
+        plans: Vec<PlanId>,
+    ) -> NextHead<'d> {
         let over_since = share.account().over_since();
-        Head {
-            share: description.share.clone(),
-            epoch,
-            sequence,
-            parent: plan.base.head,
+        NextHead {
+            description,
             root: plan.root,
             frozen_at: plan.frozen_at,
-            published_at: self.clock.utc(),
             incarnation: Incarnation::new(share.incarnation().to_be_bytes()),
-            handover: None,
             next_inode: plan.next_inode,
             journal_sequence: plan.through.0,
-            plans_honoured: Vec::new(),
-            kept: Vec::new(),
-            passed: Vec::new(),
-            settings: description.settings.clone(),
             usage: Usage {
                 bytes: plan.usage.bytes,
                 inodes: plan.usage.inodes,
                 bytes_over_since: over_since.bytes,
                 inodes_over_since: over_since.inodes,
             },
-            heat: tidegate_replicator::repository::Heat::default(),
             statistics: plan.statistics,
+            plans,
         }
     }
 

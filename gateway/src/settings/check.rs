@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use super::policy::policies_fit;
 use super::problems::Problems;
+use super::source::sources_fit;
 use super::{Bucket, Credentials, RepositoryAddress, Settings, Share, Target};
 
 /// How many targets this version can keep a repository on.
@@ -46,6 +47,7 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     distinct("access_key", "id", settings.access_keys.iter().map(|key| &key.id), problems);
     settings.buckets.iter().for_each(|bucket| bucket_fits(settings, bucket, problems));
     s3_fits(settings, problems);
+    sources_fit(settings, problems);
     policies_fit(settings, problems);
     apart(settings, problems);
 }

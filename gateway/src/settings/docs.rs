@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
-use super::{AccessKey, Bucket, Cache, Gateway, Nfs, Policy, Repository, Retention, S3, Share, Target};
+use super::{
+    AccessKey, Bucket, Cache, Gateway, Nfs, Policy, Repository, Retention, S3, Share, Source, Target,
+};
 
 /// What the page says before the tables.
 const INTRODUCTION: &str = "\
@@ -38,6 +40,7 @@ pub fn settings_page() -> String {
         S3::describe(),
         Bucket::describe(),
         AccessKey::describe(),
+        Source::describe(),
         Policy::describe(),
     ];
     for table in &tables {

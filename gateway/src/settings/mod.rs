@@ -25,6 +25,7 @@ mod retention;
 mod schema;
 mod secret;
 mod share;
+mod source;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -46,6 +47,7 @@ pub use retention::{HeadRung, Retention};
 pub use schema::{KeyDescription, Setting, Table, TableDescription};
 pub use secret::{SECRET_BYTES_MAX, Secret, SecretError, SecretReference};
 pub use share::{Nfs, OnStoreLost, Share, Squash};
+pub use source::{FileName, Source, SourceKind, SshHost};
 pub use values::{Rate, Size, Span};
 
 use problems::Problems;
@@ -80,12 +82,14 @@ pub struct Settings {
     pub buckets: Vec<Bucket>,
     /// `[[access_key]]`
     pub access_keys: Vec<AccessKey>,
+    /// `[[source]]`
+    pub sources: Vec<Source>,
     /// `[[policy]]`
     pub policies: Vec<Policy>,
 }
 
 /// The tables of the file.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -96,6 +100,7 @@ const TABLES: [&str; 11] = [
     S3::NAME,
     Bucket::NAME,
     AccessKey::NAME,
+    Source::NAME,
     Policy::NAME,
 ];
 
@@ -147,6 +152,7 @@ impl Settings {
             AccessKey::NAME,
             Item::ArrayOfTables(self.access_keys.iter().map(Table::write).collect()),
         );
+        document.insert(Source::NAME, Item::ArrayOfTables(self.sources.iter().map(Table::write).collect()));
         document.insert(Policy::NAME, Item::ArrayOfTables(self.policies.iter().map(Table::write).collect()));
         document.to_string()
     }
@@ -196,6 +202,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let s3 = table(root, problems);
     let buckets = tables(root, problems);
     let access_keys = tables(root, problems);
+    let sources = tables(root, problems);
     let policies = tables(root, problems);
     Some(Settings {
         gateway: gateway?,
@@ -208,6 +215,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         s3: s3?,
         buckets: buckets?,
         access_keys: access_keys?,
+        sources: sources?,
         policies: policies?,
     })
 }

@@ -48,10 +48,10 @@ pub enum BackupError {
     #[error(transparent)]
     Tree(#[from] TreeError),
     /// Cutting and sealing.
-    #[error(transparent)]
+    #[error("{}{}", .0, cause(.0))]
     Ingest(#[from] IngestError),
     /// Lists on the local disk.
-    #[error("failed to {doing} on the local disk")]
+    #[error("failed to {doing} on the local disk: {source}")]
     Local {
         /// Reads after "failed to".
         doing: &'static str,
@@ -61,6 +61,10 @@ pub enum BackupError {
     /// Somebody asked to stop.
     #[error("the backup was cancelled")]
     Cancelled,
+}
+
+fn cause(error: &IngestError) -> String {
+    std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default()
 }
 
 impl BackupError {

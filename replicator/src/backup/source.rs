@@ -70,7 +70,7 @@ pub struct Opened<'a> {
 }
 
 /// The data of a file. [`Read::read`] gives 0 at the end of each piece of data.
-pub trait Content: Read {
+pub trait Content: Read + Send {
     /// Goes to the next piece of data, and tells where in the file it begins; none when only holes are left. Pieces come
     /// in order.
     fn next_data(&mut self) -> io::Result<Option<u64>>;

@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 use crate::control::{
     CacheStatus, Change, ChangeKind, ChangeSettings, CloneReport, CloneRequest, Control, ControlError,
     DiffPage, DiffRequest, ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus,
-    LifecycleReport, LifecycleRequest, LimitStatus, MemoryStatus, PolicyDetails, PolicyRun, PolicyRunRequest,
-    PolicyShareRun, PolicySnapshot, PolicyStatus, QuotaStatus, RestoreReport, RestoreRequest, RollbackReport,
-    RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status, TargetStatus,
-    Unit,
+    LifecycleReport, LifecycleRequest, LimitStatus, MemoryStatus, PathTrouble, PolicyDetails, PolicyRun,
+    PolicyRunRequest, PolicyShareRun, PolicySnapshot, PolicyStatus, QuotaStatus, RestoreReport,
+    RestoreRequest, RollbackReport, RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest,
+    SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status, TargetStatus, Unit,
 };
 use crate::settings::{Count, Policy, Settings, Size};
 
@@ -62,6 +62,11 @@ impl FakeGateway {
             cost: HeadCost::default(),
         }
     }
+}
+
+fn source_status(source: &crate::settings::Source) -> SourceStatus {
+    let (name, what) = (source.name.to_string(), source.what());
+    SourceStatus { name, what, policies: Vec::new(), running: false, last_run: None }
 }
 
 fn policy_status(policy: &Policy) -> PolicyStatus {
@@ -260,6 +265,34 @@ impl Control for FakeGateway {
         _job: &JobHandle,
     ) -> Result<LifecycleReport, ControlError> {
         Ok(LifecycleReport { looked_at: 3, expired: 1, ..LifecycleReport::default() })
+    }
+
+    async fn sources(&self) -> Vec<SourceStatus> {
+        let settings = self.state.lock().settings.clone().expect("set from the start");
+        settings.sources.iter().map(source_status).collect()
+    }
+
+    async fn source(&self, source: &str) -> Result<SourceDetails, ControlError> {
+        let found = self.sources().await.into_iter().find(|status| status.name == source);
+        let missing = || ControlError::new(ErrorKind::NotFound, format!("there is no source {source:?}"));
+        Ok(SourceDetails { status: found.ok_or_else(missing)?, snapshots: Vec::new() })
+    }
+
+    async fn source_run(
+        &self,
+        source: &str,
+        _request: &SourceRunRequest,
+        _job: &JobHandle,
+    ) -> Result<SourceRun, ControlError> {
+        self.source(source).await?;
+        let lost = PathTrouble { path: "/secret".to_owned(), why: "no permission".to_owned() };
+        Ok(SourceRun {
+            source: source.to_owned(),
+            snapshot: Some("id".to_owned()),
+            left_out: 1,
+            left_out_paths: vec![lost],
+            ..SourceRun::default()
+        })
     }
 
     async fn policy(&self, policy: &str) -> Result<PolicyDetails, ControlError> {
