@@ -62,10 +62,11 @@ pub(super) fn repository_kind(error: &RepositoryError) -> ErrorKind {
 pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
     match error {
         ApplianceError::NoShare { .. } | ApplianceError::NothingToAttach { .. } => ErrorKind::NotFound,
-        ApplianceError::ShareExists { .. } | ApplianceError::ShareElsewhere { .. } => ErrorKind::Exists,
+        ApplianceError::ShareExists { .. }
+        | ApplianceError::ShareElsewhere { .. }
+        | ApplianceError::SourceElsewhere { .. } => ErrorKind::Exists,
         ApplianceError::OtherRepository { .. } => ErrorKind::Invalid,
         ApplianceError::SnapshotOvertaken { .. } | ApplianceError::SourceBusy { .. } => ErrorKind::Busy,
-        ApplianceError::SourceElsewhere { .. } => ErrorKind::Exists,
         ApplianceError::Source { error, .. } => backup_kind(error),
         ApplianceError::Superseded { .. } | ApplianceError::NotLed { .. } => ErrorKind::Superseded,
         ApplianceError::Repository(repository)
@@ -89,8 +90,9 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
 fn backup_kind(error: &BackupError) -> ErrorKind {
     match error {
         BackupError::Before(read) if read.is_away() => ErrorKind::StoreAway,
-        BackupError::Before(_) => ErrorKind::Damaged,
-        BackupError::Tree(TreeError::Missing { .. } | TreeError::Damaged { .. }) => ErrorKind::Damaged,
+        BackupError::Before(_) | BackupError::Tree(TreeError::Missing { .. } | TreeError::Damaged { .. }) => {
+            ErrorKind::Damaged
+        }
         BackupError::Local { source, .. } => file_kind(source),
         BackupError::Cancelled => ErrorKind::Cancelled,
         BackupError::Source(_) | BackupError::Empty | BackupError::Tree(_) | BackupError::Ingest(_) => {

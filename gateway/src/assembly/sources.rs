@@ -15,10 +15,14 @@ use crate::control::{
     ControlError, ErrorKind, JobHandle, PathTrouble, SourceRun, SourceRunRequest, SourceStatus, Unit,
 };
 use crate::settings::{self, RepositoryAddress, Settings, SourceKind};
-use crate::source::{CommandSource, DeviceSource, FolderOptions, FolderSource, Selection};
+use crate::source::{
+    CommandSource, DeviceSource, FolderOptions, FolderSource, Selection, SshOptions, SshSource,
+};
 
 /// Sources that are saved at once.
 const RUNS_AT_ONCE: usize = 2;
+/// The program for `ssh`, unless another is set.
+const SSH: &str = "/usr/bin/ssh";
 /// The name of the file of a command.
 const OUTPUT: &str = "output";
 
@@ -226,9 +230,17 @@ fn open(
             now,
             cancelled,
         })),
-        Some(SourceKind::Ssh(_)) | None => {
-            Err(SourceError::new("the settings do not say what the source is"))
-        }
+        Some(SourceKind::Ssh(host)) => Ok(Box::new(SshSource::new(SshOptions {
+            program: source.ssh_program.as_ref().map_or_else(|| SSH.to_owned(), ToString::to_string),
+            arguments: source.ssh_options.iter().map(ToString::to_string).collect(),
+            host: host.to_string(),
+            paths: source.paths.iter().map(|path| path.as_path().to_path_buf()).collect(),
+            selection,
+            one_file_system: source.one_file_system,
+            timeout: source.timeout.duration(),
+            cancelled,
+        }))),
+        None => Err(SourceError::new("the settings do not say what the source is")),
     }
 }
 

@@ -193,7 +193,7 @@ impl Committer {
             self.rebase(share, &plan, plan.base.clone()).await?;
             return Ok(Committed { drained: plan.through, head, published: None });
         }
-        let next = self.next_head(share, description, &plan, plans);
+        let next = next_head(share, description, &plan, plans);
         let (name, head) = self.publish_next(next, plan.base.head, known, leadership, started).await?;
         crate::crash::point("commit.published");
         self.rebase(share, &plan, Base { root: plan.root, head: Some(name), published: true }).await?;
@@ -218,39 +218,38 @@ impl Committer {
         tokio::task::spawn_blocking(move || work.run(&runtime)).await.map_err(|_| CommitError::Died)?
     }
 
-    /// What the next head says of a share.
-    fn next_head<'d>(
-        &self,
-        share: &Share,
-        description: &'d Description,
-        plan: &Plan,
-        plans: Vec<PlanId>,
-    ) -> NextHead<'d> {
-        let over_since = share.account().over_since();
-        NextHead {
-            description,
-            root: plan.root,
-            frozen_at: plan.frozen_at,
-            incarnation: Incarnation::new(share.incarnation().to_be_bytes()),
-            next_inode: plan.next_inode,
-            journal_sequence: plan.through.0,
-            usage: Usage {
-                bytes: plan.usage.bytes,
-                inodes: plan.usage.inodes,
-                bytes_over_since: over_since.bytes,
-                inodes_over_since: over_since.inodes,
-            },
-            statistics: plan.statistics,
-            plans,
-        }
-    }
-
     async fn rebase(&self, share: &Share, plan: &Plan, base: Base) -> Result<(), CommitError> {
         let change = Change::Rebase { map: share.map().map, through: plan.through, base: base.encode() };
         let batch = Batch { changes: vec![change] };
         let sequence = share.live().submit_durably(batch, Bytes::new()).await?;
         crate::crash::point("commit.rebased");
         Ok(share.live().applied(sequence).await?)
+    }
+}
+
+/// What the next head says of a share.
+fn next_head<'d>(
+    share: &Share,
+    description: &'d Description,
+    plan: &Plan,
+    plans: Vec<PlanId>,
+) -> NextHead<'d> {
+    let over_since = share.account().over_since();
+    NextHead {
+        description,
+        root: plan.root,
+        frozen_at: plan.frozen_at,
+        incarnation: Incarnation::new(share.incarnation().to_be_bytes()),
+        next_inode: plan.next_inode,
+        journal_sequence: plan.through.0,
+        usage: Usage {
+            bytes: plan.usage.bytes,
+            inodes: plan.usage.inodes,
+            bytes_over_since: over_since.bytes,
+            inodes_over_since: over_since.inodes,
+        },
+        statistics: plan.statistics,
+        plans,
     }
 }
 

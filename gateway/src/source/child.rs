@@ -16,8 +16,9 @@ use parking_lot::{Condvar, Mutex};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tidegate_replicator::backup::SourceError;
 
-/// What is kept of the standard error, in bytes.
-const WORDS_BYTES_MAX: usize = 4 << 10;
+/// What is kept of the standard error, in bytes; and what of that an error message shows.
+const WORDS_BYTES_MAX: usize = 256 << 10;
+const LAST_WORDS_BYTES_MAX: usize = 4 << 10;
 /// Where commands find programs.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How often it is looked whether the run was cancelled.
@@ -138,10 +139,18 @@ impl Running {
         self.child.stdin.take()
     }
 
-    /// What it last wrote to its standard error.
+    /// What it wrote to its standard error, or the end of that.
     pub(super) fn words(&self) -> String {
         let words: Vec<u8> = self.words.lock().iter().copied().collect();
         String::from_utf8_lossy(&words).trim().to_owned()
+    }
+
+    /// The end of what it wrote to its standard error.
+    pub(super) fn last_words(&self) -> String {
+        let words = self.words();
+        let first = words.len().saturating_sub(LAST_WORDS_BYTES_MAX);
+        let first = (first..=words.len()).find(|at| words.is_char_boundary(*at)).unwrap_or(first);
+        words[first..].to_owned()
     }
 
     /// Waits for its end; gives how it ended, unless it was killed.
@@ -161,7 +170,7 @@ impl Running {
             TIMED_OUT => Err(SourceError::new(format!(
                 "{program} took longer than {:?} and was killed; its last words: {}",
                 self.timeout,
-                self.words()
+                self.last_words()
             ))),
             _ => {
                 ended.map_err(|error| SourceError::because(format!("{program} cannot be waited for"), error))

@@ -6,7 +6,8 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use tidegate_replicator::backup::{
-    BackupError, Content, Cut, Ended, Found, Listed, Opened, Source, SourceError, Trust, Wanted, WantedFiles,
+    BackupError, Content, Cut, Ended, Found, Listed, Opened, Source, SourceError, Take, Told, Trust,
+    WantedFiles,
 };
 use tidegate_replicator::map::{Kind, Timestamp};
 
@@ -34,17 +35,13 @@ impl CommandSource {
 }
 
 impl Source for CommandSource {
-    fn list(&mut self, told: &mut dyn FnMut(Listed) -> Result<(), BackupError>) -> Result<(), BackupError> {
+    fn list(&mut self, told: Told<'_>) -> Result<(), BackupError> {
         let top = plain(b"", Kind::Directory, Timestamp::default());
         told(Listed::Found(Found { trust: Trust::Attributes, ..top }))?;
         told(Listed::Found(self.file()))
     }
 
-    fn read(
-        &mut self,
-        wanted: WantedFiles<'_>,
-        take: &mut dyn FnMut(Wanted, io::Result<Opened<'_>>) -> Result<(), BackupError>,
-    ) -> Result<(), BackupError> {
+    fn read(&mut self, wanted: WantedFiles<'_>, take: Take<'_>) -> Result<(), BackupError> {
         for wanted in wanted {
             let wanted = wanted?;
             let (extended, cut) = (Vec::new(), Cut::Content);

@@ -11,7 +11,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
 
 use tidegate_replicator::backup::{
-    BackupError, Content, Cut, Ended, Found, Listed, Opened, Source, SourceError, Trust, Wanted, WantedFiles,
+    BackupError, Content, Cut, Ended, Found, Listed, Opened, Source, SourceError, Take, Told, Trust,
+    WantedFiles,
 };
 use tidegate_replicator::map::{Kind, Timestamp};
 
@@ -53,7 +54,7 @@ impl DeviceSource {
 }
 
 impl Source for DeviceSource {
-    fn list(&mut self, told: &mut dyn FnMut(Listed) -> Result<(), BackupError>) -> Result<(), BackupError> {
+    fn list(&mut self, told: Told<'_>) -> Result<(), BackupError> {
         told(Listed::Found(Found {
             trust: Trust::Attributes,
             ..plain(b"", Kind::Directory, Timestamp::default())
@@ -61,11 +62,7 @@ impl Source for DeviceSource {
         told(Listed::Found(self.found.clone()))
     }
 
-    fn read(
-        &mut self,
-        wanted: WantedFiles<'_>,
-        take: &mut dyn FnMut(Wanted, io::Result<Opened<'_>>) -> Result<(), BackupError>,
-    ) -> Result<(), BackupError> {
+    fn read(&mut self, wanted: WantedFiles<'_>, take: Take<'_>) -> Result<(), BackupError> {
         for wanted in wanted {
             let wanted = wanted?;
             if wanted.found.kind == Kind::Directory {

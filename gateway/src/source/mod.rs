@@ -18,12 +18,14 @@ mod command;
 mod device;
 mod folder;
 mod selection;
+mod ssh;
 
 pub use child::Cancelled;
 pub use command::CommandSource;
 pub use device::DeviceSource;
 pub use folder::{FolderOptions, FolderSource};
 pub use selection::{Pattern, Selection};
+pub use ssh::{SshOptions, SshSource};
 
 use tidegate_replicator::backup::{Found, Trust};
 use tidegate_replicator::map::{Device, Kind, Times, Timestamp};

@@ -161,18 +161,16 @@ impl Pattern {
 
 /// Whether parts stand for names, or (`beginning`) could once more names follow.
 fn parts_match(parts: &[Part], names: &[&[u8]], beginning: bool) -> bool {
-    match (parts, names) {
-        (_, []) if beginning => true,
-        ([], []) => true,
-        ([], _) => false,
-        ([Part::Any], _) => true,
-        ([Part::Any, rest @ ..], _) => {
-            (0..=names.len()).any(|skip| parts_match(rest, &names[skip..], beginning))
-        }
-        ([Part::Name(_), ..], []) => false,
-        ([Part::Name(letters), rest @ ..], [name, names @ ..]) => {
-            name_matches(letters, name) && parts_match(rest, names, beginning)
-        }
+    if names.is_empty() && beginning {
+        return true;
+    }
+    match parts {
+        [] => names.is_empty(),
+        [Part::Any] => true,
+        [Part::Any, rest @ ..] => (0..=names.len()).any(|skip| parts_match(rest, &names[skip..], beginning)),
+        [Part::Name(letters), rest @ ..] => names
+            .split_first()
+            .is_some_and(|(name, names)| name_matches(letters, name) && parts_match(rest, names, beginning)),
     }
 }
 

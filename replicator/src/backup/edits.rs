@@ -48,11 +48,11 @@ impl Edits {
     }
 
     /// The edits in order. `before` is the map that they change.
-    pub(super) fn finish<'a>(
+    pub(super) fn finish(
         self,
-        before: &'a Frozen,
+        before: &Frozen,
         known: Arc<dyn Known>,
-    ) -> io::Result<impl Stream<Item = Result<Edit, TreeError>> + Send + Unpin + 'a> {
+    ) -> io::Result<impl Stream<Item = Result<Edit, TreeError>> + Send + Unpin> {
         let mut merged = Merged { sorted: self.sorter.finish()?, ahead: None, before, known };
         merged.ahead = merged.sorted.next()?;
         Ok(Box::pin(futures::stream::try_unfold(merged, |mut merged| async move {

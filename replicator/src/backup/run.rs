@@ -147,6 +147,7 @@ fn read(
     let mut ingest = start(tools)?;
     let mut taker = Taker::new(making, &mut ingest, &tools.scratch);
     source.read(Box::new(wanted.read()?), &mut |wanted, opened| taker.take(wanted, opened))?;
+    source.torn_afterwards().iter().for_each(|path| making.report.tear(path));
     Ok(ingest.finish()?)
 }
 

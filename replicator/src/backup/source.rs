@@ -26,16 +26,23 @@ pub enum Listed {
 pub trait Source: Send {
     /// Tells everything that is there, each path once, in any order; the top too. Folders must be told for
     /// everything in them. Ends early when `told` fails.
-    fn list(&mut self, told: &mut dyn FnMut(Listed) -> Result<(), BackupError>) -> Result<(), BackupError>;
+    fn list(&mut self, told: Told<'_>) -> Result<(), BackupError>;
 
     /// Opens what is wanted and gives it to `take`, each once, in the order in which it is wanted; an error says why
     /// one cannot be read. A source that finds out at the end that all of it was nothing fails then.
-    fn read(
-        &mut self,
-        wanted: WantedFiles<'_>,
-        take: &mut dyn FnMut(Wanted, io::Result<Opened<'_>>) -> Result<(), BackupError>,
-    ) -> Result<(), BackupError>;
+    fn read(&mut self, wanted: WantedFiles<'_>, take: Take<'_>) -> Result<(), BackupError>;
+
+    /// Paths of files of which it was found out only after they had been read that they changed meanwhile.
+    fn torn_afterwards(&mut self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
 }
+
+/// Takes in what was opened, or why it could not be.
+pub type Take<'t> = &'t mut dyn FnMut(Wanted, io::Result<Opened<'_>>) -> Result<(), BackupError>;
+
+/// Is told what a listing says.
+pub type Told<'t> = &'t mut dyn FnMut(Listed) -> Result<(), BackupError>;
 
 /// What is to be read, in order.
 pub type WantedFiles<'a> = Box<dyn Iterator<Item = Result<Wanted, BackupError>> + Send + 'a>;

@@ -163,9 +163,8 @@ impl<'p, 'a> Taker<'p, 'a> {
             return self.extended(&ticket, &found, opened.extended);
         }
         let Opened { found: mut now, extended, cut, content } = opened;
-        let mut content = match content {
-            Some(content) => content,
-            None => return self.leave_out(&found, &ticket, "its content cannot be had"),
+        let Some(mut content) = content else {
+            return self.leave_out(&found, &ticket, "its content cannot be had");
         };
         let mut attempt = 1;
         let (pieces, size) = loop {

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use tidegate_replicator::backup::{
-    BackupError, Content, Cut, Ended, Found, Listed, Opened, Source, Trust, Wanted, WantedFiles,
+    BackupError, Content, Cut, Ended, Found, Listed, Opened, Source, Take, Told, Trust, WantedFiles,
 };
 use tidegate_replicator::map::{Device, Kind, Times, Timestamp};
 
@@ -196,7 +196,7 @@ impl Model {
 }
 
 impl Source for Model {
-    fn list(&mut self, told: &mut dyn FnMut(Listed) -> Result<(), BackupError>) -> Result<(), BackupError> {
+    fn list(&mut self, told: Told<'_>) -> Result<(), BackupError> {
         // In an order that has nothing to do with names.
         let mut names: Vec<_> = self.names.iter().collect();
         names.sort_by_key(|(path, number)| (number.wrapping_mul(0x9e37_79b9_7f4a_7c15), path.len()));
@@ -206,11 +206,7 @@ impl Source for Model {
         Ok(())
     }
 
-    fn read(
-        &mut self,
-        wanted: WantedFiles<'_>,
-        take: &mut dyn FnMut(Wanted, io::Result<Opened<'_>>) -> Result<(), BackupError>,
-    ) -> Result<(), BackupError> {
+    fn read(&mut self, wanted: WantedFiles<'_>, take: Take<'_>) -> Result<(), BackupError> {
         for wanted in wanted {
             let wanted = wanted?;
             let (path, number) = (wanted.found.path.clone(), wanted.found.number);

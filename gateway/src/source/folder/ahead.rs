@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use tidegate_replicator::backup::{BackupError, Cut, Opened, Wanted, WantedFiles};
+use tidegate_replicator::backup::{BackupError, Cut, Opened, Take, Wanted, WantedFiles};
 use tidegate_replicator::map::{Kind, Timestamp};
 
 use super::content::FileContent;
@@ -29,7 +29,7 @@ pub(super) fn read(
     top: &OwnedFd,
     options: &FolderOptions,
     wanted: WantedFiles<'_>,
-    take: &mut dyn FnMut(Wanted, io::Result<Opened<'_>>) -> Result<(), BackupError>,
+    take: Take<'_>,
 ) -> Result<(), BackupError> {
     let readers = options.readers.max(1);
     let bytes_max = AHEAD_BYTES_MAX / (readers * (QUEUE + 1));

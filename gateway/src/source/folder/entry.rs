@@ -84,10 +84,10 @@ pub(super) fn target(folder: &OwnedFd, name: &CStr) -> io::Result<Bytes> {
 /// The extended attributes of an open file; none where its file system has none.
 pub(super) fn extended(file: &OwnedFd) -> io::Result<Vec<(Bytes, Bytes)>> {
     let mut names = Vec::new();
-    match flistxattr(file, rustix::buffer::spare_capacity(&mut reserve(&mut names, 256))) {
+    match flistxattr(file, rustix::buffer::spare_capacity(reserve(&mut names, 256))) {
         Ok(_) => {}
         Err(Errno::RANGE) => {
-            flistxattr(file, rustix::buffer::spare_capacity(&mut reserve(&mut names, LIST_BYTES_MAX)))?;
+            flistxattr(file, rustix::buffer::spare_capacity(reserve(&mut names, LIST_BYTES_MAX)))?;
         }
         Err(Errno::NOTSUP) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
@@ -105,10 +105,9 @@ pub(super) fn extended(file: &OwnedFd) -> io::Result<Vec<(Bytes, Bytes)>> {
 fn value(file: &OwnedFd, name: &[u8]) -> io::Result<Option<Bytes>> {
     let name = OsStr::from_bytes(name);
     let mut value = Vec::new();
-    let mut read = fgetxattr(file, name, rustix::buffer::spare_capacity(&mut reserve(&mut value, 256)));
+    let mut read = fgetxattr(file, name, rustix::buffer::spare_capacity(reserve(&mut value, 256)));
     if read == Err(Errno::RANGE) {
-        let mut room = reserve(&mut value, LIST_BYTES_MAX);
-        read = fgetxattr(file, name, rustix::buffer::spare_capacity(&mut room));
+        read = fgetxattr(file, name, rustix::buffer::spare_capacity(reserve(&mut value, LIST_BYTES_MAX)));
     }
     match read {
         Ok(_) => Ok(Some(Bytes::from(value))),

@@ -23,9 +23,7 @@ use std::path::PathBuf;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat, openat2};
 use rustix::io::Errno;
-use tidegate_replicator::backup::{
-    BackupError, Found, Listed, Opened, Source, SourceError, Wanted, WantedFiles,
-};
+use tidegate_replicator::backup::{BackupError, Found, Source, SourceError, Take, Told, WantedFiles};
 use tidegate_replicator::map::Timestamp;
 
 use super::selection::Selection;
@@ -108,15 +106,11 @@ fn step_by_step(top: &OwnedFd, path: &[u8], flags: OFlags) -> rustix::io::Result
 }
 
 impl Source for FolderSource {
-    fn list(&mut self, told: &mut dyn FnMut(Listed) -> Result<(), BackupError>) -> Result<(), BackupError> {
+    fn list(&mut self, told: Told<'_>) -> Result<(), BackupError> {
         walk::walk(&self.top, &self.options, told)
     }
 
-    fn read(
-        &mut self,
-        wanted: WantedFiles<'_>,
-        take: &mut dyn FnMut(Wanted, io::Result<Opened<'_>>) -> Result<(), BackupError>,
-    ) -> Result<(), BackupError> {
+    fn read(&mut self, wanted: WantedFiles<'_>, take: Take<'_>) -> Result<(), BackupError> {
         self.look_again()?;
         ahead::read(&self.top, &self.options, wanted, take)
     }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::Dir;
-use tidegate_replicator::backup::{BackupError, Listed, SourceError};
+use tidegate_replicator::backup::{BackupError, Listed, SourceError, Told};
 use tidegate_replicator::map::Kind;
 
 use super::super::selection::Meant;
@@ -13,8 +13,6 @@ use super::{FolderOptions, entry, open_below};
 
 /// Levels of folders that are gone down. The system lets a process open so many files at once.
 const LEVELS_MAX: usize = 256;
-
-type Told<'t> = &'t mut dyn FnMut(Listed) -> Result<(), BackupError>;
 
 struct Level {
     folder: OwnedFd,
