@@ -21,6 +21,7 @@ mod path;
 mod policy;
 mod requests;
 mod settings;
+mod source;
 mod status;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub use requests::{
     RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
 };
 pub use settings::ChangeSettings;
+pub use source::{PathTrouble, SourceDetails, SourceRun, SourceRunRequest, SourceStatus};
 pub use status::{
     CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, MemoryStatus, QuotaStatus,
     ShareState, ShareStatus, Status, StoreFailure, TargetStatus,
@@ -149,6 +151,20 @@ pub trait Control: Send + Sync + 'static {
         request: &PolicyRunRequest,
         job: &JobHandle,
     ) -> Result<PolicyRun, ControlError>;
+
+    /// All sources of backup. Cheap.
+    async fn sources(&self) -> Vec<SourceStatus>;
+
+    /// A source of backup, and its snapshots.
+    async fn source(&self, source: &str) -> Result<SourceDetails, ControlError>;
+
+    /// Saves a source of backup now.
+    async fn source_run(
+        &self,
+        source: &str,
+        request: &SourceRunRequest,
+        job: &JobHandle,
+    ) -> Result<SourceRun, ControlError>;
 
     /// Whether clients are served now; otherwise the reason, for `/readyz`.
     async fn ready(&self) -> Result<(), ControlError>;

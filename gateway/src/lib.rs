@@ -23,4 +23,5 @@ pub mod objects;
 pub mod policy;
 pub mod settings;
 pub mod share;
+pub mod source;
 pub mod telemetry;

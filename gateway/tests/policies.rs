@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use support::*;
 use tidegate_gateway::appliance::Appliance;
-use tidegate_gateway::assembly::AppliancePolicies;
+use tidegate_gateway::assembly::{AppliancePolicies, ApplianceSources};
 use tidegate_gateway::clock::Clock;
 use tidegate_gateway::policy::{Engine, Plan};
 use tidegate_gateway::settings::Settings;
@@ -51,11 +51,13 @@ impl Scene {
         let key = slot_key(folder);
         let appliance = open_at(&folder.join("data"), store.clone(), &key, clock.clone()).await;
         appliance.serve(config("docs")).await.unwrap();
-        let engine = Engine::new(AppliancePolicies::new(appliance.clone()), clock.clone());
         let text = "[repository]\nkey = { env = \"K\" }\n[[target]]\nname = \"t\"\naddress = \"file:///srv/r\"\n\
             [[share]]\nname = \"docs\"\n\
             [[policy]]\nname = \"hourly\"\nshares = [\"docs\"]\nevery = \"1h\"\nkeep_last = 2\nkeep_daily = 3\n";
-        engine.set(Plan::all(&Settings::parse(text).unwrap()));
+        let settings = Arc::new(Settings::parse(text).unwrap());
+        let sources = ApplianceSources::new(appliance.clone(), settings.clone());
+        let engine = Engine::new(AppliancePolicies::new(appliance.clone(), sources), clock.clone());
+        engine.set(Plan::all(&settings));
         Self { appliance, engine, clock: clock.clone() }
     }
 

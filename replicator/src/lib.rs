@@ -1,5 +1,6 @@
 //! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check, garbage collection, copies, seeds.
 
+pub mod backup;
 pub mod check;
 pub mod collect;
 pub mod fetch;

@@ -49,6 +49,7 @@ mod policies;
 mod routes;
 mod server;
 mod settings;
+mod sources;
 mod targets;
 #[cfg(test)]
 pub(crate) mod tests;

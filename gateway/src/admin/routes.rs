@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::jobs::JobInfo;
 use super::payload::Payload;
-use super::{Admin, Applied, health, policies, targets};
+use super::{Admin, Applied, health, policies, sources, targets};
 use crate::control::{
     Alarm, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind,
     HandoverRequest, HeadInfo, JobHandle, LifecycleRequest, Moment, RestoreRequest, RollbackRequest,
@@ -57,6 +57,9 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/policies/{policy}", get(policies::show))
         .route("/policies/{policy}/run", post(policies::run))
         .route("/targets/{target}/limit", post(targets::limit))
+        .route("/sources", get(sources::list))
+        .route("/sources/{source}", get(sources::show))
+        .route("/sources/{source}/run", post(sources::run))
         .route("/access-keys", post(access_key_add))
         .route("/access-keys/{id}", delete(access_key_remove))
         .route("/jobs", get(jobs))

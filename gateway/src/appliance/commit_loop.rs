@@ -138,7 +138,7 @@ impl Appliance {
             }
         };
         if let Some(head) = &mut committed.published {
-            self.remove_passed(open, head).await;
+            self.remove_passed(head).await;
         }
         self.note_drained(open, committed.drained);
         let newest = self.note_commit(open, committed).await?;

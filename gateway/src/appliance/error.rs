@@ -1,6 +1,7 @@
 //! What can go wrong with the appliance as a whole.
 
 use tidegate_chunker::RepositoryId;
+use tidegate_replicator::backup::BackupError;
 use tidegate_replicator::mirror::MirrorError;
 use tidegate_replicator::repository::{RepositoryError, Successor};
 
@@ -129,6 +130,28 @@ pub enum ApplianceError {
         target: String,
         /// What it lacks.
         lacks: String,
+    },
+    /// A source of backup could not be saved.
+    #[error("source {name}: {error}")]
+    Source {
+        /// Its name.
+        name: String,
+        /// Why.
+        error: BackupError,
+    },
+    /// Another machine saves a source under this name.
+    #[error("the repository has {name:?} already, which {whose}: choose another name, or take it over")]
+    SourceElsewhere {
+        /// Its name.
+        name: String,
+        /// What is known of it.
+        whose: String,
+    },
+    /// A source is being saved.
+    #[error("source {name:?} is being saved now")]
+    SourceBusy {
+        /// Its name.
+        name: String,
     },
     /// A step died.
     #[error("a step ended early: see the log")]

@@ -31,6 +31,8 @@ mod report;
 mod retire;
 mod shares;
 mod snapshots;
+mod source_lines;
+mod source_run;
 mod targets;
 mod thin;
 
@@ -55,6 +57,8 @@ pub use error::ApplianceError;
 pub use report::{CacheReport, JournalReport, ShareReport};
 pub use shares::{AttachPoint, ShareConfig};
 pub use snapshots::SnapshotEntry;
+pub use source_lines::SourceConfig;
+pub use source_run::{OpenSource, SourceRequest, SourceTaken};
 pub use targets::{CopyTarget, Targets};
 
 use crate::cache::{DiskCacheBounds, FileSystem, Volume};
@@ -122,6 +126,8 @@ pub struct Appliance {
     retiring: Mutex<HashMap<ShareId, Arc<OpenShare>>>,
     /// Up to where each share needs the journal no more.
     drained: Mutex<HashMap<ShareId, Sequence>>,
+    /// Sources of backup that are known here.
+    sources: source_lines::Lines,
     /// Held while the set of shares changes.
     changing: tokio::sync::Mutex<()>,
     stop: CancellationToken,
@@ -204,6 +210,7 @@ impl Appliance {
             uploads_max: UPLOADS_MAX,
             ladder: parts.ladder,
             copying: copying.clone(),
+            uploading: tokio::sync::Mutex::default(),
         };
         let appliance = Arc::new(Self {
             live,
@@ -217,6 +224,7 @@ impl Appliance {
             shares: Mutex::default(),
             retiring: Mutex::default(),
             drained: Mutex::default(),
+            sources: source_lines::Lines::default(),
             changing: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
             loops: TaskTracker::new(),

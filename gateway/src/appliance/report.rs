@@ -161,9 +161,9 @@ impl Appliance {
         self.uploaded_bytes.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Heads of a share that can be opened, newest first.
+    /// Heads of a share or source that can be opened, newest first.
     pub async fn heads(&self, share: &str, limit: usize) -> Result<Vec<(HeadName, Head)>, ApplianceError> {
-        let id = self.share_named(share)?.share.id();
+        let id = self.line_id(share)?;
         let listed = self.backend.repository.list_heads(id, limit).await?;
         Ok(listed.into_iter().filter_map(|listed| Some((listed.name, listed.head.ok()?))).collect())
     }

@@ -87,7 +87,7 @@ impl Appliance {
     }
 
     /// Retains a head; `None` if that was removed meanwhile, so that a collection may have missed both.
-    async fn keep(
+    pub(super) async fn keep(
         &self,
         name: HeadName,
         head: &Head,
@@ -108,7 +108,7 @@ impl Appliance {
 
     /// The snapshots of a share, oldest first; those that cannot be read are in the log.
     pub async fn snapshots(&self, share: &str) -> Result<Vec<SnapshotEntry>, ApplianceError> {
-        let id = self.share_named(share)?.share.id();
+        let id = self.line_id(share)?;
         let listed = self.backend.repository.list_snapshots(id).await?;
         Ok(listed
             .into_iter()
@@ -124,19 +124,19 @@ impl Appliance {
 
     /// The ids of the snapshots of a share, oldest first.
     pub async fn snapshot_ids(&self, share: &str) -> Result<Vec<SnapshotId>, ApplianceError> {
-        let id = self.share_named(share)?.share.id();
+        let id = self.line_id(share)?;
         Ok(self.backend.repository.snapshot_ids(id).await?)
     }
 
     /// What a snapshot of a share holds.
     pub async fn read_snapshot(&self, share: &str, id: SnapshotId) -> Result<Snapshot, ApplianceError> {
-        let share = self.share_named(share)?.share.id();
+        let share = self.line_id(share)?;
         Ok(self.backend.repository.read_snapshot(share, id).await?)
     }
 
     /// Stops retaining a snapshot.
     pub async fn remove_snapshot(&self, share: &str, id: SnapshotId) -> Result<(), ApplianceError> {
-        let share = self.share_named(share)?.share.id();
+        let share = self.line_id(share)?;
         self.backend.repository.remove_snapshot(share, id).await?;
         self.show_moments_anew(share);
         Ok(())

@@ -9,23 +9,22 @@ use std::time::Duration;
 use tidegate_replicator::repository::{Head, RepositoryError};
 
 use super::Appliance;
-use super::shares::OpenShare;
 
 /// How long heads are removed after one commit; the rest goes after the next.
 const REMOVAL_MAX: Duration = Duration::from_secs(5);
 
 impl Appliance {
     /// Removes what `head`, which was published just now, names as passed; it names no more what is gone.
-    pub(super) async fn remove_passed(&self, open: &OpenShare, head: &mut Head) {
-        let removed = tokio::time::timeout(REMOVAL_MAX, self.try_remove_passed(open, head)).await;
+    pub(super) async fn remove_passed(&self, head: &mut Head) {
+        let removed = tokio::time::timeout(REMOVAL_MAX, self.try_remove_passed(head)).await;
         if let Ok(Err(error)) = removed {
-            tracing::debug!(share = open.config.name, %error, "heads that are not kept any more are still there");
+            tracing::debug!(share = head.share.name, %error, "heads that are not kept any more are still there");
         }
     }
 
-    async fn try_remove_passed(&self, open: &OpenShare, head: &mut Head) -> Result<(), RepositoryError> {
+    async fn try_remove_passed(&self, head: &mut Head) -> Result<(), RepositoryError> {
         while let Some(name) = head.passed.last() {
-            self.backend.repository.remove_head(open.share.id(), name).await?;
+            self.backend.repository.remove_head(head.share.id, name).await?;
             head.passed.pop();
         }
         Ok(())

@@ -2,9 +2,11 @@
 
 use std::io;
 
+use tidegate_replicator::backup::BackupError;
 use tidegate_replicator::mirror::MirrorError;
 use tidegate_replicator::repository::RepositoryError;
 use tidegate_replicator::store::{ErrorKind as StoreErrorKind, StoreError};
+use tidegate_replicator::tree::TreeError;
 
 use crate::appliance::ApplianceError;
 use crate::commit::CommitError;
@@ -64,9 +66,14 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         | ApplianceError::NothingToAttach { .. }
         | ApplianceError::NoCopy { .. } => ErrorKind::NotFound,
         ApplianceError::Copy(mirror) => mirror_kind(mirror),
-        ApplianceError::ShareExists { .. } | ApplianceError::ShareElsewhere { .. } => ErrorKind::Exists,
+        ApplianceError::ShareExists { .. }
+        | ApplianceError::ShareElsewhere { .. }
+        | ApplianceError::SourceElsewhere { .. } => ErrorKind::Exists,
         ApplianceError::OtherRepository { .. } => ErrorKind::Invalid,
-        ApplianceError::SnapshotOvertaken { .. } | ApplianceError::NotToBePromoted { .. } => ErrorKind::Busy,
+        ApplianceError::SnapshotOvertaken { .. }
+        | ApplianceError::NotToBePromoted { .. }
+        | ApplianceError::SourceBusy { .. } => ErrorKind::Busy,
+        ApplianceError::Source { error, .. } => backup_kind(error),
         ApplianceError::Superseded { .. } | ApplianceError::NotLed { .. } => ErrorKind::Superseded,
         ApplianceError::Repository(repository)
         | ApplianceError::Commit(CommitError::Repository(repository)) => repository_kind(repository),
@@ -94,6 +101,20 @@ pub(super) fn mirror_kind(error: &MirrorError) -> ErrorKind {
         MirrorError::Foreign { .. } | MirrorError::Occupied { .. } => ErrorKind::Exists,
         MirrorError::Scratch { source, .. } => file_kind(source),
         MirrorError::Cancelled => ErrorKind::Cancelled,
+    }
+}
+
+fn backup_kind(error: &BackupError) -> ErrorKind {
+    match error {
+        BackupError::Before(read) if read.is_away() => ErrorKind::StoreAway,
+        BackupError::Before(_) | BackupError::Tree(TreeError::Missing { .. } | TreeError::Damaged { .. }) => {
+            ErrorKind::Damaged
+        }
+        BackupError::Local { source, .. } => file_kind(source),
+        BackupError::Cancelled => ErrorKind::Cancelled,
+        BackupError::Source(_) | BackupError::Empty | BackupError::Tree(_) | BackupError::Ingest(_) => {
+            ErrorKind::Failed
+        }
     }
 }
 

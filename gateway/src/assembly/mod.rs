@@ -15,6 +15,7 @@ mod policies;
 mod rounds;
 mod running;
 mod s3;
+mod sources;
 mod store;
 mod targets;
 
@@ -30,6 +31,7 @@ pub use key::{NewKey, slot_key, write_key_file};
 pub use offline::OfflineRepository;
 pub use policies::AppliancePolicies;
 pub use running::{Running, StartRunning};
+pub use sources::ApplianceSources;
 pub use store::{contact_store, open_store, probe_target, store_settings};
 
 use crate::alarm::Sender;

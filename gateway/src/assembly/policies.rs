@@ -12,9 +12,10 @@ use parking_lot::Mutex;
 use tidegate_replicator::repository::{NewSnapshot, RepositoryError, Snapshot, SnapshotId};
 
 use super::overview::timestamp;
+use super::sources::{ApplianceSources, policy_request};
 use crate::appliance::{Appliance, ApplianceError};
 use crate::clock::SystemClock;
-use crate::control::{ControlError, ErrorKind};
+use crate::control::{ControlError, ErrorKind, JobHandle};
 use crate::policy::{Engine, Plan, PolicyHost, Taken};
 use crate::settings::Settings;
 
@@ -27,14 +28,15 @@ type Known = BTreeMap<SnapshotId, Option<Taken>>;
 /// See the head of this module.
 pub struct AppliancePolicies {
     appliance: Arc<Appliance>,
+    sources: Arc<ApplianceSources>,
     /// By share.
     known: Mutex<HashMap<String, Known>>,
 }
 
 impl AppliancePolicies {
-    /// Policies over this appliance.
-    pub fn new(appliance: Arc<Appliance>) -> Arc<Self> {
-        Arc::new(Self { appliance, known: Mutex::default() })
+    /// Policies over this appliance and these sources.
+    pub fn new(appliance: Arc<Appliance>, sources: Arc<ApplianceSources>) -> Arc<Self> {
+        Arc::new(Self { appliance, sources, known: Mutex::default() })
     }
 
     async fn read(&self, share: &str, id: SnapshotId) -> Result<Option<Option<Taken>>, ControlError> {
@@ -57,6 +59,10 @@ impl AppliancePolicies {
 #[async_trait]
 impl PolicyHost for AppliancePolicies {
     async fn snapshots(&self, share: &str) -> Result<Vec<Taken>, ControlError> {
+        // One that was never saved has none.
+        if self.sources.has(share) && !self.appliance.knows_source(share)? {
+            return Ok(Vec::new());
+        }
         let ids = self.appliance.snapshot_ids(share).await?;
         let known = self.known.lock().get(share).cloned().unwrap_or_default();
         let mut now = Known::new();
@@ -81,7 +87,12 @@ impl PolicyHost for AppliancePolicies {
         Ok(listed)
     }
 
-    async fn take(&self, share: &str, new: NewSnapshot) -> Result<Taken, ControlError> {
+    async fn take(&self, share: &str, new: NewSnapshot, job: &JobHandle) -> Result<Taken, ControlError> {
+        if self.sources.has(share) {
+            let request = policy_request(&new.tags);
+            let (entry, run) = self.sources.run(share, &request, new.policy, &job.apart()).await?;
+            return Ok(Taken { lacks: run.lacks(), ..taken(entry.id, entry.snapshot) });
+        }
         let entry = self.appliance.take_snapshot(share, new).await?;
         Ok(taken(entry.id, entry.snapshot))
     }
@@ -96,12 +107,17 @@ impl PolicyHost for AppliancePolicies {
 
 fn taken(id: SnapshotId, snapshot: Snapshot) -> Taken {
     let Snapshot { policy, tags, taken_at, .. } = snapshot;
-    Taken { id: id.to_string(), at: timestamp(taken_at), policy, tags }
+    Taken { id: id.to_string(), at: timestamp(taken_at), policy, tags, lacks: None }
 }
 
 /// Carries out the policies of the settings by the clock of the machine.
-pub(super) fn start_policies(appliance: &Arc<Appliance>, settings: &Settings) -> Arc<Engine> {
-    let engine = Engine::new(AppliancePolicies::new(appliance.clone()), Arc::new(SystemClock));
+pub(super) fn start_policies(
+    appliance: &Arc<Appliance>,
+    sources: &Arc<ApplianceSources>,
+    settings: &Settings,
+) -> Arc<Engine> {
+    let host = AppliancePolicies::new(appliance.clone(), sources.clone());
+    let engine = Engine::new(host, Arc::new(SystemClock));
     engine.set(Plan::all(settings));
     engine.start();
     engine

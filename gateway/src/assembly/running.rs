@@ -18,6 +18,7 @@ use super::offline::utc_nanos;
 use super::overview::{Overview, head_info, timestamp};
 use super::policies::start_policies;
 use super::s3::start_s3;
+use super::sources::ApplianceSources;
 use super::{
     AssemblyError, OpenAppliance, bucket_share, collect_config, lifecycle, links, open_with_stores, sender,
     set_objects, share_config,
@@ -30,7 +31,8 @@ use crate::control::{
     ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, ErrorKind,
     HandoverRequest, HeadInfo, JobHandle, LifecycleReport, LifecycleRequest, LimitRequest, LinkStatus,
     Moment, PolicyDetails, PolicyRun, PolicyRunRequest, PromoteReport, PromoteRequest, RestoreReport,
-    RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest, Start, Status, Unit,
+    RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun,
+    SourceRunRequest, SourceStatus, Start, Status, Unit,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
@@ -67,6 +69,7 @@ pub struct Running {
     s3: Mutex<Option<S3Server>>,
     policies: Arc<Engine>,
     overview: Arc<Overview>,
+    sources: Arc<ApplianceSources>,
     /// Ends what goes on by itself.
     stop: CancellationToken,
     /// Whether a promotion is under way that does not wait for the lead.
@@ -109,7 +112,9 @@ impl Running {
         let links = Links::new(Arc::new(SystemClock));
         tokio::spawn(links.clone().keep(stop.clone()));
         tokio::spawn(lifecycle::keep(objects.clone(), stop.clone()));
-        let policies = start_policies(&appliance, &settings);
+        appliance.start_honouring_for_sources();
+        let sources = ApplianceSources::new(appliance.clone(), settings.clone());
+        let policies = start_policies(&appliance, &sources, &settings);
         let alarms = Keeper::new(&settings, sender(&settings));
         let overview = Overview::new(appliance.clone(), policies.clone(), settings, links, alarms.clone());
         overview.know_ways(ways);
@@ -122,6 +127,7 @@ impl Running {
             server: Mutex::new(Some(server)),
             policies,
             overview,
+            sources,
             stop,
             lead_is_lost: AtomicBool::new(false),
         })
@@ -238,6 +244,7 @@ impl Control for Running {
             }
         }
         self.apply_buckets(&before, &settings).await?;
+        self.sources.set(settings.clone());
         self.policies.set(Plan::all(&settings));
         self.overview.alarms.set(&settings);
         self.overview.links.apply(&settings);
@@ -394,6 +401,26 @@ impl Control for Running {
         job: &JobHandle,
     ) -> Result<PolicyRun, ControlError> {
         self.policies.run_now(policy, request, job).await
+    }
+
+    async fn sources(&self) -> Vec<SourceStatus> {
+        self.sources.statuses()
+    }
+
+    async fn source(&self, source: &str) -> Result<SourceDetails, ControlError> {
+        let status = self.sources.status_of(source)?;
+        let snapshots =
+            if self.appliance.knows_source(source)? { self.snapshots(source).await? } else { Vec::new() };
+        Ok(SourceDetails { status, snapshots })
+    }
+
+    async fn source_run(
+        &self,
+        source: &str,
+        request: &SourceRunRequest,
+        job: &JobHandle,
+    ) -> Result<SourceRun, ControlError> {
+        Ok(self.sources.run(source, request, None, job).await?.1)
     }
 
     async fn ready(&self) -> Result<(), ControlError> {

@@ -35,6 +35,7 @@ mod seed;
 mod serve;
 mod share;
 mod snapshot;
+mod source;
 mod status;
 mod target;
 mod terminal;
@@ -109,6 +110,9 @@ enum Command {
     /// List, show, run and simulate the policies that take snapshots by themselves.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// List, show and save what lies outside the shares.
+    #[command(subcommand)]
+    Source(source::Command),
     /// Put a path of a live share back to what it was, or write a share to a folder.
     Restore(restore::Command),
     /// Put a whole share back to what it was.
@@ -219,6 +223,7 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Head(command) => head::run(context, command).await,
         Command::Snapshot(command) => snapshot::run(context, command).await,
         Command::Policy(command) => policy::run(context, command).await,
+        Command::Source(command) => source::run(context, command).await,
         Command::Restore(command) => restore::run(context, command).await,
         Command::Rollback(command) => rollback::run(context, command).await,
         Command::Clone(command) => clone::run(context, command).await,

@@ -66,7 +66,12 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         Command::Run { policy, tags, job } => {
             let path = format!("/policies/{}/run", segment(&policy));
             let request = PolicyRunRequest { tags: BTreeMap::from_iter(tags) };
-            follow::run(context, job, &path, &request, said).await
+            if job.detach {
+                return follow::run(context, job, &path, &request, said).await;
+            }
+            let run: PolicyRun = follow::to_its_end(context, &path, &request).await?;
+            context.terminal.data(&run, said)?;
+            whole(&run)
         }
         Command::Simulate { policy, from, span } => {
             let found = simulated(context, &policy, from.unwrap_or_else(Timestamp::now), span)?;
@@ -128,6 +133,17 @@ fn show(details: &PolicyDetails) -> String {
         next.join(", "),
         table(["SHARE", "TAKEN", "ID", "KEPT BY"], &rows)
     )
+}
+
+/// A run whose snapshots lack something is no success.
+fn whole(run: &PolicyRun) -> Result<(), Failure> {
+    let lacks =
+        |share: &crate::control::PolicyShareRun| Some(format!("{}: {}", share.share, share.lacks.as_ref()?));
+    let lacking: Vec<String> = run.shares.iter().filter_map(lacks).collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    Err(ControlError::new(ErrorKind::Incomplete, lacking.join("; ")).into())
 }
 
 fn said(run: &PolicyRun) -> String {

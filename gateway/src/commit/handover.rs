@@ -3,7 +3,7 @@
 use tidegate_replicator::repository::{CommitStatistics, Era, Head, HeadName, KEPT_HEADS_MAX, Leadership};
 
 use super::line::Parent;
-use super::{CommitError, Committer, upload_waiting};
+use super::{CommitError, Committer};
 
 impl Committer {
     /// Publishes the newest head once more, over the same root, with the era of the share's handles; without
@@ -29,7 +29,7 @@ impl Committer {
             statistics: CommitStatistics::default(),
             ..newest.clone()
         };
-        let (durable, _) = upload_waiting(&self.repository, &self.ledger, self.uploads_max).await?;
+        let (durable, _) = self.upload().await?;
         let name = self.publish(&head, &durable, leadership).await?;
         Ok((name, head))
     }

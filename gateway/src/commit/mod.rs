@@ -24,6 +24,7 @@ mod frozen;
 mod handover;
 mod line;
 mod plans;
+mod publish;
 mod swap;
 mod together;
 mod upload;
@@ -37,8 +38,8 @@ use tidegate_replicator::ingest::{
     Ingest, IngestError, IngestOptions, IngestReport, TreeSink, random_pack_ids,
 };
 use tidegate_replicator::repository::{
-    CommitStatistics, DurableCommit, Head, HeadName, Incarnation, Ladder, Leadership, Opened, Published,
-    Repository, RepositoryError, ShareDescription, Successor, Usage, UtcNanos,
+    CommitStatistics, Head, HeadName, Incarnation, Ladder, Leadership, Opened, PlanId, Repository,
+    RepositoryError, ShareDescription, Successor, Usage, UtcNanos,
 };
 use tidegate_replicator::store::Traffic;
 use tidegate_replicator::tree::{Root, TreeError, apply};
@@ -50,12 +51,11 @@ use crate::live::{Batch, Change, LiveError};
 use crate::share::{Base, Share, ShareError};
 use drain::Runs;
 use frozen::Frozen;
-use line::passed;
 
 pub(crate) use copying::CopyingHeads;
 pub(crate) use plans::Plans;
+pub(crate) use publish::NextHead;
 pub(crate) use together::{FreezeGroup, Member};
-pub(crate) use upload::upload_waiting;
 
 /// What can go wrong with a commit. It is run again, unless somebody else leads now.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +130,8 @@ pub(crate) struct Committer {
     pub ladder: Ladder,
     /// Heads that are being copied to another target.
     pub(crate) copying: Arc<CopyingHeads>,
+    /// Held while packs are sent: they are all shares' and sources', and go once.
+    pub(crate) uploading: tokio::sync::Mutex<()>,
 }
 
 /// What a share is, for its heads.
@@ -187,7 +189,7 @@ impl Committer {
         let frozen_at = self.clock.utc();
         share.moved().begin();
         share.live().settle().await?;
-        let mut plan = match self.prepare(share, frozen_at, must_publish, together).await? {
+        let plan = match self.prepare(share, frozen_at, must_publish, together).await? {
             Prepared::Unchanged { through, base } => {
                 return Ok(Committed { drained: through, head: base.head, published: None });
             }
@@ -200,50 +202,11 @@ impl Committer {
             self.rebase(share, &plan, plan.base.clone()).await?;
             return Ok(Committed { drained: plan.through, head, published: None });
         }
-        let leading = leadership.as_ref().ok_or(CommitError::NotLeading)?;
-        let (durable, sent) = upload_waiting(&self.repository, &self.ledger, self.uploads_max).await?;
-        plan.statistics.bytes_uploaded = sent.bytes;
-        plan.statistics.objects_uploaded = sent.objects + 1;
-        plan.statistics.duration_ms = started.elapsed().as_millis() as u64;
-        let epoch = (leading.epoch(), leading.next_sequence(plan.base.head.as_ref()));
-        let parent = self.parent(share.id(), plan.base.head, known).await?;
-        let line = self.line(share.id(), parent.as_ref()).await?;
-        let kept = self.kept(share.id(), &line, frozen_at, &sent).await?;
-        let passed = passed(&line, &kept, parent.as_ref(), leading);
-        let head = self.head(share, description, &plan, epoch);
-        let head = Head { plans_honoured: plans, kept, passed, ..head };
-        let name = self.publish(&head, &durable, leadership).await?;
+        let next = next_head(share, description, &plan, plans);
+        let (name, head) = self.publish_next(next, plan.base.head, known, leadership, started).await?;
         crate::crash::point("commit.published");
         self.rebase(share, &plan, Base { root: plan.root, head: Some(name), published: true }).await?;
         Ok(Committed { drained: plan.through, head: Some(name), published: Some(head) })
-    }
-
-    /// Writes a head. `leadership` comes back unless it is lost for good.
-    async fn publish(
-        &self,
-        head: &Head,
-        durable: &DurableCommit,
-        leadership: &mut Option<Leadership>,
-    ) -> Result<HeadName, CommitError> {
-        let leading = leadership.take().ok_or(CommitError::NotLeading)?;
-        let prepared = match self.repository.prepare_head(&leading, head) {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                *leadership = Some(leading);
-                return Err(error.into());
-            }
-        };
-        match self.repository.publish(leading, &prepared, durable).await {
-            Published::Done(leading) => {
-                *leadership = Some(leading);
-                Ok(prepared.name())
-            }
-            Published::Superseded { by } => Err(CommitError::Superseded { by }),
-            Published::Failed { leadership: leading, error } => {
-                *leadership = Some(leading);
-                Err(error.into())
-            }
-        }
     }
 
     /// Freeze to tree. Cutting blocks, so it has a thread of its own.
@@ -268,47 +231,38 @@ impl Committer {
         working.await.map_err(|_| CommitError::Died)?
     }
 
-    fn head(
-        &self,
-        share: &Share,
-        description: &Description,
-        plan: &Plan,
-        (epoch, sequence): (u32, u64),
-    ) -> Head {
-        let over_since = share.account().over_since();
-        Head {
-            share: description.share.clone(),
-            epoch,
-            sequence,
-            parent: plan.base.head,
-            root: plan.root,
-            frozen_at: plan.frozen_at,
-            published_at: self.clock.utc(),
-            incarnation: Incarnation::new(share.incarnation().to_be_bytes()),
-            handover: None,
-            next_inode: plan.next_inode,
-            journal_sequence: plan.through.0,
-            plans_honoured: Vec::new(),
-            kept: Vec::new(),
-            passed: Vec::new(),
-            settings: description.settings.clone(),
-            usage: Usage {
-                bytes: plan.usage.bytes,
-                inodes: plan.usage.inodes,
-                bytes_over_since: over_since.bytes,
-                inodes_over_since: over_since.inodes,
-            },
-            heat: tidegate_replicator::repository::Heat::default(),
-            statistics: plan.statistics,
-        }
-    }
-
     async fn rebase(&self, share: &Share, plan: &Plan, base: Base) -> Result<(), CommitError> {
         let change = Change::Rebase { map: share.map().map, through: plan.through, base: base.encode() };
         let batch = Batch { changes: vec![change] };
         let sequence = share.live().submit_durably(batch, Bytes::new()).await?;
         crate::crash::point("commit.rebased");
         Ok(share.live().applied(sequence).await?)
+    }
+}
+
+/// What the next head says of a share.
+fn next_head<'d>(
+    share: &Share,
+    description: &'d Description,
+    plan: &Plan,
+    plans: Vec<PlanId>,
+) -> NextHead<'d> {
+    let over_since = share.account().over_since();
+    NextHead {
+        description,
+        root: plan.root,
+        frozen_at: plan.frozen_at,
+        incarnation: Incarnation::new(share.incarnation().to_be_bytes()),
+        next_inode: plan.next_inode,
+        journal_sequence: plan.through.0,
+        usage: Usage {
+            bytes: plan.usage.bytes,
+            inodes: plan.usage.inodes,
+            bytes_over_since: over_since.bytes,
+            inodes_over_since: over_since.inodes,
+        },
+        statistics: plan.statistics,
+        plans,
     }
 }
 

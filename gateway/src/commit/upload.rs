@@ -23,7 +23,7 @@ pub(crate) struct Sent {
 
 /// Brings all waiting packs to the target, `parallel` at a time, and indexes them. What a crash
 /// interrupts is gone on with: a pack that the target has whole is not sent again.
-pub(crate) async fn upload_waiting(
+pub(super) async fn upload_waiting(
     repository: &Repository<Opened>,
     ledger: &Ledger,
     parallel: usize,

@@ -49,6 +49,12 @@ impl JobHandle {
         Self::default()
     }
 
+    /// A handle with progress of its own, that is cancelled with this one: for one of several works at once.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { progress: Arc::default(), cancelled: self.cancelled.clone() }
+    }
+
     /// Begins a phase: what is done, how much there is of it (if known), counted in what.
     pub fn phase(&self, phase: &str, total: Option<u64>, unit: Unit) {
         *self.progress.lock() = Progress { phase: phase.to_owned(), done: 0, total, unit };

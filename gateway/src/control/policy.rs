@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct PolicyStatus {
     /// Its name.
     pub name: String,
-    /// The shares that it takes snapshots of.
+    /// The shares and sources that it takes snapshots of.
     pub shares: Vec<String>,
     /// When it runs, for people.
     pub when: String,
@@ -55,6 +55,9 @@ pub struct PolicyRun {
 pub struct PolicyShareRun {
     /// The share.
     pub share: String,
+    /// What the snapshot lacks, if it lacks something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<String>,
     /// The id of the snapshot that was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,

@@ -188,7 +188,7 @@ impl Runner {
             self.plan.shares.iter().map(|share| state.shares.get(share)?.newest).collect();
         PolicyStatus {
             name: self.plan.name().to_owned(),
-            shares: self.plan.policy.shares.iter().map(ToString::to_string).collect(),
+            shares: self.plan.names(),
             when: self.plan.policy.when(),
             next: state.next,
             due: self.due(&state),

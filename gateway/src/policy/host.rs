@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tidegate_replicator::repository::NewSnapshot;
 
-use crate::control::ControlError;
+use crate::control::{ControlError, JobHandle};
 
-/// A snapshot of a share.
+/// A snapshot of a share or source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// Its id in the repository.
@@ -19,6 +19,8 @@ pub struct Taken {
     pub policy: Option<String>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// What it lacks, for people, when it was just taken and lacks something.
+    pub lacks: Option<String>,
 }
 
 impl Taken {
@@ -31,11 +33,11 @@ impl Taken {
 /// See the head of this module.
 #[async_trait]
 pub trait PolicyHost: Send + Sync + 'static {
-    /// All snapshots of a share that can be read, oldest first.
+    /// All snapshots of a share or source that can be read, oldest first.
     async fn snapshots(&self, share: &str) -> Result<Vec<Taken>, ControlError>;
 
-    /// Publishes what a share has now, and keeps it.
-    async fn take(&self, share: &str, new: NewSnapshot) -> Result<Taken, ControlError>;
+    /// Publishes what a share or source has now, and keeps it. That may take long: the job is told, and may be cancelled.
+    async fn take(&self, share: &str, new: NewSnapshot, job: &JobHandle) -> Result<Taken, ControlError>;
 
     /// Keeps a snapshot no more.
     async fn forget(&self, share: &str, snapshot: &Taken) -> Result<(), ControlError>;

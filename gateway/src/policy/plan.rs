@@ -9,7 +9,7 @@ use crate::settings::{Policy, Settings};
 pub struct Plan {
     /// What the settings say.
     pub policy: Policy,
-    /// Its shares, by the names that they have in the repository.
+    /// Its shares and sources, by the names that they have in the repository.
     pub shares: Vec<String>,
     /// When it runs.
     pub schedule: Schedule,
@@ -23,7 +23,12 @@ impl Plan {
         let share = |name| settings.share_of_policy(name).to_owned();
         Self {
             policy: policy.clone(),
-            shares: policy.shares.iter().map(share).collect(),
+            shares: policy
+                .shares
+                .iter()
+                .map(share)
+                .chain(policy.sources.iter().map(|name| name.as_str().to_owned()))
+                .collect(),
             schedule: Schedule::of(policy),
             rules: Rules::of(policy),
         }
@@ -32,6 +37,12 @@ impl Plan {
     /// Those of all policies of the settings.
     pub fn all(settings: &Settings) -> Vec<Self> {
         settings.policies.iter().map(|policy| Self::of(settings, policy)).collect()
+    }
+
+    /// Its shares and sources, as the settings name them.
+    pub(super) fn names(&self) -> Vec<String> {
+        let Policy { shares, sources, .. } = &self.policy;
+        shares.iter().map(ToString::to_string).chain(sources.iter().map(ToString::to_string)).collect()
     }
 
     /// The name of the policy.

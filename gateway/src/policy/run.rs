@@ -162,7 +162,7 @@ impl Run<'_> {
                 job.checkpoint()?;
                 let policy = Some(name.to_owned());
                 let new = NewSnapshot { label: name.to_owned(), policy, tags: tags.clone() };
-                let taken = host.take(&share, new).await;
+                let taken = host.take(&share, new, job).await;
                 job.advance(1);
                 taken
             })
@@ -173,6 +173,7 @@ impl Run<'_> {
             match result {
                 Ok(taken) => {
                     share.snapshot = Some(taken.id.clone());
+                    share.lacks.clone_from(&taken.lacks);
                     self.taken.insert(share.share.clone(), taken);
                 }
                 Err(error) => note(share, &error),

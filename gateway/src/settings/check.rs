@@ -7,6 +7,7 @@ use super::alarms::notifiers_fit;
 use super::bandwidth::bandwidth_fits;
 use super::policy::policies_fit;
 use super::problems::Problems;
+use super::source::sources_fit;
 use super::{Bucket, Credentials, RepositoryAddress, Settings, Share, Target};
 
 /// How many targets this version can keep a repository on.
@@ -51,6 +52,7 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     settings.buckets.iter().for_each(|bucket| bucket_fits(settings, bucket, problems));
     s3_fits(settings, problems);
     bandwidth_fits(settings, problems);
+    sources_fit(settings, problems);
     policies_fit(settings, problems);
     notifiers_fit(settings, problems);
     apart(settings, problems);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
     AccessKey, Alarms, Bandwidth, Bucket, Cache, Gateway, Nfs, Notify, Policy, Repository, Retention, S3,
-    Share, Target,
+    Share, Source, Target,
 };
 
 /// What the page says before the tables.
@@ -42,6 +42,7 @@ pub fn settings_page() -> String {
         S3::describe(),
         Bucket::describe(),
         AccessKey::describe(),
+        Source::describe(),
         Policy::describe(),
         Alarms::describe(),
         Notify::describe(),

@@ -27,6 +27,7 @@ mod retention;
 mod schema;
 mod secret;
 mod share;
+mod source;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -50,6 +51,7 @@ pub use retention::{HeadRung, Retention};
 pub use schema::{KeyDescription, Setting, Table, TableDescription};
 pub use secret::{SECRET_BYTES_MAX, Secret, SecretError, SecretReference};
 pub use share::{Nfs, OnStoreLost, Share, Squash};
+pub use source::{FileName, Source, SourceKind, SshHost};
 pub use values::{Rate, Size, Span};
 
 use problems::Problems;
@@ -86,6 +88,8 @@ pub struct Settings {
     pub buckets: Vec<Bucket>,
     /// `[[access_key]]`
     pub access_keys: Vec<AccessKey>,
+    /// `[[source]]`
+    pub sources: Vec<Source>,
     /// `[[policy]]`
     pub policies: Vec<Policy>,
     /// `[alarms]`
@@ -95,7 +99,7 @@ pub struct Settings {
 }
 
 /// The tables of the file.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -107,6 +111,7 @@ const TABLES: [&str; 14] = [
     S3::NAME,
     Bucket::NAME,
     AccessKey::NAME,
+    Source::NAME,
     Policy::NAME,
     Alarms::NAME,
     Notify::NAME,
@@ -179,6 +184,7 @@ impl Settings {
             AccessKey::NAME,
             Item::ArrayOfTables(self.access_keys.iter().map(Table::write).collect()),
         );
+        document.insert(Source::NAME, Item::ArrayOfTables(self.sources.iter().map(Table::write).collect()));
         document.insert(Policy::NAME, Item::ArrayOfTables(self.policies.iter().map(Table::write).collect()));
         document.insert(Alarms::NAME, Item::Table(self.alarms.write()));
         document.insert(Notify::NAME, Item::ArrayOfTables(self.notify.iter().map(Table::write).collect()));
@@ -231,6 +237,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let s3 = table(root, problems);
     let buckets = tables(root, problems);
     let access_keys = tables(root, problems);
+    let sources = tables(root, problems);
     let policies = tables(root, problems);
     let alarms = table(root, problems);
     let notify = tables(root, problems);
@@ -246,6 +253,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         s3: s3?,
         buckets: buckets?,
         access_keys: access_keys?,
+        sources: sources?,
         policies: policies?,
         alarms: alarms?,
         notify: notify?,

@@ -35,7 +35,7 @@ choice! {
 }
 
 table! {
-    /// A policy: it takes snapshots of shares by itself, and forgets those that its rules no longer keep. It
+    /// A policy: it takes snapshots of shares and sources by itself, and forgets those that its rules no longer keep. It
     /// never forgets what a person or another policy took, and of each share at least one snapshot always stays. Write
     /// either `schedule` or `every`, and at least one of the keys that begin with `keep_`. While a rule has not found
     /// as many hours, days or other periods as it may, the oldest snapshot stays too.
@@ -44,7 +44,9 @@ table! {
         /// does not know them.
         name: Name, required;
         /// The shares and buckets that it takes snapshots of.
-        shares: Vec<ShareName>, required;
+        shares: Vec<ShareName>, default(Vec::new());
+        /// The sources that it saves.
+        sources: Vec<Name>, default(Vec::new());
         /// When it runs, as a calendar expression: minute, hour, day of month, month, day of week.
         schedule: Calendar, optional;
         /// The time zone of `schedule`, and of the hours, days, weeks, months and years of the rules.
@@ -313,10 +315,19 @@ pub(super) fn policies_fit(settings: &Settings, problems: &mut Problems<'_>) {
 }
 
 fn shares_fit(settings: &Settings, policy: &Policy, note: &mut impl FnMut(&str, String)) {
-    if policy.shares.is_empty() {
-        note("shares", "is empty; name at least one [[share]] or [[bucket]]".into());
+    if policy.shares.is_empty() && policy.sources.is_empty() {
+        let what = "is empty, and so is sources; name at least one [[share]], [[bucket]] or [[source]]";
+        note("shares", what.into());
     }
     let mut seen = std::collections::BTreeSet::new();
+    for name in &policy.sources {
+        if settings.source(name.as_str()).is_none() {
+            note("sources", format!("names \"{name}\": there is no [[source]] of that name"));
+        }
+        if !seen.insert(name.as_str()) {
+            note("sources", format!("names \"{name}\" twice; each source once"));
+        }
+    }
     for name in &policy.shares {
         let share = settings.share_of_policy(name);
         let follows = match (settings.share(share), settings.bucket(share)) {

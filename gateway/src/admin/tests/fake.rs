@@ -11,10 +11,10 @@ use crate::control::{
     Alarm, AlarmCode, CacheStatus, Change, ChangeKind, ChangeSettings, CloneReport, CloneRequest, Control,
     ControlError, DiffPage, DiffRequest, ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle,
     JournalStatus, LaneStatus, LifecycleReport, LifecycleRequest, LimitRequest, LimitStatus, LinkStatus,
-    MemoryStatus, PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySnapshot, PolicyStatus,
-    PromoteReport, PromoteRequest, QuotaStatus, RestoreReport, RestoreRequest, RollbackReport,
-    RollbackRequest, Severity, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Start, Status,
-    TargetStatus, Unit,
+    MemoryStatus, PathTrouble, PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySnapshot,
+    PolicyStatus, PromoteReport, PromoteRequest, QuotaStatus, RestoreReport, RestoreRequest, RollbackReport,
+    RollbackRequest, Severity, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, SourceDetails,
+    SourceRun, SourceRunRequest, SourceStatus, Start, Status, TargetStatus, Unit,
 };
 use crate::settings::{Count, Policy, Settings, Size};
 
@@ -63,6 +63,11 @@ impl FakeGateway {
             cost: HeadCost::default(),
         }
     }
+}
+
+fn source_status(source: &crate::settings::Source) -> SourceStatus {
+    let (name, what) = (source.name.to_string(), source.what());
+    SourceStatus { name, what, policies: Vec::new(), running: false, last_run: None }
 }
 
 fn policy_status(policy: &Policy) -> PolicyStatus {
@@ -300,6 +305,34 @@ impl Control for FakeGateway {
         let limit_bytes_per_second = request.up.rate()?.flatten();
         let up = LaneStatus { limit_bytes_per_second, ..LaneStatus::default() };
         Ok(LinkStatus { up, rule: "set by hand".to_owned(), ..LinkStatus::default() })
+    }
+
+    async fn sources(&self) -> Vec<SourceStatus> {
+        let settings = self.state.lock().settings.clone().expect("set from the start");
+        settings.sources.iter().map(source_status).collect()
+    }
+
+    async fn source(&self, source: &str) -> Result<SourceDetails, ControlError> {
+        let found = self.sources().await.into_iter().find(|status| status.name == source);
+        let missing = || ControlError::new(ErrorKind::NotFound, format!("there is no source {source:?}"));
+        Ok(SourceDetails { status: found.ok_or_else(missing)?, snapshots: Vec::new() })
+    }
+
+    async fn source_run(
+        &self,
+        source: &str,
+        _request: &SourceRunRequest,
+        _job: &JobHandle,
+    ) -> Result<SourceRun, ControlError> {
+        self.source(source).await?;
+        let lost = PathTrouble { path: "/secret".to_owned(), why: "no permission".to_owned() };
+        Ok(SourceRun {
+            source: source.to_owned(),
+            snapshot: Some("id".to_owned()),
+            left_out: 1,
+            left_out_paths: vec![lost],
+            ..SourceRun::default()
+        })
     }
 
     async fn policy(&self, policy: &str) -> Result<PolicyDetails, ControlError> {

@@ -16,7 +16,7 @@ use tidegate_replicator::repository::NewSnapshot;
 
 use super::*;
 use crate::clock::Clock;
-use crate::control::{ControlError, ErrorKind};
+use crate::control::{ControlError, ErrorKind, JobHandle};
 use crate::settings::Settings;
 
 /// Time zones whose clocks change in different ways: at night, at midnight, by half an hour, by a whole day, never.
@@ -132,7 +132,7 @@ impl FakeHost {
         let mut state = self.state.lock();
         state.number += 1;
         let id = format!("id-{}", state.number);
-        let taken = Taken { id, at: self.clock.time(), policy: policy.map(str::to_owned), tags };
+        let taken = Taken { id, at: self.clock.time(), policy: policy.map(str::to_owned), tags, lacks: None };
         state.shares.entry(share.to_owned()).or_default().push(taken.clone());
         taken
     }
@@ -170,7 +170,7 @@ impl PolicyHost for FakeHost {
         Ok(listed)
     }
 
-    async fn take(&self, share: &str, new: NewSnapshot) -> Result<Taken, ControlError> {
+    async fn take(&self, share: &str, new: NewSnapshot, _job: &JobHandle) -> Result<Taken, ControlError> {
         let lost = self.state.lock().lost_answers;
         if !lost {
             self.answers(share)?;

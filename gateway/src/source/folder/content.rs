@@ -1,0 +1,129 @@
+//! The data of a file of this machine, without its holes.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Advice, SeekFrom, Statx, fadvise, seek};
+use rustix::io::Errno;
+use tidegate_replicator::backup::{Content, Ended, Found};
+use tidegate_replicator::map::Timestamp;
+
+use super::{distrust_if_young, entry};
+
+/// Disk blocks are counted in these many bytes.
+const BLOCK_BYTES: u64 = 512;
+
+/// An open file that is read to the length that it had when it was opened, so that one that grows ends.
+pub(super) struct FileContent {
+    file: File,
+    stat: Statx,
+    now: Timestamp,
+    /// Where the next piece of data is looked for.
+    at: u64,
+    /// What is left of the piece at hand.
+    left: u64,
+    /// The beginning of the file, if it was read ahead.
+    ahead: Vec<u8>,
+    ahead_read: usize,
+}
+
+impl FileContent {
+    pub(super) fn new(file: OwnedFd, stat: Statx, now: Timestamp) -> Self {
+        let file = File::from(file);
+        Self { file, stat, now, at: 0, left: 0, ahead: Vec::new(), ahead_read: 0 }
+    }
+
+    fn has_holes(&self) -> bool {
+        self.stat.stx_blocks.saturating_mul(BLOCK_BYTES) < self.stat.stx_size
+    }
+
+    /// Reads the beginning now; what is longer is asked of the disk.
+    pub(super) fn read_ahead(&mut self, bytes_max: usize) -> io::Result<()> {
+        if self.has_holes() {
+            return Ok(());
+        }
+        let wanted = self.stat.stx_size.min(bytes_max as u64);
+        let mut ahead = Vec::with_capacity(wanted as usize);
+        (&self.file).take(wanted).read_to_end(&mut ahead)?;
+        self.ahead = ahead;
+        if wanted < self.stat.stx_size {
+            // Advice that is not taken only costs time.
+            let _ = fadvise(&self.file, 0, None, Advice::Sequential);
+        }
+        Ok(())
+    }
+
+    /// The next piece of data from an offset on, up to the end that the file had.
+    fn piece(&self, from: u64) -> io::Result<Option<(u64, u64)>> {
+        let size = self.stat.stx_size;
+        if from >= size {
+            return Ok(None);
+        }
+        if !self.has_holes() {
+            return Ok(Some((from, size)));
+        }
+        let start = match seek(&self.file, SeekFrom::Data(from)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(None),
+            // A file system without holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => from,
+            Err(error) => return Err(error.into()),
+        };
+        let end = seek(&self.file, SeekFrom::Hole(start)).unwrap_or(size).min(size);
+        Ok((start < end).then_some((start, end)))
+    }
+}
+
+impl Read for FileContent {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let wanted = (out.len() as u64).min(self.left) as usize;
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let ahead = &self.ahead[self.ahead_read..];
+        let count = if ahead.is_empty() {
+            self.file.read(&mut out[..wanted])?
+        } else {
+            let count = wanted.min(ahead.len());
+            out[..count].copy_from_slice(&ahead[..count]);
+            self.ahead_read += count;
+            count
+        };
+        // Less than there was: it was cut meanwhile, which its end will tell.
+        self.left = if count == 0 { 0 } else { self.left - count as u64 };
+        Ok(count)
+    }
+}
+
+impl Content for FileContent {
+    fn next_data(&mut self) -> io::Result<Option<u64>> {
+        let Some((start, end)) = self.piece(self.at)? else { return Ok(None) };
+        if self.has_holes() || (start > 0 && self.ahead.is_empty()) {
+            seek(&self.file, SeekFrom::Start(start))?;
+        }
+        (self.at, self.left) = (end, end - start);
+        Ok(Some(start))
+    }
+
+    fn end(&mut self) -> io::Result<Ended> {
+        let now = entry::look(&self.file)?;
+        let facts = |stat: &Statx| {
+            let (modified, changed) = (stat.stx_mtime, stat.stx_ctime);
+            (stat.stx_size, modified.tv_sec, modified.tv_nsec, changed.tv_sec, changed.tv_nsec)
+        };
+        Ok(Ended { size: self.stat.stx_size, torn: facts(&now) != facts(&self.stat) })
+    }
+
+    fn again(&mut self) -> io::Result<Option<Found>> {
+        self.stat = entry::look(&self.file)?;
+        seek(&self.file, SeekFrom::Start(0))?;
+        (self.at, self.left, self.ahead_read) = (0, 0, 0);
+        self.ahead = Vec::new();
+        let found = entry::found(Vec::new(), &self.stat);
+        Ok(found.map(|mut found| {
+            distrust_if_young(&mut found, self.now);
+            found
+        }))
+    }
+}
