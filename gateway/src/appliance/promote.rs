@@ -29,9 +29,10 @@ use tidegate_replicator::store::Store;
 
 use super::registry::{self, ShareRecord};
 use super::shares::OpenShare;
+use super::source_lines::HeldLine;
 use super::targets::Targets;
 use super::{Appliance, ApplianceError};
-use crate::live::Batch;
+use crate::live::{Batch, Change};
 use crate::share::Base;
 
 /// How many shares or packs a refusal names.
@@ -54,6 +55,7 @@ impl Appliance {
         for share in &open {
             held.push((share, share.leadership.lock().await));
         }
+        let mut sources = self.hold_sources()?;
         if !lead_is_lost {
             for (share, leadership) in &mut held {
                 if leadership.is_some() {
@@ -69,7 +71,8 @@ impl Appliance {
             self.forget_what_is_not_on(&repository).await?;
         }
         let (records, mut leaderships) = self.claim_on(&repository, &targets.lead).await?;
-        self.note_lead(&targets.lead, &records).await?;
+        let of_sources = self.claim_sources(&repository, &sources).await?;
+        self.note_lead(&targets.lead, &records, noting(&sources, &of_sources)?).await?;
         crate::crash::point("promote.noted");
         self.targets.set_lead(store);
         for (share, leadership) in &mut held {
@@ -77,6 +80,9 @@ impl Appliance {
                 share.record.lock().leadership = Some(claimed.note());
                 **leadership = Some(claimed);
             }
+        }
+        for (source, claimed) in sources.iter_mut().zip(of_sources) {
+            source.lead(claimed);
         }
         // Passes that are under way end: they copy from what led.
         self.set_copies(targets).await?;
@@ -92,7 +98,7 @@ impl Appliance {
         if old.as_ref() == Some(&targets.lead) {
             return Ok(());
         }
-        let Some(old) = old else { return self.note_lead(&targets.lead, &[]).await };
+        let Some(old) = old else { return self.note_lead(&targets.lead, &[], Vec::new()).await };
         tracing::warn!(
             from = old,
             to = targets.lead,
@@ -101,8 +107,11 @@ impl Appliance {
         let repository = prepare(&self.backend.repository, self.targets.lead()).await?;
         self.forget_what_is_not_on(&repository).await?;
         let (records, _) = self.claim_on(&repository, &targets.lead).await?;
+        let sources = self.hold_sources()?;
+        let of_sources = self.claim_sources(&repository, &sources).await?;
         self.committer.plans.look_surely().await?;
-        self.note_lead(&targets.lead, &records).await?;
+        self.note_lead(&targets.lead, &records, noting(&sources, &of_sources)?).await?;
+        drop(sources);
         self.know_as_whole(Some(&old), targets).await
     }
 
@@ -119,21 +128,43 @@ impl Appliance {
         let mut leaderships = HashMap::new();
         for record in &mut records {
             let share = record.id()?;
-            let after = repository.newest_head_name(share).await?;
-            let state = repository.lease(share).await?;
-            let options = ClaimOptions::new(self.claimant.clone(), self.now(), self.settle)?;
-            match repository.claim(&state, &options.promoting(Promotion { after })).await? {
-                ClaimOutcome::Leading(leadership) => {
-                    record.leadership = Some(leadership.note());
-                    leaderships.insert(share, leadership);
-                }
-                ClaimOutcome::Lost { to } => {
-                    return Err(ApplianceError::Superseded { share: record.name.clone(), by: to });
-                }
-            }
-            crate::crash::point("promote.claimed");
+            let leadership = self.claim_one(repository, share, &record.name).await?;
+            record.leadership = Some(leadership.note());
+            leaderships.insert(share, leadership);
         }
         Ok((records, leaderships))
+    }
+
+    async fn claim_one(
+        &self,
+        repository: &Repository<Opened>,
+        share: ShareId,
+        name: &str,
+    ) -> Result<Leadership, ApplianceError> {
+        let after = repository.newest_head_name(share).await?;
+        let state = repository.lease(share).await?;
+        let options = ClaimOptions::new(self.claimant.clone(), self.now(), self.settle)?;
+        match repository.claim(&state, &options.promoting(Promotion { after })).await? {
+            ClaimOutcome::Leading(leadership) => {
+                crate::crash::point("promote.claimed");
+                Ok(leadership)
+            }
+            ClaimOutcome::Lost { to } => Err(ApplianceError::Superseded { share: name.into(), by: to }),
+        }
+    }
+
+    /// The same for sources of backup. Of those nothing is here that a head would need; what is not on the copy is saved
+    /// again by the next run.
+    async fn claim_sources(
+        &self,
+        repository: &Repository<Opened>,
+        sources: &[HeldLine],
+    ) -> Result<Vec<Leadership>, ApplianceError> {
+        let mut claimed = Vec::new();
+        for source in sources {
+            claimed.push(self.claim_one(repository, source.id(), source.name()).await?);
+        }
+        Ok(claimed)
     }
 
     /// Refuses a copy that lacks something that only it could give.
@@ -173,8 +204,14 @@ impl Appliance {
     }
 
     /// In one record: the target on which this gateway's claims are, and the claims.
-    async fn note_lead(&self, target: &str, records: &[ShareRecord]) -> Result<(), ApplianceError> {
-        let mut changes = vec![registry::led_from(target)];
+    async fn note_lead(
+        &self,
+        target: &str,
+        records: &[ShareRecord],
+        of_sources: Vec<Change>,
+    ) -> Result<(), ApplianceError> {
+        let mut changes = of_sources;
+        changes.push(registry::led_from(target));
         changes.extend(records.iter().map(ShareRecord::change));
         self.live.submit_durably(Batch { changes }, bytes::Bytes::new()).await?;
         self.live.settle().await?;
@@ -207,6 +244,15 @@ impl Appliance {
         let forgetting = tokio::task::spawn_blocking(move || ledger.keep_only(&packs));
         Ok(forgetting.await.map_err(|_| ApplianceError::Died)??)
     }
+}
+
+/// The changes that keep the claims of sources.
+fn noting(sources: &[HeldLine], claimed: &[Leadership]) -> Result<Vec<Change>, ApplianceError> {
+    Ok(sources
+        .iter()
+        .zip(claimed)
+        .map(|(source, claimed)| source.noting(claimed))
+        .collect::<Result<_, _>>()?)
 }
 
 /// The first few, and how many more there are.

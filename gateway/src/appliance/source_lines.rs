@@ -68,7 +68,7 @@ pub(super) struct Line {
     pub(super) domain: DomainId,
     record: Mutex<SourceRecord>,
     /// Held through a run.
-    pub(super) turn: tokio::sync::Mutex<Turn>,
+    pub(super) turn: Arc<tokio::sync::Mutex<Turn>>,
 }
 
 /// What only who has the turn may use.
@@ -79,6 +79,44 @@ pub(super) struct Turn {
     pub(super) newest: Option<(HeadName, Head)>,
 }
 
+/// A line of which nobody else has the turn.
+pub(super) struct HeldLine {
+    line: Arc<Line>,
+    turn: tokio::sync::OwnedMutexGuard<Turn>,
+}
+
+impl HeldLine {
+    /// Which line.
+    pub(super) fn id(&self) -> ShareId {
+        self.line.id
+    }
+
+    /// What it is called.
+    pub(super) fn name(&self) -> &str {
+        &self.line.name
+    }
+
+    /// The change that keeps a new claim.
+    pub(super) fn noting(&self, claimed: &Leadership) -> Result<Change, LiveError> {
+        let record = SourceRecord { leadership: Some(claimed.note()), ..self.line.record.lock().clone() };
+        record.change()
+    }
+
+    /// From now on the line is led under this claim.
+    pub(super) fn lead(&mut self, claimed: Leadership) {
+        self.line.record.lock().leadership = Some(claimed.note());
+        self.turn.leadership = Some(claimed);
+    }
+}
+
+impl SourceRecord {
+    fn change(&self) -> Result<Change, LiveError> {
+        let key = [PREFIX, self.id.as_bytes()].concat();
+        let value = serde_json::to_vec(self).map_err(|_| UNDECODABLE)?;
+        Ok(Change::System { key: Bytes::from(key), value: Some(Bytes::from(value)) })
+    }
+}
+
 /// See the head of this module. By name.
 #[derive(Default)]
 pub(super) struct Lines(Mutex<HashMap<String, Arc<Line>>>);
@@ -87,7 +125,7 @@ impl Line {
     fn open(record: SourceRecord) -> Result<Arc<Self>, LiveError> {
         let id = ShareId::from_hex(&record.id).ok_or(UNDECODABLE)?;
         let domain = DomainId::from_hex(&record.domain).ok_or(UNDECODABLE)?;
-        let (name, turn) = (record.name.clone(), tokio::sync::Mutex::default());
+        let (name, turn) = (record.name.clone(), Arc::default());
         Ok(Arc::new(Self { name, id, domain, record: Mutex::new(record), turn }))
     }
 
@@ -141,10 +179,7 @@ impl Appliance {
     }
 
     async fn keep_record(&self, record: &SourceRecord) -> Result<(), ApplianceError> {
-        let key = [PREFIX, record.id.as_bytes()].concat();
-        let value = serde_json::to_vec(record).map_err(|_| UNDECODABLE)?;
-        let change = Change::System { key: Bytes::from(key), value: Some(Bytes::from(value)) };
-        let batch = Batch { changes: vec![change] };
+        let batch = Batch { changes: vec![record.change()?] };
         let sequence = self.live.submit_durably(batch, Bytes::new()).await?;
         Ok(self.live.applied(sequence).await?)
     }
@@ -286,6 +321,24 @@ impl Appliance {
         let newest = self.backend.repository.newest_head(line.id).await?;
         turn.newest = newest.map(|newest| (newest.name, newest.head));
         Ok(turn.newest.clone())
+    }
+
+    /// The lines that this gateway leads, each with its turn held: while a copy is promoted nothing is saved. Refused while a
+    /// source is being saved.
+    pub(super) fn hold_sources(&self) -> Result<Vec<HeldLine>, ApplianceError> {
+        let mut held = Vec::new();
+        for line in self.known_sources()? {
+            let is_led = {
+                let record = line.record.lock();
+                record.leadership.is_some() && !record.superseded
+            };
+            if is_led {
+                let turn = line.turn.clone().try_lock_owned();
+                let turn = turn.map_err(|_| ApplianceError::SourceBusy { name: line.name.clone() })?;
+                held.push(HeldLine { line, turn });
+            }
+        }
+        Ok(held)
     }
 
     /// Honours collection plans for sources that are not being saved, until the appliance is closed.

@@ -13,7 +13,7 @@ use tidegate_replicator::repository::{NewSnapshot, RepositoryError, Snapshot, Sn
 
 use super::overview::timestamp;
 use super::sources::{ApplianceSources, policy_request};
-use crate::appliance::{Appliance, ApplianceError};
+use crate::appliance::{Appliance, ApplianceError, SnapshotEntry};
 use crate::clock::SystemClock;
 use crate::control::{ControlError, ErrorKind, JobHandle};
 use crate::policy::{Engine, Plan, PolicyHost, Taken};
@@ -95,6 +95,14 @@ impl PolicyHost for AppliancePolicies {
         }
         let entry = self.appliance.take_snapshot(share, new).await?;
         Ok(taken(entry.id, entry.snapshot))
+    }
+
+    async fn take_together(&self, shares: &[String], new: NewSnapshot) -> Vec<Result<Taken, ControlError>> {
+        let entries = self.appliance.take_snapshots_together(shares, &new).await;
+        let told = |entry: Result<SnapshotEntry, ApplianceError>| {
+            entry.map(|entry| taken(entry.id, entry.snapshot)).map_err(ControlError::from)
+        };
+        entries.into_iter().map(told).collect()
     }
 
     async fn forget(&self, share: &str, snapshot: &Taken) -> Result<(), ControlError> {

@@ -3,7 +3,7 @@
 //! | step | what | when it fails |
 //! |---|---|---|
 //! | before | the hook `before` | the run ends, unless the hook may fail |
-//! | take | a commit and a snapshot of each share, a few shares at once | the other shares get theirs |
+//! | take | a commit and a snapshot of each share, a few shares at once, or all of one moment | the other shares get theirs; of one moment, none |
 //! | after | the hook `after`, if all shares have theirs | nothing is forgotten, unless the hook may fail |
 //! | forget | what the rules keep no more, of each share that has a new snapshot | the next run does it |
 //! | on_failure | the hook `on_failure`, if anything failed | the log says so |
@@ -61,6 +61,8 @@ pub(super) async fn run(
     tags: &BTreeMap<String, String>,
     job: &JobHandle,
 ) -> Outcome {
+    // Of one moment are only those that are frozen in one run.
+    let shares = if plan.policy.consistent { plan.shares.clone() } else { shares };
     let shares = shares.into_iter().map(|share| PolicyShareRun { share, ..PolicyShareRun::default() });
     let (began, shares) = (now(clock), shares.collect());
     let mut run = Run { plan, host, clock, job, began, shares, taken: BTreeMap::new() };
@@ -154,21 +156,25 @@ impl Run<'_> {
 
     async fn take(&mut self, tags: &BTreeMap<String, String>) -> Result<(), ControlError> {
         self.job.phase("take snapshots", Some(self.shares.len() as u64), Unit::Items);
-        let name = self.plan.name();
-        let (host, job) = (self.host, self.job);
+        let (name, host, job) = (self.plan.name(), self.host, self.job);
+        let new = NewSnapshot { label: name.to_owned(), policy: Some(name.to_owned()), tags: tags.clone() };
         let shares: Vec<String> = self.shares.iter().map(|share| share.share.clone()).collect();
-        let results: Vec<Result<Taken, ControlError>> = stream::iter(shares)
-            .map(|share| async move {
-                job.checkpoint()?;
-                let policy = Some(name.to_owned());
-                let new = NewSnapshot { label: name.to_owned(), policy, tags: tags.clone() };
-                let taken = host.take(&share, new, job).await;
-                job.advance(1);
-                taken
-            })
-            .buffered(SHARES_AT_ONCE)
-            .collect()
-            .await;
+        let results: Vec<Result<Taken, ControlError>> = if self.plan.policy.consistent {
+            let taken = host.take_together(&shares, new).await;
+            job.advance(taken.len() as u64);
+            taken
+        } else {
+            let each = |share: String| {
+                let new = new.clone();
+                async move {
+                    job.checkpoint()?;
+                    let taken = host.take(&share, new, job).await;
+                    job.advance(1);
+                    taken
+                }
+            };
+            stream::iter(shares).map(each).buffered(SHARES_AT_ONCE).collect().await
+        };
         for (share, result) in self.shares.iter_mut().zip(results) {
             match result {
                 Ok(taken) => {

@@ -47,6 +47,9 @@ table! {
         shares: Vec<ShareName>, default(Vec::new());
         /// The sources that it saves.
         sources: Vec<Name>, default(Vec::new());
+        /// Whether all of its shares are frozen at one moment: then their snapshots show what was written to one share before
+        /// another was written to in both, or not in the second alone. Such a policy has no sources.
+        consistent: bool, default(false);
         /// When it runs, as a calendar expression: minute, hour, day of month, month, day of week.
         schedule: Calendar, optional;
         /// The time zone of `schedule`, and of the hours, days, weeks, months and years of the rules.
@@ -318,6 +321,12 @@ fn shares_fit(settings: &Settings, policy: &Policy, note: &mut impl FnMut(&str, 
     if policy.shares.is_empty() && policy.sources.is_empty() {
         let what = "is empty, and so is sources; name at least one [[share]], [[bucket]] or [[source]]";
         note("shares", what.into());
+    }
+    if policy.consistent && !policy.sources.is_empty() {
+        note(
+            "consistent",
+            "is set, and sources cannot be frozen with shares; give them a policy of their own".into(),
+        );
     }
     let mut seen = std::collections::BTreeSet::new();
     for name in &policy.sources {

@@ -181,6 +181,15 @@ impl PolicyHost for FakeHost {
         Ok(taken)
     }
 
+    async fn take_together(&self, shares: &[String], new: NewSnapshot) -> Vec<Result<Taken, ControlError>> {
+        let refused = shares.iter().find_map(|share| self.answers(share).err());
+        let take = |share: &String| match &refused {
+            Some(error) => Err(error.clone()),
+            None => Ok(self.add(share, new.policy.as_deref(), new.tags.clone())),
+        };
+        shares.iter().map(take).collect()
+    }
+
     async fn forget(&self, share: &str, snapshot: &Taken) -> Result<(), ControlError> {
         self.answers(share)?;
         let mut state = self.state.lock();
