@@ -105,7 +105,8 @@ impl HeldLine {
     /// From now on the line is led under this claim.
     pub(super) fn lead(&mut self, claimed: Leadership) {
         self.line.record.lock().leadership = Some(claimed.note());
-        self.turn.leadership = Some(claimed);
+        // The newest head is read anew, where the line is led now.
+        *self.turn = Turn { leadership: Some(claimed), newest: None };
     }
 }
 

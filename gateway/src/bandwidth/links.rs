@@ -263,7 +263,8 @@ mod tests {
         let clock = Arc::new(Turned(AtomicI64::new(0)));
         let link =
             Link::new(Limits { requests_max: 1, upload_bytes_per_s: None, download_bytes_per_s: None });
-        let links = Links::new(&settings(NIGHT), vec![("t".to_owned(), link.clone())], clock.clone());
+        let links = Links::new(clock.clone());
+        links.know(&settings(NIGHT), vec![("t".to_owned(), link.clone())]);
         let turn = |seconds: i64| clock.0.store(seconds, Ordering::Relaxed);
         let night = "every day 02:00-03:00 UTC".to_owned();
         assert_eq!(up(&links), (Some(9), "the target's own".to_owned()));

@@ -85,7 +85,9 @@ impl Mirror {
             }
         }
         drop(carrying);
-        carried_packs.into_iter().for_each(|pack| self.held.add(pack));
+        for pack in carried_packs {
+            self.held.add(pack);
+        }
         nowhere.retain(|pack| !self.void.contains(pack));
         Ok((sent, bytes_sent, nowhere))
     }

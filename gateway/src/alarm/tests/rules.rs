@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::alarm::rules::{View, readings};
 use crate::control::{
-    CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, MemoryStatus, PolicyRun, PolicyStatus,
-    ShareState, ShareStatus, Status, StoreFailure, TargetStatus,
+    CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LinkStatus, MemoryStatus, PolicyRun,
+    PolicyStatus, ShareState, ShareStatus, Status, StoreFailure, TargetStatus,
 };
 use crate::settings::Settings;
 
@@ -45,6 +45,8 @@ fn well() -> Status {
         backlog_bytes: 0,
         backlog_packs: 0,
         uploaded_bytes: 0,
+        backlog_seconds: Some(0),
+        link: LinkStatus::default(),
         last_failure: None,
         clock_ahead_ms: Some(-900),
     };
@@ -110,7 +112,7 @@ fn nothing_is_wrong_with_a_gateway_that_is_well() {
 fn each_fact_has_its_alarm_and_a_margin_between_wrong_and_right() {
     type Change = fn(&mut Status);
     let (critical, warning) = (Some(Severity::Critical), Some(Severity::Warning));
-    let cases: [(Change, &str, &str, Option<Severity>); 18] = [
+    let cases: [(Change, &str, &str, Option<Severity>); 21] = [
         (|status| status.shares[0].rpo_now_seconds = 91, "rpo-missed", "share:docs", critical),
         (|status| status.shares[0].rpo_now_seconds = 60, "rpo-missed", "share:docs", None),
         (|status| status.shares[0].head = None, "rpo-missed", "share:docs", critical),
