@@ -62,6 +62,16 @@ impl VerifyingKey {
         &self.0
     }
 
+    /// Its bytes as hex.
+    pub fn to_hex(&self) -> String {
+        blake3::Hash::from_bytes(self.0).to_hex().to_string()
+    }
+
+    /// Reads what [`VerifyingKey::to_hex`] wrote.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        blake3::Hash::from_hex(text).ok().map(|bytes| Self(*bytes.as_bytes()))
+    }
+
     /// Whether this is the signature of this message by the key's other half.
     pub fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
         UnparsedPublicKey::new(&ED25519, self.0).verify(message, &signature.0).is_ok()
@@ -115,6 +125,8 @@ mod tests {
         assert!(!key.verifying().verifies(b"a manifest", &Signature::new(spoilt)));
         let again = SigningKey::of(&SecretKey::new([1; 32]));
         assert_eq!(again.verifying(), key.verifying(), "it follows from the secret");
+        assert_eq!(VerifyingKey::from_hex(&key.verifying().to_hex()), Some(key.verifying()));
+        assert_eq!(VerifyingKey::from_hex("0102"), None);
     }
 
     #[test]

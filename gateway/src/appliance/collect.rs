@@ -56,14 +56,14 @@ pub struct Collected {
 
 /// Stops a round when the appliance stops, or another target leads than when the round began.
 struct Stop {
-    stop: CancellationToken,
+    closing: CancellationToken,
     targets: Arc<StoreGroup>,
     lead: Arc<dyn Store>,
 }
 
 impl Stop {
     fn is_over(&self) -> bool {
-        self.stop.is_cancelled() || !Arc::ptr_eq(&self.lead, &self.targets.lead())
+        self.closing.is_cancelled() || !Arc::ptr_eq(&self.lead, &self.targets.lead())
     }
 }
 
@@ -117,7 +117,7 @@ impl Appliance {
         // From the first look to the last deletion on one store.
         let lead = self.targets.lead();
         let repository = &Arc::new(self.backend.repository.on(lead.clone()));
-        let stop = Stop { stop: self.stop.clone(), targets: self.targets.clone(), lead };
+        let stop = Stop { closing: self.stop.clone(), targets: self.targets.clone(), lead };
         let rounds = finish_open(repository, &self.collect_options(config), &stop).await?;
         if rounds.iter().any(|round| matches!(round.progress, Progress::Waiting(_))) {
             return Ok(()); // One after the other.

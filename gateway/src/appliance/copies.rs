@@ -160,7 +160,9 @@ impl Appliance {
                 }
             }
         }
-        begun.into_iter().for_each(|copy| self.keep_up(copy));
+        for copy in begun {
+            self.keep_up(copy);
+        }
         Ok(())
     }
 

@@ -75,7 +75,7 @@ async fn run_export(context: &Context, folder: PathBuf, place: &RepositoryPlace)
     let watched = Watched(job.clone());
     let exported = watch(&context.terminal, &job, export(&offline.repository, &folder, &watched)).await;
     let Exported { objects, bytes: size, fetched_bytes, signer } = exported.map_err(failed)?;
-    let signer = signer.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let signer = signer.to_hex();
     let report = ExportReport { folder, objects, bytes: size, fetched_bytes, signer };
     context.terminal.data(&report, |report| {
         format!(
@@ -91,7 +91,7 @@ async fn run_export(context: &Context, folder: PathBuf, place: &RepositoryPlace)
 }
 
 async fn run_import(context: &Context, folder: PathBuf, signer: &str, keys: &Keys) -> Result<(), Failure> {
-    let signer = signer_of(signer).ok_or_else(|| {
+    let signer = VerifyingKey::from_hex(signer).ok_or_else(|| {
         ControlError::new(
             ErrorKind::Invalid,
             format!("{signer:?} is no signer: it has {SIGNER_BYTES} bytes in hex"),
@@ -114,19 +114,6 @@ async fn run_import(context: &Context, folder: PathBuf, signer: &str, keys: &Key
             report.before
         )
     })
-}
-
-fn signer_of(text: &str) -> Option<VerifyingKey> {
-    let text = text.as_bytes();
-    let digit = |at: usize| char::from(text[at]).to_digit(16).map(|digit| digit as u8);
-    if text.len() != 2 * SIGNER_BYTES {
-        return None;
-    }
-    let mut bytes = [0; SIGNER_BYTES];
-    for (place, byte) in bytes.iter_mut().enumerate() {
-        *byte = digit(2 * place)? << 4 | digit(2 * place + 1)?;
-    }
-    Some(VerifyingKey::new(bytes))
 }
 
 fn failed(error: SeedError) -> ControlError {

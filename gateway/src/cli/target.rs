@@ -247,12 +247,12 @@ async fn verify(context: &Context, name: &str, against: Option<&str>) -> Result<
         against,
     };
     context.terminal.data(&report, people)?;
-    match is_sound(&found) {
-        true => Ok(()),
-        false => Err(ControlError::new(ErrorKind::Damaged, format!("target {name:?} is not whole"))
-            .todo(format!("`tidegate target repair {name} --from {}` fills holes in packs", report.against))
-            .into()),
+    if is_sound(&found) {
+        return Ok(());
     }
+    let error = ControlError::new(ErrorKind::Damaged, format!("target {name:?} is not whole"));
+    let todo = format!("`tidegate target repair {name} --from {}` fills holes in packs", report.against);
+    Err(error.todo(todo).into())
 }
 
 /// A copy may have more than the lead, of its own past.

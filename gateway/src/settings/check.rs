@@ -8,7 +8,7 @@ use super::bandwidth::bandwidth_fits;
 use super::policy::policies_fit;
 use super::problems::Problems;
 use super::source::sources_fit;
-use super::{Bucket, Credentials, RepositoryAddress, Settings, Share, Target};
+use super::{Bucket, Credentials, RepositoryAddress, Settings, Share, Target, Url};
 
 /// How many targets this version can keep a repository on.
 const TARGETS_MAX: usize = 8;
@@ -73,7 +73,7 @@ fn repository_fits(settings: &Settings, problems: &mut Problems<'_>) {
     }
     let mut seen = BTreeSet::new();
     for target in &settings.targets {
-        let place = (target.address.to_string(), target.endpoint.as_ref().map(|url| url.as_str()));
+        let place = (target.address.to_string(), target.endpoint.as_ref().map(Url::as_str));
         if !seen.insert(place) {
             let key = format!("target.{}.address", target.name);
             problems.add(&key, None, "is that of another target too; a copy in the same place is none");
