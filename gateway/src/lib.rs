@@ -23,3 +23,4 @@ pub mod policy;
 pub mod settings;
 pub mod share;
 pub mod telemetry;
+pub mod watch;

@@ -11,6 +11,7 @@ use tidegate_replicator::repository::{Head, HeadName};
 use tokio_util::sync::CancellationToken;
 
 use super::buckets::is_served_differently;
+use super::heart::Heart;
 use super::host::GatewayHost;
 use super::kinds::appliance_kind;
 use super::offline::utc_nanos;
@@ -64,6 +65,7 @@ pub struct Running {
     s3: Mutex<Option<S3Server>>,
     policies: Arc<Engine>,
     overview: Arc<Overview>,
+    heart: Arc<Heart>,
     /// Ends what goes on by itself.
     stop: CancellationToken,
 }
@@ -106,6 +108,8 @@ impl Running {
         let alarms = Keeper::new(&settings, sender(&settings));
         let overview = Overview::new(appliance.clone(), policies.clone(), settings, health, alarms.clone());
         tokio::spawn(alarms.keep(overview.clone(), stop.clone()));
+        let heart = Heart::new(overview.clone());
+        tokio::spawn(heart.clone().keep(stop.clone()));
         Ok(Self {
             appliance,
             objects,
@@ -114,6 +118,7 @@ impl Running {
             server: Mutex::new(Some(server)),
             policies,
             overview,
+            heart,
             stop,
         })
     }
@@ -385,7 +390,9 @@ impl Control for Running {
         };
         tokio::join!(nfs, objects, self.policies.stop());
         self.host.set_changer(None);
-        Ok(self.appliance.close().await?)
+        self.appliance.close().await?;
+        self.heart.stop().await;
+        Ok(())
     }
 }
 
