@@ -58,4 +58,6 @@ pub enum ObjectKind {
     Pin = 12,
     /// The outcome of a run: a drill, a scrub, a restore.
     Report = 13,
+    /// That a gateway lives, and how it is.
+    Heartbeat = 14,
 }

@@ -25,3 +25,4 @@ pub mod settings;
 pub mod share;
 pub mod source;
 pub mod telemetry;
+pub mod watch;

@@ -142,6 +142,12 @@ async fn a_reader_written_from_the_page_reads_every_head() {
             manifest::compare(&kept.name, &read(&repository, kept), wanted);
         }
     }
+    let beats = repository.heartbeats().expect("heartbeats");
+    let numbers: Vec<u64> = beats.iter().map(|beat| beat.sequence).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] > pair[1]) && numbers.len() == 3, "{numbers:?}");
+    assert!(beats.iter().all(|beat| beat.instance == beats[0].instance), "a restart is the same gateway");
+    assert_eq!(beats.iter().map(|beat| beat.stopped).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!(beats[0].led, ["files"]);
     let chunks = repository.check_index_against_packs().expect("index and packs agree");
     let hot: usize = line.iter().map(|head| repository.check_heat(head).expect("heat is there")).sum();
     println!("{} heads, {chunks} chunks, {hot} of them named as hot", line.len());

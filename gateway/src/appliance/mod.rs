@@ -46,7 +46,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tidegate_chunker::{RepositoryId, ShareId};
 use tidegate_replicator::ingest::IngestOptions;
-use tidegate_replicator::repository::{Claimant, Ladder, Opened, Repository};
+use tidegate_replicator::repository::{Claimant, InstanceId, Ladder, Opened, Repository};
 use tidegate_replicator::store::{Store, StoreGroup};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -133,6 +133,8 @@ pub struct Appliance {
     stop: CancellationToken,
     loops: TaskTracker,
     uploaded_bytes: AtomicU64,
+    /// What this gateway is called among those of the repository.
+    instance: InstanceId,
     /// How the last collection ended.
     collected: Mutex<Option<Collected>>,
     /// Cancelled once the target's index has been learned, or cannot be.
@@ -184,6 +186,7 @@ impl Appliance {
         let (live, budgets) = opening.await.map_err(|_| ApplianceError::Died)??;
         // Packs of another repository would look damaged.
         bind(&live, repository.id()).await?;
+        let instance = instance(&live).await?;
         let (database, bounds) = (live.database().clone(), reader_bounds(&budgets));
         let opening = tokio::task::spawn_blocking(move || {
             let ledger = Ledger::open(database, data.join("packs"), &keys)?;
@@ -229,6 +232,7 @@ impl Appliance {
             stop: CancellationToken::new(),
             loops: TaskTracker::new(),
             uploaded_bytes: AtomicU64::new(0),
+            instance,
             collected: Mutex::default(),
             index_done: CancellationToken::new(),
             targets: parts.targets.group.clone(),
@@ -254,6 +258,11 @@ impl Appliance {
     /// The store of the target that leads.
     pub fn lead_store(&self) -> Arc<dyn Store> {
         self.targets.lead()
+    }
+
+    /// What this gateway is called among those of the repository, for as long as its local state lives.
+    pub fn instance(&self) -> InstanceId {
+        self.instance
     }
 
     /// Ends the commit loops and makes everything acknowledged durable. Publishes nothing more. The
@@ -298,6 +307,17 @@ async fn bind(live: &Live, given: RepositoryId) -> Result<(), ApplianceError> {
             Ok(())
         }
     }
+}
+
+/// The id of this gateway, which is made with the local state.
+async fn instance(live: &Live) -> Result<InstanceId, ApplianceError> {
+    if let Some(instance) = registry::instance(live)? {
+        return Ok(instance);
+    }
+    let instance = InstanceId::new(shares::random_bytes()?);
+    let batch = Batch { changes: vec![registry::bind_instance(instance)] };
+    live.submit_durably(batch, bytes::Bytes::new()).await?;
+    Ok(instance)
 }
 
 /// The budgets that the disk under the local state can keep. Where its size cannot be told the settings

@@ -2,12 +2,13 @@
 //!
 //! One record a share under `share/<id>` in the system table, changed only through the journal, so it
 //! is as durable as the files are. As JSON; `version` is 1. Beside them stand the id of the repository that
-//! all local state belongs to, the target that leads it, and whether the target's index has been learned.
+//! all local state belongs to, the target that leads it, the id of this gateway in it, and whether the target's index
+//! has been learned.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidegate_chunker::{DomainId, RepositoryId, ShareId};
-use tidegate_replicator::repository::LeadershipNote;
+use tidegate_replicator::repository::{InstanceId, LeadershipNote};
 
 use crate::live::{Batch, Change, Live, LiveError, MapId};
 
@@ -16,6 +17,7 @@ const NEXT_MAP: &[u8] = b"next-map";
 const REPOSITORY: &[u8] = b"repository";
 const INDEX_LEARNED: &[u8] = b"index-learned";
 const LEAD: &[u8] = b"lead";
+const INSTANCE: &[u8] = b"instance";
 const VERSION: u32 = 1;
 
 /// What this gateway knows of a share.
@@ -125,6 +127,20 @@ pub(super) fn lead(live: &Live) -> Result<Option<String>, LiveError> {
 pub(super) fn led_from(target: &str) -> Change {
     let value = Bytes::copy_from_slice(target.as_bytes());
     Change::System { key: Bytes::from_static(LEAD), value: Some(value) }
+}
+
+/// What this gateway is called among those of the repository; none while the local state is new.
+pub(super) fn instance(live: &Live) -> Result<Option<InstanceId>, LiveError> {
+    let undecodable = LiveError::Undecodable("the id of this gateway");
+    let record = live.database().system(INSTANCE)?;
+    let id = |record: Vec<u8>| record.try_into().map(InstanceId::new).map_err(|_| undecodable);
+    record.map(|record| id(record.to_vec())).transpose()
+}
+
+/// The change that keeps it.
+pub(super) fn bind_instance(instance: InstanceId) -> Change {
+    let value = Bytes::copy_from_slice(instance.as_bytes());
+    Change::System { key: Bytes::from_static(INSTANCE), value: Some(value) }
 }
 
 /// Whether the ledger has learned what the target's index names.

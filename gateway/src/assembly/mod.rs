@@ -4,6 +4,7 @@
 //! commands that work on a repository without a running gateway.
 
 mod buckets;
+mod heart;
 mod host;
 mod key;
 mod kinds;

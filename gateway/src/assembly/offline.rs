@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidegate_chunker::ShareId;
 use tidegate_replicator::repository::{Head, HeadName, Opened, Repository, SnapshotId, UtcNanos};
-use tidegate_replicator::store::RequestCounts;
+use tidegate_replicator::store::{RequestCounts, StoreHealth};
 
 use super::{AssemblyError, open_store, slot_key};
 use crate::control::{ControlError, ErrorKind, Moment};
@@ -17,6 +17,8 @@ pub struct OfflineRepository {
     pub repository: Arc<Repository<Opened>>,
     /// Requests that reached its store.
     pub requests: Arc<RequestCounts>,
+    /// Whether its store answers, and what time it is there.
+    pub health: Arc<StoreHealth>,
 }
 
 impl OfflineRepository {
@@ -25,7 +27,7 @@ impl OfflineRepository {
         let store = open_store(settings.lead(), None).await?;
         let key = slot_key(&settings.repository).await?;
         let repository = Repository::open(store.store, &key).await?;
-        Ok(Self { repository: Arc::new(repository), requests: store.counts })
+        Ok(Self { repository: Arc::new(repository), requests: store.counts, health: store.health })
     }
 
     /// The share of this name or id.

@@ -12,6 +12,7 @@ use tidegate_replicator::repository::{Head, HeadName};
 use tokio_util::sync::CancellationToken;
 
 use super::buckets::is_served_differently;
+use super::heart::Heart;
 use super::host::GatewayHost;
 use super::kinds::appliance_kind;
 use super::offline::utc_nanos;
@@ -70,6 +71,7 @@ pub struct Running {
     policies: Arc<Engine>,
     overview: Arc<Overview>,
     sources: Arc<ApplianceSources>,
+    heart: Arc<Heart>,
     /// Ends what goes on by itself.
     stop: CancellationToken,
     /// Whether a promotion is under way that does not wait for the lead.
@@ -119,6 +121,8 @@ impl Running {
         let overview = Overview::new(appliance.clone(), policies.clone(), settings, links, alarms.clone());
         overview.know_ways(ways);
         tokio::spawn(alarms.keep(overview.clone(), stop.clone()));
+        let heart = Heart::new(overview.clone());
+        tokio::spawn(heart.clone().keep(stop.clone()));
         Ok(Self {
             appliance,
             objects,
@@ -128,6 +132,7 @@ impl Running {
             policies,
             overview,
             sources,
+            heart,
             stop,
             lead_is_lost: AtomicBool::new(false),
         })
@@ -447,7 +452,9 @@ impl Control for Running {
         };
         tokio::join!(nfs, objects, self.policies.stop());
         self.host.set_changer(None);
-        Ok(self.appliance.close().await?)
+        self.appliance.close().await?;
+        self.heart.stop().await;
+        Ok(())
     }
 }
 

@@ -233,11 +233,16 @@ mod tests {
             const DAYS: [&str; 7] = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"];
             const ZONES: [&str; 5] =
                 ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"];
-            let text: String = rows.iter().map(|(first, last, from, to, zone)| format!(
-                "[[bandwidth]]\ndays = [\"{}-{}\"]\nfrom = \"{:02}:{:02}\"\nto = \"{:02}:{:02}\"\ntime_zone = \"{}\"\n\
-                 upload_rate = \"1MiB/s\"\n",
-                DAYS[*first], DAYS[*last], from / 60, from % 60, to / 60, to % 60, ZONES[*zone],
-            )).collect();
+            let row = |(first, last, from, to, zone): &(usize, usize, u16, u16, usize)| {
+                let (first, last, zone) = (DAYS[*first], DAYS[*last], ZONES[*zone]);
+                let time = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
+                let (from, to) = (time(*from), time(*to));
+                format!(
+                    "[[bandwidth]]\ndays = [\"{first}-{last}\"]\nfrom = \"{from}\"\nto = \"{to}\"\n\
+                     time_zone = \"{zone}\"\nupload_rate = \"1MiB/s\"\n"
+                )
+            };
+            let text = rows.iter().map(row).collect::<Vec<_>>().concat();
             let calendar = calendar("", &text);
             let (mut at, minute) = (time(start), SignedDuration::from_mins(1));
             let mut next = calendar.change_after(at);

@@ -23,7 +23,7 @@ const BY_HAND_MAX: Duration = Duration::from_hours(24 * 366);
 /// See the head of this module.
 #[derive(Debug)]
 pub struct Links {
-    links: RwLock<Vec<Arc<Kept>>>,
+    kept: RwLock<Vec<Arc<Kept>>>,
     clock: Arc<dyn Clock>,
     changed: Notify,
 }
@@ -45,6 +45,7 @@ struct Rules {
 
 /// Rates that somebody has set for a while. What is not set stays with the calendar.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::option_option)] // Outer: set or not. Inner: bounded or not.
 struct ByHand {
     up: Option<Option<u64>>,
     down: Option<Option<u64>>,
@@ -61,13 +62,13 @@ struct Now {
 impl Links {
     /// No links yet.
     pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { links: RwLock::default(), clock, changed: Notify::new() })
+        Arc::new(Self { kept: RwLock::default(), clock, changed: Notify::new() })
     }
 
     /// Links were opened, by the names of their targets; they take the places of earlier ones.
     pub fn know(&self, settings: &Settings, opened: Vec<(String, Arc<Link>)>) {
         {
-            let mut links = self.links.write();
+            let mut links = self.kept.write();
             for (name, link) in opened {
                 let Some(target) = settings.target(&name) else { continue };
                 links.retain(|kept| kept.target != name);
@@ -97,7 +98,7 @@ impl Links {
 
     /// The settings have changed.
     pub fn apply(&self, settings: &Settings) {
-        for kept in self.links.read().iter() {
+        for kept in self.kept.read().iter() {
             let target = settings.targets.iter().find(|target| target.name.as_str() == kept.target);
             if let Some(target) = target {
                 let mut rules = kept.rules.lock();
@@ -138,7 +139,7 @@ impl Links {
     }
 
     fn find(&self, target: &str) -> Result<Arc<Kept>, ControlError> {
-        self.links.read().iter().find(|kept| kept.target == target).cloned().ok_or_else(|| {
+        self.kept.read().iter().find(|kept| kept.target == target).cloned().ok_or_else(|| {
             ControlError::new(ErrorKind::NotFound, format!("there is no target {target:?}"))
                 .todo("`tidegate status` shows all targets")
         })
@@ -153,7 +154,7 @@ impl Links {
     fn turn(&self) -> Duration {
         let time = self.now();
         let mut pause = LOOK_EVERY;
-        for kept in self.links.read().iter() {
+        for kept in self.kept.read().iter() {
             let mut rules = kept.rules.lock();
             if rules.by_hand.is_some_and(|by_hand| by_hand.until <= time) {
                 rules.by_hand = None;
@@ -278,7 +279,7 @@ mod tests {
         };
         let status = links.limit("t", &by_hand).expect("set");
         assert_eq!(status.up.limit_bytes_per_second, Some(1 << 10));
-        assert_eq!(status.until.map(|until| until.as_second()), Some(2 * 3600 + 600));
+        assert_eq!(status.until.map(Timestamp::as_second), Some(2 * 3600 + 600));
         turn(2 * 3600 + 599);
         assert_eq!(up(&links).0, Some(1));
         turn(2 * 3600 + 600);

@@ -41,6 +41,7 @@ mod target;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -133,6 +134,8 @@ enum Command {
     /// Carry the repository to a far store on a disk.
     #[command(subcommand)]
     Seed(seed::Command),
+    /// Notice, from another machine, that a gateway went silent or that a share is not protected.
+    Watch(watch::Command),
     /// List, add and remove what opens the repository.
     #[command(subcommand)]
     Key(key::Command),
@@ -193,7 +196,10 @@ pub fn main(core: &dyn Start) -> ExitCode {
     let terminal = Terminal::new(json, quiet, std::io::stdout());
     let context = Context { file: SettingsFile::new(settings), terminal };
     if !arguments.command.serves() {
-        start_logging(LogFormat::Text, LogLevel::Warn);
+        // Who watches for long says too when an alarm is over.
+        let level =
+            if matches!(arguments.command, Command::Watch(_)) { LogLevel::Info } else { LogLevel::Warn };
+        start_logging(LogFormat::Text, level);
     }
     match run(&context, arguments.command, core) {
         Ok(()) => ExitCode::SUCCESS,
@@ -233,6 +239,7 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Gc(command) => gc::run(context, command).await,
         Command::Target(command) => target::run(context, command).await,
         Command::Seed(command) => seed::run(context, command).await,
+        Command::Watch(command) => watch::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::Journal(command) => journal::run(context, command).await,
@@ -245,7 +252,8 @@ fn described() -> clap::Command {
 }
 
 fn with_exit_codes(command: clap::Command) -> clap::Command {
-    command.after_help(exit::HELP).mut_subcommands(with_exit_codes)
+    let help = if command.get_name() == "watch" { watch::HELP } else { exit::HELP };
+    command.after_help(help).mut_subcommands(with_exit_codes)
 }
 
 /// `docs/cli.md`.

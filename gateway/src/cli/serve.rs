@@ -78,19 +78,28 @@ async fn until_told_to_stop(
     }
 }
 
-struct Signals {
+/// What this process is told from outside.
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, ControlError> {
+    pub(super) fn new() -> Result<Self, ControlError> {
         let on = |kind| signal(kind).map_err(|error| failed("listen for signals", &error));
         Ok(Self {
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,
             hang_up: on(SignalKind::hangup())?,
         })
+    }
+
+    /// Returns once it is to stop.
+    pub(super) async fn told_to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }

@@ -25,6 +25,7 @@ pub(super) enum Kind {
     Head = 7,
     Snapshot = 8,
     Claim = 9,
+    Heartbeat = 14,
 }
 
 /// What opens an object.

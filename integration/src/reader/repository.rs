@@ -8,6 +8,7 @@ use super::bytes::{array_from_hex, hex};
 use super::chunks::Chunks;
 use super::files::{self, Files};
 use super::heads::{self, Head};
+use super::heartbeats::{self, Heartbeat};
 use super::index::{Id, Index, Location};
 use super::keys::{Domain, Secret, Unlocked, open_slot};
 use super::objects::{Json, Kind, Seal, open};
@@ -126,6 +127,19 @@ impl Repository {
             let head = json.object("head").within(&object)?;
             let head = heads::from_fields(share, json.text("head_name")?, head).within(&object)?;
             found.push((json.text("label")?.to_owned(), head));
+        }
+        Ok(found)
+    }
+
+    /// The heartbeats of all gateways, by instance, the newest of each first.
+    pub fn heartbeats(&self) -> Read<Vec<Heartbeat>> {
+        let mut found = Vec::new();
+        for instance in names(&self.folder, "heartbeats")? {
+            for name in names(&self.folder, &format!("heartbeats/{instance}"))? {
+                let object = format!("heartbeats/{instance}/{name}");
+                let payload = self.control(Kind::Heartbeat, &object)?;
+                found.push(heartbeats::parse(&instance, &name, &payload).within(&object)?);
+            }
         }
         Ok(found)
     }

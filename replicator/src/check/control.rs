@@ -1,4 +1,4 @@
-//! The small objects: key slots, domains, leases, heads, snapshots; and what roots they name.
+//! The small objects: key slots, domains, leases, heads, snapshots, heartbeats; and what roots they name.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use tidegate_chunker::{DomainId, ShareId};
 
 use super::finding::Finding;
 use super::run::{CheckError, Run};
-use crate::repository::{Head, HeadName, RepositoryError};
+use crate::repository::{Head, HeadName, ListedHeartbeat, RepositoryError};
 use crate::tree::Root;
 
 /// A root that a head or a snapshot keeps.
@@ -37,6 +37,29 @@ impl Run<'_> {
             self.report.add(Finding::damage(error.object.clone(), error.why.clone()));
         }
         self.report.counts.domains = self.repository.domains().len() as u64;
+        Ok(())
+    }
+
+    /// Reads all heartbeats. No data hangs on one, so one that cannot be read is a notice.
+    pub(super) async fn heartbeats(&mut self) -> Result<(), Away> {
+        let listed = match self.repository.heartbeats().await {
+            Ok(listed) => listed,
+            Err(error) => return self.note("heartbeats/", None, error),
+        };
+        for ListedHeartbeat { instance, name, .. } in listed {
+            self.report.counts.heartbeats += 1;
+            match self.repository.read_heartbeat(instance, &name).await {
+                // Gone since it was listed: a newer one has taken its place.
+                Ok(_) | Err(RepositoryError::Missing { .. }) => {}
+                Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    let object = name.object(instance).to_string();
+                    self.report.add(Finding::notice(object, format!("a heartbeat cannot be read: {error}")));
+                }
+            }
+        }
         Ok(())
     }
 

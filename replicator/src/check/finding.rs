@@ -93,6 +93,8 @@ pub struct Counts {
     pub heads: u64,
     /// Snapshots.
     pub snapshots: u64,
+    /// Heartbeats of gateways.
+    pub heartbeats: u64,
     /// Different roots that were walked.
     pub roots: u64,
     /// Nodes of trees.

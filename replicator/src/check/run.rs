@@ -77,10 +77,11 @@ pub async fn check(
     let (repository, report, readers) = (repository.clone(), CheckReport::default(), Mutex::default());
     let void = VoidPacks::default();
     let mut run = Run { repository, options, observer, report, void, readers };
-    observer.phase("read key slots, domains, heads and snapshots");
+    observer.phase("read key slots, domains, heads, snapshots and heartbeats");
     run.slots_and_domains().await?;
     let roots = run.roots().await?;
     run.plans().await?;
+    run.heartbeats().await?;
     observer.phase("read the ends of packs");
     let mut book = run.packs().await?;
     observer.phase("walk the trees");

@@ -108,6 +108,12 @@ impl Repository<Opened> {
         unreadable.map_or(Ok(None), Err)
     }
 
+    /// The newest head by its name alone; whether its epoch has a settled claim is not asked. One request.
+    pub async fn first_head_name(&self, share: ShareId) -> Result<Option<HeadName>> {
+        let page = self.store.list(&names::heads_of(share), None, 1).await?;
+        Ok(page.objects.first().and_then(|object| HeadName::from_hex(names::last_segment(&object.name))))
+    }
+
     /// All shares that have heads.
     pub async fn shares(&self) -> Result<Vec<ShareState>> {
         let mut shares = Vec::new();

@@ -10,6 +10,7 @@
 //! snapshots/    retained roots                      snapshot.rs
 //! leases/       who may publish                     lease/
 //! plans/        what is about to be deleted         plan.rs
+//! heartbeats/   which gateways live                 heartbeat.rs
 //! ```
 //!
 //! A [`Repository`] is [`Locked`] when its config has been read, and [`Opened`] when a key slot has given
@@ -76,6 +77,7 @@ pub(crate) mod envelope;
 mod error;
 mod head;
 mod heads;
+mod heartbeat;
 mod hex;
 mod index;
 mod ladder;
@@ -100,6 +102,10 @@ pub use head::{
     KeptHead, ShareDescription, Usage,
 };
 pub use heads::{ListedHead, NewestHead, ShareState};
+pub use heartbeat::{
+    BeatAlarm, BeatShare, HEARTBEAT_ALARMS_MAX, HEARTBEAT_SHARES_MAX, HEARTBEATS_KEPT, Heartbeat,
+    HeartbeatName, ListedHeartbeat,
+};
 pub(crate) use hex::{decode as decode_hex, encode as encode_hex};
 pub use index::{
     INDEX_ENTRIES_MAX, INDEX_LEVEL_OBJECTS_MAX, IndexEntry, IndexObject, IndexReader, MergeReport,
@@ -112,7 +118,9 @@ pub use lease::{
     Standing, Successor, TokioWait, Wait,
 };
 pub use line::HeadStanding;
-pub use names::{ClaimNonce, HeadName, IndexId, IndexName, PlanId, SlotId, SnapshotId, pack as pack_name};
+pub use names::{
+    ClaimNonce, HeadName, IndexId, IndexName, InstanceId, PlanId, SlotId, SnapshotId, pack as pack_name,
+};
 pub use open::{Locked, NewRepository, Opened, Repository, check_vacant};
 pub use packs::{DurablePack, DurablePacks};
 pub use plan::{ListedPlan, PLAN_PACKS_MAX, Plan, PlanOutcome};

@@ -10,6 +10,7 @@
 //! snapshots/<share id>/<time>-<random>
 //! leases/<share id>/<epoch>[-<nonce>[-settled]]
 //! plans/<time>-<random>[-done]
+//! heartbeats/<instance>/<not sequence>-<random>[-stopped]
 //! ```
 //!
 //! Every variable part is lower-case hex of fixed length, so that byte order is numeric order and a
@@ -38,6 +39,11 @@ repository_id!(
     16
 );
 repository_id!(
+    /// Names a gateway among those of the repository: random, made with its local state.
+    InstanceId,
+    8
+);
+repository_id!(
     /// Tells one claim to a lease from all others: random.
     ClaimNonce,
     8
@@ -60,6 +66,8 @@ pub(crate) const SNAPSHOTS: &str = "snapshots/";
 pub(crate) const LEASES: &str = "leases/";
 /// The folder of all collection plans.
 pub(crate) const PLANS: &str = "plans/";
+/// The folder of all heartbeats.
+pub(crate) const HEARTBEATS: &str = "heartbeats/";
 
 /// The name of the object that makes a prefix a repository.
 pub(crate) fn config() -> ObjectName {

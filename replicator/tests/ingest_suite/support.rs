@@ -145,28 +145,9 @@ pub(crate) struct Moody {
     pub(crate) delay_ms: Arc<AtomicU64>,
     /// Puts are carried out, and then fail.
     pub(crate) replies_are_lost: Arc<AtomicBool>,
-    /// Puts that are answered before the others hang; all if `None`.
-    puts_left: Arc<Mutex<Option<u64>>>,
 }
 
 impl Moody {
-    /// Answers so many puts from now on, and lets the others hang.
-    pub(crate) fn answer_puts(&self, puts: Option<u64>) {
-        *self.puts_left.lock() = puts;
-    }
-
-    fn may_put(&self) -> bool {
-        let mut left = self.puts_left.lock();
-        match &mut *left {
-            None => true,
-            Some(0) => false,
-            Some(puts) => {
-                *puts -= 1;
-                true
-            }
-        }
-    }
-
     async fn mood(&self) -> Result<(), StoreError> {
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -191,9 +172,6 @@ impl Store for Moody {
 
     async fn put(&self, name: &ObjectName, body: Body, mode: PutMode) -> Result<(), StoreError> {
         self.mood().await?;
-        if !self.may_put() {
-            std::future::pending::<()>().await;
-        }
         self.inner.put(name, body, mode).await?;
         if self.replies_are_lost.load(Ordering::SeqCst) {
             return Err(StoreError::new(ErrorKind::Transient, "hear from the store"));

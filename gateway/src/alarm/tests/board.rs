@@ -49,7 +49,7 @@ fn random_past(chance: &mut Chance) -> Vec<(i64, Seen)> {
     // Some pasts waver, some stay as they are for long.
     let (steadiness, step) = (1 + chance.below(12), 1 + chance.below(40));
     let mut seen = Seen::Right;
-    (0..1 + chance.below(80))
+    (0..=chance.below(80))
         .map(|_| {
             at += chance.below(step) as i64;
             if chance.below(steadiness) == 0 {

@@ -388,7 +388,7 @@ async fn the_number_of_calls_comes_within_a_tenth_of_the_best_fixed_one() {
         let (calls, best) = best_fixed(nature, bytes, 64).await;
         let link = Link::new(limits(64, None));
         let wire = Wire::new(nature);
-        let found = measure(&wire, &over(&wire, &link), 128, bytes, Duration::from_secs(300)).await;
+        let found = measure(&wire, &over(&wire, &link), 128, bytes, Duration::from_mins(5)).await;
         let report = link.report(Direction::Down);
         println!(
             "{nature:?}: best {calls} calls, {best:.0} bytes/s; found {}, {found:.0} bytes/s, {:.2} of the best",
@@ -424,6 +424,6 @@ async fn the_number_of_calls_follows_the_link() {
 async fn a_store_that_is_away_is_asked_by_one_at_a_time() {
     let wire = Wire::new(Nature { delay: MS(50), calls_max: 0, ..FAST });
     let link = Link::new(limits(64, None));
-    measure(&wire, &over(&wire, &link), 64, 1, Duration::from_secs(60)).await;
+    measure(&wire, &over(&wire, &link), 64, 1, Duration::from_mins(1)).await;
     assert_eq!(link.report(Direction::Down).requests_found, 1);
 }
