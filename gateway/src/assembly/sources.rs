@@ -123,7 +123,8 @@ impl ApplianceSources {
                 Ok((taken.entry, run))
             }
             Err(error) => {
-                let error = ControlError::from(error);
+                // A command that was killed for it says so in its own words.
+                let error = job.checkpoint().err().unwrap_or_else(|| error.into());
                 if error.kind != ErrorKind::Cancelled {
                     tracing::warn!(source = name, %error, "a source was not saved");
                 }

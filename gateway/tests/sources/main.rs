@@ -18,16 +18,18 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+use tidegate_gateway::appliance::ShareConfig;
 use tidegate_gateway::assembly::AppliancePolicies;
 use tidegate_gateway::clock::{Clock, SystemClock};
 use tidegate_gateway::control::{ErrorKind, JobHandle, PolicyRunRequest, SourceRunRequest};
 use tidegate_gateway::policy::{Engine, Plan};
+use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::repository::UtcNanos;
 use tidegate_replicator::store::{MemoryStore, Store};
 
 use edits::{Chance, edit};
 use scene::{FOLDER, Scene, seen, settings};
-use support::{config, init, noise, slot_key};
+use support::{config, init, lookup, noise, read_all, slot_key};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_comes_back_byte_for_byte_whatever_happens_to_it() {
@@ -284,6 +286,42 @@ async fn collections_do_not_wait_for_a_source_that_is_not_being_saved() {
     assert_eq!(run.bytes_new, 3 << 20);
     scene.comes_back("home").await;
     scene.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_can_be_shown_read_only_as_a_share_is() {
+    let scene = Scene::new(FOLDER).await;
+    fs::create_dir(scene.place().join("docs")).unwrap();
+    fs::write(scene.place().join("docs/one"), noise(1, 300_000)).unwrap();
+    scene.run("home").await.unwrap();
+    scene.appliance.serve(ShareConfig { follow: true, ..config("home") }).await.unwrap();
+    let shown = scene.appliance.namespace("home").unwrap();
+    let docs = lookup(&shown, InodeNumber::ROOT, b"docs").await.unwrap();
+    let one = lookup(&shown, docs, b"one").await.unwrap();
+    assert_eq!(read_all(&shown, one).await.unwrap(), noise(1, 300_000));
+    fs::write(scene.place().join("docs/one"), b"changed").unwrap();
+    scene.run("home").await.unwrap();
+    assert_eq!(scene.appliance.heads("home", 10).await.unwrap().len(), 2);
+    scene.comes_back("home").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_cancelled_ends_soon_and_kills_its_command() {
+    let script = "echo begun; sleep 600";
+    let scene =
+        Scene::new(&format!("[[source]]\nname = \"slow\"\ncommand = [\"/bin/sh\", \"-c\", \"{script}\"]\n"))
+            .await;
+    let (sources, job) = (scene.sources.clone(), JobHandle::new());
+    let watched = job.clone();
+    let run = tokio::spawn(async move {
+        sources.run("slow", &SourceRunRequest::default(), None, &watched).await.map(|(_, run)| run)
+    });
+    while job.progress().phase != "read what is new" {
+        tokio::task::yield_now().await;
+    }
+    job.cancel();
+    assert_eq!(run.await.unwrap().unwrap_err().kind, ErrorKind::Cancelled);
+    assert_eq!(scene.snapshots("slow").await, []);
 }
 
 /// A second from now, so that everything is older.

@@ -120,7 +120,6 @@ impl Source for SshSource {
     fn list(&mut self, told: Told<'_>) -> Result<(), BackupError> {
         let xdev = if self.options.one_file_system { "-xdev" } else { "" };
         let paths = words(self.options.paths.iter().map(PathBuf::as_path));
-        let devices = self.devices(&paths, xdev)?;
         let (above, format) = (words(self.folders_above()), listing::FORMAT);
         let script = format!(
             "LC_ALL=C; export LC_ALL; find {above} -maxdepth 0 -printf '{format}' && \
@@ -131,7 +130,7 @@ impl Source for SshSource {
         let mut lines = BufReader::with_capacity(READ_BYTES, output);
         let mut missing: HashSet<Vec<u8>> = self.options.paths.iter().map(|path| relative(path)).collect();
         let broken = |error: io::Error| self.failed("its files cannot be listed", &error.to_string());
-        let mut newest = Timestamp::default();
+        let (mut newest, mut nodes) = (Timestamp::default(), Vec::new());
         while let Some(mut found) = listing::next(&mut lines).map_err(broken)? {
             missing.remove(&found.path);
             newest = newest.max(found.times.changed);
@@ -142,14 +141,13 @@ impl Source for SshSource {
             }
             found.only_with_content = meant == Meant::OnTheWay;
             if matches!(found.kind, Kind::Block | Kind::Character) {
-                let Some(device) = devices.get(&found.path) else {
-                    let why = "the numbers of the device are not known".to_owned();
-                    told(Listed::Unreadable { path: found.path, why })?;
-                    continue;
-                };
-                found.device = *device;
+                nodes.push(found);
+            } else {
+                told(Listed::Found(found))?;
             }
-            told(Listed::Found(found))?;
+            if nodes.len() > DEVICES_MAX {
+                return Err(self.failed("its files cannot be listed", "it has too many device nodes").into());
+            }
         }
         self.newest = newest;
         let status = running.end()?;
@@ -162,6 +160,18 @@ impl Source for SshSource {
         if let Some(path) = missing.iter().next() {
             let path = tidegate_replicator::frozen::path_text(&[b"/", &path[..]].concat());
             return Err(self.failed(&format!("{path} is not there"), &complaints).into());
+        }
+        if !nodes.is_empty() {
+            let devices = self.devices(&paths, xdev)?;
+            for node in nodes {
+                told(match devices.get(&node.path) {
+                    Some(device) => Listed::Found(Found { device: *device, ..node }),
+                    // It has gone meanwhile, or tar does not send it.
+                    None => {
+                        Listed::Unreadable { path: node.path, why: "its numbers are not known".to_owned() }
+                    }
+                })?;
+            }
         }
         for (path, why) in listing::complaints(&complaints) {
             // What has gone meanwhile is no trouble.
