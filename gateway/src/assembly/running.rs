@@ -223,6 +223,10 @@ impl Control for Running {
             }
         }
         self.apply_buckets(&before, &settings).await?;
+        // Who made new keys asks for a reload.
+        if let Err(error) = self.appliance.repository().learn_epochs().await {
+            tracing::warn!(%error, "cannot see whether there are new keys; the next heartbeat looks again");
+        }
         self.policies.set(Plan::all(&settings));
         self.overview.alarms.set(&settings);
         let waits = waiting_for_restart(&before, &settings);
