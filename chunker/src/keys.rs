@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -81,7 +82,8 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// All keys of one domain. Share it as `Arc<DomainKeys>`; it never changes, rotation makes a new one.
+/// All keys of one domain. Share it as `Arc<DomainKeys>`. Seal epochs are added while it is shared: everybody who has
+/// it opens what is sealed under them from then on, and seals under the newest. Nothing else ever changes.
 pub struct DomainKeys {
     repository: RepositoryId,
     domain: DomainId,
@@ -90,8 +92,8 @@ pub struct DomainKeys {
     node_ids: SecretKey,
     boundaries: SecretKey,
     handles: SecretKey,
-    seals: BTreeMap<SealEpoch, SealKeys>,
-    current: SealEpoch,
+    /// At least one.
+    seals: RwLock<BTreeMap<SealEpoch, SealKeys>>,
 }
 
 /// What one seal epoch gives.
@@ -113,9 +115,9 @@ impl DomainKeys {
         let given = seals.len();
         let seals: BTreeMap<_, _> =
             seals.into_iter().map(|(epoch, secret)| (epoch, SealKeys::new(&secret))).collect();
-        let Some(&current) = seals.keys().next_back() else {
+        if seals.is_empty() {
             return Err(misuse("a domain needs at least one seal epoch"));
-        };
+        }
         if seals.len() != given {
             return Err(misuse("a seal epoch is given twice"));
         }
@@ -127,9 +129,28 @@ impl DomainKeys {
             node_ids: root.derive(context::NODE_IDS),
             boundaries: root.derive(context::BOUNDARIES),
             handles: root.derive(context::HANDLES),
-            seals,
-            current,
+            seals: RwLock::new(seals),
         })
+    }
+
+    /// Adds a seal epoch; nothing happens if it is known. Refuses one of another root secret (`Misuse`).
+    pub fn learn(&self, root: &SecretKey, epoch: SealEpoch, secret: &SecretKey) -> Result<()> {
+        if root.derive(context::CHUNK_IDS) != self.chunk_ids {
+            return Err(misuse("a seal epoch of another root secret"));
+        }
+        let mut seals = self.seals.write().unwrap_or_else(PoisonError::into_inner);
+        seals.entry(epoch).or_insert_with(|| SealKeys::new(secret));
+        Ok(())
+    }
+
+    /// Whether what is sealed under an epoch can be opened.
+    pub fn knows(&self, epoch: SealEpoch) -> bool {
+        self.seals().contains_key(&epoch)
+    }
+
+    /// How many seal epochs are known.
+    pub fn epochs(&self) -> usize {
+        self.seals().len()
     }
 
     /// The repository that these keys belong to.
@@ -144,7 +165,7 @@ impl DomainKeys {
 
     /// The epoch under which new frames and objects are sealed.
     pub fn current_epoch(&self) -> SealEpoch {
-        self.current
+        *self.seals().keys().next_back().expect("there is at least one, and none is ever removed")
     }
 
     /// The key for the keyed check in file handles.
@@ -170,16 +191,22 @@ impl DomainKeys {
 
     /// The key that seals all frames and the index of one pack.
     pub(crate) fn pack_key(&self, epoch: SealEpoch, pack: PackId) -> Result<SecretKey> {
-        Ok(self.seal(epoch)?.packs.keyed(pack.as_bytes()))
+        self.sealing(epoch, |seal| seal.packs.keyed(pack.as_bytes()))
     }
 
     /// The key from which the keys of control objects are derived by their salts.
-    pub(crate) fn object_key(&self, epoch: SealEpoch) -> Result<&SecretKey> {
-        Ok(&self.seal(epoch)?.objects)
+    pub(crate) fn object_key(&self, epoch: SealEpoch) -> Result<SecretKey> {
+        self.sealing(epoch, |seal| seal.objects.clone())
     }
 
-    fn seal(&self, epoch: SealEpoch) -> Result<&SealKeys> {
-        self.seals.get(&epoch).ok_or_else(|| Cause::Epoch { domain: self.domain, epoch }.into())
+    fn sealing<T>(&self, epoch: SealEpoch, take: impl FnOnce(&SealKeys) -> T) -> Result<T> {
+        let seals = self.seals();
+        seals.get(&epoch).map(take).ok_or_else(|| Cause::Epoch { domain: self.domain, epoch }.into())
+    }
+
+    /// Adding an epoch is one step, so what a panic left behind is whole.
+    fn seals(&self) -> RwLockReadGuard<'_, BTreeMap<SealEpoch, SealKeys>> {
+        self.seals.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -188,7 +215,7 @@ impl fmt::Debug for DomainKeys {
         f.debug_struct("DomainKeys")
             .field("repository", &self.repository)
             .field("domain", &self.domain)
-            .field("current_epoch", &self.current)
+            .field("current_epoch", &self.current_epoch())
             .finish_non_exhaustive()
     }
 }
@@ -223,6 +250,24 @@ mod tests {
         assert_eq!(keys.current_epoch(), SealEpoch(2));
         let error = keys.object_key(SealEpoch(9)).expect_err("not given");
         assert_eq!(error.kind(), ErrorKind::UnknownEpoch);
+    }
+
+    #[test]
+    fn an_epoch_is_learned_by_everybody_who_has_the_keys_and_only_of_the_same_root() {
+        let root = SecretKey::new([3; 32]);
+        let seal = |byte| SecretKey::new([byte; 32]);
+        let seals = vec![(SealEpoch(1), seal(1))];
+        let keys = DomainKeys::new(RepositoryId::new([0; 16]), DomainId::new([0; 16]), &root, seals);
+        let keys = std::sync::Arc::new(keys.expect("one epoch"));
+        let held = keys.clone();
+        keys.learn(&root, SealEpoch(7), &seal(7)).expect("the same root");
+        assert!(held.knows(SealEpoch(7)) && held.current_epoch() == SealEpoch(7) && held.epochs() == 2);
+        let before = held.object_key(SealEpoch(7)).expect("known");
+        keys.learn(&root, SealEpoch(7), &seal(8)).expect("known already");
+        assert_eq!(held.object_key(SealEpoch(7)).expect("known"), before, "what is known does not change");
+        let error = keys.learn(&seal(9), SealEpoch(9), &seal(9)).expect_err("another root");
+        assert_eq!(error.kind(), ErrorKind::Misuse);
+        assert!(!held.knows(SealEpoch(9)));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub fn seal_object(
 ) -> Result<Vec<u8>> {
     let epoch = keys.current_epoch();
     let header = ObjectHeader { kind, protection: Protection::Domain, epoch, salt };
-    seal(header, keys.object_key(epoch)?, keys.repository(), name, plaintext)
+    seal(header, &keys.object_key(epoch)?, keys.repository(), name, plaintext)
 }
 
 /// Opens what [`seal_object`] made. The kind of the error tells what it is otherwise: `Foreign` bytes that
@@ -29,7 +29,7 @@ pub fn seal_object(
 /// that was moved here from another name or repository.
 pub fn open_object(keys: &DomainKeys, kind: ObjectKind, name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
     let (header, sealed) = ObjectHeader::read(kind, Protection::Domain, name, bytes)?;
-    open(header, keys.object_key(header.epoch)?, keys.repository(), name, sealed)
+    open(header, &keys.object_key(header.epoch)?, keys.repository(), name, sealed)
 }
 
 /// Seals an object under one secret, for what must open before there are domain keys: key slots, and the

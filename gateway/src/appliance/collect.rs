@@ -39,6 +39,8 @@ pub struct CollectConfig {
     pub delete_percent_max: u8,
     /// See [`CollectOptions::repack_below_percent`].
     pub repack_below_percent: u8,
+    /// See [`CollectOptions::reseal`].
+    pub reseal: bool,
     /// See [`CollectOptions::memory_bytes_max`].
     pub memory_bytes_max: u64,
     /// See [`CollectOptions::scratch`].
@@ -150,6 +152,7 @@ impl Appliance {
             grace: config.grace,
             delete_percent_max: config.delete_percent_max,
             repack_below_percent: config.repack_below_percent,
+            reseal: config.reseal,
             memory_bytes_max: config.memory_bytes_max,
             ..CollectOptions::new(self.now(), config.scratch.clone())
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_chunker::ShareId;
+use tidegate_chunker::{DomainId, ShareId};
 use tidegate_replicator::repository::{Head, HeadName};
 
 use super::shares::OpenShare;
@@ -23,6 +23,8 @@ pub struct ShareReport {
     pub name: String,
     /// Its id in the repository.
     pub id: ShareId,
+    /// The domain whose keys name and seal its chunks.
+    pub domain: DomainId,
     /// How it is exported.
     pub rules: ExportRules,
     /// It serves what another gateway publishes.
@@ -101,6 +103,7 @@ impl Appliance {
         ShareReport {
             name: open.config.name.clone(),
             id: open.share.id(),
+            domain: open.share.keys().domain(),
             rules: open.config.rules.clone(),
             follows: open.config.follow,
             superseded: open.record.lock().superseded,

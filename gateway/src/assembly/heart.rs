@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tidegate_replicator::repository::{
     BeatAlarm, BeatShare, HEARTBEAT_ALARMS_MAX, HEARTBEAT_SHARES_MAX, HEARTBEATS_KEPT, Heartbeat,
-    HeartbeatName, RepositoryError, UtcNanos,
+    HeartbeatName, RepositoryError, ShareDescription, UtcNanos,
 };
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use crate::control::{Alarm, Status};
 /// How long one heartbeat may take.
 const BEAT_TIME_MAX: Duration = Duration::from_mins(1);
 /// How long the last one may keep a gateway from stopping.
-const LAST_TIME_MAX: Duration = Duration::from_secs(10);
+const LAST_TIME_MAX: Duration = Duration::from_secs(5);
 /// The longest pause after one that failed.
 const PAUSE_FAILED_MAX: Duration = Duration::from_mins(1);
 
@@ -75,6 +75,10 @@ impl Heart {
     }
 
     async fn beat(&self, stopped: bool) -> Result<(), RepositoryError> {
+        // Others may have made new keys; this costs a request.
+        if !stopped {
+            self.overview.appliance.repository().learn_epochs().await?;
+        }
         let shares = self.overview.appliance.report();
         if shares.iter().all(|share| share.follows) {
             return Ok(());
@@ -107,22 +111,20 @@ impl Heart {
             started_at: utc_nanos(started),
             beat_at: UtcNanos::from(std::time::SystemTime::now()),
             every_seconds: every.duration().as_secs(),
-            shares: shares.iter().take(HEARTBEAT_SHARES_MAX).filter_map(beat_share).collect(),
+            shares: shares.iter().take(HEARTBEAT_SHARES_MAX).map(beat_share).collect(),
             alarms: alarms.iter().take(HEARTBEAT_ALARMS_MAX).map(beat_alarm).collect(),
         }
     }
 }
 
-/// A share that has a head, or is to have one; none for one that the repository knows nothing of yet.
-fn beat_share(report: &ShareReport) -> Option<BeatShare> {
-    let (name, head) = report.newest.as_ref()?;
-    Some(BeatShare {
-        share: head.share.clone(),
+fn beat_share(report: &ShareReport) -> BeatShare {
+    BeatShare {
+        share: ShareDescription { id: report.id, name: report.name.clone(), domain: report.domain },
         leads: !report.follows && !report.superseded,
         rpo_seconds: report.rpo.as_secs(),
         rpo_now_seconds: report.rpo_now.as_secs(),
-        head: Some(*name),
-    })
+        head: report.newest.as_ref().map(|(name, _)| *name),
+    }
 }
 
 fn beat_alarm(alarm: &Alarm) -> BeatAlarm {

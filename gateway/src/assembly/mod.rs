@@ -203,6 +203,7 @@ fn collect_config(settings: &Settings) -> CollectConfig {
         grace: retention.grace.duration(),
         delete_percent_max: u8::try_from(retention.delete_percent_max).unwrap_or(100),
         repack_below_percent: u8::try_from(retention.repack_below_percent).unwrap_or(0),
+        reseal: retention.reseal,
         memory_bytes_max: settings.gateway.memory.bytes() / COLLECT_PART,
         scratch: settings.gateway.data.as_path().to_path_buf(),
     }

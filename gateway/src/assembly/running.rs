@@ -250,6 +250,10 @@ impl Control for Running {
         }
         self.apply_buckets(&before, &settings).await?;
         self.sources.set(settings.clone());
+        // Who made new keys asks for a reload.
+        if let Err(error) = self.appliance.repository().learn_epochs().await {
+            tracing::warn!(%error, "cannot see whether there are new keys; the next heartbeat looks again");
+        }
         self.policies.set(Plan::all(&settings));
         self.overview.alarms.set(&settings);
         self.overview.links.apply(&settings);

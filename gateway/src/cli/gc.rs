@@ -46,6 +46,9 @@ pub(super) struct Command {
     /// `retention.delete_percent_max`].
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
     delete_percent_max: Option<u8>,
+    /// Also store anew what was sealed before the last `tidegate key rotate`, 4 GiB of it at a time.
+    #[arg(long)]
+    reseal: bool,
     /// What the search may use of memory.
     #[arg(long, default_value = "256MiB")]
     memory: Size,
@@ -70,6 +73,8 @@ struct Report {
     condemned_bytes: u64,
     sparse: u64,
     sparse_bytes: u64,
+    /// Under old keys, all of them; among the sparse ones are as many as one round stores anew.
+    old: u64,
     deferred: u64,
     deferred_bytes: u64,
     heads_removed: u64,
@@ -100,6 +105,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         grace,
         delete_percent_max: u8::try_from(percent).unwrap_or(100),
         repack_below_percent: u8::try_from(retention.repack_below_percent).unwrap_or(0),
+        reseal: command.reseal || retention.reseal,
         memory_bytes_max: command.memory.bytes(),
         ..CollectOptions::new(UtcNanos::from(SystemTime::now()), scratch)
     };
@@ -190,6 +196,7 @@ fn proposed(proposal: &Proposal) -> Report {
         condemned_bytes: proposal.condemned_bytes,
         sparse: proposal.sparse.len() as u64,
         sparse_bytes: proposal.sparse.iter().map(|pack| pack.bytes).sum(),
+        old: proposal.old,
         deferred: proposal.deferred,
         deferred_bytes: proposal.deferred_bytes,
         heads_removed: (proposal.passed_heads.len() + proposal.expired_pins.len()) as u64,
@@ -240,7 +247,8 @@ fn people(report: &Report) -> String {
     ];
     if report.sparse > 0 {
         let (count, size) = (report.sparse, bytes(report.sparse_bytes));
-        lines.push(format!("to repack, because little of them is alive: {count} packs ({size})"));
+        let why = if report.old > 0 { ", or they are under old keys" } else { "" };
+        lines.push(format!("to repack, because little of them is alive{why}: {count} packs ({size})"));
     }
     if report.deferred > 0 {
         let (count, size) = (report.deferred, bytes(report.deferred_bytes));

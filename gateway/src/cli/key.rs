@@ -1,9 +1,10 @@
-//! `tidegate key`: the slots that open the repository: list, add, remove.
+//! `tidegate key`: the slots that open the repository: list, add, remove; a page for the safe; new sealing keys.
 //!
 //! Works on the repository itself, whether a gateway runs or not. Secrets are read from private files
 //! or made here; they are never arguments.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -14,9 +15,10 @@ use tidegate_replicator::repository::{
 use super::Context;
 use super::exit::Failure;
 use super::format::table;
-use crate::assembly::{AssemblyError, open_repository};
+use super::{recovery_sheet, rotation};
+use crate::assembly::{AssemblyError, open_repository, slot_key};
 use crate::control::{ControlError, ErrorKind};
-use crate::settings::{LocalPath, SecretReference};
+use crate::settings::{LocalPath, SecretReference, Settings};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -25,7 +27,19 @@ pub(super) enum Command {
     /// Add something that opens the repository.
     #[command(subcommand)]
     Add(New),
-    /// Remove a slot. Who knew its secret may have kept the master key.
+    /// Make a recovery key and print a page for the safe: all that is needed to get the data back.
+    RecoverySheet(recovery_sheet::Command),
+    /// Seal what is stored from now on under new keys. `gc --reseal` stores anew what is under old ones.
+    Rotate {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show how much is sealed under which keys. Reads the beginning of every pack.
+    Usage,
+    /// Remove a slot: what it was made for does not open the repository any more. It does not help against
+    /// somebody who has opened the repository before and kept the master key, nor against a copy of the slot and of
+    /// what was stored by then. The last slot stays, and so does the only one that these settings open.
     Remove {
         /// The slot.
         slot: String,
@@ -85,14 +99,23 @@ struct Added {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery_key: Option<String>,
+    /// The same key in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    words: Option<String>,
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
-    let repository = open_repository(&context.settings()?).await?;
+    let settings = context.settings()?;
+    let repository = open_repository(&settings).await?;
     match command {
         Command::List => list(context, &repository).await,
         Command::Add(new) => add(context, &repository, new).await,
-        Command::Remove { slot, yes } => remove(context, &repository, &slot, yes).await,
+        Command::RecoverySheet(command) => {
+            recovery_sheet::run(context, &settings, &repository, command).await
+        }
+        Command::Rotate { yes } => rotation::rotate(context, &repository, yes).await,
+        Command::Usage => rotation::usage(context, Arc::new(repository)).await,
+        Command::Remove { slot, yes } => remove(context, &settings, &repository, &slot, yes).await,
     }
 }
 
@@ -142,23 +165,27 @@ fn readable(info: &SlotInfo) -> Slot {
 }
 
 async fn add(context: &Context, repository: &Repository<Opened>, new: New) -> Result<(), Failure> {
-    let (key, label, recovery_key) = match new {
+    let (key, label, shown) = match new {
         New::KeyFile { file, label } => {
             (SlotKey::KeyFile(KeyFile::create(&file).map_err(AssemblyError::from)?), label, None)
         }
         New::Passphrase { file, label } => (passphrase(&file).await?, label, None),
         New::Recovery { label } => {
             let key = RecoveryKey::generate().map_err(AssemblyError::from)?;
-            let text = key.to_text().to_string();
-            (SlotKey::Recovery(key), label, Some(text))
+            let shown = (key.to_text().to_string(), key.to_words().to_string());
+            (SlotKey::Recovery(key), label, Some(shown))
         }
     };
     let now = UtcNanos::from(std::time::SystemTime::now());
     let id = repository.add_slot(&key, &label.label, now).await.map_err(AssemblyError::from)?;
-    let added = Added { id: id.to_string(), recovery_key };
-    context.terminal.data(&added, |added| match &added.recovery_key {
+    let (recovery_key, words) = shown.unzip();
+    let added = Added { id: id.to_string(), recovery_key, words };
+    context.terminal.data(&added, |added| match added.recovery_key.as_ref().zip(added.words.as_ref()) {
         None => format!("slot {} added", added.id),
-        Some(key) => format!("slot {} added; its recovery key, shown this once:\n\n  {key}\n", added.id),
+        Some((key, words)) => format!(
+            "slot {} added; its recovery key, shown this once, in characters and in words:\n\n  {key}\n\n  {words}\n",
+            added.id
+        ),
     })
 }
 
@@ -177,6 +204,7 @@ async fn passphrase(file: &std::path::Path) -> Result<SlotKey, Failure> {
 
 async fn remove(
     context: &Context,
+    settings: &Settings,
     repository: &Repository<Opened>,
     slot: &str,
     yes: bool,
@@ -185,10 +213,22 @@ async fn remove(
         ControlError::new(ErrorKind::NotFound, format!("{slot:?} is no slot"))
             .todo("`tidegate key list` shows them")
     })?;
+    let own = slot_key(&settings.repository).await?;
+    let is_own = repository.slots_opened_by(&own).await.map_err(AssemblyError::from)? == [id];
+    // The last one is refused for another reason.
+    if is_own && repository.slots().await.map_err(AssemblyError::from)?.len() > 1 {
+        let message = format!("slot {id} is the one that these settings open the repository with");
+        let todo = "let repository.key name another key first; otherwise the gateway could not start again";
+        return Err(ControlError::new(ErrorKind::Busy, message).todo(todo).into());
+    }
     context.terminal.confirm(
         yes,
-        &format!("What slot {id} was made for will not open the repository any more. Remove it?"),
+        &format!(
+            "What slot {id} was made for will not open the repository any more. Who has used it before may have kept \
+             the master key, which stays the same. Remove it?"
+        ),
     )?;
     repository.remove_slot(id).await.map_err(AssemblyError::from)?;
-    context.terminal.data(&Added { id: id.to_string(), recovery_key: None }, |_| format!("slot {id} removed"))
+    let removed = Added { id: id.to_string(), recovery_key: None, words: None };
+    context.terminal.data(&removed, |_| format!("slot {id} removed"))
 }

@@ -74,7 +74,14 @@ impl Plans {
     /// Has the ledger keep what is void, and learn where its chunks were moved: so that they go on to count as
     /// duplicates. What cannot be read is stored once more when it comes again, no harm done.
     async fn take_in(&self, void: &mut VoidPacks) -> Result<(), LedgerError> {
-        for pack in void.take_replacements() {
+        let replacements = void.take_replacements();
+        // They may be sealed under keys that somebody else has made meanwhile.
+        if !replacements.is_empty()
+            && let Err(error) = self.repository.learn_epochs().await
+        {
+            tracing::debug!(%error, "cannot see whether there are new keys");
+        }
+        for pack in replacements {
             match self.repository.pack_index(pack).await {
                 Ok((_, index)) => {
                     let chunks = index.chunks().map(|placed| (placed.id, placed.location));

@@ -67,6 +67,9 @@ table! {
         /// Packs of which less than this is alive, in percent of what is in them, are repacked: what is
         /// alive is fetched and stored anew, then they are deleted. 0 for never.
         repack_below_percent: u32, default(50) in 0, 90;
+        /// Whether packs that were sealed before the last `tidegate key rotate` are stored anew under the new keys, 4 GiB
+        /// in each round. It reads the beginning of every pack, and fetches and stores all that is alive once.
+        reseal: bool, default(false);
     }
 }
 

@@ -11,6 +11,7 @@
 //! spill.rs      what was found, on the local disk, sorted out part by part
 //! propose.rs    which packs to condemn, and the guard against too many
 //! repack.rs     copies what is alive of sparse packs, so that they can go too
+//! reseal.rs     which packs lie under old sealing epochs: they can be repacked in the same way
 //! carry_out.rs  from a plan to its outcome
 //! clean.rs      takes what is deleted out of the index
 //! void.rs       what plans have ever condemned, as publishers, readers and checks know it
@@ -56,6 +57,7 @@ mod options;
 mod propose;
 mod publishers;
 mod repack;
+mod reseal;
 mod roots;
 mod run;
 mod spill;
@@ -67,6 +69,7 @@ pub use options::CollectOptions;
 pub use propose::{Proposal, propose};
 pub use publishers::Waiting;
 pub use repack::SparsePack;
+pub use reseal::{SealUsage, seal_usage};
 pub use roots::{PIN_AGE_MAX, PIN_TAG};
 pub use run::{Round, condemn, finish_open, tidy};
 pub use void::{VoidPacks, VoidRow};

@@ -19,6 +19,9 @@ pub struct CollectOptions {
     pub delete_percent_max: u8,
     /// Packs of which less than this is alive are repacked, in percent of the chunks in them.
     pub repack_below_percent: u8,
+    /// Whether packs that are not under the newest sealing epoch of their domain are repacked too, whatever of them
+    /// is alive.
+    pub reseal: bool,
     /// How much is copied for that in one round, before compression, in bytes.
     pub repack_bytes_max: u64,
     /// What is noted of packs and nodes, and what is kept of what was read, in bytes: about.
@@ -36,6 +39,7 @@ impl CollectOptions {
             grace: Duration::from_hours(24),
             delete_percent_max: 33,
             repack_below_percent: 50,
+            reseal: false,
             repack_bytes_max: 4 << 30,
             memory_bytes_max: 256 << 20,
             scratch,

@@ -9,6 +9,7 @@ use super::error::CollectError;
 use super::mark::{Live, Marked, MarkedPack, mark};
 use super::options::CollectOptions;
 use super::repack::SparsePack;
+use super::reseal::old_packs;
 use crate::observer::Observer;
 use crate::repository::{HeadName, Opened, PLAN_PACKS_MAX, Repository, SnapshotId, UtcNanos};
 
@@ -32,7 +33,9 @@ pub struct Proposal {
     pub condemned: Vec<PackId>,
     /// Their length in bytes.
     pub condemned_bytes: u64,
-    /// Packs of which little is alive, the emptiest first, as many as one round copies.
+    /// Packs that are not under the newest keys, if they are to be repacked, besides those of which little is alive.
+    pub old: u64,
+    /// Packs of which little is alive, or that are under old keys, the emptiest first, as many as one round copies.
     pub sparse: Vec<SparsePack>,
     /// Packs that were made of them.
     pub replacements: Vec<PackId>,
@@ -68,7 +71,7 @@ pub async fn propose(
         expired_pins: marked.roots.expired.clone(),
         ..Proposal::default()
     };
-    let (mut sparse, now) = (Vec::new(), system(options.now));
+    let (mut sparse, mut full, now) = (Vec::new(), Vec::new(), system(options.now));
     for (number, pack) in marked.packs.iter().enumerate() {
         proposal.pack_bytes += pack.bytes;
         proposal.chunk_bytes += pack.chunk_bytes;
@@ -77,8 +80,10 @@ pub async fn propose(
             continue;
         }
         if !pack.is_dead() {
-            if pack.is_sparse(options.repack_below_percent) && age(pack, now) >= options.grace {
-                sparse.push(number);
+            let is_sparse = pack.is_sparse(options.repack_below_percent);
+            if age(pack, now) >= options.grace {
+                let numbers = if is_sparse { &mut sparse } else { &mut full };
+                numbers.push(number);
             }
             continue;
         }
@@ -89,6 +94,12 @@ pub async fn propose(
             proposal.deferred += 1;
             proposal.deferred_bytes += pack.bytes;
         }
+    }
+    if options.reseal {
+        let ids = full.iter().map(|number| marked.packs[*number].id).collect();
+        let old = old_packs(repository, ids, observer).await?;
+        proposal.old = old.len() as u64;
+        sparse.extend(full.into_iter().filter(|number| old.contains(&marked.packs[*number].id)));
     }
     proposal.sparse = choose(marked, sparse, options).await?;
     Ok(proposal)
@@ -116,10 +127,13 @@ async fn choose(
     if sparse.is_empty() {
         return Ok(Vec::new());
     }
-    let packs: Vec<(PackId, u64)> = marked.packs.iter().map(|pack| (pack.id, pack.bytes)).collect();
+    let packs: Vec<(PackId, u64, u64)> =
+        marked.packs.iter().map(|pack| (pack.id, pack.bytes, pack.chunk_bytes)).collect();
     let live = marked.live_in(sparse).await?;
-    let pack =
-        |(number, live): (usize, Live)| SparsePack { id: packs[number].0, bytes: packs[number].1, live };
+    let pack = |(number, live): (usize, Live)| {
+        let (id, bytes, chunk_bytes) = packs[number];
+        SparsePack { id, bytes, chunk_bytes, live }
+    };
     Ok(live.into_iter().map(pack).collect())
 }
 

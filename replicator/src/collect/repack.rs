@@ -38,6 +38,8 @@ pub struct SparsePack {
     pub id: PackId,
     /// Its length in bytes.
     pub bytes: u64,
+    /// Length of all chunks that the index names in it.
+    pub(super) chunk_bytes: u64,
     /// Halves of the ids of what has to be copied.
     pub(super) live: Live,
 }
@@ -104,6 +106,12 @@ impl Work<'_> {
     /// Copies what is alive of one pack. All of it is opened before any of it is written.
     async fn copy(&mut self, pack: &SparsePack) -> Result<(), CollectError> {
         let (domain, index) = self.repository.pack_index(pack.id).await?;
+        let known: u64 = index.chunks().map(|chunk| u64::from(chunk.location.chunk_bytes)).sum();
+        if known > pack.chunk_bytes {
+            // What is alive was asked of the index.
+            let why = "the index does not know all of its chunks";
+            return Err(RepositoryError::damaged(format!("packs/{}", pack.id), why).into());
+        }
         let keys = self.repository.domain_keys(domain)?;
         let mut frames: BTreeMap<u32, Vec<PlacedChunk>> = BTreeMap::new();
         for chunk in index.chunks().filter(|chunk| pack.live.contains(&half(&chunk.id))) {

@@ -99,8 +99,8 @@ pub(super) struct DomainObjects<'a> {
 }
 
 impl DomainObjects<'_> {
-    /// Reads all domains, and says which of their objects cannot be read.
-    pub(super) async fn load(&self) -> Result<(Domains, Vec<UnreadableObject>)> {
+    /// The objects of all domains, and what each is of, if a domain could have its name.
+    pub(super) async fn names(&self) -> Result<Vec<(ObjectName, Option<(DomainId, SealEpoch)>)>> {
         let names = list_all(self.store, DOMAINS).await?;
         if names.len() > DOMAIN_OBJECTS_MAX {
             let (found, most) = (names.len(), DOMAIN_OBJECTS_MAX);
@@ -109,6 +109,17 @@ impl DomainObjects<'_> {
                 format!("{found} objects; at most {most} are allowed"),
             ));
         }
+        let of = |name: ObjectName| {
+            let of = parse(&name).ok();
+            (name, of)
+        };
+        Ok(names.into_iter().map(of).collect())
+    }
+
+    /// Reads all domains, and says which of their objects cannot be read. Whoever holds the keys of a domain that is
+    /// `known` has its new epochs too.
+    pub(super) async fn load(&self, known: &Domains) -> Result<(Domains, Vec<UnreadableObject>)> {
+        let names: Vec<ObjectName> = self.names().await?.into_iter().map(|(name, _)| name).collect();
         let mut collected: BTreeMap<DomainId, Collected> = BTreeMap::new();
         let mut unreadable = Vec::new();
         for name in &names {
@@ -127,7 +138,8 @@ impl DomainObjects<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let domains = collected.into_iter().map(|(id, collected)| Ok((id, self.keys(id, collected)?)));
+        let domains =
+            collected.into_iter().map(|(id, collected)| Ok((id, self.keys(id, collected, known.get(&id))?)));
         Ok((domains.collect::<Result<Domains>>()?, unreadable))
     }
 
@@ -140,6 +152,12 @@ impl DomainObjects<'_> {
 
     /// Adds a seal epoch above `current`; all that is sealed from now on is sealed under it.
     pub(super) async fn rotate(&self, domain: DomainId, current: SealEpoch) -> Result<SealEpoch> {
+        if self.names().await?.len() >= DOMAIN_OBJECTS_MAX {
+            let most = DOMAIN_OBJECTS_MAX;
+            return Err(RepositoryError::invalid(format!(
+                "domains and their epochs are {most} already: the most"
+            )));
+        }
         let step = u32::from(u16::from_be_bytes(random()?)) + 1;
         let epoch = self.highest_epoch(domain, current).await?.0.checked_add(step).map(SealEpoch);
         let epoch = epoch.ok_or_else(|| RepositoryError::invalid("the domain has no seal epochs left"))?;
@@ -183,10 +201,19 @@ impl DomainObjects<'_> {
         store_object(self.store, &name, sealed, PutMode::CreateNew).await
     }
 
-    fn keys(&self, id: DomainId, collected: Collected) -> Result<Domain> {
-        let keys = DomainKeys::new(self.repository, id, &collected.newest.root, collected.seals)
-            .map_err(|error| RepositoryError::damaged(format!("{DOMAINS}{id}"), error))?;
-        Ok(Domain { label: collected.newest.label, keys: Arc::new(keys) })
+    fn keys(&self, id: DomainId, collected: Collected, known: Option<&Domain>) -> Result<Domain> {
+        let Collected { newest, seals } = collected;
+        let damaged = |error| RepositoryError::damaged(format!("{DOMAINS}{id}"), error);
+        let keys = match known {
+            None => Arc::new(DomainKeys::new(self.repository, id, &newest.root, seals).map_err(damaged)?),
+            Some(known) => {
+                for (epoch, secret) in &seals {
+                    known.keys.learn(&newest.root, *epoch, secret).map_err(damaged)?;
+                }
+                known.keys.clone()
+            }
+        };
+        Ok(Domain { label: newest.label, keys })
     }
 }
 

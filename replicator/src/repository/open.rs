@@ -173,7 +173,7 @@ impl Repository<Opened> {
 
     /// Reads the domains again: another gateway may have made one, or rotated its keys.
     pub async fn reload_domains(&self) -> Result<()> {
-        let (domains, unreadable) = self.domain_objects().load().await?;
+        let (domains, unreadable) = self.domain_objects().load(&self.loaded()).await?;
         let has_default = domains.contains_key(&self.config.domain);
         *self.state.unreadable.write() = unreadable;
         if !has_default {
@@ -181,6 +181,23 @@ impl Repository<Opened> {
         }
         *self.state.domains.write() = Arc::new(domains);
         Ok(())
+    }
+
+    /// Takes up what others have added: domains, and seal epochs, of which everybody who holds keys of the domain knows
+    /// then. One request if there is nothing new. Tells whether there was.
+    pub async fn learn_epochs(&self) -> Result<bool> {
+        let names = self.domain_objects().names().await?;
+        let (known, unreadable) = (self.loaded(), self.unreadable_domains());
+        let is_new = |name: &ObjectName, of: Option<(DomainId, SealEpoch)>| {
+            let is_known =
+                of.is_some_and(|(id, epoch)| known.get(&id).is_some_and(|domain| domain.keys.knows(epoch)));
+            !is_known && !unreadable.iter().any(|found| found.object == name.as_str())
+        };
+        let has_new = names.iter().any(|(name, of)| is_new(name, *of));
+        if has_new {
+            self.reload_domains().await?;
+        }
+        Ok(has_new)
     }
 
     /// Creates a domain: shares in it share nothing with shares outside.
@@ -226,6 +243,13 @@ impl Repository<Opened> {
         let (id, bytes) = slot::create(&self.state.master, &self.config, key, label, created_at).await?;
         store_object(&*self.store, &names::slot(id), bytes, PutMode::Overwrite).await?;
         Ok(id)
+    }
+
+    /// The slots that a key opens.
+    pub async fn slots_opened_by(&self, key: &SlotKey) -> Result<Vec<SlotId>> {
+        let opened = slot::opened_by(&*self.store, &self.config, key).await?;
+        let id = |name: &ObjectName| <SlotId as HexId>::from_hex(names::last_segment(name));
+        Ok(opened.iter().filter_map(id).collect())
     }
 
     /// Removes a key slot, also a damaged one. Refuses when no other can be read. Who knew the removed key

@@ -7,6 +7,7 @@ mod collect;
 #[path = "../repository_suite/support/dying_store.rs"]
 mod dying_store;
 mod mirror;
+mod reseal;
 mod restore;
 mod restore_cut;
 mod seed;

@@ -12,7 +12,8 @@ use tidegate_protocols::view::{CreateHow, SetAttributes};
 use tidegate_replicator::map::InodeNumber;
 
 use super::{SettingsFile, run_line};
-use crate::assembly::{open_appliance, share_config};
+use crate::assembly::{Running, open_appliance, share_config};
+use crate::control::Control;
 use crate::namespace::{Context, Credentials};
 
 /// An empty machine beside a repository.
@@ -152,6 +153,9 @@ async fn slots_are_added_and_removed_but_never_the_last() {
     let (_, slots) = machine.run("tidegate.toml", "key list --json").await;
     let mut slots: Vec<Value> = serde_json::from_str(&slots).expect("JSON");
     slots.sort_by_key(|slot| slot["kind"] == "key-file");
+    let own = slots.last().and_then(|slot| slot["id"].as_str()).expect("an id");
+    let refused = machine.run("tidegate.toml", &format!("key remove {own} --yes")).await.0;
+    assert_eq!(refused, 5, "the gateway could not start again");
     for (at, slot) in slots.iter().enumerate() {
         let expected = if at + 1 < slots.len() { 0 } else { 3 };
         let id = slot["id"].as_str().expect("an id");
@@ -318,4 +322,84 @@ async fn attached_read_only_a_share_is_followed_and_its_gateway_goes_on() {
     tokio::time::timeout(std::time::Duration::from_mins(1), follows).await.expect("it follows");
     follower.close().await.expect("closed");
     leader.close().await.expect("closed");
+}
+
+/// Serves the share and publishes, as a gateway does that runs for a while.
+async fn publish(machine: &Machine) {
+    let settings = SettingsFile::new(machine.settings()).load().expect("valid");
+    let appliance = open_appliance(&settings).await.expect("opened");
+    appliance.serve(share_config(&settings.shares[0])).await.expect("served");
+    appliance.commit("docs").await.expect("published");
+    appliance.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn the_words_of_a_recovery_sheet_open_what_was_sealed_anew_after_a_rotation() {
+    let machine = Machine::new();
+    let content = machine.with_a_file().await;
+    let (code, sheet) = machine.run("tidegate.toml", "key recovery-sheet --json").await;
+    assert_eq!(code, 0);
+    let sheet: Value = serde_json::from_str(&sheet).expect("JSON");
+    let (_, page) = machine.run("tidegate.toml", "key recovery-sheet --label safe").await;
+    assert!(page.contains("24 words") && page.contains("safe"), "{page}");
+
+    let usage = async || {
+        let (code, usage) = machine.run("tidegate.toml", "key usage --json").await;
+        assert_eq!(code, 0, "{usage}");
+        serde_json::from_str::<Value>(&usage).expect("JSON")
+    };
+    let before = usage().await;
+    assert_eq!(before["old_packs"], 0, "{before}");
+    assert_eq!(machine.run("tidegate.toml", "key rotate --yes").await.0, 0);
+    let rotated = usage().await;
+    assert_eq!(rotated["old_packs"], before["packs"], "{rotated}");
+    let collect = "gc --reseal --grace 0s --delete-percent-max 100 --wait 1ms --yes";
+    assert_eq!(machine.run("tidegate.toml", collect).await.0, 12, "it waits for the gateway");
+    publish(&machine).await;
+    assert_eq!(machine.run("tidegate.toml", collect).await.0, 0);
+    let anew = usage().await;
+    assert!(anew["old_packs"] == 0 && anew["packs"] != 0, "{anew}");
+
+    let words = machine.path("words");
+    std::fs::write(&words, sheet["words"].as_str().expect("shown")).expect("written");
+    set_permissions(&words, Permissions::from_mode(0o600)).expect("private");
+    let folder = machine.folder.path().display();
+    let place = format!("--address file://{folder}/repository --key-file {}", words.display());
+    let restore = format!("restore docs --to {folder}/back {place}");
+    assert_eq!(machine.run("none.toml", &restore).await.0, 0);
+    assert!(std::fs::read(machine.path("back/file")).expect("restored") == content);
+}
+
+#[tokio::test]
+async fn who_watches_sees_who_lives_who_was_stopped_and_who_is_forgotten() {
+    let machine = Machine::new();
+    machine.with_a_file().await;
+    assert_eq!(machine.run("tidegate.toml", "watch --once").await.0, 2, "nobody has ever lived there");
+    let settings = SettingsFile::new(machine.settings()).load().expect("valid");
+    let running = Running::start(std::sync::Arc::new(settings)).await.expect("serves");
+    let place = machine.repository();
+    let lives = async || {
+        while machine.run("none.toml", &format!("watch --once {place}")).await.0 != 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_mins(1), lives()).await.expect("a heartbeat");
+    let (code, seen) = machine.run("none.toml", &format!("watch --once --no-key {place}")).await;
+    assert!(code == 0 && seen.starts_with("OK: ") && seen.contains("beating"), "{code}: {seen}");
+    running.stop().await.expect("stopped");
+    let (code, seen) = machine.run("none.toml", &format!("watch --once --json {place}")).await;
+    let seen: Value = serde_json::from_str(&seen).expect("JSON");
+    assert_eq!((code, &seen["state"]), (0, &Value::from("ok")), "{seen}");
+    let gateway = &seen["gateways"][0];
+    assert_eq!((&gateway["standing"], &gateway["shares"][0]), (&"stopped".into(), &"docs".into()), "{seen}");
+    let id = gateway["instance"].as_str().expect("an id").to_owned();
+    assert_eq!(machine.run("none.toml", &format!("watch --forget {id} {place}")).await.0, 0);
+    assert_eq!(machine.run("none.toml", &format!("watch --forget {id} {place}")).await.0, 4);
+    assert_eq!(machine.run("none.toml", &format!("watch --once {place}")).await.0, 2);
+    let nowhere = place.replace("/repository", "/nowhere");
+    assert_eq!(
+        machine.run("none.toml", &format!("watch --once {nowhere}")).await.0,
+        3,
+        "unknown is not well"
+    );
 }

@@ -17,6 +17,7 @@ mod argon2id;
 mod key_file;
 mod recovery_key;
 mod unlock;
+mod words;
 
 use std::fmt;
 
@@ -30,7 +31,7 @@ use zeroize::Zeroizing;
 pub use self::argon2id::Argon2Cost;
 pub use self::key_file::KeyFile;
 pub use self::recovery_key::RecoveryKey;
-pub(super) use self::unlock::unlock;
+pub(super) use self::unlock::{opened_by, unlock};
 use super::chance::random;
 use super::config::Config;
 use super::envelope::{Record, from_payload, to_payload, unreadable, unsealable};

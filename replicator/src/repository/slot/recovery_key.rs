@@ -9,13 +9,14 @@
 //! and L are taken for 1, O for 0. The check character of a group is a weighted sum in the field of 32
 //! elements over the number of the group and its four characters, each with a weight of its own: one
 //! wrong character, two swapped ones, or a group in another's place are always found, and the error
-//! names the group.
+//! names the group. The same secret can be written as words too, see [`super::words`].
 
 use std::fmt;
 
 use tidegate_chunker::SecretKey;
 use zeroize::Zeroizing;
 
+use super::words;
 use crate::repository::chance::random;
 use crate::repository::error::{RepositoryError, Result};
 
@@ -38,8 +39,11 @@ impl RecoveryKey {
         Ok(Self(SecretKey::new(*Zeroizing::new(random()?))))
     }
 
-    /// Reads what was printed, or typed from it.
+    /// Reads what was printed, or typed from it: characters or words.
     pub fn parse(text: &str) -> Result<Self> {
+        if words::are_words(text) {
+            return words::secret_of(text).map(Self);
+        }
         let digits = Zeroizing::new(digits_of(text)?);
         for (group, digits) in digits.chunks_exact(GROUP_CHARS).enumerate() {
             if check_digit(group, &digits[..GROUP_DATA]) != digits[GROUP_DATA] {
@@ -66,12 +70,17 @@ impl RecoveryKey {
         text
     }
 
+    /// The same as 24 words to print, with spaces between.
+    pub fn to_words(&self) -> Zeroizing<String> {
+        words::words_of(&self.0)
+    }
+
     pub(super) fn secret(&self) -> &SecretKey {
         &self.0
     }
 }
 
-fn wrong(why: impl fmt::Display) -> RepositoryError {
+pub(super) fn wrong(why: impl fmt::Display) -> RepositoryError {
     RepositoryError::invalid(format!("this is no recovery key: {why}"))
 }
 

@@ -42,6 +42,22 @@ pub(in crate::repository) async fn unlock(
     Err(attempts.failure(key))
 }
 
+/// The slots that a key opens. Only reads; one that cannot be read is passed over.
+pub(in crate::repository) async fn opened_by(
+    store: &dyn Store,
+    config: &Config,
+    key: &SlotKey,
+) -> Result<Vec<ObjectName>> {
+    let (mut attempts, mut opened) = (Attempts::default(), Vec::new());
+    let page = store.list(KEYS, None, SLOTS_MAX).await?;
+    for name in page.objects.into_iter().map(|object| object.name) {
+        if attempts.try_slot(store, config.repository, &name, key).await?.is_some() {
+            opened.push(name);
+        }
+    }
+    Ok(opened)
+}
+
 impl Attempts {
     /// Tries one slot; `None` when it does not open.
     async fn try_slot(

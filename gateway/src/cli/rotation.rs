@@ -1,0 +1,115 @@
+//! `tidegate key rotate` and `tidegate key usage`: new sealing keys, and how much still lies under old ones.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tidegate_chunker::SealEpoch;
+use tidegate_replicator::collect::{SealUsage, Silent, seal_usage};
+use tidegate_replicator::repository::{Opened, Repository};
+
+use super::Context;
+use super::exit::Failure;
+use super::format::{bytes, table};
+use crate::admin::Applied;
+use crate::assembly::AssemblyError;
+use crate::control::{ControlError, ErrorKind};
+
+/// A domain that has new keys.
+#[derive(Debug, Serialize)]
+struct Rotated {
+    domain: String,
+    label: String,
+    /// The sealing epoch that everything is sealed under from now on.
+    epoch: u32,
+}
+
+/// Gives every domain a new sealing secret, and has the gateway of the settings take it up.
+pub(super) async fn rotate(
+    context: &Context,
+    repository: &Repository<Opened>,
+    yes: bool,
+) -> Result<(), Failure> {
+    context.terminal.confirm(
+        yes,
+        "Everything that is stored from now on is sealed under new keys. What is stored already stays under the old ones \
+         until it is stored anew. Rotate?",
+    )?;
+    let mut rotated = Vec::new();
+    for (id, domain) in repository.domains() {
+        let epoch = repository.rotate_domain(id).await.map_err(AssemblyError::from)?;
+        rotated.push(Rotated { domain: id.to_string(), label: domain.label, epoch: epoch.0 });
+    }
+    let client = context.client()?;
+    if client.is_there().await {
+        let _: Applied = client.post("/settings/reload", &()).await?;
+        context
+            .terminal
+            .say("the gateway here seals under the new keys now; others do within their heartbeat_every");
+    } else {
+        context.terminal.say("gateways that run seal under the new keys within their heartbeat_every");
+    }
+    context.terminal.data(&rotated, |rotated| {
+        let row =
+            |rotated: &Rotated| [rotated.domain.clone(), rotated.epoch.to_string(), rotated.label.clone()];
+        table(["DOMAIN", "EPOCH", "LABEL"], &rotated.iter().map(row).collect::<Vec<_>>())
+    })
+}
+
+/// What lies under one epoch.
+#[derive(Debug, Serialize)]
+struct UnderEpoch {
+    epoch: u32,
+    packs: u64,
+    bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Usage {
+    packs: u64,
+    bytes: u64,
+    /// Not under the newest epoch of their domain.
+    old_packs: u64,
+    old_bytes: u64,
+    unreadable_packs: u64,
+    epochs: Vec<UnderEpoch>,
+}
+
+impl From<SealUsage> for Usage {
+    fn from(usage: SealUsage) -> Self {
+        let under =
+            |(epoch, (packs, bytes)): (SealEpoch, (u64, u64))| UnderEpoch { epoch: epoch.0, packs, bytes };
+        Self {
+            packs: usage.packs,
+            bytes: usage.bytes,
+            old_packs: usage.old_packs,
+            old_bytes: usage.old_bytes,
+            unreadable_packs: usage.unreadable,
+            epochs: usage.epochs.into_iter().map(under).collect(),
+        }
+    }
+}
+
+/// Shows how much lies under which epoch.
+pub(super) async fn usage(context: &Context, repository: Arc<Repository<Opened>>) -> Result<(), Failure> {
+    let usage = seal_usage(&repository, &Silent)
+        .await
+        .map_err(|error| ControlError::from_source(ErrorKind::Failed, "look at all packs", &error))?;
+    context.terminal.data(&Usage::from(usage), people)
+}
+
+fn people(usage: &Usage) -> String {
+    let row = |under: &UnderEpoch| [under.epoch.to_string(), under.packs.to_string(), bytes(under.bytes)];
+    let epochs = table(["EPOCH", "PACKS", "SIZE"], &usage.epochs.iter().map(row).collect::<Vec<_>>());
+    let old = match usage.old_packs {
+        0 => "everything is under the newest keys".to_owned(),
+        count => format!(
+            "{count} packs ({}) are under old keys; `tidegate gc --reseal`, or reseal in [retention], stores them anew",
+            bytes(usage.old_bytes)
+        ),
+    };
+    let unreadable = match usage.unreadable_packs {
+        0 => String::new(),
+        count => format!("\n{count} packs cannot be read: run `tidegate check`"),
+    };
+    format!("{epochs}\n{old}{unreadable}")
+}
