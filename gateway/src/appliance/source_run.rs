@@ -114,7 +114,6 @@ impl Appliance {
             plans,
         };
         let (head_name, head) = self.publish_source(&line, &mut turn, next, started).await?;
-        crate::crash::point("source.published");
         self.keep_source(request, (head_name, &head), frozen_at, outcome.report).await
     }
 

@@ -417,10 +417,7 @@ impl Control for Running {
     }
 
     async fn source(&self, source: &str) -> Result<SourceDetails, ControlError> {
-        let status = self.sources.status_of(source)?;
-        let snapshots =
-            if self.appliance.knows_source(source)? { self.snapshots(source).await? } else { Vec::new() };
-        Ok(SourceDetails { status, snapshots })
+        self.sources.details(source).await
     }
 
     async fn source_run(
@@ -462,7 +459,7 @@ impl Control for Running {
     }
 }
 
-fn snapshot_info(entry: &SnapshotEntry) -> SnapshotInfo {
+pub(super) fn snapshot_info(entry: &SnapshotEntry) -> SnapshotInfo {
     let snapshot = &entry.snapshot;
     let name = if snapshot.label.is_empty() { entry.id.to_string() } else { snapshot.label.clone() };
     SnapshotInfo {

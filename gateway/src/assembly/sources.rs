@@ -9,10 +9,12 @@ use tidegate_replicator::backup::{LeftOut, Options, Source as Reads, SourceError
 use tidegate_replicator::repository::NewSnapshot;
 use tokio::sync::Semaphore;
 
+use super::running::snapshot_info;
 use crate::appliance::{Appliance, OpenSource, SnapshotEntry, SourceConfig, SourceRequest, SourceTaken};
 use crate::clock::{Clock, SystemClock};
 use crate::control::{
-    ControlError, ErrorKind, JobHandle, PathTrouble, SourceRun, SourceRunRequest, SourceStatus, Unit,
+    ControlError, ErrorKind, JobHandle, PathTrouble, SourceDetails, SourceRun, SourceRunRequest,
+    SourceStatus, Unit,
 };
 use crate::settings::{self, RepositoryAddress, Settings, SourceKind};
 use crate::source::{
@@ -72,10 +74,15 @@ impl ApplianceSources {
         settings.sources.iter().map(|source| self.status(&settings, source)).collect()
     }
 
-    /// One source.
-    pub fn status_of(&self, name: &str) -> Result<SourceStatus, ControlError> {
+    /// One source, and its snapshots.
+    pub async fn details(&self, name: &str) -> Result<SourceDetails, ControlError> {
         let settings = self.settings.lock().clone();
-        settings.source(name).map(|source| self.status(&settings, source)).ok_or_else(|| no_source(name))
+        let source = settings.source(name).ok_or_else(|| no_source(name))?;
+        let status = self.status(&settings, source);
+        // One that was never saved has none.
+        let saved = self.appliance.knows_source(name).map_err(ControlError::from)?;
+        let entries = if saved { self.appliance.snapshots(name).await? } else { Vec::new() };
+        Ok(SourceDetails { status, snapshots: entries.iter().rev().map(snapshot_info).collect() })
     }
 
     fn status(&self, settings: &Settings, source: &settings::Source) -> SourceStatus {

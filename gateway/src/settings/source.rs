@@ -130,7 +130,7 @@ impl fmt::Display for FileName {
 }
 
 text_setting!(FileName, "the name of a file, without a slash");
-text_setting!(Pattern, "a pattern such as \"*.tmp\", \"/home/*/cache/\" or \"/var/**/*.log\"");
+text_setting!(Pattern, "a pattern such as \"*.tmp\", \"/srv/*/cache/\" or \"/var/**/*.log\"");
 
 /// What kind of source it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -60,6 +60,10 @@ pub(crate) fn edit(top: &Path, chance: &mut Chance) {
         name.extend_from_slice(chance.below(20).to_string().as_bytes());
     }
     let path = chance.pick(&folders).join(std::ffi::OsStr::from_bytes(&name));
+    // Whoever writes to a pipe waits for a reader.
+    if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        fs::remove_file(&path).unwrap();
+    }
     let some = if files.is_empty() { path.clone() } else { chance.pick(&files) };
     match chance.below(14) {
         0..4 => drop(fs::write(&path, noise(chance.next(), chance.pick(&[0, 10, 5_000, 400_000])))),
@@ -95,7 +99,7 @@ pub(crate) fn special(path: &Path, some: &Path, chance: &mut Chance) {
         }
         _ => {
             // A hole at each end, and data between.
-            let file = fs::File::create(path).unwrap();
+            let Ok(file) = fs::File::create(path) else { return };
             std::os::unix::fs::FileExt::write_all_at(&file, &noise(1, 200_000), 5 << 20).unwrap();
             file.set_len(20 << 20).unwrap();
         }
