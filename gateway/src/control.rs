@@ -20,6 +20,7 @@ mod moment;
 mod path;
 mod policy;
 mod requests;
+mod scrub;
 mod settings;
 mod source;
 mod status;
@@ -40,6 +41,7 @@ pub use requests::{
     LifecycleReport, LifecycleRequest, LifecycleStep, PromoteReport, PromoteRequest, RestoreReport,
     RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
 };
+pub use scrub::{LostPart, LostUser, ScrubRound, ScrubStatus};
 pub use settings::ChangeSettings;
 pub use source::{PathTrouble, SourceDetails, SourceRun, SourceRunRequest, SourceStatus};
 pub use status::{
@@ -138,6 +140,12 @@ pub trait Control: Send + Sync + 'static {
         request: &PromoteRequest,
         job: &JobHandle,
     ) -> Result<PromoteReport, ControlError>;
+    /// How far the scrub is, what it healed, and what is lost.
+    async fn scrub(&self) -> ScrubStatus;
+
+    /// Reads and verifies every pack now, and heals what has a copy here.
+    async fn scrub_run(&self, job: &JobHandle) -> Result<ScrubStatus, ControlError>;
+
     /// Sets the rates of the link to a target by hand, for a while.
     async fn target_limit(&self, target: &str, request: &LimitRequest) -> Result<LinkStatus, ControlError>;
 

@@ -13,7 +13,8 @@
 //! Order of writes: the pack file is synced under its name, then the ledger learns it. A crash between
 //! the two leaves a file that [`Ledger::open`] learns; it is uploaded like the others, for a later commit
 //! may already refer to what it holds. The tables are flushed with the rest of RocksDB, all at once: what a
-//! crash takes back is learned or uploaded again, and neither does harm. A local pack whose file is gone
+//! crash takes back is learned again, and asked for at the target before it is uploaded again, so that only what was on
+//! its way goes twice. A local pack whose file is gone
 //! is forgotten with all its chunks, so that nothing counts as a duplicate of it.
 //!
 //! What copies of the repository lack of the packs made here is in the side table `owed`; where the settings ask for
@@ -27,6 +28,7 @@ mod void;
 
 pub use owed::Owed;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -133,6 +135,9 @@ pub struct Ledger {
     indexed: Mutex<Vec<(PackId, u64)>>,
     /// Stages were noted that a crash would take back.
     unflushed: AtomicBool,
+    /// Packs that are only here and that the target may have all the same: a process before this one, or a call whose
+    /// answer was lost, may have stored them.
+    doubtful: Mutex<HashSet<PackId>>,
     /// Packs in which nothing counts as a duplicate.
     void: RwLock<Arc<VoidPacks>>,
     /// Which copies there are, and what they are owed.
@@ -156,6 +161,7 @@ impl Ledger {
             backlog_bytes: AtomicU64::new(0),
             indexed: Mutex::default(),
             unflushed: AtomicBool::new(false),
+            doubtful: Mutex::default(),
             void: RwLock::default(),
             copies: Copies::default(),
         };
@@ -168,7 +174,9 @@ impl Ledger {
                 ledger.learn_file(pack, &entry.path(), keys)?;
             }
         }
-        let backlog = ledger.local()?.iter().map(|(_, record)| record.bytes).sum();
+        let local = ledger.local()?;
+        let backlog = local.iter().map(|(_, record)| record.bytes).sum();
+        *ledger.doubtful.lock() = local.into_iter().map(|(pack, _)| pack).collect();
         ledger.backlog_bytes.store(backlog, Ordering::Relaxed);
         Ok(Arc::new(ledger))
     }
@@ -225,10 +233,17 @@ impl Ledger {
         Ok(found)
     }
 
+    /// Whether the target may have a pack although it counts as only here. To be asked before it is sent; from then on it
+    /// may.
+    pub(crate) fn begin_upload(&self, pack: &PackId) -> bool {
+        !self.doubtful.lock().insert(*pack)
+    }
+
     /// Notes that a pack has come further.
     pub fn advance(&self, pack: &PackId, stage: Stage) -> Result<(), LedgerError> {
         let Some(old) = self.record(pack)? else { return Ok(()) };
         if old.stage == Stage::Local && stage > Stage::Local {
+            self.doubtful.lock().remove(pack);
             self.backlog_bytes.fetch_sub(old.bytes, Ordering::Relaxed);
         }
         self.note(pack, &PackRecord { stage, ..old })?;
@@ -349,6 +364,37 @@ impl Ledger {
         let chunks: Vec<_> = chunks.into_iter().map(|(id, at)| (*id.as_bytes(), at.to_bytes())).collect();
         let entries = chunks.iter().map(|(id, at)| (&id[..], Some(&at[..])));
         Ok(self.database.set_side(SideTable::Chunks, entries)?)
+    }
+
+    /// These chunks are not to be had there: they count as duplicates no more, also after a crash, unless they are known
+    /// to lie elsewhere. Blocks.
+    pub(crate) fn forget_places(&self, chunks: &[(ChunkId, Location)]) -> Result<(), LedgerError> {
+        let mut forgotten = Vec::new();
+        for (chunk, at) in chunks {
+            if self.find(chunk)?.as_ref() == Some(at) {
+                forgotten.push(chunk.as_bytes().to_vec());
+            }
+        }
+        if !forgotten.is_empty() {
+            self.forget_chunks(&mut forgotten)?;
+            self.database.flush()?;
+        }
+        Ok(())
+    }
+
+    /// The chunks that are known to lie in a pack. Reads everything that is known. Blocks.
+    pub(crate) fn chunks_in(&self, pack: &PackId) -> Result<Vec<(ChunkId, Location)>, LedgerError> {
+        let mut found = Vec::new();
+        for entry in self.database.side_entries(SideTable::Chunks) {
+            let (chunk, at) = entry?;
+            let at = <[u8; LOCATION]>::try_from(&at[..]).map(|at| Location::from_bytes(&at));
+            if let (Ok(at), Some(chunk)) = (at, ChunkId::from_slice(&chunk))
+                && at.pack == *pack
+            {
+                found.push((chunk, at));
+            }
+        }
+        Ok(found)
     }
 
     /// The index of a local pack, read from its file.

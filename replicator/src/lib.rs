@@ -1,4 +1,4 @@
-//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check, garbage collection, copies, seeds.
+//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check, garbage collection, copies, seeds, scrub.
 
 pub mod backup;
 pub mod check;
@@ -10,7 +10,10 @@ pub mod map;
 pub mod mirror;
 mod observer;
 pub mod repository;
+mod reseal;
 pub mod restore;
+pub mod scrub;
 pub mod seed;
 pub mod store;
 pub mod tree;
+mod verify;

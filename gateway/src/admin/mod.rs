@@ -47,6 +47,7 @@ mod listener;
 mod payload;
 mod policies;
 mod routes;
+mod scrub;
 mod server;
 mod settings;
 mod sources;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::jobs::JobInfo;
 use super::payload::Payload;
-use super::{Admin, Applied, health, policies, sources, targets};
+use super::{Admin, Applied, health, policies, scrub, sources, targets};
 use crate::control::{
     Alarm, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind,
     HandoverRequest, HeadInfo, JobHandle, LifecycleRequest, Moment, RestoreRequest, RollbackRequest,
@@ -56,6 +56,8 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/policies", get(policies::list))
         .route("/policies/{policy}", get(policies::show))
         .route("/policies/{policy}/run", post(policies::run))
+        .route("/scrub", get(scrub::status))
+        .route("/scrub/run", post(scrub::run))
         .route("/targets/{target}/limit", post(targets::limit))
         .route("/sources", get(sources::list))
         .route("/sources/{source}", get(sources::show))

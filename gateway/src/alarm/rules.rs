@@ -212,6 +212,16 @@ fn clock(view: &View<'_>, target: &TargetStatus) -> Verdict {
 fn machine(view: &View<'_>, found: &mut Vec<Reading>) {
     let status = view.status;
     found.push(Reading::new(AlarmCode::CollectionFailed, "", collection(view)));
+    let lost = status.lost_parts;
+    let verdict = judge(lost > 0, lost == 0, || {
+        let message = format!(
+            "{lost} parts of packs on the target are missing or damaged, and cannot be replaced from here"
+        );
+        let todo = "see `tidegate scrub status` for what they are of; a copy on another target has them: `tidegate target \
+                    repair`; writing the same content again heals them too";
+        wrong(Severity::Critical, Duration::ZERO, message, todo)
+    });
+    found.push(Reading::new(AlarmCode::PartsLost, "", verdict));
     let (free, reserve) = (status.journal.free_bytes, status.journal.reserve_bytes);
     let verdict = judge(free < reserve, free >= reserve / 100 * DISK_WELL_PERCENT, || {
         let message = format!(

@@ -109,6 +109,11 @@ impl Backend {
         Ok(reader)
     }
 
+    /// What was gathered from the store.
+    pub(crate) fn gathered(&self) -> &Arc<DiskCache> {
+        &self.disk
+    }
+
     /// What the caches hold and did.
     pub(crate) fn report(&self) -> CacheReport {
         let readers: Vec<_> = self.readers.lock().values().cloned().collect();
@@ -141,7 +146,8 @@ fn wait_of(origin: Origin) -> Wait {
 }
 
 /// The ledger as the index of a reader. Where that leads to a pack which a collection condemned, and so may have
-/// emptied, or to a place where the chunk was not found, the index of the repository answers.
+/// emptied, or to a place where the chunk was not found, the index of the repository answers; and where it knows
+/// nothing any more of a chunk that was looked for in vain: somebody may have stored it anew.
 struct LocateInLedger {
     ledger: Arc<Ledger>,
     index: LocateInIndex,
@@ -156,6 +162,7 @@ impl Locate for LocateInLedger {
         })?;
         match known {
             Some(at) if self.ledger.is_void(&at.pack) || self.index.is_bad(id, &at) => {}
+            None if self.index.was_bad(id) => {}
             known => return Ok(known),
         }
         let found = self.index.locate(id).await?;

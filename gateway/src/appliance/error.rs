@@ -28,6 +28,14 @@ pub enum ApplianceError {
         /// Why.
         source: std::io::Error,
     },
+    /// The book of the scrub.
+    #[error("failed to write the book of the scrub in {folder}")]
+    ScrubBook {
+        /// Which folder.
+        folder: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -1,10 +1,12 @@
 //! What the appliance says about itself.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_chunker::{DomainId, ShareId};
-use tidegate_replicator::repository::{Head, HeadName};
+use tidegate_replicator::repository::{Head, HeadName, pack_name};
+use tidegate_replicator::store::ObjectName;
 
 use super::shares::OpenShare;
 use super::{Appliance, ApplianceError};
@@ -157,6 +159,12 @@ impl Appliance {
     pub fn backlog(&self) -> (u64, u64) {
         let ledger = &self.backend.ledger;
         (ledger.backlog_bytes(), ledger.local().map_or(0, |packs| packs.len() as u64))
+    }
+
+    /// The objects of packs that no target is known to have: nobody but this gateway stores them.
+    pub fn waiting_objects(&self) -> Result<HashSet<ObjectName>, ApplianceError> {
+        let waiting = self.backend.ledger.local()?;
+        Ok(waiting.into_iter().map(|(pack, _)| pack_name(pack)).collect())
     }
 
     /// Bytes that were sent to the target since the start.

@@ -83,7 +83,7 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         ApplianceError::Journal(journal) => journal_kind(journal),
         ApplianceError::Live(live) | ApplianceError::Share(ShareError::Live(live)) => live_kind(live),
         ApplianceError::Ledger(ledger) => ledger_kind(ledger),
-        ApplianceError::Cache { source, .. } => file_kind(source),
+        ApplianceError::Cache { source, .. } | ApplianceError::ScrubBook { source, .. } => file_kind(source),
         ApplianceError::Share(ShareError::OverQuota { .. })
         | ApplianceError::Commit(CommitError::Share(ShareError::OverQuota { .. })) => ErrorKind::Full,
         ApplianceError::Share(_)

@@ -9,13 +9,14 @@ mod host;
 mod key;
 mod kinds;
 mod lifecycle;
-mod links;
 mod offline;
 mod overview;
 mod policies;
+mod reload;
 mod rounds;
 mod running;
 mod s3;
+mod scrub;
 mod sources;
 mod store;
 mod targets;
@@ -169,7 +170,7 @@ async fn open_with_stores(settings: &Settings) -> Result<OpenAppliance, Assembly
     });
     let opened = open_store(target, probed.as_ref().ok()).await?;
     let way = Way::of(&opened);
-    let (targets, mut ways) = open_targets(settings, opened.store).await?;
+    let (targets, mut ways) = open_targets(settings, opened.store.clone()).await?;
     ways.insert(targets.lead.clone(), way);
     for found in repository.unreadable_domains() {
         tracing::error!(
@@ -192,7 +193,16 @@ async fn open_with_stores(settings: &Settings) -> Result<OpenAppliance, Assembly
         },
         ladder: settings.retention.ladder()?,
     };
-    Ok(OpenAppliance { appliance: Appliance::open(parts).await?, ways })
+    let appliance = Appliance::open(parts).await?;
+    // Nothing is uploaded before a share is served.
+    match opened.abort_unfinished(&appliance.waiting_objects()?).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "gave up uploads that a process before this one did not finish"),
+        Err(error) => {
+            tracing::debug!(%error, "unfinished uploads cannot be listed; the next start tries again");
+        }
+    }
+    Ok(OpenAppliance { appliance, ways })
 }
 
 /// When and how garbage is collected.

@@ -9,7 +9,7 @@ use tidegate_replicator::repository::{CommitStatistics, Head, HeadName, UtcNanos
 
 use super::targets::{Ways, target_statuses};
 use crate::alarm::{Facts, Keeper, Source};
-use crate::appliance::{Appliance, ShareReport};
+use crate::appliance::{Appliance, Scrubber, ShareReport};
 use crate::bandwidth::Links;
 use crate::control::{
     CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, MemoryStatus, QuotaStatus,
@@ -27,6 +27,7 @@ pub(super) struct Overview {
     /// The ways to the stores of all targets.
     ways: Mutex<Ways>,
     pub(super) links: Arc<Links>,
+    pub(super) scrubber: Arc<Scrubber>,
     pub(super) alarms: Arc<Keeper>,
     started: Timestamp,
     since: Instant,
@@ -39,11 +40,11 @@ impl Overview {
         policies: Arc<Engine>,
         settings: Arc<Settings>,
         links: Arc<Links>,
-        alarms: Arc<Keeper>,
+        (scrubber, alarms): (Arc<Scrubber>, Arc<Keeper>),
     ) -> Arc<Self> {
         let (started, since) = (Timestamp::now(), Instant::now());
         let (settings, ways) = (Mutex::new(settings), Mutex::default());
-        Arc::new(Self { appliance, policies, settings, ways, links, alarms, started, since })
+        Arc::new(Self { appliance, policies, settings, ways, links, scrubber, alarms, started, since })
     }
 
     /// The settings that are in force.
@@ -69,6 +70,7 @@ impl Overview {
             shares: appliance.report().iter().map(|report| self.share_status(report)).collect(),
             targets: target_statuses(appliance, &settings, (&self.ways.lock(), &self.links)),
             policies: self.policies.statuses(),
+            lost_parts: self.scrubber.status().lost_count(),
             cache: self.cache_status(),
             journal: JournalStatus {
                 segments: journal.segments,

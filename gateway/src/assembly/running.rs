@@ -18,10 +18,12 @@ use super::kinds::appliance_kind;
 use super::offline::utc_nanos;
 use super::overview::{Overview, head_info, timestamp};
 use super::policies::start_policies;
+use super::reload::waiting_for_restart;
 use super::s3::start_s3;
+use super::scrub::{run_scrub, scrub_config, start_scrub};
 use super::sources::ApplianceSources;
 use super::{
-    AssemblyError, OpenAppliance, bucket_share, collect_config, lifecycle, links, open_with_stores, sender,
+    AssemblyError, OpenAppliance, bucket_share, collect_config, lifecycle, open_with_stores, sender,
     set_objects, share_config,
 };
 use crate::alarm::Keeper;
@@ -32,8 +34,8 @@ use crate::control::{
     ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, ErrorKind,
     HandoverRequest, HeadInfo, JobHandle, LifecycleReport, LifecycleRequest, LimitRequest, LinkStatus,
     Moment, PolicyDetails, PolicyRun, PolicyRunRequest, PromoteReport, PromoteRequest, RestoreReport,
-    RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun,
-    SourceRunRequest, SourceStatus, Start, Status, Unit,
+    RestoreRequest, RollbackReport, RollbackRequest, ScrubStatus, SnapshotInfo, SnapshotRequest,
+    SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status, Unit,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
@@ -117,8 +119,10 @@ impl Running {
         appliance.start_honouring_for_sources();
         let sources = ApplianceSources::new(appliance.clone(), settings.clone());
         let policies = start_policies(&appliance, &sources, &settings);
+        let scrubber = start_scrub(&appliance, &settings);
         let alarms = Keeper::new(&settings, sender(&settings));
-        let overview = Overview::new(appliance.clone(), policies.clone(), settings, links, alarms.clone());
+        let overview =
+            Overview::new(appliance.clone(), policies.clone(), settings, links, (scrubber, alarms.clone()));
         overview.know_ways(ways);
         tokio::spawn(alarms.keep(overview.clone(), stop.clone()));
         let heart = Heart::new(overview.clone());
@@ -257,6 +261,7 @@ impl Control for Running {
         self.policies.set(Plan::all(&settings));
         self.overview.alarms.set(&settings);
         self.overview.links.apply(&settings);
+        self.overview.scrubber.set(scrub_config(&settings));
         let waits = waiting_for_restart(&before, &settings);
         *self.overview.settings.lock() = settings;
         Ok(waits)
@@ -395,6 +400,14 @@ impl Control for Running {
         self.promote(&settings, target, request, job).await
     }
 
+    async fn scrub(&self) -> ScrubStatus {
+        self.overview.scrubber.status()
+    }
+
+    async fn scrub_run(&self, job: &JobHandle) -> Result<ScrubStatus, ControlError> {
+        run_scrub(&self.overview.scrubber, job).await
+    }
+
     async fn target_limit(&self, target: &str, request: &LimitRequest) -> Result<LinkStatus, ControlError> {
         self.overview.links.limit(target, request)
     }
@@ -471,24 +484,6 @@ pub(super) fn snapshot_info(entry: &SnapshotEntry) -> SnapshotInfo {
         files: snapshot.head.usage.inodes,
         bytes: snapshot.head.usage.bytes,
     }
-}
-
-fn waiting_for_restart(before: &Settings, after: &Settings) -> Vec<String> {
-    let mut keys = Vec::new();
-    let mut note = |changed: bool, key: &str| {
-        if changed {
-            keys.push(key.to_owned());
-        }
-    };
-    note(before.gateway != after.gateway, "gateway");
-    note(before.repository.key != after.repository.key, "repository.key");
-    // A lead that is reached another way; copies follow at once.
-    note(links::leads_elsewhere(before, after), "target");
-    note(before.cache != after.cache, "cache");
-    note(before.retention != after.retention, "retention");
-    note(before.nfs != after.nfs, "nfs");
-    note(before.s3 != after.s3, "s3");
-    keys
 }
 
 /// What NFS clients may take of so much memory.

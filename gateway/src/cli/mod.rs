@@ -33,6 +33,7 @@ mod restore;
 mod restore_folder;
 mod rollback;
 mod rotation;
+mod scrub;
 mod seed;
 mod serve;
 mod share;
@@ -128,6 +129,9 @@ enum Command {
     Attach(attach::Command),
     /// Look whether everything is there that heads and snapshots promise.
     Check(check::Command),
+    /// Look at what lies on the target before somebody needs it, and heal it.
+    #[command(subcommand)]
+    Scrub(scrub::Command),
     /// Delete from the repository what nothing retained reaches any more.
     Gc(gc::Command),
     /// List, add, remove, promote, compare and repair the stores that the repository is kept on.
@@ -238,6 +242,7 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Handover(command) => handover::run(context, command).await,
         Command::Attach(command) => attach::run(context, command, core).await,
         Command::Check(command) => check::run(context, command).await,
+        Command::Scrub(command) => scrub::run(context, command).await,
         Command::Gc(command) => gc::run(context, command).await,
         Command::Target(command) => target::run(context, command).await,
         Command::Seed(command) => seed::run(context, command).await,

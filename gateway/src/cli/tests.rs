@@ -87,6 +87,9 @@ fn wrong_lines_are_refused() {
         "commit",
         "status --loud",
         "share add",
+        "target limit main",
+        "target limit main --off --up 1MiB/s",
+        "target limit main --up 1MiB/s --for soon",
         "policy",
         "policy simulate nightly --for soon",
         "policy simulate nightly --from yesterday",
@@ -97,11 +100,23 @@ fn wrong_lines_are_refused() {
 }
 
 #[tokio::test]
+async fn what_is_lost_is_shown_and_decides_how_the_command_ends() {
+    let served = Served::start().await;
+    let (code, shown) = run_line(&served.file(), "scrub status").await;
+    assert_eq!(code, 9, "{shown}");
+    assert!(shown.starts_with("lost: pack 0a0a") && shown.contains("it is missing"), "{shown}");
+    assert_eq!(self::code(&served.file(), "target limit nowhere --down none").await, 4);
+}
+
+#[tokio::test]
 async fn each_command_reaches_the_running_gateway() {
     let served = Served::start().await;
     for (line, shown) in [
         ("status", "up 1 min 1 s"),
         ("share list", "/docs"),
+        ("target limit main --up 5MiB/s --for 1h", "link to main: up 0 B/s, at most 5.0 MiB/s"),
+        ("target limit main --off", "rates: set by hand"),
+        ("scrub run", "nothing is lost"),
         (
             "share add a --export /x --rpo 5s --client 10.0.0.0/8 --squash all --read-only --own-key",
             "share a added",

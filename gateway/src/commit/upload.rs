@@ -22,7 +22,8 @@ pub(crate) struct Sent {
 }
 
 /// Brings all waiting packs to the target, `parallel` at a time, and indexes them. What a crash
-/// interrupts is gone on with: a pack that the target has whole is not sent again.
+/// interrupts is gone on with: a pack that the target has whole is not sent again, so that at most those go twice
+/// that were on their way.
 pub(super) async fn upload_waiting(
     repository: &Repository<Opened>,
     ledger: &Ledger,
@@ -32,9 +33,11 @@ pub(super) async fn upload_waiting(
     let uploads = ledger.local()?.into_iter().map(|(pack, record)| upload(repository, ledger, pack, record));
     let mut uploads = stream::iter(uploads).buffer_unordered(parallel);
     let mut durable = DurablePacks::new();
-    while let Some(pack) = uploads.try_next().await? {
-        sent.bytes += pack.bytes();
-        sent.objects += 1;
+    while let Some((pack, was_sent)) = uploads.try_next().await? {
+        if was_sent {
+            sent.bytes += pack.bytes();
+            sent.objects += 1;
+        }
         sent.last = Some(pack.id());
         durable.add(pack);
         crate::crash::point("upload.pack");
@@ -68,16 +71,38 @@ fn entries_of(
     Ok(index.chunks().map(|placed| IndexEntry::new(domain, placed)).collect())
 }
 
+/// Brings one pack to the target, unless it turns out to have it; whether it was sent.
 async fn upload(
     repository: &Repository<Opened>,
     ledger: &Ledger,
     pack: PackId,
     record: PackRecord,
-) -> Result<DurablePack, CommitError> {
+) -> Result<(DurablePack, bool), CommitError> {
+    if ledger.begin_upload(&pack)
+        && let Some(durable) = find(repository, pack, record).await?
+    {
+        ledger.advance(&pack, Stage::Uploaded)?;
+        return Ok((durable, false));
+    }
     let body = Body::File { path: ledger.path(&pack), bytes: record.bytes };
     let durable = repository.put_pack(pack, body).await?;
     ledger.advance(&pack, Stage::Uploaded)?;
-    Ok(durable)
+    Ok((durable, true))
+}
+
+/// Asks the target for a pack. One of another length is damaged, and is stored again.
+async fn find(
+    repository: &Repository<Opened>,
+    pack: PackId,
+    record: PackRecord,
+) -> Result<Option<DurablePack>, CommitError> {
+    match repository.confirm_pack(pack, record.bytes).await {
+        Err(RepositoryError::Damaged { object, why }) => {
+            tracing::warn!(object, why, "a pack on the target is damaged; it is stored again");
+            Ok(None)
+        }
+        answer => Ok(answer?),
+    }
 }
 
 /// A pack that had been uploaded before a crash, or is again: a collection may have deleted what no head had come
@@ -90,7 +115,7 @@ async fn confirmed(
 ) -> Result<DurablePack, CommitError> {
     match repository.confirm_pack(pack, record.bytes).await? {
         Some(durable) => Ok(durable),
-        None if ledger.path(&pack).exists() => upload(repository, ledger, pack, record).await,
+        None if ledger.path(&pack).exists() => Ok(upload(repository, ledger, pack, record).await?.0),
         None => Err(RepositoryError::Missing { object: format!("pack {pack}") }.into()),
     }
 }

@@ -91,6 +91,8 @@ codes! {
     ClockDiffers = "clock-differs",
     /// The last collection of garbage failed.
     CollectionFailed = "collection-failed",
+    /// Parts of packs on the target are missing or damaged, and nothing here can replace them.
+    PartsLost = "parts-lost",
     /// The file system of the local state is nearly full.
     DiskFull = "disk-full",
     /// What may wait for the store is nearly used up.

@@ -23,6 +23,9 @@ pub struct Status {
     /// By name.
     #[serde(default)]
     pub policies: Vec<PolicyStatus>,
+    /// What is missing or damaged on the target and has no copy: parts of packs.
+    #[serde(default)]
+    pub lost_parts: u64,
     /// Local packs and memory.
     pub cache: CacheStatus,
     /// The local log.

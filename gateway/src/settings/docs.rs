@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
     AccessKey, Alarms, Bandwidth, Bucket, Cache, Gateway, Nfs, Notify, Policy, Repository, Retention, S3,
-    Share, Source, Target,
+    Scrub, Share, Source, Target,
 };
 
 /// What the page says before the tables.
@@ -37,6 +37,7 @@ pub fn settings_page() -> String {
         Bandwidth::describe(),
         Cache::describe(),
         Retention::describe(),
+        Scrub::describe(),
         Nfs::describe(),
         Share::describe(),
         S3::describe(),

@@ -25,6 +25,7 @@ mod quota;
 mod repository;
 mod retention;
 mod schema;
+mod scrub;
 mod secret;
 mod share;
 mod source;
@@ -49,6 +50,7 @@ pub use quota::{Count, Limits, Quota};
 pub use repository::{Credentials, Repository, Target, UrlStyle};
 pub use retention::{HeadRung, Retention};
 pub use schema::{KeyDescription, Setting, Table, TableDescription};
+pub use scrub::Scrub;
 pub use secret::{SECRET_BYTES_MAX, Secret, SecretError, SecretReference};
 pub use share::{Nfs, OnStoreLost, Share, Squash};
 pub use source::{FileName, Source, SourceKind, SshHost};
@@ -78,6 +80,8 @@ pub struct Settings {
     pub cache: Cache,
     /// `[retention]`
     pub retention: Retention,
+    /// `[scrub]`
+    pub scrub: Scrub,
     /// `[nfs]`
     pub nfs: Nfs,
     /// `[[share]]`
@@ -99,13 +103,14 @@ pub struct Settings {
 }
 
 /// The tables of the file.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
     Bandwidth::NAME,
     Cache::NAME,
     Retention::NAME,
+    Scrub::NAME,
     Nfs::NAME,
     Share::NAME,
     S3::NAME,
@@ -176,6 +181,7 @@ impl Settings {
             .insert(Bandwidth::NAME, Item::ArrayOfTables(self.bandwidth.iter().map(Table::write).collect()));
         document.insert(Cache::NAME, Item::Table(self.cache.write()));
         document.insert(Retention::NAME, Item::Table(self.retention.write()));
+        document.insert(Scrub::NAME, Item::Table(self.scrub.write()));
         document.insert(Nfs::NAME, Item::Table(self.nfs.write()));
         document.insert(Share::NAME, Item::ArrayOfTables(self.shares.iter().map(Table::write).collect()));
         document.insert(S3::NAME, Item::Table(self.s3.write()));
@@ -232,6 +238,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let bandwidth = tables(root, problems);
     let cache = table(root, problems);
     let retention = table(root, problems);
+    let scrub = table(root, problems);
     let nfs = table(root, problems);
     let shares = tables(root, problems);
     let s3 = table(root, problems);
@@ -248,6 +255,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         bandwidth: bandwidth?,
         cache: cache?,
         retention: retention?,
+        scrub: scrub?,
         nfs: nfs?,
         shares: shares?,
         s3: s3?,

@@ -171,6 +171,9 @@ declare! {
     /// How many requests run at once at most, as was found to be best.
     Gauge TARGET_REQUESTS_FOUND = "tidegate_target_requests_found" ["target", "direction"];
 
+    /// Parts of packs on the target that are missing or damaged and have no copy.
+    Gauge SCRUB_LOST_PARTS = "tidegate_scrub_lost_parts" [];
+
     /// Bytes of local packs kept as cache.
     Gauge CACHE_DISK_BYTES = "tidegate_cache_disk_bytes" [];
     /// Bytes of opened chunks in memory.

@@ -30,6 +30,7 @@ pub fn record_status(status: &Status) {
         record_lane(&target.name, "up", &target.link.up);
         record_lane(&target.name, "down", &target.link.down);
     }
+    metrics::SCRUB_LOST_PARTS.with(&[]).set(status.lost_parts as f64);
     metrics::CACHE_DISK_BYTES.with(&[]).set(status.cache.disk_bytes as f64);
     metrics::CACHE_MEMORY_BYTES.with(&[]).set(status.cache.memory_bytes as f64);
     metrics::CACHE_DIRTY_BYTES.with(&[]).set(status.cache.dirty_bytes as f64);

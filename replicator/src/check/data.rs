@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_chunker::{
-    ChunkId, ChunkKind, Decompressor, DomainKeys, IndexedFrame, PackHeader, PackId, PackIndex, PlacedChunk,
+    ChunkId, Decompressor, DomainKeys, IndexedFrame, PackHeader, PackId, PackIndex, PlacedChunk,
 };
 
 use super::control::KeptRoot;
@@ -17,7 +17,8 @@ use crate::fetch::{FrameAt, FrameResult, FrameSource, StoreFrames, StoreFramesOp
 use crate::frozen::{ReadError, with_causes};
 use crate::map::Key;
 use crate::repository::pack_name;
-use crate::tree::{ChunkRef, Node, TreeError, Visitor, walk};
+use crate::tree::{ChunkRef, TreeError, Visitor, walk};
+use crate::verify::open_chunks;
 
 /// Frames that are asked for together.
 const TOGETHER: usize = 32;
@@ -49,6 +50,17 @@ impl Sample {
         }
         state % u64::from(Self::ALL) < u64::from(self.per_million)
     }
+}
+
+/// Something that is missing or damaged, and the chunks in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The object.
+    pub object: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// The chunks.
+    pub chunks: Vec<ChunkId>,
 }
 
 /// The chunks of bad frames, and what is wrong with those.
@@ -115,10 +127,13 @@ impl Run<'_> {
         let why = match read.map_err(ReadError::from) {
             Err(error @ ReadError::Away(_)) => return Err(error.into()),
             Err(ReadError::Damaged(why)) => why,
-            Ok(fetched) => match verify(&fetched.frame, keys, &chunks) {
-                Ok(()) => return Ok(()),
-                Err(why) => why,
-            },
+            Ok(fetched) => {
+                let chunks = chunks.iter().map(|chunk| (chunk.id, chunk.location));
+                match open_chunks(&fetched.frame, keys, &mut Decompressor::default(), chunks) {
+                    Ok(_) => return Ok(()),
+                    Err(why) => why,
+                }
+            }
         };
         let what = format!("{} bytes at offset {} are damaged: {why}", at.bytes, at.offset);
         let finding = Arc::new(Finding::damage(pack_name(at.pack).as_str(), what));
@@ -127,6 +142,21 @@ impl Run<'_> {
             bad.extend(chunks.iter().map(|chunk| (chunk.id, finding.clone())));
         }
         Ok(())
+    }
+
+    /// Says which shares, moments and paths refer to what is damaged.
+    pub(super) async fn name_damage(
+        &mut self,
+        roots: &[KeptRoot],
+        damage: Vec<Damage>,
+    ) -> Result<(), CheckError> {
+        let mut bad = Bad::new();
+        for Damage { object, what, chunks } in damage {
+            let finding = Arc::new(Finding::damage(object, what));
+            self.report.add((*finding).clone());
+            bad.extend(chunks.into_iter().map(|chunk| (chunk, finding.clone())));
+        }
+        self.name_users(roots, &bad).await
     }
 
     /// Walks the trees once more, for who refers to bad chunks.
@@ -156,29 +186,6 @@ impl Run<'_> {
 
 fn frame_at(index: &PackIndex, frame: &IndexedFrame) -> FrameAt {
     FrameAt { pack: index.pack(), offset: frame.offset, bytes: frame.bytes }
-}
-
-/// Opens a frame and verifies all its chunks.
-fn verify(
-    frame: &tidegate_chunker::UnverifiedFrame,
-    keys: &DomainKeys,
-    chunks: &[&PlacedChunk],
-) -> Result<(), String> {
-    let mut decompressor = Decompressor::default();
-    let opened = frame.open(keys, None, &mut decompressor).map_err(|error| with_causes(&error))?;
-    for chunk in chunks {
-        let location = &chunk.location;
-        match chunk.kind {
-            ChunkKind::Node => {
-                let piece = opened.piece(location).map_err(|error| with_causes(&error))?;
-                Node::open(keys, chunk.id, piece.into_bytes()).map_err(|error| with_causes(&error))?;
-            }
-            ChunkKind::Data | ChunkKind::Value => {
-                opened.chunk(keys, location, chunk.id).map_err(|error| with_causes(&error))?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Who refers to bad chunks.

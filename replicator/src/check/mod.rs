@@ -36,8 +36,8 @@ mod paths;
 mod reach;
 mod run;
 
-pub use data::Sample;
+pub use data::{Damage, Sample};
 pub use finding::{CheckReport, Counts, FINDINGS_MAX, Finding, Weight};
-pub use run::{CheckError, CheckOptions, check, unopened};
+pub use run::{CheckError, CheckOptions, check, name_users, unopened};
 
 pub use crate::observer::{Observer, Silent};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidegate_chunker::DomainId;
 
-use super::data::Sample;
+use super::data::{Damage, Sample};
 use super::finding::{CheckReport, Finding};
 use crate::collect::VoidPacks;
 use crate::frozen::{DomainReader, ReadError, with_causes};
@@ -97,6 +97,24 @@ pub async fn check(
         run.report.seed = Some(sample.seed).filter(|_| sample.per_million < Sample::ALL);
         run.data(&roots, &book, sample).await?;
     }
+    Ok(run.report)
+}
+
+/// Says who refers to what is missing or damaged: each finding names an object, and share, moment and path as far as they
+/// are known; those without a share only repeat what was given. Only reads.
+pub async fn name_users(
+    repository: &Arc<Repository<Opened>>,
+    damage: Vec<Damage>,
+    memory_bytes_max: u64,
+    observer: &dyn Observer,
+) -> Result<CheckReport, CheckError> {
+    let options = CheckOptions { memory_bytes_max, ..CheckOptions::default() };
+    let (repository, report, readers) = (repository.clone(), CheckReport::default(), Mutex::default());
+    let void = VoidPacks::default();
+    let mut run = Run { repository, options: &options, observer, report, void, readers };
+    observer.phase("walk the trees");
+    let roots = run.roots().await?;
+    run.name_damage(&roots, damage).await?;
     Ok(run.report)
 }
 

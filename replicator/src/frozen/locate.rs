@@ -45,6 +45,11 @@ impl LocateInIndex {
         self.state.lock().bad.iter().any(|(chunk, bad)| chunk == id && bad == at)
     }
 
+    /// Whether the chunk was not to be had at some place.
+    pub fn was_bad(&self, id: &ChunkId) -> bool {
+        self.state.lock().bad.iter().any(|(chunk, _)| chunk == id)
+    }
+
     async fn object(&self, name: IndexName) -> Result<Arc<IndexObject>, RepositoryError> {
         if let Some(kept) = self.state.lock().kept.get(&name) {
             return Ok(kept.clone());

@@ -98,6 +98,22 @@ impl RepositoryError {
         Self::Local { doing: doing.into(), source: source.into() }
     }
 
+    /// Whether it says nothing about the object: the store or this machine could not do it.
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Store(error) => error.kind() != ErrorKind::Missing,
+            Self::Local { .. } => true,
+            Self::NoRepository { .. }
+            | Self::AlreadyThere { .. }
+            | Self::NotEmpty { .. }
+            | Self::WrongKey { .. }
+            | Self::NewerFormat { .. }
+            | Self::Damaged { .. }
+            | Self::Missing { .. }
+            | Self::Invalid(_) => false,
+        }
+    }
+
     /// Whether the same call may succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Store(error) if error.kind() == ErrorKind::Transient)

@@ -66,7 +66,7 @@
 //! # }
 //! ```
 //!
-//! Not here: which chunks there are and what they mean (`tree`), how many packs go up at once (`upload`),
+//! Not here: which chunks there are and what they mean (`tree`), how many packs go up at once (whoever commits),
 //! retries and rates (decorators of the store).
 
 mod chance;

@@ -1,8 +1,8 @@
 //! A decorator that gives up on a store that does not answer.
 //!
 //! A call that takes longer than its [`Patience`] ends as [`ErrorKind::Transient`]. Whether a write was
-//! carried out is then unknown. The time in which the pace of the link held it up does not count. The call itself is dropped; an adapter that blocks threads bounds for
-//! itself how many of them may hang.
+//! carried out is then unknown. The time in which the pace of the link held it up does not count. The call itself is
+//! dropped; an adapter that blocks threads bounds for itself how many of them may hang.
 
 use std::future::Future;
 use std::ops::Range;

@@ -7,6 +7,7 @@
 
 mod report;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -81,7 +82,7 @@ async fn probe_checksums(
     if mode == ChecksumMode::Crc32c {
         report.checksum_verified = refuses_wrong_checksum(&bucket, id).await?;
     }
-    if let Err(error) = bucket.abort_stale_uploads(LEFTOVER_AGE).await {
+    if let Err(error) = bucket.abort_unfinished(&HashSet::new(), LEFTOVER_AGE).await {
         tracing::debug!(%error, "unfinished uploads cannot be listed here");
     }
     Ok(bucket)

@@ -4,7 +4,7 @@
 //!   trailers are needed, which several stores do not take. The SDK's own checksums are off.
 //! * A body over [`SINGLE_PUT_BYTES_MAX`](multipart::SINGLE_PUT_BYTES_MAX) goes up in parts, unless it must be created new: only a
 //!   single put is atomic under a condition everywhere. A failed or dropped multipart upload is aborted;
-//!   one whose process was killed is found and aborted by [`S3Store::abort_stale_uploads`].
+//!   one whose process was killed is found and aborted by [`S3Store::abort_unfinished`].
 //! * Files are streamed, never read into memory; a put in parts holds
 //!   [`PARTS_PARALLEL_MAX`](multipart::PARTS_PARALLEL_MAX) read buffers of the SDK.
 //! * [`PutMode::CreateNew`] asks with `If-None-Match: *` where a probe has shown that this bucket honours

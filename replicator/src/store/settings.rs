@@ -7,6 +7,7 @@
 //! wait its turn; [`MeteredStore`] measures each request; [`DeadlineStore`] ends it. So waiting for bandwidth
 //! counts neither as latency nor against the deadline.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -17,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Address, ChecksumMode, Conduct, Connection, Credentials, DeadlineStore, DirectoryStore, ErrorKind,
-    LimitStore, Limits, Link, MeteredStore, Patience, ProbeReport, RequestCounts, RetryPolicy, RetryStore,
-    S3Store, Store, StoreError, StoreHealth, Style,
+    LimitStore, Limits, Link, MeteredStore, ObjectName, Patience, ProbeReport, RequestCounts, RetryPolicy,
+    RetryStore, S3Store, Store, StoreError, StoreHealth, Style,
 };
 
 /// Where a repository lies and how to talk to the store there.
@@ -205,6 +206,9 @@ impl StoreSettings {
     }
 }
 
+/// When an upload in parts counts as left by a killed process, whoever began it: longer than any takes on a slow line.
+const UNFINISHED_AGE: Duration = Duration::from_hours(24);
+
 /// A store under all decorators, and the handles on them.
 #[derive(Clone, Debug)]
 pub struct OpenStore {
@@ -216,6 +220,18 @@ pub struct OpenStore {
     pub counts: Arc<RequestCounts>,
     /// Whether it answers, and what time it is there.
     pub health: Arc<StoreHealth>,
+    bucket: Option<S3Store>,
+}
+
+impl OpenStore {
+    /// Gives up uploads in parts that a killed process has left, and counts them: those of `own` objects, which
+    /// nobody but the caller stores, and he does not now; and any that are very old. A directory has none.
+    pub async fn abort_unfinished(&self, own: &HashSet<ObjectName>) -> Result<usize, StoreError> {
+        match &self.bucket {
+            Some(bucket) => bucket.abort_unfinished(own, UNFINISHED_AGE).await,
+            None => Ok(0),
+        }
+    }
 }
 
 /// Opens a store that exists. `label` names it in the metrics; `probed` is what a probe of this very bucket
@@ -230,11 +246,11 @@ pub fn open(
         create_new: probed.is_some_and(|report| report.create_new),
         checksum: settings.checksum.or(probed.map(|report| report.checksum)).unwrap_or_default(),
     };
-    let (adapter, clock): (Arc<dyn Store>, _) = match adapter(settings, credentials, conduct)? {
-        Adapter::Directory(directory) => (Arc::new(directory), Arc::default()),
+    let (adapter, clock, bucket): (Arc<dyn Store>, _, _) = match adapter(settings, credentials, conduct)? {
+        Adapter::Directory(directory) => (Arc::new(directory), Arc::default(), None),
         Adapter::S3(bucket) => {
             let clock = bucket.clock();
-            (Arc::new(bucket), clock)
+            (Arc::new(bucket.clone()), clock, Some(bucket))
         }
     };
     let health = Arc::new(StoreHealth::new(clock));
@@ -244,7 +260,7 @@ pub fn open(
     let link = Link::new(settings.limits());
     let limited = LimitStore::new(Arc::new(metered), Arc::clone(&link));
     let store = Arc::new(RetryStore::new(Arc::new(limited), settings.retry_policy()));
-    Ok(OpenStore { store, link, counts, health })
+    Ok(OpenStore { store, link, counts, health, bucket })
 }
 
 /// Makes the place where a repository is to be created: a directory, durably. A bucket is not made, only

@@ -143,8 +143,6 @@ pub(crate) struct Moody {
     pub(crate) away: Arc<AtomicBool>,
     pub(crate) hangs: Arc<AtomicBool>,
     pub(crate) delay_ms: Arc<AtomicU64>,
-    /// Puts are carried out, and then fail.
-    pub(crate) replies_are_lost: Arc<AtomicBool>,
 }
 
 impl Moody {
@@ -172,11 +170,7 @@ impl Store for Moody {
 
     async fn put(&self, name: &ObjectName, body: Body, mode: PutMode) -> Result<(), StoreError> {
         self.mood().await?;
-        self.inner.put(name, body, mode).await?;
-        if self.replies_are_lost.load(Ordering::SeqCst) {
-            return Err(StoreError::new(ErrorKind::Transient, "hear from the store"));
-        }
-        Ok(())
+        self.inner.put(name, body, mode).await
     }
 
     async fn get(&self, name: &ObjectName, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {

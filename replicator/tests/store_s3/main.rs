@@ -4,6 +4,7 @@
 
 mod canned;
 mod server;
+mod unfinished;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -11,10 +11,11 @@ use crate::control::{
     Alarm, AlarmCode, CacheStatus, Change, ChangeKind, ChangeSettings, CloneReport, CloneRequest, Control,
     ControlError, DiffPage, DiffRequest, ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle,
     JournalStatus, LaneStatus, LifecycleReport, LifecycleRequest, LimitRequest, LimitStatus, LinkStatus,
-    MemoryStatus, PathTrouble, PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySnapshot,
-    PolicyStatus, PromoteReport, PromoteRequest, QuotaStatus, RestoreReport, RestoreRequest, RollbackReport,
-    RollbackRequest, Severity, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, SourceDetails,
-    SourceRun, SourceRunRequest, SourceStatus, Start, Status, TargetStatus, Unit,
+    LostPart, MemoryStatus, PathTrouble, PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun,
+    PolicySnapshot, PolicyStatus, PromoteReport, PromoteRequest, QuotaStatus, RestoreReport, RestoreRequest,
+    RollbackReport, RollbackRequest, ScrubStatus, Severity, ShareState, ShareStatus, SnapshotInfo,
+    SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status, TargetStatus,
+    Unit,
 };
 use crate::settings::{Count, Policy, Settings, Size};
 
@@ -158,6 +159,7 @@ impl Control for FakeGateway {
             shares: settings.shares.iter().map(share).collect(),
             targets: settings.targets.iter().map(target).collect(),
             policies: settings.policies.iter().map(policy_status).collect(),
+            lost_parts: 0,
             cache: CacheStatus::default(),
             journal: JournalStatus::default(),
             memory: MemoryStatus::default(),
@@ -296,6 +298,17 @@ impl Control for FakeGateway {
         _job: &JobHandle,
     ) -> Result<PromoteReport, ControlError> {
         Ok(PromoteReport { lead: target.to_owned(), led_before: "first".to_owned() })
+    }
+
+    async fn scrub(&self) -> ScrubStatus {
+        let lost =
+            LostPart { pack: "0a".repeat(32), what: "it is missing".to_owned(), ..LostPart::default() };
+        ScrubStatus { lost: vec![lost], ..ScrubStatus::default() }
+    }
+
+    async fn scrub_run(&self, job: &JobHandle) -> Result<ScrubStatus, ControlError> {
+        job.phase("read packs", Some(1), Unit::Bytes);
+        Ok(ScrubStatus::default())
     }
 
     async fn target_limit(&self, target: &str, request: &LimitRequest) -> Result<LinkStatus, ControlError> {

@@ -68,6 +68,7 @@ fn well() -> Status {
         uptime_seconds: NOW as u64,
         shares: vec![share],
         targets: vec![target],
+        lost_parts: 0,
         policies: vec![policy],
         cache: CacheStatus { dirty_percent: 10, ..CacheStatus::default() },
         journal: JournalStatus { free_bytes: 10 << 30, reserve_bytes: 1 << 30, ..JournalStatus::default() },
@@ -112,7 +113,7 @@ fn nothing_is_wrong_with_a_gateway_that_is_well() {
 fn each_fact_has_its_alarm_and_a_margin_between_wrong_and_right() {
     type Change = fn(&mut Status);
     let (critical, warning) = (Some(Severity::Critical), Some(Severity::Warning));
-    let cases: [(Change, &str, &str, Option<Severity>); 21] = [
+    let cases: [(Change, &str, &str, Option<Severity>); 22] = [
         (|status| status.shares[0].rpo_now_seconds = 91, "rpo-missed", "share:docs", critical),
         (|status| status.shares[0].rpo_now_seconds = 60, "rpo-missed", "share:docs", None),
         (|status| status.shares[0].head = None, "rpo-missed", "share:docs", critical),
@@ -148,6 +149,7 @@ fn each_fact_has_its_alarm_and_a_margin_between_wrong_and_right() {
             "target:main",
             critical,
         ),
+        (|status| status.lost_parts = 2, "parts-lost", "", critical),
         (|status| status.journal.free_bytes = 1, "disk-full", "", critical),
         (|status| status.journal.free_bytes = 9 << 27, "disk-full", "", None),
         (|status| status.cache.dirty_percent = 80, "dirty-full", "", warning),

@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::Instant;
 
@@ -87,12 +88,10 @@ impl Pacer {
         loop {
             let changed = self.changed.notified();
             let due = self.state.lock().let_pass(Instant::now());
-            match (granted.try_recv(), due) {
-                (Err(oneshot::error::TryRecvError::Empty), Some(due)) => tokio::select! {
-                    () = tokio::time::sleep_until(due) => {}
-                    () = changed => {}
-                },
-                _ => return,
+            let (Err(TryRecvError::Empty), Some(due)) = (granted.try_recv(), due) else { return };
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                () = changed => {}
             }
         }
     }

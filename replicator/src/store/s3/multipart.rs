@@ -2,9 +2,10 @@
 //!
 //! Order: begin the upload; send parts, a bounded number at a time; complete it, whereupon the object
 //! appears at once. A failure or a dropped call aborts the upload, so that the store does not charge
-//! for parts that nobody sees. A killed process leaves an upload behind that
-//! [`S3Store::abort_stale_uploads`] removes later.
+//! for parts that nobody sees. A killed process leaves an upload behind, which
+//! [`S3Store::abort_unfinished`] finds and removes at its next start, or a day later whoever it was.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, MultipartUpload};
@@ -54,9 +55,14 @@ impl S3Store {
         outcome
     }
 
-    /// Aborts uploads below the prefix that were begun longer than `age` ago, and counts them. After a
+    /// Aborts uploads below the prefix of which nothing comes any more, and counts them: those of `own` objects, which
+    /// nobody but the caller stores, and he does not now; and those that were begun longer than `age` ago. After a
     /// bounded number of pages the rest waits for the next time.
-    pub async fn abort_stale_uploads(&self, age: Duration) -> Result<usize, StoreError> {
+    pub async fn abort_unfinished(
+        &self,
+        own: &HashSet<ObjectName>,
+        age: Duration,
+    ) -> Result<usize, StoreError> {
         let before = SystemTime::now() - age;
         let (mut key, mut id, mut aborted) = (None, None, 0);
         for _ in 0..UPLOAD_PAGES_MAX {
@@ -67,8 +73,10 @@ impl S3Store {
                 .send()
                 .await
                 .map_err(|error| store_error("list unfinished uploads".to_owned(), error))?;
-            for upload in page.uploads().iter().filter(|upload| is_stale(upload, before)) {
-                if let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) {
+            for upload in page.uploads() {
+                let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else { continue };
+                let is_own = || self.name_of(key).is_some_and(|name| own.contains(&name));
+                if is_stale(upload, before) || is_own() {
                     abort(&self.client, &self.bucket, key, id).await;
                     aborted += 1;
                 }

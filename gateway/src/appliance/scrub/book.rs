@@ -1,0 +1,378 @@
+//! The book of the scrub: where a round is, what was read today, and what is lost.
+//!
+//! `scrub.json` in the data folder, written anew after each pack, durably. One that cannot be read counts as empty: the
+//! round begins anew, and what is lost is found again.
+
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tidegate_chunker::{ChunkId, Location, PackId};
+use tidegate_replicator::check::Finding;
+use tidegate_replicator::scrub::{BadFrame, Examined, Healed, Inventory};
+use tidegate_replicator::store::durable_file;
+
+use super::{ScrubConfig, ScrubRun};
+
+const FILE: &str = "scrub.json";
+const VERSION: u32 = 1;
+/// Lost frames that are named; more are counted.
+const LOST_MAX: usize = 1_000;
+/// Who needs a lost frame: so many are named.
+const USERS_MAX: usize = 24;
+const DAY_SECONDS: i64 = 86_400;
+
+/// See the head of this module.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Book {
+    version: u32,
+    pub(super) round: Option<RoundState>,
+    pub(super) last: Option<RoundEnd>,
+    /// When it was last looked for packs that are gone, in seconds since 1970.
+    pub(super) looked_at: Option<i64>,
+    /// The day, and what was read on it.
+    day: i64,
+    pub(super) day_bytes: u64,
+    pub(super) day_requests: u64,
+    pub(super) lost: Vec<LostFrame>,
+    pub(super) more_lost: u64,
+}
+
+/// A round that is under way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct RoundState {
+    pub(super) began: i64,
+    /// The pack that was passed last, in hex.
+    after: Option<String>,
+    pub(super) packs_total: u64,
+    pub(super) bytes_total: u64,
+    pub(super) done: Done,
+}
+
+/// A round that has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RoundEnd {
+    pub(super) began: i64,
+    pub(super) ended: i64,
+    pub(super) done: Done,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Done {
+    pub(super) packs: u64,
+    pub(super) bytes: u64,
+    pub(super) packs_healed: u64,
+    pub(super) chunks_resealed: u64,
+    pub(super) frames_lost: u64,
+}
+
+/// A frame that nobody has a copy of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LostFrame {
+    #[serde(with = "hex_pack")]
+    pub(super) pack: PackId,
+    pub(super) offset: u32,
+    pub(super) bytes: u32,
+    pub(super) why: String,
+    pub(super) found_at: i64,
+    /// In hex.
+    chunks: Vec<String>,
+    is_named: bool,
+    pub(super) users: Vec<LostUser>,
+}
+
+/// Who needs a lost frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LostUser {
+    pub(super) share: Option<String>,
+    pub(super) moment: Option<String>,
+    pub(super) path: Option<String>,
+}
+
+mod hex_pack {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use tidegate_chunker::PackId;
+
+    pub(super) fn serialize<S: Serializer>(pack: &PackId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(pack)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PackId, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        PackId::from_hex(&text).ok_or_else(|| D::Error::custom("no id of a pack"))
+    }
+}
+
+impl LostFrame {
+    fn of(bad: &BadFrame, now: i64) -> Self {
+        Self {
+            pack: bad.at.pack,
+            offset: bad.at.offset,
+            bytes: bad.at.bytes,
+            why: bad.why.clone(),
+            found_at: now,
+            chunks: bad.chunks.iter().map(|(chunk, _)| chunk.to_string()).collect(),
+            is_named: false,
+            users: Vec::new(),
+        }
+    }
+
+    /// The chunks in it.
+    pub(super) fn chunks(&self) -> Option<Vec<ChunkId>> {
+        self.chunks.iter().map(|text| ChunkId::from_hex(text)).collect()
+    }
+
+    /// Whether a chunk that lies there lies in it.
+    pub(super) fn is_at(&self, at: &Location) -> bool {
+        at.pack == self.pack && at.frame_offset == self.offset
+    }
+
+    /// What is wrong with the pack.
+    pub(super) fn what(&self) -> String {
+        format!("{} bytes at offset {} are lost: {}", self.bytes, self.offset, self.why)
+    }
+}
+
+impl Book {
+    pub(super) fn load(folder: &Path) -> Self {
+        let text = match std::fs::read(folder.join(FILE)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::default(),
+            Err(error) => {
+                tracing::warn!(%error, "the book of the scrub cannot be read; its round begins anew");
+                return Self::default();
+            }
+        };
+        match serde_json::from_slice::<Self>(&text) {
+            Ok(book) if book.version == VERSION => book,
+            Ok(_) | Err(_) => {
+                tracing::warn!("the book of the scrub is not one of this version; its round begins anew");
+                Self::default()
+            }
+        }
+    }
+
+    pub(super) fn store(&mut self, folder: &Path) -> io::Result<()> {
+        self.version = VERSION;
+        durable_file::replace(&folder.join(FILE), &serde_json::to_vec(self)?)
+    }
+
+    pub(super) fn look_is_due(&self, now: i64, config: &ScrubConfig) -> bool {
+        let every = config.look_every.as_secs() as i64;
+        self.looked_at.is_none_or(|at| now >= at + every || now < at)
+    }
+
+    pub(super) fn looked(&mut self, now: i64) {
+        self.looked_at = Some(now);
+    }
+
+    pub(super) fn has_round(&self) -> bool {
+        self.round.is_some()
+    }
+
+    /// A round takes its whole time, so the next one begins when it ends.
+    pub(super) fn round_is_due(&self, now: i64, config: &ScrubConfig) -> bool {
+        let every = config.every.map_or(i64::MAX, |every| every.as_secs() as i64);
+        self.round.is_none()
+            && self.last.is_none_or(|last| now >= last.began.saturating_add(every) || now < last.began)
+    }
+
+    pub(super) fn begin_round(&mut self, now: i64, inventory: Inventory) {
+        self.round = Some(RoundState {
+            began: now,
+            after: None,
+            packs_total: inventory.packs,
+            bytes_total: inventory.bytes,
+            done: Done::default(),
+        });
+    }
+
+    /// Where the round goes on.
+    pub(super) fn position(&self) -> Option<PackId> {
+        PackId::from_hex(self.round.as_ref()?.after.as_ref()?)
+    }
+
+    /// Whether a pack of this length is to be read by now, and may be today.
+    pub(super) fn pack_is_due(&mut self, now: i64, bytes: u64, config: &ScrubConfig) -> bool {
+        self.turn_day(now);
+        let Some(round) = &self.round else { return false };
+        let every = config.every.map_or(1, |every| every.as_secs().max(1));
+        let elapsed = now.saturating_sub(round.began).max(0) as u64;
+        let part = (elapsed as f64 / every as f64).min(1.0);
+        let is_due = elapsed >= every || (round.done.bytes as f64) < part * round.bytes_total as f64;
+        // A pack that is larger than the budget of a day has a day of its own.
+        let fits = |used: u64, more: u64, most: Option<u64>| {
+            most.is_none_or(|most| used == 0 || used + more <= most)
+        };
+        is_due
+            && fits(self.day_bytes, bytes, config.daily_bytes)
+            && fits(self.day_requests, 1, config.daily_requests)
+    }
+
+    fn turn_day(&mut self, now: i64) {
+        let day = now.div_euclid(DAY_SECONDS);
+        if day != self.day {
+            (self.day, self.day_bytes, self.day_requests) = (day, 0, 0);
+        }
+    }
+
+    pub(super) fn passed(&mut self, pack: PackId, bytes: u64, examined: Examined) {
+        self.day_bytes += examined.bytes;
+        self.day_requests += examined.requests;
+        if let Some(round) = &mut self.round {
+            round.after = Some(pack.to_string());
+            round.done.packs += 1;
+            round.done.bytes += bytes;
+        }
+    }
+
+    pub(super) fn is_whole(&mut self, pack: PackId) {
+        self.lost.retain(|frame| frame.pack != pack);
+    }
+
+    pub(super) fn was_wounded(&mut self, pack: PackId, healed: &Healed, now: i64) {
+        // Names that were found before stay.
+        let known: Vec<LostFrame> = self.lost.extract_if(.., |frame| frame.pack == pack).collect();
+        for bad in &healed.lost {
+            let before =
+                known.iter().find(|frame| frame.offset == bad.at.offset && frame.bytes == bad.at.bytes);
+            if self.lost.len() < LOST_MAX {
+                self.lost.push(before.cloned().unwrap_or_else(|| LostFrame::of(bad, now)));
+            } else {
+                self.more_lost += 1;
+            }
+        }
+        if let Some(round) = &mut self.round {
+            round.done.packs_healed += u64::from(healed.whole);
+            round.done.chunks_resealed += healed.chunks_resealed;
+            round.done.frames_lost += healed.lost.len() as u64;
+        }
+    }
+
+    pub(super) fn end_round(&mut self, now: i64) {
+        if let Some(round) = self.round.take() {
+            self.last = Some(RoundEnd { began: round.began, ended: now, done: round.done });
+            // What was too much to name has been counted anew.
+            self.more_lost = 0;
+        }
+    }
+
+    /// What the round did that ended last.
+    pub(super) fn last_run(&self) -> ScrubRun {
+        let done = self.last.map(|last| last.done).unwrap_or_default();
+        ScrubRun {
+            packs: done.packs,
+            bytes: done.bytes,
+            packs_healed: done.packs_healed,
+            chunks_resealed: done.chunks_resealed,
+            frames_lost: self.lost.len() as u64 + self.more_lost,
+        }
+    }
+
+    pub(super) fn drop_lost(&mut self, is_elsewhere: impl Fn(&LostFrame) -> bool) {
+        self.lost.retain(|frame| !is_elsewhere(frame));
+    }
+
+    /// Lost frames whose users have not been looked for.
+    pub(super) fn unnamed(&self) -> Vec<LostFrame> {
+        self.lost.iter().filter(|frame| !frame.is_named).cloned().collect()
+    }
+
+    /// Takes down who needs what.
+    pub(super) fn name(&mut self, findings: &[Finding]) {
+        for frame in self.lost.iter_mut().filter(|frame| !frame.is_named) {
+            let (object, what) = (tidegate_replicator::repository::pack_name(frame.pack), frame.what());
+            let of_frame = |finding: &&Finding| finding.object == object.as_str() && finding.what == what;
+            let user = |finding: &Finding| LostUser {
+                share: finding.share.clone(),
+                moment: finding.moment.clone(),
+                path: finding.path.clone(),
+            };
+            let named = findings.iter().filter(of_frame).filter(|finding| finding.share.is_some());
+            frame.users = named.map(user).take(USERS_MAX).collect();
+            frame.is_named = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const HOUR: i64 = 3_600;
+
+    fn config() -> ScrubConfig {
+        ScrubConfig {
+            every: Some(Duration::from_hours(100)),
+            look_every: Duration::from_hours(24),
+            daily_bytes: None,
+            daily_requests: None,
+            memory_bytes_max: 1 << 20,
+            folder: std::path::PathBuf::new(),
+        }
+    }
+
+    fn pack(number: u8) -> PackId {
+        PackId::new([number; 32])
+    }
+
+    /// Packs of 10 bytes that are read by a time, in steps of an hour.
+    fn read_by(book: &mut Book, config: &ScrubConfig, hours: std::ops::Range<i64>, packs: u8) -> u64 {
+        let examined = Examined { bytes: 10, requests: 3 };
+        for hour in hours {
+            let now = hour * HOUR;
+            while book.round.as_ref().is_some_and(|round| round.done.packs < packs.into())
+                && book.pack_is_due(now, 10, config)
+            {
+                let number = book.round.as_ref().expect("a round").done.packs as u8;
+                book.passed(pack(number), 10, examined);
+            }
+        }
+        book.round.as_ref().expect("a round").done.packs
+    }
+
+    #[test]
+    fn a_round_goes_evenly_over_its_time() {
+        let (mut book, config) = (Book::default(), config());
+        assert!(book.round_is_due(0, &config));
+        book.begin_round(0, Inventory { packs: 50, bytes: 500 });
+        assert_eq!(read_by(&mut book, &config, 0..1, 50), 0);
+        assert!((24..=26).contains(&read_by(&mut book, &config, 1..51, 50)));
+        assert_eq!(read_by(&mut book, &config, 51..101, 50), 50);
+        assert_eq!(book.position(), Some(pack(49)));
+        book.end_round(99 * HOUR);
+        assert!(!book.round_is_due(99 * HOUR, &config));
+        assert!(book.round_is_due(100 * HOUR, &config));
+    }
+
+    #[test]
+    fn what_came_late_is_made_up_for_within_the_budgets_of_a_day() {
+        let mut book = Book::default();
+        let config = ScrubConfig { daily_bytes: Some(45), ..config() };
+        book.begin_round(0, Inventory { packs: 50, bytes: 500 });
+        assert_eq!(read_by(&mut book, &config, 96..97, 50), 4, "a day's bytes");
+        assert_eq!(read_by(&mut book, &config, 97..144, 50), 8, "and those of the next");
+        let config = ScrubConfig { daily_bytes: None, daily_requests: Some(7), ..config };
+        assert_eq!(read_by(&mut book, &config, 144..145, 50), 11, "three requests a pack");
+    }
+
+    #[test]
+    fn the_book_survives_and_a_spoilt_one_is_an_empty_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut book = Book::load(folder.path());
+        assert_eq!(book, Book::default());
+        book.begin_round(5, Inventory { packs: 1, bytes: 10 });
+        book.passed(pack(7), 10, Examined::default());
+        let at = tidegate_replicator::fetch::FrameAt { pack: pack(7), offset: 48, bytes: 9 };
+        let bad = BadFrame { at, chunks: Vec::new(), why: "gone".to_owned() };
+        book.was_wounded(pack(7), &Healed { lost: vec![bad], ..Healed::default() }, 6);
+        book.store(folder.path()).expect("written");
+        let again = Book::load(folder.path());
+        assert_eq!(again, book);
+        assert_eq!((again.position(), again.lost.len()), (Some(pack(7)), 1));
+        std::fs::write(folder.path().join(FILE), b"{").expect("spoilt");
+        assert_eq!(Book::load(folder.path()), Book::default());
+    }
+}

@@ -1,0 +1,277 @@
+//! Scrub by the clock: every pack of the target is read and verified once in a while, packs that are gone are noticed,
+//! and what is damaged is healed from what lies here (`tidegate_replicator::scrub`).
+//!
+//! ```text
+//! book.rs    how far it is, what was read today, what is lost: a file, written after each pack
+//! copies.rs  local packs and gathered frames as copies; what the ledger is told
+//! report.rs  what its operator sees
+//! ```
+//!
+//! One turn a minute does what is due by then: a round goes through all packs in order of id, evenly over
+//! [`ScrubConfig::every`], and no further on a day than its budgets allow. All requests are housekeeping. A crash loses
+//! at most the pack that was being read. One round or run at a time.
+
+mod book;
+mod copies;
+mod report;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidegate_chunker::PackId;
+use tidegate_replicator::check;
+use tidegate_replicator::collect::{Observer, Silent, VoidPacks};
+use tidegate_replicator::repository::pack_name;
+use tidegate_replicator::scrub::{Copies, Examined, Examiner, Inventory, heal, missing_packs};
+use tidegate_replicator::store::Traffic;
+use tokio::sync::Notify;
+
+use super::{Appliance, ApplianceError};
+use book::{Book, LostFrame};
+use copies::LocalCopies;
+
+/// How often it is looked what is due.
+const TURN_EVERY: Duration = Duration::from_mins(1);
+/// Packs that are listed at once.
+const LIST_PAGE: usize = 100;
+
+/// When, and how much.
+#[derive(Clone, Debug)]
+pub struct ScrubConfig {
+    /// A round through all packs takes so long; none for no rounds.
+    pub every: Option<Duration>,
+    /// It is looked so often whether packs are gone.
+    pub look_every: Duration,
+    /// The most that rounds read on a day, in bytes.
+    pub daily_bytes: Option<u64>,
+    /// The most requests that rounds make on a day.
+    pub daily_requests: Option<u64>,
+    /// What naming of paths may use of memory, in bytes.
+    pub memory_bytes_max: u64,
+    /// The folder of the book, and of packs that are put together.
+    pub folder: PathBuf,
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScrubRun {
+    /// Packs that were looked at.
+    pub packs: u64,
+    /// Their length together, in bytes.
+    pub bytes: u64,
+    /// Packs that are as they were again.
+    pub packs_healed: u64,
+    /// Chunks that were sealed anew.
+    pub chunks_resealed: u64,
+    /// Frames that nobody has a copy of.
+    pub frames_lost: u64,
+}
+
+/// See the head of this module.
+pub struct Scrubber {
+    appliance: Arc<Appliance>,
+    config: Mutex<ScrubConfig>,
+    book: Mutex<Book>,
+    /// Held by whoever reads packs.
+    working: tokio::sync::Mutex<()>,
+    wake: Notify,
+}
+
+impl Scrubber {
+    /// Goes on where the book says.
+    pub fn open(appliance: Arc<Appliance>, config: ScrubConfig) -> Arc<Self> {
+        let book = Mutex::new(Book::load(&config.folder));
+        let (config, working) = (Mutex::new(config), tokio::sync::Mutex::default());
+        Arc::new(Self { appliance, config, book, working, wake: Notify::new() })
+    }
+
+    /// Does what is due from now on, until the appliance is closed.
+    pub fn start(self: &Arc<Self>) {
+        let (scrubber, stop) = (self.clone(), self.appliance.stop.clone());
+        self.appliance.loops.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(TURN_EVERY) => {}
+                    () = scrubber.wake.notified() => {}
+                }
+                let done = tokio::select! {
+                    () = stop.cancelled() => return,
+                    done = scrubber.turn() => done,
+                };
+                if let Err(error) = done {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "the scrub could not go on; the next turn tries again");
+                }
+            }
+        });
+    }
+
+    /// Changes when and how much.
+    pub fn set(&self, config: ScrubConfig) {
+        *self.config.lock() = config;
+        self.wake.notify_one();
+    }
+
+    /// Does what is due now.
+    pub async fn turn(&self) -> Result<(), ApplianceError> {
+        let _working = self.working.lock().await;
+        let config = self.config.lock().clone();
+        let now = self.now_seconds();
+        let work = async {
+            if self.book.lock().look_is_due(now, &config) {
+                self.look_for_missing(&config).await?;
+            }
+            if config.every.is_some() && self.book.lock().round_is_due(now, &config) {
+                self.begin_round(&config).await?;
+            }
+            if config.every.is_some() && self.book.lock().has_round() {
+                let now = || self.now_seconds();
+                let due = |book: &mut Book, bytes: u64| book.pack_is_due(now(), bytes, &config);
+                self.go_on(&config, &due, &Silent).await?;
+            }
+            self.settle_lost(&config).await;
+            Ok::<(), ApplianceError>(())
+        };
+        Traffic::Housekeeping.scope(work).await
+    }
+
+    /// Looks at every pack now, whatever is due.
+    pub async fn run(&self, observer: &dyn Observer) -> Result<ScrubRun, ApplianceError> {
+        let _working = self.working.lock().await;
+        let config = self.config.lock().clone();
+        let work = async {
+            self.look_for_missing(&config).await?;
+            self.begin_round(&config).await?;
+            observer.phase("read packs");
+            self.go_on(&config, &|_, _| true, observer).await?;
+            self.settle_lost(&config).await;
+            Ok::<_, ApplianceError>(self.book.lock().last_run())
+        };
+        Traffic::Housekeeping.scope(work).await
+    }
+
+    async fn begin_round(&self, config: &ScrubConfig) -> Result<(), ApplianceError> {
+        let inventory = Inventory::take(&self.appliance.backend.repository).await?;
+        self.note(config, |book| book.begin_round(self.now_seconds(), inventory))
+    }
+
+    /// Goes through packs in order of id for as long as the next one is due.
+    async fn go_on(
+        &self,
+        config: &ScrubConfig,
+        due: &(dyn Fn(&mut Book, u64) -> bool + Send + Sync),
+        observer: &dyn Observer,
+    ) -> Result<(), ApplianceError> {
+        let repository = &self.appliance.backend.repository;
+        let examiner = Examiner::new(repository.clone());
+        let mut void = VoidPacks::default();
+        void.refresh(repository).await?;
+        loop {
+            let after = self.book.lock().position();
+            let (page, more) = repository.list_pack_objects(after, LIST_PAGE).await?;
+            for (pack, bytes, _) in page {
+                if observer.is_cancelled() || !due(&mut self.book.lock(), bytes) {
+                    return Ok(());
+                }
+                // What a collection has condemned may go at any time.
+                let examined = if void.contains(&pack) {
+                    Examined::default()
+                } else {
+                    self.examine(config, &examiner, pack).await?
+                };
+                self.note(config, |book| book.passed(pack, bytes, examined))?;
+                observer.advanced(bytes);
+            }
+            if !more {
+                return self.note(config, |book| book.end_round(self.now_seconds()));
+            }
+        }
+    }
+
+    /// Looks at one pack, and heals it.
+    async fn examine(
+        &self,
+        config: &ScrubConfig,
+        examiner: &Examiner,
+        pack: PackId,
+    ) -> Result<Examined, ApplianceError> {
+        let copies = LocalCopies::new(&self.appliance.backend);
+        let (examined, wounds) = examiner.examine(pack, &copies).await?;
+        let Some(wounds) = wounds else {
+            self.note(config, |book| book.is_whole(pack))?;
+            return Ok(examined);
+        };
+        let what = if wounds.is_missing { "missing" } else { "damaged" };
+        tracing::error!(%pack, frames = wounds.frames.len(), ends = wounds.ends, "a pack on the target is {what}");
+        copies.lost(&wounds.chunks()).await;
+        let healed = heal(examiner, wounds, &copies, &config.folder).await?;
+        if healed.whole {
+            tracing::warn!(%pack, "the pack is on the target again as it was");
+        } else if healed.chunks_resealed > 0 {
+            tracing::warn!(%pack, chunks = healed.chunks_resealed, "what has a copy here was sealed anew");
+        }
+        self.note(config, |book| book.was_wounded(pack, &healed, self.now_seconds()))?;
+        Ok(examined)
+    }
+
+    /// Packs that should be there and are not.
+    async fn look_for_missing(&self, config: &ScrubConfig) -> Result<(), ApplianceError> {
+        let repository = &self.appliance.backend.repository;
+        let examiner = Examiner::new(repository.clone());
+        for pack in missing_packs(repository).await? {
+            self.examine(config, &examiner, pack).await?;
+        }
+        self.note(config, |book| book.looked(self.now_seconds()))
+    }
+
+    /// Forgets what somebody has written anew, and names who needs the rest.
+    async fn settle_lost(&self, config: &ScrubConfig) {
+        let ledger = self.appliance.backend.ledger.clone();
+        let is_elsewhere = |frame: &LostFrame| {
+            frame.chunks().is_some_and(|chunks| {
+                !chunks.is_empty()
+                    && chunks.iter().all(|chunk| {
+                        let found = ledger.find(chunk).ok().flatten();
+                        found.is_some_and(|at| !frame.is_at(&at))
+                    })
+            })
+        };
+        let unnamed = {
+            let mut book = self.book.lock();
+            book.drop_lost(is_elsewhere);
+            book.unnamed()
+        };
+        if !unnamed.is_empty() {
+            let damage = unnamed.iter().map(|frame| check::Damage {
+                object: pack_name(frame.pack).to_string(),
+                what: frame.what(),
+                chunks: frame.chunks().unwrap_or_default(),
+            });
+            let repository = &self.appliance.backend.repository;
+            match check::name_users(repository, damage.collect(), config.memory_bytes_max, &Silent).await {
+                Ok(report) => self.book.lock().name(&report.findings),
+                Err(error) => {
+                    tracing::warn!(%error, "what needs the lost data could not be named; the next turn tries again");
+                }
+            }
+        }
+        if let Err(error) = self.note(config, |_| ()) {
+            tracing::warn!(%error, "the book of the scrub could not be written");
+        }
+    }
+
+    /// Changes the book, and writes it.
+    fn note(&self, config: &ScrubConfig, change: impl FnOnce(&mut Book)) -> Result<(), ApplianceError> {
+        let mut book = self.book.lock();
+        change(&mut book);
+        book.store(&config.folder)
+            .map_err(|source| ApplianceError::ScrubBook { folder: config.folder.clone(), source })
+    }
+
+    fn now_seconds(&self) -> i64 {
+        self.appliance.clock.now().seconds
+    }
+}

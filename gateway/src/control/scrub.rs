@@ -1,0 +1,87 @@
+//! What is told of the scrub.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// How far the scrub is, and what it found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    /// A round through all packs takes so long, in seconds; absent when none goes by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_seconds: Option<u64>,
+    /// When it was last looked whether packs are gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked: Option<Timestamp>,
+    /// The round that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<ScrubRound>,
+    /// The round that ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<ScrubRound>,
+    /// What is missing or damaged and has no copy.
+    #[serde(default)]
+    pub lost: Vec<LostPart>,
+    /// More of that, which is only counted.
+    #[serde(default)]
+    pub more_lost: u64,
+}
+
+/// A round through all packs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubRound {
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// Packs that were looked at.
+    pub packs: u64,
+    /// Packs that there were.
+    pub packs_total: u64,
+    /// Length of those that were looked at, in bytes.
+    pub bytes: u64,
+    /// Length of all.
+    pub bytes_total: u64,
+    /// Packs that were put back whole.
+    pub packs_healed: u64,
+    /// Chunks that were sealed anew.
+    pub chunks_resealed: u64,
+    /// Frames that had no copy.
+    pub frames_lost: u64,
+}
+
+/// A part of a pack that has no copy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostPart {
+    /// The pack.
+    pub pack: String,
+    /// What is wrong.
+    pub what: String,
+    /// The chunks in it.
+    pub chunks: Vec<String>,
+    /// When it was found.
+    pub found: Timestamp,
+    /// Who needs it, as far as it was looked for and named.
+    pub users: Vec<LostUser>,
+}
+
+/// Who needs a lost part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostUser {
+    /// The share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<String>,
+    /// The head or snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moment: Option<String>,
+    /// The path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+impl ScrubStatus {
+    /// Lost parts, named or not.
+    pub fn lost_count(&self) -> u64 {
+        self.lost.len() as u64 + self.more_lost
+    }
+}
