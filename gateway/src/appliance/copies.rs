@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tidegate_chunker::{PackId, ShareId};
 use tidegate_replicator::mirror::{
-    Mirror, MirrorError, MirrorHost, MirrorOptions, Obstacle, PassReport, prepare,
+    Mirror, MirrorError, MirrorHost, MirrorOptions, Obstacle, PassReport, prepare, prepare_or_find,
 };
 use tidegate_replicator::repository::{HeadName, Opened, Repository, UtcNanos};
 use tidegate_replicator::store::{Store, Traffic};
@@ -129,7 +129,7 @@ impl tidegate_replicator::collect::Observer for Watch<'_> {
 impl Appliance {
     /// From now on these are the copies, and so many targets must have what may be evicted.
     pub async fn set_copies(self: &Arc<Self>, targets: &Targets) -> Result<(), ApplianceError> {
-        let names: Vec<String> = targets.copies.iter().map(|copy| copy.name.clone()).collect();
+        let names: Vec<String> = targets.copies.iter().map(CopyTarget::in_ledger).collect();
         let (ledger, required) = (self.backend.ledger.clone(), targets.required);
         let setting = tokio::task::spawn_blocking(move || ledger.set_copies(&names, required));
         setting.await.map_err(|_| ApplianceError::Died)??;
@@ -176,7 +176,13 @@ impl Appliance {
                 let passed = appliance.pass_over(&copy).await;
                 drop(appliance);
                 let wakes = passed.is_ok();
-                let wait = if wakes { LOOK_EVERY } else { pause };
+                // What was overtaken is nearly done.
+                let at_once = passed.as_ref().is_ok_and(|report| report.overtaken > 0);
+                let wait = match wakes {
+                    true if at_once => PAUSE_MIN,
+                    true => LOOK_EVERY,
+                    false => pause,
+                };
                 pause = if wakes { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -219,7 +225,14 @@ impl Appliance {
     }
 
     async fn try_pass(&self, copy: &Copy, mirror: &mut Option<Mirror>) -> Result<PassReport, ApplianceError> {
-        let name = copy.target.name.clone();
+        let name = copy.target.in_ledger();
+        let lead = self.backend.repository.on(copy.lead.clone());
+        let (_, was_empty) = prepare_or_find(&lead, copy.target.store.clone()).await?;
+        if was_empty {
+            let (ledger, of) = (self.backend.ledger.clone(), name.clone());
+            let forgetting = tokio::task::spawn_blocking(move || ledger.forget_copy(&of));
+            forgetting.await.map_err(|_| ApplianceError::Died)??;
+        }
         let mirror = match mirror {
             Some(mirror) => mirror,
             None => mirror.insert(self.open_mirror(copy).await?),
@@ -228,18 +241,25 @@ impl Appliance {
         let owed = tokio::task::spawn_blocking(move || ledger.owed_packs(&of));
         let owed = owed.await.map_err(|_| ApplianceError::Died)??;
         let report = mirror.pass(&Watch { copy, stop: &self.stop }).await?;
-        // Every pack that an index object named when the pass began is there.
         if report.holes.is_empty() {
+            // Of every pack it is known that it is there, not only that nothing else was asked for.
+            let (there, whole) = (mirror.confirm(&owed).await?, report.is_whole());
             let ledger = self.backend.ledger.clone();
-            let settling = tokio::task::spawn_blocking(move || ledger.settle(&name, &owed, true));
+            let settling = tokio::task::spawn_blocking(move || ledger.settle(&name, &there, whole));
             settling.await.map_err(|_| ApplianceError::Died)??;
             self.budget.relief.notify_waiters();
         }
         for share in &report.shares {
             match share.obstacle {
-                Some(Obstacle::LedFromCopy { epoch }) => {
+                Some(Obstacle::LedFromCopy { epoch, has_head: true }) => {
                     self.lose_to_copy(&copy.target.name, share.share, epoch).await?;
                 }
+                Some(Obstacle::LedFromCopy { epoch, has_head: false }) => tracing::error!(
+                    target_name = copy.target.name,
+                    share = share.name,
+                    epoch,
+                    "a share is claimed on a copy, and nothing was published there yet: nothing of it is copied"
+                ),
                 Some(Obstacle::LeadIsOlder) => tracing::error!(
                     target_name = copy.target.name,
                     share = share.name,
@@ -315,7 +335,7 @@ impl Appliance {
         let behind = state.last_pass.as_ref().map(|(_, report)| self.behind(report));
         CopyReport {
             name: copy.target.name.clone(),
-            owed: self.backend.ledger.owed(&copy.target.name),
+            owed: self.backend.ledger.owed(&copy.target.in_ledger()),
             sent_bytes: copy.sent_bytes.load(Ordering::Relaxed),
             behind,
             ..state

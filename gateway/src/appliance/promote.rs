@@ -17,7 +17,7 @@
 //! as are packs that were made here and that are neither on the copy nor on this disk. What the old lead was sent
 //! and the copy lacks goes up anew from this disk.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tidegate_chunker::{PackId, ShareId};
@@ -30,8 +30,9 @@ use tidegate_replicator::store::Store;
 use super::registry::{self, ShareRecord};
 use super::shares::OpenShare;
 use super::source_lines::HeldLine;
-use super::targets::Targets;
+use super::targets::{self, CopyTarget, Targets};
 use super::{Appliance, ApplianceError};
+use crate::ledger::LedgerError;
 use crate::live::{Batch, Change};
 use crate::share::Base;
 
@@ -47,6 +48,8 @@ impl Appliance {
         store: Arc<dyn Store>,
         lead_is_lost: bool,
     ) -> Result<(), ApplianceError> {
+        // What is learned of the old lead's index afterwards would count as duplicates.
+        self.index_learned().await;
         let _changing = self.changing.lock().await;
         let old = registry::lead(&self.live)?;
         let mut open: Vec<Arc<OpenShare>> = self.shares.lock().values().cloned().collect();
@@ -56,37 +59,36 @@ impl Appliance {
             held.push((share, share.leadership.lock().await));
         }
         let mut sources = self.hold_sources()?;
-        if !lead_is_lost {
-            for (share, leadership) in &mut held {
-                if leadership.is_some() {
-                    self.commit_led(share, leadership, None).await?;
-                }
+        for (share, leadership) in &mut held {
+            if leadership.is_some() && !lead_is_lost {
+                self.commit_led(share, leadership, None).await?;
             }
-            if let Some(copy) = self.copies.named(&targets.lead) {
-                self.pass_over(&copy).await?;
-            }
+        }
+        // From the last pass to the switch nothing goes to the old lead.
+        let _uploading = self.committer.uploading.lock().await;
+        if let Some(copy) = self.copies.named(&targets.lead).filter(|_| !lead_is_lost) {
+            self.pass_over(&copy).await?;
         }
         let repository = prepare(&self.backend.repository, store.clone()).await?;
-        if lead_is_lost {
-            self.forget_what_is_not_on(&repository).await?;
-        }
-        let (records, mut leaderships) = self.claim_on(&repository, &targets.lead).await?;
-        let of_sources = self.claim_sources(&repository, &sources).await?;
-        self.note_lead(&targets.lead, &records, noting(&sources, &of_sources)?).await?;
+        let of_copy = targets::in_ledger(&targets.lead, &*store);
+        let claimed = self.claim_all(&repository, (&targets.lead, &of_copy), &sources, lead_is_lost).await?;
+        let claimed = self.note_claimed(&repository, &targets.lead, &sources, claimed).await?;
         crate::crash::point("promote.noted");
         self.targets.set_lead(store);
-        for (share, leadership) in &mut held {
-            if let Some(claimed) = leaderships.remove(&share.share.id()) {
+        for claimed in claimed {
+            let of_share = |(share, _): &&mut (&Arc<OpenShare>, _)| share.share.id() == claimed.share();
+            if let Some((share, leadership)) = held.iter_mut().find(of_share) {
                 share.record.lock().leadership = Some(claimed.note());
                 **leadership = Some(claimed);
+            } else if let Some(source) = sources.iter_mut().find(|source| source.id() == claimed.share()) {
+                source.lead(claimed);
             }
-        }
-        for (source, claimed) in sources.iter_mut().zip(of_sources) {
-            source.lead(claimed);
         }
         // Passes that are under way end: they copy from what led.
         self.set_copies(targets).await?;
-        self.know_as_whole(old.as_deref(), targets).await?;
+        if !lead_is_lost {
+            self.know_as_whole(old.as_deref(), targets).await?;
+        }
         drop(held);
         tracing::info!(target_name = targets.lead, "the repository is led from this target now");
         Ok(())
@@ -99,40 +101,86 @@ impl Appliance {
             return Ok(());
         }
         let Some(old) = old else { return self.note_lead(&targets.lead, &[], Vec::new()).await };
-        tracing::warn!(
-            from = old,
-            to = targets.lead,
-            "the settings name another target as the lead: it is promoted"
-        );
+        let to = &targets.lead;
+        tracing::warn!(from = old, to, "the settings name another target as the lead: it is promoted");
+        // As long as it was a copy, it was owed something.
+        let of_copy = targets::in_ledger(to, &*self.targets.lead());
+        let names = targets.copies.iter().map(CopyTarget::in_ledger).chain([of_copy.clone()]);
+        let (ledger, names, required) =
+            (self.backend.ledger.clone(), names.collect::<Vec<_>>(), targets.required);
+        let setting = tokio::task::spawn_blocking(move || ledger.set_copies(&names, required));
+        setting.await.map_err(|_| ApplianceError::Died)??;
         let repository = prepare(&self.backend.repository, self.targets.lead()).await?;
-        self.forget_what_is_not_on(&repository).await?;
-        let (records, _) = self.claim_on(&repository, &targets.lead).await?;
-        let sources = self.hold_sources()?;
-        let of_sources = self.claim_sources(&repository, &sources).await?;
-        self.committer.plans.look_surely().await?;
-        self.note_lead(&targets.lead, &records, noting(&sources, &of_sources)?).await?;
-        drop(sources);
-        self.know_as_whole(Some(&old), targets).await
+        let mut sources = self.hold_sources()?;
+        let claimed = self.claim_all(&repository, (to, &of_copy), &sources, true).await?;
+        if let Err(error) = self.committer.plans.look_surely().await {
+            give_back(&repository, claimed.into_iter().map(|(_, claimed)| claimed)).await;
+            return Err(error.into());
+        }
+        for claimed in self.note_claimed(&repository, to, &sources, claimed).await? {
+            if let Some(source) = sources.iter_mut().find(|source| source.id() == claimed.share()) {
+                source.lead(claimed);
+            }
+        }
+        Ok(())
     }
 
-    /// Claims every share that is led here on a copy, after finding that the copy has what it takes. Nothing is
-    /// noted yet.
-    async fn claim_on(
+    /// Claims everything that is led here on a copy, after finding that the copy has what it takes; gives each claim, with
+    /// the record of its share. Nothing is noted yet; what fails takes its claims back.
+    async fn claim_all(
+        &self,
+        repository: &Repository<Opened>,
+        (target, of_copy): (&str, &str),
+        sources: &[HeldLine],
+        lead_is_lost: bool,
+    ) -> Result<Vec<(Option<ShareRecord>, Leadership)>, ApplianceError> {
+        let mut records = registry::load(&self.live)?;
+        records.retain(|record| record.leadership.is_some() && !record.superseded);
+        self.check_copy(repository, (target, of_copy), &records).await?;
+        self.forget_what_is_not_on(repository, target, lead_is_lost).await?;
+        let mut wanted = Vec::new();
+        for record in records {
+            wanted.push((record.id()?, record.name.clone(), Some(record)));
+        }
+        let led = sources.iter().filter(|source| source.is_led());
+        wanted.extend(led.map(|source| (source.id(), source.name().to_owned(), None)));
+        let mut claimed = Vec::new();
+        for (share, name, record) in wanted {
+            match self.claim_one(repository, share, &name).await {
+                Ok(leadership) => claimed.push((record, leadership)),
+                Err(error) => {
+                    give_back(repository, claimed.into_iter().map(|(_, claimed)| claimed)).await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// Notes claims, and the target that they are on. If that fails, they are taken back.
+    async fn note_claimed(
         &self,
         repository: &Repository<Opened>,
         target: &str,
-    ) -> Result<(Vec<ShareRecord>, HashMap<ShareId, Leadership>), ApplianceError> {
-        let mut records = registry::load(&self.live)?;
-        records.retain(|record| record.leadership.is_some() && !record.superseded);
-        self.check_copy(repository, target, &records).await?;
-        let mut leaderships = HashMap::new();
-        for record in &mut records {
-            let share = record.id()?;
-            let leadership = self.claim_one(repository, share, &record.name).await?;
-            record.leadership = Some(leadership.note());
-            leaderships.insert(share, leadership);
+        sources: &[HeldLine],
+        claimed: Vec<(Option<ShareRecord>, Leadership)>,
+    ) -> Result<Vec<Leadership>, ApplianceError> {
+        let (mut records, mut of_sources, mut leaderships) = (Vec::new(), Vec::new(), Vec::new());
+        for (record, leadership) in claimed {
+            if let Some(record) = record {
+                records.push(ShareRecord { leadership: Some(leadership.note()), ..record });
+            } else if let Some(source) = sources.iter().find(|source| source.id() == leadership.share()) {
+                of_sources.push(source.noting(&leadership)?);
+            }
+            leaderships.push(leadership);
         }
-        Ok((records, leaderships))
+        match self.note_lead(target, &records, of_sources).await {
+            Ok(()) => Ok(leaderships),
+            Err(error) => {
+                give_back(repository, leaderships.into_iter()).await;
+                Err(error)
+            }
+        }
     }
 
     async fn claim_one(
@@ -153,25 +201,11 @@ impl Appliance {
         }
     }
 
-    /// The same for sources of backup. Of those nothing is here that a head would need; what is not on the copy is saved
-    /// again by the next run.
-    async fn claim_sources(
-        &self,
-        repository: &Repository<Opened>,
-        sources: &[HeldLine],
-    ) -> Result<Vec<Leadership>, ApplianceError> {
-        let mut claimed = Vec::new();
-        for source in sources {
-            claimed.push(self.claim_one(repository, source.id(), source.name()).await?);
-        }
-        Ok(claimed)
-    }
-
     /// Refuses a copy that lacks something that only it could give.
     async fn check_copy(
         &self,
         repository: &Repository<Opened>,
-        target: &str,
+        (target, of_copy): (&str, &str),
         records: &[ShareRecord],
     ) -> Result<(), ApplianceError> {
         let refuse = |lacks: String| ApplianceError::NotToBePromoted { target: target.into(), lacks };
@@ -180,7 +214,7 @@ impl Appliance {
                 format!("share {:?} to be served by whom it was handed over to, or taken back", record.name);
             return Err(refuse(why));
         }
-        if !self.backend.ledger.owed(target).whole_once {
+        if !self.backend.ledger.owed(of_copy).whole_once {
             return Err(refuse("a first pass that came to its end".into()));
         }
         let mut behind = Vec::new();
@@ -193,7 +227,7 @@ impl Appliance {
         if !behind.is_empty() {
             return Err(refuse(some_of(&behind)));
         }
-        let (ledger, of) = (self.backend.ledger.clone(), target.to_owned());
+        let (ledger, of) = (self.backend.ledger.clone(), of_copy.to_owned());
         let lost = tokio::task::spawn_blocking(move || ledger.send_again_what_is_owed(&of));
         let lost: Vec<PackId> = lost.await.map_err(|_| ApplianceError::Died)??;
         if !lost.is_empty() {
@@ -220,16 +254,20 @@ impl Appliance {
 
     /// What led has everything that it ever was sent.
     async fn know_as_whole(&self, old: Option<&str>, targets: &Targets) -> Result<(), ApplianceError> {
-        let Some(old) = old.filter(|old| targets.copies.iter().any(|copy| copy.name == **old)) else {
-            return Ok(());
-        };
-        let (ledger, old) = (self.backend.ledger.clone(), old.to_owned());
+        let Some(copy) = targets.copies.iter().find(|copy| Some(&*copy.name) == old) else { return Ok(()) };
+        let (ledger, old) = (self.backend.ledger.clone(), copy.in_ledger());
         let settling = tokio::task::spawn_blocking(move || ledger.settle(&old, &[], true));
         Ok(settling.await.map_err(|_| ApplianceError::Died)??)
     }
 
-    /// Nothing counts as a duplicate that lies in a pack which neither the new lead nor this disk has.
-    async fn forget_what_is_not_on(&self, repository: &Repository<Opened>) -> Result<(), ApplianceError> {
+    /// Nothing counts as a duplicate that lies in a pack which neither the new lead nor this disk has. When the lead is
+    /// lost, live maps may need such a chunk: then it is refused.
+    async fn forget_what_is_not_on(
+        &self,
+        repository: &Repository<Opened>,
+        target: &str,
+        lead_is_lost: bool,
+    ) -> Result<(), ApplianceError> {
         let mut packs: HashSet<PackId> = HashSet::new();
         let mut reader = repository.index_reader();
         loop {
@@ -241,18 +279,28 @@ impl Appliance {
             }
         }
         let ledger = self.backend.ledger.clone();
-        let forgetting = tokio::task::spawn_blocking(move || ledger.keep_only(&packs));
-        Ok(forgetting.await.map_err(|_| ApplianceError::Died)??)
+        let forgetting = tokio::task::spawn_blocking(move || {
+            let outside = if lead_is_lost { ledger.count_outside(&packs)? } else { 0 };
+            if outside == 0 {
+                ledger.keep_only(&packs)?;
+            }
+            Ok::<_, LedgerError>(outside)
+        });
+        match forgetting.await.map_err(|_| ApplianceError::Died)?? {
+            0 => Ok(()),
+            outside => Err(ApplianceError::NotToBePromoted {
+                target: target.into(),
+                lacks: format!("{outside} chunks that others have stored and that only the lead has"),
+            }),
+        }
     }
 }
 
-/// The changes that keep the claims of sources.
-fn noting(sources: &[HeldLine], claimed: &[Leadership]) -> Result<Vec<Change>, ApplianceError> {
-    Ok(sources
-        .iter()
-        .zip(claimed)
-        .map(|(source, claimed)| source.noting(claimed))
-        .collect::<Result<_, _>>()?)
+/// Claims under which nothing was published, and nothing will be.
+async fn give_back(repository: &Repository<Opened>, claimed: impl Iterator<Item = Leadership>) {
+    for leadership in claimed {
+        leadership.give_back(repository).await;
+    }
 }
 
 /// The first few, and how many more there are.

@@ -96,6 +96,12 @@ impl HeldLine {
         &self.line.name
     }
 
+    /// Whether this gateway leads it.
+    pub(super) fn is_led(&self) -> bool {
+        let record = self.line.record.lock();
+        record.leadership.is_some() && !record.superseded
+    }
+
     /// The change that keeps a new claim.
     pub(super) fn noting(&self, claimed: &Leadership) -> Result<Change, LiveError> {
         let record = SourceRecord { leadership: Some(claimed.note()), ..self.line.record.lock().clone() };
@@ -324,20 +330,14 @@ impl Appliance {
         Ok(turn.newest.clone())
     }
 
-    /// The lines that this gateway leads, each with its turn held: while a copy is promoted nothing is saved. Refused while a
-    /// source is being saved.
+    /// All lines, each with its turn held: while a copy is promoted nothing is saved. Refused while a source is being
+    /// saved.
     pub(super) fn hold_sources(&self) -> Result<Vec<HeldLine>, ApplianceError> {
         let mut held = Vec::new();
         for line in self.known_sources()? {
-            let is_led = {
-                let record = line.record.lock();
-                record.leadership.is_some() && !record.superseded
-            };
-            if is_led {
-                let turn = line.turn.clone().try_lock_owned();
-                let turn = turn.map_err(|_| ApplianceError::SourceBusy { name: line.name.clone() })?;
-                held.push(HeldLine { line, turn });
-            }
+            let turn = line.turn.clone().try_lock_owned();
+            let turn = turn.map_err(|_| ApplianceError::SourceBusy { name: line.name.clone() })?;
+            held.push(HeldLine { line, turn });
         }
         Ok(held)
     }

@@ -13,6 +13,18 @@ pub struct CopyTarget {
     pub store: Arc<dyn Store>,
 }
 
+impl CopyTarget {
+    /// What the ledger calls it: in another place it is another copy.
+    pub(super) fn in_ledger(&self) -> String {
+        in_ledger(&self.name, &*self.store)
+    }
+}
+
+/// What the ledger calls a copy of this name at this store.
+pub(super) fn in_ledger(name: &str, store: &dyn Store) -> String {
+    format!("{name} {}", store.address())
+}
+
 /// See the head of this file.
 #[derive(Clone, Debug)]
 pub struct Targets {

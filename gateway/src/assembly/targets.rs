@@ -164,13 +164,16 @@ fn obstacles(report: &PassReport) -> Vec<String> {
     let shares = report.shares.iter().filter_map(|share| {
         let name = share.name.clone().unwrap_or_else(|| share.share.to_string());
         Some(match share.obstacle? {
-            Obstacle::LedFromCopy { epoch } => format!("share {name} is led from here, in epoch {epoch}"),
+            Obstacle::LedFromCopy { epoch, .. } => format!("share {name} is led from here, in epoch {epoch}"),
             Obstacle::LeadIsOlder => format!("the lead shows an older state of share {name}"),
             Obstacle::Unreadable => format!("the newest head of share {name} cannot be read"),
         })
     });
+    let strangers = (report.strangers > 0).then(|| {
+        format!("{} heads and snapshots here are not on the lead: what they reach stays", report.strangers)
+    });
     let holes = report.holes.iter().map(|pack| format!("the lead lacks pack {pack}"));
-    shares.chain(holes).chain(report.damaged.iter().cloned()).collect()
+    shares.chain(holes).chain(report.damaged.iter().cloned()).chain(strangers).collect()
 }
 
 /// How all targets stand, the lead first.

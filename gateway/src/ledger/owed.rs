@@ -1,7 +1,7 @@
 //! What copies of the repository lack: for each copy, the packs that were made here and that it is not known to have.
 //!
 //! ```text
-//! name | 0 | pack id   -> bytes u64 (little-endian)    the copy of that name is owed this pack
+//! name | 0 | pack id   -> bytes u64 (little-endian)    the copy of that name and place is owed this pack
 //! name | 0             -> nothing                      the copy has once had everything
 //! ```
 //!
@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
-use tidegate_chunker::PackId;
+use tidegate_chunker::{Location, PackId};
 
 use super::{Ledger, LedgerError, PackRecord, Stage};
 use crate::live::{LiveError, SideTable};
@@ -143,6 +143,18 @@ impl Ledger {
         self.recount()
     }
 
+    /// A copy was found empty: whatever it had, it has no more. Blocks.
+    pub(crate) fn forget_copy(&self, copy: &str) -> Result<(), LedgerError> {
+        {
+            let mut state = self.copies.state.write();
+            let Some(owed) = state.copies.get_mut(copy) else { return Ok(()) };
+            self.database.set_side(SideTable::Owed, [(&prefix(copy)[..], None)])?;
+            owed.whole_once = false;
+        }
+        self.database.flush()?;
+        self.recount()
+    }
+
     /// What a copy is owed; nothing of a copy that is not known.
     pub(crate) fn owed(&self, copy: &str) -> Owed {
         self.copies.state.read().copies.get(copy).copied().unwrap_or_default()
@@ -211,6 +223,22 @@ impl Ledger {
             self.backlog_bytes.fetch_add(record.bytes, Ordering::Relaxed);
         }
         Ok(lost)
+    }
+
+    /// How many known chunks lie in packs that are neither among these nor here, nor condemned: a live map may need
+    /// them. Blocks, and looks at every chunk that is known.
+    pub(crate) fn count_outside(&self, packs: &HashSet<PackId>) -> Result<u64, LedgerError> {
+        let (mut here, mut count) = (HashMap::new(), 0);
+        for entry in self.database.side_entries(SideTable::Chunks) {
+            let (_, at) = entry?;
+            let Ok(at) = <[u8; Location::LEN]>::try_from(&at[..]) else { continue };
+            let pack = Location::from_bytes(&at).pack;
+            let is_known = packs.contains(&pack)
+                || self.is_void(&pack)
+                || *here.entry(pack).or_insert_with(|| self.path(&pack).exists());
+            count += u64::from(!is_known);
+        }
+        Ok(count)
     }
 
     /// Forgets chunks in packs that are neither among these nor here: they count as duplicates no more. Blocks, and

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 
 use tidegate_chunker::PackId;
 
+use super::deleted::deleted;
 use super::packs::copy_pack;
 use super::{MirrorError, MirrorOptions};
-use crate::collect::VoidPacks;
 use crate::observer::Observer;
 use crate::repository::names::{HEARTBEATS, PACKS, last_segment};
 use crate::repository::{Opened, Repository, RepositoryError};
@@ -99,17 +99,15 @@ pub async fn compare(
     Ok(found)
 }
 
-/// Copies the packs that `to` lacks, or has in another length, from `from`. Leaves out what a collection has ever
-/// condemned: nobody needs it, or everybody who does has it.
+/// Copies the packs that `to` lacks, or has in another length, from `from`. Leaves out what a collection has deleted.
 pub async fn fill_holes(
     from: &Repository<Opened>,
     to: &Repository<Opened>,
     options: &MirrorOptions,
     observer: &dyn Observer,
 ) -> Result<Filled, MirrorError> {
-    let mut void = VoidPacks::default();
-    void.refresh(from).await?;
-    void.refresh(to).await?;
+    let mut gone = deleted(from).await?;
+    gone.extend(deleted(to).await?);
     let mut filled = Filled::default();
     let mut walk = Walk::new(from, to, PACKS);
     while let Some(pair) = walk.next().await? {
@@ -120,7 +118,7 @@ pub async fn fill_holes(
         if other.is_some_and(|other| other.bytes == one.bytes) {
             continue;
         }
-        let Some(pack) = PackId::from_hex(last_segment(&one.name)).filter(|pack| !void.contains(pack)) else {
+        let Some(pack) = PackId::from_hex(last_segment(&one.name)).filter(|pack| !gone.contains(pack)) else {
             continue;
         };
         match copy_pack(from, to, options, pack).await {

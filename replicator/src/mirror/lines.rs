@@ -9,7 +9,7 @@ use tidegate_chunker::ShareId;
 
 use super::{Mirror, MirrorError};
 use crate::repository::{
-    ClaimInfo, Head, HeadName, ListedClaim, Opened, Repository, RepositoryError, SnapshotId,
+    ClaimInfo, Head, HeadName, ListedClaim, Opened, Repository, RepositoryError, SnapshotId, UtcNanos,
 };
 use crate::store::ObjectName;
 
@@ -23,6 +23,8 @@ pub enum Obstacle {
     LedFromCopy {
         /// In which epoch.
         epoch: u32,
+        /// Whether a head was published there: without one the claim may have been given up.
+        has_head: bool,
     },
     /// The lead shows an older state than the copy has: its store has lost something.
     LeadIsOlder,
@@ -93,7 +95,7 @@ impl Line {
         self.copy.heads.iter().rev().filter(goes).copied().collect()
     }
 
-    /// Snapshots that come, and snapshots that go.
+    /// Snapshots that come, and snapshots that the lead has not.
     pub(super) fn snapshots(&self) -> (Vec<SnapshotId>, Vec<SnapshotId>) {
         let without = |one: &[SnapshotId], other: &[SnapshotId]| -> Vec<SnapshotId> {
             one.iter().filter(|id| !other.contains(id)).copied().collect()
@@ -165,15 +167,19 @@ impl Mirror {
         copy: &Side,
     ) -> Result<Option<Obstacle>, MirrorError> {
         let there = |claim: &ListedClaim| lead.claims.iter().any(|other| other.object == claim.object);
-        if let Some(strange) = copy.settled().find(|claim| !there(claim)) {
-            return Ok(Some(Obstacle::LedFromCopy { epoch: strange.epoch }));
+        let led_from_copy = |epoch: u32| {
+            let has_head = copy.heads.iter().any(|head| head.epoch == epoch);
+            Obstacle::LedFromCopy { epoch, has_head }
+        };
+        if let Some(strange) = copy.settled().filter(|claim| !there(claim)).last() {
+            return Ok(Some(led_from_copy(strange.epoch)));
         }
         // The same name, where names are given to one only, may be another's claim.
         if let Some(last) = copy.settled().last() {
             let (ours, theirs) =
                 (self.claim(share, last, true).await?, self.claim(share, last, false).await?);
             if ours != theirs {
-                return Ok(Some(Obstacle::LedFromCopy { epoch: last.epoch }));
+                return Ok(Some(led_from_copy(last.epoch)));
             }
         }
         let is_older = match (lead.newest(), copy.newest()) {
@@ -201,18 +207,21 @@ impl Mirror {
         Ok(info)
     }
 
-    /// The promotions of a share: their epochs, and what the store that was promoted had by then.
+    /// The promotions of a share: their epochs, and what the store that was promoted had by then; and when the last of
+    /// them was.
     pub(super) async fn promotions(
         &mut self,
         line: &Line,
-    ) -> Result<Vec<(u32, Option<HeadName>)>, MirrorError> {
-        let mut promotions = Vec::new();
+    ) -> Result<(Vec<(u32, Option<HeadName>)>, Option<UtcNanos>), MirrorError> {
+        let (mut promotions, mut last) = (Vec::new(), None);
         for claim in line.lead.settled() {
-            if let Some(promotion) = self.claim(line.share, claim, true).await?.promotion {
+            let info = self.claim(line.share, claim, true).await?;
+            if let Some(promotion) = info.promotion {
                 promotions.push((claim.epoch, promotion.after));
+                last = last.max(Some(info.claimed_at));
             }
         }
-        Ok(promotions)
+        Ok((promotions, last))
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! prepare.rs   makes an empty store a copy, and refuses a stranger's
+//! deleted.rs   what collections have deleted, and what merely is not there
 //! lines.rs     how the shares of lead and copy stand to each other: what comes, what goes, who leads
 //! packs.rs     packs, from local files or from the lead
 //! objects.rs   everything else that is small
@@ -35,14 +36,16 @@
 //! that were there before the heads were listed, and only when the copy has no head left that the lead has not.
 //!
 //! **Unknown is not deleted.** Nothing is removed from a copy of a share whose lead shows an older state than the
-//! copy has, or that is led from the copy by now; of such a share nothing is copied either, and
-//! the pass says so. A pack that is missing on the lead, and that no collection has deleted, is a *hole*: no head
+//! copy has, or that is led from the copy by now; of such a share nothing is copied either, no keys or plans are, and
+//! the pass says so. A head is removed only when the newest one is there. A snapshot of after a promotion is removed only
+//! if it was seen on the lead before. A pack that is missing on the lead, and that no collection has deleted, is a *hole*: no head
 //! is copied until it is filled.
 //!
 //! **Bounds.** [`MirrorOptions::parallel`] packs at once, each in a file of [`MirrorOptions::scratch`] unless it is on
 //! this machine anyway; [`HELD_MAX`] ids of packs known to be on the copy; names of heads and index objects.
 
 mod compare;
+mod deleted;
 mod error;
 mod lines;
 mod objects;
@@ -50,19 +53,20 @@ mod packs;
 mod pass;
 mod prepare;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_chunker::{PackId, ShareId};
 
 pub use compare::{Comparison, DIFFERENCES_MAX, Difference, Filled, compare, fill_holes};
 pub use error::MirrorError;
 pub use lines::Obstacle;
 pub use pass::{CopiedShare, PassReport};
-pub use prepare::prepare;
+pub use prepare::{prepare, prepare_or_find};
 
-use crate::collect::VoidPacks;
-use crate::repository::{HeadName, Opened, Repository};
+use crate::repository::{HeadName, Opened, Repository, SnapshotId};
 use lines::Claims;
 use packs::Held;
 
@@ -105,7 +109,8 @@ pub struct Mirror {
     host: Arc<dyn MirrorHost>,
     options: MirrorOptions,
     held: Held,
-    void: VoidPacks,
+    /// Snapshots that were seen on the lead.
+    seen: BTreeSet<(ShareId, SnapshotId)>,
     claims: Claims,
 }
 
@@ -117,8 +122,22 @@ impl Mirror {
         host: Arc<dyn MirrorHost>,
         options: MirrorOptions,
     ) -> Self {
-        let (held, void, claims) = Default::default();
-        Self { lead, copy, host, options, held, void, claims }
+        let (held, seen, claims) = Default::default();
+        Self { lead, copy, host, options, held, seen, claims }
+    }
+
+    /// Those of these packs that are on the copy: the last pass has seen them, or the copy says so now.
+    pub async fn confirm(&self, packs: &[(PackId, u64)]) -> Result<Vec<(PackId, u64)>, MirrorError> {
+        let asking = packs.iter().map(|(pack, bytes)| async move {
+            if self.held.contains(pack) || self.copy.pack_modified(*pack).await?.is_some() {
+                return Ok::<_, MirrorError>(Some((*pack, *bytes)));
+            }
+            Ok(None)
+        });
+        let asking: Vec<_> = asking.collect();
+        let there: Vec<Option<(PackId, u64)>> =
+            stream::iter(asking).buffer_unordered(self.options.parallel.max(1)).try_collect().await?;
+        Ok(there.into_iter().flatten().collect())
     }
 
     /// The repository as the copy has it.

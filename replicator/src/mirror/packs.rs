@@ -11,6 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tempfile::NamedTempFile;
 use tidegate_chunker::PackId;
 
+use super::deleted::deleted;
 use super::{HELD_MAX, Mirror, MirrorError, MirrorHost, MirrorOptions};
 use crate::observer::Observer;
 use crate::repository::{Opened, Repository, pack_name};
@@ -19,7 +20,7 @@ use crate::store::{Body, ErrorKind};
 /// How much of a pack is fetched at once, in bytes.
 const PIECE_BYTES: u64 = 8 << 20;
 
-/// Packs that are known to be on the copy; forgets all when there are too many, which costs requests.
+/// Packs that a pass has found on the copy, or brought there; forgets all when there are too many, which costs requests.
 #[derive(Debug, Default)]
 pub(super) struct Held(HashSet<PackId>);
 
@@ -28,15 +29,15 @@ impl Held {
         self.0.contains(pack)
     }
 
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     pub(super) fn add(&mut self, pack: PackId) {
         if self.0.len() >= HELD_MAX {
             self.0.clear();
         }
         self.0.insert(pack);
-    }
-
-    pub(super) fn remove(&mut self, pack: &PackId) {
-        self.0.remove(pack);
     }
 }
 
@@ -88,7 +89,10 @@ impl Mirror {
         for pack in carried_packs {
             self.held.add(pack);
         }
-        nowhere.retain(|pack| !self.void.contains(pack));
+        if !nowhere.is_empty() {
+            let deleted = deleted(&self.lead).await?;
+            nowhere.retain(|pack| !deleted.contains(pack));
+        }
         Ok((sent, bytes_sent, nowhere))
     }
 }

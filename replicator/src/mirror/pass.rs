@@ -1,6 +1,7 @@
 //! One pass over everything that a copy lacks. The order of steps, and why, is in the head of `mirror`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tidegate_chunker::{ObjectKind, PackId, ShareId};
 
@@ -14,6 +15,8 @@ use crate::store::{LIST_LIMIT_MAX, ObjectName};
 
 /// How often the index is listed in one pass.
 const LISTINGS_MAX: u32 = 16;
+/// How long before a promotion a snapshot may have been taken that the new lead never had: clocks differ.
+const PROMOTION_SKEW: Duration = Duration::from_hours(1);
 
 /// How far the copy of one share has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +48,10 @@ pub struct PassReport {
     pub holes: Vec<PackId>,
     /// Objects of the lead that do not open, and were not copied.
     pub damaged: Vec<String>,
-    /// Heads on the copy that the lead has not: what they reach is not deleted.
-    pub strange_heads: u64,
+    /// Heads and snapshots on the copy that the lead has not: what they reach is not deleted.
+    pub strangers: u64,
+    /// Shares whose newest head was removed from the lead before it could be copied: a pass right now is shorter.
+    pub overtaken: u64,
     /// All shares.
     pub shares: Vec<CopiedShare>,
 }
@@ -55,6 +60,7 @@ impl PassReport {
     /// Whether the copy has everything now that the lead had when the pass began.
     pub fn is_whole(&self) -> bool {
         self.holes.is_empty()
+            && self.overtaken == 0
             && self.damaged.is_empty()
             && self.shares.iter().all(|share| share.obstacle.is_none())
     }
@@ -64,13 +70,16 @@ impl Mirror {
     /// Copies what the copy lacks. May be repeated after an error or a crash, and by several gateways at once.
     pub async fn pass(&mut self, observer: &dyn Observer) -> Result<PassReport, MirrorError> {
         let mut report = PassReport::default();
-        self.void.refresh(&self.lead).await?;
+        self.held.clear();
         let outcomes = self.lead.plans().await?.into_iter().filter(|plan| !plan.open).map(|plan| plan.id);
         let outcomes: Vec<PlanId> = outcomes.collect();
         let lines = self.look_at_lines().await?;
         let newest = |line: &Line| line.newest.as_ref().map(|(name, _)| (line.share, *name));
         self.host.copying(&lines.iter().filter_map(newest).collect::<Vec<_>>());
-        report.objects += self.copy_keys().await? + self.copy_plans().await?;
+        let is_sound = lines.iter().all(|line| matches!(line.obstacle, None | Some(Obstacle::Unreadable)));
+        if is_sound {
+            report.objects += self.copy_keys().await? + self.copy_plans().await?;
+        }
         let replaced = self.copy_index(&mut report, observer).await?;
         let mut may_delete = report.holes.is_empty();
         for line in &lines {
@@ -79,7 +88,7 @@ impl Mirror {
             may_delete &= copied.obstacle.is_none();
             report.shares.push(copied);
         }
-        if may_delete && report.strange_heads == 0 {
+        if may_delete && report.strangers == 0 && report.overtaken == 0 {
             for name in replaced {
                 self.copy.store().delete(&name.object()).await?;
             }
@@ -200,10 +209,21 @@ impl Mirror {
         for id in coming {
             self.bring(ObjectKind::Snapshot, &id.object(line.share), report).await?;
         }
+        let mut has_newest = newest.is_none_or(|(newest, _)| line.copy.heads.contains(&newest));
         for name in line.coming() {
-            self.bring(ObjectKind::Head, &name.object(line.share), report).await?;
+            let brought = self.bring(ObjectKind::Head, &name.object(line.share), report).await?;
+            has_newest |= brought && newest.is_some_and(|(newest, _)| newest == name);
         }
-        let promotions = self.promotions(line).await?;
+        if !has_newest {
+            report.overtaken += 1;
+            return Ok(copied(None, None));
+        }
+        let (promotions, promoted_at) = self.promotions(line).await?;
+        self.seen.extend(line.lead.snapshots.iter().map(|id| (line.share, *id)));
+        let (going, unknown): (Vec<_>, Vec<_>) = going.into_iter().partition(|id| {
+            let is_older = promoted_at.is_none_or(|promoted_at| id.is_before(promoted_at, PROMOTION_SKEW));
+            is_older || self.seen.contains(&(line.share, *id))
+        });
         let heads_going = line.going(&promotions);
         for name in &heads_going {
             self.copy.remove_head(line.share, name).await?;
@@ -213,24 +233,29 @@ impl Mirror {
         }
         report.removed += (heads_going.len() + going.len()) as u64;
         let strange = |name: &&HeadName| !line.lead.heads.contains(name) && !heads_going.contains(name);
-        report.strange_heads += line.copy.heads.iter().filter(strange).count() as u64;
+        report.strangers += line.copy.heads.iter().filter(strange).count() as u64 + unknown.len() as u64;
         Ok(copied(newest, None))
     }
 
-    /// Copies an object that may have gone from the lead meanwhile.
+    /// Copies an object that may have gone from the lead meanwhile; tells whether it is on the copy now.
     async fn bring(
         &self,
         kind: ObjectKind,
         name: &ObjectName,
         report: &mut PassReport,
-    ) -> Result<(), MirrorError> {
+    ) -> Result<bool, MirrorError> {
         match copy_control(&self.lead, &self.copy, kind, name).await {
-            Ok(()) => report.objects += 1,
-            Err(error) if error.is_missing() => {}
-            Err(error) if error.is_of_one_object() => report.damaged.push(error.to_string()),
-            Err(error) => return Err(error),
+            Ok(()) => {
+                report.objects += 1;
+                Ok(true)
+            }
+            Err(error) if error.is_missing() => Ok(false),
+            Err(error) if error.is_of_one_object() => {
+                report.damaged.push(error.to_string());
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     /// Deletes from the copy what a collection has deleted from the lead, and writes down that it is done.
@@ -242,7 +267,6 @@ impl Mirror {
         for pack in self.lead.read_plan(plan).await?.condemned {
             if outcome.spared.binary_search(&pack).is_err() {
                 self.copy.delete_pack(pack).await?;
-                self.held.remove(&pack);
                 report.deleted_packs += 1;
             }
         }

@@ -18,8 +18,16 @@ pub async fn prepare(
     lead: &Repository<Opened>,
     store: Arc<dyn Store>,
 ) -> Result<Repository<Opened>, MirrorError> {
+    Ok(prepare_or_find(lead, store).await?.0)
+}
+
+/// The same; tells whether it was empty.
+pub async fn prepare_or_find(
+    lead: &Repository<Opened>,
+    store: Arc<dyn Store>,
+) -> Result<(Repository<Opened>, bool), MirrorError> {
     match Repository::locate(store.clone()).await {
-        Ok(found) if found.config() == lead.config() => return Ok(lead.on(store)),
+        Ok(found) if found.config() == lead.config() => return Ok((lead.on(store), false)),
         Ok(_) => return Err(MirrorError::Foreign { address: store.address() }),
         Err(RepositoryError::NoRepository { .. }) => {}
         Err(error) => return Err(error.into()),
@@ -34,7 +42,7 @@ pub async fn prepare(
         copy_raw(lead, &copy, name).await?;
     }
     copy_raw(lead, &copy, &names::config()).await?;
-    Ok(copy)
+    Ok((copy, true))
 }
 
 /// Checks that there is nothing but what a preparation that died may have left.

@@ -283,6 +283,11 @@ timed_id!(
 );
 
 impl SnapshotId {
+    /// Whether it was taken earlier than `by` before a time.
+    pub(crate) fn is_before(&self, time: UtcNanos, by: std::time::Duration) -> bool {
+        u128::from(self.nanos) + by.as_nanos() < u128::from(time.as_nanos().max(0) as u64)
+    }
+
     /// The object's name.
     pub fn object(&self, share: ShareId) -> ObjectName {
         object(format!("{}{self}", snapshots_of(share)))

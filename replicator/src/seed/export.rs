@@ -12,6 +12,8 @@ use crate::observer::Observer;
 use crate::repository::{Opened, Repository};
 use crate::store::{DirectoryStore, LIST_LIMIT_MAX, Store, durable_file};
 
+/// How often the newest heads may go while they are to be copied.
+const PASSES_MAX: u32 = 8;
 /// Packs that are fetched at once.
 const PARALLEL: usize = 4;
 
@@ -42,22 +44,29 @@ pub async fn export(
     let options = MirrorOptions { parallel: PARALLEL, scratch: scratch.clone() };
     let mut mirror = Mirror::new(repository.clone(), copy, Arc::new(Stranger), options);
     observer.phase("copy the repository");
-    let report = mirror.pass(observer).await?;
+    let mut report = mirror.pass(observer).await?;
+    let mut fetched_bytes = report.bytes;
+    for _ in 1..PASSES_MAX {
+        if report.overtaken == 0 {
+            break;
+        }
+        report = mirror.pass(observer).await?;
+        fetched_bytes += report.bytes;
+    }
     std::fs::remove_dir_all(&scratch).map_err(disk(&scratch))?;
     if !report.is_whole() {
         let packs = report.holes.iter().map(|pack| format!("the store lacks pack {pack}"));
         let shares = report.shares.iter().filter(|share| share.obstacle.is_some());
         let shares = shares.map(|share| format!("share {} is in another state there", share.share));
-        let why: Vec<String> = report.damaged.iter().cloned().chain(packs).chain(shares).collect();
+        let overtaken =
+            (report.overtaken > 0).then(|| "newest heads go faster than they are copied".to_owned());
+        let why = report.damaged.iter().cloned().chain(packs).chain(shares).chain(overtaken);
+        let why: Vec<String> = why.collect();
         return Err(SeedError::NotWhole { why: why.join("; ") });
     }
     observer.phase("write the manifest");
-    let mut exported = Exported {
-        objects: 0,
-        bytes: 0,
-        fetched_bytes: report.bytes,
-        signer: repository.signing_key().verifying(),
-    };
+    let mut exported =
+        Exported { objects: 0, bytes: 0, fetched_bytes, signer: repository.signing_key().verifying() };
     let mut writer = Writer::create(folder)?;
     let mut after = None;
     loop {

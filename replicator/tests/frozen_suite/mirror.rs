@@ -334,7 +334,7 @@ async fn a_share_that_is_led_from_the_copy_is_left_alone_there() {
         assert_eq!(epoch, if promotes { 256 } else { 2 });
         scene.write().await;
         let report = scene.mirror().await;
-        assert_eq!(report.shares[0].obstacle, Some(Obstacle::LedFromCopy { epoch }));
+        assert_eq!(report.shares[0].obstacle, Some(Obstacle::LedFromCopy { epoch, has_head: false }));
         assert_eq!(copy.newest_head_name(SHARE).await.unwrap(), after);
         scene.copy_is_sound().await;
     }
@@ -365,7 +365,7 @@ async fn heads_that_a_promoted_copy_never_had_stay_where_they_are() {
     let back = Arc::new(prepare(&promoted, Arc::new(old_lead.clone())).await.unwrap());
     let mut mirror = Mirror::new(promoted.clone(), back.clone(), Arc::new(Stranger), options);
     let report = mirror.pass(&Silent).await.unwrap();
-    assert_eq!((report.strange_heads, report.removed), (1, 0), "{report:?}");
+    assert_eq!((report.strangers, report.removed), (1, 0), "{report:?}");
     assert!(back.head_names(SHARE).await.unwrap().contains(&fork));
     let newest = back.newest_head(SHARE).await.unwrap().unwrap();
     assert_eq!(newest.name.epoch, 256, "the fork is not the newest");

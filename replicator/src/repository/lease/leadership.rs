@@ -108,6 +108,15 @@ impl Leadership {
         parent.map_or(0, |parent| parent.sequence).saturating_add(1 + self.gap)
     }
 
+    /// Takes the claim back, of somebody who has published nothing under it. To be tried once: what stays is a claim
+    /// without heads.
+    pub async fn give_back(self, repository: &Repository<Opened>) {
+        let object = self.name.object(self.share);
+        if let Err(error) = repository.store.delete(&object).await {
+            tracing::warn!(name = %object, %error, "a claim that was given up stays behind");
+        }
+    }
+
     /// Looks at the lease. Do so before publishing and before freeing anything.
     pub async fn check(self, repository: &Repository<Opened>) -> Standing {
         match self.successor(repository).await {
