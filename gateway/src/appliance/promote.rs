@@ -167,8 +167,9 @@ impl Appliance {
     ) -> Result<Vec<Leadership>, ApplianceError> {
         let (mut records, mut of_sources, mut leaderships) = (Vec::new(), Vec::new(), Vec::new());
         for (record, leadership) in claimed {
-            if let Some(record) = record {
-                records.push(ShareRecord { leadership: Some(leadership.note()), ..record });
+            if let Some(mut record) = record {
+                record.leadership = Some(leadership.note());
+                records.push(record);
             } else if let Some(source) = sources.iter().find(|source| source.id() == leadership.share()) {
                 of_sources.push(source.noting(&leadership)?);
             }

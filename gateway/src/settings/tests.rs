@@ -131,7 +131,12 @@ fn what_does_not_fit_together_is_refused() {
     let cases = [
         (format!("{LEAST}{}{}", share("a", ""), share("a", "")), "share.name"),
         (format!("{LEAST}{}{}", share("a", ""), share("b", "export = \"/a\"")), "share.export"),
-        (format!("{LEAST}[[target]]\nname = \"two\"\naddress = \"file:///x\"\n"), "target"),
+        (
+            format!("{LEAST}[[target]]\nname = \"two\"\naddress = \"file:///srv/repository\"\n"),
+            "target.two.address",
+        ),
+        (LEAST.replace("[[target]]", "lead = \"two\"\n[[target]]"), "repository.lead"),
+        (LEAST.replace("[[target]]", "required = 2\n[[target]]"), "repository.required"),
         (format!("{LEAST}region = \"x\"\n"), "target.main.region"),
         (LEAST.replace("file:///srv/repository", "s3://bucket/p"), "target.main.region"),
         (LEAST.replace("/srv/repository", "/var/lib/tidegate/repository"), "target.main.address"),
