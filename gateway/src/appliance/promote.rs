@@ -73,7 +73,6 @@ impl Appliance {
         let of_copy = targets::in_ledger(&targets.lead, &*store);
         let claimed = self.claim_all(&repository, (&targets.lead, &of_copy), &sources, lead_is_lost).await?;
         let claimed = self.note_claimed(&repository, &targets.lead, &sources, claimed).await?;
-        crate::crash::point("promote.noted");
         self.targets.set_lead(store);
         for claimed in claimed {
             let of_share = |(share, _): &&mut (&Arc<OpenShare>, _)| share.share.id() == claimed.share();
@@ -194,10 +193,7 @@ impl Appliance {
         let state = repository.lease(share).await?;
         let options = ClaimOptions::new(self.claimant.clone(), self.now(), self.settle)?;
         match repository.claim(&state, &options.promoting(Promotion { after })).await? {
-            ClaimOutcome::Leading(leadership) => {
-                crate::crash::point("promote.claimed");
-                Ok(leadership)
-            }
+            ClaimOutcome::Leading(leadership) => Ok(leadership),
             ClaimOutcome::Lost { to } => Err(ApplianceError::Superseded { share: name.into(), by: to }),
         }
     }

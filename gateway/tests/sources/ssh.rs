@@ -77,7 +77,7 @@ async fn a_host_that_fails_in_any_way_is_an_error_and_no_snapshot() {
         ("halflist", "case \"$word\" in *printf*) printf 'd 755 0';; esac", "ends within a file"),
         (
             "cut",
-            "case \"$word\" in *help*) head -c 3000 /dev/zero | tr '\\\\0' x;; *) exec /bin/sh -c \"$word\";; esac",
+            "case \"$word\" in *help*) yes | head -c 3072;; *) exec /bin/sh -c \"$word\";; esac",
             "tar sends what cannot be read",
         ),
         (
