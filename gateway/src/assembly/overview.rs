@@ -53,9 +53,9 @@ impl Overview {
     }
 
     /// Stores were opened anew.
-    pub(super) fn know_ways(&self, ways: Ways) {
+    pub(super) fn know_ways(&self, settings: &Settings, ways: Ways) {
         let links = ways.iter().map(|(target, way)| (target.clone(), way.link.clone())).collect();
-        self.links.know(&self.settings(), links);
+        self.links.know(settings, links);
         self.ways.lock().extend(ways);
     }
 

@@ -123,7 +123,7 @@ impl Running {
         let alarms = Keeper::new(&settings, sender(&settings));
         let overview =
             Overview::new(appliance.clone(), policies.clone(), settings, links, (scrubber, alarms.clone()));
-        overview.know_ways(ways);
+        overview.know_ways(&overview.settings(), ways);
         tokio::spawn(alarms.keep(overview.clone(), stop.clone()));
         let heart = Heart::new(overview.clone());
         tokio::spawn(heart.clone().keep(stop.clone()));

@@ -46,7 +46,15 @@ pub(super) async fn open_targets(
 ) -> Result<(Targets, Ways), AssemblyError> {
     let (mut copies, mut ways) = (Vec::new(), Ways::new());
     for target in settings.copies() {
-        let opened = open_store(target, None).await.map_err(AssemblyError::at(target))?;
+        // A copy that is not there keeps nobody from being served.
+        let opened = match open_store(target, None).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                let target_name = target.name.as_str();
+                tracing::error!(target_name, %error, "a copy cannot be opened: nothing is copied to it before a restart");
+                continue;
+            }
+        };
         ways.insert(target.name.as_str().to_owned(), Way::of(&opened));
         copies.push(CopyTarget { name: target.name.as_str().to_owned(), store: opened.store });
     }
@@ -97,7 +105,7 @@ impl Running {
         if is_led_from(before) == is_led_from(after) {
             let (targets, ways) = open_targets(after, lead).await?;
             self.appliance().set_copies(&targets).await?;
-            self.overview().know_ways(ways);
+            self.overview().know_ways(after, ways);
             return Ok(());
         }
         let promoted = open_lead(after.lead()).await?;
@@ -106,7 +114,7 @@ impl Running {
         let lost = self.lead_is_lost.load(Ordering::Relaxed);
         self.appliance().promote(&targets, promoted.store, lost).await?;
         ways.insert(targets.lead.clone(), way);
-        self.overview().know_ways(ways);
+        self.overview().know_ways(after, ways);
         Ok(())
     }
 
