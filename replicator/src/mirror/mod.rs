@@ -32,8 +32,10 @@
 //! Why the order keeps the promise: on the lead a head appears after an index object names every pack that it
 //! reaches. So the index objects that are listed after the heads name at least the packs of those, and an index
 //! object is on the copy only when its packs are. A pack that a collection has deleted meanwhile is reached by no
-//! head that is still kept; which are is read again before they are copied. Deletion goes by the outcomes of plans
-//! that were there before the heads were listed, and only when the copy has no head left that the lead has not.
+//! head that is still kept, and one that is kept no more is found gone when it is to be copied; if that is the newest, the
+//! share waits for the next pass, and nothing of it is removed. Deletion goes by the outcomes of plans
+//! that were there before the heads were listed, and only when the copy has no head or snapshot left that the lead
+//! has not.
 //!
 //! **Unknown is not deleted.** Nothing is removed from a copy of a share whose lead shows an older state than the
 //! copy has, or that is led from the copy by now; of such a share nothing is copied either, no keys or plans are, and
