@@ -5,6 +5,7 @@
 #   make test                    formatting, lints, all tests, doc tests
 #   make nightly                 the same at length, and the demo; leaves a report in docs/reports/
 #   make package                 a Debian package, below the target folder
+#   make docs                    the book, from docs/book, below the target folder
 #   make bench                   all benches: speeds beside peers and bounds of the same run
 #   eval "$(make -s env)"        for cargo by hand: what the other commands tell it
 
@@ -18,7 +19,7 @@ export CXX := $(CACHE)/cxx
 STAGE := packaging/stage.sh
 CARGO := cargo
 
-.PHONY: demo test nightly bench package env needs build nfswalk
+.PHONY: demo test nightly bench package docs env needs build nfswalk
 
 demo: build nfswalk
 	@$(STAGE) demo python3 integration/demo/demo.py \
@@ -41,6 +42,9 @@ bench: build
 
 package: build
 	@$(STAGE) package packaging/package.sh $(CARGO_TARGET_DIR)/package
+
+docs:
+	@$(STAGE) docs packaging/docs.sh $(CARGO_TARGET_DIR)/book
 
 env:
 	@echo "export CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' CXX='$(CXX)'"
