@@ -12,6 +12,7 @@ pub mod clock;
 pub mod commit;
 pub mod control;
 pub mod crash;
+pub mod doctor;
 pub mod files;
 pub mod history;
 pub mod journal;

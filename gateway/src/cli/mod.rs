@@ -12,10 +12,12 @@ mod client;
 mod clone;
 mod commit;
 mod docs;
+mod doctor;
 mod exit;
 mod follow;
 mod format;
 mod gc;
+mod generate;
 mod handover;
 mod head;
 mod init;
@@ -36,6 +38,8 @@ mod rotation;
 mod scrub;
 mod seed;
 mod serve;
+mod service_manager;
+mod setup;
 mod share;
 mod snapshot;
 mod source;
@@ -44,6 +48,7 @@ mod target;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod top;
 mod watch;
 
 use std::path::PathBuf;
@@ -88,10 +93,16 @@ struct Options {
 enum Command {
     /// Make a repository, its key and a settings file.
     Init(init::Command),
+    /// Set up this machine in one conversation: repository, key, recovery sheet, settings, first share.
+    Setup(setup::Command),
     /// Run the gateway.
     Serve,
     /// Show whether everything is protected, and what is behind.
     Status,
+    /// Show live what the gateway does: throughput, latency, backlog.
+    Top(top::Command),
+    /// Look whether this machine can run the gateway: disk, clock, ports, stores, key.
+    Doctor,
     /// Show what is wrong now, or try who is told of it.
     Alarms(alarms::Command),
     /// List, add and remove shares.
@@ -151,6 +162,11 @@ enum Command {
     /// Save what is whole of a damaged journal.
     #[command(subcommand)]
     Journal(journal::Command),
+    /// Write a script with which a shell completes these commands.
+    Completions(generate::Completions),
+    /// Write the manual pages of these commands.
+    #[command(hide = true)]
+    Manual(generate::Manual),
 }
 
 /// Edits the settings of a gateway that is not running.
@@ -225,8 +241,11 @@ fn run(context: &Context, command: Command, core: &dyn Start) -> Result<(), Fail
 async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Result<(), Failure> {
     match command {
         Command::Init(command) => init::run(context, command).await,
+        Command::Setup(command) => setup::run(context, command).await,
         Command::Serve => serve::run(context, core).await,
         Command::Status => status::run(context).await,
+        Command::Top(command) => top::run(context, command).await,
+        Command::Doctor => doctor::run(context).await,
         Command::Alarms(command) => alarms::run(context, command).await,
         Command::Share(command) => share::run(context, command).await,
         Command::Bucket(command) => bucket::run(context, command).await,
@@ -250,6 +269,8 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Key(command) => key::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::Journal(command) => journal::run(context, command).await,
+        Command::Completions(command) => generate::completions(context, &command),
+        Command::Manual(command) => generate::manual(&command),
     }
 }
 

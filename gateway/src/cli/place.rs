@@ -129,6 +129,37 @@ impl RepositoryPlace {
 }
 
 impl Place {
+    /// Asks where the repository is to lie, unless that was said. `ask` is given a question and what an empty
+    /// answer means, and answers none for that.
+    pub(super) fn ask(
+        &mut self,
+        ask: impl Fn(&str, &str) -> Result<Option<String>, Failure>,
+    ) -> Result<(), Failure> {
+        let repository = &mut self.repository;
+        if repository.address.is_some() {
+            return Ok(());
+        }
+        let wrong = |answer: &str, why: String| Failure::usage(format!("{answer:?} {why}"));
+        let default = "file:///var/lib/tidegate-repository";
+        let question =
+            "Where shall the repository lie: s3://BUCKET/PREFIX, or file:///FOLDER on another disk?";
+        let address = ask(question, default)?.unwrap_or_else(|| default.to_owned());
+        repository.address = Some(address.parse().map_err(|why| wrong(&address, why))?);
+        if !matches!(repository.address, Some(RepositoryAddress::S3 { .. })) {
+            return Ok(());
+        }
+        if let Some(endpoint) = ask("Which S3 service (https://...)?", "AWS")? {
+            repository.endpoint = Some(endpoint.parse().map_err(|why| wrong(&endpoint, why))?);
+        }
+        if let Some(region) = ask("In which region is the bucket?", "us-east-1")? {
+            repository.region = Some(region.parse().map_err(|why| wrong(&region, why))?);
+        }
+        let question = "Which file (mode 0600) has access key id and secret access key, each on a line?";
+        let credentials = ask(question, "none: from the environment or the machine's role")?;
+        repository.credentials_file = credentials.map(PathBuf::from);
+        Ok(())
+    }
+
     /// The settings: those in the file, or what the options say. Writes nothing.
     pub(super) fn prepare(&self, context: &Context) -> Result<Prepared, Failure> {
         let Self { repository, data, socket, listen } = self;
