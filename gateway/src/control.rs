@@ -45,8 +45,8 @@ pub use scrub::{LostPart, LostUser, ScrubRound, ScrubStatus};
 pub use settings::ChangeSettings;
 pub use source::{PathTrouble, SourceDetails, SourceRun, SourceRunRequest, SourceStatus};
 pub use status::{
-    CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, MemoryStatus, QuotaStatus,
-    ShareState, ShareStatus, Status, StoreFailure, TargetStatus,
+    CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, LockStatus, MemoryStatus,
+    QuotaStatus, ShareState, ShareStatus, Status, StoreFailure, TargetStatus,
 };
 
 use crate::settings::Settings;

@@ -3,7 +3,7 @@
 use tidegate_chunker::RepositoryId;
 use tidegate_replicator::backup::BackupError;
 use tidegate_replicator::mirror::MirrorError;
-use tidegate_replicator::repository::{RepositoryError, Successor};
+use tidegate_replicator::repository::{RepositoryError, Successor, UtcNanos};
 
 use crate::commit::CommitError;
 use crate::journal::JournalError;
@@ -104,6 +104,20 @@ pub enum ApplianceError {
     SnapshotOvertaken {
         /// Its name.
         share: String,
+    },
+    /// A snapshot is locked.
+    #[error("snapshot {snapshot} is locked until {until}, and cannot be removed before")]
+    SnapshotLocked {
+        /// Its id.
+        snapshot: String,
+        /// Until when, by the store's clock.
+        until: UtcNanos,
+    },
+    /// A tag that should say until when a snapshot is locked.
+    #[error("the tag tidegate.locked-until = {text:?} is no time: write 2030-12-31, or 2030-12-31T23:59:59Z")]
+    SnapshotLock {
+        /// What it says.
+        text: String,
     },
     /// Somebody else leads the share.
     #[error("another gateway leads share {share:?}: {by}")]

@@ -24,6 +24,7 @@ mod error;
 mod follow;
 mod handover;
 mod index;
+mod locks;
 mod moments;
 mod promote;
 mod registry;
@@ -55,6 +56,7 @@ use tokio_util::task::TaskTracker;
 pub use collect::{CollectConfig, Collected};
 pub use copies::CopyReport;
 pub use error::ApplianceError;
+pub use locks::{LOCKED_UNTIL_TAG, LockConfig, LockReport, locked_until};
 pub use report::{CacheReport, JournalReport, ShareReport};
 pub use scrub::{ScrubConfig, ScrubRun, Scrubber};
 pub use shares::{AttachPoint, ShareConfig};
@@ -73,6 +75,7 @@ use crate::live::{Batch, Database, Limits, Live};
 use backend::{Backend, ReaderBounds};
 use budget::{DirtyBounds, DirtyBudget};
 use copies::Copies;
+use locks::LockBook;
 use shares::OpenShare;
 
 /// Bounds of what the appliance uses, in bytes.
@@ -144,6 +147,8 @@ pub struct Appliance {
     /// The stores of all targets.
     targets: Arc<StoreGroup>,
     copies: Copies,
+    /// Where the rounds are that extend locks.
+    locks: LockBook,
 }
 
 impl fmt::Debug for Appliance {
@@ -239,6 +244,7 @@ impl Appliance {
             index_done: CancellationToken::new(),
             targets: parts.targets.group.clone(),
             copies: Copies::new(&folder_of_copies, copying),
+            locks: LockBook::open(&folder_of_copies),
         });
         appliance.start_keeper();
         appliance.promote_at_start(&parts.targets).await?;

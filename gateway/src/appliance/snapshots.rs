@@ -47,6 +47,7 @@ impl Appliance {
         share: &str,
         new: NewSnapshot,
     ) -> Result<SnapshotEntry, ApplianceError> {
+        Self::check_lock_tag(&new.tags)?;
         for _ in 0..SNAPSHOT_ATTEMPTS_MAX {
             let (name, head) = self.commit(share).await?;
             if let Some(entry) = self.keep(name, &head, new.clone()).await? {
@@ -103,6 +104,7 @@ impl Appliance {
             return Ok(None);
         }
         let snapshot = repository.read_snapshot(share, id).await?;
+        self.lock_snapshot(share, id, &snapshot.tags).await?;
         Ok(Some(SnapshotEntry { id, snapshot }))
     }
 
@@ -134,9 +136,10 @@ impl Appliance {
         Ok(self.backend.repository.read_snapshot(share, id).await?)
     }
 
-    /// Stops retaining a snapshot.
+    /// Stops retaining a snapshot, unless it is locked.
     pub async fn remove_snapshot(&self, share: &str, id: SnapshotId) -> Result<(), ApplianceError> {
         let share = self.line_id(share)?;
+        self.check_unlocked(share, id).await?;
         self.backend.repository.remove_snapshot(share, id).await?;
         self.show_moments_anew(share);
         Ok(())

@@ -34,10 +34,10 @@ pub use offline::OfflineRepository;
 pub use policies::AppliancePolicies;
 pub use running::{Running, StartRunning};
 pub use sources::ApplianceSources;
-pub use store::{contact_store, open_store, probe_target, store_settings};
+pub use store::{check_lock, contact_store, open_store, probe_target, refuse_unlockable, store_settings};
 
 use crate::alarm::Sender;
-use crate::appliance::{Appliance, ApplianceError, Budgets, CollectConfig, Parts, ShareConfig};
+use crate::appliance::{Appliance, ApplianceError, Budgets, CollectConfig, LockConfig, Parts, ShareConfig};
 use crate::clock::SystemClock;
 use crate::control::{ControlError, ErrorKind};
 use crate::files::{ExportRules, Squash};
@@ -168,6 +168,9 @@ async fn open_with_stores(settings: &Settings) -> Result<OpenAppliance, Assembly
     let probed = probe_target(target).await.inspect_err(|error| {
         tracing::warn!(%error, "the store could not be probed; nothing is assumed of it");
     });
+    if let Ok(found) = &probed {
+        refuse_unlockable(target, found).map_err(AssemblyError::at(target))?;
+    }
     let opened = open_store(target, probed.as_ref().ok()).await?;
     let way = Way::of(&opened);
     let (targets, mut ways) = open_targets(settings, opened.store.clone()).await?;
@@ -216,6 +219,14 @@ fn collect_config(settings: &Settings) -> CollectConfig {
         reseal: retention.reseal,
         memory_bytes_max: settings.gateway.memory.bytes() / COLLECT_PART,
         scratch: settings.gateway.data.as_path().to_path_buf(),
+    }
+}
+
+/// What extending locks may use.
+fn lock_config(settings: &Settings) -> LockConfig {
+    LockConfig {
+        memory_bytes_max: settings.gateway.memory.bytes() / COLLECT_PART,
+        folder: settings.gateway.data.as_path().to_path_buf(),
     }
 }
 

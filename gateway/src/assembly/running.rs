@@ -23,7 +23,7 @@ use super::s3::start_s3;
 use super::scrub::{run_scrub, scrub_config, start_scrub};
 use super::sources::ApplianceSources;
 use super::{
-    AssemblyError, OpenAppliance, bucket_share, collect_config, lifecycle, open_with_stores, sender,
+    AssemblyError, OpenAppliance, bucket_share, collect_config, lifecycle, lock_config, open_with_stores, sender,
     set_objects, share_config,
 };
 use crate::alarm::Keeper;
@@ -94,6 +94,7 @@ impl Running {
         if settings.retention.collect {
             appliance.start_collecting(collect_config(&settings));
         }
+        appliance.start_extending_locks(lock_config(&settings));
         let objects = Arc::new(Objects::new(appliance.files().clone()));
         set_objects(&objects, &appliance, &settings).await?;
         let host = Arc::new(GatewayHost::new(appliance.clone()));

@@ -44,6 +44,7 @@ mod share;
 mod snapshot;
 mod source;
 mod status;
+mod tampering;
 mod target;
 mod terminal;
 #[cfg(test)]

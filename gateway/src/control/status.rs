@@ -218,6 +218,24 @@ pub struct TargetStatus {
     /// How far its clock is ahead of this machine's, in milliseconds and to about two seconds, if it tells the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead_ms: Option<i64>,
+    /// How objects are locked there, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockStatus>,
+}
+
+/// How the objects of a target are locked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockStatus {
+    /// `compliance` or `governance`.
+    pub mode: String,
+    /// For how many days what is needed is locked at least.
+    pub days: u32,
+    /// When the locks of everything that is needed were last extended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended: Option<Timestamp>,
+    /// What went wrong in the newest round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// A failed call to a store.

@@ -47,7 +47,7 @@ pub use network::{Listen, Network, Url};
 pub use policy::{Argument, Calendar, OnHookFailure, Policy, ShareName, TagPattern, Zone};
 pub use problems::{Problem, SettingsError};
 pub use quota::{Count, Limits, Quota};
-pub use repository::{Credentials, Repository, Target, UrlStyle};
+pub use repository::{Credentials, LockMode, Repository, Target, UrlStyle};
 pub use retention::{HeadRung, Retention};
 pub use schema::{KeyDescription, Setting, Table, TableDescription};
 pub use scrub::Scrub;

@@ -151,6 +151,7 @@ impl Control for FakeGateway {
             link: LinkStatus::default(),
             last_failure: None,
             clock_ahead_ms: None,
+            lock: None,
         };
         Status {
             version: "0.0.0".to_owned(),

@@ -49,6 +49,7 @@ fn well() -> Status {
         link: LinkStatus::default(),
         last_failure: None,
         clock_ahead_ms: Some(-900),
+        lock: None,
     };
     let policy = PolicyStatus {
         name: "nightly".to_owned(),
