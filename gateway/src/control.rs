@@ -13,6 +13,7 @@
 //! * What destroys keeps the way back: a rollback retains the state before it as a snapshot.
 
 mod alarm;
+mod branch;
 mod error;
 mod job;
 mod link;
@@ -30,6 +31,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use alarm::{Alarm, AlarmCode, Severity};
+pub use branch::{
+    Against, BranchApplyReport, BranchApplyRequest, BranchChange, BranchDiffPage, BranchDiffRequest,
+    BranchInfo, Branching, FailbackPlan, OnConflict, PATHS_NAMED_MAX, RejoinReport, RejoinRequest,
+};
 pub use error::{ControlError, ErrorKind};
 pub use job::{JobHandle, Progress, Unit};
 pub use link::{LaneStatus, LimitRate, LimitRequest, LinkStatus};
@@ -53,7 +58,7 @@ use crate::settings::Settings;
 
 /// A running gateway, as its operator sees it.
 #[async_trait]
-pub trait Control: Send + Sync + 'static {
+pub trait Control: Branching + Send + Sync + 'static {
     /// Everything an overview needs. Cheap: it may be asked for every second.
     async fn status(&self) -> Status;
 

@@ -14,6 +14,7 @@
 //! packs in accord with the folder; only then serve. A start needs the store only to open the
 //! repository's keys; shares are served from local state while it is away.
 
+mod aside;
 mod backend;
 mod budget;
 mod cache_loop;
@@ -21,13 +22,16 @@ mod collect;
 mod commit_loop;
 mod copies;
 mod error;
+mod failback;
 mod follow;
+mod handles;
 mod handover;
 mod index;
 mod locks;
 mod moments;
 mod promote;
 mod registry;
+mod rejoin;
 mod report;
 mod retire;
 mod scrub;
@@ -56,7 +60,10 @@ use tokio_util::task::TaskTracker;
 pub use collect::{CollectConfig, Collected};
 pub use copies::CopyReport;
 pub use error::ApplianceError;
+pub use failback::FailbackFacts;
+pub use handles::Handles;
 pub use locks::{LOCKED_UNTIL_TAG, LockConfig, LockReport, locked_until};
+pub use rejoin::{Rejoin, Rejoined};
 pub use report::{CacheReport, JournalReport, ShareReport};
 pub use scrub::{ScrubConfig, ScrubRun, Scrubber};
 pub use shares::{AttachPoint, ShareConfig};

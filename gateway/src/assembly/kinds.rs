@@ -66,19 +66,26 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
     match error {
         ApplianceError::NoShare { .. }
         | ApplianceError::NothingToAttach { .. }
+        | ApplianceError::NoBranch { .. }
         | ApplianceError::NoCopy { .. } => ErrorKind::NotFound,
         ApplianceError::Copy(mirror) => mirror_kind(mirror),
         ApplianceError::ShareExists { .. }
         | ApplianceError::ShareElsewhere { .. }
         | ApplianceError::SourceElsewhere { .. } => ErrorKind::Exists,
-        ApplianceError::OtherRepository { .. } => ErrorKind::Invalid,
+        ApplianceError::OtherRepository { .. }
+        | ApplianceError::Leads { .. }
+        | ApplianceError::FollowsBySettings { .. } => ErrorKind::Invalid,
         ApplianceError::SnapshotOvertaken { .. }
+        | ApplianceError::StillLeaving { .. }
         | ApplianceError::NotToBePromoted { .. }
         | ApplianceError::SourceBusy { .. } => ErrorKind::Busy,
         ApplianceError::SnapshotLocked { .. } => ErrorKind::Denied,
         ApplianceError::SnapshotLock { .. } => ErrorKind::Invalid,
         ApplianceError::Source { error, .. } => backup_kind(error),
-        ApplianceError::Superseded { .. } | ApplianceError::NotLed { .. } => ErrorKind::Superseded,
+        ApplianceError::Superseded { .. }
+        | ApplianceError::NotLed { .. }
+        | ApplianceError::LedElsewhere { .. }
+        | ApplianceError::NotSetAside { .. } => ErrorKind::Superseded,
         ApplianceError::Repository(repository)
         | ApplianceError::Commit(CommitError::Repository(repository)) => repository_kind(repository),
         ApplianceError::Commit(CommitError::Superseded { .. } | CommitError::NotLeading) => {

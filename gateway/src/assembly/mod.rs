@@ -3,12 +3,14 @@
 //! The only place that knows both the settings file and the components. Used by `serve` and by the
 //! commands that work on a repository without a running gateway.
 
+mod branches;
 mod buckets;
 mod heart;
 mod host;
 mod key;
 mod kinds;
 mod lifecycle;
+mod moments;
 mod offline;
 mod overview;
 mod policies;
@@ -30,7 +32,9 @@ use tidegate_replicator::store::StoreError;
 
 pub use buckets::{bucket_share, set_objects};
 pub use key::{NewKey, slot_key, write_key_file};
+pub(crate) use moments::not_after;
 pub use offline::OfflineRepository;
+pub(crate) use offline::utc_nanos;
 pub use policies::AppliancePolicies;
 pub use running::{Running, StartRunning};
 pub use sources::ApplianceSources;
@@ -254,6 +258,7 @@ pub fn share_config(share: &settings::Share) -> ShareConfig {
         follow: share.follow,
         stop_without_store: share.on_store_lost == settings::OnStoreLost::Stop,
         own_key: share.own_key,
+        keep_handles: share.keep_handles,
         quota: share.quota.as_ref().map(share_quota).unwrap_or_default(),
         settings: serde_json::json!({ "share": settings::table_to_toml(share) }),
     }

@@ -15,6 +15,7 @@ use super::buckets::is_served_differently;
 use super::heart::Heart;
 use super::host::GatewayHost;
 use super::kinds::appliance_kind;
+use super::moments::not_after;
 use super::offline::utc_nanos;
 use super::overview::{Overview, head_info, timestamp};
 use super::policies::start_policies;
@@ -23,8 +24,8 @@ use super::s3::start_s3;
 use super::scrub::{run_scrub, scrub_config, start_scrub};
 use super::sources::ApplianceSources;
 use super::{
-    AssemblyError, OpenAppliance, bucket_share, collect_config, lifecycle, lock_config, open_with_stores, sender,
-    set_objects, share_config,
+    AssemblyError, OpenAppliance, bucket_share, collect_config, lifecycle, lock_config, open_with_stores,
+    sender, set_objects, share_config,
 };
 use crate::alarm::Keeper;
 use crate::appliance::{Appliance, ApplianceError, SnapshotEntry};
@@ -210,15 +211,9 @@ impl Running {
                 Ok((entry.snapshot.head_name, entry.snapshot.head))
             }
             Moment::At(time) => {
-                let latest = utc_nanos(*time);
-                let mut found = self.appliance.heads(share, HEADS_MAX).await?;
-                let snapshots = self.appliance.snapshots(share).await?;
-                found.extend(
-                    snapshots.into_iter().map(|entry| (entry.snapshot.head_name, entry.snapshot.head)),
-                );
-                found.retain(|(_, head)| head.frozen_at <= latest);
-                let newest = found.into_iter().max_by_key(|(_, head)| head.frozen_at);
-                newest.ok_or_else(|| missing(format!("share {share:?} has nothing from before {time}")))
+                let (repository, id) = (self.appliance.repository(), self.appliance.line_id(share)?);
+                let (_, name, head) = not_after(repository, id, utc_nanos(*time)).await?;
+                Ok((name, head))
             }
         }
     }

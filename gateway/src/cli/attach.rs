@@ -10,14 +10,14 @@
 
 use clap::Args;
 use serde::Serialize;
-use tidegate_replicator::repository::{Head, Opened, Repository, SnapshotId};
+use tidegate_replicator::repository::{Head, Opened, Point, Repository, SnapshotId};
 
 use super::exit::Failure;
 use super::place::Place;
 use super::share::Rules;
 use super::{Context, serve};
 use crate::appliance::{ApplianceError, AttachPoint};
-use crate::assembly::{AssemblyError, open_appliance, open_repository};
+use crate::assembly::{AssemblyError, not_after, open_appliance, open_repository, utc_nanos};
 use crate::control::{ControlError, ErrorKind, Moment, Start};
 use crate::settings::{Bucket, Settings, Share, Table, add_table, table_from_json, table_from_toml};
 
@@ -25,7 +25,8 @@ use crate::settings::{Bucket, Settings, Share, Table, add_table, table_from_json
 pub(super) struct Command {
     /// The share, by the name that it had.
     share: String,
-    /// The state to go on from: head (the newest), head:NAME or snapshot:ID.
+    /// The state to go on from: head (the newest), head:NAME, snapshot:ID, or a time such as "2026-11-20 14:05" (UTC, unless
+    /// it says otherwise): the newest state that is not after it. What is newer stays as a branch.
     #[arg(long, default_value = "head")]
     at: Moment,
     /// Take nothing over: serve it read-only, and follow what its gateway publishes.
@@ -112,9 +113,17 @@ async fn find(
             let snapshot = repository.read_snapshot(id, found).await.map_err(AssemblyError::from)?;
             Ok((snapshot.head, AttachPoint::Snapshot(found)))
         }
-        Moment::Live | Moment::At(_) => {
-            Err(Failure::usage(format!("{at} cannot be attached: give head, head:NAME or snapshot:ID.")))
+        Moment::At(time) => {
+            let (point, _, head) = not_after(repository, id, utc_nanos(*time)).await?;
+            let point = match point {
+                Point::Head(name) => AttachPoint::Head(name),
+                Point::Snapshot(id) => AttachPoint::Snapshot(id),
+            };
+            Ok((head, point))
         }
+        Moment::Live => Err(Failure::usage(format!(
+            "{at} cannot be attached: give head, head:NAME, snapshot:ID or a time."
+        ))),
     }
 }
 

@@ -6,6 +6,7 @@
 mod access_key;
 mod alarms;
 mod attach;
+mod branch;
 mod bucket;
 mod check;
 mod client;
@@ -14,6 +15,7 @@ mod commit;
 mod docs;
 mod doctor;
 mod exit;
+mod failback;
 mod follow;
 mod format;
 mod gc;
@@ -139,6 +141,12 @@ enum Command {
     Handover(handover::Command),
     /// Take a share over from the repository alone.
     Attach(attach::Command),
+    /// List, compare, apply and remove what a share's line of heads does not go on from.
+    #[command(subcommand)]
+    Branch(branch::Command),
+    /// Look at what it would take to go back to this site.
+    #[command(subcommand)]
+    Failback(failback::Command),
     /// Look whether everything is there that heads and snapshots promise.
     Check(check::Command),
     /// Look at what lies on the target before somebody needs it, and heal it.
@@ -261,6 +269,8 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Clone(command) => clone::run(context, command).await,
         Command::Handover(command) => handover::run(context, command).await,
         Command::Attach(command) => attach::run(context, command, core).await,
+        Command::Branch(command) => branch::run(context, command).await,
+        Command::Failback(command) => failback::run(context, command).await,
         Command::Check(command) => check::run(context, command).await,
         Command::Scrub(command) => scrub::run(context, command).await,
         Command::Gc(command) => gc::run(context, command).await,

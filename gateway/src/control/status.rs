@@ -98,6 +98,9 @@ pub struct ShareStatus {
     /// Why, when that is not plain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What became of clients' handles when the share was attached, or joined its line again, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handles: Option<String>,
     /// The recovery point objective, in seconds.
     pub rpo_seconds: u64,
     /// What would be lost now: age of the oldest acknowledged change that no head has; 0 when none.

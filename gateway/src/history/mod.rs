@@ -1,11 +1,16 @@
-//! History: comparing two moments of a share, and putting paths back to what they were.
+//! History: comparing two moments of a share, putting paths back to what they were, and bringing what a branch has
+//! changed into the share.
 
+mod apply;
 mod diff;
 mod growth;
 mod restore;
+mod three;
 
+pub use apply::apply;
 pub use diff::diff;
 pub use restore::restore;
+pub use three::Sides;
 
 use tidegate_protocols::view::FsError;
 

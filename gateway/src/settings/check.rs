@@ -171,7 +171,11 @@ fn target_fits(target: &Target, problems: &mut Problems<'_>) {
     }
     if target.append_only && target.lock.is_none() {
         let key = format!("target.{}.append_only", target.name);
-        problems.add(&key, None, "is only with lock: where nothing keeps versions, replicating itself has to delete");
+        problems.add(
+            &key,
+            None,
+            "is only with lock: where nothing keeps versions, replicating itself has to delete",
+        );
     }
     if in_bucket && target.endpoint.is_none() && target.region.is_none() {
         let key = format!("target.{}.region", target.name);

@@ -122,6 +122,7 @@ pub fn config(name: &str) -> ShareConfig {
         follow: false,
         stop_without_store: false,
         own_key: false,
+        keep_handles: false,
         quota: Quota::default(),
         settings: serde_json::json!({}),
     }

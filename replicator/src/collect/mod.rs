@@ -85,7 +85,7 @@ pub use propose::{Proposal, propose};
 pub use publishers::Waiting;
 pub use repack::SparsePack;
 pub use reseal::{SealUsage, seal_usage};
-pub use roots::{PIN_AGE_MAX, PIN_TAG};
+pub use roots::{PIN_AGE_MAX, PIN_DAYS_MAX, PIN_DAYS_TAG, PIN_TAG};
 pub use run::{Round, condemn, finish_open, tidy};
 pub use sweep::{Swept, TAMPERED_MAX, Tampered, revive, sweep_hidden, tampered};
 pub use void::{VoidPacks, VoidRow};

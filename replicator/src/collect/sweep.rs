@@ -121,8 +121,8 @@ impl Over {
             self.marker = Some(version.version.clone());
         }
         self.since = Some(version.modified);
-        let gone = goes
-            && purge(store, &version.name, &version.version, version.bytes.unwrap_or(0), swept).await?;
+        let gone =
+            goes && purge(store, &version.name, &version.version, version.bytes.unwrap_or(0), swept).await?;
         if !gone && !version.is_current {
             self.marker = None;
         }

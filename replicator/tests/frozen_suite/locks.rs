@@ -21,8 +21,8 @@ use tidegate_replicator::repository::{
     Head, HeadName, KeptHead, Opened, Repository, SnapshotId, UtcNanos, pack_name,
 };
 use tidegate_replicator::store::{
-    Body, ErrorKind, Fault, FaultStore, LockMode, LockRule, MemoryStore, ObjectName, Operation, PutMode, Rule,
-    SpecialStore, Store,
+    Body, ErrorKind, Fault, FaultStore, LockMode, LockRule, MemoryStore, ObjectName, Operation, PutMode,
+    Rule, SpecialStore, Store,
 };
 
 use super::support::{CHUNK_BYTES, ROOT, SHARE, Share, noise};
@@ -80,8 +80,7 @@ impl Scene {
     }
 
     fn options(&self) -> CollectOptions {
-        let options =
-            CollectOptions::new(UtcNanos::from(self.now()), self.scratch.path().to_path_buf());
+        let options = CollectOptions::new(UtcNanos::from(self.now()), self.scratch.path().to_path_buf());
         CollectOptions { grace: Duration::ZERO, delete_percent_max: 100, repack_below_percent: 0, ..options }
     }
 
@@ -311,9 +310,12 @@ async fn what_was_hidden_or_stored_over_is_named_and_comes_back_without_deleting
         daily.store().put(name, evil, PutMode::Overwrite).await.unwrap();
     }
     // A request that is repeated stores the same bytes twice, which is no tampering.
-    let twice = scene.share.store.names().into_iter().find(|name| {
-        name.as_str().starts_with("packs/") && *name != hidden && *name != over
-    });
+    let twice = scene
+        .share
+        .store
+        .names()
+        .into_iter()
+        .find(|name| name.as_str().starts_with("packs/") && *name != hidden && *name != over);
     let twice = twice.unwrap();
     let bytes = daily.store().get(&twice, None).await.unwrap();
     daily.store().put(&twice, Body::Bytes(bytes), PutMode::Overwrite).await.unwrap();

@@ -274,6 +274,7 @@ impl Share {
             published_at: UtcNanos::new(30),
             incarnation: Incarnation::new([4; 8]),
             handover: None,
+            keep_handles: None,
             next_inode: u64::MAX,
             journal_sequence: 6,
             plans_honoured: self.plans_honoured.clone(),

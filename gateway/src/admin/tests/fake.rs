@@ -45,7 +45,7 @@ impl FakeGateway {
         self.state.lock().stopped
     }
 
-    fn known(&self, share: &str) -> Result<(), ControlError> {
+    pub(super) fn known(&self, share: &str) -> Result<(), ControlError> {
         let settings = self.state.lock().settings.clone().expect("set from the start");
         match settings.share(share) {
             Some(_) => Ok(()),
@@ -120,6 +120,7 @@ impl Control for FakeGateway {
             export: share.export_path().to_string(),
             state: if share.read_only { ShareState::ReadOnly } else { ShareState::Serving },
             reason: None,
+            handles: None,
             rpo_seconds: share.rpo.duration().as_secs(),
             rpo_now_seconds: 0,
             dirty_bytes: 0,

@@ -27,6 +27,7 @@ fn well() -> Status {
         export: "/docs".to_owned(),
         state: ShareState::Serving,
         reason: None,
+        handles: None,
         rpo_seconds: 30,
         rpo_now_seconds: 20,
         dirty_bytes: 0,

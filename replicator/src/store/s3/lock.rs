@@ -21,8 +21,8 @@ use super::S3Store;
 use super::error::{status, store_error};
 use crate::store::deadline::within;
 use crate::store::{
-    Answer, Body, ErrorKind, LIST_LIMIT_MAX, LockMode, LockRule, LockState, ObjectName, ObjectVersion, Special,
-    StoreError, VersionMark, VersionPage, special,
+    Answer, Body, ErrorKind, LIST_LIMIT_MAX, LockMode, LockRule, LockState, ObjectName, ObjectVersion,
+    Special, StoreError, VersionMark, VersionPage, special,
 };
 
 /// Pages of versions of one name that are looked at: nobody has a reason to make so many.
@@ -188,9 +188,8 @@ impl S3Store {
     pub(super) async fn delete_version(&self, name: &ObjectName, version: &str) -> Result<(), StoreError> {
         let doing = || format!("delete a version of {name}");
         let request = self.client.delete_object().bucket(&self.bucket).key(self.key(name));
-        let asked = async {
-            request.version_id(version).send().await.map_err(|error| store_error(doing(), error))
-        };
+        let asked =
+            async { request.version_id(version).send().await.map_err(|error| store_error(doing(), error)) };
         let error = match within(self.answer_timeout, doing, asked).await {
             Err(error) if error.kind() == ErrorKind::Missing => return Ok(()),
             Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Misconfigured) => error,
@@ -198,9 +197,7 @@ impl S3Store {
         };
         // The word for "locked" differs from store to store.
         match self.lock_state(name, Some(version)).await {
-            Ok(state) if state.is_locked() => {
-                Err(StoreError::new(ErrorKind::Held, doing()).caused_by(error))
-            }
+            Ok(state) if state.is_locked() => Err(StoreError::new(ErrorKind::Held, doing()).caused_by(error)),
             Ok(_) | Err(_) => Err(error),
         }
     }
