@@ -19,6 +19,7 @@ pub mod journal;
 pub mod ledger;
 pub mod live;
 pub mod locking;
+pub mod machine;
 pub mod namespace;
 pub mod objects;
 pub mod policy;

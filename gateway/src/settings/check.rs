@@ -5,9 +5,11 @@ use std::fmt::Display;
 
 use super::alarms::notifiers_fit;
 use super::bandwidth::bandwidth_fits;
+use super::machine::machines_fit;
 use super::policy::policies_fit;
 use super::problems::Problems;
 use super::source::sources_fit;
+use super::volume::volumes_fit;
 use super::{Bucket, Credentials, RepositoryAddress, Settings, Share, Target, Url};
 
 /// How many targets this version can keep a repository on.
@@ -53,6 +55,8 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     settings.buckets.iter().for_each(|bucket| bucket_fits(settings, bucket, problems));
     s3_fits(settings, problems);
     bandwidth_fits(settings, problems);
+    volumes_fit(settings, problems);
+    machines_fit(settings, problems);
     sources_fit(settings, problems);
     policies_fit(settings, problems);
     notifiers_fit(settings, problems);

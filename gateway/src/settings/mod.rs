@@ -17,6 +17,7 @@ mod docs;
 mod file;
 mod gateway;
 mod json;
+mod machine;
 mod names;
 mod network;
 mod policy;
@@ -32,6 +33,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod values;
+mod volume;
 
 use toml_edit::{Document, DocumentMut, Item, TableLike};
 
@@ -42,6 +44,7 @@ pub use docs::settings_page;
 pub use file::{Edit, SettingsFile, add_table, remove_table, remove_table_by};
 pub use gateway::{Cache, Gateway, LogFormat, LogLevel};
 pub use json::table_from_json;
+pub use machine::{Machine, ProviderKind};
 pub use names::{AccessKeyId, BucketName, ExportPath, HostName, LocalPath, Name, Region, RepositoryAddress};
 pub use network::{Listen, Network, Url};
 pub use policy::{Argument, Calendar, OnHookFailure, Policy, ShareName, TagPattern, Zone};
@@ -55,6 +58,7 @@ pub use secret::{SECRET_BYTES_MAX, Secret, SecretError, SecretReference};
 pub use share::{Nfs, OnStoreLost, Share, Squash};
 pub use source::{FileName, Source, SourceKind, SshHost};
 pub use values::{Rate, Size, Span};
+pub use volume::{MomentText, Nbd, SECTOR_BYTES, Volume, VolumePath};
 
 use problems::Problems;
 use schema::Reader;
@@ -92,6 +96,12 @@ pub struct Settings {
     pub buckets: Vec<Bucket>,
     /// `[[access_key]]`
     pub access_keys: Vec<AccessKey>,
+    /// `[nbd]`
+    pub nbd: Nbd,
+    /// `[[volume]]`
+    pub volumes: Vec<Volume>,
+    /// `[[machine]]`
+    pub machines: Vec<Machine>,
     /// `[[source]]`
     pub sources: Vec<Source>,
     /// `[[policy]]`
@@ -103,7 +113,7 @@ pub struct Settings {
 }
 
 /// The tables of the file.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 19] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -116,6 +126,9 @@ const TABLES: [&str; 16] = [
     S3::NAME,
     Bucket::NAME,
     AccessKey::NAME,
+    Nbd::NAME,
+    Volume::NAME,
+    Machine::NAME,
     Source::NAME,
     Policy::NAME,
     Alarms::NAME,
@@ -190,6 +203,9 @@ impl Settings {
             AccessKey::NAME,
             Item::ArrayOfTables(self.access_keys.iter().map(Table::write).collect()),
         );
+        document.insert(Nbd::NAME, Item::Table(self.nbd.write()));
+        document.insert(Volume::NAME, Item::ArrayOfTables(self.volumes.iter().map(Table::write).collect()));
+        document.insert(Machine::NAME, Item::ArrayOfTables(self.machines.iter().map(Table::write).collect()));
         document.insert(Source::NAME, Item::ArrayOfTables(self.sources.iter().map(Table::write).collect()));
         document.insert(Policy::NAME, Item::ArrayOfTables(self.policies.iter().map(Table::write).collect()));
         document.insert(Alarms::NAME, Item::Table(self.alarms.write()));
@@ -244,6 +260,9 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let s3 = table(root, problems);
     let buckets = tables(root, problems);
     let access_keys = tables(root, problems);
+    let nbd = table(root, problems);
+    let volumes = tables(root, problems);
+    let machines = tables(root, problems);
     let sources = tables(root, problems);
     let policies = tables(root, problems);
     let alarms = table(root, problems);
@@ -261,6 +280,9 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         s3: s3?,
         buckets: buckets?,
         access_keys: access_keys?,
+        nbd: nbd?,
+        volumes: volumes?,
+        machines: machines?,
         sources: sources?,
         policies: policies?,
         alarms: alarms?,
