@@ -21,6 +21,7 @@ pub mod locking;
 pub mod namespace;
 pub mod objects;
 pub mod policy;
+pub mod runbook;
 pub mod settings;
 pub mod share;
 pub mod source;

@@ -20,6 +20,7 @@ mod cache_loop;
 mod collect;
 mod commit_loop;
 mod copies;
+mod drill;
 mod error;
 mod follow;
 mod handover;
@@ -111,6 +112,8 @@ pub struct Parts {
     pub budgets: Budgets,
     /// Which heads are kept beside the newest.
     pub ladder: Ladder,
+    /// Whether it is the clone of a drill, which publishes nothing.
+    pub drill: bool,
 }
 
 /// A gateway that is open.
@@ -144,6 +147,8 @@ pub struct Appliance {
     /// The stores of all targets.
     targets: Arc<StoreGroup>,
     copies: Copies,
+    /// Whether it is the clone of a drill.
+    drill: bool,
 }
 
 impl fmt::Debug for Appliance {
@@ -239,11 +244,17 @@ impl Appliance {
             index_done: CancellationToken::new(),
             targets: parts.targets.group.clone(),
             copies: Copies::new(&folder_of_copies, copying),
+            drill: parts.drill,
         });
         appliance.start_keeper();
         appliance.promote_at_start(&parts.targets).await?;
         appliance.set_copies(&parts.targets).await?;
-        appliance.learn_index()?;
+        if appliance.drill {
+            // Nothing will be sealed, so nobody asks what is there already.
+            appliance.index_done.cancel();
+        } else {
+            appliance.learn_index()?;
+        }
         Ok(appliance)
     }
 

@@ -324,7 +324,7 @@ impl Appliance {
             self.note_holds_nothing(&open);
         } else if open.config.follow {
             self.start_following(open);
-        } else {
+        } else if !self.drill {
             self.start_commits(open);
         }
         Ok(id)

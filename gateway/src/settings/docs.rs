@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
-    AccessKey, Alarms, Bandwidth, Bucket, Cache, Gateway, Nfs, Notify, Policy, Repository, Retention, S3,
-    Scrub, Share, Source, Target,
+    AccessKey, Alarms, Bandwidth, Bucket, Cache, Gateway, Nfs, Notify, Policy, Repository, Retention,
+    RunbookRules, S3, Scrub, Share, Source, Step, Target,
 };
 
 /// What the page says before the tables.
@@ -47,6 +47,8 @@ pub fn settings_page() -> String {
         Policy::describe(),
         Alarms::describe(),
         Notify::describe(),
+        RunbookRules::describe(),
+        Step::describe(),
     ];
     for table in &tables {
         add_table(&mut page, table);

@@ -24,6 +24,7 @@ mod problems;
 mod quota;
 mod repository;
 mod retention;
+mod runbook;
 mod schema;
 mod scrub;
 mod secret;
@@ -49,6 +50,10 @@ pub use problems::{Problem, SettingsError};
 pub use quota::{Count, Limits, Quota};
 pub use repository::{Credentials, Repository, Target, UrlStyle};
 pub use retention::{HeadRung, Retention};
+pub use runbook::{
+    Action, InDrill, MomentText, OnStepFailure, RecordKind, Runbook, RunbookRules, Step, TsigAlgorithm,
+    add_runbook, runbooks_from_toml, runbooks_to_toml,
+};
 pub use schema::{KeyDescription, Setting, Table, TableDescription};
 pub use scrub::Scrub;
 pub use secret::{SECRET_BYTES_MAX, Secret, SecretError, SecretReference};
@@ -100,10 +105,12 @@ pub struct Settings {
     pub alarms: Alarms,
     /// `[[notify]]`
     pub notify: Vec<Notify>,
+    /// `[runbook.NAME]`
+    pub runbooks: Vec<Runbook>,
 }
 
 /// The tables of the file.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 17] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -120,6 +127,7 @@ const TABLES: [&str; 16] = [
     Policy::NAME,
     Alarms::NAME,
     Notify::NAME,
+    runbook::RUNBOOK,
 ];
 
 impl Settings {
@@ -194,6 +202,7 @@ impl Settings {
         document.insert(Policy::NAME, Item::ArrayOfTables(self.policies.iter().map(Table::write).collect()));
         document.insert(Alarms::NAME, Item::Table(self.alarms.write()));
         document.insert(Notify::NAME, Item::ArrayOfTables(self.notify.iter().map(Table::write).collect()));
+        runbook::write_runbooks(document.as_table_mut(), &self.runbooks);
         document.to_string()
     }
 }
@@ -248,6 +257,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let policies = tables(root, problems);
     let alarms = table(root, problems);
     let notify = tables(root, problems);
+    let runbooks = runbook::read_runbooks(root, problems);
     Some(Settings {
         gateway: gateway?,
         repository: repository?,
@@ -265,6 +275,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         policies: policies?,
         alarms: alarms?,
         notify: notify?,
+        runbooks: runbooks?,
     })
 }
 
