@@ -23,6 +23,7 @@ pub mod machine;
 pub mod namespace;
 pub mod objects;
 pub mod policy;
+pub mod runbook;
 pub mod settings;
 pub mod share;
 pub mod source;

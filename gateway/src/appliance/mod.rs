@@ -21,6 +21,7 @@ mod cache_loop;
 mod collect;
 mod commit_loop;
 mod copies;
+mod drill;
 mod error;
 mod failback;
 mod follow;
@@ -121,6 +122,8 @@ pub struct Parts {
     pub budgets: Budgets,
     /// Which heads are kept beside the newest.
     pub ladder: Ladder,
+    /// Whether it is the clone of a drill, which publishes nothing.
+    pub drill: bool,
 }
 
 /// A gateway that is open.
@@ -156,6 +159,8 @@ pub struct Appliance {
     copies: Copies,
     /// Where the rounds are that extend locks.
     locks: LockBook,
+    /// Whether it is the clone of a drill.
+    drill: bool,
 }
 
 impl fmt::Debug for Appliance {
@@ -252,11 +257,17 @@ impl Appliance {
             targets: parts.targets.group.clone(),
             copies: Copies::new(&folder_of_copies, copying),
             locks: LockBook::open(&folder_of_copies),
+            drill: parts.drill,
         });
         appliance.start_keeper();
         appliance.promote_at_start(&parts.targets).await?;
         appliance.set_copies(&parts.targets).await?;
-        appliance.learn_index()?;
+        if appliance.drill {
+            // Nothing will be sealed, so nobody asks what is there already.
+            appliance.index_done.cancel();
+        } else {
+            appliance.learn_index()?;
+        }
         Ok(appliance)
     }
 

@@ -376,7 +376,7 @@ impl Appliance {
             self.start_following(open);
         } else if open.record.lock().superseded {
             self.start_setting_aside(open);
-        } else {
+        } else if !self.drill {
             self.start_commits(open);
         }
         Ok(id)

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use tidegate_replicator::mirror::MirrorError;
 use tidegate_replicator::repository::{Claimant, Opened, Repository, RepositoryError};
-use tidegate_replicator::store::StoreError;
+use tidegate_replicator::store::{OpenStore, ReadOnlyStore, StoreError};
 
 pub use buckets::{bucket_share, set_objects};
 pub use key::{NewKey, slot_key, write_key_file};
@@ -167,17 +167,14 @@ pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, Assem
 }
 
 async fn open_with_stores(settings: &Settings) -> Result<OpenAppliance, AssemblyError> {
-    let target = settings.lead();
     let repository = open_repository(settings).await?;
-    let probed = probe_target(target).await.inspect_err(|error| {
-        tracing::warn!(%error, "the store could not be probed; nothing is assumed of it");
-    });
-    if let Ok(found) = &probed {
-        refuse_unlockable(target, found).map_err(AssemblyError::at(target))?;
-    }
-    let opened = open_store(target, probed.as_ref().ok()).await?;
+    let opened = open_lead(settings).await?;
     let way = Way::of(&opened);
-    let (targets, mut ways) = open_targets(settings, opened.store.clone()).await?;
+    let (mut targets, mut ways) = open_targets(settings, opened.store.clone()).await?;
+    if settings.gateway.drill {
+        targets.copies.clear();
+        targets.required = 1;
+    }
     ways.insert(targets.lead.clone(), way);
     for found in repository.unreadable_domains() {
         tracing::error!(
@@ -199,8 +196,12 @@ async fn open_with_stores(settings: &Settings) -> Result<OpenAppliance, Assembly
             cache_bytes: settings.cache.disk.bytes(),
         },
         ladder: settings.retention.ladder()?,
+        drill: settings.gateway.drill,
     };
     let appliance = Appliance::open(parts).await?;
+    if settings.gateway.drill {
+        return Ok(OpenAppliance { appliance, ways });
+    }
     // Nothing is uploaded before a share is served.
     match opened.abort_unfinished(&appliance.waiting_objects()?).await {
         Ok(0) => {}
@@ -210,6 +211,24 @@ async fn open_with_stores(settings: &Settings) -> Result<OpenAppliance, Assembly
         }
     }
     Ok(OpenAppliance { appliance, ways })
+}
+
+/// The store of the target that leads, with what it really does. That of a drill takes no changes, so it is not probed
+/// either.
+async fn open_lead(settings: &Settings) -> Result<OpenStore, AssemblyError> {
+    let target = settings.lead();
+    if settings.gateway.drill {
+        let mut opened = open_store(target, None).await?;
+        opened.store = Arc::new(ReadOnlyStore::new(opened.store));
+        return Ok(opened);
+    }
+    let probed = probe_target(target).await.inspect_err(|error| {
+        tracing::warn!(%error, "the store could not be probed; nothing is assumed of it");
+    });
+    if let Ok(found) = &probed {
+        refuse_unlockable(target, found).map_err(AssemblyError::at(target))?;
+    }
+    open_store(target, probed.as_ref().ok()).await
 }
 
 /// When and how garbage is collected.
@@ -262,6 +281,12 @@ pub fn share_config(share: &settings::Share) -> ShareConfig {
         quota: share.quota.as_ref().map(share_quota).unwrap_or_default(),
         settings: serde_json::json!({ "share": settings::table_to_toml(share) }),
     }
+}
+
+/// The same, with the runbooks that the heads of the share carry.
+pub(crate) fn carrying(settings: &Settings, config: ShareConfig) -> ShareConfig {
+    let carried = crate::runbook::carried(settings, &config.name, config.settings);
+    ShareConfig { settings: carried, ..config }
 }
 
 fn share_quota(quota: &settings::Quota) -> Quota {

@@ -37,6 +37,7 @@ mod restore;
 mod restore_folder;
 mod rollback;
 mod rotation;
+mod runbook;
 mod scrub;
 mod seed;
 mod serve;
@@ -157,6 +158,9 @@ enum Command {
     /// List, add, remove, promote, compare and repair the stores that the repository is kept on.
     #[command(subcommand)]
     Target(target::Command),
+    /// Bring shares back at another place when a site is lost, and practise it.
+    #[command(subcommand)]
+    Runbook(runbook::Command),
     /// Carry the repository to a far store on a disk.
     #[command(subcommand)]
     Seed(seed::Command),
@@ -275,6 +279,7 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Scrub(command) => scrub::run(context, command).await,
         Command::Gc(command) => gc::run(context, command).await,
         Command::Target(command) => target::run(context, command).await,
+        Command::Runbook(command) => runbook::run(context, command).await,
         Command::Seed(command) => seed::run(context, command).await,
         Command::Watch(command) => watch::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,

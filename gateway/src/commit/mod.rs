@@ -195,7 +195,9 @@ impl Committer {
         let newest = known.map(|(_, head)| head);
         // Who handed the share over has had its last word.
         let may_publish = leadership.is_some() && newest.is_none_or(|head| head.handover.is_none());
-        let must_publish = may_publish && !plans::are_said(newest, &plans);
+        // Who takes over goes by the newest head: it says how the share is served now.
+        let is_served_as_said = newest.is_none_or(|head| head.settings == description.settings);
+        let must_publish = may_publish && !(plans::are_said(newest, &plans) && is_served_as_said);
         let frozen_at = self.clock.utc();
         share.moved().begin();
         share.live().settle().await?;

@@ -8,6 +8,7 @@ use super::bandwidth::bandwidth_fits;
 use super::machine::machines_fit;
 use super::policy::policies_fit;
 use super::problems::Problems;
+use super::runbook::runbooks_fit;
 use super::source::sources_fit;
 use super::volume::volumes_fit;
 use super::{Bucket, Credentials, RepositoryAddress, Settings, Share, Target, Url};
@@ -60,6 +61,7 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     sources_fit(settings, problems);
     policies_fit(settings, problems);
     notifiers_fit(settings, problems);
+    runbooks_fit(settings, problems);
     apart(settings, problems);
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
     AccessKey, Alarms, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify, Policy, Repository,
-    Retention, S3, Scrub, Share, Source, Target, Volume,
+    Retention, RunbookRules, S3, Scrub, Share, Source, Step, Target, Volume,
 };
 
 /// What the page says before the tables.
@@ -50,6 +50,8 @@ pub fn settings_page() -> String {
         Policy::describe(),
         Alarms::describe(),
         Notify::describe(),
+        RunbookRules::describe(),
+        Step::describe(),
     ];
     for table in &tables {
         add_table(&mut page, table);

@@ -25,6 +25,7 @@ mod problems;
 mod quota;
 mod repository;
 mod retention;
+mod runbook;
 mod schema;
 mod scrub;
 mod secret;
@@ -52,6 +53,10 @@ pub use problems::{Problem, SettingsError};
 pub use quota::{Count, Limits, Quota};
 pub use repository::{Credentials, LockMode, Repository, Target, UrlStyle};
 pub use retention::{HeadRung, Retention};
+pub use runbook::{
+    Action, InDrill, MomentText, OnStepFailure, RecordKind, Runbook, RunbookRules, Step, TsigAlgorithm,
+    add_runbook, runbooks_from_toml, runbooks_to_toml,
+};
 pub use schema::{KeyDescription, Setting, Table, TableDescription};
 pub use scrub::Scrub;
 pub use secret::{SECRET_BYTES_MAX, Secret, SecretError, SecretReference};
@@ -110,10 +115,12 @@ pub struct Settings {
     pub alarms: Alarms,
     /// `[[notify]]`
     pub notify: Vec<Notify>,
+    /// `[runbook.NAME]`
+    pub runbooks: Vec<Runbook>,
 }
 
 /// The tables of the file.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 20] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -133,6 +140,7 @@ const TABLES: [&str; 19] = [
     Policy::NAME,
     Alarms::NAME,
     Notify::NAME,
+    runbook::RUNBOOK,
 ];
 
 impl Settings {
@@ -210,6 +218,7 @@ impl Settings {
         document.insert(Policy::NAME, Item::ArrayOfTables(self.policies.iter().map(Table::write).collect()));
         document.insert(Alarms::NAME, Item::Table(self.alarms.write()));
         document.insert(Notify::NAME, Item::ArrayOfTables(self.notify.iter().map(Table::write).collect()));
+        runbook::write_runbooks(document.as_table_mut(), &self.runbooks);
         document.to_string()
     }
 }
@@ -267,6 +276,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let policies = tables(root, problems);
     let alarms = table(root, problems);
     let notify = tables(root, problems);
+    let runbooks = runbook::read_runbooks(root, problems);
     Some(Settings {
         gateway: gateway?,
         repository: repository?,
@@ -287,6 +297,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         policies: policies?,
         alarms: alarms?,
         notify: notify?,
+        runbooks: runbooks?,
     })
 }
 

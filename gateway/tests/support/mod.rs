@@ -94,6 +94,7 @@ async fn try_open_at(
         settle: Duration::from_millis(1),
         budgets,
         ladder: Ladder::default(),
+        drill: false,
     };
     Appliance::open(parts).await
 }
