@@ -178,7 +178,9 @@ async fn a_drill_under_load_takes_nothing_from_production_and_leaves_nothing() {
     let report = report(&ended);
     assert_eq!((&report["outcome"], &report["torn_down"]), (&"done".into(), &true.into()), "{report:#}");
     assert_eq!(report["differences"], serde_json::json!([]), "{report:#}");
-    assert!(report["rto_first_byte"]["measured_ms"].is_u64() && report["rto_checked"]["measured_ms"].is_u64());
+    assert!(
+        report["rto_first_byte"]["measured_ms"].is_u64() && report["rto_checked"]["measured_ms"].is_u64()
+    );
     assert!(report["rpo"]["measured_ms"].is_u64(), "{report:#}");
     let said: Vec<_> = report["steps"].as_array().expect("steps").iter().map(|step| &step["note"]).collect();
     assert!(said.iter().any(|said| said.as_str() == Some("drill drill")), "{said:?}");
@@ -237,7 +239,11 @@ async fn a_drill_whose_process_is_killed_is_torn_down_by_resuming_it() {
     let resumed = attempt(&stage.settings(), &["runbook", "resume", &name]);
     assert_eq!(resumed.code, Some(130), "{resumed:?}");
     let report = report(&resumed);
-    assert_eq!((&report["outcome"], &report["torn_down"]), (&"interrupted".into(), &true.into()), "{report:#}");
+    assert_eq!(
+        (&report["outcome"], &report["torn_down"]),
+        (&"interrupted".into(), &true.into()),
+        "{report:#}"
+    );
     stage.check_nothing_is_left();
     assert_eq!(stage.repository(), before);
 }
@@ -297,7 +303,11 @@ fn the_example_is_a_runbook() {
         let step = steps.iter().find(|step| step["step"] == name);
         step.and_then(|step| step["rank"].as_u64()).unwrap_or_else(|| panic!("there is no step {name}"))
     };
-    assert!(rank("attach-database") == 1 && rank("serve") > rank("attach-files") && rank("tell") > rank("address"));
+    assert!(
+        rank("attach-database") == 1
+            && rank("serve") > rank("attach-files")
+            && rank("tell") > rank("address")
+    );
     let drill = gateway.run(&["runbook", "dry-run", "site-loss", "--drill"]);
     assert!(drill.contains("files-drill.example.net") && drill.contains("nothing in a drill"), "{drill}");
 }
