@@ -2,6 +2,7 @@
 # profile there is (release) in a folder outside the checkout, and says how many minutes each stage took.
 #
 #   make demo [DIR=/some/tree]   a tree saved over NFS, the gateway killed, its disk lost, everything back
+#   make dr-demo                 a site lost while a client writes, its runbook run at another one (needs root)
 #   make test                    formatting, lints, all tests, doc tests
 #   make nightly                 the same at length, and the demo; leaves a report in docs/reports/
 #   make package                 a Debian package, below the target folder
@@ -19,13 +20,22 @@ export CXX := $(CACHE)/cxx
 STAGE := packaging/stage.sh
 CARGO := cargo
 
+<<<<<<< HEAD
 .PHONY: demo test nightly bench package docs env needs build nfswalk
+=======
+.PHONY: demo dr-demo test nightly bench env needs build nfswalk
+>>>>>>> runbook
 
 demo: build nfswalk
 	@$(STAGE) demo python3 integration/demo/demo.py \
 		--tidegate $(CARGO_TARGET_DIR)/release/tidegate \
 		--nfswalk $(CARGO_TARGET_DIR)/nfswalk \
 		--cache $(CACHE)/demo $(if $(DIR),--dir '$(DIR)')
+
+dr-demo: build nfswalk
+	@$(STAGE) dr-demo python3 integration/demo/dr.py \
+		--tidegate $(CARGO_TARGET_DIR)/release/tidegate \
+		--nfswalk $(CARGO_TARGET_DIR)/nfswalk $(if $(RATE),--rate '$(RATE)')
 
 test: needs
 	@$(STAGE) formatting $(CARGO) fmt --all --check

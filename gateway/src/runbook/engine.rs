@@ -236,7 +236,9 @@ impl<'w> Engine<'w> {
         let mut active = FuturesUnordered::new();
         let mut names = BTreeSet::new();
         if !self.state().ready(self.runbook).is_empty() {
-            self.world.prepare().await?;
+            if let Err(failure) = self.world.prepare().await {
+                return self.cannot_begin(failure).await;
+            }
         }
         loop {
             for step in self.state().ready(self.runbook) {
@@ -263,6 +265,14 @@ impl<'w> Engine<'w> {
                 }
             }
         }
+    }
+
+    /// What steps need could not be made: those that would begin now fail.
+    async fn cannot_begin(&self, failure: StepFailure) -> Result<(), RunError> {
+        for step in self.state().ready(self.runbook) {
+            self.give_up(step, failure.why.clone(), false).await?;
+        }
+        Ok(())
     }
 
     /// Attempts at a step, until it is done or given up.

@@ -138,7 +138,8 @@ impl Report {
             repository_before: state.before.as_ref().and_then(listed),
             repository_after: after.and_then(listed),
             published_meanwhile: after.map_or(0, |evidence| evidence.grown),
-            torn_down: (drill && state.outcome.is_some()).then_some(state.torn_down),
+            torn_down: (drill && state.outcome.is_some())
+                .then_some(state.torn_down || state.before.is_none()),
             differences: state.compared.unwrap_or_default(),
             events: entries.iter().filter_map(event).collect(),
         }

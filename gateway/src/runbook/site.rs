@@ -104,7 +104,7 @@ impl Site {
             });
         }
         let said = ended.said();
-        let error = said.lines().rev().find_map(|line| serde_json::from_str::<ControlError>(line).ok());
+        let error = serde_json::from_str::<ControlError>(&ended.last_word()).ok();
         Err(StepFailure::passing(error.map_or(said, |error| match error.todo {
             Some(todo) => format!("{}; {todo}", error.message),
             None => error.message,

@@ -63,7 +63,7 @@ pub use secret::{SECRET_BYTES_MAX, Secret, SecretError, SecretReference};
 pub use share::{Nfs, OnStoreLost, Share, Squash};
 pub use source::{FileName, Source, SourceKind, SshHost};
 pub use values::{Rate, Size, Span};
-pub use volume::{MomentText, Nbd, SECTOR_BYTES, Volume, VolumePath};
+pub use volume::{Nbd, SECTOR_BYTES, Volume, VolumePath};
 
 use problems::Problems;
 use schema::Reader;

@@ -6,11 +6,12 @@ use std::str::FromStr;
 use super::names::{LocalPath, Name};
 use super::network::{Listen, Network};
 use super::problems::Problems;
+use super::runbook::MomentText;
 use super::schema::table;
 use super::secret::SecretReference;
 use super::values::{Size, Span, text_setting};
 use super::{Settings, check};
-use crate::control::{FilePath, Moment};
+use crate::control::FilePath;
 
 /// The most volumes of one gateway.
 const VOLUMES_MAX: usize = 1_000;
@@ -104,37 +105,6 @@ impl fmt::Display for VolumePath {
 }
 
 text_setting!(VolumePath, "a path in the share such as \"/disks/web.img\"");
-
-/// A moment that has been published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MomentText(Moment);
-
-impl MomentText {
-    /// The moment.
-    pub fn moment(&self) -> &Moment {
-        &self.0
-    }
-}
-
-impl FromStr for MomentText {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            Ok(Moment::Live) => Err("is what changes".to_owned()),
-            Ok(moment) => Ok(Self(moment)),
-            Err(_) => Err("names no moment".to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for MomentText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-text_setting!(MomentText, "\"head\", \"head:NAME\", \"snapshot:NAME\" or \"at:TIME\"");
 
 impl Volume {
     /// Whether it leaves the file as it is.

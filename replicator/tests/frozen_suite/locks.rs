@@ -22,7 +22,7 @@ use tidegate_replicator::repository::{
 };
 use tidegate_replicator::store::{
     Body, ErrorKind, Fault, FaultStore, LockMode, LockRule, MemoryStore, ObjectName, Operation, PutMode,
-    Rule, SpecialStore, Store,
+    Rule, SpecialStore,
 };
 
 use super::support::{CHUNK_BYTES, ROOT, SHARE, Share, noise};

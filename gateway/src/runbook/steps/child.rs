@@ -104,21 +104,18 @@ impl<'c> Child<'c> {
         let status = {
             let reading = async { tokio::join!(read(stdout, &mut output), read(stderr, &mut errors), write) };
             tokio::pin!(reading);
-            let status = tokio::select! {
-                status = child.wait() => status,
-                _ = &mut reading => child.wait().await,
+            let (status, is_read) = tokio::select! {
+                status = child.wait() => (status, false),
+                _ = &mut reading => (child.wait().await, true),
             };
             group.0 = None;
-            let _ = tokio::time::timeout(OUTPUT_GRACE, reading_rest(reading)).await;
+            if !is_read {
+                let _ = tokio::time::timeout(OUTPUT_GRACE, reading).await;
+            }
             status.map_err(failed)?
         };
         Ok(Ended { status, output, errors, program })
     }
-}
-
-/// Reads on, unless it was read to the end already.
-async fn reading_rest<F: Future>(reading: std::pin::Pin<&mut F>) {
-    reading.await;
 }
 
 /// Reads to the end, and keeps the beginning.
@@ -143,6 +140,12 @@ impl Ended {
             None => text,
             Some((end, _)) => format!("{}...", &text[..end]),
         }
+    }
+
+    /// The last line of what it said about itself.
+    pub(in super::super) fn last_word(&self) -> String {
+        let text = String::from_utf8_lossy(&self.errors);
+        text.trim().lines().last().unwrap_or_default().to_owned()
     }
 
     /// That it ended with 0.
