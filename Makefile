@@ -20,11 +20,7 @@ export CXX := $(CACHE)/cxx
 STAGE := packaging/stage.sh
 CARGO := cargo
 
-<<<<<<< HEAD
-.PHONY: demo test nightly bench package docs env needs build nfswalk
-=======
-.PHONY: demo dr-demo test nightly bench env needs build nfswalk
->>>>>>> runbook
+.PHONY: demo dr-demo test nightly bench package docs env needs build nfswalk
 
 demo: build nfswalk
 	@$(STAGE) demo python3 integration/demo/demo.py \
