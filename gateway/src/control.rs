@@ -14,6 +14,7 @@
 
 mod alarm;
 mod error;
+mod file;
 mod job;
 mod link;
 mod moment;
@@ -31,11 +32,15 @@ use async_trait::async_trait;
 
 pub use alarm::{Alarm, AlarmCode, Severity};
 pub use error::{ControlError, ErrorKind};
+pub use file::{FILES_PAGE_MAX, FileData, FileInfo, FileKind, FileRequest, FilesPage, FilesRequest};
 pub use job::{JobHandle, Progress, Unit};
 pub use link::{LaneStatus, LimitRate, LimitRequest, LinkStatus};
 pub use moment::{Moment, MomentError};
-pub use path::{FilePath, PathError};
-pub use policy::{PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySnapshot, PolicyStatus};
+pub use path::{FilePath, PathError, text_of};
+pub use policy::{
+    PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySimulation, PolicySimulationRequest,
+    PolicySnapshot, PolicyStatus, SIMULATED_DAYS_MAX, SimulatedSnapshot,
+};
 pub use requests::{
     Change, ChangeKind, CloneReport, CloneRequest, DIFF_PAGE_MAX, DiffPage, DiffRequest, HandoverRequest,
     LifecycleReport, LifecycleRequest, LifecycleStep, PromoteReport, PromoteRequest, RestoreReport,
@@ -88,6 +93,12 @@ pub trait Control: Send + Sync + 'static {
 
     /// What differs between two moments of a share, in byte order of paths, page by page.
     async fn diff(&self, share: &str, request: &DiffRequest) -> Result<DiffPage, ControlError>;
+
+    /// A page of a directory as it is, or was at a moment.
+    async fn files(&self, share: &str, request: &FilesRequest) -> Result<FilesPage, ControlError>;
+
+    /// Opens a file as it is, or was at a moment; its bytes come as they are read.
+    async fn file(&self, share: &str, request: &FileRequest) -> Result<FileData, ControlError>;
 
     /// Puts a path of the live share back to what it was at a moment.
     async fn restore(
@@ -159,6 +170,13 @@ pub trait Control: Send + Sync + 'static {
         request: &PolicyRunRequest,
         job: &JobHandle,
     ) -> Result<PolicyRun, ControlError>;
+
+    /// What a policy would keep of a time to come, as if every run came in time.
+    async fn policy_simulate(
+        &self,
+        policy: &str,
+        request: &PolicySimulationRequest,
+    ) -> Result<PolicySimulation, ControlError>;
 
     /// All sources of backup. Cheap.
     async fn sources(&self) -> Vec<SourceStatus>;

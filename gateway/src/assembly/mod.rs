@@ -3,6 +3,7 @@
 //! The only place that knows both the settings file and the components. Used by `serve` and by the
 //! commands that work on a repository without a running gateway.
 
+mod browse;
 mod buckets;
 mod heart;
 mod host;
@@ -17,6 +18,7 @@ mod rounds;
 mod running;
 mod s3;
 mod scrub;
+mod simulation;
 mod sources;
 mod store;
 mod targets;

@@ -1,9 +1,11 @@
-//! History: comparing two moments of a share, and putting paths back to what they were.
+//! History: looking at moments of a share, comparing two of them, and putting paths back to what they were.
 
+mod browse;
 mod diff;
 mod growth;
 mod restore;
 
+pub use browse::{Seen, list, open};
 pub use diff::diff;
 pub use restore::restore;
 
