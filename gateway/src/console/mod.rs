@@ -53,13 +53,13 @@ pub fn routes() -> Router {
 
 fn answer(asset: Option<&'static Asset>, asked: &HeaderMap) -> Response {
     let Some(asset) = asset else {
-        return (hardened(), StatusCode::NOT_FOUND, "there is no such file in the console\n").into_response();
+        return (StatusCode::NOT_FOUND, hardened(), "there is no such file in the console\n").into_response();
     };
     let tag = asset.tag();
     let known = asked.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let headers = [(ETAG, tag), (CONTENT_TYPE, asset.content_type().to_owned())];
     if known {
-        return (hardened(), StatusCode::NOT_MODIFIED, headers).into_response();
+        return (StatusCode::NOT_MODIFIED, hardened(), headers).into_response();
     }
     (hardened(), headers, asset.bytes).into_response()
 }

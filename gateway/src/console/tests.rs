@@ -152,44 +152,36 @@ fn the_dictionaries_have_the_same_keys_and_places() {
     }
 }
 
-/// The texts of calls of `t` in a script, and the beginnings of those that are put together.
-fn keys_used(script: &str) -> (BTreeSet<String>, BTreeSet<String>) {
-    let (mut whole, mut beginnings) = (BTreeSet::new(), BTreeSet::new());
-    for (at, _) in script.match_indices("t(") {
-        if script[..at]
-            .chars()
-            .next_back()
-            .is_some_and(|before| before.is_alphanumeric() || "_.".contains(before))
-        {
-            continue;
-        }
-        let rest = &script[at + 2..];
-        if let Some((key, _)) = rest.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
-            whole.insert(key.to_owned());
-        } else if let Some((key, _)) = rest.strip_prefix('`').and_then(|rest| rest.split_once("${")) {
-            beginnings.insert(key.to_owned());
-        }
-    }
-    (whole, beginnings)
+/// What stands in a script between these, up to `end`.
+fn quoted<'s>(script: &'s str, begin: &'static str, end: char) -> impl Iterator<Item = &'s str> {
+    script.split(begin).skip(1).filter_map(move |rest| Some(rest.split_once(end)?.0))
 }
 
+/// Words of a dictionary have names with dots, which begin as others there do.
 #[test]
 fn every_word_that_a_script_says_is_in_the_dictionaries_and_every_one_there_is_said() {
     let english = words("en");
-    let (mut whole, mut beginnings) = (BTreeSet::new(), BTreeSet::new());
+    let first = |key: &str| key.split_once('.').map(|(first, _)| first.to_owned());
+    let spaces: BTreeSet<String> = english.keys().filter_map(|key| first(key)).collect();
+    let is_key = |text: &str| {
+        let plain = text.chars().all(|letter| letter.is_ascii_lowercase() || ".-_".contains(letter));
+        plain && first(text).is_some_and(|first| spaces.contains(&first))
+    };
+    let (mut said, mut begun) = (BTreeSet::new(), BTreeSet::new());
     for (name, bytes) in files().into_iter().filter(|(name, _)| name.ends_with(".js")) {
-        let (used, begun) = keys_used(std::str::from_utf8(&bytes).expect("text"));
-        for key in &used {
-            assert!(english.contains_key(key), "{name} says {key:?}, which no dictionary has");
+        let script = std::str::from_utf8(&bytes).expect("text");
+        let called = quoted(script, " t(\"", '"').chain(quoted(script, "(t(\"", '"'));
+        let counted = quoted(script, "count(\"", '"').map(|what| format!("count.{what}.other"));
+        let named: Vec<String> = script.split('"').filter(|text| is_key(text)).map(str::to_owned).collect();
+        for key in called.map(str::to_owned).chain(counted).chain(named) {
+            assert!(english.contains_key(&key), "{name} says {key:?}, which no dictionary has");
+            said.insert(key);
         }
-        for beginning in &begun {
-            assert!(english.keys().any(|key| key.starts_with(beginning)), "{name}: {beginning:?}");
-        }
-        whole.extend(used);
-        beginnings.extend(begun);
+        begun.extend(quoted(script, "t(`", '$').filter(|text| text.ends_with('.')).map(str::to_owned));
     }
-    let said = |key: &&String| whole.contains(*key) || beginnings.iter().any(|begun| key.starts_with(begun));
-    let idle: Vec<_> = english.keys().filter(|key| !said(key)).collect();
+    let is_said =
+        |key: &&String| said.contains(*key) || begun.iter().any(|begun| key.starts_with(begun.as_str()));
+    let idle: Vec<_> = english.keys().filter(|key| !is_said(key)).collect();
     assert!(idle.is_empty(), "nobody says {idle:?}");
 }
 
@@ -197,7 +189,10 @@ fn every_word_that_a_script_says_is_in_the_dictionaries_and_every_one_there_is_s
 fn every_kind_of_alarm_and_every_state_has_words() {
     let english = words("en");
     let alarms = crate::control::AlarmCode::ALL.iter().map(|code| format!("alarm.{code}"));
-    let missing: Vec<_> = alarms.filter(|key| !english.contains_key(key)).collect();
+    let jobs = ["running", "cancelling", "succeeded", "failed", "cancelled"]
+        .map(|state| format!("jobstate.{state}"));
+    let rules = crate::policy::Reason::ALL.iter().map(|rule| format!("rule.{}", rule.as_str()));
+    let missing: Vec<_> = alarms.chain(jobs).chain(rules).filter(|key| !english.contains_key(key)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 

@@ -17,7 +17,7 @@ use crate::control::{
     ControlError, ErrorKind, FileData, FileInfo, FileKind, FilePath, FilesPage, FilesRequest, text_of,
 };
 use crate::namespace::{Credentials, Node, Reader};
-use crate::share::{FrozenMap, MapRead, Share};
+use crate::share::{FrozenMap, Share};
 
 /// What is read of a file at once, in bytes.
 const STEP_BYTES: u64 = 2 << 20;

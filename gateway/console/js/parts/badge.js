@@ -7,7 +7,7 @@ const SHAPES = {
   warning: "M8 2.5l6 11H2zM8 7v3M8 11.6v.2",
   critical: "M4 4l8 8M12 4l-8 8",
   idle: "M3.5 8h9",
-  busy: "M8 3v5l3.2 2",
+  busy: "M8 2.5a5.5 5.5 0 1 0 0 11 5.5 5.5 0 1 0 0-11M8 5.5V8l1.8 1.2",
 };
 
 /** The shape of a kind: good, warning, critical, idle, busy. */
