@@ -4,6 +4,8 @@
 #   make demo [DIR=/some/tree]   a tree saved over NFS, the gateway killed, its disk lost, everything back
 #   make test                    formatting, lints, all tests, doc tests
 #   make nightly                 the same at length, and the demo; leaves a report in docs/reports/
+#   make package                 a Debian package, below the target folder
+#   make docs                    the book, from docs/book, below the target folder
 #   make bench                   all benches: speeds beside peers and bounds of the same run
 #   eval "$(make -s env)"        for cargo by hand: what the other commands tell it
 
@@ -17,7 +19,7 @@ export CXX := $(CACHE)/cxx
 STAGE := packaging/stage.sh
 CARGO := cargo
 
-.PHONY: demo test nightly bench env needs build nfswalk
+.PHONY: demo test nightly bench package docs env needs build nfswalk
 
 demo: build nfswalk
 	@$(STAGE) demo python3 integration/demo/demo.py \
@@ -37,6 +39,12 @@ nightly: build nfswalk
 # Profile bench is profile release, so nothing is compiled twice; the bench of NFS starts the program.
 bench: build
 	@$(STAGE) bench $(CARGO) bench --workspace --bench '*'
+
+package: build
+	@$(STAGE) package packaging/package.sh $(CARGO_TARGET_DIR)/package
+
+docs:
+	@$(STAGE) docs packaging/docs.sh $(CARGO_TARGET_DIR)/book
 
 env:
 	@echo "export CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' CXX='$(CXX)'"

@@ -73,6 +73,19 @@ find_guest_kernel() {
     [ -n "$package" ]
 }
 
+# What checks rules of alarms: unpacked and not installed, since the package starts a server.
+unpack_promtool() {
+    tool=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/tools/bin/promtool
+    [ ! -x "$tool" ] && ! command -v promtool >/dev/null || return 0
+    echo "setup: unpacking promtool" >&2
+    unpacked=$(mktemp -d)
+    (
+        cd "$unpacked" && apt-get download -qq prometheus && dpkg -x ./*.deb . && mkdir -p "$(dirname "$tool")" &&
+            mv usr/bin/promtool "$tool"
+    ) || echo "setup: no promtool: the test of the rules for Prometheus is skipped" >&2
+    rm -rf "$unpacked"
+}
+
 # A test suite from the crate registry, built once; its own target folder leaves ours alone.
 build_suite() {
     built=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/guest/pjdfstest-$suite_version
@@ -108,6 +121,7 @@ guests=yes
 # shellcheck disable=SC2086
 (install_packages $guest_packages && unpack_guest_kernel) || guests=no
 [ $guests = yes ] || echo "setup: tests that boot a guest will be skipped on this machine" >&2
+unpack_promtool
 check_rust
 if [ $guests = yes ] && ! build_suite; then
     echo "setup: pjdfstest cannot be built here, so the test that runs it will fail: is the crate registry reachable?" >&2

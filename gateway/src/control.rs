@@ -13,6 +13,7 @@
 //! * What destroys keeps the way back: a rollback retains the state before it as a snapshot.
 
 mod alarm;
+mod branch;
 mod error;
 mod file;
 mod job;
@@ -31,6 +32,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use alarm::{Alarm, AlarmCode, Severity};
+pub use branch::{
+    Against, BranchApplyReport, BranchApplyRequest, BranchChange, BranchDiffPage, BranchDiffRequest,
+    BranchInfo, Branching, FailbackPlan, OnConflict, PATHS_NAMED_MAX, RejoinReport, RejoinRequest,
+};
 pub use error::{ControlError, ErrorKind};
 pub use file::{FILES_PAGE_MAX, FileData, FileInfo, FileKind, FileRequest, FilesPage, FilesRequest};
 pub use job::{JobHandle, Progress, Unit};
@@ -50,15 +55,15 @@ pub use scrub::{LostPart, LostUser, ScrubRound, ScrubStatus};
 pub use settings::ChangeSettings;
 pub use source::{PathTrouble, SourceDetails, SourceRun, SourceRunRequest, SourceStatus};
 pub use status::{
-    CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, MemoryStatus, QuotaStatus,
-    ShareState, ShareStatus, Status, StoreFailure, TargetStatus,
+    CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, LockStatus, MemoryStatus,
+    QuotaStatus, ShareState, ShareStatus, Status, StoreFailure, TargetStatus,
 };
 
 use crate::settings::Settings;
 
 /// A running gateway, as its operator sees it.
 #[async_trait]
-pub trait Control: Send + Sync + 'static {
+pub trait Control: Branching + Send + Sync + 'static {
     /// Everything an overview needs. Cheap: it may be asked for every second.
     async fn status(&self) -> Status;
 

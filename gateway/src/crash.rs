@@ -33,6 +33,13 @@ pub const POINTS: &[&str] = &[
     "upload.indexed",
     "commit.published",
     "commit.rebased",
+    "aside.named",
+    "aside.uploaded",
+    "aside.stored",
+    "aside.noted",
+    "rejoin.recorded",
+    "apply.built",
+    "apply.path",
     "cache.stage.flushed",
     "cache.pack.removed",
 ];

@@ -84,6 +84,7 @@ impl Scene {
             settle: Duration::from_millis(1),
             budgets: budgets(),
             ladder: Ladder::default(),
+            drill: false,
         })
         .await?;
         Ok(appliance)

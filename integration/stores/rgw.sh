@@ -97,20 +97,20 @@ start() {
         --access-key="$ACCESS_KEY" --secret="$SECRET_KEY"
 }
 
-# request METHOD PATH [BODY]: a signed request.
+# request METHOD PATH [BODY]: a signed request, with the header in HEADER if there is one.
 request() {
     local body=${3:-}
     local digest
     digest=$(printf '%s' "$body" | sha256sum | cut -d' ' -f1)
     curl -sS --fail-with-body --aws-sigv4 aws:amz:us-east-1:s3 -u "$ACCESS_KEY:$SECRET_KEY" \
-        -H "x-amz-content-sha256: $digest" -X "$1" ${body:+--data-binary "$body"} "$ENDPOINT/$2"
+        -H "x-amz-content-sha256: $digest" ${HEADER:+-H "$HEADER"} -X "$1" ${body:+--data-binary "$body"} "$ENDPOINT/$2"
 }
 
-# check BUCKET yes|no: runs the tests; the probe must say whether conditions hold.
+# check BUCKET yes|no: runs the tests of TEST; the probe must say whether conditions hold.
 check() {
     TIDEGATE_TEST_S3=$ENDPOINT TIDEGATE_TEST_S3_BUCKET=$1 TIDEGATE_TEST_S3_CREATE_NEW=$2 \
     TIDEGATE_TEST_S3_ACCESS_KEY=$ACCESS_KEY TIDEGATE_TEST_S3_SECRET_KEY=$SECRET_KEY \
-        cargo test --release ${CARGO_ARGS:---workspace} --test store_live -- --nocapture
+        cargo test --release ${CARGO_ARGS:---workspace} --test ${TEST:-store_live} -- --nocapture
 }
 
 configure
@@ -118,5 +118,7 @@ start >"$DIR/start.log" 2>&1 || { cat "$DIR/start.log"; exit 1; }
 request PUT plain
 request PUT versioned
 request PUT 'versioned?versioning=' '<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>'
+HEADER='x-amz-bucket-object-lock-enabled: true' request PUT locked
 check plain yes
 check versioned no
+TIDEGATE_TEST_S3_LOCKED=locked TEST=store_locks check plain yes

@@ -23,6 +23,12 @@
 //! POST   /api/v1/shares/{share}/restore              RestoreRequest -> job -> RestoreReport
 //! POST   /api/v1/shares/{share}/rollback             RollbackRequest -> job -> RollbackReport
 //! POST   /api/v1/shares/{share}/handover             HandoverRequest -> job -> HeadInfo
+//! GET    /api/v1/shares/{share}/branches             [BranchInfo], oldest first
+//! DELETE /api/v1/shares/{share}/branches/{branch}    BranchInfo
+//! POST   .../branches/{branch}/diff                  BranchDiffRequest -> BranchDiffPage
+//! POST   .../branches/{branch}/apply                 BranchApplyRequest -> job -> BranchApplyReport
+//! POST   /api/v1/shares/{share}/rejoin               RejoinRequest -> job -> RejoinReport
+//! GET    /api/v1/shares/{share}/failback             FailbackPlan
 //! POST   /api/v1/shares/{share}/clone                CloneBody -> job -> CloneReport
 //! POST   /api/v1/buckets                             keys of [[bucket]] -> Applied
 //! DELETE /api/v1/buckets/{bucket}                    Applied (the repository keeps its data)
@@ -44,6 +50,7 @@
 //! fitting status. Bounds: connections, body size, time to send a request, jobs running and
 //! remembered.
 
+mod branches;
 mod error;
 mod files;
 mod health;

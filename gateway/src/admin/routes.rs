@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::jobs::JobInfo;
 use super::payload::Payload;
-use super::{Admin, Applied, files, health, policies, scrub, sources, targets};
+use super::{Admin, Applied, branches, files, health, policies, scrub, sources, targets};
 use crate::console;
 use crate::control::{
     Alarm, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind,
@@ -50,6 +50,12 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/shares/{share}/restore", post(restore))
         .route("/shares/{share}/rollback", post(rollback))
         .route("/shares/{share}/handover", post(handover))
+        .route("/shares/{share}/branches", get(branches::list))
+        .route("/shares/{share}/branches/{branch}", delete(branches::remove))
+        .route("/shares/{share}/branches/{branch}/diff", post(branches::diff))
+        .route("/shares/{share}/branches/{branch}/apply", post(branches::apply))
+        .route("/shares/{share}/rejoin", post(branches::rejoin))
+        .route("/shares/{share}/failback", get(branches::failback))
         .route("/shares/{share}/clone", post(clone))
         .route("/buckets", post(bucket_add))
         .route("/buckets/{bucket}", delete(bucket_remove))

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_replicator::collect::{
-    CollectError, CollectOptions, Observer, Progress, condemn, finish_open, propose, tidy,
+    CollectError, CollectOptions, Held, Observer, Progress, Round, condemn, finish_open, propose,
+    sweep_hidden, tidy,
 };
 use tidegate_replicator::repository::UtcNanos;
 use tidegate_replicator::store::{Store, StoreGroup, Traffic};
@@ -75,6 +76,16 @@ impl Observer for Stop {
     }
 }
 
+/// Whether publishers are waited for.
+fn is_waiting(round: &Round) -> bool {
+    matches!(round.progress, Progress::Waiting(_))
+}
+
+/// Whether the plan is not finished: publishers are waited for, or somebody who may delete.
+fn is_open(round: &Round) -> bool {
+    matches!(round.progress, Progress::Waiting(_) | Progress::Ready)
+}
+
 impl Appliance {
     /// Collects from now on, until the appliance is closed.
     pub fn start_collecting(self: &Arc<Self>, config: CollectConfig) {
@@ -121,13 +132,22 @@ impl Appliance {
         let repository = &Arc::new(self.backend.repository.on(lead.clone()));
         let stop = Stop { closing: self.stop.clone(), targets: self.targets.clone(), lead };
         let rounds = finish_open(repository, &self.collect_options(config), &stop).await?;
-        if rounds.iter().any(|round| matches!(round.progress, Progress::Waiting(_))) {
+        if rounds.iter().any(is_open) {
             return Ok(()); // One after the other.
         }
         let options = self.collect_options(config);
         let proposal = propose(repository, &options, &stop).await?;
+        if proposal.held.packs > 0 {
+            let Held { packs, bytes, .. } = proposal.held;
+            tracing::info!(packs, bytes, "packs that nothing retained reaches stay until their locks end");
+        }
         tidy(repository, &proposal).await?;
-        if condemn(repository, proposal, &options, &stop).await?.is_none() {
+        let condemned = condemn(repository, proposal, &options, &stop).await?;
+        let may_delete = !repository.store().capabilities().append_only;
+        if may_delete {
+            sweep_hidden(repository, &stop).await?;
+        }
+        if condemned.is_none() {
             return Ok(());
         }
         for _ in 0..LOOKS_MAX {
@@ -139,7 +159,7 @@ impl Appliance {
                 return Ok(());
             }
             let rounds = finish_open(repository, &self.collect_options(config), &stop).await?;
-            if !rounds.iter().any(|round| matches!(round.progress, Progress::Waiting(_))) {
+            if !rounds.iter().any(is_waiting) {
                 return Ok(());
             }
         }

@@ -160,7 +160,7 @@ impl Appliance {
     }
 
     /// The journal is needed no more up to here, although nothing may have been uploaded yet.
-    fn note_drained(&self, open: &OpenShare, through: Sequence) {
+    pub(super) fn note_drained(&self, open: &OpenShare, through: Sequence) {
         self.drained
             .lock()
             .entry(open.share.id())

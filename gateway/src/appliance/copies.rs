@@ -85,6 +85,11 @@ impl Copies {
         self.list.lock().iter().for_each(|copy| copy.wake.notify_one());
     }
 
+    /// The stores of all copies.
+    pub(super) fn stores(&self) -> Vec<Arc<dyn Store>> {
+        self.list.lock().iter().map(|copy| copy.target.store.clone()).collect()
+    }
+
     pub(super) fn named(&self, name: &str) -> Option<Arc<Copy>> {
         self.list.lock().iter().find(|copy| copy.target.name == name).cloned()
     }

@@ -3,7 +3,7 @@
 use tidegate_chunker::RepositoryId;
 use tidegate_replicator::backup::BackupError;
 use tidegate_replicator::mirror::MirrorError;
-use tidegate_replicator::repository::{RepositoryError, Successor};
+use tidegate_replicator::repository::{RepositoryError, Successor, UtcNanos};
 
 use crate::commit::CommitError;
 use crate::journal::JournalError;
@@ -77,8 +77,54 @@ pub enum ApplianceError {
         /// Its name.
         share: String,
     },
+    /// The share has no such branch.
+    #[error("share {share:?} has no branch {branch:?}: `tidegate branch list {share}` shows all")]
+    NoBranch {
+        /// Its name.
+        share: String,
+        /// What was looked for.
+        branch: String,
+    },
+    /// The share is led from here.
+    #[error("share {share:?} is led from here: there is no line to join again")]
+    Leads {
+        /// Its name.
+        share: String,
+    },
+    /// Another gateway leads the share.
+    #[error(
+        "share {share:?} is led by {by} and was not handed over: run `tidegate handover {share}` there, or take it          over without (`tidegate share rejoin {share} --take-over`), which may lose what was acknowledged there since          the newest head"
+    )]
+    LedElsewhere {
+        /// Its name.
+        share: String,
+        /// Who.
+        by: String,
+    },
+    /// Calls of clients are still under way.
+    #[error("calls of clients on share {share:?} have not ended yet: try again in a moment")]
+    StillLeaving {
+        /// Its name.
+        share: String,
+    },
+    /// The settings have the share follow.
+    #[error("the settings say that share {share:?} follows: take `follow` out of them to lead it")]
+    FollowsBySettings {
+        /// Its name.
+        share: String,
+    },
+    /// What this gateway has of a share beyond its line is not set aside yet.
+    #[error(
+        "share {share:?} was led from here, and what it has beyond the line is not set aside: run `tidegate share          rejoin {share}`"
+    )]
+    NotSetAside {
+        /// Its name.
+        share: String,
+    },
     /// A share of that name is known already.
-    #[error("there is a share {share:?} here already")]
+    #[error(
+        "there is a share {share:?} here already; `tidegate share rejoin {share}` has it join its line again"
+    )]
     ShareExists {
         /// Its name.
         share: String,
@@ -104,6 +150,20 @@ pub enum ApplianceError {
     SnapshotOvertaken {
         /// Its name.
         share: String,
+    },
+    /// A snapshot is locked.
+    #[error("snapshot {snapshot} is locked until {until}, and cannot be removed before")]
+    SnapshotLocked {
+        /// Its id.
+        snapshot: String,
+        /// Until when, by the store's clock.
+        until: UtcNanos,
+    },
+    /// A tag that should say until when a snapshot is locked.
+    #[error("the tag tidegate.locked-until = {text:?} is no time: write 2030-12-31, or 2030-12-31T23:59:59Z")]
+    SnapshotLock {
+        /// What it says.
+        text: String,
     },
     /// Somebody else leads the share.
     #[error("another gateway leads share {share:?}: {by}")]

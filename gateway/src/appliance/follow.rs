@@ -50,6 +50,10 @@ impl Appliance {
 
     /// Moves the map onto the newest head, if it stands on an older one.
     pub(super) async fn follow(&self, open: &OpenShare) -> Result<(), ApplianceError> {
+        if open.record.lock().leadership.is_some() {
+            // It was led from here: moving its map on would lose what it has beyond the line.
+            return Err(ApplianceError::NotSetAside { share: open.config.name.clone() });
+        }
         let map = open.share.map().map;
         let base = Base::load(&self.live, map)?;
         let Some(newest) = self.backend.repository.newest_head(open.share.id()).await? else { return Ok(()) };

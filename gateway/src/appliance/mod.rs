@@ -14,19 +14,25 @@
 //! packs in accord with the folder; only then serve. A start needs the store only to open the
 //! repository's keys; shares are served from local state while it is away.
 
+mod aside;
 mod backend;
 mod budget;
 mod cache_loop;
 mod collect;
 mod commit_loop;
 mod copies;
+mod drill;
 mod error;
+mod failback;
 mod follow;
+mod handles;
 mod handover;
 mod index;
+mod locks;
 mod moments;
 mod promote;
 mod registry;
+mod rejoin;
 mod report;
 mod retire;
 mod scrub;
@@ -55,6 +61,10 @@ use tokio_util::task::TaskTracker;
 pub use collect::{CollectConfig, Collected};
 pub use copies::CopyReport;
 pub use error::ApplianceError;
+pub use failback::FailbackFacts;
+pub use handles::Handles;
+pub use locks::{LOCKED_UNTIL_TAG, LockConfig, LockReport, locked_until};
+pub use rejoin::{Rejoin, Rejoined};
 pub use report::{CacheReport, JournalReport, ShareReport};
 pub use scrub::{ScrubConfig, ScrubRun, Scrubber};
 pub use shares::{AttachPoint, ShareConfig};
@@ -73,6 +83,7 @@ use crate::live::{Batch, Database, Limits, Live};
 use backend::{Backend, ReaderBounds};
 use budget::{DirtyBounds, DirtyBudget};
 use copies::Copies;
+use locks::LockBook;
 use shares::OpenShare;
 
 /// Bounds of what the appliance uses, in bytes.
@@ -111,6 +122,8 @@ pub struct Parts {
     pub budgets: Budgets,
     /// Which heads are kept beside the newest.
     pub ladder: Ladder,
+    /// Whether it is the clone of a drill, which publishes nothing.
+    pub drill: bool,
 }
 
 /// A gateway that is open.
@@ -144,6 +157,10 @@ pub struct Appliance {
     /// The stores of all targets.
     targets: Arc<StoreGroup>,
     copies: Copies,
+    /// Where the rounds are that extend locks.
+    locks: LockBook,
+    /// Whether it is the clone of a drill.
+    drill: bool,
 }
 
 impl fmt::Debug for Appliance {
@@ -239,11 +256,18 @@ impl Appliance {
             index_done: CancellationToken::new(),
             targets: parts.targets.group.clone(),
             copies: Copies::new(&folder_of_copies, copying),
+            locks: LockBook::open(&folder_of_copies),
+            drill: parts.drill,
         });
         appliance.start_keeper();
         appliance.promote_at_start(&parts.targets).await?;
         appliance.set_copies(&parts.targets).await?;
-        appliance.learn_index()?;
+        if appliance.drill {
+            // Nothing will be sealed, so nobody asks what is there already.
+            appliance.index_done.cancel();
+        } else {
+            appliance.learn_index()?;
+        }
         Ok(appliance)
     }
 

@@ -40,6 +40,28 @@ pub(super) struct ShareRecord {
     /// It was handed over: changes wait until somebody else serves it, or it is taken back.
     #[serde(default)]
     pub handed_over: bool,
+    /// It joined its line again as a follower, whatever the settings say.
+    #[serde(default)]
+    pub follows: bool,
+    /// Which branch keeps what it had beyond its line when it was superseded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aside: Option<AsideNote>,
+    /// What became of handles when it was attached or joined again, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handles: Option<String>,
+}
+
+/// What was decided about the changes of a superseded share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct AsideNote {
+    /// The id of the branch.
+    pub id: String,
+    /// What it is called.
+    pub name: String,
+    /// Whether it has been done.
+    pub done: bool,
+    /// Whether there was anything to keep.
+    pub made: bool,
 }
 
 impl ShareRecord {
@@ -63,6 +85,9 @@ impl ShareRecord {
             leadership: None,
             superseded: false,
             handed_over: false,
+            follows: false,
+            aside: None,
+            handles: None,
         }
     }
 

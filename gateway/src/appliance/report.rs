@@ -33,6 +33,10 @@ pub struct ShareReport {
     pub follows: bool,
     /// Somebody else leads it.
     pub superseded: bool,
+    /// The branch that keeps what it had beyond the line when it was superseded, if it had anything.
+    pub branch: Option<String>,
+    /// What became of handles when it was attached, or joined its line again.
+    pub handles: Option<String>,
     /// The objective.
     pub rpo: Duration,
     /// What a disaster would cost now: the age of the newest head, if anything changed since.
@@ -109,6 +113,8 @@ impl Appliance {
             rules: open.config.rules.clone(),
             follows: open.config.follow,
             superseded: open.record.lock().superseded,
+            branch: Self::branch_of(open),
+            handles: open.record.lock().handles.clone(),
             rpo: open.config.rpo,
             rpo_now: if behind { age } else { Duration::ZERO },
             dirty_bytes: self.budget.dirty_bytes(),

@@ -6,7 +6,7 @@
 //!
 //! Order: the share is withdrawn, or made read-only; calls that were under way end; the journal's
 //! sequence is read; commits follow until one has drained up to there. Only then is it noted, in memory,
-//! that the share holds nothing. A crash forgets that, and the next start retires it again. As long as this
+//! that the share holds nothing. What a superseded share has beyond its line becomes a branch ([`super::aside`]). A crash forgets that, and the next start retires it again. As long as this
 //! gateway leads the share it goes on honouring collection plans for it ([`super::collect`]), so that nothing
 //! waits for a share that nobody serves.
 
@@ -60,7 +60,7 @@ impl Appliance {
     pub(super) async fn retire(&self, open: &OpenShare) {
         match self.commit_the_rest(open).await {
             Ok(true) => self.honour_while_retired(open).await,
-            Ok(false) => {}
+            Ok(false) => self.keep_aside(open).await,
             Err(error) => {
                 tracing::error!(share = open.config.name, %error, "a share that is not served still holds the journal; a restart tries again");
             }
@@ -174,6 +174,7 @@ fn unserved(name: &str, settings: serde_json::Value) -> ShareConfig {
         follow: false,
         stop_without_store: false,
         own_key: false,
+        keep_handles: false,
         quota: Quota::default(),
         settings,
     }

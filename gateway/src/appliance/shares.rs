@@ -8,12 +8,13 @@ use bytes::Bytes;
 use tidegate_chunker::{DomainId, SecretKey, ShareId};
 use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::repository::{
-    ClaimOptions, ClaimOutcome, Head, HeadName, Leadership, RepositoryError, ShareDescription, SnapshotId,
-    Standing, UtcNanos,
+    ClaimOptions, ClaimOutcome, Era, Head, HeadName, Leadership, RepositoryError, ShareDescription,
+    SnapshotId, Standing, UtcNanos,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::handles::after_takeover;
 use super::moments::ShareMoments;
 use super::registry::{self, ShareRecord};
 use super::{Appliance, ApplianceError};
@@ -39,6 +40,8 @@ pub struct ShareConfig {
     pub stop_without_store: bool,
     /// Whether a new share gets a domain of its own.
     pub own_key: bool,
+    /// Whether handles stay valid after a takeover that may have lost acknowledged changes.
+    pub keep_handles: bool,
     /// How much its files may use.
     pub quota: Quota,
     /// What a head carries so that another gateway can serve the share.
@@ -60,7 +63,10 @@ pub enum AttachPoint {
 pub(super) struct OpenShare {
     pub(super) share: Arc<Share>,
     pub(super) record: parking_lot::Mutex<ShareRecord>,
+    /// As the settings say, but that it follows also if it joined again so.
     pub(super) config: ShareConfig,
+    /// Whether the settings say that it follows.
+    pub(super) follows_by_settings: bool,
     pub(super) description: Description,
     /// Held through a commit: one at a time.
     pub(super) leadership: tokio::sync::Mutex<Option<Leadership>>,
@@ -86,18 +92,23 @@ impl OpenShare {
     fn new(
         share: Arc<Share>,
         record: ShareRecord,
-        config: ShareConfig,
+        mut config: ShareConfig,
         leadership: Option<Leadership>,
         moments: Arc<ShareMoments>,
     ) -> Result<Self, ApplianceError> {
+        let follows_by_settings = config.follow;
+        config.follow |= record.follows;
+        let kept_era = config.keep_handles.then(|| Era::new(record.era.to_be_bytes()));
         let description = Description {
             share: ShareDescription { id: share.id(), name: config.name.clone(), domain: record.domain()? },
             settings: config.settings.clone(),
+            kept_era,
         };
         Ok(Self {
             share,
             record: parking_lot::Mutex::new(record),
             config,
+            follows_by_settings,
             description,
             leadership: tokio::sync::Mutex::new(leadership),
             newest: parking_lot::Mutex::new(None),
@@ -129,7 +140,7 @@ impl Appliance {
         self.open_share(record, config).await
     }
 
-    fn open_or_retiring(&self, name: &str) -> Option<Arc<OpenShare>> {
+    pub(super) fn open_or_retiring(&self, name: &str) -> Option<Arc<OpenShare>> {
         let named = |open: &&Arc<OpenShare>| open.config.name == name;
         let open = self.shares.lock().values().find(named).cloned();
         open.or_else(|| self.retiring.lock().values().find(named).cloned())
@@ -171,38 +182,77 @@ impl Appliance {
         // The claim comes before the look at the heads: what appears later is a fork.
         let leadership = self.claim(share, name, self.settle).await?;
         let repository = &self.backend.repository;
-        let (head_name, head) = match point {
+        let (head_name, head) = self.head_to_attach(share, name, point).await?;
+        let newest = match point {
+            AttachPoint::Newest => Ok(None),
+            AttachPoint::Head(_) | AttachPoint::Snapshot(_) => repository.newest_head(share).await,
+        };
+        let newest = newest.unwrap_or_else(|error| {
+            tracing::error!(%error, "the newest head cannot be read: the share goes on from the older one as if there were no newer");
+            None
+        });
+        let newest = newest.filter(|newest| newest.name != head_name);
+        let handles = after_takeover(&head, leadership.epoch(), newest.is_none());
+        let changes = match &newest {
+            None => {
+                if !handles.nothing_is_lost() {
+                    self.pin_takeover(head_name, &head).await?;
+                }
+                (head.clone(), head_name, true)
+            }
+            // The line goes on from the newest head, with an older root; nothing is overwritten.
+            Some(newest) => {
+                let branch =
+                    self.keep_passed_over(name, (newest.name, &newest.head), (head_name, &head)).await?;
+                tracing::warn!(
+                    share = name,
+                    branch,
+                    "what is newer than the state that is attached is a branch"
+                );
+                let next_inode = head.next_inode.max(newest.head.next_inode);
+                (Head { next_inode, ..head.clone() }, newest.name, false)
+            }
+        };
+        let (map, map_change) = registry::next_map(&self.live)?;
+        let (over, parent, published) = changes;
+        let mut changes = begin_over(map, &over, Some(parent), published);
+        let era = handles.era().map_or_else(random, Ok)?;
+        let mut record = ShareRecord::new(name.into(), share, head.share.domain, map, random()?, era);
+        record.leadership = Some(leadership.note());
+        record.handles = Some(handles.why().to_owned());
+        changes.extend([map_change, record.change()]);
+        self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
+        self.live.settle().await?;
+        Ok(share)
+    }
+
+    /// The state that is attached; an older one is held by a pin until what goes on from it has been published.
+    async fn head_to_attach(
+        &self,
+        share: ShareId,
+        name: &str,
+        point: AttachPoint,
+    ) -> Result<(HeadName, Head), ApplianceError> {
+        let repository = &self.backend.repository;
+        match point {
             AttachPoint::Newest => {
-                let newest = repository.newest_head(share).await?.ok_or_else(|| nothing("head"))?;
-                (newest.name, newest.head)
+                let newest = repository.newest_head(share).await?;
+                let nothing = || ApplianceError::NothingToAttach { share: name.into(), what: "head".into() };
+                newest.map(|newest| (newest.name, newest.head)).ok_or_else(nothing)
             }
             AttachPoint::Head(name) => {
                 let head = repository.read_head(share, &name).await?;
                 self.pin(name, &head, "an attach").await?;
                 // Still there, so it was never without a keeper.
-                (name, repository.read_head(share, &name).await?)
+                Ok((name, repository.read_head(share, &name).await?))
             }
             AttachPoint::Snapshot(id) => {
                 let snapshot = repository.read_snapshot(share, id).await?;
                 self.pin(snapshot.head_name, &snapshot.head, "an attach").await?;
                 let snapshot = repository.read_snapshot(share, id).await?;
-                (snapshot.head_name, snapshot.head)
+                Ok((snapshot.head_name, snapshot.head))
             }
-        };
-        let (map, map_change) = registry::next_map(&self.live)?;
-        // Nothing can have been acknowledged since: not by who handed it over, nor by anybody between.
-        let handed_over = point == AttachPoint::Newest && leadership.epoch() == head.epoch + 1;
-        let era = match head.handover.filter(|_| handed_over) {
-            Some(era) => u64::from_be_bytes(*era.as_bytes()),
-            None => random()?,
-        };
-        let mut record = ShareRecord::new(name.into(), share, head.share.domain, map, random()?, era);
-        record.leadership = Some(leadership.note());
-        let mut changes = begin_over(map, &head, Some(head_name), true);
-        changes.extend([map_change, record.change()]);
-        self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
-        self.live.settle().await?;
-        Ok(share)
+        }
     }
 
     /// The newest head of the share that is called `name` in the repository.
@@ -324,7 +374,9 @@ impl Appliance {
             self.note_holds_nothing(&open);
         } else if open.config.follow {
             self.start_following(open);
-        } else {
+        } else if open.record.lock().superseded {
+            self.start_setting_aside(open);
+        } else if !self.drill {
             self.start_commits(open);
         }
         Ok(id)

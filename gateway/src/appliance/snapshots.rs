@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_chunker::ShareId;
-use tidegate_replicator::collect::PIN_TAG;
+use tidegate_replicator::collect::{PIN_DAYS_TAG, PIN_TAG};
 use tidegate_replicator::repository::{
     Head, HeadName, NewSnapshot, RepositoryError, Snapshot, SnapshotId, Usage,
 };
@@ -20,6 +20,9 @@ use crate::live::Batch;
 
 /// How often a snapshot is tried again whose head was thinned out while it was written.
 const SNAPSHOT_ATTEMPTS_MAX: u32 = 3;
+
+/// How long a gateway may be away after a takeover and still find the state that it left from.
+const TAKEOVER_DAYS: u64 = 60;
 
 /// A retained root, with its id.
 #[derive(Clone, Debug)]
@@ -47,6 +50,7 @@ impl Appliance {
         share: &str,
         new: NewSnapshot,
     ) -> Result<SnapshotEntry, ApplianceError> {
+        Self::check_lock_tag(&new.tags)?;
         for _ in 0..SNAPSHOT_ATTEMPTS_MAX {
             let (name, head) = self.commit(share).await?;
             if let Some(entry) = self.keep(name, &head, new.clone()).await? {
@@ -86,6 +90,18 @@ impl Appliance {
         Ok(self.backend.repository.create_snapshot((name, head), new, self.now()).await?)
     }
 
+    /// Keeps the state at which a share was taken over, until whoever led it before has come back and set aside what
+    /// he had beyond it; for `TAKEOVER_DAYS` at the most.
+    pub(super) async fn pin_takeover(&self, name: HeadName, head: &Head) -> Result<(), ApplianceError> {
+        let tags = BTreeMap::from([
+            (PIN_TAG.to_owned(), "a takeover".to_owned()),
+            (PIN_DAYS_TAG.to_owned(), TAKEOVER_DAYS.to_string()),
+        ]);
+        let new = NewSnapshot { label: "held for a takeover".into(), policy: None, tags };
+        self.backend.repository.create_snapshot((name, head), new, self.now()).await?;
+        Ok(())
+    }
+
     /// Retains a head; `None` if that was removed meanwhile, so that a collection may have missed both.
     pub(super) async fn keep(
         &self,
@@ -103,6 +119,7 @@ impl Appliance {
             return Ok(None);
         }
         let snapshot = repository.read_snapshot(share, id).await?;
+        self.lock_snapshot(share, id, &snapshot.tags).await?;
         Ok(Some(SnapshotEntry { id, snapshot }))
     }
 
@@ -134,9 +151,10 @@ impl Appliance {
         Ok(self.backend.repository.read_snapshot(share, id).await?)
     }
 
-    /// Stops retaining a snapshot.
+    /// Stops retaining a snapshot, unless it is locked.
     pub async fn remove_snapshot(&self, share: &str, id: SnapshotId) -> Result<(), ApplianceError> {
         let share = self.line_id(share)?;
+        self.check_unlocked(share, id).await?;
         self.backend.repository.remove_snapshot(share, id).await?;
         self.show_moments_anew(share);
         Ok(())

@@ -142,7 +142,7 @@ impl Line {
 
     pub(super) fn description(&self, settings: serde_json::Value) -> Description {
         let share = ShareDescription { id: self.id, name: self.name.clone(), domain: self.domain };
-        Description { share, settings }
+        Description { share, settings, kept_era: None }
     }
 }
 
@@ -158,7 +158,7 @@ pub(super) fn settings_of_head(config: &SourceConfig) -> serde_json::Value {
 
 impl Appliance {
     /// A line of heads by name: of a share that is open, or of a source.
-    pub(super) fn line_id(&self, name: &str) -> Result<ShareId, ApplianceError> {
+    pub(crate) fn line_id(&self, name: &str) -> Result<ShareId, ApplianceError> {
         match self.share_named(name) {
             Ok(open) => Ok(open.share.id()),
             Err(error) => Ok(self.known_source(name)?.ok_or(error)?.id),

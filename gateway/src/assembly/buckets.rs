@@ -31,6 +31,7 @@ pub fn bucket_share(bucket: &settings::Bucket) -> ShareConfig {
         follow: bucket.follow,
         stop_without_store: bucket.on_store_lost == settings::OnStoreLost::Stop,
         own_key: bucket.own_key,
+        keep_handles: false,
         quota: bucket.quota.as_ref().map(share_quota).unwrap_or_default(),
         settings: serde_json::json!({ "bucket": settings::table_to_toml(bucket) }),
     }

@@ -27,6 +27,7 @@ pub(super) fn store_kind(error: &StoreError) -> ErrorKind {
         StoreErrorKind::Full => ErrorKind::Full,
         StoreErrorKind::Transient => ErrorKind::StoreAway,
         StoreErrorKind::Damaged => ErrorKind::Damaged,
+        StoreErrorKind::Held => ErrorKind::Busy,
     }
 }
 
@@ -39,6 +40,7 @@ pub(super) fn store_todo(error: &StoreError) -> Option<&'static str> {
         StoreErrorKind::Transient => {
             Some("check the network and the endpoint of the target; to try again later is safe")
         }
+        StoreErrorKind::Held => Some("wait until the lock has ended, or ask whoever may delete"),
         StoreErrorKind::Missing
         | StoreErrorKind::Exists
         | StoreErrorKind::Invalid
@@ -64,17 +66,26 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
     match error {
         ApplianceError::NoShare { .. }
         | ApplianceError::NothingToAttach { .. }
+        | ApplianceError::NoBranch { .. }
         | ApplianceError::NoCopy { .. } => ErrorKind::NotFound,
         ApplianceError::Copy(mirror) => mirror_kind(mirror),
         ApplianceError::ShareExists { .. }
         | ApplianceError::ShareElsewhere { .. }
         | ApplianceError::SourceElsewhere { .. } => ErrorKind::Exists,
-        ApplianceError::OtherRepository { .. } => ErrorKind::Invalid,
+        ApplianceError::OtherRepository { .. }
+        | ApplianceError::Leads { .. }
+        | ApplianceError::FollowsBySettings { .. } => ErrorKind::Invalid,
         ApplianceError::SnapshotOvertaken { .. }
+        | ApplianceError::StillLeaving { .. }
         | ApplianceError::NotToBePromoted { .. }
         | ApplianceError::SourceBusy { .. } => ErrorKind::Busy,
+        ApplianceError::SnapshotLocked { .. } => ErrorKind::Denied,
+        ApplianceError::SnapshotLock { .. } => ErrorKind::Invalid,
         ApplianceError::Source { error, .. } => backup_kind(error),
-        ApplianceError::Superseded { .. } | ApplianceError::NotLed { .. } => ErrorKind::Superseded,
+        ApplianceError::Superseded { .. }
+        | ApplianceError::NotLed { .. }
+        | ApplianceError::LedElsewhere { .. }
+        | ApplianceError::NotSetAside { .. } => ErrorKind::Superseded,
         ApplianceError::Repository(repository)
         | ApplianceError::Commit(CommitError::Repository(repository)) => repository_kind(repository),
         ApplianceError::Commit(CommitError::Superseded { .. } | CommitError::NotLeading) => {

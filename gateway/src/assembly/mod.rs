@@ -3,6 +3,7 @@
 //! The only place that knows both the settings file and the components. Used by `serve` and by the
 //! commands that work on a repository without a running gateway.
 
+mod branches;
 mod browse;
 mod buckets;
 mod heart;
@@ -10,6 +11,7 @@ mod host;
 mod key;
 mod kinds;
 mod lifecycle;
+mod moments;
 mod offline;
 mod overview;
 mod policies;
@@ -28,18 +30,20 @@ use std::time::Duration;
 
 use tidegate_replicator::mirror::MirrorError;
 use tidegate_replicator::repository::{Claimant, Opened, Repository, RepositoryError};
-use tidegate_replicator::store::StoreError;
+use tidegate_replicator::store::{OpenStore, ReadOnlyStore, StoreError};
 
 pub use buckets::{bucket_share, set_objects};
 pub use key::{NewKey, slot_key, write_key_file};
+pub(crate) use moments::not_after;
 pub use offline::OfflineRepository;
+pub(crate) use offline::utc_nanos;
 pub use policies::AppliancePolicies;
 pub use running::{Running, StartRunning};
 pub use sources::ApplianceSources;
-pub use store::{contact_store, open_store, probe_target, store_settings};
+pub use store::{check_lock, contact_store, open_store, probe_target, refuse_unlockable, store_settings};
 
 use crate::alarm::Sender;
-use crate::appliance::{Appliance, ApplianceError, Budgets, CollectConfig, Parts, ShareConfig};
+use crate::appliance::{Appliance, ApplianceError, Budgets, CollectConfig, LockConfig, Parts, ShareConfig};
 use crate::clock::SystemClock;
 use crate::control::{ControlError, ErrorKind};
 use crate::files::{ExportRules, Squash};
@@ -165,14 +169,14 @@ pub async fn open_appliance(settings: &Settings) -> Result<Arc<Appliance>, Assem
 }
 
 async fn open_with_stores(settings: &Settings) -> Result<OpenAppliance, AssemblyError> {
-    let target = settings.lead();
     let repository = open_repository(settings).await?;
-    let probed = probe_target(target).await.inspect_err(|error| {
-        tracing::warn!(%error, "the store could not be probed; nothing is assumed of it");
-    });
-    let opened = open_store(target, probed.as_ref().ok()).await?;
+    let opened = open_lead(settings).await?;
     let way = Way::of(&opened);
-    let (targets, mut ways) = open_targets(settings, opened.store.clone()).await?;
+    let (mut targets, mut ways) = open_targets(settings, opened.store.clone()).await?;
+    if settings.gateway.drill {
+        targets.copies.clear();
+        targets.required = 1;
+    }
     ways.insert(targets.lead.clone(), way);
     for found in repository.unreadable_domains() {
         tracing::error!(
@@ -194,8 +198,12 @@ async fn open_with_stores(settings: &Settings) -> Result<OpenAppliance, Assembly
             cache_bytes: settings.cache.disk.bytes(),
         },
         ladder: settings.retention.ladder()?,
+        drill: settings.gateway.drill,
     };
     let appliance = Appliance::open(parts).await?;
+    if settings.gateway.drill {
+        return Ok(OpenAppliance { appliance, ways });
+    }
     // Nothing is uploaded before a share is served.
     match opened.abort_unfinished(&appliance.waiting_objects()?).await {
         Ok(0) => {}
@@ -205,6 +213,24 @@ async fn open_with_stores(settings: &Settings) -> Result<OpenAppliance, Assembly
         }
     }
     Ok(OpenAppliance { appliance, ways })
+}
+
+/// The store of the target that leads, with what it really does. That of a drill takes no changes, so it is not probed
+/// either.
+async fn open_lead(settings: &Settings) -> Result<OpenStore, AssemblyError> {
+    let target = settings.lead();
+    if settings.gateway.drill {
+        let mut opened = open_store(target, None).await?;
+        opened.store = Arc::new(ReadOnlyStore::new(opened.store));
+        return Ok(opened);
+    }
+    let probed = probe_target(target).await.inspect_err(|error| {
+        tracing::warn!(%error, "the store could not be probed; nothing is assumed of it");
+    });
+    if let Ok(found) = &probed {
+        refuse_unlockable(target, found).map_err(AssemblyError::at(target))?;
+    }
+    open_store(target, probed.as_ref().ok()).await
 }
 
 /// When and how garbage is collected.
@@ -218,6 +244,14 @@ fn collect_config(settings: &Settings) -> CollectConfig {
         reseal: retention.reseal,
         memory_bytes_max: settings.gateway.memory.bytes() / COLLECT_PART,
         scratch: settings.gateway.data.as_path().to_path_buf(),
+    }
+}
+
+/// What extending locks may use.
+fn lock_config(settings: &Settings) -> LockConfig {
+    LockConfig {
+        memory_bytes_max: settings.gateway.memory.bytes() / COLLECT_PART,
+        folder: settings.gateway.data.as_path().to_path_buf(),
     }
 }
 
@@ -245,9 +279,16 @@ pub fn share_config(share: &settings::Share) -> ShareConfig {
         follow: share.follow,
         stop_without_store: share.on_store_lost == settings::OnStoreLost::Stop,
         own_key: share.own_key,
+        keep_handles: share.keep_handles,
         quota: share.quota.as_ref().map(share_quota).unwrap_or_default(),
         settings: serde_json::json!({ "share": settings::table_to_toml(share) }),
     }
+}
+
+/// The same, with the runbooks that the heads of the share carry.
+pub(crate) fn carrying(settings: &Settings, config: ShareConfig) -> ShareConfig {
+    let carried = crate::runbook::carried(settings, &config.name, config.settings);
+    ShareConfig { settings: carried, ..config }
 }
 
 fn share_quota(quota: &settings::Quota) -> Quota {

@@ -7,6 +7,7 @@ use tidegate_chunker::ShareId;
 use tidegate_replicator::repository::{Head, HeadName, Opened, Repository, SnapshotId, UtcNanos};
 use tidegate_replicator::store::{RequestCounts, StoreHealth};
 
+use super::moments::not_after;
 use super::{AssemblyError, open_store, slot_key};
 use crate::control::{ControlError, ErrorKind, Moment};
 use crate::settings::Settings;
@@ -42,7 +43,7 @@ impl OfflineRepository {
             Moment::NewestHead => Ok(self.newest(share).await?.1),
             Moment::Head(name) => self.head(share, name).await,
             Moment::Snapshot(name) => self.snapshot(share, name).await,
-            Moment::At(time) => self.before(share, utc_nanos(*time)).await,
+            Moment::At(time) => Ok(not_after(&self.repository, share, utc_nanos(*time)).await?.2),
             Moment::Live => Err(ControlError::new(
                 ErrorKind::Invalid,
                 "what clients see now is known to the gateway that serves it, not to the repository",
@@ -84,32 +85,10 @@ impl OfflineRepository {
             None => Err(missing(format!("the share has no snapshot {name:?}"))),
         }
     }
-
-    /// The newest head of the line, or snapshot, that was not frozen after a time.
-    async fn before(&self, share: ShareId, time: UtcNanos) -> Result<Head, ControlError> {
-        let (_, mut head) = self.newest(share).await?;
-        while head.frozen_at > time {
-            let Some(parent) = head.parent else { break };
-            head = match self.repository.read_head(share, &parent).await {
-                Ok(parent) => parent,
-                Err(error) if error.is_missing() => break,
-                Err(error) => return Err(AssemblyError::from(error).into()),
-            };
-        }
-        let mut found = Some(head).filter(|head| head.frozen_at <= time);
-        for (_, snapshot) in self.repository.list_snapshots(share).await.map_err(AssemblyError::from)? {
-            let head = snapshot.map_err(AssemblyError::from)?.head;
-            let is_newer = found.as_ref().is_none_or(|found| found.frozen_at < head.frozen_at);
-            if head.frozen_at <= time && is_newer {
-                found = Some(head);
-            }
-        }
-        found.ok_or_else(|| missing("the share has nothing from before that time".to_owned()))
-    }
 }
 
 /// The time of a moment; what lies beyond the range of the repository's times is its end.
-pub(super) fn utc_nanos(time: jiff::Timestamp) -> UtcNanos {
+pub(crate) fn utc_nanos(time: jiff::Timestamp) -> UtcNanos {
     let nanos = time.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());
     UtcNanos::new(nanos as i64)
 }

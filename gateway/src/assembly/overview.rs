@@ -103,7 +103,8 @@ impl Overview {
             id: report.id.to_string(),
             export: report.rules.path.clone(),
             state,
-            reason: report.last_error.clone(),
+            reason: reason_of(report),
+            handles: report.handles.clone(),
             rpo_seconds: report.rpo.as_secs(),
             rpo_now_seconds: report.rpo_now.as_secs(),
             dirty_bytes: report.dirty_bytes,
@@ -128,6 +129,13 @@ impl Overview {
             misses: report.misses,
         }
     }
+}
+
+/// Why a share is as it is, when that is not plain.
+fn reason_of(report: &ShareReport) -> Option<String> {
+    let branch = report.branch.as_ref().filter(|_| report.superseded);
+    let branch = branch.map(|branch| format!("what it had beyond the line is branch {branch}"));
+    report.last_error.clone().or(branch)
 }
 
 impl Source for Overview {

@@ -18,6 +18,7 @@ pub(super) fn waiting_for_restart(before: &Settings, after: &Settings) -> Vec<St
     note(before.retention != after.retention, "retention");
     note(before.nfs != after.nfs, "nfs");
     note(before.s3 != after.s3, "s3");
+    note(before.nbd != after.nbd, "nbd");
     keys
 }
 

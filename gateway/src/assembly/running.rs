@@ -15,6 +15,7 @@ use super::buckets::is_served_differently;
 use super::heart::Heart;
 use super::host::GatewayHost;
 use super::kinds::appliance_kind;
+use super::moments::not_after;
 use super::offline::utc_nanos;
 use super::overview::{Overview, head_info, timestamp};
 use super::policies::start_policies;
@@ -24,8 +25,8 @@ use super::scrub::{run_scrub, scrub_config, start_scrub};
 use super::simulation::simulate_policy;
 use super::sources::ApplianceSources;
 use super::{
-    AssemblyError, OpenAppliance, bucket_share, collect_config, lifecycle, open_with_stores, sender,
-    set_objects, share_config,
+    AssemblyError, OpenAppliance, bucket_share, carrying, collect_config, lifecycle, lock_config,
+    open_with_stores, sender, set_objects, share_config,
 };
 use crate::alarm::Keeper;
 use crate::appliance::{Appliance, ApplianceError, SnapshotEntry};
@@ -87,14 +88,20 @@ impl Running {
     pub async fn start(settings: Arc<Settings>) -> Result<Self, AssemblyError> {
         let OpenAppliance { appliance, ways } = open_with_stores(&settings).await?;
         for share in &settings.shares {
-            appliance.serve(share_config(share)).await?;
+            appliance.serve(carrying(&settings, share_config(share))).await?;
         }
         for bucket in settings.buckets.iter().filter(|bucket| bucket.share.is_none()) {
-            appliance.serve(bucket_share(bucket)).await?;
+            appliance.serve(carrying(&settings, bucket_share(bucket))).await?;
         }
-        appliance.retire_unserved()?;
-        if settings.retention.collect {
+        let drill = settings.gateway.drill;
+        if !drill {
+            appliance.retire_unserved()?;
+        }
+        if settings.retention.collect && !drill {
             appliance.start_collecting(collect_config(&settings));
+        }
+        if !drill {
+            appliance.start_extending_locks(lock_config(&settings));
         }
         let objects = Arc::new(Objects::new(appliance.files().clone()));
         set_objects(&objects, &appliance, &settings).await?;
@@ -117,8 +124,10 @@ impl Running {
         let stop = CancellationToken::new();
         let links = Links::new(Arc::new(SystemClock));
         tokio::spawn(links.clone().keep(stop.clone()));
-        tokio::spawn(lifecycle::keep(objects.clone(), stop.clone()));
-        appliance.start_honouring_for_sources();
+        if !drill {
+            tokio::spawn(lifecycle::keep(objects.clone(), stop.clone()));
+            appliance.start_honouring_for_sources();
+        }
         let sources = ApplianceSources::new(appliance.clone(), settings.clone());
         let policies = start_policies(&appliance, &sources, &settings);
         let scrubber = start_scrub(&appliance, &settings);
@@ -126,9 +135,12 @@ impl Running {
         let overview =
             Overview::new(appliance.clone(), policies.clone(), settings, links, (scrubber, alarms.clone()));
         overview.know_ways(&overview.settings(), ways);
-        tokio::spawn(alarms.keep(overview.clone(), stop.clone()));
         let heart = Heart::new(overview.clone());
-        tokio::spawn(heart.clone().keep(stop.clone()));
+        // The clone of a drill protects nothing: nobody is told of it, here or in the repository.
+        if !drill {
+            tokio::spawn(alarms.keep(overview.clone(), stop.clone()));
+            tokio::spawn(heart.clone().keep(stop.clone()));
+        }
         Ok(Self {
             appliance,
             objects,
@@ -168,8 +180,9 @@ impl Running {
             }
         }
         for bucket in &after.buckets {
-            if is_served_differently(before.bucket(bucket.name.as_str()), bucket) {
-                self.appliance.serve(bucket_share(bucket)).await?;
+            let carries = carries_differently(before, after, bucket.name.as_str()) && bucket.share.is_none();
+            if carries || is_served_differently(before.bucket(bucket.name.as_str()), bucket) {
+                self.appliance.serve(carrying(after, bucket_share(bucket))).await?;
             }
         }
         Ok(set_objects(&self.objects, &self.appliance, after).await?)
@@ -215,15 +228,9 @@ impl Running {
                 Ok((entry.snapshot.head_name, entry.snapshot.head))
             }
             Moment::At(time) => {
-                let latest = utc_nanos(*time);
-                let mut found = self.appliance.heads(share, HEADS_MAX).await?;
-                let snapshots = self.appliance.snapshots(share).await?;
-                found.extend(
-                    snapshots.into_iter().map(|entry| (entry.snapshot.head_name, entry.snapshot.head)),
-                );
-                found.retain(|(_, head)| head.frozen_at <= latest);
-                let newest = found.into_iter().max_by_key(|(_, head)| head.frozen_at);
-                newest.ok_or_else(|| missing(format!("share {share:?} has nothing from before {time}")))
+                let (repository, id) = (self.appliance.repository(), self.appliance.line_id(share)?);
+                let (_, name, head) = not_after(repository, id, utc_nanos(*time)).await?;
+                Ok((name, head))
             }
         }
     }
@@ -254,8 +261,9 @@ impl Control for Running {
             }
         }
         for share in &settings.shares {
-            if before.share(share.name.as_str()) != Some(share) {
-                self.appliance.serve(share_config(share)).await?;
+            let name = share.name.as_str();
+            if before.share(name) != Some(share) || carries_differently(&before, &settings, name) {
+                self.appliance.serve(carrying(&settings, share_config(share))).await?;
             }
         }
         self.apply_buckets(&before, &settings).await?;
@@ -489,9 +497,17 @@ impl Control for Running {
         tokio::join!(nfs, objects, self.policies.stop());
         self.host.set_changer(None);
         self.appliance.close().await?;
-        self.heart.stop().await;
+        if !self.overview.settings().gateway.drill {
+            self.heart.stop().await;
+        }
         Ok(())
     }
+}
+
+/// Whether the heads of a share carry other runbooks after a change of the settings.
+fn carries_differently(before: &Settings, after: &Settings, share: &str) -> bool {
+    let carried = |settings| crate::runbook::carried(settings, share, serde_json::json!({}));
+    carried(before) != carried(after)
 }
 
 pub(super) fn snapshot_info(entry: &SnapshotEntry) -> SnapshotInfo {

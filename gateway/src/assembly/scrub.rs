@@ -27,7 +27,9 @@ pub(super) fn scrub_config(settings: &Settings) -> ScrubConfig {
 /// Opens and starts it.
 pub(super) fn start_scrub(appliance: &Arc<Appliance>, settings: &Settings) -> Arc<Scrubber> {
     let scrubber = Scrubber::open(appliance.clone(), scrub_config(settings));
-    scrubber.start();
+    if !settings.gateway.drill {
+        scrubber.start();
+    }
     scrubber
 }
 

@@ -1,7 +1,7 @@
 //! The store of a target.
 
 use tidegate_replicator::store::{
-    Address, Credentials, OpenStore, ProbeReport, StoreSettings, Style, open, probe,
+    Address, Credentials, LockFound, OpenStore, ProbeReport, StoreSettings, Style, open, probe,
 };
 use zeroize::Zeroizing;
 
@@ -34,6 +34,8 @@ pub fn store_settings(target: &Target) -> StoreSettings {
     store.download_bytes_per_s = target.download_rate.map(settings::Rate::bytes_per_second);
     store.requests_max = target.connections as usize;
     store.retry_percent_max = target.retry_percent;
+    store.lock = target.lock_rule();
+    store.append_only = target.append_only;
     store
 }
 
@@ -55,6 +57,25 @@ pub async fn contact_store(target: &Target) -> Result<OpenStore, AssemblyError> 
 pub async fn probe_target(target: &Target) -> Result<ProbeReport, AssemblyError> {
     let credentials = credentials(target).await?;
     Ok(probe(&store_settings(target), &credentials).await?)
+}
+
+/// Refuses a target whose bucket does not lock objects although it is to. Asks the store only then.
+pub async fn check_lock(target: &Target) -> Result<(), AssemblyError> {
+    if target.lock.is_none() {
+        return Ok(());
+    }
+    let found = probe_target(target).await?;
+    refuse_unlockable(target, &found)
+}
+
+/// The same, of what a probe has found.
+pub fn refuse_unlockable(target: &Target, found: &ProbeReport) -> Result<(), AssemblyError> {
+    match found.lock.and_then(LockFound::obstacle) {
+        Some(why) => {
+            Err(AssemblyError::Unusable { what: format!("target {}", target.name), why: why.into() })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Two or three lines: access key id, secret access key, session token.

@@ -10,11 +10,12 @@ use tidegate_replicator::store::{Link, OpenStore, Store, StoreGroup, StoreHealth
 
 use super::overview::timestamp;
 use super::running::Running;
-use super::{AssemblyError, contact_store, open_store, probe_target};
-use crate::appliance::{Appliance, CopyReport, CopyTarget, Targets};
+use super::{AssemblyError, check_lock, contact_store, open_store, probe_target, refuse_unlockable};
+use crate::appliance::{Appliance, CopyReport, CopyTarget, LockReport, Targets};
 use crate::bandwidth::Links;
 use crate::control::{
-    ControlError, ErrorKind, JobHandle, PromoteReport, PromoteRequest, StoreFailure, TargetStatus, Unit,
+    ControlError, ErrorKind, JobHandle, LockStatus, PromoteReport, PromoteRequest, StoreFailure,
+    TargetStatus, Unit,
 };
 use crate::settings::{Settings, Target};
 
@@ -70,6 +71,7 @@ pub(super) async fn open_targets(
 /// Opens the store of the target that is to lead, with what it really does.
 async fn open_lead(target: &Target) -> Result<OpenStore, AssemblyError> {
     let probed = probe_target(target).await.map_err(AssemblyError::at(target))?;
+    refuse_unlockable(target, &probed)?;
     open_store(target, Some(&probed)).await
 }
 
@@ -90,6 +92,7 @@ impl Running {
         }
         let repository = self.appliance().repository();
         for target in after.copies().filter(|target| before.target(target.name.as_str()) != Some(*target)) {
+            check_lock(target).await.map_err(AssemblyError::at(target))?;
             let store = contact_store(target).await?.store;
             match prepare(repository, store).await {
                 Ok(_) => {}
@@ -199,7 +202,7 @@ pub(super) fn target_statuses(
         uploaded_bytes: appliance.uploaded_bytes(),
         ..asked(settings.lead(), ways, links)
     };
-    let copies = appliance.copies_report();
+    let (copies, locks) = (appliance.copies_report(), appliance.lock_reports());
     let of_copies = settings.copies().map(|target| {
         let report = copies.iter().find(|copy| copy.name == target.name.as_str()).cloned();
         copy_status(asked(target, ways, links), &report.unwrap_or_default())
@@ -208,7 +211,25 @@ pub(super) fn target_statuses(
         backlog_seconds: links.seconds_for(&status.name, status.backlog_bytes),
         ..status
     };
-    std::iter::once(of_lead).chain(of_copies).map(with_estimate).collect()
+    let of_all = std::iter::once(of_lead).chain(of_copies).map(with_estimate);
+    of_all.map(|status| with_lock(status, &locks)).collect()
+}
+
+/// With how its locks stand.
+fn with_lock(mut status: TargetStatus, locks: &[LockReport]) -> TargetStatus {
+    let Some(report) = locks.iter().find(|report| report.address == status.address) else { return status };
+    let failure = report.failure.as_ref().map(|(at, why)| format!(" (at {at}: {why})")).unwrap_or_default();
+    if report.is_late {
+        let ended = report.ended.map_or("never".to_owned(), |ended| format!("last at {ended}"));
+        status.obstacles.push(format!("locks were not extended in time, {ended}{failure}"));
+    }
+    status.lock = Some(LockStatus {
+        mode: report.rule.mode.as_str().to_lowercase(),
+        days: report.rule.days,
+        extended: report.ended.map(timestamp),
+        failure: report.failure.as_ref().map(|(_, why)| why.clone()),
+    });
+    status
 }
 
 /// What is known of a target by its requests alone.
@@ -231,6 +252,7 @@ fn asked(target: &Target, ways: &Ways, links: &Links) -> TargetStatus {
         last_failure: failing
             .map(|failing| StoreFailure { at: timestamp(failing.at.into()), message: failing.why }),
         clock_ahead_ms: health.and_then(|health| health.clock().ahead_ms()),
+        lock: None,
     }
 }
 

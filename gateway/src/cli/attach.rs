@@ -7,30 +7,40 @@
 //!
 //! With `--read-only` nothing is taken over: the share goes to the settings as one to be followed, and the
 //! gateway that leads it goes on.
+//!
+//! With `--drill` nothing is taken over either, and the share may be written: it is a clone that publishes nothing and
+//! goes with its local state. The settings file becomes that of a drill; one of a gateway that is none is refused.
 
 use clap::Args;
 use serde::Serialize;
-use tidegate_replicator::repository::{Head, Opened, Repository, SnapshotId};
+use tidegate_replicator::repository::{Head, Opened, Point, Repository, SnapshotId};
+use toml_edit::{DocumentMut, Item};
 
 use super::exit::Failure;
 use super::place::Place;
 use super::share::Rules;
 use super::{Context, serve};
 use crate::appliance::{ApplianceError, AttachPoint};
-use crate::assembly::{AssemblyError, open_appliance, open_repository};
+use crate::assembly::{AssemblyError, not_after, open_appliance, open_repository, utc_nanos};
 use crate::control::{ControlError, ErrorKind, Moment, Start};
-use crate::settings::{Bucket, Settings, Share, Table, add_table, table_from_json, table_from_toml};
+use crate::settings::{
+    Bucket, Gateway, Settings, Share, Squash, Table, add_table, table_from_json, table_from_toml,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Command {
     /// The share, by the name that it had.
     share: String,
-    /// The state to go on from: head (the newest), head:NAME or snapshot:ID.
+    /// The state to go on from: head (the newest), head:NAME, snapshot:ID, or a time such as "2026-11-20 14:05" (UTC, unless
+    /// it says otherwise): the newest state that is not after it. What is newer stays as a branch.
     #[arg(long, default_value = "head")]
     at: Moment,
     /// Take nothing over: serve it read-only, and follow what its gateway publishes.
     #[arg(long)]
     read_only: bool,
+    /// Take nothing over: serve a clone of it that may be written, publishes nothing, and is thrown away with its folder.
+    #[arg(long, conflicts_with = "read_only")]
+    drill: bool,
     /// Serve at once.
     #[arg(long)]
     pub(super) serve: bool,
@@ -47,10 +57,14 @@ struct Attached {
     id: String,
     frozen: String,
     follows: bool,
+    drill: bool,
 }
 
 pub(super) async fn run(context: &Context, command: Command, core: &dyn Start) -> Result<(), Failure> {
-    let prepared = command.place.prepare(context)?;
+    let mut prepared = command.place.prepare(context)?;
+    if command.drill {
+        begin_drill(context, &mut prepared.settings)?;
+    }
     let settings = &prepared.settings;
     let repository = open_repository(settings).await?;
     let (head, point) = find(&repository, &command.share, &command.at).await?;
@@ -61,6 +75,9 @@ pub(super) async fn run(context: &Context, command: Command, core: &dyn Start) -
         attach(settings, &command.share, point).await?;
     }
     prepared.write(context)?;
+    if command.drill {
+        context.file.edit(set_drill)?;
+    }
     match rules {
         Served::Share(share) if settings.share(&command.share).is_none() => {
             context.file.edit(|document| add_table::<Share>(document, share.write()))?;
@@ -75,9 +92,14 @@ pub(super) async fn run(context: &Context, command: Command, core: &dyn Start) -
         id: head.share.id.to_string(),
         frozen: head.frozen_at.to_string(),
         follows: command.read_only,
+        drill: command.drill,
     };
     context.terminal.data(&attached, |attached| {
-        let verb = if attached.follows { "follows its gateway, now at" } else { "goes on from" };
+        let verb = match attached {
+            Attached { follows: true, .. } => "follows its gateway, now at",
+            Attached { drill: true, .. } => "has a clone for a drill, made from",
+            Attached { .. } => "goes on from",
+        };
         format!("share {} ({}) {verb} {}", attached.share, attached.id, attached.frozen)
     })?;
     if command.serve { serve::run(context, core).await } else { Ok(()) }
@@ -112,9 +134,17 @@ async fn find(
             let snapshot = repository.read_snapshot(id, found).await.map_err(AssemblyError::from)?;
             Ok((snapshot.head, AttachPoint::Snapshot(found)))
         }
-        Moment::Live | Moment::At(_) => {
-            Err(Failure::usage(format!("{at} cannot be attached: give head, head:NAME or snapshot:ID.")))
+        Moment::At(time) => {
+            let (point, _, head) = not_after(repository, id, utc_nanos(*time)).await?;
+            let point = match point {
+                Point::Head(name) => AttachPoint::Head(name),
+                Point::Snapshot(id) => AttachPoint::Snapshot(id),
+            };
+            Ok((head, point))
         }
+        Moment::Live => Err(Failure::usage(format!(
+            "{at} cannot be attached: give head, head:NAME, snapshot:ID or a time."
+        ))),
     }
 }
 
@@ -157,7 +187,40 @@ fn share_rules(head: &Head, command: &Command) -> Result<Share, Failure> {
         rules.squash = overrides.squash;
     }
     rules.follow = command.read_only;
+    if command.drill {
+        for_a_drill(&mut rules, given.contains_key("clients"));
+    }
     Ok(rules)
+}
+
+/// How the clone of a share is served: to this machine, whatever its head says about clients and who they are.
+fn for_a_drill(rules: &mut Share, with_clients: bool) {
+    if !with_clients {
+        rules.clients = ["127.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network")).into();
+    }
+    (rules.secure_ports, rules.squash, rules.quota) = (false, Squash::None, None);
+}
+
+/// Makes settings those of a drill; not those of a gateway that is none.
+fn begin_drill(context: &Context, settings: &mut Settings) -> Result<(), Failure> {
+    let serves = !settings.shares.is_empty() || !settings.buckets.is_empty();
+    if serves && !settings.gateway.drill {
+        let place = context.file.path().display();
+        let message = format!("{place} has shares that are served for good");
+        let error = ControlError::new(ErrorKind::Exists, message);
+        return Err(error
+            .todo("name a new file for the drill with --settings, and a new folder with --data")
+            .into());
+    }
+    settings.gateway.drill = true;
+    Ok(())
+}
+
+fn set_drill(document: &mut DocumentMut) -> Result<(), String> {
+    let gateway = document.entry(Gateway::NAME).or_insert_with(|| Item::Table(toml_edit::Table::new()));
+    let gateway = gateway.as_table_like_mut().ok_or("has no table [gateway]")?;
+    gateway.insert("drill", toml_edit::value(true));
+    Ok(())
 }
 
 /// What is followed is the newest head; and a share that is served here already stays as it is.
@@ -177,7 +240,12 @@ fn check_follows(settings: &Settings, command: &Command, point: AttachPoint) -> 
 /// Makes the local state. A share that this machine knows already is as wanted.
 async fn attach(settings: &Settings, share: &str, point: AttachPoint) -> Result<(), Failure> {
     let appliance = open_appliance(settings).await?;
-    let attached = match appliance.attach(share, point).await {
+    let attached = if settings.gateway.drill {
+        appliance.attach_clone(share, point).await
+    } else {
+        appliance.attach(share, point).await
+    };
+    let attached = match attached {
         Ok(_) | Err(ApplianceError::ShareExists { .. }) => Ok(()),
         Err(error) => Err(AssemblyError::from(error)),
     };

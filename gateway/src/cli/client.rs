@@ -19,6 +19,8 @@ use crate::control::{ControlError, ErrorKind};
 
 /// The longest answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Below which all calls of the API lie.
+const API: &str = "/api/v1";
 /// How long one call may take: longer than any wait for a job, and than any direct answer.
 const CALL_TIME_MAX: Duration = Duration::from_mins(2);
 
@@ -42,6 +44,17 @@ impl Client {
         self.call(Method::GET, path, Bytes::new()).await
     }
 
+    /// The text of `/metrics`.
+    pub(super) async fn metrics(&self) -> Result<String, Failure> {
+        let exchange = self.exchange(Method::GET, "/metrics", Bytes::new());
+        let answer = tokio::time::timeout(CALL_TIME_MAX, exchange).await;
+        let (status, body) = answer.map_err(|_| self.no_answer("it takes too long"))??;
+        if !status.is_success() {
+            return Err(self.no_answer(&format!("it answered {status}")));
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.call(Method::DELETE, path, Bytes::new()).await
     }
@@ -56,7 +69,8 @@ impl Client {
     }
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Failure> {
-        let answer = tokio::time::timeout(CALL_TIME_MAX, self.exchange(method, path, body)).await;
+        let answer =
+            tokio::time::timeout(CALL_TIME_MAX, self.exchange(method, &format!("{API}{path}"), body)).await;
         let (status, body) = answer.map_err(|_| self.no_answer("it takes too long"))??;
         if status.is_success() {
             return Ok(
@@ -81,7 +95,7 @@ impl Client {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
         let request = Request::builder()
             .method(method)
-            .uri(format!("/api/v1{path}"))
+            .uri(path)
             .header("host", "tidegate")
             .header("content-type", "application/json")
             .body(Full::new(body))

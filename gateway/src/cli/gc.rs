@@ -3,15 +3,15 @@
 //! The work is `tidegate_replicator::collect`; here its outcome is shown. Needs no running gateway, and works
 //! beside those that run: each honours the plan with its next head, within its share's `rpo`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use serde::Serialize;
 use tidegate_replicator::collect::{
-    CollectError, CollectOptions, Collected, Observer, Progress, Proposal, Round, Waiting, carry_out,
-    condemn, finish_open, propose, tidy,
+    CollectError, CollectOptions, Collected, Held, Observer, Progress, Proposal, Round, Swept, Waiting,
+    carry_out, condemn, finish_open, propose, sweep_hidden, tidy,
 };
 use tidegate_replicator::repository::{Opened, Repository, UtcNanos};
 
@@ -22,7 +22,7 @@ use super::local_work::{Watched, watch};
 use super::place::RepositoryPlace;
 use crate::assembly::{AssemblyError, OfflineRepository};
 use crate::control::{ControlError, ErrorKind, JobHandle};
-use crate::settings::{Size, Span};
+use crate::settings::{Credentials, LocalPath, SecretReference, Settings, Size, Span};
 
 /// How often it is looked whether a plan is honoured.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -49,6 +49,10 @@ pub(super) struct Command {
     /// Also store anew what was sealed before the last `tidegate key rotate`, 4 GiB of it at a time.
     #[arg(long)]
     reseal: bool,
+    /// A file (mode 0600) with credentials that may delete versions of objects, access key id and secret access key, each on
+    /// a line: for a target with `append_only`, whose own may not.
+    #[arg(long, value_name = "FILE")]
+    delete_credentials: Option<PathBuf>,
     /// What the search may use of memory.
     #[arg(long, default_value = "256MiB")]
     memory: Size,
@@ -77,7 +81,16 @@ struct Report {
     old: u64,
     deferred: u64,
     deferred_bytes: u64,
+    /// Packs that nothing retained reaches, and that are locked.
+    held: u64,
+    held_bytes: u64,
+    /// When the last of their locks ends, by the store's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_until: Option<String>,
     heads_removed: u64,
+    /// Versions of other objects that were hidden for long, and went for good.
+    swept: u64,
+    swept_bytes: u64,
     /// Whether it was only looked.
     only_proposed: bool,
     plans: Vec<PlanReport>,
@@ -91,11 +104,22 @@ struct PlanReport {
     deleted: u64,
     deleted_bytes: u64,
     spared: u64,
+    /// Packs that are locked still: a later plan deletes them.
+    held: u64,
+    held_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_until: Option<String>,
+    /// Whether it waits for somebody who may delete.
+    needs_deleter: bool,
     waiting_for: Vec<String>,
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     let settings = command.place.settings(context)?;
+    let settings = match &command.delete_credentials {
+        Some(file) => may_delete(&settings, file)?,
+        None => settings,
+    };
     let offline = OfflineRepository::open(&settings).await?;
     let retention = &settings.retention;
     let grace = command.grace.unwrap_or(retention.grace).duration();
@@ -116,6 +140,20 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
     let report = watch(&context.terminal, &job, work.run()).await?;
     context.terminal.data(&report, people)?;
     outcome(&report)
+}
+
+/// The settings with other credentials for the target that leads, which may delete.
+fn may_delete(settings: &Settings, file: &Path) -> Result<Settings, Failure> {
+    let path = std::path::absolute(file).ok().and_then(|path| path.to_str().map(str::to_owned));
+    let path = path.and_then(|path| path.parse::<LocalPath>().ok());
+    let path =
+        path.ok_or_else(|| Failure::usage(format!("{} cannot be the name of a file.", file.display())))?;
+    let (lead, mut settings) = (settings.lead().name.clone(), settings.clone());
+    for target in settings.targets.iter_mut().filter(|target| target.name == lead) {
+        target.credentials = Credentials::Secret(SecretReference::File(path.clone()));
+        target.append_only = false;
+    }
+    Ok(settings)
 }
 
 struct Work<'a> {
@@ -150,13 +188,18 @@ impl Work<'_> {
             self.follow(round, until).await?;
         }
         // One plan after the other.
-        if !rounds.iter().any(|round| matches!(round.progress, Progress::Waiting(_))) {
+        if !rounds.iter().any(|round| matches!(round.progress, Progress::Waiting(_) | Progress::Ready)) {
             let condemned = condemn(repository, proposal, options, self.watched).await.map_err(failed)?;
             if let Some(plan) = condemned {
                 let mut round = Round { plan, progress: Progress::Waiting(Vec::new()) };
                 self.follow(&mut round, until).await?;
                 rounds.push(round);
             }
+        }
+        if !repository.store().capabilities().append_only {
+            let Swept { versions, bytes, locked: _ } =
+                sweep_hidden(repository, self.watched).await.map_err(failed)?;
+            (report.swept, report.swept_bytes) = (versions, bytes);
         }
         report.plans = rounds.iter().map(plan_report).collect();
         Ok(report)
@@ -199,19 +242,27 @@ fn proposed(proposal: &Proposal) -> Report {
         old: proposal.old,
         deferred: proposal.deferred,
         deferred_bytes: proposal.deferred_bytes,
+        held: proposal.held.packs,
+        held_bytes: proposal.held.bytes,
+        held_until: until(&proposal.held),
         heads_removed: (proposal.passed_heads.len() + proposal.expired_pins.len()) as u64,
         ..Report::default()
     }
 }
 
+/// When the last of the locks ends.
+fn until(held: &Held) -> Option<String> {
+    held.last_until.map(|until| until.to_string())
+}
+
 fn plan_report(round: &Round) -> PlanReport {
     let collected = match &round.progress {
         Progress::Done(collected) => *collected,
-        Progress::Waiting(_) | Progress::GivenUp => Collected::default(),
+        Progress::Waiting(_) | Progress::Ready | Progress::GivenUp => Collected::default(),
     };
     let waiting_for = match &round.progress {
         Progress::Waiting(waiting) => names(waiting),
-        Progress::GivenUp | Progress::Done(_) => Vec::new(),
+        Progress::Ready | Progress::GivenUp | Progress::Done(_) => Vec::new(),
     };
     PlanReport {
         id: round.plan.to_string(),
@@ -219,6 +270,10 @@ fn plan_report(round: &Round) -> PlanReport {
         deleted: collected.deleted,
         deleted_bytes: collected.deleted_bytes,
         spared: collected.spared,
+        held: collected.held.packs,
+        held_bytes: collected.held.bytes,
+        held_until: until(&collected.held),
+        needs_deleter: round.progress == Progress::Ready,
         waiting_for,
     }
 }
@@ -254,12 +309,25 @@ fn people(report: &Report) -> String {
         let (count, size) = (report.deferred, bytes(report.deferred_bytes));
         lines.push(format!("left for later, stored too recently: {count} packs ({size})"));
     }
+    if report.held > 0 {
+        lines.push(held(report.held, report.held_bytes, report.held_until.as_deref()));
+    }
+    if report.swept > 0 {
+        let (count, size) = (report.swept, bytes(report.swept_bytes));
+        lines.push(format!("deleted for good, hidden for long: {count} versions of small objects ({size})"));
+    }
     if report.heads_removed > 0 {
         let what = if report.only_proposed { "to remove" } else { "removed" };
         lines.push(format!("{what}: {} heads that are not kept any more", report.heads_removed));
     }
     for plan in &report.plans {
+        if plan.held > 0 {
+            lines.push(held(plan.held, plan.held_bytes, plan.held_until.as_deref()));
+        }
         lines.push(match (plan.done, plan.waiting_for.is_empty()) {
+            (false, true) if plan.needs_deleter => {
+                format!("plan {}: all honour it; it waits for `tidegate gc --delete-credentials`", plan.id)
+            }
             (true, _) => format!(
                 "plan {}: deleted {} packs ({}), spared {}",
                 plan.id,
@@ -274,6 +342,12 @@ fn people(report: &Report) -> String {
     lines.join("\n")
 }
 
+/// That packs stay until their locks end.
+fn held(packs: u64, size: u64, until: Option<&str>) -> String {
+    let until = until.map(|until| format!(", the last until {until}")).unwrap_or_default();
+    format!("locked, so they stay: {packs} packs ({}){until}", bytes(size))
+}
+
 /// A plan that waits is work left to do.
 fn outcome(report: &Report) -> Result<(), Failure> {
     let Some(plan) = report.plans.iter().find(|plan| !plan.waiting_for.is_empty()) else { return Ok(()) };
@@ -284,7 +358,7 @@ fn outcome(report: &Report) -> Result<(), Failure> {
         .into())
 }
 
-fn failed(error: CollectError) -> Failure {
+pub(super) fn failed(error: CollectError) -> Failure {
     let kind = match &error {
         CollectError::Repository(_) => None,
         CollectError::Unreadable { .. } => Some(ErrorKind::Damaged),

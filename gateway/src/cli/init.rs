@@ -34,7 +34,7 @@ pub(super) struct Command {
 
 /// What was made.
 #[derive(Debug, Serialize)]
-struct Made {
+pub(super) struct Made {
     repository: String,
     address: String,
     settings: String,
@@ -45,23 +45,27 @@ struct Made {
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
-    let prepared = command.place.prepare(context)?;
+    let made = make(context, &command.place, !command.no_recovery_key).await?;
+    context.terminal.data(&made, people)
+}
+
+/// Makes repository, key, settings and, if it is wanted, a recovery key.
+pub(super) async fn make(context: &Context, place: &Place, recovery: bool) -> Result<Made, Failure> {
+    let prepared = place.prepare(context)?;
     let settings = &prepared.settings;
     let target = settings.lead();
     let store = usable_store(target).await?;
     let repository = create(settings, &store).await?;
-    let recovery_key =
-        if command.no_recovery_key { None } else { Some(add_recovery_key(&repository).await?) };
+    let recovery_key = if recovery { Some(add_recovery_key(&repository).await?) } else { None };
     prepared.write(context)?;
-    let made = Made {
+    Ok(Made {
         repository: repository.id().to_string(),
         address: target.address.to_string(),
         settings: context.file.path().display().to_string(),
         key: settings.repository.key.to_string(),
         recovery_key,
         store,
-    };
-    context.terminal.data(&made, people)
+    })
 }
 
 /// Finds out what the store does, and whether it will do.
@@ -103,7 +107,8 @@ async fn add_recovery_key(repository: &Repository<Opened>) -> Result<String, Fai
     Ok(text)
 }
 
-fn people(made: &Made) -> String {
+/// For people.
+pub(super) fn people(made: &Made) -> String {
     let recovery = made.recovery_key.as_ref().map(|key| {
         format!("\nrecovery key, shown this once (print it, and keep it where the key is not):\n\n  {key}\n")
     });

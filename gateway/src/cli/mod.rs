@@ -6,16 +6,20 @@
 mod access_key;
 mod alarms;
 mod attach;
+mod branch;
 mod bucket;
 mod check;
 mod client;
 mod clone;
 mod commit;
 mod docs;
+mod doctor;
 mod exit;
+mod failback;
 mod follow;
 mod format;
 mod gc;
+mod generate;
 mod handover;
 mod head;
 mod init;
@@ -33,17 +37,22 @@ mod restore;
 mod restore_folder;
 mod rollback;
 mod rotation;
+mod runbook;
 mod scrub;
 mod seed;
 mod serve;
+mod service_manager;
+mod setup;
 mod share;
 mod snapshot;
 mod source;
 mod status;
+mod tampering;
 mod target;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod top;
 mod watch;
 
 use std::path::PathBuf;
@@ -88,10 +97,16 @@ struct Options {
 enum Command {
     /// Make a repository, its key and a settings file.
     Init(init::Command),
+    /// Set up this machine in one conversation: repository, key, recovery sheet, settings, first share.
+    Setup(setup::Command),
     /// Run the gateway.
     Serve,
     /// Show whether everything is protected, and what is behind.
     Status,
+    /// Show live what the gateway does: throughput, latency, backlog.
+    Top(top::Command),
+    /// Look whether this machine can run the gateway: disk, clock, ports, stores, key.
+    Doctor,
     /// Show what is wrong now, or try who is told of it.
     Alarms(alarms::Command),
     /// List, add and remove shares.
@@ -127,6 +142,12 @@ enum Command {
     Handover(handover::Command),
     /// Take a share over from the repository alone.
     Attach(attach::Command),
+    /// List, compare, apply and remove what a share's line of heads does not go on from.
+    #[command(subcommand)]
+    Branch(branch::Command),
+    /// Look at what it would take to go back to this site.
+    #[command(subcommand)]
+    Failback(failback::Command),
     /// Look whether everything is there that heads and snapshots promise.
     Check(check::Command),
     /// Look at what lies on the target before somebody needs it, and heal it.
@@ -137,6 +158,9 @@ enum Command {
     /// List, add, remove, promote, compare and repair the stores that the repository is kept on.
     #[command(subcommand)]
     Target(target::Command),
+    /// Bring shares back at another place when a site is lost, and practise it.
+    #[command(subcommand)]
+    Runbook(runbook::Command),
     /// Carry the repository to a far store on a disk.
     #[command(subcommand)]
     Seed(seed::Command),
@@ -151,6 +175,11 @@ enum Command {
     /// Save what is whole of a damaged journal.
     #[command(subcommand)]
     Journal(journal::Command),
+    /// Write a script with which a shell completes these commands.
+    Completions(generate::Completions),
+    /// Write the manual pages of these commands.
+    #[command(hide = true)]
+    Manual(generate::Manual),
 }
 
 /// Edits the settings of a gateway that is not running.
@@ -225,8 +254,11 @@ fn run(context: &Context, command: Command, core: &dyn Start) -> Result<(), Fail
 async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Result<(), Failure> {
     match command {
         Command::Init(command) => init::run(context, command).await,
+        Command::Setup(command) => setup::run(context, command).await,
         Command::Serve => serve::run(context, core).await,
         Command::Status => status::run(context).await,
+        Command::Top(command) => top::run(context, command).await,
+        Command::Doctor => doctor::run(context).await,
         Command::Alarms(command) => alarms::run(context, command).await,
         Command::Share(command) => share::run(context, command).await,
         Command::Bucket(command) => bucket::run(context, command).await,
@@ -241,15 +273,20 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Clone(command) => clone::run(context, command).await,
         Command::Handover(command) => handover::run(context, command).await,
         Command::Attach(command) => attach::run(context, command, core).await,
+        Command::Branch(command) => branch::run(context, command).await,
+        Command::Failback(command) => failback::run(context, command).await,
         Command::Check(command) => check::run(context, command).await,
         Command::Scrub(command) => scrub::run(context, command).await,
         Command::Gc(command) => gc::run(context, command).await,
         Command::Target(command) => target::run(context, command).await,
+        Command::Runbook(command) => runbook::run(context, command).await,
         Command::Seed(command) => seed::run(context, command).await,
         Command::Watch(command) => watch::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::Journal(command) => journal::run(context, command).await,
+        Command::Completions(command) => generate::completions(context, &command),
+        Command::Manual(command) => generate::manual(&command),
     }
 }
 

@@ -9,7 +9,7 @@ use super::Context;
 use super::exit::Failure;
 use super::terminal::failed;
 use crate::control::ControlError;
-use crate::settings::{Listen, Region, RepositoryAddress, Settings, Url};
+use crate::settings::{Listen, LockMode, Region, RepositoryAddress, Settings, Url};
 
 /// The first lines of a settings file that is made here.
 const HEAD: &str = "# Settings of a Tidegate gateway; docs/settings.md explains every key.\n\n";
@@ -29,6 +29,12 @@ pub(super) struct RepositoryPlace {
     /// A file (mode 0600) with access key id and secret access key, each on a line.
     #[arg(long, value_name = "FILE")]
     credentials_file: Option<PathBuf>,
+    /// Object lock: compliance or governance; for a bucket that has it enabled.
+    #[arg(long)]
+    lock: Option<LockMode>,
+    /// For how many days what is needed is locked at least [default: 30].
+    #[arg(long, value_name = "DAYS", requires = "lock")]
+    lock_days: Option<u32>,
     /// The file with the repository's key [default: repository.key beside the settings].
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -96,9 +102,11 @@ impl RepositoryPlace {
     }
 
     fn is_given(&self) -> bool {
-        let Self { address, endpoint, region, credentials_file, key_file } = self;
+        let Self { address, endpoint, region, credentials_file, lock, lock_days, key_file } = self;
         let paths = [credentials_file, key_file];
-        address.is_some() || endpoint.is_some() || region.is_some() || paths.iter().any(|path| path.is_some())
+        let is_locked = lock.is_some() || lock_days.is_some();
+        let is_there = address.is_some() || endpoint.is_some() || region.is_some();
+        is_there || is_locked || paths.iter().any(|path| path.is_some())
     }
 
     fn to_toml(&self, address: &RepositoryAddress, settings: &Path) -> Result<DocumentMut, Failure> {
@@ -116,6 +124,8 @@ impl RepositoryPlace {
         for (key, text) in texts {
             target.extend(text.map(|text| (key, value(text))));
         }
+        target.extend(self.lock.map(|lock| ("lock", value(lock.as_str()))));
+        target.extend(self.lock_days.map(|days| ("lock_days", value(i64::from(days)))));
         if let Some(path) = &self.credentials_file {
             target.insert("credentials", file_reference(path)?);
         }
@@ -129,6 +139,37 @@ impl RepositoryPlace {
 }
 
 impl Place {
+    /// Asks where the repository is to lie, unless that was said. `ask` is given a question and what an empty
+    /// answer means, and answers none for that.
+    pub(super) fn ask(
+        &mut self,
+        ask: impl Fn(&str, &str) -> Result<Option<String>, Failure>,
+    ) -> Result<(), Failure> {
+        let repository = &mut self.repository;
+        if repository.address.is_some() {
+            return Ok(());
+        }
+        let wrong = |answer: &str, why: String| Failure::usage(format!("{answer:?} {why}"));
+        let default = "file:///var/lib/tidegate-repository";
+        let question =
+            "Where shall the repository lie: s3://BUCKET/PREFIX, or file:///FOLDER on another disk?";
+        let address = ask(question, default)?.unwrap_or_else(|| default.to_owned());
+        repository.address = Some(address.parse().map_err(|why| wrong(&address, why))?);
+        if !matches!(repository.address, Some(RepositoryAddress::S3 { .. })) {
+            return Ok(());
+        }
+        if let Some(endpoint) = ask("Which S3 service (https://...)?", "AWS")? {
+            repository.endpoint = Some(endpoint.parse().map_err(|why| wrong(&endpoint, why))?);
+        }
+        if let Some(region) = ask("In which region is the bucket?", "us-east-1")? {
+            repository.region = Some(region.parse().map_err(|why| wrong(&region, why))?);
+        }
+        let question = "Which file (mode 0600) has access key id and secret access key, each on a line?";
+        let credentials = ask(question, "none: from the environment or the machine's role")?;
+        repository.credentials_file = credentials.map(PathBuf::from);
+        Ok(())
+    }
+
     /// The settings: those in the file, or what the options say. Writes nothing.
     pub(super) fn prepare(&self, context: &Context) -> Result<Prepared, Failure> {
         let Self { repository, data, socket, listen } = self;

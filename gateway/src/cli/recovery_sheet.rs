@@ -31,6 +31,12 @@ pub(super) struct Command {
     label: String,
 }
 
+impl Default for Command {
+    fn default() -> Self {
+        Self { label: LABEL.to_owned() }
+    }
+}
+
 /// Everything on the page.
 #[derive(Serialize)]
 struct Sheet {

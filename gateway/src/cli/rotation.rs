@@ -48,11 +48,21 @@ pub(super) async fn rotate(
     } else {
         context.terminal.say("gateways that run seal under the new keys within their heartbeat_every");
     }
+    if let Some(days) = stays_for(repository) {
+        context.terminal.say(&format!(
+            "packs are locked: once they are stored anew, those under the old keys stay for up to {days} days more"
+        ));
+    }
     context.terminal.data(&rotated, |rotated| {
         let row =
             |rotated: &Rotated| [rotated.domain.clone(), rotated.epoch.to_string(), rotated.label.clone()];
         table(["DOMAIN", "EPOCH", "LABEL"], &rotated.iter().map(row).collect::<Vec<_>>())
     })
+}
+
+/// For how many days a pack stays that nothing needs any more, where packs are locked.
+fn stays_for(repository: &Repository<Opened>) -> Option<u64> {
+    repository.store().capabilities().lock.map(|rule| rule.days_max())
 }
 
 /// What lies under one epoch.
@@ -71,6 +81,9 @@ struct Usage {
     old_packs: u64,
     old_bytes: u64,
     unreadable_packs: u64,
+    /// For how many days a pack stays after it was stored anew, where packs are locked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locked_days: Option<u64>,
     epochs: Vec<UnderEpoch>,
 }
 
@@ -84,6 +97,7 @@ impl From<SealUsage> for Usage {
             old_packs: usage.old_packs,
             old_bytes: usage.old_bytes,
             unreadable_packs: usage.unreadable,
+            locked_days: None,
             epochs: usage.epochs.into_iter().map(under).collect(),
         }
     }
@@ -94,7 +108,8 @@ pub(super) async fn usage(context: &Context, repository: Arc<Repository<Opened>>
     let usage = seal_usage(&repository, &Silent)
         .await
         .map_err(|error| ControlError::from_source(ErrorKind::Failed, "look at all packs", &error))?;
-    context.terminal.data(&Usage::from(usage), people)
+    let usage = Usage { locked_days: stays_for(&repository), ..Usage::from(usage) };
+    context.terminal.data(&usage, people)
 }
 
 fn people(usage: &Usage) -> String {
@@ -111,5 +126,11 @@ fn people(usage: &Usage) -> String {
         0 => String::new(),
         count => format!("\n{count} packs cannot be read: run `tidegate check`"),
     };
-    format!("{epochs}\n{old}{unreadable}")
+    let locked = match usage.locked_days {
+        Some(days) if usage.old_packs > 0 => {
+            format!("\nthey are locked, and stay for up to {days} days after that")
+        }
+        Some(_) | None => String::new(),
+    };
+    format!("{epochs}\n{old}{locked}{unreadable}")
 }

@@ -3,7 +3,8 @@
 //! Order of a start: settings, logging, admin socket (so that a second gateway is refused before it
 //! touches anything), core, admin API. SIGHUP loads the settings again; a file that is wrong is
 //! logged, and changes nothing. SIGTERM and SIGINT stop: the admin API first, then the core, which
-//! syncs its journal. What ends the core by itself ends the process with an error.
+//! syncs its journal. What ends the core by itself ends the process with an error. A service manager is told of all of it
+//! (`service_manager.rs`).
 
 use std::sync::Arc;
 
@@ -12,10 +13,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::exit::Failure;
+use super::service_manager;
 use super::terminal::failed;
 use crate::admin::{Admin, AdminListener, HealthListener};
 use crate::control::{Control, ControlError, Start};
 use crate::telemetry::{Metrics, start_logging};
+
+/// What the service manager shows.
+const SERVING: &str = "serving";
+const NOT_RELOADED: &str = "serving; the settings that were loaded last are wrong and not in force";
 
 pub(super) async fn run(context: &Context, core: &dyn Start) -> Result<(), Failure> {
     let settings = Arc::new(context.file.load()?);
@@ -40,10 +46,14 @@ pub(super) async fn run(context: &Context, core: &dyn Start) -> Result<(), Failu
         let (admin, stop) = (admin.clone(), stop.clone());
         tokio::spawn(async move { admin.serve_health(health, stop).await })
     });
+    let watchdog = tokio::spawn(service_manager::keep_watchdog(control.clone(), stop.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %gateway.socket, "serving");
+    service_manager::serving(SERVING);
 
     let ended = until_told_to_stop(&control, &admin, &mut signals).await;
+    service_manager::stopping();
     stop.cancel();
+    watchdog.await.map_err(|error| failed("stop the watchdog", &error))?;
     let served = serving.await;
     if let Some(showing) = showing {
         showing.await.map_err(|error| failed("stop showing metrics", &error))?;
@@ -66,9 +76,15 @@ async fn until_told_to_stop(
             _ = signals.terminate.recv() => return Ok(()),
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.hang_up.recv() => {
-                if let Err(error) = admin.reload().await {
-                    tracing::error!(%error, "the settings were not applied; those from before stay in force");
-                }
+                service_manager::reloading();
+                let status = match admin.reload().await {
+                    Ok(_) => SERVING,
+                    Err(error) => {
+                        tracing::error!(%error, "the settings were not applied; those from before stay in force");
+                        NOT_RELOADED
+                    }
+                };
+                service_manager::serving(status);
             }
             error = control.failure() => {
                 tracing::error!(%error, "the gateway cannot go on");

@@ -1,13 +1,14 @@
-//! `tidegate share`: list, add, remove.
+//! `tidegate share`: list, add, rejoin, remove.
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::exit::Failure;
+use super::follow::{self, JobOptions};
 use super::{Context, edit_offline, status};
 use crate::admin::Applied;
 use crate::cli::client::segment;
-use crate::control::{ControlError, ErrorKind, ShareStatus};
+use crate::control::{ControlError, ErrorKind, RejoinReport, RejoinRequest, ShareStatus};
 use crate::settings::{Share, add_table, remove_table, table_from_json};
 
 #[derive(Debug, Subcommand)]
@@ -20,6 +21,23 @@ pub(super) enum Command {
         share: String,
         #[command(flatten)]
         keys: Keys,
+    },
+    /// Have a share that another gateway leads join its line again: what is here beyond the line stays as a branch, and the
+    /// share follows whoever leads, or (with --lead) is led from here again.
+    Rejoin {
+        /// The share.
+        share: String,
+        /// Lead it. Whoever led it has handed it over (`tidegate handover`).
+        #[arg(long)]
+        lead: bool,
+        /// Lead it although it was not handed over: what was acknowledged there since the newest head becomes a branch.
+        #[arg(long, conflicts_with = "lead")]
+        take_over: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        job: JobOptions,
     },
     /// Take a share out of the settings; the repository keeps its data.
     Remove {
@@ -108,6 +126,10 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             context.terminal.data(&shares, |shares| status::shares(shares))
         }
         Command::Add { share, keys } => add(context, &share, &keys).await,
+        Command::Rejoin { share, lead, take_over, yes, job } => {
+            let request = RejoinRequest { lead: lead || take_over, take_over };
+            rejoin(context, &share, request, yes, job).await
+        }
         Command::Remove { share, yes } => remove(context, share, yes).await,
     }
 }
@@ -122,6 +144,36 @@ async fn add(context: &Context, share: &str, keys: &Keys) -> Result<(), Failure>
         edit_offline(context, |document| add_table::<Share>(document, table))?
     };
     context.terminal.data(&applied, |_| format!("share {share} added"))
+}
+
+async fn rejoin(
+    context: &Context,
+    share: &str,
+    request: RejoinRequest,
+    yes: bool,
+    job: JobOptions,
+) -> Result<(), Failure> {
+    if request.take_over {
+        let question = format!(
+            "Another gateway may still acknowledge changes of share {share}; what it has not published becomes a branch. \
+             Take it over?"
+        );
+        context.terminal.confirm(yes, &question)?;
+    }
+    let people = |report: &RejoinReport| {
+        let how = if report.follows { "follows its leader" } else { "is led from here" };
+        let branch = report
+            .branch
+            .as_ref()
+            .map(|branch| format!("; what was here beyond the line is branch {branch}"));
+        format!(
+            "share {share} {how}, at head {}{}\n{}",
+            report.head,
+            branch.unwrap_or_default(),
+            report.handles
+        )
+    };
+    follow::run(context, job, &format!("/shares/{}/rejoin", segment(share)), &request, people).await
 }
 
 async fn remove(context: &Context, share: String, yes: bool) -> Result<(), Failure> {

@@ -92,7 +92,9 @@ pub(super) fn shares(shares: &[ShareStatus]) -> String {
     let rows: Vec<[String; 8]> = shares.iter().map(row).collect();
     let shown = table(["SHARE", "EXPORT", "RPO NOW", "DIRTY", "HEAD", "FILES", "SIZE", "STATE"], &rows);
     let quotas = shares.iter().filter_map(|share| Some(quota(share, share.quota.as_ref()?)));
-    std::iter::once(shown).chain(quotas).collect::<Vec<_>>().join("\n")
+    let handles =
+        shares.iter().filter_map(|share| Some(format!("{}: {}", share.name, share.handles.as_ref()?)));
+    std::iter::once(shown).chain(quotas).chain(handles).collect::<Vec<_>>().join("\n")
 }
 
 /// The quota of a share as a line.

@@ -14,14 +14,14 @@ use super::exit::Failure;
 use super::follow::{self, JobOptions};
 use super::format::bytes;
 use super::local_work::{Watched, watch};
-use super::{Context, edit_offline, link, status};
+use super::{Context, edit_offline, link, status, tampering};
 use crate::admin::Applied;
-use crate::assembly::{AssemblyError, contact_store, open_repository, store_settings};
+use crate::assembly::{AssemblyError, check_lock, contact_store, open_repository, store_settings};
 use crate::cli::client::segment;
 use crate::control::{
     ControlError, ErrorKind, JobHandle, LimitRequest, PromoteReport, PromoteRequest, Status,
 };
-use crate::settings::{Settings, Span, Target, add_table, remove_table, table_from_json};
+use crate::settings::{LockMode, Settings, Span, Target, add_table, remove_table, table_from_json};
 
 /// Packs that a repair has on their way at once.
 const PARALLEL: usize = 1;
@@ -76,7 +76,8 @@ pub(super) enum Command {
         #[arg(long, conflicts_with_all = ["up", "down", "span"])]
         off: bool,
     },
-    /// Compare two targets by listing them. Needs no running gateway.
+    /// Compare two targets by listing them; where objects are locked, also name those that were hidden or stored over. Needs no
+    /// running gateway.
     Verify {
         /// The target.
         target: String,
@@ -84,14 +85,18 @@ pub(super) enum Command {
         #[arg(long)]
         against: Option<String>,
     },
-    /// Fill holes of one target from another: packs that are missing there, or have a wrong length. Safe beside
-    /// running gateways.
+    /// Fill holes of one target from another: packs that are missing there, or have a wrong length; or, where objects
+    /// are locked, let names show again what was hidden or stored over. Safe beside running gateways.
     Repair {
         /// The target with the holes.
         target: String,
         /// The target that has what is missing.
-        #[arg(long)]
-        from: String,
+        #[arg(long, required_unless_present = "undo")]
+        from: Option<String>,
+        /// Bring the oldest versions of packs and keys back that somebody has hidden, or stored something else over.
+        /// Needs no right to delete.
+        #[arg(long, conflicts_with = "from")]
+        undo: bool,
     },
 }
 
@@ -110,6 +115,12 @@ pub(super) struct Keys {
     /// A file (mode 0600) with access key id and secret access key, each on a line.
     #[arg(long, value_name = "FILE")]
     credentials_file: Option<PathBuf>,
+    /// Object lock: compliance or governance.
+    #[arg(long)]
+    lock: Option<LockMode>,
+    /// For how many days what is needed is locked at least.
+    #[arg(long, value_name = "DAYS", requires = "lock")]
+    lock_days: Option<u32>,
 }
 
 impl Keys {
@@ -121,6 +132,8 @@ impl Keys {
         for (key, value) in [("endpoint", &self.endpoint), ("region", &self.region)] {
             keys.extend(value.as_ref().map(|value| (key.to_owned(), value.clone().into())));
         }
+        keys.extend(self.lock.map(|lock| ("lock".to_owned(), lock.as_str().into())));
+        keys.extend(self.lock_days.map(|days| ("lock_days".to_owned(), days.into())));
         let file = self.credentials_file.as_ref().map(|path| json!({ "file": path }));
         keys.extend(file.map(|file| ("credentials".to_owned(), file)));
         Value::Object(keys)
@@ -149,7 +162,8 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             .await
         }
         Command::Verify { target, against } => verify(context, &target, against.as_deref()).await,
-        Command::Repair { target, from } => repair(context, &target, &from).await,
+        Command::Repair { target, from: Some(from), .. } => repair(context, &target, &from).await,
+        Command::Repair { target, from: None, .. } => tampering::undo(context, &target).await,
     }
 }
 
@@ -159,6 +173,7 @@ async fn add(context: &Context, name: &str, keys: &Keys) -> Result<(), Failure> 
     tidegate_replicator::store::create_place(&store_settings(&target)).map_err(AssemblyError::at(&target))?;
     // Says now what is wrong with it, not hours later in a log.
     let repository = open_repository(&context.settings()?).await?;
+    check_lock(&target).await.map_err(AssemblyError::at(&target))?;
     let store = contact_store(&target).await?.store;
     prepare(&repository, store).await.map_err(AssemblyError::at(&target))?;
     let client = context.client()?;
@@ -226,6 +241,8 @@ struct Verified {
     only_there: u64,
     lengths_differ: u64,
     differences: Vec<String>,
+    /// Objects that were hidden, or stored over, where objects are locked.
+    tampered: Vec<String>,
 }
 
 async fn verify(context: &Context, name: &str, against: Option<&str>) -> Result<(), Failure> {
@@ -237,6 +254,7 @@ async fn verify(context: &Context, name: &str, against: Option<&str>) -> Result<
     let watched = Watched(job.clone());
     let found = watch(&context.terminal, &job, compare(&first, &second, &watched)).await;
     let found = found.map_err(AssemblyError::from)?;
+    let tampered = watch(&context.terminal, &job, tampering::look(&second, &watched)).await?;
     let report = Verified {
         target: name.to_owned(),
         same: found.same,
@@ -244,14 +262,19 @@ async fn verify(context: &Context, name: &str, against: Option<&str>) -> Result<
         only_there: found.only_second,
         lengths_differ: found.lengths,
         differences: found.differences.iter().map(|found| difference(found, &against, name)).collect(),
+        tampered,
         against,
     };
     context.terminal.data(&report, people)?;
-    if is_sound(&found) {
+    if is_sound(&found) && report.tampered.is_empty() {
         return Ok(());
     }
     let error = ControlError::new(ErrorKind::Damaged, format!("target {name:?} is not whole"));
-    let todo = format!("`tidegate target repair {name} --from {}` fills holes in packs", report.against);
+    let todo = if report.tampered.is_empty() {
+        format!("`tidegate target repair {name} --from {}` fills holes in packs", report.against)
+    } else {
+        format!("`tidegate target repair {name} --undo` brings back what was hidden or stored over")
+    };
     Err(error.todo(todo).into())
 }
 
@@ -278,7 +301,8 @@ fn people(report: &Verified) -> String {
         "{same} objects of target {target} are as on {against}, {missing} are missing, {lengths_differ} have another \
          length, {only_there} are only there"
     );
-    std::iter::once(summary).chain(report.differences.iter().cloned()).collect::<Vec<_>>().join("\n")
+    let lines = report.differences.iter().chain(&report.tampered).cloned();
+    std::iter::once(summary).chain(lines).collect::<Vec<_>>().join("\n")
 }
 
 /// What is shown of a repair.
@@ -334,7 +358,7 @@ async fn two(
     Ok((repository, other))
 }
 
-fn target_named<'a>(settings: &'a Settings, name: &str) -> Result<&'a Target, ControlError> {
+pub(super) fn target_named<'a>(settings: &'a Settings, name: &str) -> Result<&'a Target, ControlError> {
     settings.target(name).ok_or_else(|| {
         ControlError::new(ErrorKind::NotFound, format!("the settings have no target {name:?}"))
             .todo("`tidegate target list` shows all targets")

@@ -70,6 +70,11 @@ impl Terminal {
         !self.json && !self.quiet && Self::has_colour()
     }
 
+    /// Whether data goes to a screen, where it may replace what stood there.
+    pub(super) fn is_screen(&self) -> bool {
+        !self.json && io::stdout().is_terminal()
+    }
+
     /// Asks before something is destroyed. Without a terminal to ask on, `yes` must have been given.
     pub(super) fn confirm(&self, yes: bool, question: &str) -> Result<(), Failure> {
         if yes {

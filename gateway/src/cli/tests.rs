@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+mod guides;
 mod offline;
 
 use super::*;

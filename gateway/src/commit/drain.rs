@@ -18,6 +18,7 @@ use tidegate_replicator::tree::ChunkRef;
 use tokio::runtime::Handle;
 
 use super::CommitError;
+use super::aside::Rescue;
 use super::frozen::Frozen;
 use crate::journal::{Journal, Position};
 use crate::share::{Share, ShareError, extents_meeting};
@@ -79,12 +80,13 @@ pub(super) fn skipped(whole: &Source, part: &Source) -> Option<u64> {
 /// All runs of a commit, by file.
 pub(super) type Runs = HashMap<InodeNumber, Vec<Run>>;
 
-/// Cuts everything that the frozen map has in the journal. Blocks; `runtime` is for what is async.
+/// Cuts everything that the frozen map has in the journal, or that is to be rescued. Blocks; `runtime` is for what is async.
 pub(super) fn drain(
     frozen: &Frozen<'_>,
     share: &Share,
     ingest: &mut Ingest,
     runtime: &Handle,
+    rescue: &Rescue,
 ) -> Result<Runs, CommitError> {
     let mut runs = Runs::new();
     let mut from = Vec::new();
@@ -92,7 +94,7 @@ pub(super) fn drain(
         let page = frozen.changed_page(&from)?;
         let Some((last, _)) = page.last() else { break };
         from = [&last.encode()[..], &[0]].concat();
-        for (file, extents) in journal_extents(&page)? {
+        for (file, extents) in extents_to_cut(&page, rescue)? {
             let mut runs_of_file: Vec<Run> = Vec::new();
             for sources in neighbours(extents) {
                 let drained = runs_of_file.last().map_or(0, |run| run.range.end);
@@ -110,16 +112,19 @@ pub(super) fn drain(
     Ok(runs)
 }
 
-/// The changed extents that lie in the journal, by file, in order.
-fn journal_extents(
+/// The changed extents that lie in the journal, and those that are to be rescued, by file, in order.
+fn extents_to_cut(
     page: &[(Key, Option<tidegate_replicator::tree::Value>)],
+    rescue: &Rescue,
 ) -> Result<Vec<(InodeNumber, Vec<Extent>)>, ShareError> {
     let mut files: Vec<(InodeNumber, Vec<Extent>)> = Vec::new();
     for (key, value) in page {
         let (Key::Extent(file, end), Some(value)) = (key, value) else { continue };
         let extent = Extent::from_value(*end, value)?;
-        if !matches!(extent.source, Source::Journal(_)) {
-            continue;
+        match &extent.source {
+            Source::Journal(_) => {}
+            Source::Chunk { chunk, .. } if rescue.is_to_be_sealed(chunk) => {}
+            Source::Chunk { .. } => continue,
         }
         match files.last_mut() {
             Some((last, extents)) if last == file => extents.push(extent),

@@ -17,6 +17,7 @@
 //! After the swap no live extent of the share refers to the journal up to S; [`Committed::drained`] says
 //! so to whoever shortens the journal.
 
+mod aside;
 mod copying;
 mod drain;
 mod edits;
@@ -33,12 +34,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use tidegate_chunker::PackId;
 use tidegate_replicator::fetch::FetchError;
 use tidegate_replicator::ingest::{
     Ingest, IngestError, IngestOptions, IngestReport, TreeSink, random_pack_ids,
 };
 use tidegate_replicator::repository::{
-    CommitStatistics, Head, HeadName, Incarnation, Ladder, Leadership, Opened, PlanId, Repository,
+    CommitStatistics, Era, Head, HeadName, Incarnation, Ladder, Leadership, Opened, PlanId, Repository,
     RepositoryError, ShareDescription, Successor, Usage, UtcNanos,
 };
 use tidegate_replicator::store::Traffic;
@@ -49,9 +51,11 @@ use crate::journal::Sequence;
 use crate::ledger::{Ledger, LedgerError};
 use crate::live::{Batch, Change, LiveError};
 use crate::share::{Base, Share, ShareError};
+use aside::{NothingKnown, Rescue};
 use drain::Runs;
 use frozen::Frozen;
 
+pub(crate) use aside::{AsideId, SetAside};
 pub(crate) use copying::CopyingHeads;
 pub(crate) use plans::Plans;
 pub(crate) use publish::NextHead;
@@ -141,6 +145,8 @@ pub struct Description {
     pub share: ShareDescription,
     /// What serving it needs.
     pub settings: serde_json::Value,
+    /// The era of its handles, where they shall stay valid after a takeover too.
+    pub kept_era: Option<Era>,
 }
 
 /// The outcome of a commit.
@@ -163,6 +169,10 @@ struct Plan {
     next_inode: u64,
     frozen_at: UtcNanos,
     statistics: CommitStatistics,
+    /// Older packs that the changes refer to; told only where that was asked ([`aside`]).
+    relied_on: Vec<PackId>,
+    /// Chunks that the changes refer to and that are to be had nowhere.
+    lacks: u64,
 }
 
 impl Committer {
@@ -185,7 +195,9 @@ impl Committer {
         let newest = known.map(|(_, head)| head);
         // Who handed the share over has had its last word.
         let may_publish = leadership.is_some() && newest.is_none_or(|head| head.handover.is_none());
-        let must_publish = may_publish && !plans::are_said(newest, &plans);
+        // Who takes over goes by the newest head: it says how the share is served now.
+        let is_served_as_said = newest.is_none_or(|head| head.settings == description.settings);
+        let must_publish = may_publish && !(plans::are_said(newest, &plans) && is_served_as_said);
         let frozen_at = self.clock.utc();
         share.moved().begin();
         share.live().settle().await?;
@@ -217,12 +229,25 @@ impl Committer {
         must_publish: bool,
         together: Option<Member>,
     ) -> Result<Prepared, CommitError> {
+        self.prepare_with(share, frozen_at, must_publish, together, None).await
+    }
+
+    /// The same; with `rescue` nothing counts as a duplicate, and what is gone from there is sealed anew.
+    async fn prepare_with(
+        &self,
+        share: &Arc<Share>,
+        frozen_at: UtcNanos,
+        must_publish: bool,
+        together: Option<Member>,
+        rescue: Option<Arc<Repository<Opened>>>,
+    ) -> Result<Prepared, CommitError> {
         let work = Work {
             share: share.clone(),
             ledger: self.ledger.clone(),
             options: IngestOptions { folder: self.ledger.folder().to_path_buf(), ..self.ingest.clone() },
             frozen_at,
             must_publish,
+            rescue,
         };
         let runtime = tokio::runtime::Handle::current();
         let traffic = Traffic::current();
@@ -279,6 +304,8 @@ struct Work {
     frozen_at: UtcNanos,
     /// Whether a head is wanted even if nothing has changed.
     must_publish: bool,
+    /// See [`aside`].
+    rescue: Option<Arc<Repository<Opened>>>,
 }
 
 impl Work {
@@ -301,15 +328,20 @@ impl Work {
             }
             return Ok(Prepared::Unchanged { through: frozen.through, base: frozen.base });
         }
+        let rescue = match &self.rescue {
+            Some(repository) => Rescue::find(&frozen, &self.ledger, repository, runtime)?,
+            None => Rescue::default(),
+        };
         let mut ingest = self.start()?;
-        let runs = drain::drain(&frozen, share, &mut ingest, runtime)?;
+        let runs = drain::drain(&frozen, share, &mut ingest, runtime, &rescue)?;
         let data = ingest.finish()?;
         crate::crash::point("commit.drained");
         runtime.block_on(swap::swap(share, &runs))?;
         crate::crash::point("commit.swapped");
         let (root, changed) = self.tree(&frozen, &runs, runtime)?;
         crate::crash::point("commit.tree");
-        Ok(Prepared::Changed(self.plan(root, &frozen, statistics(&data, changed))?))
+        let plan = self.plan(root, &frozen, statistics(&data, changed))?;
+        Ok(Prepared::Changed(Plan { relied_on: rescue.relied_on, lacks: rescue.lacks, ..plan }))
     }
 
     fn plan(
@@ -326,12 +358,15 @@ impl Work {
             frozen_at: self.frozen_at,
             statistics,
             base: frozen.base.clone(),
+            relied_on: Vec::new(),
+            lacks: 0,
         })
     }
 
     fn start(&self) -> Result<Ingest, CommitError> {
         let keys = self.share.keys().clone();
         let known = self.ledger.known(keys.domain());
+        let known = if self.rescue.is_some() { Arc::new(NothingKnown(known)) } else { known };
         let params = self.share.chunk_params();
         Ok(Ingest::start(keys, params, known, random_pack_ids(), self.options.clone())?)
     }

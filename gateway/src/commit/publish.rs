@@ -63,6 +63,7 @@ impl Committer {
             published_at: self.clock.utc(),
             incarnation: next.incarnation,
             handover: None,
+            keep_handles: next.description.kept_era,
             next_inode: next.next_inode,
             journal_sequence: next.journal_sequence,
             plans_honoured: next.plans,

@@ -105,6 +105,8 @@ codes! {
     HeadLost = "head-lost",
     /// A heartbeat cannot be read.
     HeartbeatDamaged = "heartbeat-damaged",
+    /// None: a step of a runbook tells people something.
+    Runbook = "runbook",
 }
 
 impl fmt::Display for AlarmCode {

@@ -6,12 +6,18 @@
 //! head:NAME                  that head
 //! snapshot:NAME              that snapshot, by name or id
 //! at:2026-11-20T14:05:00Z    the newest head or snapshot not after that time
+//! 2026-11-20 14:05           the same; seconds, and `at:`, may be left out
 //! ```
+//!
+//! A time without a zone is UTC. Zones are offsets (`2026-11-20T14:05+01:00`) or names
+//! (`2026-11-20T14:05[Europe/Berlin]`).
 
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 
 /// The longest name of a head or snapshot, in bytes.
@@ -37,7 +43,7 @@ pub enum Moment {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} names no moment; write live, head, head:NAME, snapshot:NAME or at:TIME, \
-     with TIME such as 2026-11-20T14:05:00Z"
+     with TIME such as 2026-11-20T14:05:00Z, \"2026-11-20 14:05\" (UTC) or 2026-11-20T14:05[Europe/Berlin]"
 )]
 pub struct MomentError(String);
 
@@ -55,10 +61,25 @@ impl FromStr for Moment {
             None if text == "head" => Ok(Self::NewestHead),
             Some(("head", head)) => name(head).map(Self::Head),
             Some(("snapshot", snapshot)) => name(snapshot).map(Self::Snapshot),
-            Some(("at", time)) => time.parse().map(Self::At).map_err(|_| refuse()),
-            None | Some(_) => Err(refuse()),
+            Some(("at", time)) => time_of(time).map(Self::At).ok_or_else(refuse),
+            None | Some(_) => time_of(text).map(Self::At).ok_or_else(refuse),
         }
     }
+}
+
+/// A time as people write it; without a zone it is UTC.
+fn time_of(text: &str) -> Option<Timestamp> {
+    if !text.starts_with(|letter: char| letter.is_ascii_digit()) {
+        return None;
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Some(time);
+    }
+    if let Ok(time) = text.parse::<Zoned>() {
+        return Some(time.timestamp());
+    }
+    let time = text.parse::<DateTime>().ok()?;
+    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
 impl fmt::Display for Moment {
@@ -96,6 +117,20 @@ mod tests {
         for text in ["live", "head", "head:ffff-1", "snapshot:before upgrade", "at:2026-11-20T14:05:00Z"] {
             let moment: Moment = text.parse().expect(text);
             assert_eq!(moment.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn times_are_utc_unless_they_say_otherwise() {
+        for (text, meant) in [
+            ("2026-11-20 14:05", "2026-11-20T14:05:00Z"),
+            ("at:2026-11-20T14:05", "2026-11-20T14:05:00Z"),
+            ("2026-11-20T14:05:07.5Z", "2026-11-20T14:05:07.5Z"),
+            ("2026-11-20 14:05+01:00", "2026-11-20T13:05:00Z"),
+            ("2026-11-20T14:05[America/New_York]", "2026-11-20T19:05:00Z"),
+        ] {
+            let moment: Moment = text.parse().expect(text);
+            assert_eq!(moment, Moment::At(meant.parse().expect("a time")), "{text}");
         }
     }
 

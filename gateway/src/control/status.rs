@@ -98,6 +98,9 @@ pub struct ShareStatus {
     /// Why, when that is not plain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What became of clients' handles when the share was attached, or joined its line again, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handles: Option<String>,
     /// The recovery point objective, in seconds.
     pub rpo_seconds: u64,
     /// What would be lost now: age of the oldest acknowledged change that no head has; 0 when none.
@@ -218,6 +221,24 @@ pub struct TargetStatus {
     /// How far its clock is ahead of this machine's, in milliseconds and to about two seconds, if it tells the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead_ms: Option<i64>,
+    /// How objects are locked there, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockStatus>,
+}
+
+/// How the objects of a target are locked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockStatus {
+    /// `compliance` or `governance`.
+    pub mode: String,
+    /// For how many days what is needed is locked at least.
+    pub days: u32,
+    /// When the locks of everything that is needed were last extended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended: Option<Timestamp>,
+    /// What went wrong in the newest round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// A failed call to a store.

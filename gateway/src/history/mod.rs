@@ -1,13 +1,18 @@
-//! History: looking at moments of a share, comparing two of them, and putting paths back to what they were.
+//! History: looking at moments of a share, comparing two of them, putting paths back to what they were, and bringing
+//! what a branch has changed into the share.
 
+mod apply;
 mod browse;
 mod diff;
 mod growth;
 mod restore;
+mod three;
 
+pub use apply::apply;
 pub use browse::{Seen, list, open};
 pub use diff::diff;
 pub use restore::restore;
+pub use three::Sides;
 
 use tidegate_protocols::view::FsError;
 

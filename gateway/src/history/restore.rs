@@ -28,8 +28,8 @@ use crate::namespace::{Context, Credentials, ExtendedAttributes, Namespace, NewF
 use crate::share::{FrozenMap, MapRead, Transaction};
 
 /// Extents that one transaction puts back.
-const EXTENTS_MAX: usize = 1024;
-const CONTEXT: Context<'static> = Context { credentials: &Credentials::ROOT, note: None };
+pub(super) const EXTENTS_MAX: usize = 1024;
+pub(super) const CONTEXT: Context<'static> = Context { credentials: &Credentials::ROOT, note: None };
 
 /// Puts a path back: a file, or a directory with everything below it.
 pub async fn restore(
@@ -42,7 +42,7 @@ pub async fn restore(
     let restore = |dry_run| Restore {
         from,
         namespace,
-        request,
+        request: request.clone(),
         dry_run,
         job,
         report: RestoreReport::default(),
@@ -65,18 +65,18 @@ pub async fn restore(
     Ok(restore.report)
 }
 
-struct Restore<'a> {
-    from: &'a FrozenMap,
-    namespace: &'a Namespace,
-    request: &'a RestoreRequest,
+pub(super) struct Restore<'a> {
+    pub(super) from: &'a FrozenMap,
+    pub(super) namespace: &'a Namespace,
+    pub(super) request: RestoreRequest,
     /// Changes nothing.
-    dry_run: bool,
-    job: &'a JobHandle,
-    report: RestoreReport,
+    pub(super) dry_run: bool,
+    pub(super) job: &'a JobHandle,
+    pub(super) report: RestoreReport,
     /// Counted in a dry run.
-    growth: Growth,
+    pub(super) growth: Growth,
     /// Files with several names: where the first of them was put.
-    done: HashMap<InodeNumber, InodeNumber>,
+    pub(super) done: HashMap<InodeNumber, InodeNumber>,
 }
 
 /// What is to be done yet.
@@ -90,18 +90,23 @@ enum Step {
 impl Restore<'_> {
     async fn path(&mut self, source: Node) -> Result<(), ControlError> {
         let mut steps = Vec::new();
-        match self.request.path.names().last() {
+        let name = self.request.path.names().last().map(Bytes::copy_from_slice);
+        match name {
             None => self.enter_directory(source, Some(InodeNumber::ROOT), &mut steps).await?,
             Some(name) => {
                 let parent = self.parents().await?;
-                steps.push(Step::Enter { source, parent, name: Bytes::copy_from_slice(name) });
+                steps.push(Step::Enter { source, parent, name });
             }
         }
+        self.run(&mut steps).await
+    }
+
+    async fn run(&mut self, steps: &mut Vec<Step>) -> Result<(), ControlError> {
         while let Some(step) = steps.pop() {
             self.job.checkpoint()?;
             self.job.advance(1);
             match step {
-                Step::Enter { source, parent, name } => self.enter(source, parent, name, &mut steps).await?,
+                Step::Enter { source, parent, name } => self.enter(source, parent, name, steps).await?,
                 Step::Leave { source, live } => self.attributes(&source, live).await?,
             }
         }
@@ -109,7 +114,7 @@ impl Restore<'_> {
     }
 
     /// The live directory that holds the path, made as far as it is missing.
-    async fn parents(&mut self) -> Result<Option<InodeNumber>, ControlError> {
+    pub(super) async fn parents(&mut self) -> Result<Option<InodeNumber>, ControlError> {
         let names: Vec<_> = self.request.path.names().map(Bytes::copy_from_slice).collect();
         let mut live = Some(InodeNumber::ROOT);
         let mut path = FilePath::root();
@@ -174,7 +179,7 @@ impl Restore<'_> {
     }
 
     /// A live directory of that name, made if need be; what is not a directory there goes.
-    async fn directory(
+    pub(super) async fn directory(
         &mut self,
         source: &Node,
         parent: Option<InodeNumber>,
@@ -200,7 +205,7 @@ impl Restore<'_> {
         Ok(made.object.map(|object| object.number))
     }
 
-    async fn put_file(
+    pub(super) async fn put_file(
         &mut self,
         source: &Node,
         parent: InodeNumber,
@@ -229,7 +234,7 @@ impl Restore<'_> {
             }
         };
         if source.inode.kind == Kind::Regular {
-            self.put_data(source, number).await?;
+            self.put_data(source, number, None).await?;
         }
         self.attributes(source, number).await?;
         self.done.insert(source.number, number);
@@ -237,7 +242,11 @@ impl Restore<'_> {
     }
 
     /// Counts what [`Restore::put_file`] would do.
-    async fn plan_file(&mut self, source: &Node, existing: Option<Node>) -> Result<(), ControlError> {
+    pub(super) async fn plan_file(
+        &mut self,
+        source: &Node,
+        existing: Option<Node>,
+    ) -> Result<(), ControlError> {
         let is_first = self.done.insert(source.number, source.number).is_none();
         match existing {
             Some(live) if is_first && is_written_over(&live, source) => self.growth.becomes(&live, source),
@@ -268,8 +277,14 @@ impl Restore<'_> {
         Ok(())
     }
 
-    /// Gives a live file the extents of a frozen one.
-    async fn put_data(&self, source: &Node, live: InodeNumber) -> Result<(), ControlError> {
+    /// Gives a live file the extents of a frozen one; refused if it has been changed since it had the change number
+    /// `expected`.
+    pub(super) async fn put_data(
+        &self,
+        source: &Node,
+        live: InodeNumber,
+        expected: Option<u64>,
+    ) -> Result<(), ControlError> {
         let share = self.namespace.share();
         let mut keys = kind_range(source.number, b'e', &[]);
         let mut first = true;
@@ -281,6 +296,11 @@ impl Restore<'_> {
             let mut transaction = Transaction::default();
             if first {
                 self.namespace.require_unlocked(&node).await.map_err(control_error)?;
+                if expected.is_some_and(|expected| expected != node.inode.change) {
+                    let message =
+                        "a file was changed while it was about to be written over; it was left alone";
+                    return Err(ControlError::new(ErrorKind::Busy, message).todo("run it again"));
+                }
             }
             let mut inode = node.inode;
             if first {
@@ -310,7 +330,7 @@ impl Restore<'_> {
         }
     }
 
-    async fn attributes(&self, source: &Node, live: InodeNumber) -> Result<(), ControlError> {
+    pub(super) async fn attributes(&self, source: &Node, live: InodeNumber) -> Result<(), ControlError> {
         let set = attributes_of(&source.inode);
         self.namespace.set_attributes(CONTEXT, live, set, None).await.map_err(control_error)?;
         // Last: with its record a file may come under lock. In a bucket that keeps versions it is one of its own.
@@ -335,7 +355,7 @@ impl Restore<'_> {
         Ok(wanted)
     }
 
-    async fn keeps_versions(&self) -> Result<bool, ControlError> {
+    pub(super) async fn keeps_versions(&self) -> Result<bool, ControlError> {
         Ok(self.namespace.reader().versioning().await.map_err(control_error)?.is_some())
     }
 
@@ -432,8 +452,31 @@ impl Restore<'_> {
         Ok(())
     }
 
+    /// As [`Restore::remove_tree`]; nothing when there is no such name.
+    pub(super) async fn remove_tree_if_there(
+        &self,
+        parent: InodeNumber,
+        name: &[u8],
+    ) -> Result<(), ControlError> {
+        match self.live_child(Some(parent), name).await? {
+            Some(_) => self.remove_tree(parent, name).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Puts a directory, with all that is in it, under a name of a live one.
+    pub(super) async fn tree_under(
+        &mut self,
+        source: Node,
+        parent: InodeNumber,
+        name: Bytes,
+    ) -> Result<(), ControlError> {
+        let mut steps = vec![Step::Enter { source, parent: Some(parent), name }];
+        self.run(&mut steps).await
+    }
+
     /// Removes a name, and everything below it, deepest first.
-    async fn remove_tree(&self, parent: InodeNumber, name: &[u8]) -> Result<(), ControlError> {
+    pub(super) async fn remove_tree(&self, parent: InodeNumber, name: &[u8]) -> Result<(), ControlError> {
         let share = self.namespace.share();
         if parent == InodeNumber::ROOT && self.keeps_versions().await? {
             let place = Place { directory: parent, name, flat: true };
@@ -468,13 +511,13 @@ impl Restore<'_> {
 
 /// Whether a live file takes the data of a frozen one. One with further names would change under them: it
 /// loses this one instead.
-fn is_written_over(live: &Node, source: &Node) -> bool {
+pub(super) fn is_written_over(live: &Node, source: &Node) -> bool {
     let regular = |node: &Node| node.inode.kind == Kind::Regular;
     regular(live) && regular(source) && live.inode.links == 1
 }
 
 /// Mode, owner and times as they were.
-fn attributes_of(inode: &Inode) -> SetAttributes {
+pub(super) fn attributes_of(inode: &Inode) -> SetAttributes {
     use tidegate_protocols::view::{SetTime, Time};
     let time = |at: tidegate_replicator::map::Timestamp| {
         SetTime::Client(Time { seconds: at.seconds, nanos: at.nanos })

@@ -20,6 +20,7 @@ use tidegate_replicator::repository::NewSnapshot;
 use super::hook::{self, HookError};
 use super::host::{PolicyHost, Taken};
 use super::plan::Plan;
+use crate::appliance::locked_until;
 use crate::clock::Clock;
 use crate::control::{ControlError, ErrorKind, JobHandle, PolicyRun, PolicyShareRun, Unit};
 use crate::settings::{Argument, OnHookFailure};
@@ -229,7 +230,8 @@ impl Run<'_> {
         let rules = &self.plan.rules;
         let dated: Vec<_> = past.iter().map(|snapshot| rules.date(snapshot.at, snapshot.pairs())).collect();
         for (snapshot, reasons) in past.into_iter().zip(rules.reasons(&dated)) {
-            if reasons.is_kept() {
+            let is_locked = locked_until(&snapshot.tags).is_some_and(|until| until.as_nanos() > nanos(now));
+            if reasons.is_kept() || is_locked {
                 continue;
             }
             self.job.checkpoint()?;
@@ -240,6 +242,10 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+fn nanos(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 /// What a policy took.

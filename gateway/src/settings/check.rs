@@ -5,9 +5,12 @@ use std::fmt::Display;
 
 use super::alarms::notifiers_fit;
 use super::bandwidth::bandwidth_fits;
+use super::machine::machines_fit;
 use super::policy::policies_fit;
 use super::problems::Problems;
+use super::runbook::runbooks_fit;
 use super::source::sources_fit;
+use super::volume::volumes_fit;
 use super::{Bucket, Credentials, RepositoryAddress, Settings, Share, Target, Url};
 
 /// How many targets this version can keep a repository on.
@@ -43,6 +46,7 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
         problems.add("retention.heads", None, format!("does not fit: {error}"));
     }
     settings.targets.iter().for_each(|target| target_fits(target, problems));
+    locks_fit(settings, problems);
     settings.shares.iter().for_each(|share| share_fits(share, problems));
     distinct("target", "name", settings.targets.iter().map(|target| &target.name), problems);
     distinct("share", "name", settings.shares.iter().map(|share| &share.name), problems);
@@ -52,9 +56,12 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     settings.buckets.iter().for_each(|bucket| bucket_fits(settings, bucket, problems));
     s3_fits(settings, problems);
     bandwidth_fits(settings, problems);
+    volumes_fit(settings, problems);
+    machines_fit(settings, problems);
     sources_fit(settings, problems);
     policies_fit(settings, problems);
     notifiers_fit(settings, problems);
+    runbooks_fit(settings, problems);
     apart(settings, problems);
 }
 
@@ -160,6 +167,7 @@ fn target_fits(target: &Target, problems: &mut Problems<'_>) {
         ("region", target.region.is_some()),
         ("style", target.style.is_some()),
         ("credentials", target.credentials != Credentials::Ambient),
+        ("lock", target.lock.is_some()),
         ("proxy", target.proxy.is_some()),
         ("ca_file", target.ca_file.is_some()),
     ];
@@ -167,9 +175,33 @@ fn target_fits(target: &Target, problems: &mut Problems<'_>) {
         let key = format!("target.{}.{key}", target.name);
         problems.add(&key, None, "is only for s3:// addresses; leave it out");
     }
+    if target.append_only && target.lock.is_none() {
+        let key = format!("target.{}.append_only", target.name);
+        problems.add(
+            &key,
+            None,
+            "is only with lock: where nothing keeps versions, replicating itself has to delete",
+        );
+    }
     if in_bucket && target.endpoint.is_none() && target.region.is_none() {
         let key = format!("target.{}.region", target.name);
         problems.add(&key, None, "is missing; AWS needs the bucket's region, other services an endpoint");
+    }
+}
+
+/// Garbage is condemned before its locks end, so that nobody refers anew to what is protected no more.
+fn locks_fit(settings: &Settings, problems: &mut Problems<'_>) {
+    let rules = settings.targets.iter().filter_map(|target| Some((target, target.lock_rule()?)));
+    for (target, rule) in rules {
+        let most = rule.round_every();
+        if settings.retention.collect_every.duration() > most {
+            let days = most.as_secs_f64() / 86_400.0;
+            let message = format!(
+                "is too long for the locks of target {}: at most {days:.1} days with lock_days = {}",
+                target.name, target.lock_days
+            );
+            problems.add("retention.collect_every", None, message);
+        }
     }
 }
 

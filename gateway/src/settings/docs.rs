@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
-    AccessKey, Alarms, Bandwidth, Bucket, Cache, Gateway, Nfs, Notify, Policy, Repository, Retention, S3,
-    Scrub, Share, Source, Target,
+    AccessKey, Alarms, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify, Policy, Repository,
+    Retention, RunbookRules, S3, Scrub, Share, Source, Step, Target, Volume,
 };
 
 /// What the page says before the tables.
@@ -43,10 +43,15 @@ pub fn settings_page() -> String {
         S3::describe(),
         Bucket::describe(),
         AccessKey::describe(),
+        Nbd::describe(),
+        Volume::describe(),
+        Machine::describe(),
         Source::describe(),
         Policy::describe(),
         Alarms::describe(),
         Notify::describe(),
+        RunbookRules::describe(),
+        Step::describe(),
     ];
     for table in &tables {
         add_table(&mut page, table);

@@ -4,14 +4,14 @@
 //!
 //! 1. lock the folder (other editors wait; the lock goes with the process) — nothing;
 //! 2. read, change, check the whole new text: a text that would be refused is never written;
-//! 3. write `.NAME.new`, with the rights of the old file, and sync it — the old settings, and a
+//! 3. write `.NAME.new`, with owner and rights of the old file, and sync it — the old settings, and a
 //!    leftover that the next edit overwrites;
 //! 4. rename it over the file — the old settings or the new ones, never a mix;
 //! 5. sync the folder — the new ones.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -127,13 +127,18 @@ impl SettingsFile {
     fn replace(&self, text: &str) -> Result<(), SettingsError> {
         let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let new = self.folder().join(format!(".{name}.new"));
-        let mode =
-            std::fs::metadata(&self.path).map_or(NEW_FILE_MODE, |metadata| metadata.permissions().mode());
+        let old = std::fs::metadata(&self.path).ok();
+        let mode = old.as_ref().map_or(NEW_FILE_MODE, |old| old.permissions().mode());
         let write = || -> std::io::Result<()> {
             let mut file =
                 OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
             file.write_all(text.as_bytes())?;
             file.set_permissions(Permissions::from_mode(mode & 0o7777))?;
+            // Root edits what belongs to the gateway's user, and it stays that user's.
+            let made = file.metadata()?;
+            if let Some(old) = old.filter(|old| (old.uid(), old.gid()) != (made.uid(), made.gid())) {
+                fchown(&file, Some(old.uid()), Some(old.gid()))?;
+            }
             file.sync_all()?;
             std::fs::rename(&new, &self.path)?;
             File::open(self.folder())?.sync_all()

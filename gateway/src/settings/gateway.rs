@@ -46,6 +46,9 @@ table! {
         /// Where `/metrics`, `/healthz` and `/readyz` are served over HTTP too, without any
         /// authentication. Not at all when it is absent. Changing it needs a restart.
         metrics: Listen, optional;
+        /// Whether it is the clone of a drill: it writes nothing to any store, leads nothing, and what clients write to it
+        /// goes with its local state. `tidegate attach --drill` writes it. Changing it needs a restart.
+        drill: bool, default(false);
         /// How log lines are written; they go to standard error.
         log_format: LogFormat, default(LogFormat::Text);
         /// The least urgent log lines that are written. The environment variable `TIDEGATE_LOG`

@@ -17,6 +17,7 @@ mod docs;
 mod file;
 mod gateway;
 mod json;
+mod machine;
 mod names;
 mod network;
 mod policy;
@@ -24,6 +25,7 @@ mod problems;
 mod quota;
 mod repository;
 mod retention;
+mod runbook;
 mod schema;
 mod scrub;
 mod secret;
@@ -32,6 +34,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod values;
+mod volume;
 
 use toml_edit::{Document, DocumentMut, Item, TableLike};
 
@@ -42,19 +45,25 @@ pub use docs::settings_page;
 pub use file::{Edit, SettingsFile, add_table, remove_table, remove_table_by};
 pub use gateway::{Cache, Gateway, LogFormat, LogLevel};
 pub use json::table_from_json;
+pub use machine::{Machine, ProviderKind};
 pub use names::{AccessKeyId, BucketName, ExportPath, HostName, LocalPath, Name, Region, RepositoryAddress};
 pub use network::{Listen, Network, Url};
 pub use policy::{Argument, Calendar, OnHookFailure, Policy, ShareName, TagPattern, Zone};
 pub use problems::{Problem, SettingsError};
 pub use quota::{Count, Limits, Quota};
-pub use repository::{Credentials, Repository, Target, UrlStyle};
+pub use repository::{Credentials, LockMode, Repository, Target, UrlStyle};
 pub use retention::{HeadRung, Retention};
+pub use runbook::{
+    Action, InDrill, MomentText, OnStepFailure, RecordKind, Runbook, RunbookRules, Step, TsigAlgorithm,
+    add_runbook, runbooks_from_toml, runbooks_to_toml,
+};
 pub use schema::{KeyDescription, Setting, Table, TableDescription};
 pub use scrub::Scrub;
 pub use secret::{SECRET_BYTES_MAX, Secret, SecretError, SecretReference};
 pub use share::{Nfs, OnStoreLost, Share, Squash};
 pub use source::{FileName, Source, SourceKind, SshHost};
 pub use values::{Rate, Size, Span};
+pub use volume::{MomentText, Nbd, SECTOR_BYTES, Volume, VolumePath};
 
 use problems::Problems;
 use schema::Reader;
@@ -92,6 +101,12 @@ pub struct Settings {
     pub buckets: Vec<Bucket>,
     /// `[[access_key]]`
     pub access_keys: Vec<AccessKey>,
+    /// `[nbd]`
+    pub nbd: Nbd,
+    /// `[[volume]]`
+    pub volumes: Vec<Volume>,
+    /// `[[machine]]`
+    pub machines: Vec<Machine>,
     /// `[[source]]`
     pub sources: Vec<Source>,
     /// `[[policy]]`
@@ -100,10 +115,12 @@ pub struct Settings {
     pub alarms: Alarms,
     /// `[[notify]]`
     pub notify: Vec<Notify>,
+    /// `[runbook.NAME]`
+    pub runbooks: Vec<Runbook>,
 }
 
 /// The tables of the file.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 20] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -116,10 +133,14 @@ const TABLES: [&str; 16] = [
     S3::NAME,
     Bucket::NAME,
     AccessKey::NAME,
+    Nbd::NAME,
+    Volume::NAME,
+    Machine::NAME,
     Source::NAME,
     Policy::NAME,
     Alarms::NAME,
     Notify::NAME,
+    runbook::RUNBOOK,
 ];
 
 impl Settings {
@@ -190,10 +211,14 @@ impl Settings {
             AccessKey::NAME,
             Item::ArrayOfTables(self.access_keys.iter().map(Table::write).collect()),
         );
+        document.insert(Nbd::NAME, Item::Table(self.nbd.write()));
+        document.insert(Volume::NAME, Item::ArrayOfTables(self.volumes.iter().map(Table::write).collect()));
+        document.insert(Machine::NAME, Item::ArrayOfTables(self.machines.iter().map(Table::write).collect()));
         document.insert(Source::NAME, Item::ArrayOfTables(self.sources.iter().map(Table::write).collect()));
         document.insert(Policy::NAME, Item::ArrayOfTables(self.policies.iter().map(Table::write).collect()));
         document.insert(Alarms::NAME, Item::Table(self.alarms.write()));
         document.insert(Notify::NAME, Item::ArrayOfTables(self.notify.iter().map(Table::write).collect()));
+        runbook::write_runbooks(document.as_table_mut(), &self.runbooks);
         document.to_string()
     }
 }
@@ -244,10 +269,14 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let s3 = table(root, problems);
     let buckets = tables(root, problems);
     let access_keys = tables(root, problems);
+    let nbd = table(root, problems);
+    let volumes = tables(root, problems);
+    let machines = tables(root, problems);
     let sources = tables(root, problems);
     let policies = tables(root, problems);
     let alarms = table(root, problems);
     let notify = tables(root, problems);
+    let runbooks = runbook::read_runbooks(root, problems);
     Some(Settings {
         gateway: gateway?,
         repository: repository?,
@@ -261,10 +290,14 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         s3: s3?,
         buckets: buckets?,
         access_keys: access_keys?,
+        nbd: nbd?,
+        volumes: volumes?,
+        machines: machines?,
         sources: sources?,
         policies: policies?,
         alarms: alarms?,
         notify: notify?,
+        runbooks: runbooks?,
     })
 }
 

@@ -1,5 +1,6 @@
 //! `[repository]` and `[[target]]`: how the repository is unlocked, and where it lies.
 
+use tidegate_replicator::store::{self, LockRule};
 use toml_edit::Value;
 
 use super::names::{LocalPath, Name, Region, RepositoryAddress};
@@ -32,6 +33,16 @@ choice! {
         Path = "path",
         /// In the host: `https://bucket.endpoint/key`. What AWS wants.
         VirtualHost = "virtual-host",
+    }
+}
+
+choice! {
+    /// Who can delete what is locked before its lock ends.
+    pub enum LockMode {
+        /// Nobody, not even the owner of the account.
+        Compliance = "compliance",
+        /// Whoever has the right to bypass it.
+        Governance = "governance",
     }
 }
 
@@ -92,6 +103,16 @@ table! {
         style: UrlStyle, optional;
         /// Where the access key comes from, for `s3://` addresses.
         credentials: Credentials, default(Credentials::Ambient);
+        /// Object lock: for as long as something retained needs an object, nobody can delete it, whoever has the credentials.
+        /// Only in a bucket that has object lock enabled, without a default retention. Without it: nothing is
+        /// locked. Objects that were stored before it was set are locked by the next round.
+        lock: LockMode, optional;
+        /// What is needed is locked for at least so many days from every moment on, and for at most a third (two days at
+        /// least) more. What is needed no more takes room for as long.
+        lock_days: u32, default(30) in 1, 36_500;
+        /// The credentials only add: they may not delete versions of objects. Garbage is then planned here, and deleted
+        /// by `tidegate gc --delete-credentials` from another machine. Only with `lock`.
+        append_only: bool, default(false);
         /// An HTTP proxy between here and the store.
         proxy: Url, optional;
         /// A PEM file with the certificates to trust instead of the system's.
@@ -106,5 +127,16 @@ table! {
         connections: u32, default(32) in 1, 256;
         /// How many of the requests of a minute may be repetitions of failed ones, in percent.
         retry_percent: u32, default(20) in 1, 100;
+    }
+}
+
+impl Target {
+    /// The rule by which objects are locked there.
+    pub fn lock_rule(&self) -> Option<LockRule> {
+        let mode = match self.lock? {
+            LockMode::Compliance => store::LockMode::Compliance,
+            LockMode::Governance => store::LockMode::Governance,
+        };
+        Some(LockRule { mode, days: self.lock_days })
     }
 }

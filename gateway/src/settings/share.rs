@@ -81,6 +81,9 @@ table! {
         quota: Quota, optional;
         /// What happens to writes while the store does not answer.
         on_store_lost: OnStoreLost, default(OnStoreLost::Continue);
+        /// Keep handles valid after a takeover that may have lost acknowledged changes: clients then go on without
+        /// mounting anew, and mix what they have in their caches with what is there.
+        keep_handles: bool, default(false);
         /// Keep the share in a key domain of its own: nothing is deduplicated with other shares,
         /// and dropping that key destroys it alone. Fixed when the share is made.
         own_key: bool, default(false);

@@ -238,6 +238,7 @@ prop_compose! {
             quota: quota.clone(),
             on_store_lost: lost,
             own_key: flags[0],
+            keep_handles: flags[0],
         }).collect()
     }
 }

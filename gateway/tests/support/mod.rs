@@ -94,6 +94,7 @@ async fn try_open_at(
         settle: Duration::from_millis(1),
         budgets,
         ladder: Ladder::default(),
+        drill: false,
     };
     Appliance::open(parts).await
 }
@@ -122,6 +123,7 @@ pub fn config(name: &str) -> ShareConfig {
         follow: false,
         stop_without_store: false,
         own_key: false,
+        keep_handles: false,
         quota: Quota::default(),
         settings: serde_json::json!({}),
     }

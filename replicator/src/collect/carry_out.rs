@@ -2,18 +2,20 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_chunker::PackId;
 
 use super::clean::clean_index;
 use super::error::CollectError;
+use super::held::Held;
 use super::mark::mark;
 use super::options::{CollectOptions, checkpoint};
 use super::publishers::{Waiting, waiting_for};
 use crate::observer::Observer;
-use crate::repository::{Opened, Plan, PlanId, PlanOutcome, Repository, UtcNanos};
+use crate::repository::{Opened, Plan, PlanId, PlanOutcome, Repository, UtcNanos, pack_name};
+use crate::store::SpecialStore;
 
 /// How old a plan becomes at the most; then it is closed, and everything in it spared. Shorter than
 /// [`super::PIN_AGE_MAX`] by more than clocks differ.
@@ -30,6 +32,8 @@ pub struct Collected {
     pub deleted_bytes: u64,
     /// Packs that something had come to reach.
     pub spared: u64,
+    /// Packs that are locked still: spared, and condemned again when they can go.
+    pub held: Held,
     /// Index objects that named deleted packs, and were written anew without them.
     pub index_objects: u64,
 }
@@ -39,6 +43,8 @@ pub struct Collected {
 pub enum Progress {
     /// These have not honoured it yet.
     Waiting(Vec<Waiting>),
+    /// All honour it, and it waits for somebody who may delete.
+    Ready,
     /// It was waited for too long: nothing was deleted, a later plan will condemn what is still garbage.
     GivenUp,
     /// It is finished.
@@ -60,6 +66,9 @@ pub async fn carry_out(
     if !waiting.is_empty() {
         return Ok(Progress::Waiting(waiting));
     }
+    if repository.store().capabilities().append_only {
+        return Ok(Progress::Ready);
+    }
     let marked = mark(repository, options, observer).await?;
     // The store may know that more time has passed than this machine does.
     if is_too_old(&plan, marked.newest()) {
@@ -67,36 +76,61 @@ pub async fn carry_out(
     }
     let there: Vec<_> =
         marked.packs.iter().filter(|pack| plan.condemned.binary_search(&pack.id).is_ok()).collect();
-    let spared: Vec<PackId> = there.iter().filter(|pack| !pack.is_dead()).map(|pack| pack.id).collect();
+    let mut spared: Vec<PackId> = there.iter().filter(|pack| !pack.is_dead()).map(|pack| pack.id).collect();
     let dead = there.iter().filter(|pack| pack.is_dead());
     let doomed: Vec<(PackId, u64)> = dead.map(|pack| (pack.id, pack.bytes)).collect();
     observer.phase("delete packs");
     let deletions: Vec<_> =
         doomed.into_iter().map(|(pack, bytes)| delete(repository, pack, bytes, observer)).collect();
-    let deletions = stream::iter(deletions).buffer_unordered(DELETES_MAX);
-    let deleted_bytes: u64 = deletions.try_fold(0, |sum, bytes| async move { Ok(sum + bytes) }).await?;
+    let mut deletions = stream::iter(deletions).buffer_unordered(DELETES_MAX);
+    let (mut deleted_bytes, mut held) = (0, Held::default());
+    while let Some((pack, bytes, outcome)) = deletions.try_next().await? {
+        match outcome {
+            Outcome::Deleted => deleted_bytes += bytes,
+            Outcome::Held(until) => {
+                held.add(bytes, until);
+                spared.push(pack);
+            }
+        }
+    }
+    drop(deletions);
+    spared.sort_unstable();
     observer.phase("take what was deleted out of the index");
     let kept: HashSet<PackId> = spared.iter().copied().collect();
     let gone = plan.condemned.iter().copied().filter(|pack| !kept.contains(pack)).collect();
     let index_objects = clean_index(repository, &gone, observer).await?;
     let outcome = PlanOutcome { done_at: options.now, spared, deleted_bytes };
     repository.close_plan(id, &outcome).await?;
-    let (deleted, spared) = (gone.len() as u64, outcome.spared.len() as u64);
-    tracing::info!(plan = %id, deleted, deleted_bytes, spared, "carried out a collection plan");
-    Ok(Progress::Done(Collected { deleted, deleted_bytes, spared, index_objects }))
+    let (deleted, spared) = (gone.len() as u64, outcome.spared.len() as u64 - held.packs);
+    tracing::info!(plan = %id, deleted, deleted_bytes, spared, held = held.packs, "carried out a collection plan");
+    Ok(Progress::Done(Collected { deleted, deleted_bytes, spared, held, index_objects }))
 }
 
-/// Deletes a pack; gives its length in bytes.
+/// What became of a pack that was to go.
+enum Outcome {
+    Deleted,
+    /// It is locked, until then.
+    Held(Option<SystemTime>),
+}
+
+/// Deletes a pack, unless it is locked.
 async fn delete(
     repository: &Repository<Opened>,
     pack: PackId,
     bytes: u64,
     observer: &dyn Observer,
-) -> Result<u64, CollectError> {
+) -> Result<(PackId, u64, Outcome), CollectError> {
     checkpoint(observer)?;
-    repository.delete_pack(pack).await?;
+    let outcome = match repository.delete_pack(pack).await {
+        Ok(()) => Outcome::Deleted,
+        Err(error) if error.is_held() => {
+            let state = repository.store().lock(&pack_name(pack)).await;
+            Outcome::Held(state.ok().and_then(|state| state.until))
+        }
+        Err(error) => return Err(error.into()),
+    };
     observer.advanced(1);
-    Ok(bytes)
+    Ok((pack, bytes, outcome))
 }
 
 /// Whether a plan has become so old that a pin which it must not outlive may be over.

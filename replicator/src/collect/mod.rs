@@ -14,6 +14,9 @@
 //! reseal.rs     which packs lie under old sealing epochs: they can be repacked in the same way
 //! carry_out.rs  from a plan to its outcome
 //! clean.rs      takes what is deleted out of the index
+//! held.rs       packs that are locked, so that they cannot go yet
+//! extend.rs     locks what is retained needs for longer
+//! sweep.rs      deletes what is hidden for good, in a store that keeps versions
 //! void.rs       what plans have ever condemned, as publishers, readers and checks know it
 //! run.rs        the parts one after the other
 //! ```
@@ -42,6 +45,13 @@
 //! is put back to) is listed under one of both, because heads are listed before snapshots and once more after
 //! them, and because each of these moves writes the new object while the old one is there.
 //!
+//! **Locks.** Where objects are locked (`LockRule`), a pack that nothing reaches is condemned only when its lock has ended
+//! or ends within the rule's margin, and counted as [`Held`] before that. What a plan condemns and the store still holds is
+//! spared by its outcome: it stays void, so nobody refers to it anew, and a later plan condemns it again. So the lock of a pack never ends
+//! while somebody may come to refer to it. Sparse packs are repacked whatever their locks: what they held is not needed any more
+//! from then on, so their locks are not extended, and end. Who may only add (`append_only`)
+//! plans and marks, and somebody else carries the plan out.
+//!
 //! **Unknown is not deleted.** A head, a snapshot or a tree node that cannot be read ends the run before
 //! anything is condemned or deleted. The tree of a fork is the exception: its writer had been superseded and may
 //! have known no plan; what can be read of it is kept.
@@ -52,6 +62,8 @@
 mod carry_out;
 mod clean;
 mod error;
+mod extend;
+mod held;
 mod mark;
 mod options;
 mod propose;
@@ -61,17 +73,21 @@ mod reseal;
 mod roots;
 mod run;
 mod spill;
+mod sweep;
 mod void;
 
 pub use carry_out::{Collected, PLAN_AGE_MAX, Progress, carry_out};
 pub use error::CollectError;
+pub use extend::{BATCH, Extended, Progress as ExtendProgress, extend_locks};
+pub use held::Held;
 pub use options::CollectOptions;
 pub use propose::{Proposal, propose};
 pub use publishers::Waiting;
 pub use repack::SparsePack;
 pub use reseal::{SealUsage, seal_usage};
-pub use roots::{PIN_AGE_MAX, PIN_TAG};
+pub use roots::{PIN_AGE_MAX, PIN_DAYS_MAX, PIN_DAYS_TAG, PIN_TAG};
 pub use run::{Round, condemn, finish_open, tidy};
+pub use sweep::{Swept, TAMPERED_MAX, Tampered, revive, sweep_hidden, tampered};
 pub use void::{VoidPacks, VoidRow};
 
 pub use crate::observer::{Observer, Silent};

@@ -1,17 +1,20 @@
 //! Proposing: which packs to condemn.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidegate_chunker::{PackId, ShareId};
 
 use super::error::CollectError;
+use super::held::{Held, ends_soon, locks};
 use super::mark::{Live, Marked, MarkedPack, mark};
 use super::options::CollectOptions;
 use super::repack::SparsePack;
 use super::reseal::old_packs;
 use crate::observer::Observer;
 use crate::repository::{HeadName, Opened, PLAN_PACKS_MAX, Repository, SnapshotId, UtcNanos};
+use crate::store::LockState;
 
 /// How far the store's clock may be ahead of this machine's.
 const CLOCK_AHEAD_MAX: Duration = Duration::from_mins(15);
@@ -43,6 +46,8 @@ pub struct Proposal {
     pub deferred: u64,
     /// Their length in bytes.
     pub deferred_bytes: u64,
+    /// Packs that nothing reaches, and whose locks have not ended.
+    pub held: Held,
     /// Heads that their line has passed.
     pub passed_heads: Vec<(ShareId, HeadName)>,
     /// Pins whose time is over.
@@ -72,6 +77,7 @@ pub async fn propose(
         ..Proposal::default()
     };
     let (mut sparse, mut full, now) = (Vec::new(), Vec::new(), system(options.now));
+    let mut dead = Vec::new();
     for (number, pack) in marked.packs.iter().enumerate() {
         proposal.pack_bytes += pack.bytes;
         proposal.chunk_bytes += pack.chunk_bytes;
@@ -87,14 +93,14 @@ pub async fn propose(
             }
             continue;
         }
-        if age(pack, now) >= options.grace && proposal.condemned.len() < PLAN_PACKS_MAX / 2 {
-            proposal.condemned.push(pack.id);
-            proposal.condemned_bytes += pack.bytes;
+        if age(pack, now) >= options.grace {
+            dead.push(pack);
         } else {
             proposal.deferred += 1;
             proposal.deferred_bytes += pack.bytes;
         }
     }
+    condemn_dead(repository, &dead, &mut proposal, observer).await?;
     if options.reseal {
         let ids = full.iter().map(|number| marked.packs[*number].id).collect();
         let old = old_packs(repository, ids, observer).await?;
@@ -103,6 +109,35 @@ pub async fn propose(
     }
     proposal.sparse = choose(marked, sparse, options).await?;
     Ok(proposal)
+}
+
+/// Condemns packs that nothing reaches, but those that are locked for longer, and those that the plan has no room for.
+async fn condemn_dead(
+    repository: &Arc<Repository<Opened>>,
+    dead: &[&MarkedPack],
+    proposal: &mut Proposal,
+    observer: &dyn Observer,
+) -> Result<(), CollectError> {
+    let rule = repository.store().capabilities().lock;
+    let locks = match rule {
+        Some(_) => locks(repository, dead.iter().map(|pack| pack.id).collect(), observer).await?,
+        None => HashMap::new(),
+    };
+    for pack in dead {
+        let state = locks.get(&pack.id).filter(|state| state.is_locked());
+        // What is void already nobody refers to anew, so it can wait until it can go.
+        let waits = |state: &&LockState| pack.condemned || rule.is_some_and(|rule| !ends_soon(&rule, state));
+        if let Some(state) = state.filter(waits) {
+            proposal.held.add(pack.bytes, state.until);
+        } else if proposal.condemned.len() < PLAN_PACKS_MAX / 2 {
+            proposal.condemned.push(pack.id);
+            proposal.condemned_bytes += pack.bytes;
+        } else {
+            proposal.deferred += 1;
+            proposal.deferred_bytes += pack.bytes;
+        }
+    }
+    Ok(())
 }
 
 /// The emptiest of the sparse packs, as many as one round copies and a plan has room for, with what is alive

@@ -7,7 +7,8 @@ use tidegate_chunker::{DomainId, ShareId};
 
 use super::error::CollectError;
 use crate::repository::{
-    Head, HeadName, HeadStanding, Opened, Repository, RepositoryError, SnapshotId, UtcNanos,
+    Head, HeadName, HeadStanding, Opened, Repository, RepositoryError, Snapshot, SnapshotId, UtcNanos,
+    base_of, is_branch,
 };
 use crate::tree::Root;
 
@@ -16,6 +17,10 @@ pub const PIN_TAG: &str = "tidegate.pin";
 /// How long a pin lasts. By then the head that refers to what it pinned has been published; a gateway that
 /// was cut off for longer has not honoured any plan either.
 pub const PIN_AGE_MAX: Duration = Duration::from_hours(7 * 24);
+/// The tag of a pin that lasts for so many days instead.
+pub const PIN_DAYS_TAG: &str = "tidegate.pin.days";
+/// The most days that a pin may last.
+pub const PIN_DAYS_MAX: u64 = 366;
 
 /// A root that something retains.
 #[derive(Clone, Debug)]
@@ -74,6 +79,17 @@ impl Roots {
         self.retained.push(RetainedRoot { what, domain: head.share.domain, root: head.root, is_fork });
     }
 
+    /// What a snapshot retains; of a branch also the state that it left the line from, and both are tolerated when they
+    /// are damaged, as forks are.
+    fn keep(&mut self, what: &str, snapshot: &Snapshot) {
+        self.add(what.to_owned(), &snapshot.head, is_branch(snapshot));
+        if let Some(root) = base_of(snapshot) {
+            let domain = snapshot.head.share.domain;
+            let what = format!("{what}, the state that it left from");
+            self.retained.push(RetainedRoot { what, domain, root, is_fork: true });
+        }
+    }
+
     async fn snapshots(
         &mut self,
         repository: &Repository<Opened>,
@@ -86,11 +102,12 @@ impl Roots {
             match repository.read_snapshot(share, id).await {
                 Ok(snapshot) => {
                     let age = now.as_nanos().saturating_sub(snapshot.taken_at.as_nanos());
-                    let is_over = u128::try_from(age).is_ok_and(|age| age > PIN_AGE_MAX.as_nanos());
+                    let is_over =
+                        u128::try_from(age).is_ok_and(|age| age > pin_age_max(&snapshot).as_nanos());
                     if snapshot.tags.contains_key(PIN_TAG) && is_over {
                         self.expired.push((share, id));
                     } else {
-                        self.add(id.object(share).to_string(), &snapshot.head, false);
+                        self.keep(&id.object(share).to_string(), &snapshot);
                     }
                 }
                 // What took its place may have come after the listing.
@@ -103,6 +120,11 @@ impl Roots {
         }
         Ok(())
     }
+}
+
+fn pin_age_max(snapshot: &Snapshot) -> Duration {
+    let days = snapshot.tags.get(PIN_DAYS_TAG).and_then(|days| days.parse::<u64>().ok());
+    days.map_or(PIN_AGE_MAX, |days| Duration::from_hours(24 * days.min(PIN_DAYS_MAX)))
 }
 
 /// An object that retains something, and of which nobody can say what.

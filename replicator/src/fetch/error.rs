@@ -108,6 +108,7 @@ fn kind_of(kind: store::ErrorKind) -> FetchErrorKind {
         | store::ErrorKind::Denied
         | store::ErrorKind::Misconfigured
         | store::ErrorKind::Full
+        | store::ErrorKind::Held
         | store::ErrorKind::Transient => FetchErrorKind::Unreachable,
     }
 }

@@ -55,12 +55,13 @@ mod packs;
 mod pass;
 mod prepare;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_chunker::{PackId, ShareId};
+use tokio::time::Instant;
 
 pub use compare::{Comparison, DIFFERENCES_MAX, Difference, Filled, compare, fill_holes};
 pub use error::MirrorError;
@@ -68,7 +69,7 @@ pub use lines::Obstacle;
 pub use pass::{CopiedShare, PassReport};
 pub use prepare::{prepare, prepare_or_find};
 
-use crate::repository::{HeadName, Opened, Repository, SnapshotId};
+use crate::repository::{HeadName, Opened, PlanId, Repository, SnapshotId};
 use lines::Claims;
 use packs::Held;
 
@@ -114,6 +115,8 @@ pub struct Mirror {
     /// Snapshots that were seen on the lead.
     seen: BTreeSet<(ShareId, SnapshotId)>,
     claims: Claims,
+    /// Plans of which something is locked on the copy, and when it is tried again.
+    held_until: BTreeMap<PlanId, Instant>,
 }
 
 impl Mirror {
@@ -124,8 +127,8 @@ impl Mirror {
         host: Arc<dyn MirrorHost>,
         options: MirrorOptions,
     ) -> Self {
-        let (held, seen, claims) = Default::default();
-        Self { lead, copy, host, options, held, seen, claims }
+        let (held, seen, claims, held_until) = Default::default();
+        Self { lead, copy, host, options, held, seen, claims, held_until }
     }
 
     /// Those of these packs that are on the copy: the last pass has seen them, or the copy says so now.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tidegate_chunker::{ObjectKind, PackId, ShareId};
+use tokio::time::Instant;
 
 use super::lines::{Line, Obstacle};
 use super::objects::copy_control;
@@ -17,6 +18,9 @@ use crate::store::{LIST_LIMIT_MAX, ObjectName};
 const LISTINGS_MAX: u32 = 16;
 /// How long before a promotion a snapshot may have been taken that the new lead never had: clocks differ.
 const PROMOTION_SKEW: Duration = Duration::from_hours(1);
+
+/// How often packs that were held on the copy are tried again.
+const HELD_LOOK_EVERY: Duration = Duration::from_hours(1);
 
 /// How far the copy of one share has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +98,9 @@ impl Mirror {
             }
             for plan in outcomes {
                 checkpoint(observer)?;
-                self.carry_out(plan, &mut report).await?;
+                if self.held_until.get(&plan).is_none_or(|until| *until <= Instant::now()) {
+                    self.carry_out(plan, &mut report).await?;
+                }
             }
         }
         Ok(report)
@@ -264,12 +270,22 @@ impl Mirror {
             return Ok(());
         }
         let Some(outcome) = self.lead.read_outcome(plan).await? else { return Ok(()) };
+        let mut is_held = false;
         for pack in self.lead.read_plan(plan).await?.condemned {
             if outcome.spared.binary_search(&pack).is_err() {
-                self.copy.delete_pack(pack).await?;
-                report.deleted_packs += 1;
+                match self.copy.delete_pack(pack).await {
+                    Ok(()) => report.deleted_packs += 1,
+                    Err(error) if error.is_held() => is_held = true,
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
+        if is_held {
+            // Those that are locked there go by a later pass; until then the plan stays open there.
+            self.held_until.insert(plan, Instant::now() + HELD_LOOK_EVERY);
+            return Ok(());
+        }
+        self.held_until.remove(&plan);
         copy_control(&self.lead, &self.copy, ObjectKind::Plan, &plan.outcome_object()).await?;
         report.objects += 1;
         Ok(())

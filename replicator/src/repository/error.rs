@@ -119,6 +119,11 @@ impl RepositoryError {
         matches!(self, Self::Store(error) if error.kind() == ErrorKind::Transient)
     }
 
+    /// Whether the object is locked, so that it cannot be deleted yet.
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Store(error) if error.kind() == ErrorKind::Held)
+    }
+
     /// Whether the object asked for is certainly not there.
     pub fn is_missing(&self) -> bool {
         match self {

@@ -85,6 +85,10 @@ pub struct Head {
     /// attaches it next may keep its handles valid, which are of this era.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<Era>,
+    /// Set when the share's policy says that handles stay valid after a takeover, although changes may be lost which were
+    /// acknowledged after this head: those are of this era.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_handles: Option<Era>,
     /// No inode of the frozen map has this number or a higher one.
     pub next_inode: u64,
     /// The last journal sequence that is in the frozen map.

@@ -69,6 +69,7 @@
 //! Not here: which chunks there are and what they mean (`tree`), how many packs go up at once (whoever commits),
 //! retries and rates (decorators of the store).
 
+mod branch;
 mod chance;
 mod config;
 mod control;
@@ -94,6 +95,11 @@ mod slot;
 mod snapshot;
 mod time;
 
+pub(crate) use branch::base_of;
+pub use branch::{
+    Around, BRANCH_TAG, Branch, BranchCause, BranchId, Departure, NewBranch, Point, is_branch, minute,
+    new_branch_id, unpublished_name,
+};
 pub use config::Config;
 pub use domain::{DOMAIN_OBJECTS_MAX, Domain, UnreadableObject};
 pub use error::{RepositoryError, Result};

@@ -49,6 +49,8 @@ repository_id!(
     8
 );
 
+/// The name of the object that makes a prefix a repository.
+pub(crate) const CONFIG: &str = "config";
 /// The folder of all key slots.
 pub(crate) const KEYS: &str = "keys/";
 /// The folder of all domains.
@@ -71,7 +73,7 @@ pub(crate) const HEARTBEATS: &str = "heartbeats/";
 
 /// The name of the object that makes a prefix a repository.
 pub(crate) fn config() -> ObjectName {
-    object("config".to_owned())
+    object(CONFIG.to_owned())
 }
 
 /// The name of a key slot.

@@ -219,6 +219,7 @@ fn gone_or_damaged(name: &ObjectName, error: StoreError) -> RepositoryError {
         | ErrorKind::Denied
         | ErrorKind::Misconfigured
         | ErrorKind::Full
+        | ErrorKind::Held
         | ErrorKind::Transient => error.into(),
     }
 }

@@ -21,7 +21,7 @@ use super::hex;
 use super::names::{self, PLANS, PlanId};
 use super::open::{Opened, Repository};
 use super::time::UtcNanos;
-use crate::store::PutMode;
+use crate::store::{PutMode, SpecialStore};
 
 /// Most packs that one plan condemns; what is more waits for the next.
 pub const PLAN_PACKS_MAX: usize = 100_000;
@@ -122,8 +122,9 @@ impl Repository<Opened> {
         }
     }
 
-    /// Deletes a condemned pack. Only the one who carries out its plan may.
+    /// Deletes a condemned pack for good, all versions of it; [`RepositoryError::is_held`] while one is locked. Only the
+    /// one who carries out its plan may.
     pub(crate) async fn delete_pack(&self, pack: PackId) -> Result<()> {
-        Ok(self.store.delete(&names::pack(pack)).await?)
+        Ok(self.store.purge(&names::pack(pack)).await?)
     }
 }

@@ -66,7 +66,7 @@ impl Repository<Opened> {
         new: NewSnapshot,
         taken_at: UtcNanos,
     ) -> Result<SnapshotId> {
-        check(&new)?;
+        check_texts(&new.label, new.policy.as_deref(), &new.tags)?;
         let NewSnapshot { label, policy, tags } = new;
         let (heat, kept, passed, plans_honoured) = Default::default();
         let head = Head { plans_honoured, kept, passed, heat, ..head.clone() };
@@ -116,9 +116,11 @@ impl Repository<Opened> {
     }
 }
 
-fn check(new: &NewSnapshot) -> Result<()> {
-    let texts = new.tags.iter().flat_map(|(key, value)| [key, value]).chain([&new.label]).chain(&new.policy);
-    if new.tags.len() > TAGS_MAX || texts.into_iter().any(|text| text.len() > TEXT_BYTES_MAX) {
+/// Refuses more, or longer, texts than a snapshot may have.
+pub(super) fn check_texts(label: &str, policy: Option<&str>, tags: &BTreeMap<String, String>) -> Result<()> {
+    let texts = tags.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
+    let texts = texts.chain([label]).chain(policy);
+    if tags.len() > TAGS_MAX || texts.into_iter().any(|text| text.len() > TEXT_BYTES_MAX) {
         return Err(RepositoryError::invalid(format!(
             "a snapshot has at most {TAGS_MAX} tags, and no text of it more than {TEXT_BYTES_MAX} bytes"
         )));

@@ -24,6 +24,7 @@ pub(super) fn head_after(name: &HeadName, parent: Option<HeadName>) -> Head {
         published_at: UtcNanos::new(3),
         incarnation: Incarnation::new([4; 8]),
         handover: None,
+        keep_handles: None,
         next_inode: 5,
         journal_sequence: 6,
         plans_honoured: Vec::new(),

@@ -14,7 +14,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::link::passage::Passage;
-use super::{Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Store, StoreError};
+use super::{
+    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Special, Store,
+    StoreError,
+};
 
 /// How many bytes a whole object is taken to have when only its reading will tell.
 const WHOLE_OBJECT_BYTES: u64 = 64 << 20;
@@ -126,5 +129,10 @@ impl Store for DeadlineStore {
 
     async fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
         self.within(0, || format!("delete {name}"), self.inner.delete(name)).await
+    }
+
+    async fn special(&self, call: Special) -> Result<Answer, StoreError> {
+        let asked = call.clone();
+        self.within(0, || asked.doing(), self.inner.special(call)).await
     }
 }

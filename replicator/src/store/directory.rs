@@ -228,7 +228,7 @@ impl Store for DirectoryStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { create_new: true }
+        Capabilities { create_new: true, ..Capabilities::default() }
     }
 
     async fn put(&self, name: &ObjectName, body: Body, mode: PutMode) -> Result<(), StoreError> {

@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use super::body::read_whole;
 use super::random::Random;
 use super::{
-    Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, Operation, PutMode, Store, StoreError,
+    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, Operation, PutMode, Special,
+    Store, StoreError,
 };
 
 /// A way to fail.
@@ -303,5 +304,10 @@ impl Store for FaultStore {
 
     async fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
         self.plain(Operation::Delete, name.as_str(), self.inner.delete(name)).await
+    }
+
+    async fn special(&self, call: Special) -> Result<Answer, StoreError> {
+        let about = call.about().to_owned();
+        self.plain(Operation::of(&call), &about, self.inner.special(call)).await
     }
 }

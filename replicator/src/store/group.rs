@@ -16,7 +16,10 @@ use bytes::Bytes;
 use futures::future::{Either, select};
 use parking_lot::RwLock;
 
-use super::{Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Store, StoreError};
+use super::{
+    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Special, Store,
+    StoreError,
+};
 
 /// How long a read waits for the lead before it asks a copy as well.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -108,6 +111,10 @@ impl Store for StoreGroup {
     async fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
         self.lead().delete(name).await
     }
+
+    async fn special(&self, call: Special) -> Result<Answer, StoreError> {
+        self.lead().special(call).await
+    }
 }
 
 /// See [`StoreGroup::readers`].
@@ -162,7 +169,7 @@ fn may_differ(error: &StoreError) -> bool {
         | ErrorKind::Full
         | ErrorKind::Transient
         | ErrorKind::Damaged => true,
-        ErrorKind::Exists => false,
+        ErrorKind::Exists | ErrorKind::Held => false,
     }
 }
 
@@ -211,6 +218,10 @@ impl Store for Readers {
 
     async fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
         self.group.delete(name).await
+    }
+
+    async fn special(&self, call: Special) -> Result<Answer, StoreError> {
+        self.group.special(call).await
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -60,17 +60,24 @@ impl StoreHealth {
 
 fn writes(operation: Operation) -> bool {
     match operation {
-        Operation::Put | Operation::Delete => true,
-        Operation::Get | Operation::GetTail | Operation::Head | Operation::List | Operation::ListFolders => {
-            false
-        }
+        Operation::Put | Operation::Delete | Operation::Change => true,
+        Operation::Get
+        | Operation::GetTail
+        | Operation::Head
+        | Operation::List
+        | Operation::ListFolders
+        | Operation::Ask => false,
     }
 }
 
 fn keeps_from_work(kind: ErrorKind) -> bool {
     match kind {
         ErrorKind::Denied | ErrorKind::Misconfigured | ErrorKind::Full | ErrorKind::Transient => true,
-        ErrorKind::Missing | ErrorKind::Exists | ErrorKind::Invalid | ErrorKind::Damaged => false,
+        ErrorKind::Missing
+        | ErrorKind::Exists
+        | ErrorKind::Invalid
+        | ErrorKind::Damaged
+        | ErrorKind::Held => false,
     }
 }
 
@@ -90,6 +97,8 @@ fn with_causes(error: &StoreError) -> String {
 pub struct StoreClock {
     /// How far it is ahead of this machine's, in milliseconds.
     ahead_ms: AtomicI64,
+    /// What the newest answer told, and when it came. Nobody turns this clock.
+    told: Mutex<Option<(SystemTime, Instant)>>,
 }
 
 /// That no answer has told the time.
@@ -98,7 +107,7 @@ const UNKNOWN: i64 = i64::MIN;
 impl Default for StoreClock {
     /// Unknown.
     fn default() -> Self {
-        Self { ahead_ms: AtomicI64::new(UNKNOWN) }
+        Self { ahead_ms: AtomicI64::new(UNKNOWN), told: Mutex::default() }
     }
 }
 
@@ -109,11 +118,11 @@ impl StoreClock {
         Some(self.ahead_ms.load(Ordering::Relaxed)).filter(|ahead| *ahead != UNKNOWN)
     }
 
-    /// What time it is there.
+    /// What time it is there: what the newest answer told, and what has passed since. Whoever sets this machine's
+    /// clock does not change it.
     pub fn now(&self) -> Option<SystemTime> {
-        let ahead = self.ahead_ms()?;
-        let (now, by) = (SystemTime::now(), Duration::from_millis(ahead.unsigned_abs()));
-        if ahead < 0 { now.checked_sub(by) } else { now.checked_add(by) }
+        let (told, at) = (*self.told.lock())?;
+        told.checked_add(at.elapsed())
     }
 
     /// Notes the time that an answer tells.
@@ -123,11 +132,14 @@ impl StoreClock {
             Err(behind) => i64::try_from(behind.duration().as_millis()).map_or(-i64::MAX, |behind| -behind),
         };
         self.ahead_ms.store(ahead, Ordering::Relaxed);
+        *self.told.lock() = Some((told, Instant::now()));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

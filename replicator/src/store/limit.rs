@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::link::Ended;
 use super::link::passage::Passage;
 use super::{
-    Body, Capabilities, Direction, ErrorKind, Link, ListPage, ObjectInfo, ObjectName, PutMode, Store,
-    StoreError,
+    Answer, Body, Capabilities, Direction, ErrorKind, Link, ListPage, ObjectInfo, ObjectName, PutMode,
+    Special, Store, StoreError,
 };
 
 /// See the head of this module.
@@ -91,5 +91,9 @@ impl Store for LimitStore {
 
     async fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
         self.within(Direction::Down, self.inner.delete(name), nothing).await
+    }
+
+    async fn special(&self, call: Special) -> Result<Answer, StoreError> {
+        self.within(Direction::Down, self.inner.special(call), nothing).await
     }
 }

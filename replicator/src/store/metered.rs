@@ -20,8 +20,8 @@ use bytes::Bytes;
 
 use super::link::passage::Passage;
 use super::{
-    Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, Operation, PutMode, Store, StoreError,
-    StoreHealth,
+    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, Operation, PutMode, Special,
+    Store, StoreError, StoreHealth,
 };
 
 /// How many requests there were, since the start or the last [`RequestCounts::reset`].
@@ -165,6 +165,7 @@ fn outcome(kind: ErrorKind) -> &'static str {
         ErrorKind::Full => "full",
         ErrorKind::Transient => "transient",
         ErrorKind::Damaged => "damaged",
+        ErrorKind::Held => "held",
     }
 }
 
@@ -222,5 +223,10 @@ impl Store for MeteredStore {
     async fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
         let call = self.begin(Operation::Delete);
         call.end(self.inner.delete(name).await)
+    }
+
+    async fn special(&self, call: Special) -> Result<Answer, StoreError> {
+        let begun = self.begin(Operation::of(&call));
+        begun.end(self.inner.special(call).await)
     }
 }

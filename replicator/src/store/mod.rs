@@ -26,15 +26,18 @@ mod group;
 mod health;
 mod limit;
 mod link;
+mod lock;
 mod memory;
 mod metered;
 mod operation;
 mod probe;
 mod random;
+mod read_only;
 mod retry;
 mod retry_budget;
 mod s3;
 mod settings;
+mod special;
 
 use std::fmt;
 use std::ops::Range;
@@ -52,14 +55,17 @@ pub use self::group::StoreGroup;
 pub use self::health::{Failing, StoreClock, StoreHealth};
 pub use self::limit::LimitStore;
 pub use self::link::{Direction, LaneReport, Limits, Link, Traffic};
-pub use self::memory::MemoryStore;
+pub use self::lock::{LockMode, LockRule};
+pub use self::memory::{MemoryStore, TimeOfStore};
 pub use self::metered::{MeteredStore, RequestCounts};
 pub use self::operation::Operation;
-pub use self::probe::{ProbeReport, probe};
+pub use self::probe::{LockFound, ProbeReport, probe};
+pub use self::read_only::ReadOnlyStore;
 pub use self::retry::{RetryPolicy, RetryStore};
 pub use self::retry_budget::RetryBudget;
 pub use self::s3::{ChecksumMode, Conduct, Connection, Credentials, S3Store, Style};
 pub use self::settings::{OpenStore, StoreSettingError, StoreSettings, create_place, open};
+pub use self::special::{Answer, LockState, ObjectVersion, Special, SpecialStore, VersionMark, VersionPage};
 
 /// The most objects in a page of a listing.
 pub const LIST_LIMIT_MAX: usize = 1000;
@@ -125,6 +131,8 @@ pub enum ErrorKind {
     Transient,
     /// What came back is not what was stored (length, checksum).
     Damaged,
+    /// It is locked, so nobody can delete it now. Later it can be.
+    Held,
 }
 
 /// A failed store call: kind, what was being done (reads after "failed to"), and the cause.
@@ -219,6 +227,10 @@ pub struct ListPage {
 pub struct Capabilities {
     /// [`PutMode::CreateNew`] lets exactly one of several racing writers win.
     pub create_new: bool,
+    /// Objects are locked when they are stored, by this rule.
+    pub lock: Option<LockRule>,
+    /// Nothing is deleted for good from here: to purge is [`ErrorKind::Held`].
+    pub append_only: bool,
 }
 
 /// An object store below one prefix. See the head of this module for the guarantees.
@@ -256,6 +268,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// without the `/`.
     async fn list_folders(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
 
-    /// Deletes an object; succeeds when there is none.
+    /// Deletes an object; succeeds when there is none. Where objects are locked, the name is only hidden: see
+    /// [`Special`].
     async fn delete(&self, name: &ObjectName) -> Result<(), StoreError>;
+
+    /// What only some stores can do. [`SpecialStore`] has a function for each; decorators hand it on.
+    async fn special(&self, call: Special) -> Result<Answer, StoreError> {
+        special::without(self, call).await
+    }
 }

@@ -17,12 +17,30 @@ pub enum Operation {
     ListFolders,
     /// [`Store::delete`](super::Store::delete).
     Delete,
+    /// [`Store::special`](super::Store::special), where it reads.
+    Ask,
+    /// [`Store::special`](super::Store::special), where it changes something.
+    Change,
 }
 
 impl Operation {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 7] =
-        [Self::Put, Self::Get, Self::GetTail, Self::Head, Self::List, Self::ListFolders, Self::Delete];
+    pub const ALL: [Self; 9] = [
+        Self::Put,
+        Self::Get,
+        Self::GetTail,
+        Self::Head,
+        Self::List,
+        Self::ListFolders,
+        Self::Delete,
+        Self::Ask,
+        Self::Change,
+    ];
+
+    /// As what a special call counts.
+    pub fn of(call: &super::Special) -> Self {
+        if call.writes() { Self::Change } else { Self::Ask }
+    }
 
     /// The name as metrics have it.
     pub fn as_str(self) -> &'static str {
@@ -34,6 +52,8 @@ impl Operation {
             Self::List => "list",
             Self::ListFolders => "list_folders",
             Self::Delete => "delete",
+            Self::Ask => "ask",
+            Self::Change => "change",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! `probe/` and hold its random number; it removes them, also when it fails, and those that killed
 //! probes left behind.
 
+mod lock;
 mod report;
 
 use std::collections::HashSet;
@@ -14,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures::future::join_all;
 
-pub use self::report::ProbeReport;
+pub use self::report::{LockFound, ProbeReport};
 use super::settings::{Adapter, adapter};
 use super::{
     Body, ChecksumMode, Conduct, Credentials, DeadlineStore, ErrorKind, LIST_LIMIT_MAX, ObjectName, PutMode,
@@ -36,13 +37,17 @@ pub async fn probe(settings: &StoreSettings, credentials: &Credentials) -> Resul
         StoreError::new(ErrorKind::Misconfigured, "get random numbers").caused_by(error.to_string())
     })?;
     let id = format!("{number:016x}");
-    let trusting = Conduct { create_new: true, checksum: settings.checksum.unwrap_or_default() };
+    let trusting =
+        Conduct { create_new: true, checksum: settings.checksum.unwrap_or_default(), ..Conduct::default() };
     let mut report = ProbeReport::new(settings.address.to_string());
     let store: Arc<dyn Store> = match adapter(settings, credentials, trusting)? {
         Adapter::Directory(directory) => Arc::new(directory),
         Adapter::S3(bucket) => {
             let wanted = settings.checksum;
             let bucket = probe_checksums(bucket, &id, wanted, &mut report).await?;
+            if let Some(rule) = settings.lock {
+                report.lock = Some(lock::probe_lock(&bucket, &id, rule.mode).await?);
+            }
             Arc::new(bucket)
         }
     };
@@ -78,7 +83,7 @@ async fn probe_checksums(
     };
     try_checksum(&bucket, id, mode).await?;
     report.checksum = mode;
-    let bucket = bucket.with_conduct(Conduct { create_new: true, checksum: mode });
+    let bucket = bucket.with_conduct(Conduct { create_new: true, checksum: mode, ..Conduct::default() });
     if mode == ChecksumMode::Crc32c {
         report.checksum_verified = refuses_wrong_checksum(&bucket, id).await?;
     }
@@ -90,7 +95,7 @@ async fn probe_checksums(
 
 /// Stores a small object in one request, and another in parts.
 async fn try_checksum(bucket: &S3Store, id: &str, checksum: ChecksumMode) -> Result<(), StoreError> {
-    let bucket = bucket.with_conduct(Conduct { create_new: false, checksum });
+    let bucket = bucket.with_conduct(Conduct { create_new: false, checksum, ..Conduct::default() });
     let body = Body::Bytes(Bytes::from_static(b"probe"));
     bucket.put(&name(id, "checksum"), body.clone(), PutMode::Overwrite).await?;
     bucket.put_in_parts(&name(id, "parts"), &body).await

@@ -24,7 +24,10 @@ use parking_lot::Mutex;
 use super::body::read_piece;
 use super::random::Random;
 use super::retry_budget::RetryBudget;
-use super::{Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Store, StoreError};
+use super::{
+    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Special, Store,
+    StoreError,
+};
 
 /// How often an answer that came damaged is asked for in all.
 const DAMAGED_ATTEMPTS_MAX: u32 = 2;
@@ -122,7 +125,8 @@ impl RetryStore {
             | ErrorKind::Denied
             | ErrorKind::Misconfigured
             | ErrorKind::Invalid
-            | ErrorKind::Full => 1,
+            | ErrorKind::Full
+            | ErrorKind::Held => 1,
         };
         if attempts >= attempts_max || !self.budget.lock().take_retry() {
             return Err(error);
@@ -184,5 +188,9 @@ impl Store for RetryStore {
 
     async fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
         self.run(|| self.inner.delete(name)).await
+    }
+
+    async fn special(&self, call: Special) -> Result<Answer, StoreError> {
+        self.run(|| self.inner.special(call.clone())).await
     }
 }

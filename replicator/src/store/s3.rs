@@ -18,6 +18,7 @@ mod clock;
 mod credentials;
 mod error;
 mod list;
+mod lock;
 mod multipart;
 mod paced;
 mod put;
@@ -39,9 +40,10 @@ use self::error::store_error;
 use super::body::check_length;
 use super::checks::{check_folder, check_prefix, missing};
 use super::deadline::within;
+use super::lock::HeadPace;
 use super::{
-    Body, Capabilities, ErrorKind, LIST_LIMIT_MAX, ListPage, ObjectInfo, ObjectName, PutMode, Store,
-    StoreClock, StoreError,
+    Answer, Body, Capabilities, ErrorKind, LIST_LIMIT_MAX, ListPage, LockRule, ObjectInfo, ObjectName,
+    PutMode, Special, Store, StoreClock, StoreError,
 };
 
 /// The longest body that is created new without looking first. It fits into the buffers of a connection.
@@ -65,6 +67,10 @@ pub struct Conduct {
     pub create_new: bool,
     /// Which checksum to send.
     pub checksum: ChecksumMode,
+    /// How objects are locked.
+    pub lock: Option<LockRule>,
+    /// Whether nothing is to be deleted for good.
+    pub append_only: bool,
 }
 
 /// See the head of this module.
@@ -78,6 +84,7 @@ pub struct S3Store {
     /// How long to wait for the head of an answer to a request without a body.
     answer_timeout: Duration,
     clock: Arc<StoreClock>,
+    heads: Arc<HeadPace>,
 }
 
 impl S3Store {
@@ -98,6 +105,7 @@ impl S3Store {
             conduct,
             answer_timeout: connection.answer_timeout,
             clock,
+            heads: Arc::default(),
         })
     }
 
@@ -123,10 +131,30 @@ impl S3Store {
 
     /// [`ErrorKind::Exists`] if there is such an object.
     async fn check_absent(&self, name: &ObjectName) -> Result<(), StoreError> {
-        match self.look_at(name).await {
+        match self.look_at(name, None).await {
             Ok(_) => Err(StoreError::new(ErrorKind::Exists, format!("create {name}, which exists"))),
             Err(error) if error.kind() == ErrorKind::Missing => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Which version to read instead, after an answer that the name shows none; else that answer.
+    async fn oldest_instead(&self, name: &ObjectName, error: StoreError) -> Result<String, StoreError> {
+        if error.kind() != ErrorKind::Missing {
+            return Err(error);
+        }
+        self.outliving(name).await?.ok_or(error)
+    }
+
+    async fn read(
+        &self,
+        name: &ObjectName,
+        range: Option<Range<u64>>,
+        version: Option<&str>,
+    ) -> Result<Bytes, StoreError> {
+        match range {
+            Some(range) => self.get_range(name, range, version).await,
+            None => self.get_whole(name, version).await,
         }
     }
 
@@ -163,7 +191,8 @@ impl Store for S3Store {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { create_new: self.conduct.create_new }
+        let Conduct { create_new, lock, append_only, checksum: _ } = self.conduct;
+        Capabilities { create_new, lock, append_only }
     }
 
     async fn put(&self, name: &ObjectName, body: Body, mode: PutMode) -> Result<(), StoreError> {
@@ -183,18 +212,33 @@ impl Store for S3Store {
     }
 
     async fn get(&self, name: &ObjectName, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
-        match range {
-            Some(range) => self.get_range(name, range).await,
-            None => self.get_whole(name).await,
+        match self.read(name, range.clone(), None).await {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => {
+                let version = self.oldest_instead(name, error).await?;
+                self.read(name, range, Some(&version)).await
+            }
         }
     }
 
     async fn get_tail(&self, name: &ObjectName, bytes: u64) -> Result<(Bytes, u64), StoreError> {
-        Box::pin(self.get_end(name, bytes)).await
+        match Box::pin(self.get_end(name, bytes, None)).await {
+            Ok(end) => Ok(end),
+            Err(error) => {
+                let version = self.oldest_instead(name, error).await?;
+                Box::pin(self.get_end(name, bytes, Some(&version))).await
+            }
+        }
     }
 
     async fn head(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError> {
-        self.look_at(name).await
+        match self.look_at(name, None).await {
+            Ok(info) => Ok(info),
+            Err(error) => {
+                let version = self.oldest_instead(name, error).await?;
+                self.look_at(name, Some(&version)).await
+            }
+        }
     }
 
     async fn list(
@@ -220,5 +264,9 @@ impl Store for S3Store {
             Err(error) if error.kind() != ErrorKind::Missing => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
+    }
+
+    async fn special(&self, call: Special) -> Result<Answer, StoreError> {
+        Box::pin(self.do_special(call)).await
     }
 }

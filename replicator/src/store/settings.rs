@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Address, ChecksumMode, Conduct, Connection, Credentials, DeadlineStore, DirectoryStore, ErrorKind,
-    LimitStore, Limits, Link, MeteredStore, ObjectName, Patience, ProbeReport, RequestCounts, RetryPolicy,
-    RetryStore, S3Store, Store, StoreError, StoreHealth, Style,
+    LimitStore, Limits, Link, LockRule, MeteredStore, ObjectName, Patience, ProbeReport, RequestCounts,
+    RetryPolicy, RetryStore, S3Store, Store, StoreError, StoreHealth, Style,
 };
 
 /// Where a repository lies and how to talk to the store there.
@@ -70,6 +70,12 @@ pub struct StoreSettings {
     /// How fast bodies come down, in bytes per second. Default: as fast as they can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub download_bytes_per_s: Option<u64>,
+    /// How objects are locked. Only in a bucket that has object lock enabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockRule>,
+    /// Whether the credentials only add: nothing is deleted for good. Only with `lock`.
+    #[serde(default)]
+    pub append_only: bool,
 }
 
 mod defaults {
@@ -107,6 +113,8 @@ const ATTEMPTS: RangeInclusive<u64> = 1..=20;
 const RETRY_PERCENT: RangeInclusive<u64> = 1..=100;
 const REQUESTS: RangeInclusive<u64> = 1..=1_024;
 const TRANSFER_BYTES_PER_S: RangeInclusive<u64> = 1_024..=1_000_000_000;
+/// A hundred years, as long as S3 takes.
+const LOCK_DAYS: RangeInclusive<u64> = 1..=36_500;
 const LINK_BYTES_PER_S: RangeInclusive<u64> = 1_024..=1_000_000_000_000;
 
 /// A setting that cannot be: key, value, and what is allowed.
@@ -140,6 +148,8 @@ impl StoreSettings {
             requests_max: defaults::requests_max(),
             upload_bytes_per_s: None,
             download_bytes_per_s: None,
+            lock: None,
+            append_only: false,
         }
     }
 
@@ -156,6 +166,18 @@ impl StoreSettings {
         }
         if let Some(rate) = self.download_bytes_per_s {
             within("download_bytes_per_s", rate, &LINK_BYTES_PER_S)?;
+        }
+        if let Some(rule) = &self.lock {
+            within("lock.days", u64::from(rule.days), &LOCK_DAYS)?;
+            if let Address::Directory(_) = self.address {
+                let allowed =
+                    "left out: a directory has no object lock, and whoever may write there may delete";
+                return Err(refused("lock", rule.mode.as_str(), allowed));
+            }
+        }
+        if self.append_only && self.lock.is_none() {
+            let allowed = "false without lock: where no versions are kept, replicating itself must delete";
+            return Err(refused("append_only", true, allowed));
         }
         is_url("endpoint", self.endpoint.as_deref(), &["http://", "https://"])?;
         is_url("proxy", self.proxy.as_deref(), &["http://", "https://"])?;
@@ -245,6 +267,8 @@ pub fn open(
     let conduct = Conduct {
         create_new: probed.is_some_and(|report| report.create_new),
         checksum: settings.checksum.or(probed.map(|report| report.checksum)).unwrap_or_default(),
+        lock: settings.lock,
+        append_only: settings.append_only,
     };
     let (adapter, clock, bucket): (Arc<dyn Store>, _, _) = match adapter(settings, credentials, conduct)? {
         Adapter::Directory(directory) => (Arc::new(directory), Arc::default(), None),

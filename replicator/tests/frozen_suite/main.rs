@@ -6,6 +6,7 @@ mod check;
 mod collect;
 #[path = "../repository_suite/support/dying_store.rs"]
 mod dying_store;
+mod locks;
 mod mirror;
 mod reseal;
 mod restore;

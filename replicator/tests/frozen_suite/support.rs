@@ -69,7 +69,11 @@ pub(crate) struct Share {
 
 impl Share {
     pub(crate) async fn new() -> Self {
-        let store = MemoryStore::new();
+        Self::on(MemoryStore::new()).await
+    }
+
+    /// A share on a store that is empty.
+    pub(crate) async fn on(store: MemoryStore) -> Self {
         let new = NewRepository {
             chunks: ChunkParams::default(),
             slot_label: "first".into(),
@@ -130,6 +134,40 @@ impl Share {
         let number = self.make(folder, name, Kind::Regular, 0o644);
         self.write(number, 0, data);
         number
+    }
+
+    /// A file of one chunk that lies in the repository already.
+    pub(crate) fn file_at(
+        &mut self,
+        folder: InodeNumber,
+        name: &[u8],
+        data: &[u8],
+        at: Location,
+    ) -> InodeNumber {
+        let number = self.make(folder, name, Kind::Regular, 0o644);
+        let (end, id) = (data.len() as u64, self.keys.chunk_id(data));
+        let inode = self.inodes.get_mut(&number).unwrap();
+        (inode.size, inode.used) = (end, end);
+        let chunk = ChunkRef { id, at: Some(at) };
+        let source = Source::Chunk { chunk, chunk_bytes: data.len() as u32, offset: 0 };
+        self.map.insert(Key::Extent(number, end).encode(), Extent { start: 0, end, source }.to_value());
+        number
+    }
+
+    /// How many packs it has stored.
+    pub(crate) fn packs_made(&self) -> u8 {
+        self.packs
+    }
+
+    /// Takes away a file whose name nobody knows any more.
+    pub(crate) fn remove_file(&mut self, folder: InodeNumber, number: InodeNumber) {
+        let is_of = |value: &Value| Entry::decode(&value.payload).is_ok_and(|entry| entry.inode == number);
+        let names = self.map.iter().filter_map(|(key, value)| match Key::decode(key) {
+            Ok(Key::Entry(of, name)) if of == folder && is_of(value) => Some(name),
+            _ => None,
+        });
+        let name = names.last().unwrap();
+        self.remove(folder, &name, number);
     }
 
     /// Gives a file data where it has none.
@@ -236,6 +274,7 @@ impl Share {
             published_at: UtcNanos::new(30),
             incarnation: Incarnation::new([4; 8]),
             handover: None,
+            keep_handles: None,
             next_inode: u64::MAX,
             journal_sequence: 6,
             plans_honoured: self.plans_honoured.clone(),

@@ -48,7 +48,7 @@ impl FakeGateway {
         self.state.lock().stopped
     }
 
-    fn known(&self, share: &str) -> Result<(), ControlError> {
+    pub(super) fn known(&self, share: &str) -> Result<(), ControlError> {
         let settings = self.state.lock().settings.clone().expect("set from the start");
         match settings.share(share) {
             Some(_) => Ok(()),
@@ -123,6 +123,7 @@ impl Control for FakeGateway {
             export: share.export_path().to_string(),
             state: if share.read_only { ShareState::ReadOnly } else { ShareState::Serving },
             reason: None,
+            handles: None,
             rpo_seconds: share.rpo.duration().as_secs(),
             rpo_now_seconds: 0,
             dirty_bytes: 0,
@@ -154,6 +155,7 @@ impl Control for FakeGateway {
             link: LinkStatus::default(),
             last_failure: None,
             clock_ahead_ms: None,
+            lock: None,
         };
         Status {
             version: "0.0.0".to_owned(),

@@ -27,6 +27,7 @@ fn well() -> Status {
         export: "/docs".to_owned(),
         state: ShareState::Serving,
         reason: None,
+        handles: None,
         rpo_seconds: 30,
         rpo_now_seconds: 20,
         dirty_bytes: 0,
@@ -49,6 +50,7 @@ fn well() -> Status {
         link: LinkStatus::default(),
         last_failure: None,
         clock_ahead_ms: Some(-900),
+        lock: None,
     };
     let policy = PolicyStatus {
         name: "nightly".to_owned(),

@@ -44,6 +44,13 @@ pub struct LeadershipNote {
     exclusive: bool,
 }
 
+impl LeadershipNote {
+    /// In which epoch.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+}
+
 /// What a look at the lease shows.
 #[derive(Debug)]
 pub enum Standing {

@@ -31,6 +31,50 @@ pub struct ProbeReport {
     pub checksum_verified: bool,
     /// How far the store's clock is ahead of ours, in milliseconds; negative when it is behind.
     pub clock_skew_ms: i64,
+    /// Whether objects can be locked there, if they are to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockFound>,
+}
+
+/// What became of an object that was stored with a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockFound {
+    /// It could not be deleted before the lock ended.
+    Honoured,
+    /// The bucket took no lock.
+    Refused,
+    /// The store took the lock, and showed none afterwards.
+    Ignored,
+    /// The store took the lock, and deleted the object all the same.
+    Broken,
+}
+
+impl LockFound {
+    /// Why objects cannot be locked there, and what to do; none if they can.
+    pub fn obstacle(self) -> Option<&'static str> {
+        match self {
+            Self::Honoured => None,
+            Self::Refused => Some(
+                "`lock` is set, and the bucket takes no object lock: make a bucket with object lock enabled, for                  few stores turn it on later, and without a default retention; or leave `lock` out",
+            ),
+            Self::Ignored => Some(
+                "`lock` is set, and the store keeps no object lock, although it takes the request: use another                  service, or leave `lock` out",
+            ),
+            Self::Broken => Some(
+                "`lock` is set, and a locked object could be deleted: use another service, or leave `lock` out",
+            ),
+        }
+    }
+
+    fn for_people(self) -> &'static str {
+        match self {
+            Self::Honoured => "honoured",
+            Self::Refused => "refused",
+            Self::Ignored => "ignored",
+            Self::Broken => "taken and broken",
+        }
+    }
 }
 
 impl ProbeReport {
@@ -46,6 +90,7 @@ impl ProbeReport {
             checksum: ChecksumMode::None,
             checksum_verified: false,
             clock_skew_ms: 0,
+            lock: None,
         }
     }
 
@@ -56,7 +101,8 @@ impl ProbeReport {
             (self.ordered_listing, "listings are out of order or incomplete"),
             (self.deletes, "deleted objects do not disappear"),
         ];
-        found.into_iter().filter(|(works, _)| !works).map(|(_, obstacle)| obstacle).collect()
+        let found = found.into_iter().filter(|(works, _)| !works).map(|(_, obstacle)| obstacle);
+        found.chain(self.lock.and_then(LockFound::obstacle)).collect()
     }
 
     /// Whether the clocks differ by more than they should.
@@ -106,6 +152,9 @@ impl fmt::Display for ProbeReport {
         writeln!(f, "  checksum          {checksum}")?;
         let clock = if self.is_clock_skewed() { " (set the clocks right)" } else { "" };
         writeln!(f, "  clock difference  {} ms{clock}", self.clock_skew_ms)?;
+        if let Some(lock) = &self.lock {
+            writeln!(f, "  object lock       {}", lock.for_people())?;
+        }
         match self.obstacles().as_slice() {
             [] => write!(f, "  usable            yes"),
             obstacles => write!(f, "  usable            no: {}", obstacles.join("; ")),

@@ -95,13 +95,15 @@ impl S3Store {
             ChecksumMode::Crc32c => Some(ChecksumAlgorithm::Crc32C),
             ChecksumMode::None => None,
         };
-        let key = self.key(name);
+        let (key, lock) = (self.key(name), self.put_lock(name).await?);
         let begun = self
             .client
             .create_multipart_upload()
             .bucket(&self.bucket)
             .key(&key)
             .set_checksum_algorithm(algorithm)
+            .set_object_lock_mode(lock.as_ref().map(|lock| lock.mode.clone()))
+            .set_object_lock_retain_until_date(lock.map(|lock| lock.until))
             .send()
             .await
             .map_err(|error| store_error(doing(), error))?;

@@ -9,6 +9,7 @@ use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_smithy_types::base64;
 
 use super::error::store_error;
+use super::lock::PutLock;
 use super::paced::PacedBody;
 use super::{ChecksumMode, S3Store};
 use crate::store::body::{changed, unreadable};
@@ -45,12 +46,26 @@ impl S3Store {
         create_new: bool,
         checksum: Option<String>,
     ) -> Result<(), StoreError> {
+        let lock = self.put_lock(name).await?;
+        self.put_with_lock(name, body, create_new, (checksum, lock)).await
+    }
+
+    /// Stores a body under a checksum and a lock.
+    pub(super) async fn put_with_lock(
+        &self,
+        name: &ObjectName,
+        body: &Body,
+        create_new: bool,
+        (checksum, lock): (Option<String>, Option<PutLock>),
+    ) -> Result<(), StoreError> {
         self.client
             .put_object()
             .bucket(&self.bucket)
             .key(self.key(name))
             .set_if_none_match(create_new.then(|| "*".to_owned()))
             .set_checksum_crc32_c(checksum)
+            .set_object_lock_mode(lock.as_ref().map(|lock| lock.mode.clone()))
+            .set_object_lock_retain_until_date(lock.map(|lock| lock.until))
             .content_length(body.len() as i64)
             .body(stream(body, 0, body.len()).await?)
             .send()

@@ -18,21 +18,30 @@ use crate::store::link::passage::Pace;
 use crate::store::{Direction, ErrorKind, ObjectInfo, ObjectName, StoreError};
 
 impl S3Store {
-    pub(super) async fn get_whole(&self, name: &ObjectName) -> Result<Bytes, StoreError> {
-        let answer = self.ask(name, None, || format!("read {name}")).await?;
+    pub(super) async fn get_whole(
+        &self,
+        name: &ObjectName,
+        version: Option<&str>,
+    ) -> Result<Bytes, StoreError> {
+        let answer = self.ask(name, version, None, || format!("read {name}")).await?;
         let length = length_of(name, &answer)?;
         collect(name, answer, length).await
     }
 
-    pub(super) async fn get_range(&self, name: &ObjectName, range: Range<u64>) -> Result<Bytes, StoreError> {
+    pub(super) async fn get_range(
+        &self,
+        name: &ObjectName,
+        range: Range<u64>,
+        version: Option<&str>,
+    ) -> Result<Bytes, StoreError> {
         if range.start >= range.end {
             // HTTP cannot ask for nothing, and the object may be missing or shorter.
-            let info = self.look_at(name).await?;
+            let info = self.look_at(name, version).await?;
             return checked_range(name, Some(range), info.bytes).map(|_empty| Bytes::new());
         }
         let header = format!("bytes={}-{}", range.start, range.end - 1);
         let doing = || format!("read bytes {} to {} of {name}", range.start, range.end);
-        let answer = self.ask(name, Some(header), doing).await?;
+        let answer = self.ask(name, version, Some(header), doing).await?;
         let (shown, length) = content_range(name, &answer)?;
         if range.end > length {
             return Err(outside(name, &range).caused_by(format!("the object has {length} bytes")));
@@ -43,15 +52,20 @@ impl S3Store {
         collect(name, answer, range.end - range.start).await
     }
 
-    pub(super) async fn get_end(&self, name: &ObjectName, bytes: u64) -> Result<(Bytes, u64), StoreError> {
+    pub(super) async fn get_end(
+        &self,
+        name: &ObjectName,
+        bytes: u64,
+        version: Option<&str>,
+    ) -> Result<(Bytes, u64), StoreError> {
         if bytes == 0 {
-            return Ok((Bytes::new(), self.look_at(name).await?.bytes));
+            return Ok((Bytes::new(), self.look_at(name, version).await?.bytes));
         }
         let doing = || format!("read the last {bytes} bytes of {name}");
-        let answer = match self.ask(name, Some(format!("bytes=-{bytes}")), doing).await {
+        let answer = match self.ask(name, version, Some(format!("bytes=-{bytes}")), doing).await {
             // No byte of an empty object can be asked for.
             Err(error) if error.kind() == ErrorKind::Invalid => {
-                return match self.look_at(name).await?.bytes {
+                return match self.look_at(name, version).await?.bytes {
                     0 => Ok((Bytes::new(), 0)),
                     _ => Err(error),
                 };
@@ -68,10 +82,15 @@ impl S3Store {
         Ok((collect(name, answer, shown.end - shown.start).await?, length))
     }
 
-    pub(super) async fn look_at(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError> {
+    pub(super) async fn look_at(
+        &self,
+        name: &ObjectName,
+        version: Option<&str>,
+    ) -> Result<ObjectInfo, StoreError> {
         let doing = || format!("look at {name}");
         let asked = async {
             let request = self.client.head_object().bucket(&self.bucket).key(self.key(name));
+            let request = request.set_version_id(version.map(str::to_owned));
             match Box::pin(request.send()).await {
                 // The answer to HEAD has no body, so it cannot say what is missing.
                 Err(error) if status(&error) == Some(404) => Err(self.missing_or_misconfigured(name).await),
@@ -91,10 +110,12 @@ impl S3Store {
     async fn ask(
         &self,
         name: &ObjectName,
+        version: Option<&str>,
         range: Option<String>,
         doing: impl Fn() -> String + Send + Sync,
     ) -> Result<GetObjectOutput, StoreError> {
         let request = self.client.get_object().bucket(&self.bucket).key(self.key(name)).set_range(range);
+        let request = request.set_version_id(version.map(str::to_owned));
         let asked = async {
             request.send().await.map_err(|error| match &error {
                 SdkError::ServiceError(service) if service.err().is_no_such_key() => {

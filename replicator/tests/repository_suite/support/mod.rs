@@ -86,6 +86,7 @@ pub(crate) fn next_head(
         published_at: UtcNanos::new(30),
         incarnation: Incarnation::new([4; 8]),
         handover: None,
+        keep_handles: None,
         next_inode: u64::MAX,
         journal_sequence: 6,
         plans_honoured: Vec::new(),

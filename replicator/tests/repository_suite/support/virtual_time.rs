@@ -125,7 +125,7 @@ impl Store for SlowStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { create_new: self.creation != Creation::Overwrites }
+        Capabilities { create_new: self.creation != Creation::Overwrites, ..Capabilities::default() }
     }
 
     async fn put(&self, name: &ObjectName, body: Body, mode: PutMode) -> Result<(), StoreError> {

@@ -1,0 +1,110 @@
+//! Tidegate, whose source of backup the folder is.
+
+use std::fs::{self, File};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tidegate_benches::{Outcome, tidegate_program};
+
+use crate::process::{Watched, run};
+use crate::tool::{Place, Tool};
+
+/// What to call it.
+pub(crate) const NAME: &str = "tidegate";
+/// How long the gateway may take to listen, and how often it is looked at.
+const PATIENCE: Duration = Duration::from_mins(1);
+const POLL: Duration = Duration::from_millis(5);
+
+pub(crate) struct Tidegate;
+
+impl Tidegate {
+    fn command(place: &Place) -> Outcome<Command> {
+        let mut command = Command::new(tidegate_program()?);
+        command.arg("--settings").arg(place.own.join("tidegate.toml"));
+        Ok(command)
+    }
+
+    /// With a gateway that runs for this long; the peak of its memory, and what the work answers, together.
+    fn with_gateway(place: &Place, work: impl FnOnce() -> Outcome<u64>) -> Outcome<u64> {
+        let log = File::create(place.own.join("log"))?;
+        let mut command = Self::command(place)?;
+        let mut gateway = Watched::start(command.arg("serve").stdout(log.try_clone()?).stderr(log))?;
+        let end = Instant::now() + PATIENCE;
+        while UnixStream::connect(place.own.join("admin.sock")).is_err() {
+            if gateway.has_ended()? || Instant::now() > end {
+                return Err(
+                    format!("it does not serve: {}", fs::read_to_string(place.own.join("log"))?).into()
+                );
+            }
+            std::thread::sleep(POLL);
+        }
+        let peak = work()?;
+        Ok(peak + gateway.stop()?)
+    }
+
+    /// The ids of all snapshots of the source, newest first.
+    fn snapshots(place: &Place) -> Outcome<Vec<String>> {
+        let listed = Self::command(place)?.args(["--json", "snapshot", "list", "source"]).output()?;
+        let listed: Value = serde_json::from_slice(&listed.stdout)?;
+        let id = |snapshot: &Value| Some(snapshot.get("id")?.as_str()?.to_owned());
+        listed
+            .as_array()
+            .and_then(|all| all.iter().map(id).collect())
+            .ok_or_else(|| "a list without ids".into())
+    }
+}
+
+impl Tool for Tidegate {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn missing(&self) -> Option<String> {
+        tidegate_program().err().map(|error| error.to_string())
+    }
+
+    fn prepare(&self, place: &Place) -> Outcome<()> {
+        let own = place.own.display();
+        let settings = format!(
+            "[gateway]\ndata = \"{own}/data\"\nsocket = \"{own}/admin.sock\"\n\n\
+             [repository]\nkey = {{ file = \"{own}/repository.key\" }}\n\n\
+             [[target]]\nname = \"local\"\naddress = \"file://{}\"\n\n\
+             [nfs]\nlisten = []\n\n\
+             [retention]\nheads = []\n\n\
+             [[source]]\nname = \"source\"\nfolder = \"{}\"\n",
+            place.repository.display(),
+            place.source.display()
+        );
+        fs::write(place.own.join("tidegate.toml"), settings)?;
+        run(Self::command(place)?.arg("init")).map(|_| ())
+    }
+
+    fn save(&self, place: &Place) -> Outcome<u64> {
+        Self::with_gateway(place, || run(Self::command(place)?.args(["source", "run", "source"])))
+    }
+
+    fn restore(&self, place: &Place) -> Outcome<u64> {
+        run(Self::command(place)?.args(["restore", "source", "--to"]).arg(&place.restored))
+    }
+
+    fn forget(&self, place: &Place) -> Outcome<u64> {
+        Self::with_gateway(place, || {
+            let mut peak = 0;
+            for snapshot in Self::snapshots(place)?.iter().skip(1) {
+                let removed =
+                    run(Self::command(place)?.args(["snapshot", "remove", "--yes", "source", snapshot]))?;
+                peak = removed.max(peak);
+            }
+            let mut collect = Self::command(place)?;
+            collect.args(["gc", "--yes", "--grace", "0s", "--delete-percent-max", "100"]);
+            Ok(run(&mut collect)?.max(peak))
+        })
+    }
+
+    fn restored_content(&self, place: &Place) -> PathBuf {
+        place.restored.clone()
+    }
+}

@@ -1,0 +1,60 @@
+//! `/api/v1/shares/{share}/branches`, `/rejoin` and `/failback`: what the line of a share does not go on from, and the way
+//! back to the line.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::Response;
+
+use super::error::ApiError;
+use super::payload::Payload;
+use super::routes::{Answer, Gateway};
+use crate::control::{
+    BranchApplyRequest, BranchDiffPage, BranchDiffRequest, BranchInfo, DIFF_PAGE_MAX, FailbackPlan,
+    RejoinRequest,
+};
+
+pub(super) async fn list(State(admin): Gateway, Path(share): Path<String>) -> Answer<Vec<BranchInfo>> {
+    Ok(Json(admin.control.branches(&share).await?))
+}
+
+pub(super) async fn remove(
+    State(admin): Gateway,
+    Path((share, branch)): Path<(String, String)>,
+) -> Answer<BranchInfo> {
+    Ok(Json(admin.control.branch_remove(&share, &branch).await?))
+}
+
+pub(super) async fn diff(
+    State(admin): Gateway,
+    Path((share, branch)): Path<(String, String)>,
+    Payload(mut request): Payload<BranchDiffRequest>,
+) -> Answer<BranchDiffPage> {
+    request.limit = request.limit.clamp(1, DIFF_PAGE_MAX);
+    Ok(Json(admin.control.branch_diff(&share, &branch, &request).await?))
+}
+
+pub(super) async fn apply(
+    State(admin): Gateway,
+    Path((share, branch)): Path<(String, String)>,
+    Payload(request): Payload<BranchApplyRequest>,
+) -> Result<Response, ApiError> {
+    admin.start("branch-apply", share, |control, share, job| async move {
+        control.branch_apply(&share, &branch, &request, &job).await
+    })
+}
+
+pub(super) async fn rejoin(
+    State(admin): Gateway,
+    Path(share): Path<String>,
+    Payload(request): Payload<RejoinRequest>,
+) -> Result<Response, ApiError> {
+    admin.start(
+        "rejoin",
+        share,
+        |control, share, job| async move { control.rejoin(&share, &request, &job).await },
+    )
+}
+
+pub(super) async fn failback(State(admin): Gateway, Path(share): Path<String>) -> Answer<FailbackPlan> {
+    Ok(Json(admin.control.failback_plan(&share).await?))
+}

@@ -1,0 +1,77 @@
+//! What lies in `packaging/monitoring` is about metrics that the gateway shows, and its rules fire for their causes.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/monitoring")
+}
+
+/// The one that the set-up has unpacked, or else the one on the path.
+fn promtool() -> PathBuf {
+    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
+    let unpacked = cache.map(|cache| cache.join("tidegate/tools/bin/promtool"));
+    unpacked.filter(|tool| tool.exists()).unwrap_or_else(|| "promtool".into())
+}
+
+/// The words of a text that are metrics of ours.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|character: char| !(character.is_ascii_alphanumeric() || character == '_'));
+    words.filter(|word| word.starts_with("tidegate_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn rules_and_dashboard_name_only_metrics_that_there_are() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+    let page = std::fs::read_to_string(page).expect("the page of metrics");
+    let known = metrics_in(&page);
+    assert!(known.len() > 50, "the page of metrics has another form than expected: {} found", known.len());
+    for file in ["alerts.yml", "dashboard.json"] {
+        let text = std::fs::read_to_string(folder().join(file)).expect("readable");
+        let used = metrics_in(&text);
+        assert!(used.len() > 10, "{file} names {} metrics", used.len());
+        for metric in used {
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| metric.strip_suffix(suffix));
+            let is_known = known.contains(&metric) || base.is_some_and(|base| known.contains(base));
+            assert!(is_known, "{file} names {metric}, which the gateway does not show");
+        }
+    }
+}
+
+#[test]
+fn the_dashboard_is_json_with_a_query_in_every_panel() {
+    let text = std::fs::read_to_string(folder().join("dashboard.json")).expect("readable");
+    let dashboard: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let graphs = panels.iter().filter(|panel| panel["type"] != "row");
+    let mut count = 0;
+    for panel in graphs {
+        let queries = panel["targets"].as_array().expect("queries");
+        assert!(
+            !queries.is_empty() && queries.iter().all(|query| query["expr"].is_string()),
+            "{}",
+            panel["title"]
+        );
+        count += 1;
+    }
+    assert!(count > 10, "{count}");
+}
+
+#[test]
+fn every_rule_fires_for_its_cause_and_for_nothing_else() {
+    let mut promtool = Command::new(promtool());
+    promtool.args(["test", "rules", "alerts_test.yml"]).current_dir(folder());
+    match promtool.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("skipped: promtool is not installed (Debian: prometheus)");
+        }
+        ended => {
+            let ended = ended.expect("promtool can be run");
+            let said =
+                String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
+            assert!(ended.status.success(), "{said}");
+        }
+    }
+}
