@@ -11,6 +11,7 @@ import { table } from "../parts/table.js";
 import { link } from "../router.js";
 import { count, t } from "../words.js";
 import { alarmList } from "./alarms.js";
+import { kindOf } from "./jobs.js";
 import { targetState } from "./targets.js";
 
 export const title = () => t("overview.title");
@@ -30,7 +31,7 @@ export function view({ status, running }) {
     section(t("shares.title"), { key: "shares" }, shareTable(status.shares)),
     section(t("targets.title"), { key: "targets" }, targetTable(status.targets)),
     running.length > 0 && section(t("overview.running"), { key: "running" }, running.map((job) =>
-      h("p", { key: job.id }, h("a", { href: link(["jobs"]) }, t(`jobkind.${job.kind}`)), " ", job.share, progress(job)))),
+      h("p", { key: job.id }, h("a", { href: link(["jobs"]) }, kindOf(job)), " ", job.share, progress(job)))),
     section(t("overview.here"), { key: "here" }, machine(status)),
   ];
 }

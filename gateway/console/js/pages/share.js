@@ -30,7 +30,7 @@ export function view({ status, snapshots, heads }, { refresh }) {
     heading(share, { trail: [[t("shares.title"), link(["shares"])]], actions: [
       may("snapshot", share) && button(t("snapshot.take"), () => takeSnapshot(share, refresh), { kind: "primary" }),
       may("commit", share) && button(t("share.commit"), () => commit(share, refresh)),
-      button(t("share.browse"), () => go(["shares", share, "browse"])),
+      may("browse", share) && button(t("share.browse"), () => go(["shares", share, "browse"])),
     ] }),
     facts([
       [t("shares.protection"), protectionBadge(status)],

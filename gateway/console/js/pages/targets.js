@@ -20,7 +20,7 @@ export const title = () => t("targets.title");
 export const every = 2_000;
 
 export async function load() {
-  const [targets, scrub] = await Promise.all([get("/targets"), get("/scrub")]);
+  const [targets, scrub] = await Promise.all([get("/targets"), ifAllowed(get("/scrub"))]);
   for (const { name, link, backlog_bytes } of targets) {
     const points = seen.get(name) ?? [];
     points.push({ at: Date.now(), up: link.up.bytes_per_second, down: link.down.bytes_per_second, backlog_bytes });
@@ -28,6 +28,12 @@ export async function load() {
   }
   return { targets, scrub };
 }
+
+/** What concerns the gateway as a whole is not for a session that is limited to some shares. */
+const ifAllowed = (call) => call.catch((error) => {
+  if (![403, 404].includes(error.status)) throw error;
+  return null;
+});
 
 /** The kind of a target's state, and the words for it. */
 export function targetState(target) {
@@ -44,7 +50,7 @@ export function view({ targets, scrub }, { refresh }) {
     heading(title(), { note: t("targets.note") }),
     targets.length === 0 && h("p", { class: "empty" }, t("targets.none")),
     targets.map((target) => one(target, refresh)),
-    section(t("scrub.title"), { key: "scrub", actions: [
+    scrub && section(t("scrub.title"), { key: "scrub", actions: [
       may("run") && button(t("scrub.run"), () => runScrub(refresh))] }, scrubFacts(scrub)),
   ];
 }
@@ -66,6 +72,8 @@ function one(target, refresh) {
     [t("targets.down"), lane(link.down)],
     [t("targets.rule"), [link.rule, link.until && [" ", t("targets.until"), " ", when(link.until)]]],
     [t("targets.uploaded"), bytes(target.uploaded_bytes)],
+    target.lock && [t("targets.lock"), [t("targets.lock.of", { mode: target.lock.mode, days: count("days", target.lock.days) }),
+      target.lock.failure && h("div", { class: "reason" }, target.lock.failure)]],
     target.last_failure && [t("targets.failure"), h("div", { class: "reason" }, when(target.last_failure.at), ": ", target.last_failure.message)],
     Math.abs(target.clock_ahead_ms ?? 0) > 2_000 && [t("targets.clock"), span(Math.abs(target.clock_ahead_ms) / 1000)],
   ]),
