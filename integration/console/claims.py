@@ -129,7 +129,6 @@ def a_snapshot_is_taken_and_removed(browser, stage, url):
 def a_keyboard_suffices(browser, stage, url):
     with _page(browser, f"{url}/console/#/shares/files") as page:
         page.get_by_role("link", name="before-upgrade").wait_for()
-        page.evaluate("document.activeElement.blur()")
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.id") != "skip":
             yield "the first stop is not the way to the content"
@@ -210,12 +209,12 @@ def who_has_no_session_logs_in(browser, stage, url):
 
 def a_gateway_that_is_away_is_said(browser, stage, url):
     with _page(browser, f"{url}/console/") as page:
-        page.get_by_text("Live", exact=True).wait_for()
+        page.locator("#top").get_by_text("Live", exact=True).wait_for()
         page.route("**/api/v1/**", lambda route: route.abort())
         page.locator("#top").get_by_text("No answer").wait_for()
         page.get_by_role("heading", name="Shares").wait_for()
         page.unroute_all()
-        page.get_by_text("Live", exact=True).wait_for()
+        page.locator("#top").get_by_text("Live", exact=True).wait_for()
 
 
 def the_headers_are_strict(browser, stage, url):

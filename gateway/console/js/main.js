@@ -53,6 +53,7 @@ const acts = {
 /** The page that is shown: `{ page, params, query, data, error, live, key }`. */
 let shown = null;
 let watch = null;
+let settled = false;
 
 function draw() {
   frame(state, acts);
@@ -107,8 +108,11 @@ function arrive() {
   here.live.now();
 }
 
-/** A new page has come: say so, and begin reading there. */
+/** A new page has come: say so, and begin reading there. The first one is read from the beginning of the document. */
 function settle(title) {
+  const isFirst = !settled;
+  settled = true;
+  if (isFirst) return;
   say(title);
   if (document.activeElement === document.body || document.activeElement?.closest("#nav, #main")) {
     document.getElementById("title")?.focus({ preventScroll: true });

@@ -27,7 +27,7 @@ export function view(report, { params: { runbook, run } }) {
       [t("run.first"), objective(report.rto_first_byte)],
       [t("run.checked"), objective(report.rto_checked)],
       [t("run.rpo"), objective(report.rpo)],
-      report.torn_down != null && [t("run.torn"), badge(report.torn_down ? "good" : "critical", t(report.torn_down ? "run.torn.yes" : "run.torn.no"))],
+      report.outcome && report.torn_down != null && [t("run.torn"), badge(report.torn_down ? "good" : "critical", t(report.torn_down ? "run.torn.yes" : "run.torn.no"))],
     ]),
     section(t("run.steps"), { key: "steps" }, steps(report)),
     report.differences?.length > 0 && section(t("run.differences"), { key: "differences" }, h("ul", {}, report.differences.map((text) => h("li", {}, text)))),
