@@ -68,10 +68,16 @@ pub async fn list(seen: &Seen, request: &FilesRequest) -> Result<FilesPage, Cont
         entries.push((path_in(&request.path, &name)?, entry.inode));
     }
     let next = entries.last().filter(|_| is_more).map(|(path, _)| path.clone());
-    let nodes = reader.nodes(entries.iter().map(|(_, number)| *number)).await;
-    // What went between the two reads is not shown.
-    let files = entries.into_iter().zip(nodes).filter_map(|((path, _), node)| Some(info(path, &node?.inode)));
-    Ok(FilesPage { frozen: None, files: files.collect(), next })
+    let keys: Vec<_> = entries.iter().map(|(_, number)| Key::Attributes(*number)).collect();
+    let values = reader.map.get_many(&keys).await.map_err(share_error)?;
+    let mut files = Vec::with_capacity(entries.len());
+    for ((path, _), value) in entries.into_iter().zip(values) {
+        // What went between the two reads is not shown.
+        let Some(value) = value else { continue };
+        let inode = Inode::decode(&value.payload).map_err(|error| share_error(error.into()))?;
+        files.push(info(path, &inode));
+    }
+    Ok(FilesPage { frozen: None, files, next })
 }
 
 /// Opens a regular file.

@@ -49,7 +49,7 @@ export function view({ page, snapshots }, { params: { share }, query }) {
         { head: t("file.size"), number: true, cell: (file) => (file.kind === "file"
           ? h("span", { title: `${number(file.bytes)} B` }, bytes(file.bytes)) : "–") },
         { head: t("file.modified"), number: true, cell: (file) => date(file.modified) },
-        { head: t("file.mode"), cell: (file) => h("code", {}, mode(file.mode)) },
+        { head: t("file.mode"), cell: (file) => h("code", { class: "nowrap" }, mode(file.mode)) },
         { head: t("file.owner"), number: true, cell: (file) => `${file.uid}:${file.gid}` },
         { head: t("table.actions"), tail: true, cell: (file) => actions(share, at, file, page.frozen) },
       ],
