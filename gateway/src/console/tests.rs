@@ -205,7 +205,6 @@ fn no_script_makes_documents_of_text() {
         "document.write",
         "eval(",
         "new Function",
-        "srcdoc",
         "http://",
         "https://",
     ];

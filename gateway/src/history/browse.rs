@@ -89,8 +89,7 @@ pub async fn open(seen: Seen, path: &FilePath) -> Result<FileData, ControlError>
         return Err(error.todo("read the files in a directory one by one, or restore it"));
     }
     let info = info(path.clone(), &node.inode);
-    let pieces =
-        stream::try_unfold((seen, node, 0), async |(seen, node, at)| read_step(seen, node, at).await);
+    let pieces = stream::try_unfold((seen, node, 0), |(seen, node, at)| read_step(seen, node, at));
     let data = pieces.map_ok(|pieces| stream::iter(pieces).map(Ok)).try_flatten();
     Ok(FileData { info, data: data.boxed() })
 }
