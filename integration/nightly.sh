@@ -42,6 +42,8 @@ run "nfs-rs" env "TIDEGATE_PROGRAM=$CARGO_TARGET_DIR/release/tidegate" \
 run "demo" python3 integration/demo/demo.py --tidegate "$CARGO_TARGET_DIR/release/tidegate" \
     --nfswalk "$CARGO_TARGET_DIR/nfswalk" --cache "$cache"
 
+run "console" "${TIDEGATE_PYTHON:-python3}" integration/console/walk.py --tidegate "$CARGO_TARGET_DIR/release/tidegate"
+
 {
     echo "# Nightly run of $(date -u +%Y-%m-%d)"
     echo

@@ -15,6 +15,7 @@
 mod alarm;
 mod branch;
 mod error;
+mod file;
 mod job;
 mod link;
 mod moment;
@@ -36,11 +37,15 @@ pub use branch::{
     BranchInfo, Branching, FailbackPlan, OnConflict, PATHS_NAMED_MAX, RejoinReport, RejoinRequest,
 };
 pub use error::{ControlError, ErrorKind};
+pub use file::{FILES_PAGE_MAX, FileData, FileInfo, FileKind, FileRequest, FilesPage, FilesRequest};
 pub use job::{JobHandle, Progress, Unit};
 pub use link::{LaneStatus, LimitRate, LimitRequest, LinkStatus};
 pub use moment::{Moment, MomentError};
-pub use path::{FilePath, PathError};
-pub use policy::{PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySnapshot, PolicyStatus};
+pub use path::{FilePath, PathError, text_of};
+pub use policy::{
+    PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySimulation, PolicySimulationRequest,
+    PolicySnapshot, PolicyStatus, SIMULATED_DAYS_MAX, SimulatedSnapshot,
+};
 pub use requests::{
     Change, ChangeKind, CloneReport, CloneRequest, DIFF_PAGE_MAX, DiffPage, DiffRequest, HandoverRequest,
     LifecycleReport, LifecycleRequest, LifecycleStep, PromoteReport, PromoteRequest, RestoreReport,
@@ -93,6 +98,12 @@ pub trait Control: Branching + Send + Sync + 'static {
 
     /// What differs between two moments of a share, in byte order of paths, page by page.
     async fn diff(&self, share: &str, request: &DiffRequest) -> Result<DiffPage, ControlError>;
+
+    /// A page of a directory as it is, or was at a moment.
+    async fn files(&self, share: &str, request: &FilesRequest) -> Result<FilesPage, ControlError>;
+
+    /// Opens a file as it is, or was at a moment; its bytes come as they are read.
+    async fn file(&self, share: &str, request: &FileRequest) -> Result<FileData, ControlError>;
 
     /// Puts a path of the live share back to what it was at a moment.
     async fn restore(
@@ -164,6 +175,13 @@ pub trait Control: Branching + Send + Sync + 'static {
         request: &PolicyRunRequest,
         job: &JobHandle,
     ) -> Result<PolicyRun, ControlError>;
+
+    /// What a policy would keep of a time to come, as if every run came in time.
+    async fn policy_simulate(
+        &self,
+        policy: &str,
+        request: &PolicySimulationRequest,
+    ) -> Result<PolicySimulation, ControlError>;
 
     /// All sources of backup. Cheap.
     async fn sources(&self) -> Vec<SourceStatus>;

@@ -10,6 +10,7 @@ mod cache;
 pub mod cli;
 pub mod clock;
 pub mod commit;
+pub mod console;
 pub mod control;
 pub mod crash;
 pub mod doctor;

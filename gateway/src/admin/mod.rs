@@ -18,6 +18,8 @@
 //! POST   /api/v1/shares/{share}/snapshots            SnapshotRequest -> job -> SnapshotInfo
 //! DELETE /api/v1/shares/{share}/snapshots/{snapshot} SnapshotInfo
 //! POST   /api/v1/shares/{share}/diff                 DiffRequest -> DiffPage
+//! GET    /api/v1/shares/{share}/files?at=&path=      FilesPage, a page of a directory of a moment
+//! GET    /api/v1/shares/{share}/file?at=&path=       the bytes of a file of a moment
 //! POST   /api/v1/shares/{share}/restore              RestoreRequest -> job -> RestoreReport
 //! POST   /api/v1/shares/{share}/rollback             RollbackRequest -> job -> RollbackReport
 //! POST   /api/v1/shares/{share}/handover             HandoverRequest -> job -> HeadInfo
@@ -34,11 +36,13 @@
 //! GET    /api/v1/policies                            [PolicyStatus]
 //! GET    /api/v1/policies/{policy}                   PolicyDetails
 //! POST   /api/v1/policies/{policy}/run               PolicyRunRequest -> job -> PolicyRun
+//! GET    /api/v1/policies/{policy}/simulation?days=  PolicySimulation
 //! POST   /api/v1/access-keys                         keys of [[access_key]] -> Applied
 //! DELETE /api/v1/access-keys/{id}                    Applied
 //! GET    /api/v1/jobs                                [JobInfo], newest first
 //! GET    /api/v1/jobs/{job}?wait_seconds=            JobInfo, once it has ended or the time is over
 //! POST   /api/v1/jobs/{job}/cancel                   JobInfo
+//! GET    /console/                                   the console, a web page over all of this
 //! GET    /metrics /healthz /readyz                   text; also on gateway.metrics over TCP
 //! ```
 //!
@@ -48,6 +52,7 @@
 
 mod branches;
 mod error;
+mod files;
 mod health;
 mod jobs;
 mod listener;

@@ -1,13 +1,15 @@
 //! `/api/v1/policies`: what policies are there, and running one by hand.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
 
 use super::error::ApiError;
 use super::payload::Payload;
 use super::routes::{Answer, Gateway};
-use crate::control::{PolicyDetails, PolicyRunRequest, PolicyStatus};
+use crate::control::{
+    PolicyDetails, PolicyRunRequest, PolicySimulation, PolicySimulationRequest, PolicyStatus,
+};
 
 pub(super) async fn list(State(admin): Gateway) -> Json<Vec<PolicyStatus>> {
     Json(admin.control.status().await.policies)
@@ -25,4 +27,12 @@ pub(super) async fn run(
     admin.start("policy-run", policy, |control, policy, job| async move {
         control.policy_run(&policy, &request, &job).await
     })
+}
+
+pub(super) async fn simulate(
+    State(admin): Gateway,
+    Path(policy): Path<String>,
+    Query(request): Query<PolicySimulationRequest>,
+) -> Answer<PolicySimulation> {
+    Ok(Json(admin.control.policy_simulate(&policy, &request).await?))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::jobs::JobInfo;
 use super::payload::Payload;
-use super::{Admin, Applied, branches, health, policies, scrub, sources, targets};
+use super::{Admin, Applied, branches, files, health, policies, scrub, sources, targets};
+use crate::console;
 use crate::control::{
     Alarm, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind,
     HandoverRequest, HeadInfo, JobHandle, LifecycleRequest, Moment, RestoreRequest, RollbackRequest,
@@ -43,6 +45,8 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/shares/{share}/snapshots", get(snapshots).post(snapshot_create))
         .route("/shares/{share}/snapshots/{snapshot}", delete(snapshot_remove))
         .route("/shares/{share}/diff", post(diff))
+        .route("/shares/{share}/files", get(files::list))
+        .route("/shares/{share}/file", get(files::read))
         .route("/shares/{share}/restore", post(restore))
         .route("/shares/{share}/rollback", post(rollback))
         .route("/shares/{share}/handover", post(handover))
@@ -62,6 +66,7 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/policies", get(policies::list))
         .route("/policies/{policy}", get(policies::show))
         .route("/policies/{policy}/run", post(policies::run))
+        .route("/policies/{policy}/simulation", get(policies::simulate))
         .route("/scrub", get(scrub::status))
         .route("/scrub/run", post(scrub::run))
         .route("/targets/{target}/limit", post(targets::limit))
@@ -73,8 +78,13 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/jobs", get(jobs))
         .route("/jobs/{job}", get(job))
         .route("/jobs/{job}/cancel", post(job_cancel))
-        .with_state(admin.clone());
-    Router::new().nest("/api/v1", api).merge(health::routes(admin)).fallback(no_such_route)
+        .with_state(admin.clone())
+        .layer(from_fn(console::guard));
+    Router::new()
+        .nest("/api/v1", api)
+        .merge(health::routes(admin))
+        .merge(console::routes())
+        .fallback(no_such_route)
 }
 
 async fn no_such_route() -> ApiError {

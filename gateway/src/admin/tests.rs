@@ -2,6 +2,7 @@
 
 mod branches;
 pub(crate) mod fake;
+mod files;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

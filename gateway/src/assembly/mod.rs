@@ -4,6 +4,7 @@
 //! commands that work on a repository without a running gateway.
 
 mod branches;
+mod browse;
 mod buckets;
 mod heart;
 mod host;
@@ -19,6 +20,7 @@ mod rounds;
 mod running;
 mod s3;
 mod scrub;
+mod simulation;
 mod sources;
 mod store;
 mod targets;

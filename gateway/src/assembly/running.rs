@@ -22,6 +22,7 @@ use super::policies::start_policies;
 use super::reload::waiting_for_restart;
 use super::s3::start_s3;
 use super::scrub::{run_scrub, scrub_config, start_scrub};
+use super::simulation::simulate_policy;
 use super::sources::ApplianceSources;
 use super::{
     AssemblyError, OpenAppliance, bucket_share, carrying, collect_config, lifecycle, lock_config,
@@ -33,10 +34,11 @@ use crate::bandwidth::Links;
 use crate::clock::SystemClock;
 use crate::control::{
     ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, ErrorKind,
-    HandoverRequest, HeadInfo, JobHandle, LifecycleReport, LifecycleRequest, LimitRequest, LinkStatus,
-    Moment, PolicyDetails, PolicyRun, PolicyRunRequest, PromoteReport, PromoteRequest, RestoreReport,
-    RestoreRequest, RollbackReport, RollbackRequest, ScrubStatus, SnapshotInfo, SnapshotRequest,
-    SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status, Unit,
+    FileData, FileRequest, FilesPage, FilesRequest, HandoverRequest, HeadInfo, JobHandle, LifecycleReport,
+    LifecycleRequest, LimitRequest, LinkStatus, Moment, PolicyDetails, PolicyRun, PolicyRunRequest,
+    PolicySimulation, PolicySimulationRequest, PromoteReport, PromoteRequest, RestoreReport, RestoreRequest,
+    RollbackReport, RollbackRequest, ScrubStatus, SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun,
+    SourceRunRequest, SourceStatus, Start, Status, Unit,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
@@ -201,7 +203,11 @@ impl Running {
     }
 
     /// The head of a moment of a share.
-    async fn head_at(&self, share: &str, moment: &Moment) -> Result<(HeadName, Head), ControlError> {
+    pub(super) async fn head_at(
+        &self,
+        share: &str,
+        moment: &Moment,
+    ) -> Result<(HeadName, Head), ControlError> {
         let missing = |what: String| ControlError::new(ErrorKind::NotFound, what);
         match moment {
             Moment::Live => Ok(self.appliance.commit(share).await?),
@@ -324,6 +330,14 @@ impl Control for Running {
         history::diff(&from, &to, request).await
     }
 
+    async fn files(&self, share: &str, request: &FilesRequest) -> Result<FilesPage, ControlError> {
+        self.list_files(share, request).await
+    }
+
+    async fn file(&self, share: &str, request: &FileRequest) -> Result<FileData, ControlError> {
+        self.open_file(share, request).await
+    }
+
     async fn restore(
         &self,
         share: &str,
@@ -431,6 +445,14 @@ impl Control for Running {
         job: &JobHandle,
     ) -> Result<PolicyRun, ControlError> {
         self.policies.run_now(policy, request, job).await
+    }
+
+    async fn policy_simulate(
+        &self,
+        policy: &str,
+        request: &PolicySimulationRequest,
+    ) -> Result<PolicySimulation, ControlError> {
+        simulate_policy(&self.overview.settings(), policy, request).await
     }
 
     async fn sources(&self) -> Vec<SourceStatus> {

@@ -76,21 +76,29 @@ impl FilePath {
 
 impl fmt::Display for FilePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for letter in chunk.valid().chars() {
-                if letter.is_control() || letter == '\\' {
-                    letter
-                        .encode_utf8(&mut [0; 4])
-                        .bytes()
-                        .try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
-                } else {
-                    f.write_char(letter)?;
-                }
-            }
-            chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
-        }
-        Ok(())
+        write_bytes(f, &self.0)
     }
+}
+
+/// Bytes in the form of this module: whatever stands in a link, too.
+pub fn text_of(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    write_bytes(&mut text, bytes).expect("strings take everything");
+    text
+}
+
+fn write_bytes(out: &mut impl Write, bytes: &[u8]) -> fmt::Result {
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            if letter.is_control() || letter == '\\' {
+                letter.encode_utf8(&mut [0; 4]).bytes().try_for_each(|byte| write!(out, "\\x{byte:02x}"))?;
+            } else {
+                out.write_char(letter)?;
+            }
+        }
+        chunk.invalid().iter().try_for_each(|byte| write!(out, "\\x{byte:02x}"))?;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for FilePath {

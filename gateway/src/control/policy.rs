@@ -101,3 +101,48 @@ pub struct PolicySnapshot {
     /// The rules that keep it now; without any it goes with the next run.
     pub kept_by: Vec<String>,
 }
+
+/// The longest time that is simulated, in days.
+pub const SIMULATED_DAYS_MAX: u32 = 3_660;
+
+/// Say what a policy would keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicySimulationRequest {
+    /// When it begins; without it now.
+    #[serde(default)]
+    pub from: Option<Timestamp>,
+    /// How long it goes on, in days from 1 to [`SIMULATED_DAYS_MAX`].
+    #[serde(default = "one_year")]
+    pub days: u32,
+}
+
+fn one_year() -> u32 {
+    365
+}
+
+/// What a policy would keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicySimulation {
+    /// The policy.
+    pub policy: String,
+    /// When it begins.
+    pub from: Timestamp,
+    /// When it ends.
+    pub to: Timestamp,
+    /// How often it would run.
+    pub runs: u64,
+    /// The most snapshots of a share after a run.
+    pub most: usize,
+    /// What would be kept of each share in the end, newest first.
+    pub kept: Vec<SimulatedSnapshot>,
+}
+
+/// A snapshot that would be there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SimulatedSnapshot {
+    /// When it would be taken.
+    pub taken: Timestamp,
+    /// The rules that would keep it.
+    pub kept_by: Vec<String>,
+}

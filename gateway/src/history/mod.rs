@@ -1,13 +1,15 @@
-//! History: comparing two moments of a share, putting paths back to what they were, and bringing what a branch has
-//! changed into the share.
+//! History: looking at moments of a share, comparing two of them, putting paths back to what they were, and bringing
+//! what a branch has changed into the share.
 
 mod apply;
+mod browse;
 mod diff;
 mod growth;
 mod restore;
 mod three;
 
 pub use apply::apply;
+pub use browse::{Seen, list, open};
 pub use diff::diff;
 pub use restore::restore;
 pub use three::Sides;

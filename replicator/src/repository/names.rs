@@ -164,6 +164,11 @@ impl HeadName {
         Ok(Self { epoch, sequence, suffix: u32::from_be_bytes(random()?) })
     }
 
+    /// Reads what `Display` writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::from_hex(text)
+    }
+
     /// Whether it stands for a newer state than `other`, by epoch, then by sequence.
     pub fn is_newer_than(&self, other: &Self) -> bool {
         (self.epoch, self.sequence) > (other.epoch, other.sequence)

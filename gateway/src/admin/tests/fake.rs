@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::control::{
     Alarm, AlarmCode, CacheStatus, Change, ChangeKind, ChangeSettings, CloneReport, CloneRequest, Control,
-    ControlError, DiffPage, DiffRequest, ErrorKind, HandoverRequest, HeadCost, HeadInfo, JobHandle,
-    JournalStatus, LaneStatus, LifecycleReport, LifecycleRequest, LimitRequest, LimitStatus, LinkStatus,
-    LostPart, MemoryStatus, PathTrouble, PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun,
-    PolicySnapshot, PolicyStatus, PromoteReport, PromoteRequest, QuotaStatus, RestoreReport, RestoreRequest,
-    RollbackReport, RollbackRequest, ScrubStatus, Severity, ShareState, ShareStatus, SnapshotInfo,
-    SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status, TargetStatus,
-    Unit,
+    ControlError, DiffPage, DiffRequest, ErrorKind, FileData, FileInfo, FileKind, FilePath, FileRequest,
+    FilesPage, FilesRequest, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, LaneStatus,
+    LifecycleReport, LifecycleRequest, LimitRequest, LimitStatus, LinkStatus, LostPart, MemoryStatus,
+    PathTrouble, PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySimulation,
+    PolicySimulationRequest, PolicySnapshot, PolicyStatus, PromoteReport, PromoteRequest, QuotaStatus,
+    RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ScrubStatus, Severity, ShareState,
+    ShareStatus, SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus,
+    Start, Status, TargetStatus, Unit,
 };
 use crate::settings::{Count, Policy, Settings, Size};
 
@@ -239,6 +242,26 @@ impl Control for FakeGateway {
         })
     }
 
+    async fn files(&self, share: &str, request: &FilesRequest) -> Result<FilesPage, ControlError> {
+        self.known(share)?;
+        let files = vec![fake_file(&request.path, "a"), fake_file(&request.path, "b")];
+        let rest =
+            files.into_iter().filter(|file| request.after.as_ref().is_none_or(|after| file.path > *after));
+        let mut files: Vec<FileInfo> = rest.collect();
+        let is_more = files.len() > request.limit;
+        files.truncate(request.limit);
+        let next = files.last().filter(|_| is_more).map(|file| file.path.clone());
+        Ok(FilesPage { frozen: Some(Timestamp::UNIX_EPOCH), files, next })
+    }
+
+    async fn file(&self, share: &str, request: &FileRequest) -> Result<FileData, ControlError> {
+        self.known(share)?;
+        let mut info = fake_file(&FilePath::root(), "a");
+        (info.path, info.bytes) = (request.path.clone(), 9);
+        let pieces = ["the ", "bytes"].map(|piece| Ok(Bytes::from_static(piece.as_bytes())));
+        Ok(FileData { info, data: stream::iter(pieces).boxed() })
+    }
+
     async fn restore(
         &self,
         share: &str,
@@ -363,6 +386,16 @@ impl Control for FakeGateway {
         Ok(PolicyDetails { snapshots: snapshots.collect(), next_runs: vec![Timestamp::UNIX_EPOCH], status })
     }
 
+    async fn policy_simulate(
+        &self,
+        policy: &str,
+        request: &PolicySimulationRequest,
+    ) -> Result<PolicySimulation, ControlError> {
+        self.policy(policy).await?;
+        let (from, policy) = (request.from.unwrap_or_default(), policy.to_owned());
+        Ok(PolicySimulation { policy, from, to: from, runs: 1, most: 1, kept: Vec::new() })
+    }
+
     async fn policy_run(
         &self,
         policy: &str,
@@ -394,6 +427,20 @@ impl Control for FakeGateway {
     async fn stop(&self) -> Result<(), ControlError> {
         self.state.lock().stopped = true;
         Ok(())
+    }
+}
+
+fn fake_file(directory: &FilePath, name: &str) -> FileInfo {
+    FileInfo {
+        path: directory.join(name.as_bytes()).expect("a path"),
+        name: name.to_owned(),
+        kind: FileKind::File,
+        bytes: 9,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        modified: Timestamp::UNIX_EPOCH,
+        target: None,
     }
 }
 
