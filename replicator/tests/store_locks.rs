@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_replicator::store::{
-    Body, Credentials, ErrorKind, LockFound, LockMode, LockRule, ObjectName, OpenStore, PutMode, SpecialStore,
-    StoreSettings, open, probe,
+    Body, Credentials, ErrorKind, LockFound, LockMode, LockRule, ObjectName, OpenStore, PutMode,
+    SpecialStore, StoreSettings, open, probe,
 };
 
 const RULE: LockRule = LockRule { mode: LockMode::Governance, days: 1 };
@@ -35,11 +35,7 @@ fn credentials() -> Credentials {
 fn settings(endpoint: &str, bucket: &str) -> StoreSettings {
     let number = getrandom::u64().expect("the system has random numbers");
     let address = format!("s3://{bucket}/lock-{number:016x}").parse().expect("an address");
-    StoreSettings {
-        endpoint: Some(endpoint.to_owned()),
-        lock: Some(RULE),
-        ..StoreSettings::new(address)
-    }
+    StoreSettings { endpoint: Some(endpoint.to_owned()), lock: Some(RULE), ..StoreSettings::new(address) }
 }
 
 fn name(text: &str) -> ObjectName {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_replicator::collect::{
-    CollectError, CollectOptions, Held, Observer, Progress, Round, condemn, finish_open, propose, sweep_hidden,
-    tidy,
+    CollectError, CollectOptions, Held, Observer, Progress, Round, condemn, finish_open, propose,
+    sweep_hidden, tidy,
 };
 use tidegate_replicator::repository::UtcNanos;
 use tidegate_replicator::store::{Store, StoreGroup, Traffic};

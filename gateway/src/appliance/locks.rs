@@ -258,7 +258,8 @@ impl Appliance {
             return Ok(());
         };
         let (name, until) = (id.object(share), system(until));
-        let state = store.lock(&name).await.map_err(tidegate_replicator::repository::RepositoryError::from)?;
+        let state =
+            store.lock(&name).await.map_err(tidegate_replicator::repository::RepositoryError::from)?;
         if until > rule.until(state.now) {
             let extended = store.extend_lock(&name, until).await;
             extended.map_err(tidegate_replicator::repository::RepositoryError::from)?;

@@ -23,8 +23,8 @@ use super::s3::start_s3;
 use super::scrub::{run_scrub, scrub_config, start_scrub};
 use super::sources::ApplianceSources;
 use super::{
-    AssemblyError, OpenAppliance, bucket_share, collect_config, lifecycle, lock_config, open_with_stores, sender,
-    set_objects, share_config,
+    AssemblyError, OpenAppliance, bucket_share, collect_config, lifecycle, lock_config, open_with_stores,
+    sender, set_objects, share_config,
 };
 use crate::alarm::Keeper;
 use crate::appliance::{Appliance, ApplianceError, SnapshotEntry};

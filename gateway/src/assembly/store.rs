@@ -71,7 +71,9 @@ pub async fn check_lock(target: &Target) -> Result<(), AssemblyError> {
 /// The same, of what a probe has found.
 pub fn refuse_unlockable(target: &Target, found: &ProbeReport) -> Result<(), AssemblyError> {
     match found.lock.and_then(LockFound::obstacle) {
-        Some(why) => Err(AssemblyError::Unusable { what: format!("target {}", target.name), why: why.into() }),
+        Some(why) => {
+            Err(AssemblyError::Unusable { what: format!("target {}", target.name), why: why.into() })
+        }
         None => Ok(()),
     }
 }

@@ -14,7 +14,8 @@ use super::{AssemblyError, check_lock, contact_store, open_store, probe_target, 
 use crate::appliance::{Appliance, CopyReport, CopyTarget, LockReport, Targets};
 use crate::bandwidth::Links;
 use crate::control::{
-    ControlError, ErrorKind, JobHandle, LockStatus, PromoteReport, PromoteRequest, StoreFailure, TargetStatus, Unit,
+    ControlError, ErrorKind, JobHandle, LockStatus, PromoteReport, PromoteRequest, StoreFailure,
+    TargetStatus, Unit,
 };
 use crate::settings::{Settings, Target};
 

@@ -146,7 +146,8 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
 fn may_delete(settings: &Settings, file: &Path) -> Result<Settings, Failure> {
     let path = std::path::absolute(file).ok().and_then(|path| path.to_str().map(str::to_owned));
     let path = path.and_then(|path| path.parse::<LocalPath>().ok());
-    let path = path.ok_or_else(|| Failure::usage(format!("{} cannot be the name of a file.", file.display())))?;
+    let path =
+        path.ok_or_else(|| Failure::usage(format!("{} cannot be the name of a file.", file.display())))?;
     let (lead, mut settings) = (settings.lead().name.clone(), settings.clone());
     for target in settings.targets.iter_mut().filter(|target| target.name == lead) {
         target.credentials = Credentials::Secret(SecretReference::File(path.clone()));

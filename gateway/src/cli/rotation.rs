@@ -127,7 +127,9 @@ fn people(usage: &Usage) -> String {
         count => format!("\n{count} packs cannot be read: run `tidegate check`"),
     };
     let locked = match usage.locked_days {
-        Some(days) if usage.old_packs > 0 => format!("\nthey are locked, and stay for up to {days} days after that"),
+        Some(days) if usage.old_packs > 0 => {
+            format!("\nthey are locked, and stay for up to {days} days after that")
+        }
         Some(_) | None => String::new(),
     };
     format!("{epochs}\n{old}{locked}{unreadable}")

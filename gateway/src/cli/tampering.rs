@@ -22,15 +22,13 @@ struct Undone {
 }
 
 /// Names what was tampered with, for people.
-pub(super) async fn look(
-    repository: &Repository<Opened>,
-    watched: &Watched,
-) -> Result<Vec<String>, Failure> {
+pub(super) async fn look(repository: &Repository<Opened>, watched: &Watched) -> Result<Vec<String>, Failure> {
     Ok(tampered(repository, watched).await.map_err(failed)?.iter().map(name).collect())
 }
 
 fn name(tampered: &Tampered) -> String {
-    let what = if tampered.is_hidden { "hidden by a delete marker" } else { "something else was stored over it" };
+    let what =
+        if tampered.is_hidden { "hidden by a delete marker" } else { "something else was stored over it" };
     format!("{}: {what}; its oldest version is {}", tampered.name, tampered.oldest)
 }
 

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use super::link::passage::Passage;
 use super::{
-    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Special, Store, StoreError,
+    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Special, Store,
+    StoreError,
 };
 
 /// How many bytes a whole object is taken to have when only its reading will tell.

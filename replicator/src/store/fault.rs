@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use super::body::read_whole;
 use super::random::Random;
 use super::{
-    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, Operation, PutMode, Special, Store,
-    StoreError,
+    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, Operation, PutMode, Special,
+    Store, StoreError,
 };
 
 /// A way to fail.

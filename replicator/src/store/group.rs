@@ -17,7 +17,8 @@ use futures::future::{Either, select};
 use parking_lot::RwLock;
 
 use super::{
-    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Special, Store, StoreError,
+    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Special, Store,
+    StoreError,
 };
 
 /// How long a read waits for the lead before it asks a copy as well.

@@ -98,7 +98,11 @@ impl MemoryStore {
     /// The sum of the lengths of all objects.
     pub fn bytes_stored(&self) -> u64 {
         let contents = self.contents.lock();
-        contents.shown().filter_map(|(_, version)| version.bytes.as_ref()).map(|bytes| bytes.len() as u64).sum()
+        contents
+            .shown()
+            .filter_map(|(_, version)| version.bytes.as_ref())
+            .map(|bytes| bytes.len() as u64)
+            .sum()
     }
 
     /// Puts `bytes` in the place of an object behind everybody's back.
@@ -285,7 +289,9 @@ impl Store for MemoryStore {
     async fn special(&self, call: Special) -> Result<Answer, StoreError> {
         match &call {
             _ if self.lock.is_none() => special::without(self, call).await,
-            Special::Purge(_) | Special::PurgeVersion(..) if self.append_only => Err(special::only_adds(&call)),
+            Special::Purge(_) | Special::PurgeVersion(..) if self.append_only => {
+                Err(special::only_adds(&call))
+            }
             Special::Versions(prefix, after, limit) => {
                 Ok(Answer::Versions(self.list_versions(prefix, after.as_ref(), *limit)))
             }

@@ -20,8 +20,8 @@ use bytes::Bytes;
 
 use super::link::passage::Passage;
 use super::{
-    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, Operation, PutMode, Special, Store,
-    StoreError, StoreHealth,
+    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, Operation, PutMode, Special,
+    Store, StoreError, StoreHealth,
 };
 
 /// How many requests there were, since the start or the last [`RequestCounts::reset`].

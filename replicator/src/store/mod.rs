@@ -63,9 +63,7 @@ pub use self::retry::{RetryPolicy, RetryStore};
 pub use self::retry_budget::RetryBudget;
 pub use self::s3::{ChecksumMode, Conduct, Connection, Credentials, S3Store, Style};
 pub use self::settings::{OpenStore, StoreSettingError, StoreSettings, create_place, open};
-pub use self::special::{
-    Answer, LockState, ObjectVersion, Special, SpecialStore, VersionMark, VersionPage,
-};
+pub use self::special::{Answer, LockState, ObjectVersion, Special, SpecialStore, VersionMark, VersionPage};
 
 /// The most objects in a page of a listing.
 pub const LIST_LIMIT_MAX: usize = 1000;

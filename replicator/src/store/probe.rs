@@ -37,7 +37,8 @@ pub async fn probe(settings: &StoreSettings, credentials: &Credentials) -> Resul
         StoreError::new(ErrorKind::Misconfigured, "get random numbers").caused_by(error.to_string())
     })?;
     let id = format!("{number:016x}");
-    let trusting = Conduct { create_new: true, checksum: settings.checksum.unwrap_or_default(), ..Conduct::default() };
+    let trusting =
+        Conduct { create_new: true, checksum: settings.checksum.unwrap_or_default(), ..Conduct::default() };
     let mut report = ProbeReport::new(settings.address.to_string());
     let store: Arc<dyn Store> = match adapter(settings, credentials, trusting)? {
         Adapter::Directory(directory) => Arc::new(directory),

@@ -25,7 +25,8 @@ use super::body::read_piece;
 use super::random::Random;
 use super::retry_budget::RetryBudget;
 use super::{
-    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Special, Store, StoreError,
+    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Special, Store,
+    StoreError,
 };
 
 /// How often an answer that came damaged is asked for in all.

@@ -42,8 +42,8 @@ use super::checks::{check_folder, check_prefix, missing};
 use super::deadline::within;
 use super::lock::HeadPace;
 use super::{
-    Answer, Body, Capabilities, ErrorKind, LIST_LIMIT_MAX, ListPage, LockRule, ObjectInfo, ObjectName, PutMode,
-    Special, Store, StoreClock, StoreError,
+    Answer, Body, Capabilities, ErrorKind, LIST_LIMIT_MAX, ListPage, LockRule, ObjectInfo, ObjectName,
+    PutMode, Special, Store, StoreClock, StoreError,
 };
 
 /// The longest body that is created new without looking first. It fits into the buffers of a connection.

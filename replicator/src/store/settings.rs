@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Address, ChecksumMode, Conduct, Connection, Credentials, DeadlineStore, DirectoryStore, ErrorKind,
-    LimitStore, Limits, Link, LockRule, MeteredStore, ObjectName, Patience, ProbeReport, RequestCounts, RetryPolicy,
-    RetryStore, S3Store, Store, StoreError, StoreHealth, Style,
+    LimitStore, Limits, Link, LockRule, MeteredStore, ObjectName, Patience, ProbeReport, RequestCounts,
+    RetryPolicy, RetryStore, S3Store, Store, StoreError, StoreHealth, Style,
 };
 
 /// Where a repository lies and how to talk to the store there.
@@ -170,7 +170,8 @@ impl StoreSettings {
         if let Some(rule) = &self.lock {
             within("lock.days", u64::from(rule.days), &LOCK_DAYS)?;
             if let Address::Directory(_) = self.address {
-                let allowed = "left out: a directory has no object lock, and whoever may write there may delete";
+                let allowed =
+                    "left out: a directory has no object lock, and whoever may write there may delete";
                 return Err(refused("lock", rule.mode.as_str(), allowed));
             }
         }

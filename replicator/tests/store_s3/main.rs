@@ -18,8 +18,10 @@ use tidegate_replicator::store::{
 
 use self::server::{BUCKET, Server, connection, credentials, keys};
 
-const TRUSTED: Conduct = Conduct { create_new: true, checksum: ChecksumMode::Crc32c, lock: None, append_only: false };
-const UNTRUSTED: Conduct = Conduct { create_new: false, checksum: ChecksumMode::None, lock: None, append_only: false };
+const TRUSTED: Conduct =
+    Conduct { create_new: true, checksum: ChecksumMode::Crc32c, lock: None, append_only: false };
+const UNTRUSTED: Conduct =
+    Conduct { create_new: false, checksum: ChecksumMode::None, lock: None, append_only: false };
 
 fn name(name: &str) -> ObjectName {
     ObjectName::new(name).expect("a legal name")

@@ -2,6 +2,8 @@
 //!
 //! * What is put is locked by the rule of the target: `x-amz-object-lock-mode` and `-retain-until-date` go with the put
 //!   itself, so there is no moment without a lock. The date is reckoned from the `Date` of the store's answers.
+//! * What goes up in parts is locked by the request that begins it. Not every store takes that: Ceph of version 16 does not.
+//!   So the lock is asked for afterwards, and set if there is none.
 //! * A lock is extended by `PutObjectRetention`, never shortened, and never bypassed.
 //! * A version that cannot be deleted because it is locked is [`ErrorKind::Held`]. Stores refuse that in various words, so
 //!   the lock is asked for.
@@ -21,8 +23,8 @@ use super::S3Store;
 use super::error::{status, store_error};
 use crate::store::deadline::within;
 use crate::store::{
-    Answer, Body, ErrorKind, LIST_LIMIT_MAX, LockMode, LockRule, LockState, ObjectName, ObjectVersion, Special,
-    StoreError, VersionMark, VersionPage, special,
+    Answer, Body, ErrorKind, LIST_LIMIT_MAX, LockMode, LockRule, LockState, ObjectName, ObjectVersion,
+    Special, StoreError, VersionMark, VersionPage, special,
 };
 
 /// Pages of versions of one name that are looked at: nobody has a reason to make so many.
@@ -48,6 +50,16 @@ impl S3Store {
             return Ok(None);
         }
         Ok(Some(PutLock { mode: mode(rule.mode).into(), until: DateTime::from(rule.until(now)) }))
+    }
+
+    /// Locks an object that was stored in parts, where the store has not taken the lock with the first request of them.
+    pub(super) async fn lock_if_it_is_not(&self, name: &ObjectName) -> Result<(), StoreError> {
+        let Some(rule) = self.conduct.lock.filter(|_| LockRule::covers(name)) else { return Ok(()) };
+        let state = self.lock_state(name, None).await?;
+        if state.is_locked() {
+            return Ok(());
+        }
+        self.put_retention(name, rule.mode, rule.until(state.now)).await
     }
 
     /// Stores a small object that is locked for so long, whatever the rule of the target.
@@ -188,9 +200,8 @@ impl S3Store {
     pub(super) async fn delete_version(&self, name: &ObjectName, version: &str) -> Result<(), StoreError> {
         let doing = || format!("delete a version of {name}");
         let request = self.client.delete_object().bucket(&self.bucket).key(self.key(name));
-        let asked = async {
-            request.version_id(version).send().await.map_err(|error| store_error(doing(), error))
-        };
+        let asked =
+            async { request.version_id(version).send().await.map_err(|error| store_error(doing(), error)) };
         let error = match within(self.answer_timeout, doing, asked).await {
             Err(error) if error.kind() == ErrorKind::Missing => return Ok(()),
             Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Misconfigured) => error,
@@ -198,9 +209,7 @@ impl S3Store {
         };
         // The word for "locked" differs from store to store.
         match self.lock_state(name, Some(version)).await {
-            Ok(state) if state.is_locked() => {
-                Err(StoreError::new(ErrorKind::Held, doing()).caused_by(error))
-            }
+            Ok(state) if state.is_locked() => Err(StoreError::new(ErrorKind::Held, doing()).caused_by(error)),
             Ok(_) | Err(_) => Err(error),
         }
     }
