@@ -167,13 +167,20 @@ fn target_fits(target: &Target, problems: &mut Problems<'_>) {
         ("region", target.region.is_some()),
         ("style", target.style.is_some()),
         ("credentials", target.credentials != Credentials::Ambient),
-        ("lock", target.lock.is_some()),
         ("proxy", target.proxy.is_some()),
         ("ca_file", target.ca_file.is_some()),
     ];
     for (key, _) in only_in_buckets.iter().filter(|(_, set)| *set && !in_bucket) {
         let key = format!("target.{}.{key}", target.name);
         problems.add(&key, None, "is only for s3:// addresses; leave it out");
+    }
+    if target.lock.is_some() && !in_bucket {
+        let key = format!("target.{}.lock", target.name);
+        problems.add(
+            &key,
+            None,
+            "is only for buckets: a directory has no object lock, and whoever may write there may delete",
+        );
     }
     if target.append_only && target.lock.is_none() {
         let key = format!("target.{}.append_only", target.name);

@@ -176,36 +176,38 @@ async fn look_through(
     found: &mut Vec<Tampered>,
     observer: &dyn Observer,
 ) -> Result<(), CollectError> {
-    let (mut after, mut shown): (_, Option<ObjectVersion>) = (None, None);
+    let (mut after, mut group) = (None, Vec::<ObjectVersion>::new());
     loop {
         let (versions, next) = page(store, folder, after).await?;
         for version in versions {
             checkpoint(observer)?;
             observer.advanced(1);
-            if version.is_current {
-                shown = Some(version);
-                continue;
+            if group.first().is_some_and(|first| first.name != version.name) {
+                found.extend(judge(folder, &group).filter(|_| found.len() < TAMPERED_MAX));
+                group.clear();
             }
-            let Some(shown) = shown.as_ref().filter(|shown| shown.name == version.name) else { continue };
-            if version.bytes.is_none() || (shown.bytes.is_none() && folder == KEYS) {
-                continue;
-            }
-            let has_room = found.len() < TAMPERED_MAX;
-            match found.last_mut().filter(|last| last.name == version.name) {
-                // Older than the one that was found.
-                Some(last) => last.oldest = version.version,
-                None if shown.bytes != version.bytes && has_room => {
-                    let is_hidden = shown.bytes.is_none();
-                    found.push(Tampered { name: version.name, oldest: version.version, is_hidden });
-                }
-                None => {}
+            // What the name shows, and the oldest so far.
+            group.truncate(if version.bytes.is_some() { 1 } else { 2 });
+            if group.is_empty() || version.bytes.is_some() {
+                group.push(version);
             }
         }
         after = next;
         if after.is_none() {
+            found.extend(judge(folder, &group).filter(|_| found.len() < TAMPERED_MAX));
             return Ok(());
         }
     }
+}
+
+/// Whether a name shows what was stored under it first: of its versions the newest and the oldest.
+fn judge(folder: &str, group: &[ObjectVersion]) -> Option<Tampered> {
+    let [shown, oldest] = group else { return None };
+    let is_hidden = shown.bytes.is_none();
+    if oldest.bytes.is_none() || shown.bytes == oldest.bytes || (is_hidden && folder == KEYS) {
+        return None;
+    }
+    Some(Tampered { name: shown.name.clone(), oldest: oldest.version.clone(), is_hidden })
 }
 
 /// Lets the name show its oldest version again. Deletes nothing.

@@ -29,7 +29,10 @@ use super::support::{CHUNK_BYTES, ROOT, SHARE, Share, noise};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
-const RULE: LockRule = LockRule { mode: LockMode::Compliance, days: 6 };
+const RULE: LockRule = LockRule { mode: LockMode::Compliance, days: 12 };
+
+/// Lives of the random test.
+const LIVES: u64 = 4;
 
 /// Splitmix64.
 struct Chance(u64);
@@ -227,7 +230,7 @@ async fn random_life(seed: u64) {
 async fn what_is_retained_is_never_unlocked_and_nothing_is_locked_for_longer_than_the_rule() {
     let first = seed();
     println!("seeds from {first}");
-    for seed in first..first + 12 {
+    for seed in first..first + LIVES {
         random_life(seed).await;
     }
 }
@@ -257,14 +260,14 @@ async fn what_is_locked_is_reported_and_goes_when_its_lock_has_ended() {
     assert!(proposal.condemned.is_empty() && proposal.held.packs >= 1, "{proposal:?}");
     assert!(proposal.held.first_until > Some(UtcNanos::from(scene.now() + RULE.period())));
     // Shortly before the lock ends nobody may refer to it anew; it is condemned, held, and deleted later.
-    scene.pass(24 * 7);
+    scene.pass(24 * 13);
     scene.extend().await;
     scene.collect().await;
     scene.publish().await;
     let Some(Progress::Done(collected)) = scene.collect().await.pop() else { panic!("it is honoured") };
     assert!(collected.deleted == 0 && collected.held.packs >= 1, "{collected:?}");
     assert!(scene.void.contains(&pack) && !scene.void.counts(&pack));
-    scene.pass(24 * 2);
+    scene.pass(24 * 4);
     scene.collect().await;
     scene.publish().await;
     let Some(Progress::Done(collected)) = scene.collect().await.pop() else { panic!("it is honoured") };
@@ -278,7 +281,7 @@ async fn what_is_locked_is_reported_and_goes_when_its_lock_has_ended() {
 async fn who_may_only_add_plans_and_somebody_else_carries_the_plan_out() {
     let mut scene = Scene::new().await;
     let pack = with_garbage(&mut scene).await;
-    scene.pass(24 * 10);
+    scene.pass(24 * 17);
     scene.extend().await;
     let daily = Arc::new(scene.repository().on(Arc::new(scene.share.store.append_only())));
     let proposal = propose(&daily, &scene.options(), &Silent).await.unwrap();
@@ -341,14 +344,14 @@ async fn what_is_hidden_goes_for_good_when_its_time_is_over_and_not_before() {
     let left = async |scene: &Scene| {
         scene.share.store.versions(name.as_str(), None, 10).await.unwrap().versions.len()
     };
-    scene.pass(24 * 5);
+    scene.pass(24 * 11);
     sweep_hidden(scene.repository(), &Silent).await.unwrap();
     assert_eq!(left(&scene).await, 2);
     // Long enough hidden, and locked still.
     scene.pass(24 * 2);
     let swept = sweep_hidden(scene.repository(), &Silent).await.unwrap();
     assert!(left(&scene).await == 2 && swept.locked >= 1, "{swept:?}");
-    scene.pass(24);
+    scene.pass(24 * 4);
     let swept = sweep_hidden(scene.repository(), &Silent).await.unwrap();
     assert!(swept.versions >= 2, "{swept:?}");
     assert_eq!(left(&scene).await, 0);
@@ -362,7 +365,7 @@ async fn a_round_that_is_cut_extends_the_rest_when_it_is_called_again() {
         scene.write(number);
         scene.publish().await;
     }
-    scene.pass(24 * 2);
+    scene.pass(24 * 3);
     let faulty = FaultStore::new(Arc::new(scene.share.store.clone()), seed());
     let repository = Arc::new(scene.repository().on(Arc::new(faulty.clone())));
     let options = scene.options();

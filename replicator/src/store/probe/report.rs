@@ -56,10 +56,12 @@ impl LockFound {
         match self {
             Self::Honoured => None,
             Self::Refused => Some(
-                "`lock` is set, and the bucket takes no object lock: make a bucket with object lock enabled, for                  few stores turn it on later, and without a default retention; or leave `lock` out",
+                "`lock` is set, and the bucket takes no object lock: make a bucket with object lock enabled, for \
+                 few stores turn it on later, and without a default retention; or leave `lock` out",
             ),
             Self::Ignored => Some(
-                "`lock` is set, and the store keeps no object lock, although it takes the request: use another                  service, or leave `lock` out",
+                "`lock` is set, and the store keeps no object lock, although it takes the request: use another \
+                 service, or leave `lock` out",
             ),
             Self::Broken => Some(
                 "`lock` is set, and a locked object could be deleted: use another service, or leave `lock` out",

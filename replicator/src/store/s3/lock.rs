@@ -2,6 +2,8 @@
 //!
 //! * What is put is locked by the rule of the target: `x-amz-object-lock-mode` and `-retain-until-date` go with the put
 //!   itself, so there is no moment without a lock. The date is reckoned from the `Date` of the store's answers.
+//! * What goes up in parts is locked by the request that begins it. Not every store takes that: Ceph of version 16 does not.
+//!   So the lock is asked for afterwards, and set if there is none.
 //! * A lock is extended by `PutObjectRetention`, never shortened, and never bypassed.
 //! * A version that cannot be deleted because it is locked is [`ErrorKind::Held`]. Stores refuse that in various words, so
 //!   the lock is asked for.
@@ -48,6 +50,16 @@ impl S3Store {
             return Ok(None);
         }
         Ok(Some(PutLock { mode: mode(rule.mode).into(), until: DateTime::from(rule.until(now)) }))
+    }
+
+    /// Locks an object that was stored in parts, where the store has not taken the lock with the first request of them.
+    pub(super) async fn lock_if_it_is_not(&self, name: &ObjectName) -> Result<(), StoreError> {
+        let Some(rule) = self.conduct.lock.filter(|_| LockRule::covers(name)) else { return Ok(()) };
+        let state = self.lock_state(name, None).await?;
+        if state.is_locked() {
+            return Ok(());
+        }
+        self.put_retention(name, rule.mode, rule.until(state.now)).await
     }
 
     /// Stores a small object that is locked for so long, whatever the rule of the target.

@@ -52,7 +52,8 @@ impl S3Store {
         if outcome.is_err() {
             upload.abort().await;
         }
-        outcome
+        outcome?;
+        self.lock_if_it_is_not(name).await
     }
 
     /// Aborts uploads below the prefix of which nothing comes any more, and counts them: those of `own` objects, which

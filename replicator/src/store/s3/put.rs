@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_sdk_s3::types::ChecksumAlgorithm;
 use aws_smithy_types::base64;
 
 use super::error::store_error;
@@ -63,6 +64,8 @@ impl S3Store {
             .bucket(&self.bucket)
             .key(self.key(name))
             .set_if_none_match(create_new.then(|| "*".to_owned()))
+            // Some services ask for its name beside it, when there is a lock.
+            .set_checksum_algorithm(lock.as_ref().and(checksum.as_ref()).map(|_| ChecksumAlgorithm::Crc32C))
             .set_checksum_crc32_c(checksum)
             .set_object_lock_mode(lock.as_ref().map(|lock| lock.mode.clone()))
             .set_object_lock_retain_until_date(lock.map(|lock| lock.until))
