@@ -13,6 +13,7 @@
 //! * What destroys keeps the way back: a rollback retains the state before it as a snapshot.
 
 mod alarm;
+mod disks;
 mod error;
 mod job;
 mod link;
@@ -30,6 +31,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use alarm::{Alarm, AlarmCode, Severity};
+pub use disks::{
+    Disks, MachineStartRequest, MachineStatus, MachineStopRequest, ResizeRequest, TemporaryRequest,
+    VolumeStatus,
+};
 pub use error::{ControlError, ErrorKind};
 pub use job::{JobHandle, Progress, Unit};
 pub use link::{LaneStatus, LimitRate, LimitRequest, LinkStatus};
@@ -173,6 +178,11 @@ pub trait Control: Send + Sync + 'static {
         request: &SourceRunRequest,
         job: &JobHandle,
     ) -> Result<SourceRun, ControlError>;
+
+    /// Volumes and machines.
+    fn disks(&self) -> Result<Arc<dyn Disks>, ControlError> {
+        Err(ControlError::new(ErrorKind::NotFound, "this gateway serves no volumes"))
+    }
 
     /// Whether clients are served now; otherwise the reason, for `/readyz`.
     async fn ready(&self) -> Result<(), ControlError>;

@@ -40,6 +40,7 @@
 //! fitting status. Bounds: connections, body size, time to send a request, jobs running and
 //! remembered.
 
+mod disks;
 mod error;
 mod health;
 mod jobs;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::jobs::JobInfo;
 use super::payload::Payload;
-use super::{Admin, Applied, health, policies, scrub, sources, targets};
+use super::{Admin, Applied, disks, health, policies, scrub, sources, targets};
 use crate::control::{
     Alarm, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind,
     HandoverRequest, HeadInfo, JobHandle, LifecycleRequest, Moment, RestoreRequest, RollbackRequest,
@@ -67,6 +67,7 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/jobs", get(jobs))
         .route("/jobs/{job}", get(job))
         .route("/jobs/{job}/cancel", post(job_cancel))
+        .merge(disks::routes())
         .with_state(admin.clone());
     Router::new().nest("/api/v1", api).merge(health::routes(admin)).fallback(no_such_route)
 }

@@ -4,11 +4,14 @@
 //! commands that work on a repository without a running gateway.
 
 mod buckets;
+mod disks;
 mod heart;
 mod host;
 mod key;
 mod kinds;
 mod lifecycle;
+mod moments;
+mod nbd;
 mod offline;
 mod overview;
 mod policies;
@@ -90,6 +93,9 @@ pub enum AssemblyError {
     /// The S3 server.
     #[error("failed to start the S3 server")]
     S3(#[from] tidegate_protocols::s3::S3StartError),
+    /// The NBD server.
+    #[error("failed to start the NBD server")]
+    Nbd(#[from] tidegate_protocols::nbd::NbdStartError),
 }
 
 impl From<AssemblyError> for ControlError {
@@ -117,7 +123,7 @@ impl AssemblyError {
             Self::Repository(repository) => kinds::repository_kind(repository),
             Self::Copy(mirror) => kinds::mirror_kind(mirror),
             Self::Appliance(appliance) => kinds::appliance_kind(appliance),
-            Self::Nfs(_) | Self::S3(_) => ErrorKind::Failed,
+            Self::Nfs(_) | Self::S3(_) | Self::Nbd(_) => ErrorKind::Failed,
         }
     }
 
@@ -135,7 +141,8 @@ impl AssemblyError {
             | Self::Repository(_)
             | Self::Appliance(_)
             | Self::Nfs(_)
-            | Self::S3(_) => None,
+            | Self::S3(_)
+            | Self::Nbd(_) => None,
         }
     }
 }

@@ -1,0 +1,111 @@
+//! From a moment of a share, as people write it, to the head that it means.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tidegate_chunker::ShareId;
+use tidegate_protocols::view::FsError;
+use tidegate_replicator::repository::{Head, HeadName};
+
+use super::kinds::appliance_kind;
+use super::offline::utc_nanos;
+use crate::appliance::{Appliance, SnapshotEntry};
+use crate::control::{ControlError, ErrorKind, Moment};
+use crate::share::FrozenMap;
+use crate::volumes::Host;
+
+/// Most heads that are looked at to find a point in time.
+const HEADS_MAX: usize = 10_000;
+
+/// The head of a moment of a share; of what is live, one that is published for it.
+pub(super) async fn head_at(
+    appliance: &Appliance,
+    share: &str,
+    moment: &Moment,
+) -> Result<(HeadName, Head), ControlError> {
+    let missing = |what: String| ControlError::new(ErrorKind::NotFound, what);
+    match moment {
+        Moment::Live => Ok(appliance.commit(share).await?),
+        Moment::NewestHead => appliance
+            .heads(share, 1)
+            .await?
+            .into_iter()
+            .next()
+            .ok_or_else(|| missing(format!("share {share:?} has no head yet"))),
+        Moment::Head(name) => {
+            let heads = appliance.heads(share, HEADS_MAX).await?;
+            let found = heads.into_iter().find(|(head, _)| head.to_string() == *name);
+            found.ok_or_else(|| missing(format!("share {share:?} has no head {name}")))
+        }
+        Moment::Snapshot(name) => {
+            let entry = snapshot(appliance, share, name).await?;
+            Ok((entry.snapshot.head_name, entry.snapshot.head))
+        }
+        Moment::At(time) => {
+            let latest = utc_nanos(*time);
+            let mut found = appliance.heads(share, HEADS_MAX).await?;
+            let snapshots = appliance.snapshots(share).await?;
+            found.extend(snapshots.into_iter().map(|entry| (entry.snapshot.head_name, entry.snapshot.head)));
+            found.retain(|(_, head)| head.frozen_at <= latest);
+            let newest = found.into_iter().max_by_key(|(_, head)| head.frozen_at);
+            newest.ok_or_else(|| missing(format!("share {share:?} has nothing from before {time}")))
+        }
+    }
+}
+
+/// A snapshot of a share, by its id or name.
+pub(super) async fn snapshot(
+    appliance: &Appliance,
+    share: &str,
+    name: &str,
+) -> Result<SnapshotEntry, ControlError> {
+    let snapshots = appliance.snapshots(share).await?;
+    let called = |entry: &SnapshotEntry| entry.id.to_string() == name || entry.snapshot.label == name;
+    let found = snapshots.into_iter().rev().find(called);
+    found.ok_or_else(|| {
+        ControlError::new(ErrorKind::NotFound, format!("share {share:?} has no snapshot {name:?}"))
+            .todo(format!("see `tidegate snapshot list {share}`"))
+    })
+}
+
+/// The gateway around volumes.
+pub(super) struct VolumeHost(pub(super) Arc<Appliance>);
+
+#[async_trait]
+impl Host for VolumeHost {
+    fn share_id(&self, share: &str) -> Option<ShareId> {
+        self.0.share_id(share).ok()
+    }
+
+    async fn frozen(&self, share: &str, moment: &Moment, keep: bool) -> Result<FrozenMap, FsError> {
+        let frozen = async {
+            let (name, head) = head_at(&self.0, share, moment).await?;
+            if keep {
+                self.0.pin(name, &head, "a scratch volume").await?;
+                // Only if it is still there now it was retained by one or the other all the time.
+                let fixed = match moment {
+                    Moment::Live | Moment::NewestHead => &Moment::Head(name.to_string()),
+                    Moment::Head(_) | Moment::Snapshot(_) | Moment::At(_) => moment,
+                };
+                if !head_at(&self.0, share, fixed).await.is_ok_and(|(still, _)| still == name) {
+                    return Err(ControlError::new(ErrorKind::Busy, format!("share {share:?} has moved on")));
+                }
+            }
+            Ok::<_, ControlError>(self.0.frozen_map(&head)?)
+        };
+        frozen.await.map_err(|error| {
+            tracing::warn!(share, %moment, %error, "a moment that a volume shows cannot be had");
+            match error.kind {
+                ErrorKind::NotFound => FsError::NotFound,
+                ErrorKind::StoreAway | ErrorKind::Busy | ErrorKind::Stopping => FsError::TryLater,
+                _ => FsError::Io,
+            }
+        })
+    }
+}
+
+impl From<crate::appliance::ApplianceError> for ControlError {
+    fn from(error: crate::appliance::ApplianceError) -> Self {
+        ControlError::new(appliance_kind(&error), error.to_string())
+    }
+}
