@@ -159,6 +159,7 @@ async fn a_volume_is_made_longer_and_shorter() {
     assert_eq!(scene.open("one").await.size(), 2 * SIZE);
     assert_eq!(read(&*disk, SIZE - 4..SIZE).await, b"end.");
     assert_eq!(scene.volumes.resize("none", SIZE).await, Err(FsError::NotFound));
+    drop(disk);
     let scene = scene.restart().await;
     assert_eq!(scene.open("one").await.size(), 2 * SIZE, "the settings make nothing shorter");
 }

@@ -1,7 +1,7 @@
 //! A gateway with a share and volumes in it, and a dumb model of a disk.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +17,13 @@ use tidegate_protocols::view::FsError;
 use tidegate_replicator::repository::SlotKey;
 use tidegate_replicator::store::{MemoryStore, Store};
 
-use crate::support::{config, init, open, slot_key};
+use crate::support::{budgets, config, init, slot_key, try_open};
 
 pub const SHARE: &str = "vm";
 /// How long a request waits in these tests for what cannot be had.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often a gateway is opened anew while the one before still holds its folder.
+const ATTEMPTS_MAX: usize = 500;
 /// What all scratch volumes may keep, in bytes.
 pub const SCRATCH_BYTES: u64 = 3 << 20;
 
@@ -124,6 +126,19 @@ impl Scene {
 
     pub async fn open(&self, name: &str) -> Arc<dyn OpenVolume> {
         self.volumes.open([127, 0, 0, 1].into(), name).await.unwrap()
+    }
+}
+
+/// Opens the local state; files of volumes that were open are closed in the background, so it may be held for a moment.
+async fn open(data: &Path, store: Arc<dyn Store>, key: &SlotKey) -> Arc<Appliance> {
+    let mut attempts = 0;
+    loop {
+        match try_open(data, store.clone(), key, budgets()).await {
+            Ok(appliance) => return appliance,
+            Err(error) => assert!(attempts < ATTEMPTS_MAX, "it cannot be opened: {error}"),
+        }
+        attempts += 1;
+        tokio::task::yield_now().await;
     }
 }
 

@@ -8,9 +8,11 @@
 //! What is not installed here is said, and its test passes. `TIDEGATE_KILLS` says how often a gateway is killed, `TIDEGATE_SEED`
 //! repeats a run.
 
+#![allow(unreachable_pub)] // as in the client that it shares with other tests
+
 mod boot;
 #[path = "../../../protocols/tests/nbd/client.rs"]
-#[allow(dead_code, unreachable_pub, missing_docs)]
+#[allow(dead_code, missing_docs)]
 mod client;
 mod image;
 mod kills;
