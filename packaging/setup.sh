@@ -8,6 +8,8 @@ packages="build-essential pkg-config clang libclang-dev libnfs-dev libssl-dev py
 # Tests that boot a guest: the emulator, the guest's shell, its disk, what ignores its syncs, and what it runs
 # on a share. A machine that cannot have them skips those tests.
 guest_packages="qemu-system-x86 busybox-static e2fsprogs strace xz-utils git sqlite3"
+# Tests of volumes: QEMU's tools and libnbd's, and what a disk is made with that a machine boots from.
+volume_packages="qemu-utils libnbd-bin syslinux syslinux-common mtools dosfstools"
 # Programs that tests run against S3 buckets; one that is missing is skipped.
 client_packages="awscli s3cmd rclone restic python3-boto3 curl postgresql barman-cli-cloud"
 # The suite of POSIX calls that runs in a guest, and what it is built with.
@@ -117,6 +119,8 @@ cd "$(dirname "$0")/.."
 install_packages $packages
 # shellcheck disable=SC2086
 (install_packages $client_packages) || echo "setup: tests with S3 clients that are not installed will be skipped" >&2
+# shellcheck disable=SC2086
+(install_packages $volume_packages) || echo "setup: tests of volumes with programs that are not installed will be skipped" >&2
 guests=yes
 # shellcheck disable=SC2086
 (install_packages $guest_packages && unpack_guest_kernel) || guests=no

@@ -14,6 +14,7 @@
 
 mod alarm;
 mod branch;
+mod disks;
 mod error;
 mod file;
 mod job;
@@ -35,6 +36,9 @@ pub use alarm::{Alarm, AlarmCode, Severity};
 pub use branch::{
     Against, BranchApplyReport, BranchApplyRequest, BranchChange, BranchDiffPage, BranchDiffRequest,
     BranchInfo, Branching, FailbackPlan, OnConflict, PATHS_NAMED_MAX, RejoinReport, RejoinRequest,
+pub use disks::{
+    Disks, MachineStartRequest, MachineStatus, MachineStopRequest, ResizeRequest, TemporaryRequest,
+    VolumeStatus,
 };
 pub use error::{ControlError, ErrorKind};
 pub use file::{FILES_PAGE_MAX, FileData, FileInfo, FileKind, FileRequest, FilesPage, FilesRequest};
@@ -196,6 +200,11 @@ pub trait Control: Branching + Send + Sync + 'static {
         request: &SourceRunRequest,
         job: &JobHandle,
     ) -> Result<SourceRun, ControlError>;
+
+    /// Volumes and machines.
+    fn disks(&self) -> Result<Arc<dyn Disks>, ControlError> {
+        Err(ControlError::new(ErrorKind::NotFound, "this gateway serves no volumes"))
+    }
 
     /// Whether clients are served now; otherwise the reason, for `/readyz`.
     async fn ready(&self) -> Result<(), ControlError>;

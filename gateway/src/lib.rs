@@ -29,4 +29,5 @@ pub mod settings;
 pub mod share;
 pub mod source;
 pub mod telemetry;
+pub mod volumes;
 pub mod watch;

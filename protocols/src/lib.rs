@@ -1,7 +1,8 @@
-//! NFS and S3 on the wire, and the traits of what they serve.
+//! NFS, S3 and NBD on the wire, and the traits of what they serve.
 //!
 //! This crate knows nothing of chunks, RocksDB or the cloud; it could be published alone. Whoever has
 //! objects implements [`objects::ObjectView`], and [`s3::S3Server`] serves it, see [`s3`]. Whoever has
+//! disks implements [`blocks::BlockView`], and [`nbd::NbdServer`] serves it, see [`nbd`]. Whoever has
 //! files implements [`view::FileView`]; [`NfsServer`] serves it over NFS version 3 (RFC 1813, all 22
 //! procedures), MOUNT versions 1 and 3, and the port mapper:
 //!
@@ -53,8 +54,10 @@
 //! and serves neither the lock manager (clients mount with `nolock`) nor NFS over UDP.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod blocks;
 mod caller;
 pub mod mount;
+pub mod nbd;
 pub mod nfs3;
 pub mod objects;
 pub mod portmap;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use parking_lot::Mutex;
 
+use crate::nbd::metrics as nbd;
 use crate::s3::metrics as s3;
 use crate::waits::Waits;
 
@@ -88,6 +89,22 @@ pub const METRICS: &[MetricDescription] = &[
     describe(s3::CONNECTIONS_REFUSED, "counter", &[], "S3 connections closed at once: there were too many."),
     describe(s3::RECEIVED_BYTES, "counter", &[], "Bytes of bodies read from S3 requests."),
     describe(s3::SENT_BYTES, "counter", &[], "Bytes of bodies written to S3 clients."),
+    describe(
+        nbd::REQUEST_SECONDS,
+        "histogram",
+        &["command"],
+        "Time of NBD requests from the whole request to the reply.",
+    ),
+    describe(nbd::FAILURES, "counter", &["command", "error"], "NBD requests answered with an error."),
+    describe(nbd::CONNECTIONS, "gauge", &[], "NBD connections that are open."),
+    describe(
+        nbd::CONNECTIONS_REFUSED,
+        "counter",
+        &[],
+        "NBD connections closed at once: there were too many.",
+    ),
+    describe(nbd::RECEIVED_BYTES, "counter", &[], "Bytes of requests read from NBD connections."),
+    describe(nbd::SENT_BYTES, "counter", &[], "Bytes of replies written to NBD connections."),
 ];
 
 /// Metrics of one procedure.

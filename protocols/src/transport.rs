@@ -20,6 +20,7 @@ mod tcp;
 mod udp;
 mod writer;
 
+pub(crate) use budget::{ConnectionBudget, InFlight, Reserved, ServerBudget};
 pub use limits::{Limits, LimitsError};
 pub(crate) use tcp::{Common, TcpServer, canonical, configure, listen};
 pub(crate) use udp::UdpServer;

@@ -51,6 +51,7 @@
 //! remembered.
 
 mod branches;
+mod disks;
 mod error;
 mod files;
 mod health;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::jobs::JobInfo;
 use super::payload::Payload;
-use super::{Admin, Applied, branches, files, health, policies, scrub, sources, targets};
+use super::{Admin, Applied, branches, disks, files, health, policies, scrub, sources, targets};
 use crate::console;
 use crate::control::{
     Alarm, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind,
@@ -78,6 +78,7 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/jobs", get(jobs))
         .route("/jobs/{job}", get(job))
         .route("/jobs/{job}/cancel", post(job_cancel))
+        .merge(disks::routes())
         .with_state(admin.clone())
         .layer(from_fn(console::guard));
     Router::new()

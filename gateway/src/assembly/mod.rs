@@ -6,14 +6,17 @@
 mod branches;
 mod browse;
 mod buckets;
+mod disks;
 mod heart;
 mod host;
 mod key;
 mod kinds;
 mod lifecycle;
 mod moments;
+mod nbd;
 mod offline;
 mod overview;
+mod points;
 mod policies;
 mod reload;
 mod rounds;
@@ -34,7 +37,7 @@ use tidegate_replicator::store::{OpenStore, ReadOnlyStore, StoreError};
 
 pub use buckets::{bucket_share, set_objects};
 pub use key::{NewKey, slot_key, write_key_file};
-pub(crate) use moments::not_after;
+pub(crate) use points::not_after;
 pub use offline::OfflineRepository;
 pub(crate) use offline::utc_nanos;
 pub use policies::AppliancePolicies;
@@ -96,6 +99,9 @@ pub enum AssemblyError {
     /// The S3 server.
     #[error("failed to start the S3 server")]
     S3(#[from] tidegate_protocols::s3::S3StartError),
+    /// The NBD server.
+    #[error("failed to start the NBD server")]
+    Nbd(#[from] tidegate_protocols::nbd::NbdStartError),
 }
 
 impl From<AssemblyError> for ControlError {
@@ -123,7 +129,7 @@ impl AssemblyError {
             Self::Repository(repository) => kinds::repository_kind(repository),
             Self::Copy(mirror) => kinds::mirror_kind(mirror),
             Self::Appliance(appliance) => kinds::appliance_kind(appliance),
-            Self::Nfs(_) | Self::S3(_) => ErrorKind::Failed,
+            Self::Nfs(_) | Self::S3(_) | Self::Nbd(_) => ErrorKind::Failed,
         }
     }
 
@@ -141,7 +147,8 @@ impl AssemblyError {
             | Self::Repository(_)
             | Self::Appliance(_)
             | Self::Nfs(_)
-            | Self::S3(_) => None,
+            | Self::S3(_)
+            | Self::Nbd(_) => None,
         }
     }
 }

@@ -1,46 +1,108 @@
-//! A point in time of a share: the newest head of its line, or snapshot, that was not frozen after it.
-//!
-//! Branches are no points of the line, and never chosen.
+//! From a moment of a share, as people write it, to the head that it means.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use tidegate_chunker::ShareId;
-use tidegate_replicator::repository::{Around, Head, HeadName, Opened, Point, Repository, UtcNanos};
+use tidegate_protocols::view::FsError;
+use tidegate_replicator::repository::{Head, HeadName};
 
-use super::AssemblyError;
-use super::overview::timestamp;
-use crate::control::{ControlError, ErrorKind};
+use super::kinds::appliance_kind;
+use super::offline::utc_nanos;
+use super::points::not_after;
+use crate::appliance::{Appliance, SnapshotEntry};
+use crate::control::{ControlError, ErrorKind, Moment};
+use crate::share::FrozenMap;
+use crate::volumes::Host;
 
-/// The newest state that was not frozen after `time`; an error that names the nearest one when there is none.
-pub(crate) async fn not_after(
-    repository: &Repository<Opened>,
-    share: ShareId,
-    time: UtcNanos,
-) -> Result<(Point, HeadName, Head), ControlError> {
-    let around = repository.moments_around(share, time).await.map_err(AssemblyError::from)?;
-    let Some((point, _)) = around.before else { return Err(nothing_before(time, &around)) };
-    let (name, head) = match point {
-        Point::Head(name) => (name, repository.read_head(share, &name).await.map_err(AssemblyError::from)?),
-        Point::Snapshot(id) => {
-            let snapshot = repository.read_snapshot(share, id).await.map_err(AssemblyError::from)?;
-            (snapshot.head_name, snapshot.head)
+/// Most heads that are looked at to find a point in time.
+const HEADS_MAX: usize = 10_000;
+
+/// The head of a moment of a share; of what is live, one that is published for it.
+pub(super) async fn head_at(
+    appliance: &Appliance,
+    share: &str,
+    moment: &Moment,
+) -> Result<(HeadName, Head), ControlError> {
+    let missing = |what: String| ControlError::new(ErrorKind::NotFound, what);
+    match moment {
+        Moment::Live => Ok(appliance.commit(share).await?),
+        Moment::NewestHead => appliance
+            .heads(share, 1)
+            .await?
+            .into_iter()
+            .next()
+            .ok_or_else(|| missing(format!("share {share:?} has no head yet"))),
+        Moment::Head(name) => {
+            let heads = appliance.heads(share, HEADS_MAX).await?;
+            let found = heads.into_iter().find(|(head, _)| head.to_string() == *name);
+            found.ok_or_else(|| missing(format!("share {share:?} has no head {name}")))
         }
-    };
-    Ok((point, name, head))
+        Moment::Snapshot(name) => {
+            let entry = snapshot(appliance, share, name).await?;
+            Ok((entry.snapshot.head_name, entry.snapshot.head))
+        }
+        Moment::At(time) => {
+            let id = appliance.line_id(share)?;
+            let (_, name, head) = not_after(appliance.repository(), id, utc_nanos(*time)).await?;
+            Ok((name, head))
+        }
+    }
 }
 
-fn nothing_before(time: UtcNanos, around: &Around) -> ControlError {
-    let message = format!("nothing of the share is kept from {} (UTC) or before", timestamp(time));
-    let error = ControlError::new(ErrorKind::NotFound, message);
-    match around.after {
-        Some((point, frozen)) => {
-            let point = match point {
-                Point::Head(name) => format!("head:{name}"),
-                Point::Snapshot(id) => format!("snapshot:{id}"),
-            };
-            error.todo(format!(
-                "the oldest state that there is was frozen at {} (UTC): {point}",
-                timestamp(frozen)
-            ))
-        }
-        None => error.todo("the share has no head or snapshot at all"),
+/// A snapshot of a share, by its id or name.
+pub(super) async fn snapshot(
+    appliance: &Appliance,
+    share: &str,
+    name: &str,
+) -> Result<SnapshotEntry, ControlError> {
+    let snapshots = appliance.snapshots(share).await?;
+    let called = |entry: &SnapshotEntry| entry.id.to_string() == name || entry.snapshot.label == name;
+    let found = snapshots.into_iter().rev().find(called);
+    found.ok_or_else(|| {
+        ControlError::new(ErrorKind::NotFound, format!("share {share:?} has no snapshot {name:?}"))
+            .todo(format!("see `tidegate snapshot list {share}`"))
+    })
+}
+
+/// The gateway around volumes.
+pub(super) struct VolumeHost(pub(super) Arc<Appliance>);
+
+#[async_trait]
+impl Host for VolumeHost {
+    fn share_id(&self, share: &str) -> Option<ShareId> {
+        self.0.share_id(share).ok()
+    }
+
+    async fn frozen(&self, share: &str, moment: &Moment, keep: bool) -> Result<FrozenMap, FsError> {
+        let frozen = async {
+            let (name, head) = head_at(&self.0, share, moment).await?;
+            if keep {
+                self.0.pin(name, &head, "a scratch volume").await?;
+                // Only if it is still there now it was retained by one or the other all the time.
+                let fixed = match moment {
+                    Moment::Live | Moment::NewestHead => &Moment::Head(name.to_string()),
+                    Moment::Head(_) | Moment::Snapshot(_) | Moment::At(_) => moment,
+                };
+                if !head_at(&self.0, share, fixed).await.is_ok_and(|(still, _)| still == name) {
+                    return Err(ControlError::new(ErrorKind::Busy, format!("share {share:?} has moved on")));
+                }
+            }
+            Ok::<_, ControlError>(self.0.frozen_map(&head)?)
+        };
+        frozen.await.map_err(|error| {
+            tracing::warn!(share, %moment, %error, "a moment that a volume shows cannot be had");
+            match error.kind {
+                ErrorKind::NotFound => FsError::NotFound,
+                ErrorKind::StoreAway | ErrorKind::Busy | ErrorKind::Stopping => FsError::TryLater,
+                _ => FsError::Io,
+            }
+        })
+    }
+}
+
+impl From<crate::appliance::ApplianceError> for ControlError {
+    fn from(error: crate::appliance::ApplianceError) -> Self {
+        ControlError::new(appliance_kind(&error), error.to_string())
     }
 }

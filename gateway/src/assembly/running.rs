@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tidegate_protocols::nbd::NbdServer;
 use tidegate_protocols::objects::ObjectError;
 use tidegate_protocols::s3::S3Server;
 use tidegate_protocols::{Limits, NfsServer};
@@ -12,11 +13,10 @@ use tidegate_replicator::repository::{Head, HeadName};
 use tokio_util::sync::CancellationToken;
 
 use super::buckets::is_served_differently;
+use super::disks::GatewayDisks;
 use super::heart::Heart;
 use super::host::GatewayHost;
-use super::kinds::appliance_kind;
-use super::moments::not_after;
-use super::offline::utc_nanos;
+use super::nbd::start_disks;
 use super::overview::{Overview, head_info, timestamp};
 use super::policies::start_policies;
 use super::reload::waiting_for_restart;
@@ -25,15 +25,15 @@ use super::scrub::{run_scrub, scrub_config, start_scrub};
 use super::simulation::simulate_policy;
 use super::sources::ApplianceSources;
 use super::{
-    AssemblyError, OpenAppliance, bucket_share, carrying, collect_config, lifecycle, lock_config,
+    AssemblyError, OpenAppliance, bucket_share, carrying, collect_config, lifecycle, lock_config, moments,
     open_with_stores, sender, set_objects, share_config,
 };
 use crate::alarm::Keeper;
-use crate::appliance::{Appliance, ApplianceError, SnapshotEntry};
+use crate::appliance::{Appliance, SnapshotEntry};
 use crate::bandwidth::Links;
 use crate::clock::SystemClock;
 use crate::control::{
-    ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, ErrorKind,
+    ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, Disks, ErrorKind,
     FileData, FileRequest, FilesPage, FilesRequest, HandoverRequest, HeadInfo, JobHandle, LifecycleReport,
     LifecycleRequest, LimitRequest, LinkStatus, Moment, PolicyDetails, PolicyRun, PolicyRunRequest,
     PolicySimulation, PolicySimulationRequest, PromoteReport, PromoteRequest, RestoreReport, RestoreRequest,
@@ -45,9 +45,6 @@ use crate::history;
 use crate::objects::Objects;
 use crate::policy::{Engine, Plan};
 use crate::settings::{Bucket, Settings};
-
-/// Most heads that are looked at to find a point in time.
-const HEADS_MAX: usize = 10_000;
 
 /// The part of the memory that calls of NFS clients take, requests and replies; half as much again when
 /// they wait for the store.
@@ -73,6 +70,8 @@ pub struct Running {
     host: Arc<GatewayHost>,
     server: Mutex<Option<NfsServer>>,
     s3: Mutex<Option<S3Server>>,
+    nbd: Mutex<Option<NbdServer>>,
+    disks: Arc<GatewayDisks>,
     policies: Arc<Engine>,
     overview: Arc<Overview>,
     sources: Arc<ApplianceSources>,
@@ -110,6 +109,7 @@ impl Running {
         if settings.nfs.server_groups {
             appliance.files().take_groups_from(Groups::new(Arc::new(SystemGroups)));
         }
+        let (nbd, disks) = start_disks(&appliance, &settings).await?;
         let limits = nfs_limits(settings.gateway.memory.bytes());
         let mut builder = NfsServer::builder(appliance.files().clone()).limits(limits);
         for listen in &settings.nfs.listen {
@@ -146,6 +146,8 @@ impl Running {
             objects,
             host,
             s3: Mutex::new(s3),
+            nbd: Mutex::new(nbd),
+            disks,
             server: Mutex::new(Some(server)),
             policies,
             overview,
@@ -203,46 +205,12 @@ impl Running {
     }
 
     /// The head of a moment of a share.
-    pub(super) async fn head_at(
-        &self,
-        share: &str,
-        moment: &Moment,
-    ) -> Result<(HeadName, Head), ControlError> {
-        let missing = |what: String| ControlError::new(ErrorKind::NotFound, what);
-        match moment {
-            Moment::Live => Ok(self.appliance.commit(share).await?),
-            Moment::NewestHead => self
-                .appliance
-                .heads(share, 1)
-                .await?
-                .into_iter()
-                .next()
-                .ok_or_else(|| missing(format!("share {share:?} has no head yet"))),
-            Moment::Head(name) => {
-                let heads = self.appliance.heads(share, HEADS_MAX).await?;
-                let found = heads.into_iter().find(|(head, _)| head.to_string() == *name);
-                found.ok_or_else(|| missing(format!("share {share:?} has no head {name}")))
-            }
-            Moment::Snapshot(name) => {
-                let entry = self.snapshot(share, name).await?;
-                Ok((entry.snapshot.head_name, entry.snapshot.head))
-            }
-            Moment::At(time) => {
-                let (repository, id) = (self.appliance.repository(), self.appliance.line_id(share)?);
-                let (_, name, head) = not_after(repository, id, utc_nanos(*time)).await?;
-                Ok((name, head))
-            }
-        }
+    pub(super) async fn head_at(&self, share: &str, moment: &Moment) -> Result<(HeadName, Head), ControlError> {
+        moments::head_at(&self.appliance, share, moment).await
     }
 
     async fn snapshot(&self, share: &str, name: &str) -> Result<SnapshotEntry, ControlError> {
-        let snapshots = self.appliance.snapshots(share).await?;
-        let called = |entry: &SnapshotEntry| entry.id.to_string() == name || entry.snapshot.label == name;
-        let found = snapshots.into_iter().rev().find(called);
-        found.ok_or_else(|| {
-            ControlError::new(ErrorKind::NotFound, format!("share {share:?} has no snapshot {name:?}"))
-                .todo(format!("see `tidegate snapshot list {share}`"))
-        })
+        moments::snapshot(&self.appliance, share, name).await
     }
 }
 
@@ -268,6 +236,7 @@ impl Control for Running {
         }
         self.apply_buckets(&before, &settings).await?;
         self.sources.set(settings.clone());
+        self.disks.set(settings.clone());
         // Who made new keys asks for a reload.
         if let Err(error) = self.appliance.repository().learn_epochs().await {
             tracing::warn!(%error, "cannot see whether there are new keys; the next heartbeat looks again");
@@ -472,6 +441,10 @@ impl Control for Running {
         Ok(self.sources.run(source, request, None, job).await?.1)
     }
 
+    fn disks(&self) -> Result<Arc<dyn Disks>, ControlError> {
+        Ok(self.disks.clone())
+    }
+
     async fn ready(&self) -> Result<(), ControlError> {
         Ok(self.appliance.health()?)
     }
@@ -484,6 +457,7 @@ impl Control for Running {
         self.stop.cancel();
         let server = self.server.lock().take();
         let s3 = self.s3.lock().take();
+        let nbd = self.nbd.lock().take();
         let nfs = async {
             if let Some(server) = server {
                 server.stop().await;
@@ -494,7 +468,12 @@ impl Control for Running {
                 s3.stop().await;
             }
         };
-        tokio::join!(nfs, objects, self.policies.stop());
+        let blocks = async {
+            if let Some(nbd) = nbd {
+                nbd.stop().await;
+            }
+        };
+        tokio::join!(nfs, objects, blocks, self.policies.stop());
         self.host.set_changer(None);
         self.appliance.close().await?;
         if !self.overview.settings().gateway.drill {
@@ -530,12 +509,6 @@ fn nfs_limits(memory_bytes: u64) -> Limits {
     let total_bytes_max = usual.total_bytes_max.min((memory_bytes / NFS_PART) as usize);
     let connection_bytes_max = usual.connection_bytes_max.min(total_bytes_max / NFS_CONNECTION_PART);
     Limits { connection_bytes_max, total_bytes_max, ..usual }
-}
-
-impl From<ApplianceError> for ControlError {
-    fn from(error: ApplianceError) -> Self {
-        ControlError::new(appliance_kind(&error), error.to_string())
-    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod journal;
 mod key;
 mod link;
 mod local_work;
+mod machine;
 #[cfg(test)]
 pub(crate) mod pages;
 mod place;
@@ -53,6 +54,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 mod top;
+mod volume;
 mod watch;
 
 use std::path::PathBuf;
@@ -118,6 +120,12 @@ enum Command {
     /// List, add and remove access keys of S3 clients.
     #[command(subcommand)]
     AccessKey(access_key::Command),
+    /// List, create, remove, resize and export volumes: files that are disks.
+    #[command(subcommand)]
+    Volume(volume::Command),
+    /// List, start and stop virtual machines whose disks are volumes.
+    #[command(subcommand)]
+    Machine(machine::Command),
     /// Publish everything acknowledged so far, and wait until the repository has it.
     Commit(commit::Command),
     /// Look at published heads.
@@ -263,6 +271,8 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Share(command) => share::run(context, command).await,
         Command::Bucket(command) => bucket::run(context, command).await,
         Command::AccessKey(command) => access_key::run(context, command).await,
+        Command::Volume(command) => volume::run(context, command).await,
+        Command::Machine(command) => machine::run(context, command).await,
         Command::Commit(command) => commit::run(context, command).await,
         Command::Head(command) => head::run(context, command).await,
         Command::Snapshot(command) => snapshot::run(context, command).await,

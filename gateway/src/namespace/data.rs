@@ -82,6 +82,15 @@ fn may_read(inode: &Inode, credentials: &Credentials) -> Result<(), FsError> {
     if allowed { Ok(()) } else { Err(FsError::Access) }
 }
 
+/// A part of a file.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Bytes.
+    Data(Bytes),
+    /// So many bytes that nothing covers; more than none.
+    Hole(u64),
+}
+
 /// The bytes of a range of a file, holes as zeros.
 pub async fn read_pieces(
     map: &dyn MapRead,
@@ -89,20 +98,56 @@ pub async fn read_pieces(
     file: InodeNumber,
     range: Range<u64>,
 ) -> Result<Vec<Bytes>, ShareError> {
+    let mut pieces = Vec::new();
+    for part in read_parts_once(map, share, file, range).await? {
+        match part {
+            Part::Data(bytes) => pieces.push(bytes),
+            Part::Hole(length) => push_zeros(&mut pieces, length),
+        }
+    }
+    Ok(pieces)
+}
+
+/// What a range of a file consists of, of whatever length the file is.
+pub async fn read_parts(
+    map: &dyn MapRead,
+    share: &Share,
+    file: InodeNumber,
+    range: Range<u64>,
+) -> Result<Vec<Part>, ShareError> {
+    let mut attempts = 0;
+    loop {
+        match read_parts_once(map, share, file, range.clone()).await {
+            Err(ShareError::Live(crate::live::LiveError::Journal(JournalError::Gone { .. })))
+                if attempts < READ_ATTEMPTS =>
+            {
+                attempts += 1;
+            }
+            read => return read,
+        }
+    }
+}
+
+async fn read_parts_once(
+    map: &dyn MapRead,
+    share: &Share,
+    file: InodeNumber,
+    range: Range<u64>,
+) -> Result<Vec<Part>, ShareError> {
     let extents = extents_meeting(map, file, &range).await?;
     let chunks = chunks_of(&extents);
     if chunks.len() > 1 {
         share.chunks().prefetch(&chunks).await;
     }
-    let mut pieces = Vec::with_capacity(extents.len());
+    let mut parts = Vec::with_capacity(extents.len());
     let mut at = range.start;
     for extent in extents.iter().filter_map(|extent| extent.slice(&range)) {
-        push_zeros(&mut pieces, extent.start - at);
-        pieces.push(read_extent(share, &extent).await?);
+        parts.extend((extent.start > at).then(|| Part::Hole(extent.start - at)));
+        parts.push(Part::Data(read_extent(share, &extent).await?));
         at = extent.end;
     }
-    push_zeros(&mut pieces, range.end - at);
-    Ok(pieces)
+    parts.extend((range.end > at).then(|| Part::Hole(range.end - at)));
+    Ok(parts)
 }
 
 fn chunks_of(extents: &[Extent]) -> Vec<ChunkRef> {
@@ -251,7 +296,7 @@ impl Namespace {
     }
 }
 
-fn may_write(inode: &Inode, credentials: &Credentials) -> Result<(), FsError> {
+pub(super) fn may_write(inode: &Inode, credentials: &Credentials) -> Result<(), FsError> {
     match inode.kind {
         Kind::Regular => {}
         Kind::Directory => return Err(FsError::IsDirectory),

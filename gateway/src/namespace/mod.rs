@@ -26,6 +26,7 @@ pub mod locked;
 pub mod objects;
 mod open;
 mod permission;
+mod punch;
 mod remove;
 mod rename;
 

@@ -94,4 +94,5 @@ mod write;
 pub use access::DomainError;
 pub use limits::S3Limits;
 pub use server::{S3Server, S3ServerBuilder, S3StartError};
+pub(crate) use tls::identity_of;
 pub use tls::{TlsError, TlsIdentity};

@@ -26,16 +26,29 @@ pub enum TlsError {
     /// The key cannot be read.
     #[error("failed to read the key: PEM with one PRIVATE KEY is expected")]
     Key,
+    /// The certificates that clients are checked against.
+    #[error(
+        "failed to read the certificates of the authority of clients: PEM with at least one CERTIFICATE is expected"
+    )]
+    Authority,
     /// They do not belong together, or are of a kind that is not supported.
     #[error("failed to use the certificate with its key: {0}")]
     Unusable(#[from] rustls::Error),
 }
 
-/// What accepts TLS with an identity.
-pub(super) fn acceptor(identity: &TlsIdentity) -> Result<TlsAcceptor, TlsError> {
+/// The chain of certificates of an identity, and its key.
+pub(crate) fn identity_of(
+    identity: &TlsIdentity,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&identity.certificates).collect();
     let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or(TlsError::Certificates)?;
     let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(|_| TlsError::Key)?;
+    Ok((chain, key))
+}
+
+/// What accepts TLS with an identity.
+pub(super) fn acceptor(identity: &TlsIdentity) -> Result<TlsAcceptor, TlsError> {
+    let (chain, key) = identity_of(identity)?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;

@@ -30,7 +30,7 @@ const SMALL_CALLS_PART: usize = 8;
 
 /// The bytes of a server.
 #[derive(Clone, Debug)]
-pub(super) struct ServerBudget {
+pub(crate) struct ServerBudget {
     bytes: Arc<Semaphore>,
     small: Arc<Semaphore>,
     receiving: Arc<Semaphore>,
@@ -39,7 +39,7 @@ pub(super) struct ServerBudget {
 
 /// The slots and bytes of a connection.
 #[derive(Debug)]
-pub(super) struct ConnectionBudget {
+pub(crate) struct ConnectionBudget {
     slots: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
@@ -49,7 +49,7 @@ pub(super) struct ConnectionBudget {
 
 /// What a call in flight holds.
 #[derive(Debug)]
-pub(super) struct InFlight {
+pub(crate) struct InFlight {
     slot: OwnedSemaphorePermit,
     bytes: Reserved,
     waiting_places: Arc<Semaphore>,
@@ -58,7 +58,7 @@ pub(super) struct InFlight {
 
 /// Bytes of a connection and of the server.
 #[derive(Debug)]
-pub(super) struct Reserved {
+pub(crate) struct Reserved {
     connection: OwnedSemaphorePermit,
     server: OwnedSemaphorePermit,
     receiving: Option<OwnedSemaphorePermit>,
@@ -66,7 +66,7 @@ pub(super) struct Reserved {
 
 impl ServerBudget {
     /// As the limits say.
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         let pool = |bytes| Arc::new(Semaphore::new(bytes));
         let (small, half) = (limits.total_bytes_max / SMALL_CALLS_PART, limits.total_bytes_max / 2);
         Self {
@@ -80,7 +80,7 @@ impl ServerBudget {
 
 impl ConnectionBudget {
     /// Of a new connection.
-    pub(super) fn new(limits: &Limits, server: ServerBudget) -> Self {
+    pub(crate) fn new(limits: &Limits, server: ServerBudget) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(limits.connection_calls_max)),
             waiting: Arc::new(Semaphore::new(limits.connection_waiting_max)),
@@ -92,13 +92,19 @@ impl ConnectionBudget {
 
     /// Bytes for a record that is still to be read, and for whatever reply it may get.
     pub(super) async fn reserve_for_record(&self) -> Reserved {
-        let connection = acquire(&self.bytes, self.call_bytes_max).await;
-        let receiving = Some(acquire(&self.server.receiving, self.call_bytes_max).await);
-        Reserved { connection, server: acquire(&self.server.bytes, self.call_bytes_max).await, receiving }
+        self.reserve_for(self.call_bytes_max).await
+    }
+
+    /// The same where it is known how many they are.
+    pub(crate) async fn reserve_for(&self, bytes: usize) -> Reserved {
+        let bytes = (bytes + CALL_BYTES).min(self.call_bytes_max);
+        let connection = acquire(&self.bytes, bytes).await;
+        let receiving = Some(acquire(&self.server.receiving, bytes).await);
+        Reserved { connection, server: acquire(&self.server.bytes, bytes).await, receiving }
     }
 
     /// Slot and bytes for a call, using what was reserved for its record.
-    pub(super) async fn admit(&self, bytes: usize, reserved: Option<Reserved>) -> InFlight {
+    pub(crate) async fn admit(&self, bytes: usize, reserved: Option<Reserved>) -> InFlight {
         let slot = acquire(&self.slots, 1).await;
         let bytes = (bytes + CALL_BYTES).min(self.call_bytes_max);
         let reserved = match reserved {
@@ -122,7 +128,7 @@ impl ConnectionBudget {
 
 impl InFlight {
     /// Makes room for other calls, because this one takes long.
-    pub(super) fn make_room(&mut self) {
+    pub(crate) fn make_room(&mut self) {
         let bytes = self.bytes.server.num_permits() as u32;
         let place = Arc::clone(&self.waiting_places).try_acquire_owned();
         let server = Arc::clone(&self.waiting_bytes).try_acquire_many_owned(bytes);

@@ -1,0 +1,468 @@
+//! What the operator may ask of volumes, and the machines that have them as disks.
+//!
+//! A machine that was started is noted in a file of its folder (`<data>/machines/NAME/running.json`), written before
+//! it is told of: so a gateway that was restarted still knows what runs, as which machine, and what to take away with it. Its scratch
+//! volumes do not outlive the gateway; it is then told that its disks are gone.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tidegate_protocols::view::FsError;
+
+use super::nbd::volume_config;
+use crate::control::{
+    ControlError, Disks, ErrorKind, MachineStartRequest, MachineStatus, MachineStopRequest, Moment,
+    ResizeRequest, TemporaryRequest, VolumeStatus,
+};
+use crate::machine::{MachineDisk, MachineSpec, ProviderError, Running, Stop, provider_of};
+use crate::settings::{Machine, Name, Settings, Volume};
+use crate::volumes::{BootOrder, VolumeConfig, VolumeReport, Volumes};
+
+/// The file of a machine that was started.
+const RUNNING_FILE: &str = "running.json";
+
+/// A machine that was started, as it is noted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Noted {
+    /// The machine of the settings.
+    machine: String,
+    running: Running,
+    scratch: bool,
+    record: bool,
+    /// Its exports, and the volumes that they are of.
+    exports: Vec<(String, String)>,
+}
+
+/// See the head of this module.
+pub(super) struct GatewayDisks {
+    volumes: Arc<Volumes>,
+    settings: Mutex<Arc<Settings>>,
+    /// Where the NBD server listens; none: nowhere.
+    address: Option<SocketAddr>,
+    /// Held while a machine is started or stopped: one after the other.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl GatewayDisks {
+    pub(super) fn new(
+        volumes: Arc<Volumes>,
+        settings: Arc<Settings>,
+        address: Option<SocketAddr>,
+    ) -> Arc<Self> {
+        let changing = tokio::sync::Mutex::default();
+        Arc::new(Self { volumes, settings: Mutex::new(settings), address, changing })
+    }
+
+    /// Takes over changed settings.
+    pub(super) fn set(&self, settings: Arc<Settings>) {
+        self.volumes.set(settings.volumes.iter().map(volume_config).collect());
+        *self.settings.lock() = settings;
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.lock().clone()
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.settings().gateway.data.as_path().join("machines").join(name)
+    }
+
+    fn report(&self, name: &str) -> Result<VolumeStatus, ControlError> {
+        let found = self.volumes.reports().into_iter().find(|report| report.config.name == name);
+        found.map(status).ok_or_else(|| failed(name, FsError::NotFound))
+    }
+
+    /// As it stands in the settings.
+    fn volume(settings: &Settings, name: &str) -> Result<Volume, ControlError> {
+        settings.volume(name).cloned().ok_or_else(|| failed(name, FsError::NotFound))
+    }
+
+    fn noted(&self, name: &str) -> Option<Noted> {
+        let bytes = std::fs::read(self.folder(name).join(RUNNING_FILE)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    fn note(&self, name: &str, noted: &Noted) -> std::io::Result<()> {
+        let folder = self.folder(name);
+        std::fs::create_dir_all(&folder)?;
+        let new = folder.join("running.new");
+        std::fs::write(&new, serde_json::to_vec(noted)?)?;
+        std::fs::rename(new, folder.join(RUNNING_FILE))
+    }
+
+    /// Names that something was started under.
+    fn noted_names(&self) -> Vec<String> {
+        let folder = self.settings().gateway.data.as_path().join("machines");
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| self.noted(name).is_some()).collect()
+    }
+
+    /// The exports of a machine: its volumes, or scratch ones over them.
+    fn exports(
+        &self,
+        machine: &Machine,
+        name: &str,
+        request: &MachineStartRequest,
+    ) -> Result<Vec<(String, String)>, ControlError> {
+        let settings = self.settings();
+        let mut exports = Vec::new();
+        for volume in &machine.volumes {
+            let volume = Self::volume(&settings, volume.as_str())?;
+            let own = volume.name.as_str().to_owned();
+            if !request.scratch {
+                exports.push((own.clone(), own));
+                continue;
+            }
+            let moment = request.moment.clone().or_else(|| volume_config(&volume).moment);
+            let export = format!("{name}.{own}");
+            let config =
+                VolumeConfig { name: export.clone(), moment, ..over(&volume, true, Moment::NewestHead) };
+            if !self.volumes.add(config) {
+                self.hide_all(&exports);
+                let message = format!("there is a volume {export:?} already");
+                return Err(
+                    ControlError::new(ErrorKind::Exists, message).todo("stop the machine that has it")
+                );
+            }
+            exports.push((export, own));
+        }
+        Ok(exports)
+    }
+
+    fn hide_all(&self, exports: &[(String, String)]) {
+        for (export, _) in exports {
+            self.volumes.remove(export);
+        }
+    }
+
+    fn spec(
+        &self,
+        machine: &Machine,
+        name: &str,
+        exports: &[(String, String)],
+    ) -> Result<MachineSpec, ControlError> {
+        let nowhere = || {
+            ControlError::new(ErrorKind::Invalid, "there is no NBD server: it listens nowhere")
+                .todo("set nbd.listen and restart the gateway")
+        };
+        let address = self.address.ok_or_else(nowhere)?;
+        let host = match &machine.nbd_host {
+            Some(host) => host.as_str().to_owned(),
+            None if address.ip().is_unspecified() && address.is_ipv4() => "127.0.0.1".to_owned(),
+            None if address.ip().is_unspecified() => "::1".to_owned(),
+            None => address.ip().to_string(),
+        };
+        let reports = self.volumes.reports();
+        let disk = |(export, _): &(String, String)| {
+            let config = reports.iter().map(|report| &report.config).find(|config| config.name == *export);
+            let read_only =
+                config.is_some_and(|config| config.read_only || (config.moment.is_some() && !config.scratch));
+            MachineDisk { host: host.clone(), port: address.port(), export: export.clone(), read_only }
+        };
+        Ok(MachineSpec {
+            name: name.to_owned(),
+            memory_bytes: machine.memory.bytes(),
+            cpus: machine.cpus,
+            disks: exports.iter().map(disk).collect(),
+            folder: self.folder(name),
+        })
+    }
+
+    /// What is known of what runs under a name.
+    async fn machine_status(&self, name: &str) -> Result<MachineStatus, ControlError> {
+        let settings = self.settings();
+        let noted = self.noted(name);
+        let machine = noted.as_ref().map_or(name, |noted| noted.machine.as_str());
+        let Some(known) = settings.machine(machine) else { return Err(no_machine(machine)) };
+        let mut status = MachineStatus {
+            name: name.to_owned(),
+            machine: machine.to_owned(),
+            state: None,
+            trouble: None,
+            running: noted.as_ref().map(|noted| noted.running.clone()),
+            scratch: noted.as_ref().is_some_and(|noted| noted.scratch),
+            volumes: match &noted {
+                Some(noted) => noted.exports.iter().map(|(export, _)| export.clone()).collect(),
+                None => known.volumes.iter().map(ToString::to_string).collect(),
+            },
+        };
+        let asked = noted.map_or_else(|| self.never_started(name), |noted| noted.running);
+        match provider_of(known).state(&asked).await {
+            Ok(state) => status.state = Some(state),
+            Err(error) => status.trouble = Some(error.to_string()),
+        }
+        Ok(status)
+    }
+
+    /// What would have been noted of a machine that was not started here.
+    fn never_started(&self, name: &str) -> Running {
+        Running { name: name.to_owned(), id: name.to_owned(), folder: self.folder(name), console: None }
+    }
+
+    async fn start(&self, machine: &str, request: &MachineStartRequest) -> Result<(), ControlError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let settings = self.settings();
+        let known = settings.machine(machine).ok_or_else(|| no_machine(machine))?;
+        let name = request.run_as.as_deref().unwrap_or(machine);
+        checked(name, machine, &settings)?;
+        if request.moment.is_some() && !request.scratch {
+            let error =
+                ControlError::new(ErrorKind::Invalid, "a machine of another moment writes to no share");
+            return Err(error.todo("ask for scratch volumes too"));
+        }
+        let exports = self.exports(known, name, request)?;
+        let started = async {
+            let spec = self.spec(known, name, &exports)?;
+            if request.record {
+                for (export, _) in &exports {
+                    self.volumes.record(export).map_err(|error| failed(export, error))?;
+                }
+            }
+            Ok::<_, ControlError>(provider_of(known).start(&spec).await?)
+        };
+        let running = match started.await {
+            Ok(running) => running,
+            Err(error) => {
+                if request.scratch {
+                    self.hide_all(&exports);
+                }
+                return Err(error);
+            }
+        };
+        let noted = Noted {
+            machine: machine.to_owned(),
+            running,
+            scratch: request.scratch,
+            record: request.record,
+            exports,
+        };
+        if let Err(error) = self.note(name, &noted) {
+            let message = format!("machine {name:?} runs, and cannot be noted: {error}");
+            return Err(ControlError::new(ErrorKind::Failed, message).todo("stop it by hand"));
+        }
+        tracing::info!(machine, name, scratch = request.scratch, "a machine was started");
+        Ok(())
+    }
+
+    async fn stop(&self, name: &str, request: MachineStopRequest) -> Result<MachineStatus, ControlError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let settings = self.settings();
+        let noted = self.noted(name);
+        let machine = noted.as_ref().map_or(name, |noted| noted.machine.as_str());
+        let known = settings.machine(machine).ok_or_else(|| no_machine(machine))?;
+        let running = noted.as_ref().map_or_else(|| self.never_started(name), |noted| noted.running.clone());
+        let how = if request.at_once { Stop::AtOnce } else { Stop::Gently };
+        provider_of(known).stop(&running, how).await?;
+        if let Some(noted) = &noted {
+            for (export, volume) in noted.exports.iter().filter(|_| noted.record) {
+                if let Err(error) = self.keep_recording(export, volume).await {
+                    tracing::warn!(volume, %error, "what was read of a disk is not recorded");
+                }
+            }
+            if noted.scratch {
+                self.hide_all(&noted.exports);
+            }
+        }
+        let status = self.machine_status(name).await?;
+        // It is asked for no more; its console stays to be read.
+        let _ = std::fs::remove_file(self.folder(name).join(RUNNING_FILE));
+        tracing::info!(machine, name, "a machine was stopped");
+        Ok(status)
+    }
+
+    /// Ends a recording of an export, and keeps it with the volume that it is of.
+    async fn keep_recording(&self, export: &str, volume: &str) -> Result<BootOrder, ControlError> {
+        let order = self.volumes.end_recording(export).map_err(|error| failed(export, error))?;
+        let order = order.ok_or_else(|| {
+            ControlError::new(ErrorKind::Invalid, format!("nothing is being recorded of volume {export:?}"))
+                .todo(format!("begin with `tidegate volume record {export}`"))
+        })?;
+        let stored = self.volumes.set_boot_order(volume, Some(&order)).await;
+        stored.map_err(|error| failed(volume, error))?;
+        Ok(order)
+    }
+}
+
+/// A volume over the file of one of the settings.
+fn over(volume: &Volume, scratch: bool, moment: Moment) -> VolumeConfig {
+    VolumeConfig { moment: Some(moment), scratch, size: None, read_only: false, ..volume_config(volume) }
+}
+
+fn status(report: VolumeReport) -> VolumeStatus {
+    let VolumeReport { config, temporary, size, connections, scratch_bytes, recording, warmed } = report;
+    VolumeStatus {
+        name: config.name,
+        share: config.share,
+        path: config.path.to_string(),
+        read_only: config.read_only || (config.moment.is_some() && !config.scratch),
+        moment: config.moment.map(|moment| moment.to_string()),
+        scratch: config.scratch,
+        temporary,
+        bytes: size,
+        connections,
+        scratch_bytes,
+        recording,
+        warmed,
+    }
+}
+
+fn no_machine(machine: &str) -> ControlError {
+    ControlError::new(ErrorKind::NotFound, format!("there is no machine {machine:?}"))
+        .todo("`tidegate machine list` shows all machines")
+}
+
+/// Whether a machine may run under a name: one that is a name, and that of no other machine.
+fn checked(name: &str, machine: &str, settings: &Settings) -> Result<(), ControlError> {
+    if let Err(why) = name.parse::<Name>() {
+        return Err(ControlError::new(ErrorKind::Invalid, format!("{name:?} {why}")));
+    }
+    if name != machine && settings.machine(name).is_some() {
+        let message = format!("{name:?} is the name of another machine");
+        return Err(ControlError::new(ErrorKind::Exists, message).todo("choose another name to run under"));
+    }
+    Ok(())
+}
+
+/// Why something about a volume did not go, for the operator.
+fn failed(volume: &str, error: FsError) -> ControlError {
+    let (kind, todo) = match error {
+        FsError::NotFound => (ErrorKind::NotFound, "`tidegate volume list` shows all volumes"),
+        FsError::TryLater => (ErrorKind::Busy, "try again; `tidegate status` says what is waited for"),
+        FsError::NoSpace | FsError::Quota => (ErrorKind::Full, "make room, or raise the quota of the share"),
+        FsError::ReadOnly | FsError::Access | FsError::Locked => {
+            (ErrorKind::Denied, "look whether the volume or its share is read-only")
+        }
+        FsError::Invalid | FsError::IsDirectory => {
+            (ErrorKind::Invalid, "look what lies at the path of the volume: it must be a regular file")
+        }
+        _ => (ErrorKind::Failed, "see the log of the gateway"),
+    };
+    ControlError::new(kind, format!("volume {volume:?}: {error}")).todo(todo)
+}
+
+impl From<ProviderError> for ControlError {
+    fn from(error: ProviderError) -> Self {
+        let kind = match &error {
+            ProviderError::Runs { .. } => ErrorKind::Exists,
+            ProviderError::Command { .. } | ProviderError::Failed { .. } => ErrorKind::Failed,
+        };
+        ControlError::new(kind, error.to_string())
+    }
+}
+
+#[async_trait]
+impl Disks for GatewayDisks {
+    async fn volumes(&self) -> Vec<VolumeStatus> {
+        self.volumes.reports().into_iter().map(status).collect()
+    }
+
+    async fn volume_prepare(&self, volume: &str) -> Result<VolumeStatus, ControlError> {
+        self.volumes.prepare(volume).await.map_err(|error| failed(volume, error))?;
+        self.report(volume)
+    }
+
+    async fn volume_resize(
+        &self,
+        volume: &str,
+        request: &ResizeRequest,
+    ) -> Result<VolumeStatus, ControlError> {
+        let (size, _) = self.volumes.prepare(volume).await.map_err(|error| failed(volume, error))?;
+        if request.bytes < size && !request.shrink {
+            let message =
+                format!("volume {volume:?} has {size} bytes; those beyond {} would be lost", request.bytes);
+            return Err(ControlError::new(ErrorKind::Invalid, message).todo("say --shrink if that is meant"));
+        }
+        if request.bytes == 0 || !request.bytes.is_multiple_of(crate::settings::SECTOR_BYTES) {
+            let message = format!("a volume has a whole number of {} bytes", crate::settings::SECTOR_BYTES);
+            return Err(ControlError::new(ErrorKind::Invalid, message));
+        }
+        self.volumes.resize(volume, request.bytes).await.map_err(|error| failed(volume, error))?;
+        self.report(volume)
+    }
+
+    async fn volume_show(
+        &self,
+        volume: &str,
+        request: &TemporaryRequest,
+    ) -> Result<VolumeStatus, ControlError> {
+        let config = over(&Self::volume(&self.settings(), volume)?, request.scratch, request.moment.clone());
+        if !self.volumes.add(VolumeConfig { name: request.name.clone(), warm: false, ..config }) {
+            let message = format!("there is a volume {:?} already", request.name);
+            return Err(ControlError::new(ErrorKind::Exists, message).todo("choose another name"));
+        }
+        if let Err(error) = self.volumes.prepare(&request.name).await {
+            self.volumes.remove(&request.name);
+            return Err(failed(volume, error));
+        }
+        self.report(&request.name)
+    }
+
+    async fn volume_hide(&self, name: &str) -> Result<(), ControlError> {
+        if self.volumes.remove(name) { Ok(()) } else { Err(failed(name, FsError::NotFound)) }
+    }
+
+    async fn volume_record(&self, volume: &str) -> Result<(), ControlError> {
+        match self.volumes.record(volume) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let message = format!("what is read of volume {volume:?} is being recorded already");
+                let error = ControlError::new(ErrorKind::Exists, message);
+                Err(error.todo(format!("end it with `tidegate volume record {volume} --end`")))
+            }
+            Err(error) => Err(failed(volume, error)),
+        }
+    }
+
+    async fn volume_record_end(&self, volume: &str) -> Result<BootOrder, ControlError> {
+        self.keep_recording(volume, volume).await
+    }
+
+    async fn boot_order(&self, volume: &str) -> Result<Option<BootOrder>, ControlError> {
+        self.volumes.boot_order(volume).await.map_err(|error| failed(volume, error))
+    }
+
+    async fn set_boot_order(&self, volume: &str, order: Option<&BootOrder>) -> Result<(), ControlError> {
+        self.volumes.set_boot_order(volume, order).await.map_err(|error| failed(volume, error))
+    }
+
+    async fn machines(&self) -> Vec<MachineStatus> {
+        let settings = self.settings();
+        let own = settings.machines.iter().map(|machine| machine.name.to_string());
+        let mut names: Vec<String> = own.chain(self.noted_names()).collect();
+        names.sort();
+        names.dedup();
+        let mut found = Vec::new();
+        for name in names {
+            // One whose machine is in the settings no more is named in the log, and left alone.
+            match self.machine_status(&name).await {
+                Ok(status) => found.push(status),
+                Err(error) => {
+                    tracing::warn!(machine = name, %error, "it was started, and is not in the settings")
+                }
+            }
+        }
+        found
+    }
+
+    async fn machine_start(
+        &self,
+        machine: &str,
+        request: &MachineStartRequest,
+    ) -> Result<MachineStatus, ControlError> {
+        self.start(machine, request).await?;
+        self.machine_status(request.run_as.as_deref().unwrap_or(machine)).await
+    }
+
+    async fn machine_stop(
+        &self,
+        name: &str,
+        request: &MachineStopRequest,
+    ) -> Result<MachineStatus, ControlError> {
+        self.stop(name, *request).await
+    }
+}
