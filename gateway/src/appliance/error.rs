@@ -121,6 +121,15 @@ pub enum ApplianceError {
         /// Its name.
         share: String,
     },
+    /// The share was led from here once.
+    #[error(
+        "share {share:?} was served from here before another gateway led it: start this gateway and run `tidegate share \
+         rejoin {share}`, which keeps what is here beyond the line as a branch"
+    )]
+    ToJoinAgain {
+        /// Its name.
+        share: String,
+    },
     /// A share of that name is known already.
     #[error(
         "there is a share {share:?} here already; `tidegate share rejoin {share}` has it join its line again"
