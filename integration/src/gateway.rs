@@ -220,6 +220,31 @@ impl Gateway {
         }
     }
 
+    /// Stops its process in the middle of whatever it does (`SIGSTOP`), as a machine does that is suspended.
+    pub fn pause(&self) {
+        tell(self.process.as_ref().expect("it runs"), rustix::process::Signal::STOP);
+    }
+
+    /// Wakes a process that was paused; it does not know for how long.
+    pub fn wake(&self) {
+        tell(self.process.as_ref().expect("it runs"), rustix::process::Signal::CONT);
+    }
+
+    /// From its next start on it serves where another one did: the address has moved.
+    pub fn take_address_of(&mut self, other: &Self) {
+        let settings = fs::read_to_string(self.settings()).expect("it was written");
+        let (mine, theirs) = (self.address.to_string(), other.address.to_string());
+        fs::write(self.settings(), settings.replace(&mine, &theirs)).expect("the folder can be written");
+        self.address = other.address;
+    }
+
+    /// Writes `to` in the place of `from` in its settings, which must be there.
+    pub fn change_settings(&self, from: &str, to: &str) {
+        let settings = fs::read_to_string(self.settings()).expect("it was written");
+        assert!(settings.contains(from), "the settings have no {from:?}");
+        fs::write(self.settings(), settings.replace(from, to)).expect("the folder can be written");
+    }
+
     /// Asks it to stop, as a service manager does.
     pub fn stop(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("it runs");

@@ -70,6 +70,18 @@ pub struct Nfs {
     root: Handle,
 }
 
+/// Root, on a machine called `test`.
+fn credential() -> opaque_auth<'static> {
+    let credential = auth_unix {
+        stamp: 0,
+        machinename: Opaque::owned(b"test".to_vec()),
+        uid: 0,
+        gid: 0,
+        gids: Vec::new(),
+    };
+    opaque_auth::auth_unix(&credential)
+}
+
 /// Makes a call until it is answered otherwise than with "try later".
 macro_rules! call {
     ($client:ident . $procedure:ident ( $arguments:expr )) => {{
@@ -89,6 +101,13 @@ macro_rules! call {
 }
 
 impl Nfs {
+    /// Connects anew, wherever its address leads now, without mounting: the handles of before are gone on with, as the
+    /// kernel of a client does.
+    pub async fn reconnect(&mut self, address: SocketAddr) {
+        let stream = TcpStream::connect(address).await.expect("it serves");
+        self.nfs = Nfs3Client::new_with_auth(TokioIo::new(stream), credential(), opaque_auth::default());
+    }
+
     /// Mounts the one share of most tests, as root.
     pub async fn connect(address: SocketAddr) -> Self {
         Self::mount(address, SHARE).await
@@ -100,15 +119,7 @@ impl Nfs {
         let path = dirpath(Opaque::owned(format!("/{share}").into_bytes()));
         let mounted = MountClient::new(TokioIo::new(stream)).mnt(path).await.expect("it may be mounted");
         let stream = TcpStream::connect(address).await.expect("it serves");
-        let credential = auth_unix {
-            stamp: 0,
-            machinename: Opaque::owned(b"test".to_vec()),
-            uid: 0,
-            gid: 0,
-            gids: Vec::new(),
-        };
-        let credential = opaque_auth::auth_unix(&credential);
-        let nfs = Nfs3Client::new_with_auth(TokioIo::new(stream), credential, opaque_auth::default());
+        let nfs = Nfs3Client::new_with_auth(TokioIo::new(stream), credential(), opaque_auth::default());
         Self { nfs, root: Handle { data: mounted.fhandle.0 } }
     }
 

@@ -66,8 +66,8 @@ fn shares(view: &View<'_>, found: &mut Vec<Reading>) {
         let verdict = judge(superseded, !superseded, || {
             let message = format!("another gateway leads share {name}; here it is read-only");
             let todo = format!(
-                "if that is meant, take [[share]] {name:?} out of these settings or set follow = true; what was \
-                 not published is kept here as a branch"
+                "what was not published is kept as a branch (`tidegate branch list {name}`); if the takeover is meant, \
+                 `tidegate share rejoin {name}` has the share follow, else `--take-over` takes it back"
             );
             wrong(Severity::Critical, Duration::ZERO, message, todo)
         });

@@ -37,7 +37,7 @@ impl Appliance {
     /// Runs until what a superseded share has beyond its line is a branch, or the share is served again.
     pub(super) async fn keep_aside(&self, open: &OpenShare) {
         let mut pause = PAUSE_MIN;
-        while open.record.lock().superseded {
+        while open.record.lock().superseded && !open.served_again.is_cancelled() {
             match self.set_aside(open).await {
                 Ok(_) => return,
                 Err(error) => {
@@ -175,11 +175,6 @@ impl Appliance {
             open.moments.look_again();
         }
         Ok(())
-    }
-
-    /// What a superseded share has become here: the name of its branch, none while it is not set aside or has none.
-    pub(super) fn branch_of(open: &OpenShare) -> Option<String> {
-        open.record.lock().aside.clone().filter(|note| note.done && note.made).map(|note| note.name)
     }
 
     /// The id of a share by its name, whether it is known here or only in the repository.

@@ -161,6 +161,10 @@ impl Appliance {
 
     /// The journal is needed no more up to here, although nothing may have been uploaded yet.
     pub(super) fn note_drained(&self, open: &OpenShare, through: Sequence) {
+        // It is open anew since, perhaps over another map, which holds what it holds.
+        if open.served_again.is_cancelled() {
+            return;
+        }
         self.drained
             .lock()
             .entry(open.share.id())

@@ -93,7 +93,9 @@ pub enum ApplianceError {
     },
     /// Another gateway leads the share.
     #[error(
-        "share {share:?} is led by {by} and was not handed over: run `tidegate handover {share}` there, or take it          over without (`tidegate share rejoin {share} --take-over`), which may lose what was acknowledged there since          the newest head"
+        "share {share:?} is led by {by} and was not handed over: run `tidegate handover {share}` there, or take it \
+         over without (`tidegate share rejoin {share} --take-over`), which may lose what was acknowledged there \
+         since the newest head"
     )]
     LedElsewhere {
         /// Its name.
@@ -115,9 +117,19 @@ pub enum ApplianceError {
     },
     /// What this gateway has of a share beyond its line is not set aside yet.
     #[error(
-        "share {share:?} was led from here, and what it has beyond the line is not set aside: run `tidegate share          rejoin {share}`"
+        "share {share:?} was led from here, and what it has beyond the line is not set aside: run `tidegate \
+         share rejoin {share}`"
     )]
     NotSetAside {
+        /// Its name.
+        share: String,
+    },
+    /// The share was led from here once.
+    #[error(
+        "share {share:?} was served from here before another gateway led it: start this gateway and run `tidegate share \
+         rejoin {share}`, which keeps what is here beyond the line as a branch"
+    )]
+    ToJoinAgain {
         /// Its name.
         share: String,
     },

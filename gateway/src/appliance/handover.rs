@@ -11,6 +11,10 @@
 //! attaches takes the era over if the head is the newest and nobody has claimed the share since: then
 //! everything that any client was told is in it. Else handles are of a new era, and stale.
 //!
+//! A gateway that starts and finds that its share was handed over and is led elsewhere answers every call on it "try later",
+//! reads too: the handles are valid, but its files are those of before. The share joins its line again by
+//! [`super::rejoin`].
+//!
 //! A publication whose outcome is not known leaves the share waiting: it is run again, or taken back by a
 //! head without the era, before changes are let in.
 

@@ -96,6 +96,12 @@ impl ShareRecord {
         MapId(self.map)
     }
 
+    /// The branch that keeps what it had beyond its line; none while it is not set aside, or when there was nothing.
+    pub(super) fn branch(&self) -> Option<String> {
+        let made = self.aside.as_ref().filter(|note| note.done && note.made);
+        made.map(|note| note.name.clone())
+    }
+
     /// The same share over another live map.
     #[must_use]
     pub(super) fn over(self, map: MapId, incarnation: u64, era: u64) -> Self {

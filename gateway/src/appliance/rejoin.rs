@@ -9,16 +9,21 @@
 //! Handles of before stay valid under the rules of an attach ([`super::handles`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_chunker::ShareId;
-use tidegate_replicator::repository::{HeadName, Leadership, NewestHead};
+use tidegate_replicator::repository::{HeadName, Leadership, NewestHead, Standing};
 
 use super::handles::{Handles, after_takeover};
 use super::registry::{self, ShareRecord};
 use super::shares::{OpenShare, begin_over, random};
 use super::{Appliance, ApplianceError, ShareConfig};
 use crate::live::Batch;
+
+/// How often, and how many times, it is looked whether calls that were under way have ended.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOKS_MAX: u32 = 500;
 
 /// How a share joins its line again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +61,8 @@ impl Appliance {
             return Err(ApplianceError::FollowsBySettings { share: share.into() });
         }
         let branch = self.leave_line(&open).await?;
-        // What has begun must end; nothing new begins.
-        self.files.withdraw(open.share.id());
+        // What has begun must end; nothing new begins. Clients whose handles stay valid wait meanwhile.
+        self.files.withhold(open.share.id());
         open.withdrawn.cancel();
         open.served_again.cancel();
         let held = open.leadership.lock().await;
@@ -86,17 +91,39 @@ impl Appliance {
             return Ok(None);
         }
         if !record.superseded {
-            // Perhaps it has not noticed yet.
-            let committed = self.commit_open(open).await;
-            if !open.record.lock().superseded {
-                committed?;
-                return Err(ApplianceError::Leads { share });
-            }
+            self.look_who_leads(open).await?;
         }
-        if !self.files.has_left(open.share.id()) {
-            return Err(ApplianceError::StillLeaving { share });
+        let mut looks = 0;
+        while !self.files.has_left(open.share.id()) {
+            looks += 1;
+            if looks > LOOKS_MAX {
+                return Err(ApplianceError::StillLeaving { share });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
         self.set_aside(open).await
+    }
+
+    /// Refuses while this gateway leads; perhaps it has not noticed yet that it does not.
+    async fn look_who_leads(&self, open: &OpenShare) -> Result<(), ApplianceError> {
+        let mut held = open.leadership.lock().await;
+        if let Some(leading) = held.take() {
+            match leading.check(&self.backend.repository).await {
+                Standing::StillLeading(leading) => {
+                    *held = Some(leading);
+                    return Err(ApplianceError::Leads { share: open.config.name.clone() });
+                }
+                Standing::Unknown { leadership, error } => {
+                    *held = Some(leadership);
+                    return Err(error.into());
+                }
+                Standing::Superseded { by } => {
+                    tracing::error!(share = open.config.name, %by, "another gateway leads this share now: it is read-only here");
+                }
+            }
+        }
+        drop(held);
+        self.end_leading(open).await
     }
 
     /// Begins a new map over the newest head, durably.

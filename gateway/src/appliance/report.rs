@@ -101,6 +101,7 @@ impl Appliance {
 
     fn report_share(&self, open: &OpenShare) -> ShareReport {
         let newest = open.newest.lock().clone();
+        let record = open.record.lock().clone();
         let database = self.live.database();
         // What cannot be told is taken for the worse.
         let behind = database.is_changed(&database.snapshot(), open.share.map().map).unwrap_or(true);
@@ -112,9 +113,9 @@ impl Appliance {
             domain: open.share.keys().domain(),
             rules: open.config.rules.clone(),
             follows: open.config.follow,
-            superseded: open.record.lock().superseded,
-            branch: Self::branch_of(open),
-            handles: open.record.lock().handles.clone(),
+            superseded: record.superseded,
+            branch: record.branch(),
+            handles: record.handles,
             rpo: open.config.rpo,
             rpo_now: if behind { age } else { Duration::ZERO },
             dirty_bytes: self.budget.dirty_bytes(),

@@ -173,7 +173,10 @@ impl Appliance {
     /// and a new epoch; its handles are of a new era unless it was handed over. Serve it afterwards.
     pub async fn attach(&self, name: &str, point: AttachPoint) -> Result<ShareId, ApplianceError> {
         let _changing = self.changing.lock().await;
-        if registry::load(&self.live)?.iter().any(|record| record.name == name) {
+        if let Some(known) = registry::load(&self.live)?.into_iter().find(|record| record.name == name) {
+            if known.superseded || known.handed_over || known.follows {
+                return Err(ApplianceError::ToJoinAgain { share: name.into() });
+            }
             return Err(ApplianceError::ShareExists { share: name.into() });
         }
         let nothing = |what: &str| ApplianceError::NothingToAttach { share: name.into(), what: what.into() };
@@ -389,6 +392,11 @@ impl Appliance {
         paused: Arc<AtomicBool>,
     ) -> Result<(), ApplianceError> {
         let record = open.record.lock().clone();
+        if record.handed_over && record.superseded {
+            // Whoever leads it now has the same handles, and newer files.
+            self.files.withhold(open.share.id());
+            return Ok(());
+        }
         let handle_key = self.handle_key(record.domain()?, record.era)?;
         let namespace = Namespace::new(open.share.clone(), self.clock.clone());
         let mut rules = open.config.rules.clone();

@@ -85,6 +85,7 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         ApplianceError::Superseded { .. }
         | ApplianceError::NotLed { .. }
         | ApplianceError::LedElsewhere { .. }
+        | ApplianceError::ToJoinAgain { .. }
         | ApplianceError::NotSetAside { .. } => ErrorKind::Superseded,
         ApplianceError::Repository(repository)
         | ApplianceError::Commit(CommitError::Repository(repository)) => repository_kind(repository),

@@ -90,7 +90,8 @@ fn branches_of(share: &str) -> String {
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::List { share } => {
-            let branches: Vec<BranchInfo> = context.client()?.get(&branches_of(&share)).await?;
+            let mut branches: Vec<BranchInfo> = context.client()?.get(&branches_of(&share)).await?;
+            branches.reverse();
             context.terminal.data(&branches, |branches| list(branches))
         }
         Command::Show { share, branch } => show(context, &share, &branch).await,
@@ -122,10 +123,7 @@ fn list(branches: &[BranchInfo]) -> String {
             branch.id.clone(),
         ]
     };
-    table(
-        ["NAME", "CAUSE", "FROZEN", "FILES", "SIZE", "ID"],
-        &branches.iter().rev().map(row).collect::<Vec<_>>(),
-    )
+    table(["NAME", "CAUSE", "FROZEN", "FILES", "SIZE", "ID"], &branches.iter().map(row).collect::<Vec<_>>())
 }
 
 /// A branch, and its changes counted.

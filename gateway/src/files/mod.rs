@@ -14,7 +14,7 @@ mod outcome;
 mod view;
 mod views;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -92,6 +92,8 @@ struct Admitted {
 /// The shares that are served now.
 pub struct Files {
     shares: RwLock<HashMap<ShareId, Arc<Served>>>,
+    /// Shares of which every call has to wait.
+    withheld: RwLock<HashSet<ShareId>>,
     /// Earlier ways of serving a share that calls may still be under way in.
     leaving: Mutex<Vec<(ShareId, Weak<Served>)>>,
     /// Outcomes of calls from before the last start.
@@ -108,6 +110,7 @@ impl Files {
         let replays = replays.into_iter().collect();
         Self {
             shares: RwLock::default(),
+            withheld: RwLock::default(),
             leaving: Mutex::default(),
             replays,
             verifier: WriteVerifier(verifier),
@@ -126,12 +129,22 @@ impl Files {
     pub fn serve(&self, served: Served) {
         let share = served.namespace.share().id();
         let earlier = self.shares.write().insert(share, Arc::new(served));
+        self.withheld.write().remove(&share);
+        self.note_leaving(share, earlier);
+    }
+
+    /// Answers every call on a share "try later" until it is served again: its handles may be valid, but what is here is
+    /// not what they stand for. Calls that are under way go on to their end.
+    pub fn withhold(&self, share: ShareId) {
+        self.withheld.write().insert(share);
+        let earlier = self.shares.write().remove(&share);
         self.note_leaving(share, earlier);
     }
 
     /// Serves a share no more: its handles are stale. Calls that are under way go on to their end.
     pub fn withdraw(&self, share: ShareId) {
         let earlier = self.shares.write().remove(&share);
+        self.withheld.write().remove(&share);
         self.note_leaving(share, earlier);
     }
 
@@ -155,7 +168,10 @@ impl Files {
     /// Checks a handle and the caller's right to use it.
     async fn admit(&self, call: &Call, handle: &Handle) -> Result<Admitted, FsError> {
         let claim = FileHandle::decode_unchecked(handle)?;
-        let served = self.share(claim.share).ok_or(FsError::Stale)?;
+        let Some(served) = self.share(claim.share) else {
+            let is_withheld = self.withheld.read().contains(&claim.share);
+            return Err(if is_withheld { FsError::TryLater } else { FsError::Stale });
+        };
         claim.verify(handle, &served.handle_key)?;
         served.rules.require_admitted(call.caller.address)?;
         let view = served.view(claim.view).await?;

@@ -61,6 +61,9 @@ pub async fn apply(
     job.phase("apply", None, Unit::Items);
     let mut apply = Apply::new(sides, namespace, request, suffix, job, false);
     apply.all(paths).await?;
+    let live = namespace.share().live();
+    let durable = live.durable(live.journal().appended_sequence()).await;
+    durable.map_err(|error| share_error(error.into()))?;
     Ok(apply.report)
 }
 

@@ -10,6 +10,7 @@
 //! random operations there are, and `TIDEGATE_IO_KILLS` how many kills meanwhile.
 
 mod compiler;
+mod moved;
 mod posix;
 mod programs;
 mod random_io;

@@ -26,17 +26,21 @@ fn build() -> (TempDir, PathBuf) {
     (folder, program)
 }
 
-fn boot(parts: &Parts) -> LinuxClient {
+pub(super) fn boot(parts: &Parts) -> LinuxClient {
     let (_folder, program) = build();
     LinuxClient::boot(parts, None, |initramfs| initramfs.add_program(&program, "/bin/random_io"))
 }
 
-fn command(chance: &mut Chance, operations: u64) -> String {
+pub(super) fn command(chance: &mut Chance, operations: u64) -> String {
     format!("random_io /share/file /tmp/model {} {operations}", chance.next() >> 1)
 }
 
 /// Ends the run that has begun, and compares the file with the model once the client has forgotten it.
-fn finish(client: &mut LinuxClient, gateway: &tidegate_integration::gateway::Gateway, operations: u64) {
+pub(super) fn finish(
+    client: &mut LinuxClient,
+    gateway: &tidegate_integration::gateway::Gateway,
+    operations: u64,
+) {
     let ran = client.finish(Duration::from_millis(operations * OPERATION_MS_MAX) + Duration::from_mins(2));
     assert_eq!(ran.status, 0, "{}\nthe gateway:\n{}", ran.output, gateway.log());
     println!("random_io: {}", ran.output.lines().last().unwrap_or_default());
