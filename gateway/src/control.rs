@@ -36,6 +36,7 @@ pub use alarm::{Alarm, AlarmCode, Severity};
 pub use branch::{
     Against, BranchApplyReport, BranchApplyRequest, BranchChange, BranchDiffPage, BranchDiffRequest,
     BranchInfo, Branching, FailbackPlan, OnConflict, PATHS_NAMED_MAX, RejoinReport, RejoinRequest,
+};
 pub use disks::{
     Disks, MachineStartRequest, MachineStatus, MachineStopRequest, ResizeRequest, TemporaryRequest,
     VolumeStatus,

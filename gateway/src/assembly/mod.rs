@@ -37,9 +37,9 @@ use tidegate_replicator::store::{OpenStore, ReadOnlyStore, StoreError};
 
 pub use buckets::{bucket_share, set_objects};
 pub use key::{NewKey, slot_key, write_key_file};
-pub(crate) use points::not_after;
 pub use offline::OfflineRepository;
 pub(crate) use offline::utc_nanos;
+pub(crate) use points::not_after;
 pub use policies::AppliancePolicies;
 pub use running::{Running, StartRunning};
 pub use sources::ApplianceSources;

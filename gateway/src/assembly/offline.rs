@@ -7,7 +7,7 @@ use tidegate_chunker::ShareId;
 use tidegate_replicator::repository::{Head, HeadName, Opened, Repository, SnapshotId, UtcNanos};
 use tidegate_replicator::store::{RequestCounts, StoreHealth};
 
-use super::moments::not_after;
+use super::points::not_after;
 use super::{AssemblyError, open_store, slot_key};
 use crate::control::{ControlError, ErrorKind, Moment};
 use crate::settings::Settings;

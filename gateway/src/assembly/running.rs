@@ -33,12 +33,12 @@ use crate::appliance::{Appliance, SnapshotEntry};
 use crate::bandwidth::Links;
 use crate::clock::SystemClock;
 use crate::control::{
-    ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, Disks, ErrorKind,
-    FileData, FileRequest, FilesPage, FilesRequest, HandoverRequest, HeadInfo, JobHandle, LifecycleReport,
-    LifecycleRequest, LimitRequest, LinkStatus, Moment, PolicyDetails, PolicyRun, PolicyRunRequest,
-    PolicySimulation, PolicySimulationRequest, PromoteReport, PromoteRequest, RestoreReport, RestoreRequest,
-    RollbackReport, RollbackRequest, ScrubStatus, SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun,
-    SourceRunRequest, SourceStatus, Start, Status, Unit,
+    ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, Disks,
+    ErrorKind, FileData, FileRequest, FilesPage, FilesRequest, HandoverRequest, HeadInfo, JobHandle,
+    LifecycleReport, LifecycleRequest, LimitRequest, LinkStatus, Moment, PolicyDetails, PolicyRun,
+    PolicyRunRequest, PolicySimulation, PolicySimulationRequest, PromoteReport, PromoteRequest,
+    RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ScrubStatus, SnapshotInfo,
+    SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status, Unit,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
@@ -205,7 +205,11 @@ impl Running {
     }
 
     /// The head of a moment of a share.
-    pub(super) async fn head_at(&self, share: &str, moment: &Moment) -> Result<(HeadName, Head), ControlError> {
+    pub(super) async fn head_at(
+        &self,
+        share: &str,
+        moment: &Moment,
+    ) -> Result<(HeadName, Head), ControlError> {
         moments::head_at(&self.appliance, share, moment).await
     }
 
