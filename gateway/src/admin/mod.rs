@@ -46,6 +46,7 @@ mod jobs;
 mod listener;
 mod payload;
 mod policies;
+mod recovery;
 mod routes;
 mod scrub;
 mod server;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::jobs::JobInfo;
 use super::payload::Payload;
-use super::{Admin, Applied, health, policies, scrub, sources, targets};
+use super::{Admin, Applied, health, policies, recovery, scrub, sources, targets};
 use crate::control::{
     Alarm, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind,
     HandoverRequest, HeadInfo, JobHandle, LifecycleRequest, Moment, RestoreRequest, RollbackRequest,
@@ -47,6 +47,8 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/shares/{share}/rollback", post(rollback))
         .route("/shares/{share}/handover", post(handover))
         .route("/shares/{share}/clone", post(clone))
+        .route("/shares/{share}/warm", post(recovery::warm))
+        .route("/recovery", get(recovery::plan))
         .route("/buckets", post(bucket_add))
         .route("/buckets/{bucket}", delete(bucket_remove))
         .route("/buckets/{bucket}/lifecycle", post(lifecycle))

@@ -40,6 +40,9 @@ pub(super) struct ShareRecord {
     /// It was handed over: changes wait until somebody else serves it, or it is taken back.
     #[serde(default)]
     pub handed_over: bool,
+    /// It was attached, and what was used lately has not come here yet.
+    #[serde(default)]
+    pub to_warm: bool,
 }
 
 impl ShareRecord {
@@ -63,6 +66,7 @@ impl ShareRecord {
             leadership: None,
             superseded: false,
             handed_over: false,
+            to_warm: false,
         }
     }
 

@@ -17,7 +17,7 @@ use tidegate_chunker::ShareId;
 
 use super::registry::{self, ShareRecord};
 use super::shares::OpenShare;
-use super::{Appliance, ApplianceError, ShareConfig};
+use super::{Appliance, ApplianceError, ShareConfig, WarmWhat};
 use crate::commit::CommitError;
 use crate::files::{ExportRules, Squash};
 use crate::journal::Sequence;
@@ -174,6 +174,7 @@ fn unserved(name: &str, settings: serde_json::Value) -> ShareConfig {
         follow: false,
         stop_without_store: false,
         own_key: false,
+        warm: WarmWhat::None,
         quota: Quota::default(),
         settings,
     }

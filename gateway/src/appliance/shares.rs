@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::moments::ShareMoments;
 use super::registry::{self, ShareRecord};
+use super::warm::{WarmProgress, WarmWhat};
 use super::{Appliance, ApplianceError};
 use crate::commit::Description;
 use crate::files::{ExportRules, Served};
@@ -41,6 +42,8 @@ pub struct ShareConfig {
     pub own_key: bool,
     /// How much its files may use.
     pub quota: Quota,
+    /// What of it comes here before it is asked for, once it was attached.
+    pub warm: WarmWhat,
     /// What a head carries so that another gateway can serve the share.
     pub settings: serde_json::Value,
 }
@@ -68,6 +71,8 @@ pub(super) struct OpenShare {
     pub(super) newest: parking_lot::Mutex<Option<(HeadName, Head)>>,
     /// Why the last commit failed, if it did.
     pub(super) last_error: parking_lot::Mutex<Option<String>>,
+    /// How far its warming is.
+    pub(super) warmed: WarmProgress,
     /// Whether writes wait because the store does not answer.
     pub(super) paused: Arc<AtomicBool>,
     /// Whether files that lost their last name while they were open have been taken away since the start.
@@ -102,6 +107,7 @@ impl OpenShare {
             leadership: tokio::sync::Mutex::new(leadership),
             newest: parking_lot::Mutex::new(None),
             last_error: parking_lot::Mutex::new(None),
+            warmed: WarmProgress::default(),
             paused: Arc::new(AtomicBool::new(false)),
             without_orphans: AtomicBool::new(false),
             moments,
@@ -198,6 +204,7 @@ impl Appliance {
         };
         let mut record = ShareRecord::new(name.into(), share, head.share.domain, map, random()?, era);
         record.leadership = Some(leadership.note());
+        record.to_warm = true;
         let mut changes = begin_over(map, &head, Some(head_name), true);
         changes.extend([map_change, record.change()]);
         self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
@@ -320,6 +327,7 @@ impl Appliance {
         self.shares.lock().insert(id, open.clone());
         let paused = if handed_over { Arc::new(AtomicBool::new(true)) } else { open.paused.clone() };
         self.serve_files(&open, paused)?;
+        self.start_warming(&open);
         if handed_over {
             self.note_holds_nothing(&open);
         } else if open.config.follow {
@@ -360,6 +368,7 @@ impl Appliance {
         let (id, domain) = (record.id()?, record.domain()?);
         let leadership = self.resume(&mut record).await?;
         let share = self.open_map(id, domain, record.map(), record.incarnation)?;
+        self.load_heat(&share).await;
         let reader = self.backend.reader(domain)?;
         let repository = self.backend.repository.clone();
         let moments = ShareMoments::new(repository, id, reader.nodes, reader.keys.handle_key());

@@ -12,6 +12,8 @@ mod lifecycle;
 mod offline;
 mod overview;
 mod policies;
+mod recovery;
+mod recovery_offline;
 mod reload;
 mod rounds;
 mod running;
@@ -20,6 +22,7 @@ mod scrub;
 mod sources;
 mod store;
 mod targets;
+mod warm;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,12 +35,13 @@ pub use buckets::{bucket_share, set_objects};
 pub use key::{NewKey, slot_key, write_key_file};
 pub use offline::OfflineRepository;
 pub use policies::AppliancePolicies;
+pub use recovery_offline::GivenLink;
 pub use running::{Running, StartRunning};
 pub use sources::ApplianceSources;
 pub use store::{contact_store, open_store, probe_target, store_settings};
 
 use crate::alarm::Sender;
-use crate::appliance::{Appliance, ApplianceError, Budgets, CollectConfig, Parts, ShareConfig};
+use crate::appliance::{Appliance, ApplianceError, Budgets, CollectConfig, Parts, ShareConfig, WarmWhat};
 use crate::clock::SystemClock;
 use crate::control::{ControlError, ErrorKind};
 use crate::files::{ExportRules, Squash};
@@ -243,6 +247,11 @@ pub fn share_config(share: &settings::Share) -> ShareConfig {
         follow: share.follow,
         stop_without_store: share.on_store_lost == settings::OnStoreLost::Stop,
         own_key: share.own_key,
+        warm: match share.warm {
+            settings::Warm::Hot => WarmWhat::Hot,
+            settings::Warm::All => WarmWhat::All,
+            settings::Warm::None => WarmWhat::None,
+        },
         quota: share.quota.as_ref().map(share_quota).unwrap_or_default(),
         settings: serde_json::json!({ "share": settings::table_to_toml(share) }),
     }

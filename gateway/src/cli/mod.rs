@@ -12,6 +12,7 @@ mod client;
 mod clone;
 mod commit;
 mod docs;
+mod dr;
 mod exit;
 mod follow;
 mod format;
@@ -44,6 +45,7 @@ mod target;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod warm;
 mod watch;
 
 use std::path::PathBuf;
@@ -127,6 +129,11 @@ enum Command {
     Handover(handover::Command),
     /// Take a share over from the repository alone.
     Attach(attach::Command),
+    /// Predict how long recovery would take, before the disaster.
+    #[command(subcommand)]
+    Dr(dr::Command),
+    /// Bring a share here from the repository before it is asked for.
+    Warm(warm::Command),
     /// Look whether everything is there that heads and snapshots promise.
     Check(check::Command),
     /// Look at what lies on the target before somebody needs it, and heal it.
@@ -241,6 +248,8 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Clone(command) => clone::run(context, command).await,
         Command::Handover(command) => handover::run(context, command).await,
         Command::Attach(command) => attach::run(context, command, core).await,
+        Command::Dr(command) => dr::run(context, command).await,
+        Command::Warm(command) => warm::run(context, command).await,
         Command::Check(command) => check::run(context, command).await,
         Command::Scrub(command) => scrub::run(context, command).await,
         Command::Gc(command) => gc::run(context, command).await,

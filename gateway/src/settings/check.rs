@@ -7,6 +7,7 @@ use super::alarms::notifiers_fit;
 use super::bandwidth::bandwidth_fits;
 use super::policy::policies_fit;
 use super::problems::Problems;
+use super::recovery::prices_fit;
 use super::source::sources_fit;
 use super::{Bucket, Credentials, RepositoryAddress, Settings, Share, Target, Url};
 
@@ -53,6 +54,7 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     s3_fits(settings, problems);
     bandwidth_fits(settings, problems);
     sources_fit(settings, problems);
+    prices_fit(settings, problems);
     policies_fit(settings, problems);
     notifiers_fit(settings, problems);
     apart(settings, problems);

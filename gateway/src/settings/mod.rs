@@ -22,6 +22,7 @@ mod network;
 mod policy;
 mod problems;
 mod quota;
+mod recovery;
 mod repository;
 mod retention;
 mod schema;
@@ -47,12 +48,13 @@ pub use network::{Listen, Network, Url};
 pub use policy::{Argument, Calendar, OnHookFailure, Policy, ShareName, TagPattern, Zone};
 pub use problems::{Problem, SettingsError};
 pub use quota::{Count, Limits, Quota};
+pub use recovery::{Currency, Price, PriceTable, Recovery};
 pub use repository::{Credentials, Repository, Target, UrlStyle};
 pub use retention::{HeadRung, Retention};
 pub use schema::{KeyDescription, Setting, Table, TableDescription};
 pub use scrub::Scrub;
 pub use secret::{SECRET_BYTES_MAX, Secret, SecretError, SecretReference};
-pub use share::{Nfs, OnStoreLost, Share, Squash};
+pub use share::{Nfs, OnStoreLost, Share, Squash, Warm};
 pub use source::{FileName, Source, SourceKind, SshHost};
 pub use values::{Rate, Size, Span};
 
@@ -82,6 +84,10 @@ pub struct Settings {
     pub retention: Retention,
     /// `[scrub]`
     pub scrub: Scrub,
+    /// `[recovery]`
+    pub recovery: Recovery,
+    /// `[[prices]]`
+    pub prices: Vec<PriceTable>,
     /// `[nfs]`
     pub nfs: Nfs,
     /// `[[share]]`
@@ -103,7 +109,7 @@ pub struct Settings {
 }
 
 /// The tables of the file.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 18] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -111,6 +117,8 @@ const TABLES: [&str; 16] = [
     Cache::NAME,
     Retention::NAME,
     Scrub::NAME,
+    Recovery::NAME,
+    PriceTable::NAME,
     Nfs::NAME,
     Share::NAME,
     S3::NAME,
@@ -182,6 +190,9 @@ impl Settings {
         document.insert(Cache::NAME, Item::Table(self.cache.write()));
         document.insert(Retention::NAME, Item::Table(self.retention.write()));
         document.insert(Scrub::NAME, Item::Table(self.scrub.write()));
+        document.insert(Recovery::NAME, Item::Table(self.recovery.write()));
+        document
+            .insert(PriceTable::NAME, Item::ArrayOfTables(self.prices.iter().map(Table::write).collect()));
         document.insert(Nfs::NAME, Item::Table(self.nfs.write()));
         document.insert(Share::NAME, Item::ArrayOfTables(self.shares.iter().map(Table::write).collect()));
         document.insert(S3::NAME, Item::Table(self.s3.write()));
@@ -239,6 +250,8 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let cache = table(root, problems);
     let retention = table(root, problems);
     let scrub = table(root, problems);
+    let recovery = table(root, problems);
+    let prices = tables(root, problems);
     let nfs = table(root, problems);
     let shares = tables(root, problems);
     let s3 = table(root, problems);
@@ -256,6 +269,8 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         cache: cache?,
         retention: retention?,
         scrub: scrub?,
+        recovery: recovery?,
+        prices: prices?,
         nfs: nfs?,
         shares: shares?,
         s3: s3?,
