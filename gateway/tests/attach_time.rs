@@ -121,7 +121,7 @@ async fn measure(files: u64, content: &[u8]) -> Took {
     let made = grown::publish(&repository, &scratch, &grown, grown::all_hot).await;
     let reader = DomainReader::open(&repository, repository.default_domain(), 64 << 20).unwrap();
     let first = first_byte(&made.head.root, reader.nodes).await.unwrap();
-    let opening = Opening { shares: 1, domains: 1, slots: 1 };
+    let opening = Opening { shares: 1, domains: 1, slots: 1, by_command: false };
     let predicted = Amounts::of(&made.head, &made.head.heat, &first, opening).first.requests;
     let took = attach(&store, folder.path(), files, content).await;
     Took { height: made.head.root.height.into(), predicted, ..took }

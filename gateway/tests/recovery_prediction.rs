@@ -245,7 +245,8 @@ async fn hold(
     let reader = DomainReader::open(&near, head.share.domain, 64 << 20).unwrap();
     let first = first_byte(&head.root, reader.nodes).await.unwrap();
     let heat = near.heat_of(&head).await.unwrap();
-    let amounts = Amounts::of(&head, &heat, &first, Opening { shares: 1, domains: 1, slots: 1 });
+    let amounts =
+        Amounts::of(&head, &heat, &first, Opening { shares: 1, domains: 1, slots: 1, by_command: false });
     // The processor and the disk of this machine are not simulated.
     let machine = Machine { disk_bytes_per_s: None, open_bytes_per_s: 1e15, cores: 2, start: Duration::ZERO };
     let way = Way { latency, bytes_per_s: rate, requests_max: WarmOptions::default().requests_max };
@@ -255,13 +256,8 @@ async fn hold(
 
     // Measuring finds the link that there is.
     let far = Far::new(store, latency, rate);
-    let measured = measure(
-        &*far,
-        &tidegate_replicator::repository::config_name(),
-        &hot_ranges(&heat),
-        MeasureOptions::default(),
-    );
-    let measured = measured.await.unwrap();
+    let (small, ranges) = (tidegate_replicator::repository::config_name(), hot_ranges(&heat));
+    let measured = measure(&*far, &small, &ranges, MeasureOptions::default()).await.unwrap();
     let found = measured.bytes_per_s.expect("there is enough to ask for");
     let measured_off = found / rate - 1.0;
 

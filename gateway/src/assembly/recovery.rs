@@ -189,6 +189,7 @@ impl Recovery {
             shares: heads.len() as u64,
             domains: self.appliance.repository().domains().len() as u64,
             slots: 1,
+            by_command: true,
         };
         let mut shares = Vec::new();
         for (name, head, heat) in heads {

@@ -70,7 +70,8 @@ impl OfflineRepository {
         let link = self.link(settings, &found, given).await?;
         let target = settings.lead().name.as_str();
         let prices = prices(settings, target);
-        let opening = Opening { shares, domains: repository.domains().len() as u64, slots: 1 };
+        let opening =
+            Opening { shares, domains: repository.domains().len() as u64, slots: 1, by_command: true };
         let mut shares = Vec::new();
         for (head, heat) in &found {
             let first = self.first(head).await?;

@@ -12,6 +12,10 @@ const OPENING_REQUESTS: u64 = 4 + 3 + 3;
 /// Requests of the claim and after it: the claims; the claim, read back, and the listing that decides; the plans; the newest
 /// head by two listings and a read; whether the claim still stands.
 const CLAIM_REQUESTS: u64 = 1 + 3 + 1 + 3 + 1;
+/// What the two commands ask besides: they open the repository three times, look for the share twice, and probe the store
+/// twice. A probe makes some of its requests at once; so many follow each other.
+const COMMAND_REQUESTS: u64 = 2 * 4 + 9 + 4 + 2 * PROBE_REQUESTS;
+const PROBE_REQUESTS: u64 = 40;
 /// Listings and a read for each other share that is looked at until the right one is found.
 const OTHER_SHARE_REQUESTS: u64 = 3;
 /// A head without its heat, and small objects, as stored, in bytes.
@@ -34,6 +38,9 @@ pub struct Opening {
     pub domains: u64,
     /// Its key slots.
     pub slots: u64,
+    /// Whether programs do it one after the other, as `tidegate attach` and `tidegate serve` do: each opens the
+    /// repository anew, and finds out what the store really does.
+    pub by_command: bool,
 }
 
 /// See the head of this module.
@@ -56,7 +63,9 @@ impl Amounts {
         let head_bytes = HEAD_BYTES + 2 * head.heat.encode().len() as u64;
         let keys = opening.domains + opening.slots.saturating_sub(1).div_ceil(2);
         let requests = OPENING_REQUESTS + CLAIM_REQUESTS + keys + others * OTHER_SHARE_REQUESTS;
-        let bytes = 2 * head_bytes + others * HEAD_BYTES + (keys + 4) * SMALL_BYTES;
+        let (commands, heads) = if opening.by_command { (COMMAND_REQUESTS + 2 * keys, 4) } else { (0, 2) };
+        let requests = requests + commands;
+        let bytes = heads * head_bytes + others * HEAD_BYTES + (keys + 4) * SMALL_BYTES;
         let kind = |kind| Amount { requests: heat.requests(kind), bytes: heat.bytes(kind) };
         Self {
             first: Amount { requests, bytes } + first.amount(),
