@@ -19,7 +19,7 @@ table! {
     /// How it is found out whether the objectives `rto`, `rto_hot` and `rto_whole` of shares can be kept.
     pub struct Recovery("recovery", once) {
         /// How often the link from the target that leads is measured, while any share has such an objective: it is asked
-        /// for some packs again. What clients and others fetch meanwhile counts too. 0s for never: then only they do.
+        /// for some packs again. What clients and others fetch meanwhile counts too. 0s for never: then by `tidegate dr plan --measure` alone.
         measure_every: Span, default(Span::days(1)) in Span::seconds(0), Span::days(365);
         /// The most that is fetched for it, each time.
         measure_bytes: Size, default(Size::mib(32)) in Size::mib(1), Size::gib(4);
