@@ -64,6 +64,7 @@ pub use snapshots::SnapshotEntry;
 pub use source_lines::SourceConfig;
 pub use source_run::{OpenSource, SourceRequest, SourceTaken};
 pub use targets::{CopyTarget, Targets};
+pub(crate) use warm::REQUESTS_MAX as WARM_REQUESTS_MAX;
 pub use warm::WarmWhat;
 
 use crate::cache::{DiskCacheBounds, FileSystem, Volume};

@@ -25,6 +25,9 @@ use super::{Appliance, ApplianceError};
 use crate::cache::Warmth;
 use crate::share::Base;
 
+/// Requests at once, of up to 4 MiB each: they fill a line of 1 Gbit/s as long as answers take less than 130 ms, and a client
+/// whose read comes meanwhile has a fifth of a slow line, not less.
+pub(crate) const REQUESTS_MAX: usize = 4;
 /// From one attempt to the next, while the store does not answer.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -215,7 +218,8 @@ impl Appliance {
         let parts = (backend.gathered().clone(), backend.keeper.clone(), backend.ledger.clone());
         let keep = Warmth::new(parts, hot);
         let store = self.targets.readers();
-        let warming = warm(&*store, ranges, &keep, WarmOptions::default(), observer);
+        let options = WarmOptions { requests_max: REQUESTS_MAX };
+        let warming = warm(&*store, ranges, &keep, options, observer);
         Ok(warming.await.map_err(tidegate_replicator::repository::RepositoryError::from)?)
     }
 }

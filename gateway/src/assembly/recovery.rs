@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::CLAIM_SETTLE;
 use super::overview::{Overview, timestamp};
-use crate::appliance::{Appliance, ApplianceError};
+use crate::appliance::{Appliance, ApplianceError, WARM_REQUESTS_MAX};
 use crate::bandwidth::Links;
 use crate::control::{ControlError, ErrorKind, RecoveryLink, RecoveryPlan, ShareRecovery};
 use crate::recovery::{
@@ -35,8 +35,6 @@ use crate::settings::{Settings, Share};
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// What is known of the link.
 const FILE: &str = "link.json";
-/// Requests at once of a recovery, unless the target allows fewer.
-pub(super) const REQUESTS_MAX: usize = 16;
 /// Written to find out how much the disk takes.
 const DISK_BYTES: usize = 16 << 20;
 
@@ -285,7 +283,7 @@ impl Planned<'_> {
 
 /// Requests at once of a recovery from the target that leads.
 pub(super) fn requests_max(settings: &Settings) -> usize {
-    REQUESTS_MAX.min(settings.lead().connections as usize).max(1)
+    WARM_REQUESTS_MAX.min(settings.lead().connections as usize).max(1)
 }
 
 /// What a target charges.
