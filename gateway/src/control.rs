@@ -22,6 +22,7 @@ mod link;
 mod moment;
 mod path;
 mod policy;
+mod recovery;
 mod requests;
 mod scrub;
 mod settings;
@@ -50,6 +51,10 @@ pub use path::{FilePath, PathError, text_of};
 pub use policy::{
     PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySimulation, PolicySimulationRequest,
     PolicySnapshot, PolicyStatus, SIMULATED_DAYS_MAX, SimulatedSnapshot,
+};
+pub use recovery::{
+    RecoveryLink, RecoveryPlan, RecoveryRequest, RecoveryStage, ShareRecovery, WarmDone, WarmProgress,
+    WarmRequest,
 };
 pub use requests::{
     Change, ChangeKind, CloneReport, CloneRequest, DIFF_PAGE_MAX, DiffPage, DiffRequest, HandoverRequest,
@@ -161,6 +166,18 @@ pub trait Control: Branching + Send + Sync + 'static {
         request: &PromoteRequest,
         job: &JobHandle,
     ) -> Result<PromoteReport, ControlError>;
+
+    /// How long recovery of each share, or of one, would take, by the link as it was measured.
+    async fn recovery(&self, request: &RecoveryRequest) -> Result<RecoveryPlan, ControlError>;
+
+    /// Brings a share here before it is asked for: what was used lately, or everything.
+    async fn warm(
+        &self,
+        share: &str,
+        request: WarmRequest,
+        job: &JobHandle,
+    ) -> Result<WarmDone, ControlError>;
+
     /// How far the scrub is, what it healed, and what is lost.
     async fn scrub(&self) -> ScrubStatus;
 

@@ -150,7 +150,8 @@ async fn a_reader_written_from_the_page_reads_every_head() {
     assert_eq!(beats[0].led, ["files"]);
     let chunks = repository.check_index_against_packs().expect("index and packs agree");
     let hot: usize = line.iter().map(|head| repository.check_heat(head).expect("heat is there")).sum();
-    println!("{} heads, {chunks} chunks, {hot} of them named as hot", line.len());
+    println!("{} heads, {chunks} chunks, {hot} ranges of packs named as hot", line.len());
+    assert!(hot > 0, "what was written is hot");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

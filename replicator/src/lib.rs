@@ -1,4 +1,4 @@
-//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check, garbage collection, copies, seeds, scrub.
+//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check, garbage collection, copies, seeds, scrub, warming.
 
 pub mod backup;
 pub mod check;
@@ -17,3 +17,4 @@ pub mod seed;
 pub mod store;
 pub mod tree;
 mod verify;
+pub mod warm;

@@ -59,6 +59,7 @@ mod jobs;
 mod listener;
 mod payload;
 mod policies;
+mod recovery;
 mod routes;
 mod scrub;
 mod server;

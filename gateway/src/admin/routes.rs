@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::jobs::JobInfo;
 use super::payload::Payload;
-use super::{Admin, Applied, branches, disks, files, health, policies, scrub, sources, targets};
+use super::{Admin, Applied, branches, disks, files, health, policies, recovery, scrub, sources, targets};
 use crate::console;
 use crate::control::{
     Alarm, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind,
@@ -57,6 +57,8 @@ pub(super) fn all(admin: Arc<Admin>) -> Router {
         .route("/shares/{share}/rejoin", post(branches::rejoin))
         .route("/shares/{share}/failback", get(branches::failback))
         .route("/shares/{share}/clone", post(clone))
+        .route("/shares/{share}/warm", post(recovery::warm))
+        .route("/recovery", get(recovery::plan))
         .route("/buckets", post(bucket_add))
         .route("/buckets/{bucket}", delete(bucket_remove))
         .route("/buckets/{bucket}/lifecycle", post(lifecycle))

@@ -27,6 +27,7 @@ mod dispatch;
 mod keeper;
 mod notice;
 mod reading;
+mod recovery;
 pub mod rules;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::reading::{Reading, Verdict};
+use super::recovery::recovery;
 use crate::amounts::{bytes, seconds};
 use crate::control::{AlarmCode, PolicyStatus, Severity, ShareState, ShareStatus, Status, TargetStatus};
 use crate::settings::Alarms;
@@ -34,7 +35,7 @@ pub struct View<'v> {
 
 type Rule = fn(&View<'_>, &mut Vec<Reading>);
 
-const RULES: [Rule; 4] = [shares, policies, targets, machine];
+const RULES: [Rule; 5] = [shares, recovery, policies, targets, machine];
 
 /// Everything there is to say about a gateway.
 pub fn readings(view: &View<'_>) -> Vec<Reading> {

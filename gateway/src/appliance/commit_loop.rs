@@ -139,6 +139,12 @@ impl Appliance {
         };
         if let Some(head) = &mut committed.published {
             self.remove_passed(head).await;
+            if head.statistics.bytes_read > 0 {
+                self.want_index();
+            }
+            if !head.heat.is_empty() {
+                self.keep_heat_of(&open.share).await;
+            }
         }
         self.note_drained(open, committed.drained);
         let newest = self.note_commit(open, committed).await?;

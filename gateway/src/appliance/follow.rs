@@ -22,7 +22,8 @@ impl Appliance {
         let newest = self.backend.repository.newest_head(found.share.id).await?.ok_or_else(nothing)?;
         let (map, map_change) = registry::next_map(&self.live)?;
         let (id, domain) = (newest.head.share.id, newest.head.share.domain);
-        let record = ShareRecord::new(config.name.clone(), id, domain, map, random()?, random()?);
+        let mut record = ShareRecord::new(config.name.clone(), id, domain, map, random()?, random()?);
+        record.to_warm = true;
         let mut changes = begin_over(map, &newest.head, Some(newest.name), true);
         changes.extend([map_change, record.change()]);
         self.live.submit_durably(Batch { changes }, Bytes::new()).await?;

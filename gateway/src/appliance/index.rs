@@ -1,8 +1,10 @@
 //! Learning the target's index: so that what other gateways stored, or this one before its disk was lost,
 //! counts as a duplicate here too.
 //!
-//! Done once for a data folder, in the background; nothing waits for it. Memory: one index object. What a
-//! crash interrupts is begun again: learning a chunk twice does no harm.
+//! Done once for a data folder, in the background, from when the first new data was stored from here on: a gateway that
+//! has just taken a share over serves, and has the link for what its clients read, without ever reading an index.
+//! Nothing waits for it. Memory: one index object. What a crash interrupts is begun again: learning a chunk twice does
+//! no harm.
 
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use super::{Appliance, ApplianceError, registry};
 use crate::live::Batch;
 
 impl Appliance {
-    /// Begins to learn, unless it has been done.
+    /// Learns once it is wanted, unless it has been done.
     pub(super) fn learn_index(self: &Arc<Self>) -> Result<(), ApplianceError> {
         if registry::index_is_learned(&self.live)? {
             self.index_done.cancel();
@@ -22,6 +24,10 @@ impl Appliance {
         }
         let appliance = self.clone();
         self.loops.spawn(async move {
+            tokio::select! {
+                () = appliance.stop.cancelled() => return,
+                () = appliance.index_wanted.cancelled() => {}
+            }
             let learning = Traffic::Replication.scope(appliance.read_index());
             let learned = tokio::select! {
                 () = appliance.stop.cancelled() => return,
@@ -38,8 +44,14 @@ impl Appliance {
         Ok(())
     }
 
-    /// Waits until the index has been learned, or will not be in this life of the appliance.
+    /// New data is stored from here: whether it is a duplicate matters from now on.
+    pub(super) fn want_index(&self) {
+        self.index_wanted.cancel();
+    }
+
+    /// Learns the index, and waits until that is done or will not be in this life of the appliance.
     pub async fn index_learned(&self) {
+        self.want_index();
         self.index_done.cancelled().await;
     }
 

@@ -27,6 +27,7 @@ mod failback;
 mod follow;
 mod handles;
 mod handover;
+mod heat;
 mod index;
 mod locks;
 mod moments;
@@ -42,6 +43,7 @@ mod source_lines;
 mod source_run;
 mod targets;
 mod thin;
+mod warm;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -72,6 +74,8 @@ pub use snapshots::SnapshotEntry;
 pub use source_lines::SourceConfig;
 pub use source_run::{OpenSource, SourceRequest, SourceTaken};
 pub use targets::{CopyTarget, Targets};
+pub(crate) use warm::REQUESTS_MAX as WARM_REQUESTS_MAX;
+pub use warm::WarmWhat;
 
 use crate::cache::{DiskCacheBounds, FileSystem, Volume};
 use crate::clock::Clock;
@@ -152,8 +156,14 @@ pub struct Appliance {
     instance: InstanceId,
     /// How the last collection ended.
     collected: Mutex<Option<Collected>>,
+    /// Cancelled once new data is stored from here.
+    index_wanted: CancellationToken,
     /// Cancelled once the target's index has been learned, or cannot be.
     index_done: CancellationToken,
+    /// What is known of the heat of shares.
+    heat_folder: PathBuf,
+    /// Held by whoever warms.
+    warming: tokio::sync::Mutex<()>,
     /// The stores of all targets.
     targets: Arc<StoreGroup>,
     copies: Copies,
@@ -198,6 +208,7 @@ impl Appliance {
         let keys: Vec<_> = repository.domains().into_iter().map(|(_, domain)| domain.keys.clone()).collect();
         let (data, of_repository, store) = (parts.data, repository.clone(), parts.targets.group.readers());
         let (folder, folder_of_copies, budgets) = (data.clone(), data.clone(), parts.budgets);
+        let folder_of_heat = data.join("heat");
         let opening = tokio::task::spawn_blocking(move || {
             let budgets = fit_disk(&folder, budgets);
             open_live(&folder, &budgets).map(|live| (live, budgets))
@@ -253,7 +264,10 @@ impl Appliance {
             uploaded_bytes: AtomicU64::new(0),
             instance,
             collected: Mutex::default(),
+            index_wanted: CancellationToken::new(),
             index_done: CancellationToken::new(),
+            heat_folder: folder_of_heat,
+            warming: tokio::sync::Mutex::default(),
             targets: parts.targets.group.clone(),
             copies: Copies::new(&folder_of_copies, copying),
             locks: LockBook::open(&folder_of_copies),
@@ -297,6 +311,7 @@ impl Appliance {
         self.stop.cancel();
         self.loops.close();
         self.loops.wait().await;
+        self.keep_heat().await;
         self.live.durable(self.live.journal().appended_sequence()).await?;
         self.backend.close();
         Ok(())

@@ -62,6 +62,9 @@ pub(super) struct AsideNote {
     pub done: bool,
     /// Whether there was anything to keep.
     pub made: bool,
+    /// It was attached, and what was used lately has not come here yet.
+    #[serde(default)]
+    pub to_warm: bool,
 }
 
 impl ShareRecord {
@@ -88,6 +91,7 @@ impl ShareRecord {
             follows: false,
             aside: None,
             handles: None,
+            to_warm: false,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_chunker::{DomainId, ShareId};
-use tidegate_replicator::repository::{Head, HeadName, pack_name};
+use tidegate_replicator::repository::{Head, HeadName, Heat, pack_name};
 use tidegate_replicator::store::ObjectName;
 
 use super::shares::OpenShare;
@@ -49,6 +49,8 @@ pub struct ShareReport {
     pub quota: QuotaReport,
     /// Why the last commit failed, if it did.
     pub last_error: Option<String>,
+    /// How far its warming is, in bytes, and all there is; none while none goes on.
+    pub warming: Option<(u64, u64)>,
 }
 
 /// The journal, as its operator sees it.
@@ -122,6 +124,7 @@ impl Appliance {
             newest,
             quota: open.share.account().report(self.now()),
             last_error: open.last_error.lock().clone(),
+            warming: open.warmed.now(),
         }
     }
 
@@ -184,6 +187,19 @@ impl Appliance {
         let id = self.line_id(share)?;
         let listed = self.backend.repository.list_heads(id, limit).await?;
         Ok(listed.into_iter().filter_map(|listed| Some((listed.name, listed.head.ok()?))).collect())
+    }
+
+    /// Of all shares that are led or followed here and have a head: their names, those heads, and what is hot.
+    pub(crate) async fn recovery_heads(&self) -> Result<Vec<(String, Head, Heat)>, ApplianceError> {
+        let shares: Vec<Arc<OpenShare>> = self.shares.lock().values().cloned().collect();
+        let mut found = Vec::new();
+        for open in shares {
+            if let Some(head) = self.head_below(&open).await? {
+                let heat = self.heat_known(&open, &head).await?;
+                found.push((open.config.name.clone(), head, heat));
+            }
+        }
+        Ok(found)
     }
 
     /// The map of a head, to be read.

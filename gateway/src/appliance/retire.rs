@@ -17,7 +17,7 @@ use tidegate_chunker::ShareId;
 
 use super::registry::{self, ShareRecord};
 use super::shares::OpenShare;
-use super::{Appliance, ApplianceError, ShareConfig};
+use super::{Appliance, ApplianceError, ShareConfig, WarmWhat};
 use crate::commit::CommitError;
 use crate::files::{ExportRules, Squash};
 use crate::journal::Sequence;
@@ -175,6 +175,7 @@ fn unserved(name: &str, settings: serde_json::Value) -> ShareConfig {
         stop_without_store: false,
         own_key: false,
         keep_handles: false,
+        warm: WarmWhat::None,
         quota: Quota::default(),
         settings,
     }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::handles::after_takeover;
 use super::moments::ShareMoments;
 use super::registry::{self, ShareRecord};
+use super::warm::{WarmProgress, WarmWhat};
 use super::{Appliance, ApplianceError};
 use crate::commit::Description;
 use crate::files::{ExportRules, Served};
@@ -44,6 +45,8 @@ pub struct ShareConfig {
     pub keep_handles: bool,
     /// How much its files may use.
     pub quota: Quota,
+    /// What of it comes here before it is asked for, once it was attached.
+    pub warm: WarmWhat,
     /// What a head carries so that another gateway can serve the share.
     pub settings: serde_json::Value,
 }
@@ -74,6 +77,8 @@ pub(super) struct OpenShare {
     pub(super) newest: parking_lot::Mutex<Option<(HeadName, Head)>>,
     /// Why the last commit failed, if it did.
     pub(super) last_error: parking_lot::Mutex<Option<String>>,
+    /// How far its warming is.
+    pub(super) warmed: WarmProgress,
     /// Whether writes wait because the store does not answer.
     pub(super) paused: Arc<AtomicBool>,
     /// Whether files that lost their last name while they were open have been taken away since the start.
@@ -113,6 +118,7 @@ impl OpenShare {
             leadership: tokio::sync::Mutex::new(leadership),
             newest: parking_lot::Mutex::new(None),
             last_error: parking_lot::Mutex::new(None),
+            warmed: WarmProgress::default(),
             paused: Arc::new(AtomicBool::new(false)),
             without_orphans: AtomicBool::new(false),
             moments,
@@ -223,6 +229,7 @@ impl Appliance {
         let mut record = ShareRecord::new(name.into(), share, head.share.domain, map, random()?, era);
         record.leadership = Some(leadership.note());
         record.handles = Some(handles.why().to_owned());
+        record.to_warm = true;
         changes.extend([map_change, record.change()]);
         self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
         self.live.settle().await?;
@@ -373,6 +380,7 @@ impl Appliance {
         self.shares.lock().insert(id, open.clone());
         let paused = if handed_over { Arc::new(AtomicBool::new(true)) } else { open.paused.clone() };
         self.serve_files(&open, paused)?;
+        self.start_warming(&open);
         if handed_over {
             self.note_holds_nothing(&open);
         } else if open.config.follow {
@@ -420,6 +428,7 @@ impl Appliance {
         let (id, domain) = (record.id()?, record.domain()?);
         let leadership = self.resume(&mut record).await?;
         let share = self.open_map(id, domain, record.map(), record.incarnation)?;
+        self.load_heat(&share).await;
         let reader = self.backend.reader(domain)?;
         let repository = self.backend.repository.clone();
         let moments = ShareMoments::new(repository, id, reader.nodes, reader.keys.handle_key());

@@ -406,6 +406,7 @@ impl Appliance {
             usage: head.usage,
             statistics: CommitStatistics::default(),
             plans: plans.to_vec(),
+            heat: None,
         };
         self.publish_source(line, turn, next, Instant::now()).await?;
         Ok(())

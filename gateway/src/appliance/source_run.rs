@@ -95,6 +95,7 @@ impl Appliance {
             return Err(ApplianceError::SourceBusy { name: name.clone() });
         };
         self.lead_source(&line, &mut turn, request.take_over).await?;
+        self.want_index();
         let plans = self.committer.plans.look().await?;
         let frozen_at = self.now();
         let newest = self.newest_of_source(&line, &mut turn).await?;
@@ -112,6 +113,7 @@ impl Appliance {
             usage: outcome.usage,
             statistics: statistics(&outcome, sent.into_inner()),
             plans,
+            heat: None,
         };
         let (head_name, head) = self.publish_source(&line, &mut turn, next, started).await?;
         self.keep_source(request, (head_name, &head), frozen_at, outcome.report).await

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::{AssemblyError, share_quota};
-use crate::appliance::{Appliance, ShareConfig};
+use crate::appliance::{Appliance, ShareConfig, WarmWhat};
 use crate::files::{ExportRules, Squash};
 use crate::namespace::Credentials;
 use crate::objects::{AccessKeyConfig, BucketConfig, Objects};
@@ -32,6 +32,7 @@ pub fn bucket_share(bucket: &settings::Bucket) -> ShareConfig {
         stop_without_store: bucket.on_store_lost == settings::OnStoreLost::Stop,
         own_key: bucket.own_key,
         keep_handles: false,
+        warm: WarmWhat::Hot,
         quota: bucket.quota.as_ref().map(share_quota).unwrap_or_default(),
         settings: serde_json::json!({ "bucket": settings::table_to_toml(bucket) }),
     }

@@ -18,6 +18,8 @@ mod offline;
 mod overview;
 mod points;
 mod policies;
+mod recovery;
+mod recovery_offline;
 mod reload;
 mod rounds;
 mod running;
@@ -27,6 +29,7 @@ mod simulation;
 mod sources;
 mod store;
 mod targets;
+mod warm;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,12 +44,15 @@ pub use offline::OfflineRepository;
 pub(crate) use offline::utc_nanos;
 pub(crate) use points::not_after;
 pub use policies::AppliancePolicies;
+pub use recovery_offline::GivenLink;
 pub use running::{Running, StartRunning};
 pub use sources::ApplianceSources;
 pub use store::{check_lock, contact_store, open_store, probe_target, refuse_unlockable, store_settings};
 
 use crate::alarm::Sender;
-use crate::appliance::{Appliance, ApplianceError, Budgets, CollectConfig, LockConfig, Parts, ShareConfig};
+use crate::appliance::{
+    Appliance, ApplianceError, Budgets, CollectConfig, LockConfig, Parts, ShareConfig, WarmWhat,
+};
 use crate::clock::SystemClock;
 use crate::control::{ControlError, ErrorKind};
 use crate::files::{ExportRules, Squash};
@@ -287,6 +293,11 @@ pub fn share_config(share: &settings::Share) -> ShareConfig {
         stop_without_store: share.on_store_lost == settings::OnStoreLost::Stop,
         own_key: share.own_key,
         keep_handles: share.keep_handles,
+        warm: match share.warm {
+            settings::Warm::Hot => WarmWhat::Hot,
+            settings::Warm::All => WarmWhat::All,
+            settings::Warm::None => WarmWhat::None,
+        },
         quota: share.quota.as_ref().map(share_quota).unwrap_or_default(),
         settings: serde_json::json!({ "share": settings::table_to_toml(share) }),
     }

@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tidegate_replicator::repository::{CommitStatistics, Head, HeadName, UtcNanos};
 
+use super::recovery::Recovery;
 use super::targets::{Ways, target_statuses};
 use crate::alarm::{Facts, Keeper, Source};
 use crate::appliance::{Appliance, Scrubber, ShareReport};
 use crate::bandwidth::Links;
 use crate::control::{
     CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, MemoryStatus, QuotaStatus,
-    ShareState, ShareStatus, Status,
+    ShareState, ShareStatus, Status, WarmProgress,
 };
 use crate::policy::Engine;
 use crate::settings::Settings;
@@ -29,6 +30,7 @@ pub(super) struct Overview {
     pub(super) links: Arc<Links>,
     pub(super) scrubber: Arc<Scrubber>,
     pub(super) alarms: Arc<Keeper>,
+    pub(super) recovery: Arc<Recovery>,
     started: Timestamp,
     since: Instant,
 }
@@ -40,11 +42,22 @@ impl Overview {
         policies: Arc<Engine>,
         settings: Arc<Settings>,
         links: Arc<Links>,
-        (scrubber, alarms): (Arc<Scrubber>, Arc<Keeper>),
+        (scrubber, alarms, recovery): (Arc<Scrubber>, Arc<Keeper>, Arc<Recovery>),
     ) -> Arc<Self> {
         let (started, since) = (Timestamp::now(), Instant::now());
         let (settings, ways) = (Mutex::new(settings), Mutex::default());
-        Arc::new(Self { appliance, policies, settings, ways, links, scrubber, alarms, started, since })
+        Arc::new(Self {
+            appliance,
+            policies,
+            settings,
+            ways,
+            links,
+            scrubber,
+            alarms,
+            recovery,
+            started,
+            since,
+        })
     }
 
     /// The settings that are in force.
@@ -112,6 +125,8 @@ impl Overview {
             files: report.quota.inodes.used,
             bytes: report.quota.bytes.used,
             quota: quota_status(&report.quota),
+            recovery: self.recovery.known(&report.name),
+            warming: report.warming.map(|(done_bytes, total_bytes)| WarmProgress { done_bytes, total_bytes }),
         }
     }
 

@@ -19,11 +19,13 @@ use super::host::GatewayHost;
 use super::nbd::start_disks;
 use super::overview::{Overview, head_info, timestamp};
 use super::policies::start_policies;
+use super::recovery::Recovery;
 use super::reload::waiting_for_restart;
 use super::s3::start_s3;
 use super::scrub::{run_scrub, scrub_config, start_scrub};
 use super::simulation::simulate_policy;
 use super::sources::ApplianceSources;
+use super::warm::warm_share;
 use super::{
     AssemblyError, OpenAppliance, bucket_share, carrying, collect_config, lifecycle, lock_config, moments,
     open_with_stores, sender, set_objects, share_config,
@@ -36,9 +38,10 @@ use crate::control::{
     ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, Disks,
     ErrorKind, FileData, FileRequest, FilesPage, FilesRequest, HandoverRequest, HeadInfo, JobHandle,
     LifecycleReport, LifecycleRequest, LimitRequest, LinkStatus, Moment, PolicyDetails, PolicyRun,
-    PolicyRunRequest, PolicySimulation, PolicySimulationRequest, PromoteReport, PromoteRequest,
-    RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ScrubStatus, SnapshotInfo,
-    SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status, Unit,
+    PolicyRunRequest, PolicySimulation, PolicySimulationRequest, PromoteReport, PromoteRequest, RecoveryPlan,
+    RecoveryRequest, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ScrubStatus,
+    SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status,
+    Unit, WarmDone, WarmRequest,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
@@ -132,9 +135,11 @@ impl Running {
         let policies = start_policies(&appliance, &sources, &settings);
         let scrubber = start_scrub(&appliance, &settings);
         let alarms = Keeper::new(&settings, sender(&settings));
-        let overview =
-            Overview::new(appliance.clone(), policies.clone(), settings, links, (scrubber, alarms.clone()));
+        let recovery = Recovery::new(appliance.clone(), links.clone(), &settings);
+        let parts = (scrubber, alarms.clone(), recovery.clone());
+        let overview = Overview::new(appliance.clone(), policies.clone(), settings, links, parts);
         overview.know_ways(&overview.settings(), ways);
+        tokio::spawn(recovery.keep(overview.clone(), stop.clone()));
         let heart = Heart::new(overview.clone());
         // The clone of a drill protects nothing: nobody is told of it, here or in the repository.
         if !drill {
@@ -226,6 +231,7 @@ impl Control for Running {
 
     async fn apply(&self, settings: Arc<Settings>) -> Result<Vec<String>, ControlError> {
         let before = self.overview.settings();
+        self.overview.recovery.check(&before, &settings).await?;
         self.apply_targets(&before, &settings).await?;
         for share in &before.shares {
             if settings.share(share.name.as_str()).is_none() {
@@ -393,6 +399,23 @@ impl Control for Running {
     ) -> Result<PromoteReport, ControlError> {
         let settings = self.overview.settings();
         self.promote(&settings, target, request, job).await
+    }
+
+    async fn recovery(&self, request: &RecoveryRequest) -> Result<RecoveryPlan, ControlError> {
+        let settings = self.overview.settings();
+        if request.measure {
+            self.overview.recovery.measure(&settings).await?;
+        }
+        self.overview.recovery.plan(&settings, request.share.as_deref()).await
+    }
+
+    async fn warm(
+        &self,
+        share: &str,
+        request: WarmRequest,
+        job: &JobHandle,
+    ) -> Result<WarmDone, ControlError> {
+        warm_share(&self.appliance, share, request, job).await
     }
 
     async fn scrub(&self) -> ScrubStatus {

@@ -138,6 +138,26 @@ impl Links {
         time_for(bytes, measured, self.now(), rate).map(|time| time.as_secs())
     }
 
+    /// The most bytes per second that came down from a target over some seconds of the last day; 0 when none did.
+    pub fn best_down(&self, target: &str) -> u64 {
+        self.find(target).map_or(0, |kept| kept.link.report(Direction::Down).best_bytes_per_s)
+    }
+
+    /// How long so many bytes take to come down by the rates that will hold, where any do: however fast the link is.
+    pub fn time_down(&self, target: &str, bytes: u64) -> Option<Duration> {
+        let rules = self.find(target).ok()?.rules.lock().clone();
+        let rate = |time: Timestamp| {
+            let Now { rates, until, .. } = rules.now(time);
+            (rates.down, until)
+        };
+        // Faster than any link: then the rates alone count.
+        let (limit, change) = rate(self.now());
+        if limit.is_none() && change.is_none() {
+            return None;
+        }
+        time_for(bytes, u64::MAX / 2, self.now(), rate)
+    }
+
     fn find(&self, target: &str) -> Result<Arc<Kept>, ControlError> {
         self.kept.read().iter().find(|kept| kept.target == target).cloned().ok_or_else(|| {
             ControlError::new(ErrorKind::NotFound, format!("there is no target {target:?}"))

@@ -19,17 +19,20 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tidegate_chunker::{PackId, UnverifiedFrame};
 use tidegate_replicator::fetch::FrameAt;
+use tokio::sync::Notify;
 
 use super::file::{self, Entry};
 use super::writer::Writer;
@@ -37,6 +40,8 @@ use super::{Place, Policy, Unit, Volume};
 
 /// Frames on their way to the disk.
 const QUEUE_FRAMES_MAX: usize = 256;
+/// Who waits for the queue looks again after this at the latest.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Frames remembered that did not open; then the oldest may be kept again.
 const REJECTED_MAX: usize = 4096;
 /// What a frame costs in the index, in bytes, about.
@@ -84,7 +89,20 @@ pub(super) struct Shared {
     /// What the journal will need: it is left free besides the reserve.
     pub(super) wanted_bytes: AtomicU64,
     queued_bytes: AtomicU64,
+    /// Told when something has left the queue.
+    left: Notify,
     index: Mutex<Index>,
+}
+
+/// What became of an offer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Offered {
+    /// It is here, or on its way.
+    Kept,
+    /// The queue is full now.
+    Busy,
+    /// There is no room for it, or it is not wanted.
+    Refused,
 }
 
 /// See the head of this module.
@@ -112,6 +130,7 @@ impl DiskCache {
             volume,
             wanted_bytes: AtomicU64::new(0),
             queued_bytes: AtomicU64::new(0),
+            left: Notify::new(),
             index: Mutex::default(),
         };
         let next = shared.load()?;
@@ -130,24 +149,62 @@ impl DiskCache {
 
     /// Keeps a frame if there is room for it on its way. Never waits.
     pub(crate) fn offer(&self, at: FrameAt, frame: &UnverifiedFrame) {
+        self.try_offer(at, frame);
+    }
+
+    /// The same for who has time: waits while the queue is full; whether the frame is kept.
+    pub(crate) async fn keep(&self, at: FrameAt, frame: &UnverifiedFrame) -> bool {
+        loop {
+            let left = self.shared.left.notified();
+            match self.try_offer(at, frame) {
+                Offered::Kept => return true,
+                Offered::Refused => return false,
+                // What left between the look and the wait is made up for by the next look.
+                Offered::Busy => {
+                    let _told = tokio::time::timeout(LOOK_AGAIN, left).await;
+                }
+            }
+        }
+    }
+
+    fn try_offer(&self, at: FrameAt, frame: &UnverifiedFrame) -> Offered {
         let bytes = u64::from(at.bytes);
-        let queued = self.shared.queued_bytes.load(Ordering::Relaxed);
-        if queued + bytes > self.queue_bytes_max || bytes > self.shared.file_bytes {
-            return;
+        if bytes > self.shared.file_bytes || bytes > self.queue_bytes_max {
+            return Offered::Refused;
+        }
+        if self.shared.queued_bytes.load(Ordering::Relaxed) + bytes > self.queue_bytes_max {
+            return Offered::Busy;
         }
         {
             let mut index = self.shared.index.lock();
-            let known = index.frames.contains_key(&at) || index.rejected.contains(&at);
-            if known || index.frames.len() >= self.frames_max {
-                return;
+            if index.frames.contains_key(&at) {
+                return Offered::Kept;
+            }
+            if index.rejected.contains(&at) || index.frames.len() >= self.frames_max {
+                return Offered::Refused;
             }
             index.frames.insert(at, Kept::Queued(frame.clone()));
         }
         self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let sent = self.queue.lock().as_ref().is_some_and(|queue| queue.try_send(at).is_ok());
-        if !sent {
-            self.shared.take_queued(at);
+        let sent = self.queue.lock().as_ref().map(|queue| queue.try_send(at).is_ok());
+        match sent {
+            Some(true) => return Offered::Kept,
+            Some(false) | None => self.shared.take_queued(at),
         }
+        if sent.is_some() { Offered::Busy } else { Offered::Refused }
+    }
+
+    /// What of these packs is here: bytes of each, in order. Looks at the whole index once.
+    pub(crate) fn held_of(&self, packs: &HashSet<PackId>) -> HashMap<PackId, Vec<Range<u64>>> {
+        let mut held: HashMap<PackId, Vec<Range<u64>>> = HashMap::new();
+        if packs.is_empty() {
+            return held;
+        }
+        for at in self.shared.index.lock().frames.keys().filter(|at| packs.contains(&at.pack)) {
+            held.entry(at.pack).or_default().push(at.range());
+        }
+        held.values_mut().for_each(|ranges| ranges.sort_unstable_by_key(|range| range.start));
+        held
     }
 
     /// A frame, if it is here. Blocks: it reads from the disk.
@@ -283,6 +340,7 @@ impl Shared {
     /// A frame is no longer on its way, whatever became of it.
     pub(super) fn left_queue(&self, at: FrameAt) {
         self.queued_bytes.fetch_sub(at.bytes.into(), Ordering::Relaxed);
+        self.left.notify_waiters();
     }
 
     /// Gives up a frame that is on its way.

@@ -8,6 +8,7 @@
 //! forgotten it already. After a crash in between the file is there, and is taken in again at start; or it
 //! is gone, and the ledger knows that the target has it. Readers that have the file open read on.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -77,6 +78,16 @@ impl Keeper {
     /// Room on the disk; none when it cannot be told.
     pub(crate) fn room(&self) -> Option<Room> {
         self.volume.room().ok()
+    }
+
+    /// Frames of these packs will come, and are worth keeping.
+    pub(crate) fn expect_packs(&self, packs: &HashSet<PackId>) {
+        self.policy.lock().remember(packs.iter().copied());
+    }
+
+    /// What the disk has room for besides the reserve; none when it cannot be told.
+    pub(crate) fn room_for_cache(&self) -> Option<u64> {
+        self.room().map(|room| room.free_bytes.saturating_sub(room.reserve_bytes()))
     }
 
     /// The journal will need so much: the cache does not grow into it.

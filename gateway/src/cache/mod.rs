@@ -5,6 +5,7 @@
 //!                   └────── GatheredFrames ── DiskCache      frames that came from the store, verbatim
 //!                                  └───────── StoreFrames    the store
 //! Keeper ── Policy                                           what goes when room is short
+//! Warmth                                             what is brought here before anybody asks
 //! ReadAhead                                                  what a sequential reader will want next
 //! ```
 //!
@@ -24,6 +25,7 @@ mod policy;
 mod read_ahead;
 mod room;
 mod source;
+mod warmth;
 mod writer;
 
 #[cfg(test)]
@@ -35,3 +37,4 @@ pub(crate) use policy::{Place, Policy, Unit};
 pub(crate) use read_ahead::ReadAhead;
 pub(crate) use room::{FileSystem, Room, Volume};
 pub(crate) use source::{GatheredFrames, PackFrames, Tally};
+pub(crate) use warmth::Warmth;

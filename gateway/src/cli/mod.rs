@@ -14,6 +14,7 @@ mod clone;
 mod commit;
 mod docs;
 mod doctor;
+mod dr;
 mod exit;
 mod failback;
 mod follow;
@@ -55,6 +56,7 @@ mod terminal;
 mod tests;
 mod top;
 mod volume;
+mod warm;
 mod watch;
 
 use std::path::PathBuf;
@@ -156,6 +158,11 @@ enum Command {
     /// Look at what it would take to go back to this site.
     #[command(subcommand)]
     Failback(failback::Command),
+    /// Predict how long recovery would take, before the disaster.
+    #[command(subcommand)]
+    Dr(dr::Command),
+    /// Bring a share here from the repository before it is asked for.
+    Warm(warm::Command),
     /// Look whether everything is there that heads and snapshots promise.
     Check(check::Command),
     /// Look at what lies on the target before somebody needs it, and heal it.
@@ -285,6 +292,8 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Attach(command) => attach::run(context, command, core).await,
         Command::Branch(command) => branch::run(context, command).await,
         Command::Failback(command) => failback::run(context, command).await,
+        Command::Dr(command) => dr::run(context, command).await,
+        Command::Warm(command) => warm::run(context, command).await,
         Command::Check(command) => check::run(context, command).await,
         Command::Scrub(command) => scrub::run(context, command).await,
         Command::Gc(command) => gc::run(context, command).await,

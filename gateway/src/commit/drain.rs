@@ -12,6 +12,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
+use tidegate_chunker::Location;
 use tidegate_replicator::ingest::{CutChunk, Ingest};
 use tidegate_replicator::map::{Extent, InodeNumber, JournalPiece, Key, Source};
 use tidegate_replicator::tree::ChunkRef;
@@ -49,6 +50,11 @@ impl Run {
             start = end;
             extent
         })
+    }
+
+    /// Where its chunks lie now.
+    pub(super) fn places(&self) -> impl Iterator<Item = Location> + '_ {
+        self.chunks.iter().filter_map(|chunk| chunk.at)
     }
 
     /// Where an extent of the live map was in the file when it was frozen; none if it was not part of the

@@ -1,6 +1,8 @@
 //! Handing a share over: a head that says that nothing follows it from here.
 
-use tidegate_replicator::repository::{CommitStatistics, Era, Head, HeadName, KEPT_HEADS_MAX, Leadership};
+use tidegate_replicator::repository::{
+    CommitStatistics, Era, Head, HeadName, Heat, KEPT_HEADS_MAX, Leadership,
+};
 
 use super::line::Parent;
 use super::{CommitError, Committer};
@@ -27,6 +29,8 @@ impl Committer {
             published_at: self.clock.utc(),
             handover: era,
             statistics: CommitStatistics::default(),
+            heat: Heat::default(),
+            heat_in: newest.heat_at(parent),
             ..newest.clone()
         };
         let (durable, _) = self.upload().await?;

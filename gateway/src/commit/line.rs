@@ -62,17 +62,20 @@ impl Committer {
 }
 
 impl Committer {
-    /// Which heads of the line are kept beside the next one: those of the ladder, and what is being copied. A head that would go only because it is old stays as
-    /// long as this machine's clock and the store's do not agree.
+    /// Which heads of the line are kept beside the next one: those of the ladder, what is being copied, and the one that
+    /// says what was used lately. A head that would go only because it is old stays as long as this machine's clock and
+    /// the store's do not agree.
     pub(super) async fn kept(
         &self,
         share: ShareId,
         line: &[KeptHead],
-        frozen_at: UtcNanos,
+        (frozen_at, heat_in): (UtcNanos, Option<HeadName>),
         sent: &Sent,
     ) -> Result<Vec<KeptHead>, CommitError> {
         let on_ladder = self.ladder.keep(line, frozen_at);
-        let stays = |head: &&KeptHead| on_ladder.contains(head) || self.copying.contains(share, &head.name);
+        let stays = |head: &&KeptHead| {
+            on_ladder.contains(head) || heat_in == Some(head.name) || self.copying.contains(share, &head.name)
+        };
         let kept: Vec<KeptHead> = line.iter().filter(stays).take(KEPT_HEADS_MAX).copied().collect();
         let grows_old = line.iter().skip(YOUNG).any(|head| !kept.contains(head));
         if !grows_old || self.clocks_agree(sent).await? {

@@ -23,6 +23,7 @@ mod drain;
 mod edits;
 mod frozen;
 mod handover;
+mod heat;
 mod line;
 mod plans;
 mod publish;
@@ -288,6 +289,7 @@ fn next_head<'d>(
         },
         statistics: plan.statistics,
         plans,
+        heat: Some(share.heat().clone()),
     }
 }
 
@@ -338,6 +340,7 @@ impl Work {
         crate::crash::point("commit.drained");
         runtime.block_on(swap::swap(share, &runs))?;
         crate::crash::point("commit.swapped");
+        share.heat().note_written(runs.values().flatten().flat_map(drain::Run::places));
         let (root, changed) = self.tree(&frozen, &runs, runtime)?;
         crate::crash::point("commit.tree");
         let plan = self.plan(root, &frozen, statistics(&data, changed))?;

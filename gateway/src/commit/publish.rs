@@ -1,6 +1,7 @@
 //! Publishing: what waits goes to the target, and a head follows the newest one of its line. For shares and for sources of
 //! backup alike.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate_replicator::repository::{
@@ -12,6 +13,7 @@ use tidegate_replicator::tree::Root;
 use super::line::passed;
 use super::upload::{Sent, upload_waiting};
 use super::{CommitError, Committer, Description};
+use crate::heat::Meter;
 
 /// What the next head of a line says; the line itself is added when it is published.
 pub(crate) struct NextHead<'d> {
@@ -26,6 +28,8 @@ pub(crate) struct NextHead<'d> {
     pub(crate) statistics: CommitStatistics,
     /// The plans that were looked at before anything was counted as a duplicate.
     pub(crate) plans: Vec<PlanId>,
+    /// Who knows what is used of it; none of what nobody reads.
+    pub(crate) heat: Option<Arc<Meter>>,
 }
 
 impl Committer {
@@ -51,7 +55,8 @@ impl Committer {
         let share = next.description.share.id;
         let before = self.parent(share, parent, known).await?;
         let line = self.line(share, before.as_ref()).await?;
-        let kept = self.kept(share, &line, next.frozen_at, &sent).await?;
+        let (heat, heat_in) = self.heat(next.heat.as_deref(), before.as_ref(), &line, next.frozen_at);
+        let kept = self.kept(share, &line, (next.frozen_at, heat_in), &sent).await?;
         let passed = passed(&line, &kept, before.as_ref(), leading);
         let head = Head {
             share: next.description.share.clone(),
@@ -71,7 +76,9 @@ impl Committer {
             passed,
             settings: next.description.settings.clone(),
             usage: next.usage,
-            heat: tidegate_replicator::repository::Heat::default(),
+            heat,
+            heat_in,
+            totals: before.map(|before| before.head.totals).unwrap_or_default().and(&statistics),
             statistics,
         };
         let name = self.publish(&head, &durable, leadership).await?;

@@ -71,6 +71,8 @@ macro_rules! codes {
 codes! {
     /// A share changes, and its newest head is older than the objective allows.
     RpoMissed = "rpo-missed",
+    /// Recovery of a share would take longer than its objectives allow.
+    RtoMissed = "rto-missed",
     /// Another gateway leads a share that this one serves.
     ShareSuperseded = "share-superseded",
     /// A share is above its soft limit.

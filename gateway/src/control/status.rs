@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Alarm, LinkStatus, PolicyStatus};
+use super::{Alarm, LinkStatus, PolicyStatus, ShareRecovery, WarmProgress};
 
 /// Everything an overview needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,6 +117,12 @@ pub struct ShareStatus {
     /// What they may use; absent when the settings set no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<QuotaStatus>,
+    /// How long recovery would take elsewhere; absent while that was not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<ShareRecovery>,
+    /// How far its warming is; absent while none goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warming: Option<WarmProgress>,
 }
 
 /// The quota of a share.

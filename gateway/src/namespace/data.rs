@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::{Extent, Inode, InodeNumber, Key, Kind, Source, kind_range};
+use tidegate_replicator::repository::HotKind;
 use tidegate_replicator::tree::ChunkRef;
 
 use super::permission::{EXECUTE, READ, WRITE, without_set_ids};
@@ -166,7 +167,9 @@ async fn read_extent(share: &Share, extent: &Extent) -> Result<Bytes, ShareError
             Ok(share.live().journal().read(position, extent.length()).await?)
         }
         Source::Chunk { chunk, offset, .. } => {
-            let bytes = share.chunks().read(chunk).await?.into_bytes();
+            let (bytes, at) = share.chunks().read_placed(chunk).await?;
+            share.heat().note(&at, HotKind::Data);
+            let bytes = bytes.into_bytes();
             let start = *offset as usize;
             // The codec has checked the piece against the length that the map gives the chunk; the
             // chunk itself may be shorter only if the map is damaged.

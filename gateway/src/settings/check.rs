@@ -8,6 +8,7 @@ use super::bandwidth::bandwidth_fits;
 use super::machine::machines_fit;
 use super::policy::policies_fit;
 use super::problems::Problems;
+use super::recovery::prices_fit;
 use super::runbook::runbooks_fit;
 use super::source::sources_fit;
 use super::volume::volumes_fit;
@@ -59,6 +60,7 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     volumes_fit(settings, problems);
     machines_fit(settings, problems);
     sources_fit(settings, problems);
+    prices_fit(settings, problems);
     policies_fit(settings, problems);
     notifiers_fit(settings, problems);
     runbooks_fit(settings, problems);

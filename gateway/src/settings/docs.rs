@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
-    AccessKey, Alarms, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify, Policy, Repository,
-    Retention, RunbookRules, S3, Scrub, Share, Source, Step, Target, Volume,
+    AccessKey, Alarms, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify, Policy, PriceTable,
+    Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step, Target, Volume,
 };
 
 /// What the page says before the tables.
@@ -38,6 +38,8 @@ pub fn settings_page() -> String {
         Cache::describe(),
         Retention::describe(),
         Scrub::describe(),
+        Recovery::describe(),
+        PriceTable::describe(),
         Nfs::describe(),
         Share::describe(),
         S3::describe(),

@@ -23,6 +23,7 @@ mod network;
 mod policy;
 mod problems;
 mod quota;
+mod recovery;
 mod repository;
 mod retention;
 mod runbook;
@@ -51,6 +52,7 @@ pub use network::{Listen, Network, Url};
 pub use policy::{Argument, Calendar, OnHookFailure, Policy, ShareName, TagPattern, Zone};
 pub use problems::{Problem, SettingsError};
 pub use quota::{Count, Limits, Quota};
+pub use recovery::{Currency, Price, PriceTable, Recovery};
 pub use repository::{Credentials, LockMode, Repository, Target, UrlStyle};
 pub use retention::{HeadRung, Retention};
 pub use runbook::{
@@ -60,7 +62,7 @@ pub use runbook::{
 pub use schema::{KeyDescription, Setting, Table, TableDescription};
 pub use scrub::Scrub;
 pub use secret::{SECRET_BYTES_MAX, Secret, SecretError, SecretReference};
-pub use share::{Nfs, OnStoreLost, Share, Squash};
+pub use share::{Nfs, OnStoreLost, Share, Squash, Warm};
 pub use source::{FileName, Source, SourceKind, SshHost};
 pub use values::{Rate, Size, Span};
 pub use volume::{Nbd, SECTOR_BYTES, Volume, VolumePath};
@@ -91,6 +93,10 @@ pub struct Settings {
     pub retention: Retention,
     /// `[scrub]`
     pub scrub: Scrub,
+    /// `[recovery]`
+    pub recovery: Recovery,
+    /// `[[prices]]`
+    pub prices: Vec<PriceTable>,
     /// `[nfs]`
     pub nfs: Nfs,
     /// `[[share]]`
@@ -120,7 +126,7 @@ pub struct Settings {
 }
 
 /// The tables of the file.
-const TABLES: [&str; 20] = [
+const TABLES: [&str; 22] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -128,6 +134,8 @@ const TABLES: [&str; 20] = [
     Cache::NAME,
     Retention::NAME,
     Scrub::NAME,
+    Recovery::NAME,
+    PriceTable::NAME,
     Nfs::NAME,
     Share::NAME,
     S3::NAME,
@@ -203,6 +211,9 @@ impl Settings {
         document.insert(Cache::NAME, Item::Table(self.cache.write()));
         document.insert(Retention::NAME, Item::Table(self.retention.write()));
         document.insert(Scrub::NAME, Item::Table(self.scrub.write()));
+        document.insert(Recovery::NAME, Item::Table(self.recovery.write()));
+        document
+            .insert(PriceTable::NAME, Item::ArrayOfTables(self.prices.iter().map(Table::write).collect()));
         document.insert(Nfs::NAME, Item::Table(self.nfs.write()));
         document.insert(Share::NAME, Item::ArrayOfTables(self.shares.iter().map(Table::write).collect()));
         document.insert(S3::NAME, Item::Table(self.s3.write()));
@@ -264,6 +275,8 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let cache = table(root, problems);
     let retention = table(root, problems);
     let scrub = table(root, problems);
+    let recovery = table(root, problems);
+    let prices = tables(root, problems);
     let nfs = table(root, problems);
     let shares = tables(root, problems);
     let s3 = table(root, problems);
@@ -285,6 +298,8 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         cache: cache?,
         retention: retention?,
         scrub: scrub?,
+        recovery: recovery?,
+        prices: prices?,
         nfs: nfs?,
         shares: shares?,
         s3: s3?,

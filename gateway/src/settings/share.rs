@@ -35,6 +35,18 @@ choice! {
 }
 
 choice! {
+    /// What of a share that was taken over comes from the repository before somebody asks for it.
+    pub enum Warm {
+        /// What was used lately, as far as the cache has room: tree nodes first, then the hottest data.
+        Hot = "hot",
+        /// That, then everything else.
+        All = "all",
+        /// Nothing: everything is fetched when it is asked for.
+        None = "none",
+    }
+}
+
+choice! {
     /// What happens to writes while it is unknown whether another gateway has taken the share over.
     pub enum OnStoreLost {
         /// They go on: the backlog grows, and becomes a branch if a takeover is found later.
@@ -54,6 +66,18 @@ table! {
         /// Recovery point objective: how old the newest published head may become, so what a
         /// disaster may cost.
         rpo: Span, default(Span::seconds(30)) in Span::seconds(1), Span::days(1);
+        /// Recovery time objective: how soon a client must be able to read a first file after a disaster, where nothing is
+        /// left but the repository and its key. `tidegate dr plan` predicts it; a share for which it cannot be kept on
+        /// the link as it was measured is refused when the settings are loaded while the gateway runs, and is an alarm.
+        rto: Span, optional in Span::seconds(1), Span::days(365);
+        /// The same for what was used lately: how soon it must be in the cache of the machine that takes over.
+        rto_hot: Span, optional in Span::seconds(1), Span::days(365);
+        /// The same for everything.
+        rto_whole: Span, optional in Span::seconds(1), Span::days(3_650);
+        /// Accept that `rto`, `rto_hot` and `rto_whole` may not be kept: nothing is refused, and no alarm raised.
+        accept_risk: bool, default(false);
+        /// What comes from the repository before somebody asks for it, once the share was attached here.
+        warm: Warm, default(Warm::Hot);
         /// Networks whose machines may mount it. Without any: this machine alone.
         clients: Vec<Network>, default(vec![
             "127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network"),

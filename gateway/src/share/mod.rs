@@ -35,6 +35,7 @@ pub use transaction::Transaction;
 
 use crate::cache::ReadAhead;
 use crate::clock::Clock;
+use crate::heat::{HeatedNodes, Meter};
 use crate::journal::JournalError;
 use crate::live::{Live, LiveError, Usage};
 use crate::locking::LockTable;
@@ -100,6 +101,7 @@ pub struct Share {
     /// Held by a rename that moves a directory to another: so that two cannot make a ring.
     directory_moves: tokio::sync::Mutex<()>,
     read_ahead: ReadAhead,
+    heat: Arc<Meter>,
     open_files: OpenFiles,
     lock_table: LockTable,
     moved: MovedData,
@@ -123,6 +125,8 @@ impl Share {
         let numbers = InodeNumbers::open(&map.live, map.map)?;
         let (locks, directory_moves) = (InodeLocks::default(), tokio::sync::Mutex::default());
         let read_ahead = ReadAhead::default();
+        let heat = Arc::new(Meter::new(clock.clone()));
+        let map = LiveMap { nodes: Arc::new(HeatedNodes::new(map.nodes, heat.clone())), ..map };
         Ok(Self {
             id,
             incarnation,
@@ -136,6 +140,7 @@ impl Share {
             numbers,
             directory_moves,
             read_ahead,
+            heat,
             open_files: OpenFiles::default(),
             lock_table: LockTable::default(),
             moved: MovedData::default(),
@@ -248,6 +253,11 @@ impl Share {
     /// Follows sequential readers.
     pub(crate) fn read_ahead(&self) -> &ReadAhead {
         &self.read_ahead
+    }
+
+    /// What is used of it.
+    pub fn heat(&self) -> &Arc<Meter> {
+        &self.heat
     }
 
     /// The lock of moves of directories between directories.

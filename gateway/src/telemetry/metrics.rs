@@ -158,6 +158,15 @@ declare! {
 
     /// Seconds until the target will have what it lacks now; 0 when it lacks nothing, -1 while nothing moves.
     Gauge TARGET_BACKLOG_SECONDS = "tidegate_target_backlog_seconds" ["target"];
+    /// How long recovery of the share would take from nothing but the repository, to its first byte, to what was used
+    /// lately, to everything (`first`, `hot`, `whole`), by the link as it was measured.
+    Gauge SHARE_RECOVERY_SECONDS = "tidegate_share_recovery_seconds" ["share", "stage"];
+    /// Bytes that it takes.
+    Gauge SHARE_RECOVERY_BYTES = "tidegate_share_recovery_bytes" ["share", "stage"];
+    /// How long it may take; 0 without an objective.
+    Gauge SHARE_RECOVERY_OBJECTIVE_SECONDS = "tidegate_share_recovery_objective_seconds" ["share", "stage"];
+    /// Bytes that warming of the share has still to bring; 0 when it is done.
+    Gauge SHARE_WARMING_BYTES = "tidegate_share_warming_bytes" ["share"];
     /// Bytes per second to and from the target over the last minute.
     Gauge TARGET_BYTES_PER_SECOND = "tidegate_target_bytes_per_second" ["target", "direction"];
     /// The rate that holds now; 0 without one.

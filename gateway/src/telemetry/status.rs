@@ -79,9 +79,26 @@ fn record_share(share: &ShareStatus) {
     metrics::SHARE_DIRTY_BYTES.with(&label).set(share.dirty_bytes as f64);
     metrics::SHARE_FILES.with(&label).set(share.files as f64);
     metrics::SHARE_BYTES.with(&label).set(share.bytes as f64);
+    record_recovery(share);
     record_quota(&share.name, share.quota.as_ref());
     if let Some(head) = &share.head {
         metrics::SHARE_HEAD_AGE_SECONDS.with(&label).set(head.age_seconds as f64);
+    }
+}
+
+fn record_recovery(share: &ShareStatus) {
+    let left =
+        share.warming.map_or(0, |warming| warming.total_bytes - warming.done_bytes.min(warming.total_bytes));
+    metrics::SHARE_WARMING_BYTES.with(&[&share.name]).set(left as f64);
+    let Some(recovery) = &share.recovery else { return };
+    for (name, stage) in recovery.stages() {
+        let label = [share.name.as_str(), name];
+        metrics::SHARE_RECOVERY_BYTES.with(&label).set(stage.bytes as f64);
+        let objective = stage.objective_seconds.unwrap_or(0);
+        metrics::SHARE_RECOVERY_OBJECTIVE_SECONDS.with(&label).set(objective as f64);
+        if let Some(seconds) = stage.seconds {
+            metrics::SHARE_RECOVERY_SECONDS.with(&label).set(seconds);
+        }
     }
 }
 

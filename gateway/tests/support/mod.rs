@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_chunker::{ChunkParams, ShareId};
-use tidegate_gateway::appliance::{Appliance, ApplianceError, Budgets, Parts, ShareConfig, Targets};
+use tidegate_gateway::appliance::{
+    Appliance, ApplianceError, Budgets, Parts, ShareConfig, Targets, WarmWhat,
+};
 use tidegate_gateway::clock::{Clock, SystemClock};
 use tidegate_gateway::files::{ExportRules, Served, Squash};
 use tidegate_gateway::namespace::{Context, Credentials, Namespace};
@@ -124,6 +126,7 @@ pub fn config(name: &str) -> ShareConfig {
         stop_without_store: false,
         own_key: false,
         keep_handles: false,
+        warm: WarmWhat::None,
         quota: Quota::default(),
         settings: serde_json::json!({}),
     }

@@ -10,9 +10,7 @@ use super::tree::Root;
 use super::{In, Read, Refused, expect, refuse};
 
 const HEAD_BYTES_MAX: usize = 8_388_608;
-const HEAT_CHUNKS_MAX: usize = 16_384;
-/// Bytes of a chunk of the heat, without and with its location.
-const COLD_BYTES: usize = 33;
+const HOT_BYTES_MAX: usize = 32_768;
 
 /// The fields of a JSON object.
 pub type Fields = serde_json::Map<String, Value>;
@@ -38,7 +36,16 @@ pub struct Head {
     pub fields: Fields,
     pub(super) domain: [u8; 16],
     pub(super) root: Root,
-    pub(super) heat: Vec<Reference>,
+    pub(super) hot: Vec<HotRange>,
+}
+
+/// Bytes of a pack that were used lately.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HotRange {
+    pub(super) pack: Id,
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) is_data: bool,
 }
 
 /// Epoch and sequence in the name of a head.
@@ -85,7 +92,7 @@ pub(super) fn from_fields(share: &[u8; 16], name: &str, json: Json) -> Read<Head
         next_inode: json.number("next_inode")?,
         usage: (usage.number("bytes")?, usage.number("inodes")?),
         root: root(&json.object("root")?).within("root")?,
-        heat: heat(json.text("heat")?).within("heat")?,
+        hot: hot(&json).within("hot")?,
         fields: json.0,
     })
 }
@@ -133,24 +140,44 @@ fn location(json: &Json) -> Read<Location> {
     })
 }
 
-fn heat(text: &str) -> Read<Vec<Reference>> {
-    let bytes = from_hex(text)?;
-    let (mut bytes, mut chunks) = (Bytes(&bytes), Vec::with_capacity(text.len() / COLD_BYTES / 2));
-    while !bytes.0.is_empty() {
-        let id: Id = bytes.array()?;
-        let hint = match bytes.u8()? {
-            0 => None,
-            1 => Some(Location {
-                pack: bytes.array()?,
-                frame_offset: bytes.u32()?,
-                frame_bytes: bytes.u32()?,
-                chunk_offset: bytes.u32()?,
-                chunk_bytes: bytes.u32()?,
-            }),
-            _ => return refuse("neither with nor without location"),
-        };
-        chunks.push(Reference { id, hint });
+/// What was used lately; where it is said elsewhere, that is a name of a head.
+fn hot(json: &Json) -> Read<Vec<HotRange>> {
+    if json.value("hot_in").is_ok() {
+        parse_name(json.text("hot_in")?)?;
     }
-    expect(chunks.len() <= HEAT_CHUNKS_MAX, "too many chunks")?;
-    Ok(chunks)
+    if json.value("hot").is_err() {
+        return Ok(Vec::new());
+    }
+    let bytes = from_hex(json.text("hot")?)?;
+    expect(bytes.len() <= HOT_BYTES_MAX, "too much is hot")?;
+    let (mut bytes, mut ranges, mut data_began) = (Bytes(&bytes), Vec::new(), false);
+    while !bytes.0.is_empty() {
+        let pack: Id = bytes.array()?;
+        let count = varint(&mut bytes)?;
+        let is_data = count & 1 == 1;
+        expect(is_data || !data_began, "nodes after data")?;
+        expect(count > 1, "a pack of which nothing is hot")?;
+        data_began |= is_data;
+        let mut end = 0;
+        for _ in 0..count >> 1 {
+            let start = end + varint(&mut bytes)?;
+            end = start + varint(&mut bytes)?;
+            expect(start < end && end <= u64::from(u32::MAX), "a range that cannot be")?;
+            ranges.push(HotRange { pack, start, end, is_data });
+        }
+    }
+    Ok(ranges)
+}
+
+fn varint(bytes: &mut Bytes<'_>) -> Read<u64> {
+    let mut number = 0;
+    for place in 0..5 {
+        let byte = bytes.u8()?;
+        number |= u64::from(byte & 0x7f) << (7 * place);
+        if byte < 0x80 {
+            expect(place == 0 || byte > 0, "a number that is longer than it need be")?;
+            return Ok(number);
+        }
+    }
+    refuse("a number that is too long")
 }

@@ -167,13 +167,22 @@ impl Repository {
         Ok(self.index.places.len())
     }
 
-    /// Checks that the heat of a head names chunks that are there; how many.
+    /// Checks that what a head calls hot begins and ends with frames that are there, of the kind that it says; how many
+    /// ranges there are.
     pub fn check_heat(&self, head: &Head) -> Read<usize> {
-        for chunk in &head.heat {
-            let known = self.index.places.contains_key(&chunk.id);
-            expect(known, "a hot chunk that is nowhere").within(&hex(&chunk.id))?;
+        let mut edges: BTreeMap<_, BTreeSet<(u64, bool)>> = BTreeMap::new();
+        for (kind, at) in self.index.places.values().flatten() {
+            let start = u64::from(at.frame_offset);
+            let edges = edges.entry(at.pack).or_default();
+            edges.extend([(start, *kind == 1), (start + u64::from(at.frame_bytes), *kind == 1)]);
         }
-        Ok(head.heat.len())
+        for hot in &head.hot {
+            let is_edge =
+                |place| edges.get(&hot.pack).is_some_and(|edges| edges.contains(&(place, hot.is_data)));
+            expect(is_edge(hot.start) && is_edge(hot.end), "what is hot is no frames")
+                .within(&hex(&hot.pack))?;
+        }
+        Ok(head.hot.len())
     }
 }
 

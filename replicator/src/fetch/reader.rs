@@ -71,6 +71,11 @@ impl ChunkReader {
 
     /// Reads a chunk of file data, or a large value. The bytes are shared with the cache.
     pub async fn read(&self, chunk: &ChunkRef) -> Result<VerifiedChunk, FetchError> {
+        Ok(self.read_placed(chunk).await?.0)
+    }
+
+    /// The same, and where it was found.
+    pub async fn read_placed(&self, chunk: &ChunkRef) -> Result<(VerifiedChunk, Location), FetchError> {
         self.find(chunk, |opened, location| opened.chunk(&self.keys, location, chunk.id).map_err(Cause::from))
             .await
     }
@@ -82,11 +87,11 @@ impl ChunkReader {
         chunk: &ChunkRef,
         check: impl Fn(Bytes) -> Result<T, E> + Sync,
     ) -> Result<T, FetchError> {
-        self.find(chunk, |opened, location| {
+        let take = |opened: &Opened, location: &Location| {
             let piece = opened.piece(location).map_err(Cause::from)?;
             check(piece.into_bytes()).map_err(Into::into)
-        })
-        .await
+        };
+        Ok(self.find(chunk, take).await?.0)
     }
 
     /// Gets frames that will be wanted soon into memory: those of chunks with hints, neighbours
@@ -123,7 +128,7 @@ impl ChunkReader {
         &self,
         chunk: &ChunkRef,
         take: impl Fn(&Opened, &Location) -> Result<T, Cause> + Sync,
-    ) -> Result<T, FetchError> {
+    ) -> Result<(T, Location), FetchError> {
         let found = tokio::time::timeout(self.wait_max, self.find_in_time(chunk, &take)).await;
         found.unwrap_or_else(|_| Err(self.late())).map_err(|error| error.for_chunk(&chunk.id))
     }
@@ -132,11 +137,11 @@ impl ChunkReader {
         &self,
         chunk: &ChunkRef,
         take: &(impl Fn(&Opened, &Location) -> Result<T, Cause> + Sync),
-    ) -> Result<T, FetchError> {
+    ) -> Result<(T, Location), FetchError> {
         let mut earlier = None;
         if let Some(hint) = &chunk.at {
             match self.take_at(&chunk.id, hint, take).await {
-                Ok(found) => return Ok(found),
+                Ok(found) => return Ok((found, *hint)),
                 Err(error) => earlier = Some(error),
             }
         }
@@ -145,7 +150,7 @@ impl ChunkReader {
             match self.locate.locate(&chunk.id).await {
                 Ok(Some(location)) if tried != Some(location) => {
                     match self.take_at(&chunk.id, &location, take).await {
-                        Ok(found) => return Ok(found),
+                        Ok(found) => return Ok((found, location)),
                         // What was moved may be named where it was before, too.
                         Err(error) => earlier = Some(error.or_worse(earlier.filter(says_nothing))),
                     }

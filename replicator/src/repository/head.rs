@@ -5,19 +5,18 @@
 //! (see `line.rs`), and is published only when all that it reaches is durable (see `publish.rs`).
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tidegate_chunker::{ChunkId, DomainId, Location, ObjectKind, ShareId};
+use tidegate_chunker::{DomainId, ObjectKind, ShareId};
 
 use super::envelope::Record;
 use super::error::{RepositoryError, Result};
+use super::heat::Heat;
 use super::hex::{self, repository_id};
 use super::names::{HeadName, PlanId};
 use super::time::UtcNanos;
-use crate::tree::{ChunkRef, Root};
+use crate::tree::Root;
 
-/// Greatest length of a head's payload in bytes; heat takes most of it.
+/// Greatest length of a head's payload in bytes.
 pub const HEAD_BYTES_MAX: u64 = 8 << 20;
-/// Most chunks in a head's heat.
-pub const HEAT_CHUNKS_MAX: usize = 16_384;
 /// Most heads that a head names as kept, and most plans as honoured.
 pub const KEPT_HEADS_MAX: usize = 1024;
 /// Longest name of a share, in bytes.
@@ -108,9 +107,15 @@ pub struct Head {
     pub settings: serde_json::Value,
     /// How much the share holds.
     pub usage: Usage,
-    /// What was hot, hottest first.
-    #[serde(default)]
+    /// What was used lately. Not every head says so: see [`Head::heat_in`].
+    #[serde(rename = "hot", default, skip_serializing_if = "Heat::is_empty")]
     pub heat: Heat,
+    /// The head of its line, among those kept, that says what was used lately, where this one does not.
+    #[serde(rename = "hot_in", default, skip_serializing_if = "Option::is_none")]
+    pub heat_in: Option<HeadName>,
+    /// What all commits of its line have read and stored.
+    #[serde(default)]
+    pub totals: LineTotals,
     /// What the commit did.
     #[serde(default)]
     pub statistics: CommitStatistics,
@@ -140,6 +145,27 @@ pub struct Usage {
     pub inodes_over_since: Option<UtcNanos>,
 }
 
+/// What the commits of a line have done together, as far as heads have said so: how much becomes of how much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LineTotals {
+    /// File data that was cut, in bytes.
+    pub bytes_read: u64,
+    /// What it became in packs, after duplicates and compression, in bytes; tree nodes are not in it.
+    pub bytes_stored: u64,
+}
+
+impl LineTotals {
+    /// With one commit more.
+    #[must_use]
+    pub fn and(self, commit: &CommitStatistics) -> Self {
+        Self {
+            bytes_read: self.bytes_read.saturating_add(commit.bytes_read),
+            bytes_stored: self.bytes_stored.saturating_add(commit.bytes_compressed),
+        }
+    }
+}
+
 /// What a commit did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -160,31 +186,17 @@ pub struct CommitStatistics {
     pub duration_ms: u64,
 }
 
-/// Chunks that were hot, hottest first; at most [`HEAT_CHUNKS_MAX`].
-///
-/// As JSON: one hex string; per chunk its id (32 bytes), then 1 and its location (48 bytes), or 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Heat(Vec<ChunkRef>);
-
-impl Heat {
-    /// Takes the chunks; those after the first [`HEAT_CHUNKS_MAX`] are dropped.
-    pub fn new(mut chunks: Vec<ChunkRef>) -> Self {
-        chunks.truncate(HEAT_CHUNKS_MAX);
-        Self(chunks)
-    }
-
-    /// The chunks, hottest first.
-    pub fn chunks(&self) -> &[ChunkRef] {
-        &self.0
-    }
-}
-
 impl Record for Head {
     const KIND: ObjectKind = ObjectKind::Head;
     const BYTES_MAX: u64 = HEAD_BYTES_MAX;
 }
 
 impl Head {
+    /// Which head of the line says what was used lately, when this one is stored under `name`.
+    pub fn heat_at(&self, name: HeadName) -> Option<HeadName> {
+        if self.heat.is_empty() { self.heat_in } else { Some(name) }
+    }
+
     /// Refuses a head that its own line would not let stand.
     pub(super) fn check(&self) -> Result<()> {
         let share = &self.share.name;
@@ -217,81 +229,9 @@ impl Head {
     }
 }
 
-impl Serialize for Heat {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut bytes = Vec::with_capacity(self.0.len() * (ChunkId::LEN + 1 + Location::LEN));
-        for chunk in &self.0 {
-            bytes.extend_from_slice(chunk.id.as_bytes());
-            bytes.push(u8::from(chunk.at.is_some()));
-            bytes.extend(chunk.at.iter().flat_map(Location::to_bytes));
-        }
-        hex::bytes::serialize(&bytes, serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Heat {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let bytes = hex::bytes::deserialize(deserializer)?;
-        let mut rest = bytes.as_slice();
-        let mut chunks = Vec::new();
-        while let Some((chunk, after)) = next_chunk(rest) {
-            chunks.push(chunk);
-            rest = after;
-        }
-        if rest.is_empty() && chunks.len() <= HEAT_CHUNKS_MAX {
-            Ok(Self(chunks))
-        } else {
-            Err(serde::de::Error::custom("expected whole chunk references, and not too many"))
-        }
-    }
-}
-
-fn next_chunk(bytes: &[u8]) -> Option<(ChunkRef, &[u8])> {
-    let (id, rest) = bytes.split_first_chunk::<{ ChunkId::LEN }>()?;
-    let (flag, rest) = rest.split_first()?;
-    let id = ChunkId::new(*id);
-    match flag {
-        0 => Some((ChunkRef { id, at: None }, rest)),
-        1 => {
-            let (location, rest) = rest.split_first_chunk::<{ Location::LEN }>()?;
-            Some((ChunkRef { id, at: Some(Location::from_bytes(location)) }, rest))
-        }
-        _ => None,
-    }
-}
-
 impl Incarnation {
     /// A new life.
     pub fn random() -> Result<Self> {
         Ok(Self::new(super::chance::random()?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tidegate_chunker::PackId;
-
-    use super::*;
-
-    #[test]
-    fn heat_round_trips_and_is_bounded() {
-        let location = Location {
-            pack: PackId::new([2; 32]),
-            frame_offset: 1,
-            frame_bytes: 2,
-            chunk_offset: 3,
-            chunk_bytes: 4,
-        };
-        let chunks = vec![
-            ChunkRef { id: ChunkId::new([1; 32]), at: Some(location) },
-            ChunkRef { id: ChunkId::new([2; 32]), at: None },
-        ];
-        let heat = Heat::new(chunks);
-        let text = serde_json::to_string(&heat).expect("serialises");
-        assert_eq!(serde_json::from_str::<Heat>(&text).expect("reads"), heat);
-        assert!(serde_json::from_str::<Heat>(&text[..text.len() - 3].replace('"', "")).is_err());
-        assert!(serde_json::from_str::<Heat>(&format!("{}\"", &text[..text.len() - 3])).is_err());
-        let many = Heat::new(vec![ChunkRef { id: ChunkId::new([1; 32]), at: None }; HEAT_CHUNKS_MAX + 1]);
-        assert_eq!(many.chunks().len(), HEAT_CHUNKS_MAX);
     }
 }

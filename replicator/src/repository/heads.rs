@@ -11,6 +11,7 @@ use tidegate_chunker::ShareId;
 use super::envelope::{LIST_PAGE, list_all};
 use super::error::{RepositoryError, Result};
 use super::head::Head;
+use super::heat::Heat;
 use super::hex::HexId;
 use super::line::{HeadStanding, place};
 use super::names::{self, HEADS, HeadName};
@@ -176,6 +177,16 @@ impl Repository<Opened> {
             return Ok(head);
         }
         Err(RepositoryError::damaged(&object, "its share, epoch or sequence is not that of its name"))
+    }
+
+    /// What was used lately, as a head or the one that it refers to says. Where that one is gone nothing is known.
+    pub async fn heat_of(&self, head: &Head) -> Result<Heat> {
+        let Some(name) = head.heat_in.filter(|_| head.heat.is_empty()) else { return Ok(head.heat.clone()) };
+        match self.read_head(head.share.id, &name).await {
+            Ok(head) => Ok(head.heat),
+            Err(RepositoryError::Missing { .. }) => Ok(Heat::default()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The names of all heads of a share, newest first.

@@ -79,6 +79,7 @@ mod error;
 mod head;
 mod heads;
 mod heartbeat;
+mod heat;
 mod hex;
 mod index;
 mod ladder;
@@ -104,14 +105,15 @@ pub use config::Config;
 pub use domain::{DOMAIN_OBJECTS_MAX, Domain, UnreadableObject};
 pub use error::{RepositoryError, Result};
 pub use head::{
-    CommitStatistics, Era, HEAD_BYTES_MAX, HEAT_CHUNKS_MAX, Head, Heat, Incarnation, KEPT_HEADS_MAX,
-    KeptHead, ShareDescription, Usage,
+    CommitStatistics, Era, HEAD_BYTES_MAX, Head, Incarnation, KEPT_HEADS_MAX, KeptHead, LineTotals,
+    ShareDescription, Usage,
 };
 pub use heads::{ListedHead, NewestHead, ShareState};
 pub use heartbeat::{
     BeatAlarm, BeatShare, HEARTBEAT_ALARMS_MAX, HEARTBEAT_SHARES_MAX, HEARTBEATS_KEPT, Heartbeat,
     HeartbeatName, ListedHeartbeat,
 };
+pub use heat::{HEAT_BYTES_MAX, HOT_RANGE_BYTES_MAX, Heat, HotKind, HotPack};
 pub(crate) use hex::{decode as decode_hex, encode as encode_hex};
 pub use index::{
     INDEX_ENTRIES_MAX, INDEX_LEVEL_OBJECTS_MAX, IndexEntry, IndexObject, IndexReader, MergeReport,
@@ -125,7 +127,8 @@ pub use lease::{
 };
 pub use line::HeadStanding;
 pub use names::{
-    ClaimNonce, HeadName, IndexId, IndexName, InstanceId, PlanId, SlotId, SnapshotId, pack as pack_name,
+    ClaimNonce, HeadName, IndexId, IndexName, InstanceId, PlanId, SlotId, SnapshotId, config as config_name,
+    pack as pack_name,
 };
 pub use open::{Locked, NewRepository, Opened, Repository, check_vacant};
 pub use packs::{DurablePack, DurablePacks};

@@ -72,7 +72,7 @@ pub(crate) const PLANS: &str = "plans/";
 pub(crate) const HEARTBEATS: &str = "heartbeats/";
 
 /// The name of the object that makes a prefix a repository.
-pub(crate) fn config() -> ObjectName {
+pub fn config() -> ObjectName {
     object(CONFIG.to_owned())
 }
 

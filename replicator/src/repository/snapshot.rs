@@ -69,7 +69,7 @@ impl Repository<Opened> {
         check_texts(&new.label, new.policy.as_deref(), &new.tags)?;
         let NewSnapshot { label, policy, tags } = new;
         let (heat, kept, passed, plans_honoured) = Default::default();
-        let head = Head { plans_honoured, kept, passed, heat, ..head.clone() };
+        let head = Head { plans_honoured, kept, passed, heat, heat_in: None, ..head.clone() };
         let (id, share) = (SnapshotId::new(taken_at)?, head.share.id);
         let name = id.object(share);
         let sealed = self.seal_record(&name, &Snapshot { label, policy, tags, taken_at, head_name, head })?;

@@ -2,7 +2,8 @@
 
 use tidegate_chunker::{DomainId, ShareId};
 
-use super::head::{CommitStatistics, Head, Heat, Incarnation, ShareDescription, Usage};
+use super::head::{CommitStatistics, Head, Incarnation, LineTotals, ShareDescription, Usage};
+use super::heat::Heat;
 use super::names::HeadName;
 use super::time::UtcNanos;
 use crate::tree::Root;
@@ -33,6 +34,8 @@ pub(super) fn head_after(name: &HeadName, parent: Option<HeadName>) -> Head {
         settings: serde_json::json!({"export": "/share"}),
         usage: Usage { bytes: 8, inodes: 9, ..Usage::default() },
         heat: Heat::default(),
+        heat_in: None,
+        totals: LineTotals::default(),
         statistics: CommitStatistics::default(),
     }
 }

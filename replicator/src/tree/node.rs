@@ -148,6 +148,15 @@ impl Node {
         self.entries.iter().filter_map(|entry| entry.item.child().map(|child| &child.node))
     }
 
+    /// The chunks that the values of a leaf refer to, and values that are chunks themselves; nothing for an inner node.
+    pub fn refs(&self) -> impl Iterator<Item = ChunkRef> {
+        let stored = self.entries.iter().filter_map(|entry| match &entry.item {
+            Item::Value(stored) => Some(stored),
+            Item::Child(_) => None,
+        });
+        stored.flat_map(|stored| stored.refs.iter().chain(stored.payload.outlined()).copied())
+    }
+
     pub(super) fn entries(&self) -> &[Entry] {
         &self.entries
     }

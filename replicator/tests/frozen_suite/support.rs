@@ -17,8 +17,8 @@ use tidegate_replicator::map::{
 };
 use tidegate_replicator::repository::{
     ClaimOptions, ClaimOutcome, Claimant, CommitStatistics, DurablePack, DurablePacks, Head, HeadName, Heat,
-    Incarnation, IndexEntry, KeptHead, KeyFile, Leadership, NewRepository, NewSnapshot, Opened, PlanId,
-    Published, Repository, RepositoryError, ShareDescription, SlotKey, SnapshotId, Usage, UtcNanos,
+    Incarnation, IndexEntry, KeptHead, KeyFile, Leadership, LineTotals, NewRepository, NewSnapshot, Opened,
+    PlanId, Published, Repository, RepositoryError, ShareDescription, SlotKey, SnapshotId, Usage, UtcNanos,
 };
 use tidegate_replicator::restore::RestoreSource;
 use tidegate_replicator::store::{Body, MemoryStore, Store};
@@ -283,6 +283,8 @@ impl Share {
             settings: serde_json::json!({}),
             usage: Usage::default(),
             heat: Heat::default(),
+            heat_in: None,
+            totals: LineTotals::default(),
             statistics: CommitStatistics::default(),
         };
         let prepared = self.repository.prepare_head(&leadership, &head).unwrap();

@@ -16,9 +16,10 @@ use crate::control::{
     LifecycleReport, LifecycleRequest, LimitRequest, LimitStatus, LinkStatus, LostPart, MemoryStatus,
     PathTrouble, PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySimulation,
     PolicySimulationRequest, PolicySnapshot, PolicyStatus, PromoteReport, PromoteRequest, QuotaStatus,
-    RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ScrubStatus, Severity, ShareState,
-    ShareStatus, SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus,
-    Start, Status, TargetStatus, Unit,
+    RecoveryPlan, RecoveryRequest, RecoveryStage, RestoreReport, RestoreRequest, RollbackReport,
+    RollbackRequest, ScrubStatus, Severity, ShareRecovery, ShareState, ShareStatus, SnapshotInfo,
+    SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status, TargetStatus,
+    Unit, WarmDone, WarmRequest,
 };
 use crate::settings::{Count, Policy, Settings, Size};
 
@@ -140,6 +141,8 @@ impl Control for FakeGateway {
                 files: LimitStatus { hard: quota.inodes.hard.map(Count::get), ..LimitStatus::default() },
                 grace_seconds: quota.grace.duration().as_secs(),
             }),
+            recovery: None,
+            warming: None,
         };
         let target = |target: &crate::settings::Target| TargetStatus {
             name: target.name.to_string(),
@@ -323,6 +326,37 @@ impl Control for FakeGateway {
         _job: &JobHandle,
     ) -> Result<PromoteReport, ControlError> {
         Ok(PromoteReport { lead: target.to_owned(), led_before: "first".to_owned() })
+    }
+
+    async fn recovery(&self, request: &RecoveryRequest) -> Result<RecoveryPlan, ControlError> {
+        let status = self.status().await;
+        let wanted = |name: &String| request.share.as_ref().is_none_or(|share| share == name);
+        let share = |share: crate::control::ShareStatus| ShareRecovery {
+            share: share.name,
+            frozen: status.started,
+            age_seconds: 5,
+            rpo_seconds: Some(share.rpo_seconds),
+            first: RecoveryStage { bytes: 4096, requests: 20, ..RecoveryStage::default() },
+            hot: RecoveryStage::default(),
+            whole: RecoveryStage::default(),
+            accept_risk: false,
+            missed: None,
+        };
+        let shares = status.shares.into_iter().filter(|share| wanted(&share.name)).map(share).collect();
+        Ok(RecoveryPlan { link: None, shares })
+    }
+
+    async fn warm(
+        &self,
+        share: &str,
+        request: WarmRequest,
+        job: &JobHandle,
+    ) -> Result<WarmDone, ControlError> {
+        if self.status().await.shares.iter().all(|known| known.name != share) {
+            return Err(ControlError::new(ErrorKind::NotFound, format!("there is no share {share:?}")));
+        }
+        job.phase("fetch what was used lately", Some(1), Unit::Bytes);
+        Ok(WarmDone { requests: 1 + u64::from(request.all), bytes: 1 << 20, ..WarmDone::default() })
     }
 
     async fn scrub(&self) -> ScrubStatus {

@@ -6,7 +6,7 @@ use super::*;
 use crate::alarm::rules::{View, readings};
 use crate::control::{
     CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LinkStatus, MemoryStatus, PolicyRun,
-    PolicyStatus, ShareState, ShareStatus, Status, StoreFailure, TargetStatus,
+    PolicyStatus, RecoveryStage, ShareRecovery, ShareState, ShareStatus, Status, StoreFailure, TargetStatus,
 };
 use crate::settings::Settings;
 
@@ -35,6 +35,8 @@ fn well() -> Status {
         files: 1,
         bytes: 1,
         quota: None,
+        recovery: None,
+        warming: None,
     };
     let target = TargetStatus {
         name: "main".to_owned(),
@@ -115,10 +117,11 @@ fn nothing_is_wrong_with_a_gateway_that_is_well() {
 fn each_fact_has_its_alarm_and_a_margin_between_wrong_and_right() {
     type Change = fn(&mut Status);
     let (critical, warning) = (Some(Severity::Critical), Some(Severity::Warning));
-    let cases: [(Change, &str, &str, Option<Severity>); 22] = [
+    let cases: [(Change, &str, &str, Option<Severity>); 23] = [
         (|status| status.shares[0].rpo_now_seconds = 91, "rpo-missed", "share:docs", critical),
         (|status| status.shares[0].rpo_now_seconds = 60, "rpo-missed", "share:docs", None),
         (|status| status.shares[0].head = None, "rpo-missed", "share:docs", critical),
+        (|status| status.shares[0].recovery = Some(recovery(false)), "rto-missed", "share:docs", warning),
         (
             |status| status.shares[0].state = ShareState::Superseded,
             "share-superseded",
@@ -163,6 +166,27 @@ fn each_fact_has_its_alarm_and_a_margin_between_wrong_and_right() {
         let mut status = well();
         change(&mut status);
         assert_eq!(judged(&status), only(code, subject, severity));
+    }
+}
+
+#[test]
+fn an_objective_that_was_given_up_is_no_alarm() {
+    let mut status = well();
+    status.shares[0].recovery = Some(recovery(true));
+    assert_eq!(judged(&status), []);
+}
+
+fn recovery(accept_risk: bool) -> ShareRecovery {
+    ShareRecovery {
+        share: "docs".to_owned(),
+        frozen: second(NOW),
+        age_seconds: 0,
+        rpo_seconds: Some(30),
+        first: RecoveryStage::default(),
+        hot: RecoveryStage::default(),
+        whole: RecoveryStage::default(),
+        accept_risk,
+        missed: Some("rto_whole = 1 h cannot be kept".to_owned()),
     }
 }
 

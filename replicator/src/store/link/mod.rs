@@ -8,6 +8,7 @@
 //! within it is [`LimitStore`](super::LimitStore); adapters tell their [`Pace`](passage::Pace) what they move, so that
 //! rates hold within bodies.
 
+mod best;
 mod finder;
 mod pacer;
 pub(super) mod passage;
@@ -21,6 +22,7 @@ mod traffic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use best::Best;
 use pacer::Pacer;
 use slots::Slots;
 use speed::Speed;
@@ -54,6 +56,7 @@ pub(super) struct Lane {
     pacer: Pacer,
     slots: Arc<Slots>,
     speed: Speed,
+    best: Best,
     moved: [AtomicU64; Traffic::ALL.len()],
 }
 
@@ -69,6 +72,8 @@ pub struct Link {
 pub struct LaneReport {
     /// Bytes per second over the last minute.
     pub bytes_per_s: u64,
+    /// Bytes per second of the best ten seconds of the last day.
+    pub best_bytes_per_s: u64,
     /// The rate in force, in bytes per second.
     pub limit_bytes_per_s: Option<u64>,
     /// Bytes moved since the start, by class.
@@ -90,6 +95,7 @@ impl Link {
             pacer: Pacer::new(bytes_per_s),
             slots: Slots::new(limits.requests_max),
             speed: Speed::new(),
+            best: Best::new(),
             moved: [const { AtomicU64::new(0) }; Traffic::ALL.len()],
         };
         Arc::new(Self { up: lane(limits.upload_bytes_per_s), down: lane(limits.download_bytes_per_s) })
@@ -121,6 +127,7 @@ impl Link {
         let (requests_running, requests_waiting, requests_found, requests_max) = lane.slots.counts();
         LaneReport {
             bytes_per_s: lane.speed.bytes_per_s(),
+            best_bytes_per_s: lane.best.bytes_per_s(),
             limit_bytes_per_s: lane.pacer.bytes_per_s(),
             bytes_moved: Traffic::ALL.map(|traffic| lane.moved[traffic as usize].load(Ordering::Relaxed)),
             requests_running,
@@ -152,6 +159,7 @@ impl Lane {
     fn count(&self, traffic: Traffic, bytes: u64) {
         self.moved[traffic as usize].fetch_add(bytes, Ordering::Relaxed);
         self.speed.count(bytes);
+        self.best.count(bytes);
     }
 
     fn bytes_moved(&self) -> u64 {

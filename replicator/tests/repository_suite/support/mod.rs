@@ -12,7 +12,7 @@ use tidegate_chunker::{
 };
 use tidegate_replicator::repository::{
     ClaimOptions, ClaimOutcome, Claimant, CommitStatistics, DurablePack, DurablePacks, Head, HeadName, Heat,
-    Incarnation, IndexEntry, KeyFile, Leadership, NewRepository, Opened, Published, Repository,
+    Incarnation, IndexEntry, KeyFile, Leadership, LineTotals, NewRepository, Opened, Published, Repository,
     RepositoryError, ShareDescription, SlotKey, Usage, UtcNanos,
 };
 use tidegate_replicator::store::{Body, MemoryStore, Store};
@@ -95,6 +95,8 @@ pub(crate) fn next_head(
         settings: serde_json::json!({"export": "/documents", "clients": ["10.0.0.0/8"]}),
         usage: Usage { bytes: 8, inodes: 9, ..Usage::default() },
         heat: Heat::default(),
+        heat_in: None,
+        totals: LineTotals::default(),
         statistics: CommitStatistics { bytes_read: 1, ..CommitStatistics::default() },
     }
 }

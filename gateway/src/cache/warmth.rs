@@ -1,0 +1,88 @@
+//! The cache as warming fills it.
+//!
+//! What was here before is found by one look at the index when warming begins. Frames of packs that are known to be hot
+//! enter the main queue of the policy, so that a scan of the first clients does not push them out again.
+//!
+//! Bound: at most [`ROOM_PART`] of the cache is filled with it, so that what clients read besides finds room; and never
+//! what the journal and the reserve need.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use tidegate_chunker::{PackId, UnverifiedFrame};
+use tidegate_replicator::fetch::FrameAt;
+use tidegate_replicator::warm::{Keep, PackRange};
+
+use super::{DiskCache, Keeper};
+use crate::ledger::Ledger;
+
+/// Of the bound of the cache: nine tenths.
+const ROOM_PART: (u64, u64) = (9, 10);
+
+/// See the head of this module.
+pub(crate) struct Warmth {
+    disk: Arc<DiskCache>,
+    keeper: Arc<Keeper>,
+    ledger: Arc<Ledger>,
+    /// What of the hot packs was here, in order.
+    held: HashMap<PackId, Vec<Range<u64>>>,
+    /// What may come still, in bytes.
+    left: AtomicU64,
+}
+
+impl Warmth {
+    /// Before warming with these packs, as far as they are known.
+    pub(crate) fn new(
+        (disk, keeper, ledger): (Arc<DiskCache>, Arc<Keeper>, Arc<Ledger>),
+        hot: &HashSet<PackId>,
+    ) -> Self {
+        let held = disk.held_of(hot);
+        let here: u64 = held.values().flatten().map(|range| range.end - range.start).sum();
+        let most = keeper.bytes_max() / ROOM_PART.1 * ROOM_PART.0;
+        keeper.expect_packs(hot);
+        Self { disk, keeper, ledger, held, left: AtomicU64::new(most.saturating_sub(here)) }
+    }
+
+    fn is_local(&self, pack: &PackId) -> bool {
+        self.ledger.path(pack).exists()
+    }
+}
+
+#[async_trait]
+impl Keep for Warmth {
+    fn lacks(&self, wanted: &PackRange) -> bool {
+        if self.is_local(&wanted.pack) {
+            return false;
+        }
+        let mut reached = wanted.range.start;
+        for held in self.held.get(&wanted.pack).into_iter().flatten() {
+            if held.start <= reached && reached < held.end {
+                reached = held.end;
+            }
+        }
+        reached < wanted.range.end
+    }
+
+    fn has(&self, frame: &FrameAt) -> bool {
+        self.disk.contains(frame)
+    }
+
+    fn room_bytes(&self) -> u64 {
+        let left = self.left.load(Ordering::Relaxed);
+        self.keeper.room_for_cache().map_or(left, |room| room.min(left))
+    }
+
+    async fn keep(&self, at: FrameAt, frame: &UnverifiedFrame) -> bool {
+        let kept = self.disk.keep(at, frame).await;
+        if kept {
+            let bytes = u64::from(at.bytes);
+            let _ = self
+                .left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(bytes)));
+        }
+        kept
+    }
+}
