@@ -49,6 +49,9 @@ pub(super) struct ShareRecord {
     /// What became of handles when it was attached or joined again, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handles: Option<String>,
+    /// It was attached, and what was used lately has not come here yet.
+    #[serde(default)]
+    pub to_warm: bool,
 }
 
 /// What was decided about the changes of a superseded share.
@@ -62,9 +65,6 @@ pub(super) struct AsideNote {
     pub done: bool,
     /// Whether there was anything to keep.
     pub made: bool,
-    /// It was attached, and what was used lately has not come here yet.
-    #[serde(default)]
-    pub to_warm: bool,
 }
 
 impl ShareRecord {

@@ -26,7 +26,7 @@ pub(super) fn volume_config(volume: &settings::Volume) -> VolumeConfig {
         path: volume.path.as_path().clone(),
         size: volume.size.map(Size::bytes),
         read_only: volume.read_only,
-        moment: volume.moment.as_ref().map(|moment| moment.moment().clone()),
+        moment: volume.moment.as_ref().map(|moment| moment.0.clone()),
         scratch: volume.scratch,
         clients: volume.clients.clone(),
         warm: volume.warm,

@@ -24,8 +24,8 @@ use tidegate_chunker::{ChunkId, Location, PackId};
 use tidegate_replicator::ingest::{FinishedPack, Known};
 use tidegate_replicator::map::{Extent, Key, Source};
 use tidegate_replicator::repository::{
-    BranchCause, CommitStatistics, Departure, Head, HeadName, Incarnation, NewBranch, Opened, Repository,
-    SnapshotId, Usage, unpublished_name,
+    BranchCause, CommitStatistics, Departure, Head, HeadName, Incarnation, LineTotals, NewBranch, Opened,
+    Repository, SnapshotId, Usage, unpublished_name,
 };
 use tidegate_replicator::tree::ChunkRef;
 use tokio::runtime::Handle;
@@ -149,6 +149,8 @@ impl Committer {
                 inodes_over_since: over_since.inodes,
             },
             heat,
+            heat_in: None,
+            totals: LineTotals::default(),
             statistics: CommitStatistics { ..plan.statistics },
         };
         let new = NewBranch {
