@@ -99,7 +99,7 @@ pub use domain::{DOMAIN_OBJECTS_MAX, Domain, UnreadableObject};
 pub use error::{RepositoryError, Result};
 pub use head::{
     CommitStatistics, Era, HEAD_BYTES_MAX, HEAT_CHUNKS_MAX, Head, Heat, Incarnation, KEPT_HEADS_MAX,
-    KeptHead, ShareDescription, Usage,
+    KeptHead, ShareDescription, TURNS_MAX, Usage,
 };
 pub use heads::{ListedHead, NewestHead, ShareState};
 pub use heartbeat::{
