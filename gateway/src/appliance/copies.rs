@@ -232,7 +232,7 @@ impl Appliance {
     async fn try_pass(&self, copy: &Copy, mirror: &mut Option<Mirror>) -> Result<PassReport, ApplianceError> {
         let name = copy.target.in_ledger();
         let lead = self.backend.repository.on(copy.lead.clone());
-        let (_, was_empty) = prepare_or_find(&lead, copy.target.store.clone()).await?;
+        let was_empty = prepare_or_find(&lead, copy.target.store.clone()).await?;
         if was_empty {
             let (ledger, of) = (self.backend.ledger.clone(), name.clone());
             let forgetting = tokio::task::spawn_blocking(move || ledger.forget_copy(&of));

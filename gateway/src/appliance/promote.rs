@@ -20,7 +20,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tidegate_chunker::{PackId, ShareId};
+use tidegate_chunker::{DomainId, PackId, SealEpoch, ShareId};
 use tidegate_replicator::mirror::prepare;
 use tidegate_replicator::repository::{
     ClaimOptions, ClaimOutcome, Leadership, Opened, Promotion, Repository, RepositoryError,
@@ -214,6 +214,12 @@ impl Appliance {
         if !self.backend.ledger.owed(of_copy).whole_once {
             return Err(refuse("a first pass that came to its end".into()));
         }
+        if let Some((domain, epoch)) = repository_lacks(&self.backend.repository, repository).await? {
+            return Err(refuse(format!(
+                "sealing epoch {} of domain {domain}, which is in use here",
+                epoch.0
+            )));
+        }
         let mut behind = Vec::new();
         for record in records {
             let base = Base::load(&self.live, record.map())?;
@@ -291,6 +297,16 @@ impl Appliance {
             }),
         }
     }
+}
+
+/// A seal epoch that is in use here and that a copy has no object of: who has only the copy could not open what is sealed
+/// under it.
+async fn repository_lacks(
+    here: &Repository<Opened>,
+    copy: &Repository<Opened>,
+) -> Result<Option<(DomainId, SealEpoch)>, ApplianceError> {
+    let lacking = here.on(copy.store().clone()).lacking_epochs().await?;
+    Ok(lacking.into_iter().next())
 }
 
 /// Claims under which nothing was published, and nothing will be.

@@ -26,6 +26,7 @@ impl Committer {
             sequence,
             kept,
             parent: Some(parent),
+            turns: Head::turns_after(Some(parent), Some(newest), epoch),
             published_at: self.clock.utc(),
             handover: era,
             statistics: CommitStatistics::default(),

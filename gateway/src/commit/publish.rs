@@ -74,6 +74,7 @@ impl Committer {
             plans_honoured: next.plans,
             kept,
             passed,
+            turns: Head::turns_after(parent, before.as_ref().map(|before| &before.head), epoch),
             settings: next.description.settings.clone(),
             usage: next.usage,
             heat,

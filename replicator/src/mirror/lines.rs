@@ -83,14 +83,15 @@ impl Line {
         self.lead.heads.iter().rev().filter(lacks).copied().collect()
     }
 
-    /// Heads of the copy that the lead has removed, or names as passed: oldest first. Those of before a promotion that
-    /// the new lead never had are no such heads.
+    /// Heads of the copy that the lead has removed, or names as passed: oldest first. Those beside the line, of somebody who
+    /// published on the copy while it led, are no such heads: the lead never had them.
     pub(super) fn going(&self, promotions: &[(u32, Option<HeadName>)]) -> Vec<HeadName> {
         let Some((newest, head)) = &self.newest else { return Vec::new() };
         let goes = |name: &&HeadName| {
             newest.is_newer_than(name)
                 && (!self.lead.heads.contains(name) || head.passed.contains(name))
                 && !is_fork_of_promotion(name, promotions)
+                && !head.is_beside(name)
         };
         self.copy.heads.iter().rev().filter(goes).copied().collect()
     }

@@ -22,8 +22,9 @@
 //! | step | a crash after it leaves |
 //! |---|---|
 //! | look: plans, then heads, snapshots and claims, the copy's before the lead's | nothing |
-//! | keys, domains, plans | a copy that opens |
-//! | packs of index objects that the copy lacks, then each of those objects | packs and facts that no head reaches |
+//! | domains with their seal epochs | keys under which nothing is sealed there |
+//! | key slots, plans | a copy that opens |
+//! | packs of index objects that the copy lacks, then each of those objects; before them epochs that are new | packs and facts that no head reaches |
 //! | claims, snapshots, heads, oldest first | a copy that is newer than before |
 //! | removal of heads and snapshots that the lead has removed | fewer of those |
 //! | deletion of index objects that others replace | facts twice |
@@ -34,13 +35,15 @@
 //! object is on the copy only when its packs are. A pack that a collection has deleted meanwhile is reached by no
 //! head that is still kept, and one that is kept no more is found gone when it is to be copied; if that is the newest, the
 //! share waits for the next pass, and nothing of it is removed. Deletion goes by the outcomes of plans
-//! that were there before the heads were listed, and only when the copy has no head or snapshot left that the lead
-//! has not.
+//! that were there before the heads were listed, only when the copy has no head or snapshot left that the lead
+//! has not, and only of packs that the lead lacks: what comes to a lead from another store brings its packs with it.
 //!
 //! **Unknown is not deleted.** Nothing is removed from a copy of a share whose lead shows an older state than the
-//! copy has, or that is led from the copy by now; of such a share nothing is copied either, no keys or plans are, and
-//! the pass says so. A head is removed only when the newest one is there. A snapshot of after a promotion is removed only
-//! if it was seen on the lead before. A pack that is missing on the lead, and that no collection has deleted, is a *hole*: no head
+//! copy has, or that is led from the copy by now; of such a share nothing is copied either, no key slots or plans are, and
+//! the pass says so. Seal epochs are copied always: other shares may be sealed under them, and they take nothing away. What a
+//! copy has of its own is opened with its own keys: this gateway seals nothing with keys that it has only seen there. A head is removed only when the newest one is there. A snapshot is removed only
+//! if it was seen on the lead before, or is an hour older than the newest head there and than every promotion. A claim never
+//! takes the place of another that was made on the copy under its name. A pack that is missing on the lead, and that no collection has deleted, is a *hole*: no head
 //! is copied until it is filled.
 //!
 //! **Bounds.** [`MirrorOptions::parallel`] packs at once, each in a file of [`MirrorOptions::scratch`] unless it is on
@@ -70,6 +73,7 @@ pub use pass::{CopiedShare, PassReport};
 pub use prepare::{prepare, prepare_or_find};
 
 use crate::repository::{HeadName, Opened, PlanId, Repository, SnapshotId};
+use crate::store::ObjectName;
 use lines::Claims;
 use packs::Held;
 
@@ -112,6 +116,8 @@ pub struct Mirror {
     host: Arc<dyn MirrorHost>,
     options: MirrorOptions,
     held: Held,
+    /// Domain objects that the pass has found on the copy, or brought there.
+    domains: BTreeSet<ObjectName>,
     /// Snapshots that were seen on the lead.
     seen: BTreeSet<(ShareId, SnapshotId)>,
     claims: Claims,
@@ -127,8 +133,8 @@ impl Mirror {
         host: Arc<dyn MirrorHost>,
         options: MirrorOptions,
     ) -> Self {
-        let (held, seen, claims, held_until) = Default::default();
-        Self { lead, copy, host, options, held, seen, claims, held_until }
+        let (held, domains, seen, claims, held_until) = Default::default();
+        Self { lead, copy, host, options, held, domains, seen, claims, held_until }
     }
 
     /// Those of these packs that are on the copy: the last pass has seen them, or the copy says so now.

@@ -35,32 +35,52 @@ pub(super) async fn copy_control(
 }
 
 impl Mirror {
-    /// Key slots and domains. A slot that was removed from the lead goes from the copy as well: whoever knew its
-    /// key shall not open the copy with it. Order: what is new comes first.
-    pub(super) async fn copy_keys(&self) -> Result<u64, MirrorError> {
+    /// Key slots. One that was removed from the lead goes from the copy as well: whoever knew its key shall not open the
+    /// copy with it. Order: what is new comes first.
+    pub(super) async fn copy_slots(&self) -> Result<u64, MirrorError> {
         let mut copied = 0;
-        for folder in [KEYS, DOMAINS] {
-            let there = self.names_on_copy(folder).await?;
-            let wanted = list_all(&**self.lead.store(), folder).await?;
-            for name in wanted.iter().filter(|name| !there.contains(name)) {
-                copy_raw(&self.lead, &self.copy, name).await?;
-                copied += 1;
+        let there = self.names_on_copy(KEYS).await?;
+        let wanted = list_all(&**self.lead.store(), KEYS).await?;
+        for name in wanted.iter().filter(|name| !there.contains(name)) {
+            copy_raw(&self.lead, &self.copy, name).await?;
+            copied += 1;
+        }
+        if !wanted.is_empty() {
+            for name in there.iter().filter(|name| !wanted.contains(name)) {
+                self.copy.store().delete(name).await?;
             }
-            if folder == KEYS && !wanted.is_empty() {
-                for name in there.iter().filter(|name| !wanted.contains(name)) {
-                    self.copy.store().delete(name).await?;
-                }
+        }
+        Ok(copied)
+    }
+
+    /// Domains and their seal epochs, which are never removed. To be called after a listing of what is about to be copied:
+    /// whatever was listed is sealed under an epoch that was there before it.
+    pub(super) async fn copy_domains(&mut self) -> Result<u64, MirrorError> {
+        if self.domains.is_empty() {
+            self.domains = self.names_on_copy(DOMAINS).await?;
+        }
+        let mut copied = 0;
+        for name in list_all(&**self.lead.store(), DOMAINS).await? {
+            if !self.domains.contains(&name) {
+                copy_raw(&self.lead, &self.copy, &name).await?;
+                self.domains.insert(name);
+                copied += 1;
             }
         }
         Ok(copied)
     }
 
     /// Every plan that the copy lacks, without outcomes: those follow when they have been carried out there.
-    pub(super) async fn copy_plans(&self) -> Result<u64, MirrorError> {
+    pub(super) async fn copy_plans(&mut self) -> Result<u64, MirrorError> {
         let there: BTreeMap<_, _> =
             self.copy.plans().await?.into_iter().map(|plan| (plan.id, plan.open)).collect();
-        let mut copied = 0;
-        for plan in self.lead.plans().await?.into_iter().filter(|plan| !there.contains_key(&plan.id)) {
+        let mut coming = self.lead.plans().await?;
+        coming.retain(|plan| !there.contains_key(&plan.id));
+        if coming.is_empty() {
+            return Ok(0);
+        }
+        let mut copied = self.copy_domains().await?;
+        for plan in coming {
             copy_control(&self.lead, &self.copy, ObjectKind::Plan, &plan.id.object()).await?;
             copied += 1;
         }

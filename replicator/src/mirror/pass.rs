@@ -10,14 +10,18 @@ use super::lines::{Line, Obstacle};
 use super::objects::copy_control;
 use super::{Mirror, MirrorError};
 use crate::observer::Observer;
+use crate::repository::envelope::fetch;
 use crate::repository::names::INDEX;
-use crate::repository::{HeadName, IndexName, PlanId, RepositoryError, UtcNanos};
-use crate::store::{LIST_LIMIT_MAX, ObjectName};
+use crate::repository::{HeadName, IndexName, ListedClaim, PlanId, RepositoryError, SnapshotId, UtcNanos};
+use crate::store::{Body, ErrorKind, LIST_LIMIT_MAX, ObjectName, PutMode};
 
+/// Greatest length of a claim, in bytes.
+const CLAIM_BYTES_MAX: u64 = 16 << 10;
 /// How often the index is listed in one pass.
 const LISTINGS_MAX: u32 = 16;
-/// How long before a promotion a snapshot may have been taken that the new lead never had: clocks differ.
-const PROMOTION_SKEW: Duration = Duration::from_hours(1);
+/// How long before a promotion, or before the newest head of the lead, a snapshot may have been taken that the lead never
+/// had: clocks differ.
+const SNAPSHOT_SKEW: Duration = Duration::from_hours(1);
 
 /// How often packs that were held on the copy are tried again.
 const HELD_LOOK_EVERY: Duration = Duration::from_hours(1);
@@ -75,14 +79,19 @@ impl Mirror {
     pub async fn pass(&mut self, observer: &dyn Observer) -> Result<PassReport, MirrorError> {
         let mut report = PassReport::default();
         self.held.clear();
+        self.domains.clear();
         let outcomes = self.lead.plans().await?.into_iter().filter(|plan| !plan.open).map(|plan| plan.id);
         let outcomes: Vec<PlanId> = outcomes.collect();
         let lines = self.look_at_lines().await?;
+        for line in &lines {
+            self.seen.extend(line.lead.snapshots.iter().map(|id| (line.share, *id)));
+        }
         let newest = |line: &Line| line.newest.as_ref().map(|(name, _)| (line.share, *name));
         self.host.copying(&lines.iter().filter_map(newest).collect::<Vec<_>>());
         let is_sound = lines.iter().all(|line| matches!(line.obstacle, None | Some(Obstacle::Unreadable)));
+        report.objects += self.copy_domains().await?;
         if is_sound {
-            report.objects += self.copy_keys().await? + self.copy_plans().await?;
+            report.objects += self.copy_slots().await? + self.copy_plans().await?;
         }
         let replaced = self.copy_index(&mut report, observer).await?;
         let mut may_delete = report.holes.is_empty();
@@ -121,6 +130,7 @@ impl Mirror {
             if new.is_empty() {
                 return Ok(gone);
             }
+            report.objects += self.copy_domains().await?;
             for name in new {
                 checkpoint(observer)?;
                 seen.insert(name);
@@ -209,7 +219,10 @@ impl Mirror {
             return Ok(copied(known, None));
         }
         for claim in line.claims_coming() {
-            self.bring(ObjectKind::Lease, &claim.object, report).await?;
+            if !self.bring_claim(claim, report).await? {
+                let (epoch, has_head) = (claim.epoch, false);
+                return Ok(copied(None, Some(Obstacle::LedFromCopy { epoch, has_head })));
+            }
         }
         let (coming, going) = line.snapshots();
         for id in coming {
@@ -225,11 +238,15 @@ impl Mirror {
             return Ok(copied(None, None));
         }
         let (promotions, promoted_at) = self.promotions(line).await?;
-        self.seen.extend(line.lead.snapshots.iter().map(|id| (line.share, *id)));
-        let (going, unknown): (Vec<_>, Vec<_>) = going.into_iter().partition(|id| {
-            let is_older = promoted_at.is_none_or(|promoted_at| id.is_before(promoted_at, PROMOTION_SKEW));
-            is_older || self.seen.contains(&(line.share, *id))
-        });
+        // Where another gateway leads the share from the copy, a snapshot that it has just taken is not here yet. A head
+        // comes here only after the snapshots that were there before it.
+        let published_at = line.newest.as_ref().map(|(_, head)| head.published_at);
+        let is_told = |id: &SnapshotId| {
+            let is_before = |time| id.is_before(time, SNAPSHOT_SKEW);
+            published_at.is_some_and(is_before) && promoted_at.is_none_or(is_before)
+        };
+        let (going, unknown): (Vec<_>, Vec<_>) =
+            going.into_iter().partition(|id| is_told(id) || self.seen.contains(&(line.share, *id)));
         let heads_going = line.going(&promotions);
         for name in &heads_going {
             self.copy.remove_head(line.share, name).await?;
@@ -241,6 +258,31 @@ impl Mirror {
         let strange = |name: &&HeadName| !line.lead.heads.contains(name) && !heads_going.contains(name);
         report.strangers += line.copy.heads.iter().filter(strange).count() as u64 + unknown.len() as u64;
         Ok(copied(newest, None))
+    }
+
+    /// Copies a claim, unless somebody has made another one of that name on the copy meanwhile: tells whether nobody has.
+    async fn bring_claim(&self, claim: &ListedClaim, report: &mut PassReport) -> Result<bool, MirrorError> {
+        let sound = self.lead.sound_control(ObjectKind::Lease, &claim.object, CLAIM_BYTES_MAX).await;
+        let bytes = match sound.map_err(MirrorError::from) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_missing() => return Ok(true),
+            Err(error) if error.is_of_one_object() => {
+                report.damaged.push(error.to_string());
+                return Ok(true);
+            }
+            Err(error) => return Err(error),
+        };
+        let store = self.copy.store();
+        match store.put(&claim.object, Body::Bytes(bytes.clone()), PutMode::CreateNew).await {
+            Ok(()) => {
+                report.objects += 1;
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::Exists => {
+                Ok(fetch(&**store, &claim.object, CLAIM_BYTES_MAX).await? == bytes)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Copies an object that may have gone from the lead meanwhile; tells whether it is on the copy now.
@@ -272,12 +314,17 @@ impl Mirror {
         let Some(outcome) = self.lead.read_outcome(plan).await? else { return Ok(()) };
         let mut is_held = false;
         for pack in self.lead.read_plan(plan).await?.condemned {
-            if outcome.spared.binary_search(&pack).is_err() {
-                match self.copy.delete_pack(pack).await {
-                    Ok(()) => report.deleted_packs += 1,
-                    Err(error) if error.is_held() => is_held = true,
-                    Err(error) => return Err(error.into()),
-                }
+            if outcome.spared.binary_search(&pack).is_ok() {
+                continue;
+            }
+            // It came back to the lead after the collection, with something from another store that reaches it.
+            if self.lead.pack_modified(pack).await?.is_some() {
+                continue;
+            }
+            match self.copy.delete_pack(pack).await {
+                Ok(()) => report.deleted_packs += 1,
+                Err(error) if error.is_held() => is_held = true,
+                Err(error) => return Err(error.into()),
             }
         }
         if is_held {

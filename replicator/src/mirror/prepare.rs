@@ -18,16 +18,15 @@ pub async fn prepare(
     lead: &Repository<Opened>,
     store: Arc<dyn Store>,
 ) -> Result<Repository<Opened>, MirrorError> {
-    Ok(prepare_or_find(lead, store).await?.0)
+    prepare_or_find(lead, store.clone()).await?;
+    // With its own keys: some may have been made there.
+    Ok(lead.apart(store).await?)
 }
 
-/// The same; tells whether it was empty.
-pub async fn prepare_or_find(
-    lead: &Repository<Opened>,
-    store: Arc<dyn Store>,
-) -> Result<(Repository<Opened>, bool), MirrorError> {
+/// The same without opening it; tells whether it was empty.
+pub async fn prepare_or_find(lead: &Repository<Opened>, store: Arc<dyn Store>) -> Result<bool, MirrorError> {
     match Repository::locate(store.clone()).await {
-        Ok(found) if found.config() == lead.config() => return Ok((lead.on(store), false)),
+        Ok(found) if found.config() == lead.config() => return Ok(false),
         Ok(_) => return Err(MirrorError::Foreign { address: store.address() }),
         Err(RepositoryError::NoRepository { .. }) => {}
         Err(error) => return Err(error.into()),
@@ -42,7 +41,7 @@ pub async fn prepare_or_find(
         copy_raw(lead, &copy, name).await?;
     }
     copy_raw(lead, &copy, &names::config()).await?;
-    Ok((copy, true))
+    Ok(true)
 }
 
 /// Checks that there is nothing but what a preparation that died may have left.

@@ -17,6 +17,8 @@ use crate::tree::Root;
 
 /// Greatest length of a head's payload in bytes.
 pub const HEAD_BYTES_MAX: u64 = 8 << 20;
+/// Most earlier epochs of which a head names the last head.
+pub const TURNS_MAX: usize = 256;
 /// Most heads that a head names as kept, and most plans as honoured.
 pub const KEPT_HEADS_MAX: usize = 1024;
 /// Longest name of a share, in bytes.
@@ -103,6 +105,10 @@ pub struct Head {
     /// retain nothing.
     #[serde(default)]
     pub passed: Vec<HeadName>,
+    /// The last head of each earlier epoch of its line, oldest first, at most [`TURNS_MAX`]: what somebody stored in those
+    /// epochs beyond it is beside the line. Programs of old named none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turns: Vec<HeadName>,
     /// What serving needs: exports, identities, quotas. Read by the gateway.
     pub settings: serde_json::Value,
     /// How much the share holds.
@@ -223,6 +229,26 @@ impl Head {
         }
     }
 
+    /// The turns of a head of `epoch` that follows `parent`, which says `head` as far as it can be read.
+    pub fn turns_after(parent: Option<HeadName>, head: Option<&Self>, epoch: u32) -> Vec<HeadName> {
+        let earlier = head.into_iter().flat_map(|head| head.turns.iter().copied());
+        let mut turns: Vec<HeadName> = earlier.chain(parent.filter(|parent| parent.epoch < epoch)).collect();
+        turns.drain(..turns.len().saturating_sub(TURNS_MAX));
+        turns
+    }
+
+    /// Whether a head of an earlier epoch is beside the line that this head continues, as far as that is known.
+    pub fn is_beside(&self, other: &HeadName) -> bool {
+        if other.epoch >= self.epoch {
+            return false;
+        }
+        let begins_here = self.parent.is_none();
+        match self.turns.iter().find(|turn| turn.epoch == other.epoch) {
+            Some(turn) => other.sequence >= turn.sequence && other != turn,
+            None => begins_here || self.turns.first().is_some_and(|first| first.epoch < other.epoch),
+        }
+    }
+
     /// Whether it is what its name says.
     pub(super) fn matches(&self, share: ShareId, name: &HeadName) -> bool {
         self.share.id == share && self.epoch == name.epoch && self.sequence == name.sequence
@@ -233,5 +259,28 @@ impl Incarnation {
     /// A new life.
     pub fn random() -> Result<Self> {
         Ok(Self::new(super::chance::random()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::testing::{head_after, head_name};
+
+    #[test]
+    fn a_head_knows_what_was_stored_beyond_the_turns_of_its_line() {
+        let (first, last, next) = (head_name(1, 1), head_name(1, 5), head_name(3, 6));
+        let before = head_after(&last, Some(first));
+        let turns = Head::turns_after(Some(last), Some(&before), next.epoch);
+        assert_eq!(turns, [last]);
+        let newest = Head { turns, ..head_after(&next, Some(last)) };
+        assert!(!newest.is_beside(&first) && !newest.is_beside(&last));
+        assert!(newest.is_beside(&head_name(1, 6)), "its publisher did not know that it had been superseded");
+        assert!(newest.is_beside(&HeadName { suffix: 1, ..last }));
+        assert!(newest.is_beside(&head_name(2, 1)), "nobody followed it");
+        assert!(!newest.is_beside(&head_name(3, 1)));
+        assert_eq!(Head::turns_after(Some(next), Some(&newest), 3), [last]);
+        let of_old = head_after(&head_name(9, 9), Some(head_name(9, 8)));
+        assert!(!of_old.is_beside(&first), "what a program of old published says nothing of it");
     }
 }

@@ -106,7 +106,7 @@ pub use domain::{DOMAIN_OBJECTS_MAX, Domain, UnreadableObject};
 pub use error::{RepositoryError, Result};
 pub use head::{
     CommitStatistics, Era, HEAD_BYTES_MAX, Head, Incarnation, KEPT_HEADS_MAX, KeptHead, LineTotals,
-    ShareDescription, Usage,
+    ShareDescription, TURNS_MAX, Usage,
 };
 pub use heads::{ListedHead, NewestHead, ShareState};
 pub use heartbeat::{

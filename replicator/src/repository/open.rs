@@ -11,6 +11,7 @@
 //! stored, or after a kill, leftovers stay, which the next creation names. Of two creations at once, one
 //! wins `config`; where the store cannot decide that, reading it back does.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -137,6 +138,25 @@ impl Repository<Opened> {
     #[must_use]
     pub fn on(&self, store: Arc<dyn Store>) -> Self {
         Self { store, config: self.config.clone(), state: self.state.clone() }
+    }
+
+    /// The same repository on another store that holds it, with the keys that are there and no others: nothing that is
+    /// learned of one store's keys is sealed with on the other, which may not have them.
+    pub(crate) async fn apart(&self, store: Arc<dyn Store>) -> Result<Self> {
+        let master = SecretKey::clone(&self.state.master);
+        Self::with_master(store, self.config.clone(), master).await
+    }
+
+    /// Seal epochs that are known here and of which the store has no object: what is sealed under them is opened by nobody
+    /// who has only that store.
+    pub async fn lacking_epochs(&self) -> Result<Vec<(DomainId, SealEpoch)>> {
+        let names = self.domain_objects().names().await?;
+        let there: BTreeSet<(DomainId, SealEpoch)> = names.into_iter().filter_map(|(_, of)| of).collect();
+        let known = self.domains();
+        let known = known
+            .iter()
+            .flat_map(|(id, domain)| domain.keys.known_epochs().into_iter().map(|epoch| (*id, epoch)));
+        Ok(known.filter(|known| !there.contains(known)).collect())
     }
 
     /// The domain in which shares are unless they have one of their own.

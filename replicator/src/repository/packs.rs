@@ -127,12 +127,21 @@ impl Repository<Opened> {
     pub async fn pack_index(&self, id: PackId) -> Result<(DomainId, PackIndex)> {
         let name = names::pack(id);
         let (mut tail, length) = self.pack_tail(&name, PACK_TAIL_BYTES).await?;
+        let mut learned = false;
         if PackFooter::from_tail(id, &tail).is_ok_and(|footer| footer.pack_bytes() != length) {
             let why = format!("it has {length} bytes, which is not what its end says");
             return Err(RepositoryError::damaged(&name, why));
         }
         loop {
-            match self.open_tail(id, &tail)? {
+            let opened = match self.open_tail(id, &tail) {
+                // Perhaps another gateway has sealed it under keys that it has just made.
+                Err(_) if !learned && self.learn_epochs().await? => {
+                    learned = true;
+                    self.open_tail(id, &tail)
+                }
+                opened => opened,
+            };
+            match opened? {
                 (domain, PackTail::Index(index)) => return Ok((domain, index)),
                 (_, PackTail::NeedsBytes(bytes)) if bytes > tail.len() as u64 && bytes <= TAIL_BYTES_MAX => {
                     (tail, _) = self.pack_tail(&name, bytes).await?;

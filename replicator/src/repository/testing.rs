@@ -31,6 +31,7 @@ pub(super) fn head_after(name: &HeadName, parent: Option<HeadName>) -> Head {
         plans_honoured: Vec::new(),
         kept: Vec::new(),
         passed: Vec::new(),
+        turns: Vec::new(),
         settings: serde_json::json!({"export": "/share"}),
         usage: Usage { bytes: 8, inodes: 9, ..Usage::default() },
         heat: Heat::default(),

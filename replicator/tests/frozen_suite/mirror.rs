@@ -210,6 +210,8 @@ async fn live_at_random(seed: u64) {
             }
         }
     }
+    // What was removed of snapshots since the last head is told by the next one.
+    scene.publish().await;
     // Two: what a collection deletes goes one pass after the heads that reached it.
     scene.mirror().await;
     let report = scene.mirror().await;

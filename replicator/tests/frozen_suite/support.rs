@@ -65,6 +65,8 @@ pub(crate) struct Share {
     /// What the next head says of plans and of the line.
     pub(crate) plans_honoured: Vec<PlanId>,
     pub(crate) kept: Vec<KeptHead>,
+    /// When the newest head was published.
+    now: UtcNanos,
 }
 
 impl Share {
@@ -96,6 +98,7 @@ impl Share {
             parent: None,
             plans_honoured: Vec::new(),
             kept: Vec::new(),
+            now: UtcNanos::new(0),
         }
     }
 
@@ -255,6 +258,8 @@ impl Share {
     /// Freezes and publishes.
     pub(crate) async fn publish(&mut self) -> (HeadName, Head) {
         let root = self.freeze().await;
+        // Two hours after the one before.
+        self.now = UtcNanos::new(self.now.as_nanos() + 2 * 3_600_000_000_000);
         let leadership = match self.leadership.take() {
             Some(leadership) => leadership,
             None => lead(&self.repository).await,
@@ -270,8 +275,8 @@ impl Share {
             sequence: leadership.next_sequence(self.parent.as_ref()),
             parent: self.parent,
             root,
-            frozen_at: UtcNanos::new(20),
-            published_at: UtcNanos::new(30),
+            frozen_at: self.now,
+            published_at: self.now,
             incarnation: Incarnation::new([4; 8]),
             handover: None,
             keep_handles: None,
@@ -280,6 +285,7 @@ impl Share {
             plans_honoured: self.plans_honoured.clone(),
             kept: self.kept.clone(),
             passed: Vec::new(),
+            turns: Head::turns_after(self.parent, None, leadership.epoch()),
             settings: serde_json::json!({}),
             usage: Usage::default(),
             heat: Heat::default(),
@@ -303,7 +309,7 @@ impl Share {
 
     pub(crate) async fn snapshot(&self, of: &(HeadName, Head)) -> SnapshotId {
         let new = NewSnapshot { label: "kept".into(), ..NewSnapshot::default() };
-        self.repository.create_snapshot((of.0, &of.1), new, UtcNanos::new(40)).await.unwrap()
+        self.repository.create_snapshot((of.0, &of.1), new, self.now).await.unwrap()
     }
 
     pub(crate) fn reader(&self) -> DomainReader {

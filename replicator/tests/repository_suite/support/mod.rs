@@ -92,6 +92,7 @@ pub(crate) fn next_head(
         plans_honoured: Vec::new(),
         kept: Vec::new(),
         passed: Vec::new(),
+        turns: Vec::new(),
         settings: serde_json::json!({"export": "/documents", "clients": ["10.0.0.0/8"]}),
         usage: Usage { bytes: 8, inodes: 9, ..Usage::default() },
         heat: Heat::default(),
