@@ -31,10 +31,12 @@ export async function load({ policy }, query) {
     const answer = await get(`${where}/simulation`, { days }).catch((error) => ({ error }));
     simulated = { of, answer };
   }
-  return { details: await get(where), simulation: simulated.answer };
+  // A policy has sources too, whose files are not looked at here.
+  const [details, shares] = await Promise.all([get(where), get("/shares")]);
+  return { details, shares: new Set(shares.map((share) => share.name)), simulation: simulated.answer };
 }
 
-export function view({ details, simulation }, { query, refresh }) {
+export function view({ details, shares, simulation }, { query, refresh }) {
   const { status, next_runs, snapshots } = details;
   return [
     heading(status.name, { trail: [[t("policies.title"), link(["policies"])]], actions: [
@@ -47,7 +49,7 @@ export function view({ details, simulation }, { query, refresh }) {
       [t("policy.nexts"), next_runs.map((time) => h("div", {}, date(time), " ", h("span", { class: "dim" }, when(time))))],
     ]),
     section(t("simulation.title"), { key: "simulation" }, simulationView(simulation, status.name, query)),
-    section(t("policy.kept"), { key: "kept" }, keptTable(snapshots)),
+    section(t("policy.kept"), { key: "kept" }, keptTable(snapshots, shares)),
   ];
 }
 
@@ -63,11 +65,12 @@ function simulationView(simulation, policy, query) {
   ];
 }
 
-function keptTable(snapshots) {
+function keptTable(snapshots, shares) {
   return table({
     caption: t("policy.kept"), rows: snapshots, key: (one) => `${one.share} ${one.id}`, empty: t("policy.kept.none"),
     columns: [
-      { head: t("shares.name"), cell: (one) => h("a", { href: link(["shares", one.share, "browse"], { at: `snapshot:${one.id}` }) }, one.share) },
+      { head: t("shares.name"), cell: (one) => (shares.has(one.share)
+        ? h("a", { href: link(["shares", one.share, "browse"], { at: `snapshot:${one.id}` }) }, one.share) : one.share) },
       { head: t("snapshots.frozen"), number: true, cell: (one) => date(one.taken) },
       { head: t("snapshots.age"), number: true, cell: (one) => when(one.taken) },
       { head: t("policy.by"), cell: (one) => (one.kept_by.length ? one.kept_by.map((rule) => h("span", { class: "tag" }, t(`rule.${rule}`)))

@@ -40,6 +40,8 @@ export function view({ status, snapshots, heads }, { refresh }) {
       [t("shares.size"), bytes(status.bytes)],
       [t("shares.files"), count(isBucket(status) ? "objects" : "files", status.files)],
       [t("shares.export"), h("code", {}, status.export)],
+      status.warming && [t("share.warming"), gauge(t("share.warming"), status.warming.done_bytes, status.warming.total_bytes,
+        t("here.of", { part: bytes(status.warming.done_bytes), whole: bytes(status.warming.total_bytes) }), [1, 1])],
       status.quota && [t("share.quota"), quota(status)],
       [t("share.id"), h("code", {}, status.id)],
     ]),
