@@ -24,12 +24,13 @@ use grown::Grown;
 use parking_lot::Mutex;
 use support::{init, slot_key};
 use tidegate_chunker::{ShareId, UnverifiedFrame};
+use tidegate_gateway::control::RecoveryStage;
 use tidegate_gateway::recovery::{Amounts, Machine, Objectives, Opening, Way, first_byte, plan_share};
 use tidegate_replicator::collect::Silent;
 use tidegate_replicator::fetch::FrameAt;
 use tidegate_replicator::frozen::DomainReader;
 use tidegate_replicator::repository::{
-    ClaimOptions, ClaimOutcome, Claimant, Head, Repository, SlotKey, UtcNanos,
+    ClaimOptions, ClaimOutcome, Claimant, Head, Heat, Opened, Repository, SlotKey, UtcNanos,
 };
 use tidegate_replicator::store::{
     Body, Capabilities, ListPage, MemoryStore, ObjectInfo, ObjectName, PutMode, Store, StoreError,
@@ -230,6 +231,27 @@ fn off(simulated: Duration, predicted: Option<f64>) -> f64 {
     (predicted.expect("the link is known") - simulated) / simulated
 }
 
+/// Predicted from the head, with nothing but what a look at one path of the tree tells.
+async fn predict(
+    near: &Arc<Repository<Opened>>,
+    share: ShareId,
+    latency: Duration,
+    bytes_per_s: f64,
+) -> (Heat, Amounts, [RecoveryStage; 3]) {
+    let head = near.newest_head(share).await.unwrap().unwrap().head;
+    let reader = DomainReader::open(near, head.share.domain, 64 << 20).unwrap();
+    let first = first_byte(&head.root, reader.nodes).await.unwrap();
+    let heat = near.heat_of(&head).await.unwrap();
+    let opening = Opening { shares: 1, domains: 1, slots: 1, by_command: false };
+    let amounts = Amounts::of(&head, &heat, &first, opening);
+    // The processor and the disk of this machine are not simulated.
+    let machine = Machine { disk_bytes_per_s: None, open_bytes_per_s: 1e15, cores: 2, start: Duration::ZERO };
+    let way = Way { latency, bytes_per_s, requests_max: WarmOptions::default().requests_max };
+    let none = |_| None;
+    let stages = plan_share(&amounts, &Objectives::default(), Some(&way), (&machine, SETTLE), None, &none);
+    (heat, amounts, stages)
+}
+
 /// One share over one link. Gives how far off the predictions were.
 async fn hold(
     store: &MemoryStore,
@@ -239,19 +261,8 @@ async fn hold(
     seed: u64,
 ) -> [f64; 4] {
     let rate = mbit as f64 * 1e6 / 8.0;
-    // Predicted from the head, with nothing but what a look at one path of the tree tells.
     let near = Arc::new(Repository::open(Arc::new(store.clone()), key).await.unwrap());
-    let head = near.newest_head(share).await.unwrap().unwrap().head;
-    let reader = DomainReader::open(&near, head.share.domain, 64 << 20).unwrap();
-    let first = first_byte(&head.root, reader.nodes).await.unwrap();
-    let heat = near.heat_of(&head).await.unwrap();
-    let amounts =
-        Amounts::of(&head, &heat, &first, Opening { shares: 1, domains: 1, slots: 1, by_command: false });
-    // The processor and the disk of this machine are not simulated.
-    let machine = Machine { disk_bytes_per_s: None, open_bytes_per_s: 1e15, cores: 2, start: Duration::ZERO };
-    let way = Way { latency, bytes_per_s: rate, requests_max: WarmOptions::default().requests_max };
-    let none = |_| None;
-    let stages = plan_share(&amounts, &Objectives::default(), Some(&way), (&machine, SETTLE), None, &none);
+    let (heat, amounts, stages) = predict(&near, share, latency, rate).await;
     let what = |stage: &str| format!("seed {seed}, {mbit} Mbit/s, {latency:?}: to {stage}");
 
     // Measuring finds the link that there is.

@@ -208,7 +208,6 @@ impl Appliance {
         let keys: Vec<_> = repository.domains().into_iter().map(|(_, domain)| domain.keys.clone()).collect();
         let (data, of_repository, store) = (parts.data, repository.clone(), parts.targets.group.readers());
         let (folder, folder_of_copies, budgets) = (data.clone(), data.clone(), parts.budgets);
-        let folder_of_heat = data.join("heat");
         let opening = tokio::task::spawn_blocking(move || {
             let budgets = fit_disk(&folder, budgets);
             open_live(&folder, &budgets).map(|live| (live, budgets))
@@ -229,10 +228,7 @@ impl Appliance {
         let budget = Arc::new(DirtyBudget::new(journal, ledger.clone(), keeper, bounds));
         let replays = live.database().outcomes()?;
         let files = Arc::new(Files::new(live.journal().verifier(), replays, budget.clone()));
-        let ingest = IngestOptions {
-            memory_bytes_max: budgets.memory_bytes / INGEST_PART,
-            ..IngestOptions::new(ledger.folder().to_path_buf())
-        };
+        let ingest = ingest_options(&ledger, &budgets);
         let copying: Arc<CopyingHeads> = Arc::default();
         let committer = Committer {
             plans: Plans::new(repository.clone(), ledger.clone()),
@@ -266,7 +262,7 @@ impl Appliance {
             collected: Mutex::default(),
             index_wanted: CancellationToken::new(),
             index_done: CancellationToken::new(),
-            heat_folder: folder_of_heat,
+            heat_folder: folder_of_copies.join("heat"),
             warming: tokio::sync::Mutex::default(),
             targets: parts.targets.group.clone(),
             copies: Copies::new(&folder_of_copies, copying),
@@ -366,6 +362,13 @@ async fn instance(live: &Live) -> Result<InstanceId, ApplianceError> {
 fn fit_disk(data: &std::path::Path, budgets: Budgets) -> Budgets {
     let there = std::fs::create_dir_all(data).and_then(|()| FileSystem::of(data).room());
     there.map_or(budgets, |room| budgets.fit(room))
+}
+
+fn ingest_options(ledger: &Ledger, budgets: &Budgets) -> IngestOptions {
+    IngestOptions {
+        memory_bytes_max: budgets.memory_bytes / INGEST_PART,
+        ..IngestOptions::new(ledger.folder().to_path_buf())
+    }
 }
 
 fn dirty_bounds(budgets: &Budgets) -> DirtyBounds {

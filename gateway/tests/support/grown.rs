@@ -17,9 +17,9 @@ use tidegate_replicator::map::{
     Cookie, Device, Entry, Extent, Inode, InodeNumber, Key, Kind, Source, Times, Timestamp,
 };
 use tidegate_replicator::repository::{
-    ClaimOptions, ClaimOutcome, Claimant, CommitStatistics, DurablePacks, Head, HeadName, Heat, HotKind,
-    HotPack, Incarnation, IndexEntry, LineTotals, Opened, Published, Repository, RepositoryError,
-    ShareDescription, Usage, UtcNanos,
+    ClaimOptions, ClaimOutcome, Claimant, CommitStatistics, DurableCommit, DurablePacks, Head, HeadName,
+    Heat, HotKind, HotPack, Incarnation, IndexEntry, LineTotals, Opened, Published, Repository,
+    RepositoryError, ShareDescription, Usage, UtcNanos,
 };
 use tidegate_replicator::store::Body;
 use tidegate_replicator::tree::{ChunkRef, Edit, Root, TreeError, Value, apply};
@@ -174,6 +174,19 @@ pub async fn publish(
         Ok::<_, RepositoryError>(pack.index.chunks().map(|chunk| IndexEntry::new(domain, chunk)).collect())
     });
     let commit = repository.write_index(groups, &durable).await.unwrap();
+    let (name, head) = publish_head(repository, grown, root, (heat, stored), &commit).await;
+    Made { name, head, packs }
+}
+
+/// Publishes the first head over a root.
+async fn publish_head(
+    repository: &Repository<Opened>,
+    grown: &Grown,
+    root: Root,
+    (heat, stored): (Heat, u64),
+    commit: &DurableCommit,
+) -> (HeadName, Head) {
+    let domain = repository.default_domain();
     let bytes: u64 =
         (0..grown.files).map(|file| grown.contents[file as usize % grown.contents.len()].len() as u64).sum();
     let claimant = Claimant { host: "home".into(), instance: "grown".into() };
@@ -209,11 +222,11 @@ pub async fn publish(
         statistics: CommitStatistics::default(),
     };
     let prepared = repository.prepare_head(&leadership, &head).unwrap();
-    match repository.publish(leadership, &prepared, &commit).await {
+    match repository.publish(leadership, &prepared, commit).await {
         Published::Done(_) => {}
         other => panic!("not published: {other:?}"),
     }
-    Made { name: prepared.name(), head, packs }
+    (prepared.name(), head)
 }
 
 /// All frames of some packs, as one head would name them.
