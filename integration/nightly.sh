@@ -29,6 +29,7 @@ export TIDEGATE_IO_OPERATIONS="${TIDEGATE_IO_OPERATIONS:-50000}"
 export TIDEGATE_IO_KILLS="${TIDEGATE_IO_KILLS:-50}"
 export TIDEGATE_SWEEP_VISITS="${TIDEGATE_SWEEP_VISITS:-3}"
 export TIDEGATE_NIGHTLY=1
+export TIDEGATE_SEEDS="${TIDEGATE_SEEDS:-3000}"
 export TIDEGATE_DISK_MIB="${TIDEGATE_DISK_MIB:-2048}"
 export TIDEGATE_WRITE_MIB="${TIDEGATE_WRITE_MIB:-10240}"
 # The demo's newer tree, for a client to unpack: it is fetched here when the demo has not run before.

@@ -225,6 +225,36 @@ fn no_file_knows_the_machine_that_it_was_written_on() {
 }
 
 #[test]
+fn chance_has_one_source_and_the_way_around_it_is_in_no_program() {
+    let mut broken = Vec::new();
+    let system = concat!("getran", "dom::");
+    for (name, text) in rust_sources().iter().filter(|(name, _)| name.starts_with("replicator/src/")) {
+        if text.contains(system) && name != "replicator/src/chance.rs" {
+            broken.push(format!("{name} asks the system for chance by itself"));
+        }
+        if name.starts_with("replicator/src/simulation/") {
+            continue;
+        }
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for (at, line) in lines.iter().enumerate() {
+            let names_it = line.contains("simulation::") || line.ends_with("mod simulation;");
+            let is_code = !line.starts_with("//");
+            if names_it && is_code && (at == 0 || lines[at - 1] != "#[cfg(test)]") {
+                broken.push(format!("{name}:{}: not right after `#[cfg(test)]`: {line}", at + 1));
+            }
+        }
+    }
+    // Cargo sets it for the tests of a crate alone, unless somebody tells the compiler otherwise.
+    let settings = [concat!("--cfg", " test"), concat!("--cfg", "=test"), concat!("\"--cfg", "\", \"test\"")];
+    for (name, text) in sources() {
+        if settings.iter().any(|setting| text.contains(setting)) {
+            broken.push(format!("{name} sets the tests' own switch for other builds"));
+        }
+    }
+    expect_none("ids of packs come from the system's chance in every program", &broken);
+}
+
+#[test]
 fn crash_points_are_listed_exactly_when_they_are_used() {
     let marker = concat!("crash::", "point(\"");
     let mut used = BTreeSet::new();

@@ -1,6 +1,8 @@
 //! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check, garbage collection, copies, seeds, scrub.
 
 pub mod backup;
+mod blocking;
+mod chance;
 pub mod check;
 pub mod collect;
 pub mod fetch;
@@ -14,6 +16,8 @@ mod reseal;
 pub mod restore;
 pub mod scrub;
 pub mod seed;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 pub mod tree;
 mod verify;

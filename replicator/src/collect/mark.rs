@@ -95,7 +95,7 @@ impl Marked {
     pub(super) async fn live_in(self, chosen: Vec<usize>) -> Result<Vec<(usize, Live)>, CollectError> {
         let (book, folder) = (self.book, self.folder);
         let replaces: Vec<bool> = self.packs.iter().map(|pack| pack.replaces).collect();
-        let finding = tokio::task::spawn_blocking(move || book.live_in(&chosen, &replaces));
+        let finding = crate::blocking::spawn_blocking(move || book.live_in(&chosen, &replaces));
         let found = finding.await.map_err(|_| CollectError::Died)?;
         found.map_err(|source| CollectError::Scratch { folder, source })
     }
@@ -134,7 +134,7 @@ pub(super) async fn mark(
     walk_all(repository, options, observer, &roots, &mut book).await?;
     observer.phase("read the index");
     read_index(repository, options, observer, &mut book).await?;
-    let joining = tokio::task::spawn_blocking(move || {
+    let joining = crate::blocking::spawn_blocking(move || {
         book.join(&mut packs)?;
         Ok((packs, book))
     });

@@ -223,7 +223,7 @@ impl Opener {
 
     async fn open(self: Arc<Self>, at: FrameAt, frame: FrameResult) -> OpenResult {
         let frame = frame?;
-        let opening = tokio::task::spawn_blocking(move || {
+        let opening = crate::blocking::spawn_blocking(move || {
             let mut decompressor = self.decompressors.lock().pop().unwrap_or_default();
             let opened = Opened::open(&frame, &self.keys, &mut decompressor);
             let mut spare = self.decompressors.lock();

@@ -57,7 +57,7 @@ impl FrameSource for LocalFrames {
             return Err(FetchError::new(FetchErrorKind::Damaged, at.reading()));
         }
         let inner = Arc::clone(&self.inner);
-        tokio::task::spawn_blocking(move || inner.read(at)).await.unwrap_or_else(|error| {
+        crate::blocking::spawn_blocking(move || inner.read(at)).await.unwrap_or_else(|error| {
             Err(FetchError::new(FetchErrorKind::Unreachable, at.reading()).caused_by(error))
         })
     }

@@ -15,6 +15,7 @@ use super::pipeline::{Job, Pipeline};
 use super::report::{IngestReport, Stopwatch};
 use super::window::Window;
 use super::{IngestError, IngestErrorKind, IngestOptions, Known};
+use crate::chance;
 
 /// Where ids of packs come from. Every answer must be random and new: an id is never used twice.
 pub type PackIds = Box<dyn FnMut() -> io::Result<PackId> + Send>;
@@ -23,7 +24,7 @@ pub type PackIds = Box<dyn FnMut() -> io::Result<PackId> + Send>;
 pub fn random_pack_ids() -> PackIds {
     Box::new(|| {
         let mut id = [0; PackId::LEN];
-        getrandom::fill(&mut id).map_err(|error| io::Error::other(error.to_string()))?;
+        chance::fill(&mut id)?;
         Ok(PackId::new(id))
     })
 }

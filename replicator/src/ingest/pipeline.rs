@@ -117,7 +117,30 @@ pub(super) struct Pipeline {
 /// What a thread needs to seal frames.
 struct Sealer {
     compressor: Compressor,
-    complete: SyncSender<Complete>,
+    finisher: Finisher,
+}
+
+/// Where complete packs go.
+#[derive(Clone)]
+enum Finisher {
+    /// To the thread that syncs them.
+    Thread(SyncSender<Complete>),
+    /// In a simulation, where there are no threads: they are finished by whoever completes them.
+    #[cfg(test)]
+    Inline(Arc<Shared>),
+}
+
+impl Finisher {
+    fn give(&self, complete: Complete) -> Result<(), IngestError> {
+        match self {
+            Self::Thread(queue) => queue.send(complete).map_err(|_| died()),
+            #[cfg(test)]
+            Self::Inline(shared) => {
+                finish_unless_failed(shared, complete);
+                shared.check()
+            }
+        }
+    }
 }
 
 impl Pipeline {
@@ -139,11 +162,17 @@ impl Pipeline {
             failed: AtomicBool::new(false),
             failure: Mutex::default(),
         });
+        #[cfg(test)]
+        if crate::simulation::is_running() {
+            let own = Some(Sealer::new(level, Finisher::Inline(Arc::clone(&shared))));
+            return Ok(Self { shared, own, threads: Vec::new() });
+        }
         let (complete, complete_queue) = sync_channel(UNSYNCED_PACKS_MAX);
+        let finisher = Finisher::Thread(complete);
         // The caller may be away for long, so somebody else has to be there.
         let others = (workers - 1).max(1);
-        let sealers: Vec<_> = (0..others).map(|_| Sealer::new(level, complete.clone())).collect();
-        let own = Some(Sealer::new(level, complete));
+        let sealers: Vec<_> = (0..others).map(|_| Sealer::new(level, finisher.clone())).collect();
+        let own = Some(Sealer::new(level, finisher));
         let mut pipeline = Self { shared, own, threads: Vec::new() };
         pipeline.spawn("ingest-sync", move |shared| finish_packs(shared, &complete_queue))?;
         for mut sealer in sealers {
@@ -194,8 +223,8 @@ impl Pipeline {
         let Some(writer) = pack.close() else { return Ok(()) };
         let complete = Complete { writer, ordinal: pack.ordinal };
         match &self.own {
-            Some(own) if own.complete.send(complete).is_ok() => Ok(()),
-            _ => Err(died()),
+            Some(own) => own.finisher.give(complete),
+            None => Err(died()),
         }
     }
 
@@ -249,8 +278,8 @@ fn died() -> IngestError {
 }
 
 impl Sealer {
-    fn new(level: CompressionLevel, complete: SyncSender<Complete>) -> Self {
-        Self { compressor: Compressor::new(level), complete }
+    fn new(level: CompressionLevel, finisher: Finisher) -> Self {
+        Self { compressor: Compressor::new(level), finisher }
     }
 
     /// Does a job, unless the run has ended; an error ends it.
@@ -274,7 +303,7 @@ impl Sealer {
         shared.in_flight.placed(&placed);
         shared.tally.frames.fetch_add(1, Ordering::Relaxed);
         if let Some(writer) = whole {
-            self.complete.send(Complete { writer, ordinal: pack.ordinal }).map_err(|_| died())?;
+            self.finisher.give(Complete { writer, ordinal: pack.ordinal })?;
         }
         drop(pass);
         Ok(())
@@ -283,11 +312,15 @@ impl Sealer {
 
 fn finish_packs(shared: &Shared, complete: &Receiver<Complete>) {
     while let Ok(pack) = complete.recv() {
-        if shared.check().is_ok()
-            && let Err(error) = shared.tally.syncing.time(|| finish_pack(shared, pack))
-        {
-            shared.fail(error);
-        }
+        finish_unless_failed(shared, pack);
+    }
+}
+
+fn finish_unless_failed(shared: &Shared, pack: Complete) {
+    if shared.check().is_ok()
+        && let Err(error) = shared.tally.syncing.time(|| finish_pack(shared, pack))
+    {
+        shared.fail(error);
     }
 }
 

@@ -45,7 +45,7 @@ impl TreeSink {
         let mut ingest = self.ingest.take().ok_or_else(interrupted)?;
         let gathered = std::mem::take(&mut self.gathered);
         self.gathered_bytes = 0;
-        let putting = tokio::task::spawn_blocking(move || {
+        let putting = crate::blocking::spawn_blocking(move || {
             let put =
                 gathered.iter().try_for_each(|(kind, id, bytes)| ingest.put(*kind, *id, bytes).map(drop));
             let done = put.and_then(|()| work(&mut ingest));

@@ -119,7 +119,7 @@ async fn one_group(
         }
     }
     let bytes: u64 = writes.iter().map(|(.., bytes)| bytes.len() as u64).sum();
-    let written = tokio::task::spawn_blocking(move || {
+    let written = crate::blocking::spawn_blocking(move || {
         let write = |(number, file, start, bytes): &(usize, Arc<File>, u64, Bytes)| {
             file.write_all_at(bytes, *start).map_err(|error| (*number, error))
         };

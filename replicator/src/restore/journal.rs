@@ -147,7 +147,7 @@ impl Journal {
     /// Makes what was written survive a loss of power, and says so.
     pub(super) async fn checkpoint(&mut self) -> io::Result<()> {
         let folder = self.folder.clone();
-        let synced = tokio::task::spawn_blocking(move || rustix::fs::syncfs(&folder));
+        let synced = crate::blocking::spawn_blocking(move || rustix::fs::syncfs(&folder));
         synced.await.map_err(io::Error::other)??;
         self.links.settle()?;
         self.state.synced.clone_from(&self.state.written);

@@ -165,7 +165,7 @@ impl Spool {
 /// The length of a file, if it is the whole pack and every byte of it as it was.
 async fn verified_file(repository: &Arc<Repository<Opened>>, pack: PackId, path: PathBuf) -> Option<u64> {
     let repository = repository.clone();
-    tokio::task::spawn_blocking(move || verified_length(&repository, pack, &path)).await.ok().flatten()
+    crate::blocking::spawn_blocking(move || verified_length(&repository, pack, &path)).await.ok().flatten()
 }
 
 fn verified_length(repository: &Repository<Opened>, pack: PackId, path: &Path) -> Option<u64> {

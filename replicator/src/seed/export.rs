@@ -77,7 +77,7 @@ pub async fn export(
             }
             let path = place.join(object.name.as_str());
             let digesting = path.clone();
-            let digested = tokio::task::spawn_blocking(move || digest_of(&digesting)).await;
+            let digested = crate::blocking::spawn_blocking(move || digest_of(&digesting)).await;
             let (digest, bytes) = digested.map_err(std::io::Error::other).flatten().map_err(disk(&path))?;
             writer.add(&Line { digest: digest.finish(), bytes, name: object.name.clone() })?;
             exported.objects += 1;

@@ -37,7 +37,7 @@ pub async fn import(
 ) -> Result<Imported, SeedError> {
     observer.phase("check the manifest");
     let (of, key) = (folder.to_path_buf(), *signer);
-    let verifying = tokio::task::spawn_blocking(move || manifest::verified(&of, &key)).await;
+    let verifying = crate::blocking::spawn_blocking(move || manifest::verified(&of, &key)).await;
     verifying.map_err(|error| disk(folder)(std::io::Error::other(error)))??;
     // Every line is looked at before anything is stored.
     for line in manifest::lines(folder)? {
@@ -109,7 +109,7 @@ async fn store_object(
     }
     let path = objects(folder).join(line.name.as_str());
     let digesting = path.clone();
-    let digested = tokio::task::spawn_blocking(move || digest_of(&digesting)).await;
+    let digested = crate::blocking::spawn_blocking(move || digest_of(&digesting)).await;
     let (digest, bytes) = digested.map_err(std::io::Error::other).flatten().map_err(disk(&path))?;
     if digest.finish() != line.digest || bytes != line.bytes {
         return Err(SeedError::Changed { object: line.name.to_string() });

@@ -25,7 +25,7 @@ pub(super) async fn read_piece(body: Body, offset: u64, bytes: u64) -> Result<By
         Body::Bytes(all) => Ok(all.slice(offset as usize..(offset + bytes) as usize)),
         Body::File { path, .. } => {
             let reading = path.clone();
-            tokio::task::spawn_blocking(move || read_file_piece(&reading, offset, bytes))
+            crate::blocking::spawn_blocking(move || read_file_piece(&reading, offset, bytes))
                 .await
                 .map_err(|error| unreadable(&path, io::Error::other(error)))?
                 .map_err(|error| unreadable(&path, error))

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 
 use super::{Body, ErrorKind, LIST_LIMIT_MAX, ObjectName, PutMode, Store, StoreError};
+use crate::chance;
 
 /// Length of the object that is large enough to go up in several parts.
 const LARGE_BYTES: u64 = 40 << 20;
@@ -337,7 +338,7 @@ async fn prefixes_that_no_name_has_are_refused(case: Case) {
 
 /// A temporary file that is removed when dropped.
 fn file_with(bytes: &[u8]) -> LocalFile {
-    let number = getrandom::u64().expect("the system has random numbers");
+    let number = chance::number().expect("the system has random numbers");
     let path = std::env::temp_dir().join(format!("tidegate-contract-{number:016x}"));
     let mut file = std::fs::File::create_new(&path).expect("created");
     file.write_all(bytes).expect("written");

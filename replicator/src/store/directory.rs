@@ -106,7 +106,7 @@ impl DirectoryStore {
     ) -> Result<T, StoreError> {
         let permit = Arc::clone(&self.calls).acquire_owned().await.expect("the semaphore is never closed");
         let directory = Arc::clone(&self.directory);
-        tokio::task::spawn_blocking(move || {
+        crate::blocking::spawn_blocking(move || {
             let _permit = permit;
             directory.check_root()?;
             call(&directory)

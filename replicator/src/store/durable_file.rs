@@ -19,6 +19,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::chance;
+
 /// How names of drafts begin. `~` is not allowed in object names, so no draft passes for an object.
 const DRAFT_PREFIX: &str = "~draft-";
 
@@ -148,8 +150,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 fn random_suffix() -> io::Result<String> {
-    let number = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(format!("{number:016x}"))
+    Ok(format!("{:016x}", chance::number()?))
 }
 
 #[cfg(test)]

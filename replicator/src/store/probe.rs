@@ -20,6 +20,7 @@ use super::{
     Body, ChecksumMode, Conduct, Credentials, DeadlineStore, ErrorKind, LIST_LIMIT_MAX, ObjectName, PutMode,
     S3Store, Store, StoreError, StoreSettings,
 };
+use crate::chance;
 
 /// How many writers race for one name.
 const RACERS: usize = 16;
@@ -32,9 +33,8 @@ const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
 /// Probes the store that the settings name. It must exist; the objects that a repository has there are not touched.
 pub async fn probe(settings: &StoreSettings, credentials: &Credentials) -> Result<ProbeReport, StoreError> {
-    let number = getrandom::u64().map_err(|error| {
-        StoreError::new(ErrorKind::Misconfigured, "get random numbers").caused_by(error.to_string())
-    })?;
+    let number = chance::number()
+        .map_err(|error| StoreError::new(ErrorKind::Misconfigured, "get random numbers").caused_by(error))?;
     let id = format!("{number:016x}");
     let trusting = Conduct { create_new: true, checksum: settings.checksum.unwrap_or_default() };
     let mut report = ProbeReport::new(settings.address.to_string());

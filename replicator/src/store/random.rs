@@ -15,7 +15,7 @@ impl Random {
 
     /// Seeded by the system; by nothing, if that has no random numbers.
     pub(super) fn from_system() -> Self {
-        Self::seeded(getrandom::u64().unwrap_or_default())
+        Self::seeded(crate::chance::number().unwrap_or_default())
     }
 
     /// The next number.

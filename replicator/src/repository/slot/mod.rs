@@ -197,7 +197,7 @@ impl SlotKey {
                 let salt = kdf.salt.as_slice().try_into();
                 let salt = salt.map_err(|_| RepositoryError::damaged(name, "its salt has a wrong length"))?;
                 let (text, cost) = (passphrase.text.clone(), kdf.cost);
-                tokio::task::spawn_blocking(move || cost.key(&text, &salt))
+                crate::blocking::spawn_blocking(move || cost.key(&text, &salt))
                     .await
                     .map_err(|error| RepositoryError::local("derive a key with Argon2id", error))?
             }

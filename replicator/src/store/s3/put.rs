@@ -73,7 +73,7 @@ impl S3Store {
             }
             (ChecksumMode::Crc32c, Body::File { path, bytes: announced }) => {
                 let (reading, announced) = (path.clone(), *announced);
-                tokio::task::spawn_blocking(move || checksum_of_file(&reading, offset, bytes))
+                crate::blocking::spawn_blocking(move || checksum_of_file(&reading, offset, bytes))
                     .await
                     .map_err(|error| unreadable(path, io::Error::other(error)))?
                     .map_err(|error| match error.kind() {
