@@ -123,7 +123,7 @@ impl Committer {
         (name, wanted): (HeadName, &AsideId),
     ) -> Result<(), CommitError> {
         let over_since = share.account().over_since();
-        let (heat, kept, passed, plans_honoured) = Default::default();
+        let (heat, kept, passed, turns, plans_honoured) = Default::default();
         let now = self.clock.utc();
         let head = Head {
             share: description.share.clone(),
@@ -141,6 +141,7 @@ impl Committer {
             plans_honoured,
             kept,
             passed,
+            turns,
             settings: description.settings.clone(),
             usage: Usage {
                 bytes: plan.usage.bytes,

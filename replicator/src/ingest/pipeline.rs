@@ -127,15 +127,15 @@ enum Finisher {
     Thread(SyncSender<Complete>),
     /// In a simulation, where there are no threads: they are finished by whoever completes them.
     #[cfg(test)]
-    Inline,
+    Inline(Arc<Shared>),
 }
 
 impl Finisher {
-    fn give(&self, shared: &Shared, complete: Complete) -> Result<(), IngestError> {
+    fn give(&self, complete: Complete) -> Result<(), IngestError> {
         match self {
             Self::Thread(queue) => queue.send(complete).map_err(|_| died()),
             #[cfg(test)]
-            Self::Inline => {
+            Self::Inline(shared) => {
                 finish_unless_failed(shared, complete);
                 shared.check()
             }
@@ -164,7 +164,7 @@ impl Pipeline {
         });
         #[cfg(test)]
         if crate::simulation::is_running() {
-            let own = Some(Sealer::new(level, Finisher::Inline));
+            let own = Some(Sealer::new(level, Finisher::Inline(Arc::clone(&shared))));
             return Ok(Self { shared, own, threads: Vec::new() });
         }
         let (complete, complete_queue) = sync_channel(UNSYNCED_PACKS_MAX);
@@ -223,7 +223,7 @@ impl Pipeline {
         let Some(writer) = pack.close() else { return Ok(()) };
         let complete = Complete { writer, ordinal: pack.ordinal };
         match &self.own {
-            Some(own) => own.finisher.give(&self.shared, complete),
+            Some(own) => own.finisher.give(complete),
             None => Err(died()),
         }
     }
@@ -303,7 +303,7 @@ impl Sealer {
         shared.in_flight.placed(&placed);
         shared.tally.frames.fetch_add(1, Ordering::Relaxed);
         if let Some(writer) = whole {
-            self.finisher.give(shared, Complete { writer, ordinal: pack.ordinal })?;
+            self.finisher.give(Complete { writer, ordinal: pack.ordinal })?;
         }
         drop(pass);
         Ok(())

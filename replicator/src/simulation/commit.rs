@@ -16,7 +16,8 @@ use crate::frozen::DomainReader;
 use crate::ingest::{Ingest, IngestOptions, TreeSink, random_pack_ids};
 use crate::repository::{
     CommitStatistics, DurableCommit, DurablePack, DurablePacks, Head, HeadName, Heat, Incarnation,
-    IndexEntry, KeptHead, Leadership, PlanId, Published, RepositoryError, ShareDescription, Usage,
+    IndexEntry, KeptHead, Leadership, LineTotals, PlanId, Published, RepositoryError, ShareDescription,
+    Usage,
 };
 use crate::store::Body;
 use crate::tree::{Root, apply};
@@ -173,6 +174,7 @@ impl Gateway {
             published_at: self.world.now(),
             incarnation: Incarnation::new([4; 8]),
             handover: None,
+            keep_handles: None,
             next_inode: u64::MAX,
             journal_sequence: 1,
             plans_honoured: plans,
@@ -182,6 +184,8 @@ impl Gateway {
             settings: serde_json::json!({}),
             usage: Usage::default(),
             heat: Heat::default(),
+            heat_in: None,
+            totals: LineTotals::default(),
             statistics: CommitStatistics::default(),
         };
         let name = self.send_head(open.id, leadership, &head, contents, &durable).await?;

@@ -106,7 +106,7 @@ impl Store for Line {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { create_new: self.site.create_new }
+        Capabilities { create_new: self.site.create_new, ..Capabilities::default() }
     }
 
     async fn put(&self, name: &ObjectName, body: Body, mode: PutMode) -> Result<(), StoreError> {
