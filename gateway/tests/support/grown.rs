@@ -205,6 +205,8 @@ async fn publish_head(
         published_at: UtcNanos::new(30),
         incarnation: Incarnation::new([4; 8]),
         handover: None,
+        keep_handles: None,
+        turns: Vec::new(),
         next_inode: 2 + grown.files.div_ceil(FOLDER_FILES) + grown.files,
         journal_sequence: 6,
         plans_honoured: Vec::new(),
