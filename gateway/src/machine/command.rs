@@ -111,15 +111,13 @@ impl Values {
         while let Some(at) = rest.find('{') {
             filled.push_str(&rest[..at]);
             rest = &rest[at..];
-            match self.of.iter().find(|(name, ..)| rest.starts_with(name.as_str())) {
-                Some((name, _, value)) => {
-                    filled.push_str(value);
-                    rest = &rest[name.len()..];
-                }
-                None => {
-                    filled.push('{');
-                    rest = &rest[1..];
-                }
+            if let Some((name, _, value)) = self.of.iter().find(|(name, ..)| rest.starts_with(name.as_str()))
+            {
+                filled.push_str(value);
+                rest = &rest[name.len()..];
+            } else {
+                filled.push('{');
+                rest = &rest[1..];
             }
         }
         filled.push_str(rest);

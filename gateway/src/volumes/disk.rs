@@ -110,13 +110,17 @@ impl Disk {
     }
 
     async fn punch(&self, range: Range<u64>, durable: bool) -> Result<(), BlockError> {
-        match &self.scratch {
-            Some(scratch) => scratch.zero(range).await,
-            None => {
-                let sequence = self.punch_live(&range).await?;
-                self.settle(sequence, durable).await
-            }
+        self.require_open()?;
+        if let Some(scratch) = &self.scratch {
+            return scratch.zero(range).await;
         }
+        let sequence = self.punch_live(&range).await?;
+        self.settle(sequence, durable).await
+    }
+
+    /// Refuses once the volume is served no more, also what could be had from a scratch volume still.
+    fn require_open(&self) -> Result<(), BlockError> {
+        if self.volume.is_closed() { Err(BlockError::ShuttingDown) } else { Ok(()) }
     }
 }
 
@@ -135,6 +139,7 @@ impl OpenVolume for Disk {
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Vec<Piece>, BlockError> {
+        self.require_open()?;
         let pieces = match &self.scratch {
             None => self.read_source(&range).await?,
             Some(scratch) => {
@@ -153,6 +158,7 @@ impl OpenVolume for Disk {
     }
 
     async fn write(&self, offset: u64, data: Bytes, durable: bool) -> Result<(), BlockError> {
+        self.require_open()?;
         if let Some(scratch) = &self.scratch {
             return scratch.write(offset, data).await;
         }
@@ -185,6 +191,7 @@ impl OpenVolume for Disk {
     }
 
     async fn flush(&self) -> Result<(), BlockError> {
+        self.require_open()?;
         if self.is_read_only() || self.scratch.is_some() {
             return Ok(());
         }
@@ -195,6 +202,7 @@ impl OpenVolume for Disk {
         let ask = |range: Range<u64>, most: usize| async move {
             self.patiently(|| self.source.status(&self.context, &range, most)).await
         };
+        self.require_open()?;
         let Some(scratch) = &self.scratch else { return ask(range, most).await };
         let mut found: Vec<Stretch> = Vec::new();
         for piece in scratch.pieces(&range) {

@@ -142,17 +142,15 @@ impl Volume {
 
     /// Its file, made or made longer if the settings say so.
     pub(super) async fn node(&self, context: &Context) -> Result<Node, FsError> {
-        let node = match self.frozen(context).await? {
-            Some(map) => place::find(Reader { map }, &self.config.path).await?,
-            None => {
-                let served = context.served(&self.config.share)?;
-                match self.config.size.filter(|_| !self.config.read_only) {
-                    Some(size) => {
-                        context.files.admit_bytes(&served, 0).await?;
-                        place::find_or_make(&served.namespace, &self.config.path, size).await?
-                    }
-                    None => place::find(served.namespace.reader(), &self.config.path).await?,
-                }
+        let node = if let Some(map) = self.frozen(context).await? {
+            place::find(Reader { map }, &self.config.path).await?
+        } else {
+            let served = context.served(&self.config.share)?;
+            if let Some(size) = self.config.size.filter(|_| !self.config.read_only) {
+                context.files.admit_bytes(&served, 0).await?;
+                place::find_or_make(&served.namespace, &self.config.path, size).await?
+            } else {
+                place::find(served.namespace.reader(), &self.config.path).await?
             }
         };
         self.note_size(node.inode.size);
@@ -165,7 +163,7 @@ impl Volume {
         let share = self.config.share.clone();
         Ok(match self.frozen(context).await? {
             Some(map) => Source::frozen(share, map.clone(), number),
-            None => Source::live(share.clone(), &*context.served(&share)?, number),
+            None => Source::live(share.clone(), &context.served(&share)?, number),
         })
     }
 

@@ -10,6 +10,8 @@ mod scene;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use scene::{Chance, Model, SCRATCH_BYTES, SHARE, Scene, kept, read, volume};
 use tidegate_gateway::control::Moment;
@@ -54,8 +56,8 @@ async fn a_disk_is_what_was_written_whatever_comes_between() {
                     model.check(&*disk).await;
                 }
                 1 | 2 => {
-                    let (name, _) = scene.appliance.commit(SHARE).await.unwrap();
-                    before.push((name.to_string(), model.clone()));
+                    let kept = scene.appliance.create_snapshot(SHARE, "", BTreeMap::new()).await.unwrap();
+                    before.push((kept.id.to_string(), model.clone()));
                     model.check(&*disk).await;
                 }
                 3 => {
@@ -74,8 +76,8 @@ async fn a_disk_is_what_was_written_whatever_comes_between() {
             }
         }
         model.check(&*disk).await;
-        for (at, (head, was)) in before.iter().enumerate() {
-            check_moment(&scene, head, was, at, &mut chance).await;
+        for (at, (snapshot, was)) in before.iter().enumerate() {
+            check_moment(&scene, snapshot, was, at, &mut chance).await;
         }
         model.check(&*disk).await;
         disk.trim(0..SIZE, true).await.unwrap();
@@ -84,8 +86,8 @@ async fn a_disk_is_what_was_written_whatever_comes_between() {
 }
 
 /// The disk as it was, read-only and to be changed for a while.
-async fn check_moment(scene: &Scene, head: &str, was: &Model, at: usize, chance: &mut Chance) {
-    let moment = Some(Moment::Head(head.to_owned()));
+async fn check_moment(scene: &Scene, snapshot: &str, was: &Model, at: usize, chance: &mut Chance) {
+    let moment = Some(Moment::Snapshot(snapshot.to_owned()));
     let show =
         |name: String, scratch| VolumeConfig { moment: moment.clone(), scratch, ..volume(&name, None) };
     let (old, scratch) = (format!("old-{at}"), format!("scratch-{at}"));

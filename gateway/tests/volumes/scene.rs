@@ -71,12 +71,14 @@ impl Host for TestHost {
     }
 
     async fn frozen(&self, share: &str, moment: &Moment, _keep: bool) -> Result<FrozenMap, FsError> {
-        let heads = self.0.heads(share, 1000).await.map_err(|_| FsError::Io)?;
-        let found = heads.into_iter().find(|(name, _)| match moment {
-            Moment::Head(wanted) => name.to_string() == *wanted,
-            _ => true,
-        });
-        let (_, head) = found.ok_or(FsError::NotFound)?;
+        let head = if let Moment::Snapshot(wanted) = moment {
+            let snapshots = self.0.snapshots(share).await.map_err(|_| FsError::Io)?;
+            let found = snapshots.into_iter().find(|entry| entry.id.to_string() == *wanted);
+            found.ok_or(FsError::NotFound)?.snapshot.head
+        } else {
+            let heads = self.0.heads(share, 1).await.map_err(|_| FsError::Io)?;
+            heads.into_iter().next().ok_or(FsError::NotFound)?.1
+        };
         self.0.frozen_map(&head).map_err(|_| FsError::Io)
     }
 }

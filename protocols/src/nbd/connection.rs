@@ -80,7 +80,7 @@ impl Common {
         Ok(())
     }
 
-    fn handshake<'a, S>(&'a self, stream: S, peer: SocketAddr, tls: Tls) -> Handshake<'a, S> {
+    fn handshake<S>(&self, stream: S, peer: SocketAddr, tls: Tls) -> Handshake<'_, S> {
         Handshake {
             stream,
             view: &*self.view,

@@ -144,18 +144,17 @@ async fn run(listener: TcpListener, common: Common) {
             () = common.stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => match Arc::clone(&common.places).try_acquire_owned() {
-                    Ok(place) => {
+                Ok((stream, peer)) => {
+                    if let Ok(place) = Arc::clone(&common.places).try_acquire_owned() {
                         connections.spawn(common.clone().serve(stream, canonical(peer), place));
-                    }
-                    Err(_) => {
+                    } else {
                         common.metrics.refused.increment(1);
                         if notices.allows() {
                             let most = common.limits.connections_max;
                             tracing::warn!(most, "too many NBD connections; new ones are closed until others end");
                         }
                     }
-                },
+                }
                 Err(error) => {
                     if notices.allows() {
                         tracing::warn!(%error, "failed to accept a connection; check the limit on open files");
