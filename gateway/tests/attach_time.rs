@@ -58,6 +58,7 @@ struct Took {
 async fn appliance(data: &Path, store: Arc<dyn Store>, repository_key: &Path) -> Arc<Appliance> {
     let repository = Repository::open(store.clone(), &slot_key(repository_key)).await.unwrap();
     let parts = Parts {
+        drill: false,
         data: data.to_path_buf(),
         repository,
         targets: Targets::only(store),

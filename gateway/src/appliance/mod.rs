@@ -269,16 +269,21 @@ impl Appliance {
             locks: LockBook::open(&folder_of_copies),
             drill: parts.drill,
         });
-        appliance.start_keeper();
-        appliance.promote_at_start(&parts.targets).await?;
-        appliance.set_copies(&parts.targets).await?;
-        if appliance.drill {
-            // Nothing will be sealed, so nobody asks what is there already.
-            appliance.index_done.cancel();
-        } else {
-            appliance.learn_index()?;
-        }
+        appliance.begin(&parts.targets).await?;
         Ok(appliance)
+    }
+
+    /// Starts what goes on from the beginning.
+    async fn begin(self: &Arc<Self>, targets: &Targets) -> Result<(), ApplianceError> {
+        self.start_keeper();
+        self.promote_at_start(targets).await?;
+        self.set_copies(targets).await?;
+        if self.drill {
+            // Nothing will be sealed, so nobody asks what is there already.
+            self.index_done.cancel();
+            return Ok(());
+        }
+        self.learn_index()
     }
 
     /// The shares as a file server serves them.

@@ -85,26 +85,31 @@ pub struct Running {
     pub(super) lead_is_lost: AtomicBool,
 }
 
+/// Serves all shares and buckets of the settings, and begins what goes on beside them.
+async fn serve_shares(appliance: &Arc<Appliance>, settings: &Settings) -> Result<(), AssemblyError> {
+    for share in &settings.shares {
+        appliance.serve(carrying(settings, share_config(share))).await?;
+    }
+    for bucket in settings.buckets.iter().filter(|bucket| bucket.share.is_none()) {
+        appliance.serve(carrying(settings, bucket_share(bucket))).await?;
+    }
+    if settings.gateway.drill {
+        return Ok(());
+    }
+    appliance.retire_unserved()?;
+    if settings.retention.collect {
+        appliance.start_collecting(collect_config(settings));
+    }
+    appliance.start_extending_locks(lock_config(settings));
+    Ok(())
+}
+
 impl Running {
     /// Opens the local state, replays the journal and serves what the settings say.
     pub async fn start(settings: Arc<Settings>) -> Result<Self, AssemblyError> {
         let OpenAppliance { appliance, ways } = open_with_stores(&settings).await?;
-        for share in &settings.shares {
-            appliance.serve(carrying(&settings, share_config(share))).await?;
-        }
-        for bucket in settings.buckets.iter().filter(|bucket| bucket.share.is_none()) {
-            appliance.serve(carrying(&settings, bucket_share(bucket))).await?;
-        }
+        serve_shares(&appliance, &settings).await?;
         let drill = settings.gateway.drill;
-        if !drill {
-            appliance.retire_unserved()?;
-        }
-        if settings.retention.collect && !drill {
-            appliance.start_collecting(collect_config(&settings));
-        }
-        if !drill {
-            appliance.start_extending_locks(lock_config(&settings));
-        }
         let objects = Arc::new(Objects::new(appliance.files().clone()));
         set_objects(&objects, &appliance, &settings).await?;
         let host = Arc::new(GatewayHost::new(appliance.clone()));

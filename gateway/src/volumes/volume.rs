@@ -163,7 +163,10 @@ impl Volume {
         let share = self.config.share.clone();
         Ok(match self.frozen(context).await? {
             Some(map) => Source::frozen(share, map.clone(), number),
-            None => Source::live(share.clone(), &context.served(&share)?, number),
+            None => {
+                let served = context.served(&share)?;
+                Source::live(share.clone(), &served, number)
+            }
         })
     }
 

@@ -60,6 +60,10 @@ impl Site {
         let settings = fs::read_to_string(gateway.settings()).expect("it was written");
         fs::write(gateway.settings(), settings + &tables(nbd, None) + &machine).expect("a writable folder");
         gateway.run(&["attach", SHARE]);
+        // What is fetched is to be what the machine asks for.
+        let settings = fs::read_to_string(gateway.settings()).expect("it was written");
+        let unwarmed = settings.replace("[[share]]\n", "[[share]]\nwarm = \"none\"\n");
+        fs::write(gateway.settings(), unwarmed).expect("a writable folder");
         gateway.start();
         Self { folder, gateway, page }
     }

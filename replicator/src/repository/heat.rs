@@ -70,7 +70,8 @@ impl Heat {
                 ranges.push(range);
             }
             if !ranges.is_empty() {
-                room = left;
+                // The count takes less than was set aside for it.
+                room = left + VARINT_BYTES_MAX - varint_bytes((ranges.len() as u32) << 1 | 1);
                 kept.push(HotPack { ranges, ..pack });
             }
         }

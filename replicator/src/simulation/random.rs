@@ -14,8 +14,6 @@ use super::site::Site;
 use super::trouble::{Outcome, Trouble};
 use super::verify;
 use super::world::{Weather, World};
-use crate::repository::Repository;
-use crate::store::Store;
 
 /// Different blocks that files are made of: few, so that what was thrown away comes again.
 const BLOCKS: u64 = 24;
@@ -327,10 +325,4 @@ fn rest(world: &World, who: usize, what: &str, done: Outcome<()>) {
         Err(trouble) => world.violation(format!("{who}: {what}, in calm: {}", trouble.text)),
         Ok(()) => {}
     }
-}
-
-/// The site opens for whoever has the key.
-pub(super) async fn opens(site: &Site) -> bool {
-    let store: Arc<dyn Store> = Arc::new(site.as_it_is().await);
-    Repository::open(store, &super::key()).await.is_ok()
 }

@@ -55,7 +55,9 @@ pub(super) async fn run(world: &Arc<World>, actors: Vec<Actor>) {
                     None
                 } else {
                     let chosen = ready.actors.iter().nth(world.below(count) as usize).copied();
-                    chosen.inspect(|actor| drop(ready.actors.remove(actor)))
+                    chosen.inspect(|actor| {
+                        ready.actors.remove(actor);
+                    })
                 }
             };
             let Some(actor) = next else { break };
