@@ -100,7 +100,11 @@ async fn attach(store: &MemoryStore, folder: &Path, files: u64, content: &[u8]) 
         seconds: began.elapsed().as_secs_f64(),
         predicted: 0,
     };
-    assert_eq!(counts.requests(Operation::Put), 1, "the claim alone is written");
+    assert_eq!(
+        counts.requests(Operation::Put),
+        2,
+        "the claim, and a pin of the state taken over, are written"
+    );
     appliance.close().await.unwrap();
     took
 }

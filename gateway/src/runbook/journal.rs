@@ -166,3 +166,28 @@ fn parse(line: &[u8]) -> Option<Entry> {
     }
     serde_json::from_slice(json).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::state::{Mode, Record};
+    use super::*;
+
+    #[test]
+    fn the_first_line_of_a_run_comes_back_as_it_was() {
+        for moment in [None, Some("at:2026-11-20T14:05:00Z".to_owned())] {
+            let record = Record::Begun {
+                run: "20261126T114847Z-5b9e1992".to_owned(),
+                mode: Mode::Drill,
+                runbook: "[runbook.loss]\n".to_owned(),
+                at: moment,
+                version: "0.1.0".to_owned(),
+                host: "site".to_owned(),
+                repository: "file:///srv/repository".to_owned(),
+            };
+            let entry = Entry { at: Timestamp::UNIX_EPOCH, record };
+            assert_eq!(parse(&line(&entry)), Some(entry));
+        }
+    }
+}

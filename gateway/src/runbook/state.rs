@@ -70,6 +70,8 @@ pub enum Record {
         /// The runbook, as TOML.
         runbook: String,
         /// The moment that is attached where the runbook lets no person choose; none for what the runbook says.
+        // The entry has an `at` of its own, beside which this one stands.
+        #[serde(rename = "moment")]
         at: Option<String>,
         /// The version of the program.
         version: String,

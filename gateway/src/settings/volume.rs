@@ -217,7 +217,7 @@ mod tests {
                 "volume.v.size: must be a whole number",
             ),
             (volume("share = \"vm\"\npath = \"/d\"\nsize = \"0B\""), "volume.v.size: must be a whole number"),
-            (volume("share = \"vm\"\npath = \"/d\"\nmoment = \"live\""), "is what changes"),
+            (volume("share = \"vm\"\npath = \"/d\"\nmoment = \"live\""), "is no moment that can be"),
             (volume("share = \"vm\"\npath = \"/d\"\nscratch = true\nread_only = true"), "set one of them"),
             (volume("share = \"vm\"\npath = \"/d\"\nscratch = true\nsize = \"1MiB\""), "leave it out"),
             (volume("share = \"far\"\npath = \"/d\""), "volume.v.share: follows another gateway"),
