@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use tidegate_chunker::ShareId;
 use tidegate_replicator::repository::{
-    Branch, BranchCause, Head, HeadName, NewBranch, SnapshotId, UtcNanos, minute, new_branch_id,
-    unpublished_name,
+    Branch, BranchCause, Head, HeadName, LeadershipNote, NewBranch, SnapshotId, UtcNanos, minute,
+    new_branch_id, unpublished_name,
 };
 use tidegate_replicator::store::Traffic;
 
@@ -62,7 +62,7 @@ impl Appliance {
         if note.done {
             return Ok(note.made.then_some(note.name));
         }
-        let epoch = open.record.lock().leadership.as_ref().map_or(0, |note| note.epoch());
+        let epoch = open.record.lock().leadership.as_ref().map_or(0, LeadershipNote::epoch);
         let drained = |through| self.note_drained(open, through);
         let setting = self.committer.set_aside(&open.share, &open.description, &wanted, epoch, &drained);
         let outcome = Traffic::Replication.scope(setting).await?;

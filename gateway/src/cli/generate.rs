@@ -29,7 +29,7 @@ pub(super) struct Manual {
 pub(super) fn completions(context: &Context, command: &Completions) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(command.shell, &mut described(), NAME, &mut script);
-    context.terminal.data(&String::from_utf8_lossy(&script), |script| script.to_string())
+    context.terminal.data(&String::from_utf8_lossy(&script), ToString::to_string)
 }
 
 /// Writes the pages.
@@ -49,11 +49,11 @@ mod tests {
 
     #[test]
     fn every_command_has_a_page_and_is_completed() {
-        let folder = tempfile::tempdir().unwrap();
-        write_pages(folder.path()).unwrap();
+        let folder = tempfile::tempdir().expect("a folder");
+        write_pages(folder.path()).expect("written");
         let mut script = Vec::new();
         clap_complete::generate(Shell::Bash, &mut described(), NAME, &mut script);
-        let script = String::from_utf8(script).unwrap();
+        let script = String::from_utf8(script).expect("UTF-8");
         let mut command = described();
         command.build();
         let mut below = vec![(NAME.to_owned(), command)];

@@ -268,8 +268,8 @@ fn run(context: &Context, command: Command, core: &dyn Start) -> Result<(), Fail
 
 async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Result<(), Failure> {
     match command {
-        Command::Init(command) => init::run(context, command).await,
-        Command::Setup(command) => setup::run(context, command).await,
+        Command::Init(command) => Box::pin(init::run(context, command)).await,
+        Command::Setup(command) => Box::pin(setup::run(context, command)).await,
         Command::Serve => serve::run(context, core).await,
         Command::Status => status::run(context).await,
         Command::Top(command) => top::run(context, command).await,

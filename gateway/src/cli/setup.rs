@@ -69,7 +69,7 @@ pub(super) async fn run(context: &Context, mut command: Command) -> Result<(), F
         converse(&mut command)?;
     }
     let share = command.share.unwrap_or_else(|| "files".parse().expect("a legal name"));
-    let made = init::make(context, &command.place, false).await?;
+    let made = Box::pin(init::make(context, &command.place, false)).await?;
     let settings = add_share(context, &share, &command.clients)?;
     let speed = speed::measure(settings.lead()).await?;
     let drop_in = owner::hand_over(path, &settings, &command.user)?;

@@ -93,7 +93,7 @@ impl NbdLimits {
             connection_bytes_max: self.connection_bytes_max,
             total_bytes_max: self.total_bytes_max,
             // A call may reserve twice that.
-            record_bytes_max: (self.request_bytes_max as usize + OVERHEAD_BYTES) / 2,
+            record_bytes_max: usize::midpoint(self.request_bytes_max as usize, OVERHEAD_BYTES),
             ..Limits::default()
         }
     }

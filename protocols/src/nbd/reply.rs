@@ -74,7 +74,9 @@ pub(super) fn structured_error(cookie: u64, error: u32) -> Bytes {
 /// Data, as a simple reply.
 pub(super) fn simple_data(cookie: u64, pieces: Vec<Piece>) -> Vec<Bytes> {
     let mut parts = vec![simple(cookie, 0)];
-    pieces.into_iter().for_each(|piece| push_bytes(&mut parts, piece));
+    for piece in pieces {
+        push_bytes(&mut parts, piece);
+    }
     parts
 }
 
@@ -84,7 +86,9 @@ pub(super) fn structured_data(cookie: u64, offset: u64, pieces: Vec<Piece>, whol
     let only_holes = pieces.iter().all(|piece| matches!(piece, Piece::Hole(_)));
     if whole && !only_holes {
         let mut parts = vec![data_head(cookie, offset, all, true)];
-        pieces.into_iter().for_each(|piece| push_bytes(&mut parts, piece));
+        for piece in pieces {
+            push_bytes(&mut parts, piece);
+        }
         return parts;
     }
     let mut parts = Vec::with_capacity(2 * pieces.len());
@@ -106,7 +110,9 @@ pub(super) fn structured_data(cookie: u64, offset: u64, pieces: Vec<Piece>, whol
             parts.push(head.freeze());
         } else {
             parts.push(data_head(cookie, at, length, done));
-            run.into_iter().for_each(|piece| push_bytes(&mut parts, piece));
+            for piece in run {
+                push_bytes(&mut parts, piece);
+            }
         }
         at += length;
     }

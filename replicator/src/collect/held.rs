@@ -64,6 +64,6 @@ pub(super) async fn locks(
 
 /// Whether a pack that nothing needs, and that no plan condemns yet, is to be condemned although its lock has not ended:
 /// shortly before, so that nobody comes to refer to it anew when it is protected no more.
-pub(super) fn ends_soon(rule: &LockRule, state: &LockState) -> bool {
+pub(super) fn ends_soon(rule: LockRule, state: &LockState) -> bool {
     state.until.is_none_or(|until| until <= state.now + rule.margin())
 }

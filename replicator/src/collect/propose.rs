@@ -126,7 +126,7 @@ async fn condemn_dead(
     for pack in dead {
         let state = locks.get(&pack.id).filter(|state| state.is_locked());
         // What is void already nobody refers to anew, so it can wait until it can go.
-        let waits = |state: &&LockState| pack.condemned || rule.is_some_and(|rule| !ends_soon(&rule, state));
+        let waits = |state: &&LockState| pack.condemned || rule.is_some_and(|rule| !ends_soon(rule, state));
         if let Some(state) = state.filter(waits) {
             proposal.held.add(pack.bytes, state.until);
         } else if proposal.condemned.len() < PLAN_PACKS_MAX / 2 {

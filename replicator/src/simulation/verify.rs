@@ -176,5 +176,7 @@ pub(super) async fn lines_go_on(world: &World, sites: &[Arc<Site>]) {
         }
     }
     drop(oracle);
-    broken.into_iter().for_each(|text| world.violation(text));
+    for text in broken {
+        world.violation(text);
+    }
 }

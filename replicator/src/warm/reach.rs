@@ -87,7 +87,9 @@ impl Walk {
         }
         let children: Vec<ChunkRef> = node.children().copied().collect();
         if self.part == Part::Nodes {
-            children.iter().for_each(|child| self.note(child));
+            for child in &children {
+                self.note(child);
+            }
         }
         if level > 1 || self.part == Part::Data {
             self.open.extend(children.into_iter().rev().map(|child| (child, level - 1)));

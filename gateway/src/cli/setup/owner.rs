@@ -31,7 +31,7 @@ pub(super) fn hand_over(
     let mut paths = vec![settings_file.to_owned()];
     let secrets = settings.targets.iter().filter_map(|target| match &target.credentials {
         Credentials::Secret(secret) => Some(secret),
-        _ => None,
+        Credentials::Ambient => None,
     });
     for secret in secrets.chain([&settings.repository.key]) {
         if let SecretReference::File(path) = secret {
