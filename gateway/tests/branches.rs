@@ -80,10 +80,10 @@ impl Side {
     async fn change(&mut self, state: &mut u64, steps: u64) {
         for _ in 0..steps {
             let at = ((next(state) % 3) as usize, format!("f{}", next(state) % NAMES));
-            if next(state) % 4 == 0 && self.files.contains_key(&at) {
+            if next(state).is_multiple_of(4) && self.files.contains_key(&at) {
                 self.remove(&at).await;
             } else {
-                let (content, over) = (next(state), next(state) % 2 == 0);
+                let (content, over) = (next(state), next(state).is_multiple_of(2));
                 self.put(at, content, over).await;
             }
         }

@@ -289,7 +289,7 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Rollback(command) => rollback::run(context, command).await,
         Command::Clone(command) => clone::run(context, command).await,
         Command::Handover(command) => handover::run(context, command).await,
-        Command::Attach(command) => attach::run(context, command, core).await,
+        Command::Attach(command) => Box::pin(attach::run(context, command, core)).await,
         Command::Branch(command) => branch::run(context, command).await,
         Command::Failback(command) => failback::run(context, command).await,
         Command::Dr(command) => dr::run(context, command).await,

@@ -39,7 +39,7 @@ async fn run_line(settings: &Path, line: &str) -> (u8, String) {
     let data = Shared::default();
     let terminal = Terminal::new(arguments.options.json, true, data.clone());
     let context = Context { file: SettingsFile::new(settings), terminal };
-    let code = match dispatch(&context, arguments.command, &FakeStart).await {
+    let code = match Box::pin(dispatch(&context, arguments.command, &FakeStart)).await {
         Ok(()) => 0,
         Err(failure) => failure.code,
     };

@@ -54,7 +54,7 @@ impl Machine {
         assert_eq!(self.run("tidegate.toml", "share add docs --rpo 5s").await.0, 0);
         let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
         let settings = SettingsFile::new(self.settings()).load().expect("valid");
-        let appliance = open_appliance(&settings).await.expect("opened");
+        let appliance = Box::pin(open_appliance(&settings)).await.expect("opened");
         appliance.serve(share_config(&settings.shares[0])).await.expect("served");
         let namespace = appliance.namespace("docs").expect("served");
         let context = Context { credentials: &Credentials::ROOT, note: None };
@@ -184,7 +184,7 @@ async fn a_share_is_attached_on_an_empty_machine_with_the_rules_from_its_head() 
     let add = "share add docs --export /exported --client 10.0.0.0/8 --rpo 5s";
     assert_eq!(machine.run("tidegate.toml", add).await.0, 0);
     let settings = SettingsFile::new(machine.settings()).load().expect("valid");
-    let appliance = open_appliance(&settings).await.expect("opened");
+    let appliance = Box::pin(open_appliance(&settings)).await.expect("opened");
     appliance.serve(share_config(&settings.shares[0])).await.expect("served");
     appliance.commit("docs").await.expect("published");
     appliance.close().await.expect("closed");
@@ -327,7 +327,7 @@ async fn attached_read_only_a_share_is_followed_and_its_gateway_goes_on() {
 /// Serves the share and publishes, as a gateway does that runs for a while.
 async fn publish(machine: &Machine) {
     let settings = SettingsFile::new(machine.settings()).load().expect("valid");
-    let appliance = open_appliance(&settings).await.expect("opened");
+    let appliance = Box::pin(open_appliance(&settings)).await.expect("opened");
     appliance.serve(share_config(&settings.shares[0])).await.expect("served");
     appliance.commit("docs").await.expect("published");
     appliance.close().await.expect("closed");
