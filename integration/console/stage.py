@@ -20,7 +20,7 @@ PATIENCE = 120
 POLL = 0.05
 # What a name may be, and a page must show as it is.
 HOSTILE = '<img src=x onerror="window.pwned=1">.txt'
-HOSTILE_FOLDER = "\"><script>window.pwned=1</script>&amp;'"
+HOSTILE_FOLDER = "\"><svg onload=window.pwned=1>&amp;'"
 KEY = ("console", "walks-through-every-page")
 # The file that the walk puts back: what it held at the snapshot, and what it holds later.
 RESTORED = ("reports/annual.txt", b"as it was\n" * 100, b"overwritten by mistake\n")
