@@ -12,7 +12,7 @@
 
 mod boot;
 #[path = "../../../protocols/tests/nbd/client.rs"]
-#[allow(dead_code, missing_docs)]
+#[allow(dead_code, missing_docs, reason = "the tests of the protocol use and describe all of it")]
 mod client;
 mod image;
 mod kills;
