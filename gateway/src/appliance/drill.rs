@@ -17,6 +17,11 @@ use super::{Appliance, ApplianceError};
 use crate::live::Batch;
 
 impl Appliance {
+    /// Whether it is the clone of a drill.
+    pub fn is_drill(&self) -> bool {
+        self.drill
+    }
+
     /// Makes a share of the repository known here, as the clone of a drill over its state at a point. One that is
     /// known already is as wanted. Serve it afterwards.
     pub async fn attach_clone(&self, name: &str, point: AttachPoint) -> Result<ShareId, ApplianceError> {

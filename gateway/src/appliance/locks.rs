@@ -270,8 +270,13 @@ impl Appliance {
     /// Refuses while the tag of a snapshot locks it, by the store's clock.
     pub(super) async fn check_unlocked(&self, share: ShareId, id: SnapshotId) -> Result<(), ApplianceError> {
         let repository = &self.backend.repository;
-        // What cannot be read was locked by nobody who can be asked.
-        let Ok(snapshot) = repository.read_snapshot(share, id).await else { return Ok(()) };
+        let snapshot = match repository.read_snapshot(share, id).await {
+            Ok(snapshot) => snapshot,
+            // Unknown is not unlocked.
+            Err(error) if error.is_transient() => return Err(error.into()),
+            // What can never be read was locked by nobody who can be asked.
+            Err(_) => return Ok(()),
+        };
         let Some(until) = locked_until(&snapshot.tags) else { return Ok(()) };
         let now = match repository.store().lock(&id.object(share)).await {
             Ok(state) => UtcNanos::from(state.now),
@@ -295,7 +300,7 @@ fn parse_until(text: &str) -> Option<UtcNanos> {
 }
 
 fn system(time: UtcNanos) -> SystemTime {
-    UNIX_EPOCH + Duration::from_nanos(time.as_nanos().unsigned_abs())
+    UNIX_EPOCH + Duration::from_nanos(u64::try_from(time.as_nanos()).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -129,7 +129,9 @@ impl Appliance {
         let report = self.warm_open(open, open.config.warm, &watched).await;
         progress.begin(0);
         let report = report?;
-        if !report.is_cancelled {
+        // Who changes the share's record holds this, so a record that was replaced is not written again.
+        let _changing = self.changing.lock().await;
+        if !report.is_cancelled && !open.withdrawn.is_cancelled() {
             let record = {
                 let mut record = open.record.lock();
                 record.to_warm = false;
@@ -147,6 +149,10 @@ impl Appliance {
         observer: &dyn Observer,
     ) -> Result<WarmReport, ApplianceError> {
         let _one_at_a_time = self.warming.lock().await;
+        // It may have waited for long: who was withdrawn meanwhile has another successor.
+        if open.withdrawn.is_cancelled() {
+            return Ok(WarmReport { is_cancelled: true, ..WarmReport::default() });
+        }
         let Some(head) = self.head_below(open).await? else { return Ok(WarmReport::default()) };
         let heat = self.heat_known(open, &head).await?;
         if what == WarmWhat::None {

@@ -210,6 +210,10 @@ impl GatewayDisks {
         let known = settings.machine(machine).ok_or_else(|| no_machine(machine))?;
         let name = request.run_as.as_deref().unwrap_or(machine);
         checked(name, machine, &settings)?;
+        if name != machine && !request.scratch {
+            let message = format!("{name:?} would write to the disks of machine {machine:?}");
+            return Err(ControlError::new(ErrorKind::Invalid, message).todo("ask for scratch volumes"));
+        }
         if request.moment.is_some() && !request.scratch {
             let error =
                 ControlError::new(ErrorKind::Invalid, "a machine of another moment writes to no share");

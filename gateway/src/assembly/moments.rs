@@ -77,7 +77,8 @@ impl Host for VolumeHost {
     async fn frozen(&self, share: &str, moment: &Moment, keep: bool) -> Result<FrozenMap, FsError> {
         let frozen = async {
             let (name, head) = head_at(&self.0, share, moment).await?;
-            if keep {
+            // A drill pins nothing: its store takes no changes.
+            if keep && !self.0.is_drill() {
                 self.0.pin(name, &head, "a scratch volume").await?;
                 // Only if it is still there now it was retained by one or the other all the time.
                 let fixed = match moment {

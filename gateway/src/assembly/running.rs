@@ -184,6 +184,15 @@ impl Running {
     }
 
     /// Serves the buckets of new settings. The shares that they show are served already.
+    /// What a drill does is seen by nobody outside it.
+    pub(super) fn refuse_in_drill(&self) -> Result<(), ControlError> {
+        if !self.overview.settings().gateway.drill {
+            return Ok(());
+        }
+        let error = ControlError::new(ErrorKind::Denied, "this gateway is the clone of a drill");
+        Err(error.todo("ask the gateway that serves for good"))
+    }
+
     async fn apply_buckets(&self, before: &Settings, after: &Settings) -> Result<(), ControlError> {
         let own_share = |bucket: &&Bucket| bucket.share.is_none();
         for bucket in before.buckets.iter().filter(own_share) {
@@ -236,6 +245,13 @@ impl Control for Running {
 
     async fn apply(&self, settings: Arc<Settings>) -> Result<Vec<String>, ControlError> {
         let before = self.overview.settings();
+        if before.gateway.drill != settings.gateway.drill {
+            let error = ControlError::new(
+                ErrorKind::Invalid,
+                "a running gateway does not become a drill, nor one that is none",
+            );
+            return Err(error.todo("put gateway.drill back"));
+        }
         self.overview.recovery.check(&before, &settings).await?;
         self.apply_targets(&before, &settings).await?;
         for share in &before.shares {
@@ -402,6 +418,7 @@ impl Control for Running {
         request: &PromoteRequest,
         job: &JobHandle,
     ) -> Result<PromoteReport, ControlError> {
+        self.refuse_in_drill()?;
         let settings = self.overview.settings();
         self.promote(&settings, target, request, job).await
     }
@@ -445,6 +462,7 @@ impl Control for Running {
         request: &PolicyRunRequest,
         job: &JobHandle,
     ) -> Result<PolicyRun, ControlError> {
+        self.refuse_in_drill()?;
         self.policies.run_now(policy, request, job).await
     }
 
@@ -470,6 +488,7 @@ impl Control for Running {
         request: &SourceRunRequest,
         job: &JobHandle,
     ) -> Result<SourceRun, ControlError> {
+        self.refuse_in_drill()?;
         Ok(self.sources.run(source, request, None, job).await?.1)
     }
 

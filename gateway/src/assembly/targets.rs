@@ -90,6 +90,7 @@ impl Running {
         if same {
             return Ok(());
         }
+        self.refuse_in_drill()?;
         let repository = self.appliance().repository();
         for target in after.copies().filter(|target| before.target(target.name.as_str()) != Some(*target)) {
             check_lock(target).await.map_err(AssemblyError::at(target))?;

@@ -203,10 +203,11 @@ fn for_a_drill(rules: &mut Share, with_clients: bool) {
 
 /// Makes settings those of a drill; not those of a gateway that is none.
 fn begin_drill(context: &Context, settings: &mut Settings) -> Result<(), Failure> {
-    let serves = !settings.shares.is_empty() || !settings.buckets.is_empty();
+    let acts = !settings.policies.is_empty() || !settings.sources.is_empty() || !settings.notify.is_empty();
+    let serves = !settings.shares.is_empty() || !settings.buckets.is_empty() || acts;
     if serves && !settings.gateway.drill {
         let place = context.file.path().display();
-        let message = format!("{place} has shares that are served for good");
+        let message = format!("{place} has shares, policies, sources or notifiers that are meant for good");
         let error = ControlError::new(ErrorKind::Exists, message);
         return Err(error
             .todo("name a new file for the drill with --settings, and a new folder with --data")

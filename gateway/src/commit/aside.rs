@@ -72,23 +72,25 @@ impl Committer {
         epoch: u32,
         drained: &(dyn Fn(Sequence) + Send + Sync),
     ) -> Result<SetAside, CommitError> {
-        if self.repository.find_branch(share.id(), wanted.id).await?.is_some() {
-            return Ok(SetAside::Branch);
-        }
+        // One that is there may be of a run that died before it knew that all of it is safe: it is made again.
+        let nothing_more = match self.repository.find_branch(share.id(), wanted.id).await? {
+            Some(_) => SetAside::Branch,
+            None => SetAside::Nothing,
+        };
         for attempt in 1.. {
             self.plans.look_surely().await?;
             share.moved().begin();
             share.live().settle().await?;
             let rescue = Some(self.repository.clone());
             let plan = match self.prepare_with(share, self.clock.utc(), true, None, rescue).await? {
-                Prepared::Unchanged { .. } => return Ok(SetAside::Nothing),
+                Prepared::Unchanged { .. } => return Ok(nothing_more),
                 Prepared::Changed(plan) => plan,
             };
             share.live().settle().await?;
             drained(plan.through);
             let departure = self.departure(share, &plan).await?;
             if !departure.is_fork && plan.base.published && plan.root == plan.base.root {
-                return Ok(SetAside::Nothing);
+                return Ok(nothing_more);
             }
             self.upload().await?;
             crate::crash::point("aside.uploaded");
@@ -97,8 +99,11 @@ impl Committer {
             crate::crash::point("aside.stored");
             // A plan that comes to be from now on sees the branch.
             self.plans.look_surely().await?;
-            if attempt == ATTEMPTS_MAX || !plan.relied_on.iter().any(|pack| self.ledger.is_void(pack)) {
+            if !plan.relied_on.iter().any(|pack| self.ledger.is_void(pack)) {
                 break;
+            }
+            if attempt == ATTEMPTS_MAX {
+                return Err(CommitError::Condemned);
             }
         }
         Ok(SetAside::Branch)

@@ -85,6 +85,9 @@ pub enum CommitError {
         /// Bytes read.
         got: u64,
     },
+    /// What is to be set aside refers to packs that plans condemn, time after time.
+    #[error("collections condemn again and again what the changes refer to; it is tried again")]
+    Condemned,
     /// A step of the commit died.
     #[error("a step of the commit ended early: see the log")]
     Died,

@@ -255,6 +255,7 @@ impl<'a> Apply<'a> {
             self.restore.done.insert(branch.number, live.number);
             return Ok(());
         }
+        let live_is_directory = live.is_some_and(|live| live.inode.kind == Kind::Directory);
         let temporary = Bytes::from(format!(".tidegate-apply-{:x}", branch.number.0));
         self.restore.remove_tree_if_there(parent, &temporary).await?;
         let number = match self.restore.done.get(&branch.number).copied() {
@@ -265,8 +266,17 @@ impl<'a> Apply<'a> {
             None => self.build(branch, parent, &temporary).await?,
         };
         crate::crash::point("apply.built");
-        if live.is_some_and(|live| live.inode.kind == Kind::Directory) {
+        if live_is_directory && self.request.on_conflict == OnConflict::Theirs {
             self.restore.remove_tree(parent, name).await?;
+        } else if live_is_directory
+            && let Err(error) = self.namespace.remove_directory(CONTEXT, parent, name).await
+        {
+            self.restore.remove_tree_if_there(parent, &temporary).await?;
+            return Err(match error {
+                // Nobody has judged what is in it.
+                tidegate_protocols::view::FsError::NotEmpty => full_directory(name),
+                error => control_error(error),
+            });
         }
         let (from, to) = ((parent, &temporary[..]), (parent, &name[..]));
         self.namespace.rename(CONTEXT, from, to).await.map_err(control_error)?;
@@ -381,6 +391,14 @@ impl<'a> Apply<'a> {
             self.report.named.push(path.clone());
         }
     }
+}
+
+/// A directory of the share that a file of the branch would replace, with something in it.
+fn full_directory(name: &Bytes) -> ControlError {
+    let name = String::from_utf8_lossy(name);
+    let message =
+        format!("directory {name:?} is a file in the branch, and the share has put something into it");
+    ControlError::new(ErrorKind::Exists, message).todo("move that away, or say --theirs, and run it again")
 }
 
 /// Whether the step is carried out after what is below it: a directory that goes, or becomes something else.

@@ -21,7 +21,7 @@ use super::world::{Done, Known, Probed, StepFailure, World};
 use crate::assembly::{OfflineRepository, open_store};
 use crate::control::{ControlError, Status};
 use crate::settings::{
-    Action, Gateway, Listen, Nfs, S3, Settings, SettingsFile, Step, Table, table_from_json,
+    Action, Gateway, Listen, Nbd, Nfs, S3, Settings, SettingsFile, Step, Table, table_from_json,
 };
 
 /// The longest path of a Unix socket, in bytes.
@@ -194,6 +194,9 @@ impl Site {
         (settings.repository.lead, settings.repository.required) = (None, 1);
         settings.nfs = table_from_json::<Nfs>(&listen).map_err(wrong)?.0;
         settings.s3 = table_from_json::<S3>(&listen).map_err(wrong)?.0;
+        settings.nbd = table_from_json::<Nbd>(&serde_json::json!({})).map_err(wrong)?.0;
+        settings.volumes.clear();
+        settings.machines.clear();
         settings.shares.clear();
         settings.buckets.clear();
         settings.access_keys.clear();

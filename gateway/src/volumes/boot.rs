@@ -64,7 +64,7 @@ impl BootOrder {
 
     /// How many bytes they are.
     pub fn bytes(&self) -> u64 {
-        self.ranges().map(|range| range.end - range.start).sum()
+        self.ranges().map(|range| range.end - range.start).fold(0, u64::saturating_add)
     }
 
     /// How it is kept. What would make it longer than an attribute may be, at its end, is left out.
@@ -95,7 +95,7 @@ impl BootOrder {
         if *unit != UNIT_BITS {
             return Err(BootOrderError::Malformed);
         }
-        let (mut runs, mut at) = (Vec::new(), 0u64);
+        let (mut runs, mut at, mut all) = (Vec::new(), 0u64, 0u64);
         while !rest.is_empty() {
             let zigzag = take_varint(&mut rest).ok_or(BootOrderError::Malformed)?;
             let units = take_varint(&mut rest).ok_or(BootOrderError::Malformed)?;
@@ -103,7 +103,8 @@ impl BootOrder {
             let start = at.checked_add_signed(distance);
             let end = start.and_then(|start| start.checked_add(units));
             let (Some(start), Some(end)) = (start, end) else { return Err(BootOrderError::Malformed) };
-            if units == 0 || end > u64::MAX / UNIT_BYTES {
+            all = all.saturating_add(units);
+            if units == 0 || end > u64::MAX / UNIT_BYTES || all > UNITS_MAX as u64 {
                 return Err(BootOrderError::Malformed);
             }
             runs.push(start..end);

@@ -114,8 +114,11 @@ impl Disk {
         if let Some(scratch) = &self.scratch {
             return scratch.zero(range).await;
         }
-        let sequence = self.punch_live(&range).await?;
-        self.settle(sequence, durable).await
+        match self.punch_live(&range).await? {
+            // There was nothing to take away, but what took it away before may not be on stable storage yet.
+            None if durable => self.flush().await,
+            sequence => self.settle(sequence, durable).await,
+        }
     }
 
     /// Refuses once the volume is served no more, also what could be had from a scratch volume still.

@@ -71,9 +71,12 @@ pub async fn warm(
         (bytes, fetch(store, &range, keep).await)
     });
     let mut fetching = std::pin::pin!(fetching.buffer_unordered(options.requests_max.max(1)));
-    let (mut report, mut failures) = (WarmReport::default(), 0);
+    let (mut report, mut failures, mut last_error) = (WarmReport::default(), 0, None);
     while !observer.is_cancelled() {
-        let Some((bytes, outcome)) = fetching.next().await else { return Ok(report) };
+        let Some((bytes, outcome)) = fetching.next().await else {
+            // What did not come is still owed.
+            return last_error.map_or(Ok(report), Err);
+        };
         report.ranges += 1;
         match outcome {
             Outcome::Here => report.here += 1,
@@ -92,6 +95,7 @@ pub async fn warm(
                     return Err(error);
                 }
                 tracing::debug!(%error, "a range could not be fetched ahead");
+                last_error = Some(error);
             }
             Outcome::Came { bytes, frames, whole } => {
                 failures = 0;

@@ -176,6 +176,12 @@ fn step_fits(step: &Step, note: &mut impl FnMut(&str, String)) {
     if wants_drill && step.action == Action::Dns && step.drill_record.is_none() {
         note("drill_record", "is missing; a drill does not change the name of production".into());
     }
+    if step.drill_address.is_some() && step.drill_address == step.address {
+        note("drill_address", "is the address of production".into());
+    }
+    if step.drill_record.is_some() && step.drill_record == step.record {
+        note("drill_record", "is the name of production".into());
+    }
     let odd = |text: &Argument| {
         let text = text.as_str();
         text.is_empty()
