@@ -9,9 +9,10 @@ use super::model::Amount;
 /// Requests between nothing and the claim, of a share that is the only one: the config; a listing of key slots and the one
 /// that opens; a listing of domains; three listings of folders, the heads and claims of the share, its newest head.
 const OPENING_REQUESTS: u64 = 4 + 3 + 3;
-/// Requests of the claim and after it: the claims; the claim, read back, and the listing that decides; the plans; the newest
-/// head by two listings and a read; whether the claim still stands.
-const CLAIM_REQUESTS: u64 = 1 + 3 + 1 + 3 + 1;
+/// Requests of the claim and after it: the claims, and the last of them; the claim, read back, and the listing that decides;
+/// the plans; the newest head by two listings and a read; a pin of it; whether the claim still stands, by a listing and a read;
+/// the head again, for what was hot.
+const CLAIM_REQUESTS: u64 = 2 + 3 + 1 + 3 + 1 + 2 + 1;
 /// What the two commands ask besides: they open the repository three times, look for the share twice, and probe the store
 /// twice. A probe makes some of its requests at once; so many follow each other.
 const COMMAND_REQUESTS: u64 = 2 * 4 + 9 + 4 + 2 * PROBE_REQUESTS;
@@ -59,11 +60,11 @@ impl Amounts {
     /// it names; on average half of the other shares are looked at first.
     pub fn of(head: &Head, heat: &Heat, first: &FirstByte, opening: Opening) -> Self {
         let others = opening.shares.saturating_sub(1).div_ceil(2);
-        // The heat of a head is written as hex; it is read to find the share, and again under the claim.
+        // The heat of a head is written as hex; it is read to find the share, under the claim, and for the heat.
         let head_bytes = HEAD_BYTES + 2 * head.heat.encode().len() as u64;
         let keys = opening.domains + opening.slots.saturating_sub(1).div_ceil(2);
         let requests = OPENING_REQUESTS + CLAIM_REQUESTS + keys + others * OTHER_SHARE_REQUESTS;
-        let (commands, heads) = if opening.by_command { (COMMAND_REQUESTS + 2 * keys, 4) } else { (0, 2) };
+        let (commands, heads) = if opening.by_command { (COMMAND_REQUESTS + 2 * keys, 5) } else { (0, 3) };
         let requests = requests + commands;
         let bytes = heads * head_bytes + others * HEAD_BYTES + (keys + 4) * SMALL_BYTES;
         let kind = |kind| Amount { requests: heat.requests(kind), bytes: heat.bytes(kind) };

@@ -31,7 +31,7 @@ const REQUEST_BYTES_MIN: u64 = 16 << 10;
 /// How much to ask for.
 #[derive(Clone, Copy, Debug)]
 pub struct MeasureOptions {
-    /// Requests at once.
+    /// Requests at once, about: as many as twice of them where ranges end within a round.
     pub requests_max: usize,
     /// Bytes in all.
     pub bytes_max: u64,
@@ -75,7 +75,7 @@ pub async fn measure(
     answers.sort_unstable();
     let mut measured =
         Measured { latency: answers[ANSWERS / 2], bytes_per_s: None, requests: ANSWERS as u64, bytes: 0 };
-    let mut wanted = FIRST_BYTES;
+    let (mut wanted, mut most_bytes) = (FIRST_BYTES, SAYS_ENOUGH_BYTES);
     loop {
         let pieces = pieces_of(
             ranges,
@@ -85,10 +85,12 @@ pub async fn measure(
         if pieces.is_empty() {
             return Ok(measured);
         }
+        // Ends of ranges make a few pieces more: those run too, or the round would take another answer's time.
+        let at_once = pieces.len().min(2 * options.requests_max.max(1));
         let (began, requests) = (Instant::now(), pieces.len() as u64);
         let fetched = stream::iter(pieces)
             .map(|piece| async move { store.get(&pack_name(piece.pack), Some(piece.range)).await })
-            .buffer_unordered(options.requests_max.max(1));
+            .buffer_unordered(at_once);
         let came: Vec<_> = fetched.collect().await;
         let took = began.elapsed();
         measured.requests += requests;
@@ -103,7 +105,9 @@ pub async fn measure(
         }
         measured.bytes += bytes;
         let moving = took.saturating_sub(measured.latency).max(took / 10);
-        if !moving.is_zero() && bytes >= SAYS_ENOUGH_BYTES {
+        // The largest round fills the line best; what is left for the last one may be less.
+        if !moving.is_zero() && bytes >= most_bytes {
+            most_bytes = bytes;
             measured.bytes_per_s = Some(bytes as f64 / moving.as_secs_f64());
         }
         if took >= options.enough || bytes < wanted {
