@@ -53,7 +53,7 @@ pub struct LockReport {
     pub address: String,
     /// Its rule.
     pub rule: LockRule,
-    /// When the last round ended; none if none has.
+    /// When the last round that came to its end began; none if none has.
     pub ended: Option<UtcNanos>,
     /// Why the newest round did not end well, and when.
     pub failure: Option<(UtcNanos, String)>,
@@ -67,12 +67,23 @@ struct Place {
     rule: LockRule,
     /// When the first look at it was.
     since: UtcNanos,
+    /// When the last round that came to its end began.
     ended: Option<UtcNanos>,
-    /// The pack up to which the round under way has come.
+    /// The round under way; none between rounds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    after: Option<String>,
+    under_way: Option<UnderWay>,
     #[serde(skip)]
     failure: Option<(UtcNanos, String)>,
+}
+
+/// A round that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct UnderWay {
+    /// When.
+    begun: UtcNanos,
+    /// The pack up to which it has come; none before the first batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
 }
 
 /// The places of all targets, by address.
@@ -98,8 +109,8 @@ impl LockBook {
     fn place(&self, address: &str, rule: LockRule, now: UtcNanos) -> Place {
         let mut places = self.0.lock();
         let place = places.get(address).filter(|place| place.rule == rule).cloned();
-        let (ended, after, failure) = Default::default();
-        let place = place.unwrap_or(Place { rule, since: now, ended, after, failure });
+        let (ended, under_way, failure) = Default::default();
+        let place = place.unwrap_or(Place { rule, since: now, ended, under_way, failure });
         places.insert(address.to_owned(), place.clone());
         place
     }
@@ -112,10 +123,21 @@ impl LockBook {
 }
 
 impl Place {
+    /// The time from the beginning of a round to the next one.
+    fn round_every(&self) -> Duration {
+        self.rule.round_every() / ROUNDS
+    }
+
     /// Whether a round is to be begun, or gone on with. A clock that was turned back makes one due.
     fn is_due(&self, now: UtcNanos) -> bool {
-        let every = self.rule.round_every() / ROUNDS;
-        self.ended.is_none_or(|ended| apart(ended, now) >= every)
+        self.ended.is_none_or(|ended| apart(ended, now) >= self.round_every())
+    }
+
+    /// The round to go on with: the one under way, or a new one. One that was cut long ago begins anew: what it had looked
+    /// at first may be due again.
+    fn round(&self, now: UtcNanos) -> UnderWay {
+        let under_way = self.under_way.clone().filter(|round| apart(round.begun, now) < self.round_every());
+        under_way.unwrap_or(UnderWay { begun: now, after: None })
     }
 
     fn is_late(&self, now: UtcNanos) -> bool {
@@ -131,12 +153,14 @@ fn apart(one: UtcNanos, other: UtcNanos) -> Duration {
 struct Noting<'a> {
     book: &'a LockBook,
     address: &'a str,
+    begun: UtcNanos,
     folder: &'a Path,
 }
 
 impl ExtendProgress for Noting<'_> {
     fn at(&self, pack: PackId) {
-        self.book.change(self.address, |place| place.after = Some(pack.to_string()));
+        let (begun, after) = (self.begun, Some(pack.to_string()));
+        self.book.change(self.address, |place| place.under_way = Some(UnderWay { begun, after }));
         self.book.store(self.folder);
     }
 }
@@ -197,14 +221,15 @@ impl Appliance {
         config: &LockConfig,
     ) -> Result<Extended, CollectError> {
         let address = store.address();
-        let after = self.locks.place(&address, rule, self.now()).after;
-        let after = after.as_deref().and_then(PackId::from_hex);
+        let round = self.locks.place(&address, rule, self.now()).round(self.now());
+        let after = round.after.as_deref().and_then(PackId::from_hex);
         let repository = Arc::new(self.backend.repository.on(store));
         let options = CollectOptions {
             memory_bytes_max: config.memory_bytes_max,
             ..CollectOptions::new(self.now(), config.folder.clone())
         };
-        let noting = Noting { book: &self.locks, address: &address, folder: &config.folder };
+        let noting =
+            Noting { book: &self.locks, address: &address, begun: round.begun, folder: &config.folder };
         let stop = Stop(self.stop.clone());
         let done = extend_locks(&repository, after, &options, (&stop, &noting)).await?;
         let ended = self.now();
@@ -213,7 +238,8 @@ impl Appliance {
             (ended, format!("{failed} objects could not be locked for longer: the log names them"))
         });
         self.locks.change(&address, |place| {
-            *place = Place { ended: Some(ended), after: None, failure, ..place.clone() };
+            // What was looked at first was looked at when the round began: the next one is due by that.
+            *place = Place { ended: Some(round.begun), under_way: None, failure, ..place.clone() };
         });
         self.locks.store(&config.folder);
         Ok(done)
@@ -315,7 +341,7 @@ mod tests {
     fn a_round_is_begun_in_time_to_be_made_up_for() {
         let rule = LockRule { mode: LockMode::Governance, days: 30 };
         let ended = Some(UtcNanos::new(100 * DAY));
-        let place = Place { rule, since: UtcNanos::new(0), ended, after: None, failure: None };
+        let place = Place { rule, since: UtcNanos::new(0), ended, under_way: None, failure: None };
         assert!(!place.is_due(UtcNanos::new(102 * DAY)) && place.is_due(UtcNanos::new(103 * DAY)));
         assert!(!place.is_late(UtcNanos::new(105 * DAY)) && place.is_late(UtcNanos::new(106 * DAY)));
         assert!(place.is_due(UtcNanos::new(90 * DAY)), "the clock was turned back");
@@ -328,10 +354,17 @@ mod tests {
         let (book, now) = (LockBook::open(folder.path()), UtcNanos::new(DAY));
         book.place("s3://a", rule, now);
         book.change("s3://a", |place| place.ended = Some(now));
-        Noting { book: &book, address: "s3://a", folder: folder.path() }.at(PackId::new([7; 32]));
+        let noting = Noting { book: &book, address: "s3://a", begun: now, folder: folder.path() };
+        noting.at(PackId::new([7; 32]));
         let book = LockBook::open(folder.path());
         let place = book.place("s3://a", rule, UtcNanos::new(2 * DAY));
-        assert_eq!((place.ended, place.after), (Some(now), Some("07".repeat(32))));
+        let cut = UnderWay { begun: now, after: Some("07".repeat(32)) };
+        assert_eq!((place.ended, place.under_way.as_ref()), (Some(now), Some(&cut)));
+        let soon = UtcNanos::new(DAY + DAY / 4);
+        assert_eq!(place.round(soon), cut, "a round that was cut is gone on with");
+        let late = UtcNanos::new(9 * DAY);
+        let anew = UnderWay { begun: late, after: None };
+        assert_eq!(place.round(late), anew, "what it had looked at first may be due again");
         let longer = LockRule { days: 8, ..rule };
         assert_eq!(book.place("s3://a", longer, now).ended, None);
     }

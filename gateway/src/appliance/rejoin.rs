@@ -3,7 +3,7 @@
 //!
 //! Order: what is here beyond the line is a branch (refused otherwise); a new live map over the newest head and the record that
 //! says so, in one record of the journal; then the old map is dropped. A crash before leaves the share as it was, after it one
-//! that has joined. Local packs and gathered frames stay, so that what was read here before is read from here again; only what
+//! that has joined. A claim is given back when what comes after it fails. Local packs and gathered frames stay, so that what was read here before is read from here again; only what
 //! changed since comes from the store.
 //!
 //! Handles of before stay valid under the rules of an attach ([`super::handles`]).
@@ -19,7 +19,7 @@ use super::handles::{Handles, after_takeover};
 use super::registry::{self, ShareRecord};
 use super::shares::{OpenShare, begin_over, random};
 use super::{Appliance, ApplianceError, ShareConfig};
-use crate::live::Batch;
+use crate::live::{Batch, Change};
 
 /// How often, and how many times, it is looked whether calls that were under way have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -141,26 +141,48 @@ impl Appliance {
             // The claim comes before the look at the heads: what appears later is a fork.
             Rejoin::Lead | Rejoin::TakeOver => Some(self.claim(id, name, self.settle).await?),
         };
+        let begun = match self.begin_joined(open, how, leadership.as_ref()).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                // Nothing here leads by it: whoever led before goes on.
+                if let Some(leadership) = leadership {
+                    leadership.give_back(&self.backend.repository).await;
+                }
+                return Err(error);
+            }
+        };
+        let (changes, joined) = begun;
+        self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
+        self.live.settle().await?;
+        crate::crash::point("rejoin.recorded");
+        Ok(joined)
+    }
+
+    /// What begins a new map over the newest head.
+    async fn begin_joined(
+        &self,
+        open: &OpenShare,
+        how: Rejoin,
+        leadership: Option<&Leadership>,
+    ) -> Result<(Vec<Change>, (ShareRecord, HeadName, Handles)), ApplianceError> {
+        let (id, name) = (open.share.id(), &open.config.name);
         let newest = self.backend.repository.newest_head(id).await?;
         let nothing = || ApplianceError::NothingToAttach { share: name.clone(), what: "head".into() };
         let newest = newest.ok_or_else(nothing)?;
-        let handles = handles_of(&newest, leadership.as_ref(), open.record.lock().era);
+        let handles = handles_of(&newest, leadership, open.record.lock().era);
         if leadership.is_some() && !handles.nothing_is_lost() {
             self.pin_takeover(newest.name, &newest.head).await?;
         }
         let era = handles.era().map_or_else(random, Ok)?;
         let (map, map_change) = registry::next_map(&self.live)?;
         let mut record = open.record.lock().clone().over(map, random()?, era);
-        record.leadership = leadership.as_ref().map(Leadership::note);
+        record.leadership = leadership.map(Leadership::note);
         (record.superseded, record.handed_over, record.aside) = (false, false, None);
         record.follows = how == Rejoin::Follow;
         record.handles = Some(handles.why().to_owned());
         let mut changes = begin_over(map, &newest.head, Some(newest.name), true);
         changes.extend([map_change, record.change()]);
-        self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
-        self.live.settle().await?;
-        crate::crash::point("rejoin.recorded");
-        Ok((record, newest.name, handles))
+        Ok((changes, (record, newest.name, handles)))
     }
 
     /// Opens the share anew by its record, in the place of the one that is open.

@@ -190,6 +190,27 @@ impl Appliance {
         let share = self.backend.repository.find_share(name).await?.ok_or_else(|| nothing("head"))?;
         // The claim comes before the look at the heads: what appears later is a fork.
         let leadership = self.claim(share, name, self.settle).await?;
+        let changes = match self.begin_attached(share, name, point, &leadership).await {
+            Ok(changes) => changes,
+            Err(error) => {
+                // Nothing here leads by it: whoever led before goes on.
+                leadership.give_back(&self.backend.repository).await;
+                return Err(error);
+            }
+        };
+        self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
+        self.live.settle().await?;
+        Ok(share)
+    }
+
+    /// What makes a share that was claimed known here.
+    async fn begin_attached(
+        &self,
+        share: ShareId,
+        name: &str,
+        point: AttachPoint,
+        leadership: &Leadership,
+    ) -> Result<Vec<Change>, ApplianceError> {
         let repository = &self.backend.repository;
         let (head_name, head) = self.head_to_attach(share, name, point).await?;
         let newest = match point {
@@ -231,9 +252,7 @@ impl Appliance {
         record.handles = Some(handles.why().to_owned());
         record.to_warm = true;
         changes.extend([map_change, record.change()]);
-        self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
-        self.live.settle().await?;
-        Ok(share)
+        Ok(changes)
     }
 
     /// The state that is attached; an older one is held by a pin until what goes on from it has been published.
@@ -345,10 +364,13 @@ impl Appliance {
         let state = repository.lease(share).await?;
         let options = ClaimOptions::new(self.claimant.clone(), self.now(), settle)?;
         match repository.claim(&state, &options).await? {
-            ClaimOutcome::Leading(leadership) => {
-                self.committer.plans.look_surely().await?;
-                Ok(leadership)
-            }
+            ClaimOutcome::Leading(leadership) => match self.committer.plans.look_surely().await {
+                Ok(()) => Ok(leadership),
+                Err(error) => {
+                    leadership.give_back(repository).await;
+                    Err(error.into())
+                }
+            },
             ClaimOutcome::Lost { to } => Err(ApplianceError::Superseded { share: name.into(), by: to }),
         }
     }

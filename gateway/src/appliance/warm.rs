@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
+use tidegate_chunker::PackId;
 use tidegate_replicator::collect::Observer;
 use tidegate_replicator::repository::{Head, Heat};
 use tidegate_replicator::store::Traffic;
@@ -162,11 +163,13 @@ impl Appliance {
         open.warmed.begin(ranges.iter().map(PackRange::bytes).sum());
         observer.phase("fetch what was used lately");
         let hot: HashSet<_> = ranges.iter().map(|range| range.pack).collect();
-        let fetching = self.fetch_ahead(&hot, futures::stream::iter(ranges), observer);
+        let keep = self.warmth(hot.clone(), false);
+        let fetching = self.fetch_ahead(&keep, futures::stream::iter(ranges), observer);
         let mut report = Traffic::Replication.scope(fetching).await?;
         if what == WarmWhat::All && !report.is_cancelled && !report.is_full {
             observer.phase("fetch everything");
-            let rest = Traffic::Housekeeping.scope(self.warm_all(&head, observer)).await?;
+            let keep = self.warmth(hot, true);
+            let rest = Traffic::Housekeeping.scope(self.warm_all(&head, &keep, observer)).await?;
             report = together(report, rest);
         }
         Ok(report)
@@ -194,7 +197,12 @@ impl Appliance {
     }
 
     /// Tree nodes, then file data.
-    async fn warm_all(&self, head: &Head, observer: &dyn Observer) -> Result<WarmReport, ApplianceError> {
+    async fn warm_all(
+        &self,
+        head: &Head,
+        keep: &Warmth,
+        observer: &dyn Observer,
+    ) -> Result<WarmReport, ApplianceError> {
         let nodes = self.backend.reader(head.share.domain)?.nodes;
         let mut report = WarmReport::default();
         for part in [Part::Nodes, Part::Data] {
@@ -203,7 +211,7 @@ impl Appliance {
                 let range = range.map_err(|error| *trouble.lock() = Some(error)).ok();
                 futures::future::ready(range)
             });
-            report = together(report, self.fetch_ahead(&HashSet::new(), ranges, observer).await?);
+            report = together(report, self.fetch_ahead(keep, ranges, observer).await?);
             if let Some(error) = trouble.into_inner() {
                 return Err(ApplianceError::Share(error.into()));
             }
@@ -214,18 +222,21 @@ impl Appliance {
         Ok(report)
     }
 
+    fn warmth(&self, hot: HashSet<PackId>, with_others: bool) -> Warmth {
+        let backend = &self.backend;
+        let parts = (backend.gathered().clone(), backend.keeper.clone(), backend.ledger.clone());
+        Warmth::new(parts, hot, with_others)
+    }
+
     async fn fetch_ahead(
         &self,
-        hot: &HashSet<tidegate_chunker::PackId>,
+        keep: &Warmth,
         ranges: impl Stream<Item = PackRange> + Send,
         observer: &dyn Observer,
     ) -> Result<WarmReport, ApplianceError> {
-        let backend = &self.backend;
-        let parts = (backend.gathered().clone(), backend.keeper.clone(), backend.ledger.clone());
-        let keep = Warmth::new(parts, hot);
         let store = self.targets.readers();
         let options = WarmOptions { requests_max: REQUESTS_MAX };
-        let warming = warm(&*store, ranges, &keep, options, observer);
+        let warming = warm(&*store, ranges, keep, options, observer);
         Ok(warming.await.map_err(tidegate_replicator::repository::RepositoryError::from)?)
     }
 }

@@ -194,13 +194,10 @@ impl DiskCache {
         if sent.is_some() { Offered::Busy } else { Offered::Refused }
     }
 
-    /// What of these packs is here: bytes of each, in order. Looks at the whole index once.
-    pub(crate) fn held_of(&self, packs: &HashSet<PackId>) -> HashMap<PackId, Vec<Range<u64>>> {
+    /// What of the wanted packs is here: bytes of each, in order. Looks at the whole index once.
+    pub(crate) fn held_of(&self, wanted: impl Fn(&PackId) -> bool) -> HashMap<PackId, Vec<Range<u64>>> {
         let mut held: HashMap<PackId, Vec<Range<u64>>> = HashMap::new();
-        if packs.is_empty() {
-            return held;
-        }
-        for at in self.shared.index.lock().frames.keys().filter(|at| packs.contains(&at.pack)) {
+        for at in self.shared.index.lock().frames.keys().filter(|at| wanted(&at.pack)) {
             held.entry(at.pack).or_default().push(at.range());
         }
         held.values_mut().for_each(|ranges| ranges.sort_unstable_by_key(|range| range.start));

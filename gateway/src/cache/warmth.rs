@@ -3,8 +3,8 @@
 //! What was here before is found by one look at the index when warming begins. Frames of packs that are known to be hot
 //! enter the main queue of the policy, so that a scan of the first clients does not push them out again.
 //!
-//! Bound: at most [`ROOM_PART`] of the cache is filled with it, so that what clients read besides finds room; and never
-//! what the journal and the reserve need.
+//! Bound: at most [`ROOM_PART`] of the cache is filled with it, what was here before included, so that what clients read
+//! besides finds room; and never what the journal and the reserve need.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -27,23 +27,33 @@ pub(crate) struct Warmth {
     disk: Arc<DiskCache>,
     keeper: Arc<Keeper>,
     ledger: Arc<Ledger>,
-    /// What of the hot packs was here, in order.
+    /// What was here, in order: of the hot packs, or of all.
     held: HashMap<PackId, Vec<Range<u64>>>,
+    /// The packs whose part of that is counted already.
+    hot: HashSet<PackId>,
     /// What may come still, in bytes.
     left: AtomicU64,
 }
 
 impl Warmth {
-    /// Before warming with these packs, as far as they are known.
+    /// Before warming with these hot packs, and with others if `with_others`: then what is here of any pack is looked up,
+    /// which takes 16 bytes of memory for each frame in the cache.
     pub(crate) fn new(
         (disk, keeper, ledger): (Arc<DiskCache>, Arc<Keeper>, Arc<Ledger>),
-        hot: &HashSet<PackId>,
+        hot: HashSet<PackId>,
+        with_others: bool,
     ) -> Self {
-        let held = disk.held_of(hot);
-        let here: u64 = held.values().flatten().map(|range| range.end - range.start).sum();
+        let held = disk.held_of(|pack| with_others || hot.contains(pack));
+        let of_hot = hot.iter().filter_map(|pack| held.get(pack)).flatten();
+        let here: u64 = of_hot.map(|range| range.end - range.start).sum();
         let most = keeper.bytes_max() / ROOM_PART.1 * ROOM_PART.0;
-        keeper.expect_packs(hot);
-        Self { disk, keeper, ledger, held, left: AtomicU64::new(most.saturating_sub(here)) }
+        keeper.expect_packs(&hot);
+        Self { disk, keeper, ledger, held, hot, left: AtomicU64::new(most.saturating_sub(here)) }
+    }
+
+    fn take_room(&self, bytes: u64) {
+        let less = |left: u64| Some(left.saturating_sub(bytes));
+        let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     fn is_local(&self, pack: &PackId) -> bool {
@@ -63,7 +73,11 @@ impl Keep for Warmth {
                 reached = held.end;
             }
         }
-        reached < wanted.range.end
+        let lacks = reached < wanted.range.end;
+        if !lacks && !self.hot.contains(&wanted.pack) {
+            self.take_room(wanted.bytes());
+        }
+        lacks
     }
 
     fn has(&self, frame: &FrameAt) -> bool {
@@ -78,10 +92,7 @@ impl Keep for Warmth {
     async fn keep(&self, at: FrameAt, frame: &UnverifiedFrame) -> bool {
         let kept = self.disk.keep(at, frame).await;
         if kept {
-            let bytes = u64::from(at.bytes);
-            let _ = self
-                .left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(bytes)));
+            self.take_room(u64::from(at.bytes));
         }
         kept
     }

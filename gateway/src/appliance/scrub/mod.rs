@@ -9,7 +9,8 @@
 //!
 //! One turn a minute does what is due by then: a round goes through all packs in order of id, evenly over
 //! [`ScrubConfig::every`], and no further on a day than its budgets allow. All requests are housekeeping. A crash loses
-//! at most the pack that was being read. One round or run at a time.
+//! at most the pack that was being read. One round or run at a time. What was listed or read while another target came to lead
+//! says nothing, and is looked at again.
 
 mod book;
 mod copies;
@@ -25,7 +26,7 @@ use tidegate_replicator::check;
 use tidegate_replicator::collect::{Observer, Silent, VoidPacks};
 use tidegate_replicator::repository::pack_name;
 use tidegate_replicator::scrub::{Copies, Examined, Examiner, Inventory, heal, missing_packs};
-use tidegate_replicator::store::Traffic;
+use tidegate_replicator::store::{Store, Traffic};
 use tokio::sync::Notify;
 
 use super::{Appliance, ApplianceError};
@@ -169,7 +170,8 @@ impl Scrubber {
         let examiner = Examiner::new(repository.clone());
         let mut void = VoidPacks::default();
         void.refresh(repository).await?;
-        loop {
+        'pages: loop {
+            let lead = self.appliance.targets.lead();
             let after = self.book.lock().position();
             let (page, more) = repository.list_pack_objects(after, LIST_PAGE).await?;
             for (pack, bytes, _) in page {
@@ -178,10 +180,11 @@ impl Scrubber {
                 }
                 // What a collection has condemned may go at any time.
                 let examined = if void.contains(&pack) {
-                    Examined::default()
+                    Some(Examined::default())
                 } else {
-                    self.examine(config, &examiner, pack).await?
+                    self.examine(config, &examiner, pack, &lead).await?
                 };
+                let Some(examined) = examined else { continue 'pages };
                 self.note(config, |book| book.passed(pack, bytes, examined))?;
                 observer.advanced(bytes);
             }
@@ -191,19 +194,24 @@ impl Scrubber {
         }
     }
 
-    /// Looks at one pack, and heals it.
+    /// Looks at one pack, and heals it. None when another target has come to lead since `lead` was seen to name it: the pack
+    /// may never have been there.
     async fn examine(
         &self,
         config: &ScrubConfig,
         examiner: &Examiner,
         pack: PackId,
-    ) -> Result<Examined, ApplianceError> {
+        lead: &Arc<dyn Store>,
+    ) -> Result<Option<Examined>, ApplianceError> {
         let copies = LocalCopies::new(&self.appliance.backend);
         let (examined, wounds) = examiner.examine(pack, &copies).await?;
         let Some(wounds) = wounds else {
             self.note(config, |book| book.is_whole(pack))?;
-            return Ok(examined);
+            return Ok(Some(examined));
         };
+        if !self.leads(lead) {
+            return Ok(None);
+        }
         let what = if wounds.is_missing { "missing" } else { "damaged" };
         tracing::error!(%pack, frames = wounds.frames.len(), ends = wounds.ends, "a pack on the target is {what}");
         copies.lost(&wounds.chunks()).await;
@@ -214,17 +222,30 @@ impl Scrubber {
             tracing::warn!(%pack, chunks = healed.chunks_resealed, "what has a copy here was sealed anew");
         }
         self.note(config, |book| book.was_wounded(pack, &healed, self.now_seconds()))?;
-        Ok(examined)
+        Ok(Some(examined))
     }
 
     /// Packs that should be there and are not.
     async fn look_for_missing(&self, config: &ScrubConfig) -> Result<(), ApplianceError> {
         let repository = &self.appliance.backend.repository;
         let examiner = Examiner::new(repository.clone());
-        for pack in missing_packs(repository).await? {
-            self.examine(config, &examiner, pack).await?;
+        'looks: loop {
+            let lead = self.appliance.targets.lead();
+            let missing = missing_packs(repository).await?;
+            if !self.leads(&lead) {
+                continue;
+            }
+            for pack in missing {
+                if self.examine(config, &examiner, pack, &lead).await?.is_none() {
+                    continue 'looks;
+                }
+            }
+            return self.note(config, |book| book.looked(self.now_seconds()));
         }
-        self.note(config, |book| book.looked(self.now_seconds()))
+    }
+
+    fn leads(&self, store: &Arc<dyn Store>) -> bool {
+        Arc::ptr_eq(store, &self.appliance.targets.lead())
     }
 
     /// Forgets what somebody has written anew, and names who needs the rest.
