@@ -20,7 +20,7 @@ export CXX := $(CACHE)/cxx
 STAGE := packaging/stage.sh
 CARGO := cargo
 
-.PHONY: demo dr-demo test nightly bench package docs env needs build nfswalk
+.PHONY: demo dr-demo test nightly bench package docs env needs needs-of-tests build nfswalk
 
 demo: build nfswalk
 	@$(STAGE) demo python3 integration/demo/demo.py \
@@ -33,13 +33,14 @@ dr-demo: build nfswalk
 		--tidegate $(CARGO_TARGET_DIR)/release/tidegate \
 		--nfswalk $(CARGO_TARGET_DIR)/nfswalk $(if $(RATE),--rate '$(RATE)')
 
-test: needs
+test: needs-of-tests
 	@$(STAGE) formatting $(CARGO) fmt --all --check
 	@$(STAGE) lints $(CARGO) clippy --release --workspace --all-targets -- -D warnings
 	@$(STAGE) compile $(CARGO) test --release --workspace --no-run
 	@$(STAGE) tests $(CARGO) test --release --workspace --no-fail-fast
 
-nightly: build nfswalk
+nightly: needs-of-tests build nfswalk
+	@$(STAGE) needs packaging/setup.sh nightly
 	@$(STAGE) nightly integration/nightly.sh $(CACHE)/demo
 
 # Profile bench is profile release, so nothing is compiled twice; the bench of NFS starts the program.
@@ -57,6 +58,10 @@ env:
 
 needs:
 	@$(STAGE) needs packaging/setup.sh
+	@install -D packaging/cxx $(CXX)
+
+needs-of-tests:
+	@$(STAGE) needs packaging/setup.sh tests
 	@install -D packaging/cxx $(CXX)
 
 # All features that any member asks for: so nothing is compiled twice.

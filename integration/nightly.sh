@@ -28,6 +28,7 @@ export TIDEGATE_POWER_CUTS="${TIDEGATE_POWER_CUTS:-100}"
 export TIDEGATE_IO_OPERATIONS="${TIDEGATE_IO_OPERATIONS:-50000}"
 export TIDEGATE_IO_KILLS="${TIDEGATE_IO_KILLS:-50}"
 export TIDEGATE_SWEEP_VISITS="${TIDEGATE_SWEEP_VISITS:-3}"
+export TIDEGATE_STEPS="${TIDEGATE_STEPS:-3000}"
 export TIDEGATE_NIGHTLY=1
 export TIDEGATE_SEEDS="${TIDEGATE_SEEDS:-3000}"
 export TIDEGATE_DISK_MIB="${TIDEGATE_DISK_MIB:-2048}"
@@ -40,6 +41,12 @@ export TIDEGATE_TREE
 run "tests" cargo test --release --workspace --no-fail-fast -- --nocapture
 run "nfs-rs" env "TIDEGATE_PROGRAM=$CARGO_TARGET_DIR/release/tidegate" \
     cargo test --release --manifest-path integration/nfs_rs/Cargo.toml
+# A store of somebody else's making, where it can be installed.
+if command -v radosgw >/dev/null; then
+    run "Ceph RGW" integration/stores/rgw.sh
+else
+    echo "| Ceph RGW | SKIPPED: radosgw is not installed | 0 |" >>"$log.table"
+fi
 run "demo" python3 integration/demo/demo.py --tidegate "$CARGO_TARGET_DIR/release/tidegate" \
     --nfswalk "$CARGO_TARGET_DIR/nfswalk" --cache "$cache"
 
@@ -56,7 +63,11 @@ run "console" "${TIDEGATE_PYTHON:-python3}" integration/console/walk.py --tidega
     echo
     echo "## Seeds"
     echo
-    sed -n 's/^\(.*: seed [0-9]*\).*/* \1/p' "$log" | sort -u
+    sed -n -e 's/^\(.*: seed [0-9]*\).*/* \1/p' -e 's/^\(TIDEGATE[A-Z_]*SEED=[0-9]*.*\)/* \1/p' "$log" | sort -u
+    echo
+    echo "## Skipped"
+    echo
+    grep -E '(: skipped: |^skipped: |^not run: )' "$log" | sort -u | sed 's/^/* /'
     echo
     echo "## Tests"
     echo

@@ -1,10 +1,11 @@
 #!/bin/sh
-# setup.sh: installs what building and testing need, where it is missing (Debian, Ubuntu), and checks the
-# Rust toolchain, which is not installed for you. Does nothing, and asks nobody, when all is there.
+# setup.sh [tests | nightly]: installs what building and the demo need, with `tests` what testing needs besides, and with
+# `nightly` a store of somebody else's making too, where it is missing (Debian, Ubuntu); and Rust, by rustup, where there is
+# none. One that is too old is yours to update. Does nothing, and asks nobody, when all is there.
 set -eu
 
 # C and C++ for RocksDB and AWS-LC, libclang for RocksDB's bindings; then what the demo's client needs.
-packages="build-essential pkg-config clang libclang-dev libnfs-dev libssl-dev python3 ca-certificates"
+packages="build-essential pkg-config clang libclang-dev libnfs-dev libssl-dev python3 ca-certificates curl"
 # Tests that boot a guest: the emulator, the guest's shell, its disk, what ignores its syncs, and what it runs
 # on a share. A machine that cannot have them skips those tests.
 guest_packages="qemu-system-x86 busybox-static e2fsprogs strace xz-utils git sqlite3"
@@ -12,6 +13,8 @@ guest_packages="qemu-system-x86 busybox-static e2fsprogs strace xz-utils git sql
 volume_packages="qemu-utils libnbd-bin syslinux syslinux-common mtools dosfstools"
 # Programs that tests run against S3 buckets; one that is missing is skipped.
 client_packages="awscli s3cmd rclone restic python3-boto3 curl postgresql barman-cli-cloud"
+# An S3 store that the nightly tests start; without it they say so.
+store_packages="radosgw ceph-mon ceph-osd ceph-common"
 # The suite of POSIX calls that runs in a guest, and what it is built with.
 suite_version=0.2.2
 suite_packages="libacl1-dev libattr1-dev"
@@ -99,6 +102,14 @@ build_suite() {
     rm -rf "$built/target"
 }
 
+# Where there is no Rust at all: as https://rustup.rs says, for this user alone.
+install_rust() {
+    ! command -v cargo >/dev/null || return 0
+    echo "setup: installing Rust with rustup" >&2
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
+        sh -s -- -y --quiet --no-modify-path --profile minimal -c rustfmt -c clippy >&2 || true
+}
+
 check_rust() {
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
     found=$(cargo --version 2>/dev/null | sed -n 's/^cargo \([0-9.]*\).*/\1/p') || true
@@ -114,19 +125,32 @@ END
     exit 1
 }
 
+install_for_tests() {
+    # shellcheck disable=SC2086 # names of packages, one word each
+    (install_packages $client_packages) ||
+        echo "setup: tests with S3 clients that are not installed will be skipped" >&2
+    # shellcheck disable=SC2086
+    (install_packages $volume_packages) ||
+        echo "setup: tests of volumes with programs that are not installed will be skipped" >&2
+    unpack_promtool
+    # shellcheck disable=SC2086
+    if ! (install_packages $guest_packages && unpack_guest_kernel); then
+        echo "setup: tests that boot a guest will be skipped on this machine" >&2
+    elif ! build_suite; then
+        echo "setup: pjdfstest cannot be built here, so the test that runs it will fail: is the crate registry reachable?" >&2
+    fi
+}
+
 cd "$(dirname "$0")/.."
+export PATH="$PATH:$HOME/.cargo/bin"
 # shellcheck disable=SC2086 # names of packages, one word each
 install_packages $packages
-# shellcheck disable=SC2086
-(install_packages $client_packages) || echo "setup: tests with S3 clients that are not installed will be skipped" >&2
-# shellcheck disable=SC2086
-(install_packages $volume_packages) || echo "setup: tests of volumes with programs that are not installed will be skipped" >&2
-guests=yes
-# shellcheck disable=SC2086
-(install_packages $guest_packages && unpack_guest_kernel) || guests=no
-[ $guests = yes ] || echo "setup: tests that boot a guest will be skipped on this machine" >&2
-unpack_promtool
+install_rust
 check_rust
-if [ $guests = yes ] && ! build_suite; then
-    echo "setup: pjdfstest cannot be built here, so the test that runs it will fail: is the crate registry reachable?" >&2
+case "${1:-}" in
+tests | nightly) install_for_tests ;;
+esac
+if [ "${1:-}" = nightly ]; then
+    # shellcheck disable=SC2086
+    (install_packages $store_packages) || echo "setup: no Ceph: the test with its gateway is skipped" >&2
 fi

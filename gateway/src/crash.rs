@@ -19,6 +19,8 @@ pub const VARIABLE: &str = "TIDEGATE_CRASH_AT";
 /// Every crash point, by module, in the order in which a run meets them.
 pub const POINTS: &[&str] = &[
     "journal.open.cut",
+    "start.replayed",
+    "start.packs",
     "journal.segment.headed",
     "journal.segment.renamed",
     "journal.segment.entered",

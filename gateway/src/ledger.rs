@@ -31,7 +31,7 @@ pub use owed::Owed;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_chunker::{
     ChunkId, DomainId, DomainKeys, Location, PACK_TAIL_BYTES, PackId, PackIndex, PackTail,
@@ -134,7 +134,7 @@ pub struct Ledger {
     /// Packs that were indexed since they were last asked for, with their lengths.
     indexed: Mutex<Vec<(PackId, u64)>>,
     /// Stages were noted that a crash would take back.
-    unflushed: AtomicBool,
+    unflushed: Mutex<bool>,
     /// Packs that are only here and that the target may have all the same: a process before this one, or a call whose
     /// answer was lost, may have stored them.
     doubtful: Mutex<HashSet<PackId>>,
@@ -160,12 +160,13 @@ impl Ledger {
             folder: folder.clone(),
             backlog_bytes: AtomicU64::new(0),
             indexed: Mutex::default(),
-            unflushed: AtomicBool::new(false),
+            unflushed: Mutex::new(false),
             doubtful: Mutex::default(),
             void: RwLock::default(),
             copies: Copies::default(),
         };
         *ledger.void.write() = Arc::new(void::load(&ledger.database)?);
+        ledger.forget_waiting_of_evicted()?;
         ledger.forget_vanished()?;
         for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
@@ -246,14 +247,19 @@ impl Ledger {
             self.doubtful.lock().remove(pack);
             self.backlog_bytes.fetch_sub(old.bytes, Ordering::Relaxed);
         }
-        self.note(pack, &PackRecord { stage, ..old })?;
-        self.unflushed.store(true, Ordering::Release);
-        if old.stage < Stage::Indexed && stage == Stage::Indexed {
-            // A crash between the two leaves it in both tables: it counts as waiting, and is indexed again.
-            self.database.set_side(SideTable::Waiting, [(&pack.as_bytes()[..], None)])?;
-            if self.note_indexed(pack, old.bytes)? {
-                self.indexed.lock().push((*pack, old.bytes));
+        let becomes_indexed = old.stage < Stage::Indexed && stage == Stage::Indexed;
+        {
+            // Whoever sees that a pack is indexed, and means to evict it, waits here until that is noted as not durable yet.
+            let mut unflushed = self.unflushed.lock();
+            *unflushed = true;
+            self.note(pack, &PackRecord { stage, ..old })?;
+            if becomes_indexed {
+                // A crash between the two leaves it in both tables: it counts as waiting, and is indexed again.
+                self.database.set_side(SideTable::Waiting, [(&pack.as_bytes()[..], None)])?;
             }
+        }
+        if becomes_indexed && self.note_indexed(pack, old.bytes)? {
+            self.indexed.lock().push((*pack, old.bytes));
         }
         Ok(())
     }
@@ -310,11 +316,10 @@ impl Ledger {
     /// Makes every stage noted so far survive a crash. To be called before a file is evicted: a ledger
     /// that fell back to "only here" would take the pack for lost.
     pub(crate) fn make_stages_durable(&self) -> Result<(), LedgerError> {
-        if self.unflushed.swap(false, Ordering::AcqRel)
-            && let Err(error) = self.database.flush()
-        {
-            self.unflushed.store(true, Ordering::Release);
-            return Err(error.into());
+        let mut unflushed = self.unflushed.lock();
+        if *unflushed {
+            self.database.flush()?;
+            *unflushed = false;
         }
         Ok(())
     }
@@ -429,6 +434,17 @@ impl Ledger {
         let (domain, index) = read_index(path, pack, keys)?;
         let bytes = std::fs::metadata(path).map_err(|source| self.unreadable(source))?.len();
         self.learn(pack, &index, bytes, domain)
+    }
+
+    /// Packs that are indexed and wait all the same, and whose files were evicted: they do not wait.
+    fn forget_waiting_of_evicted(&self) -> Result<(), LedgerError> {
+        for (pack, _) in self.uploaded()? {
+            let is_indexed = self.database.side(SideTable::Packs, pack.as_bytes())?.is_some();
+            if is_indexed && !self.path(&pack).exists() {
+                self.database.set_side(SideTable::Waiting, [(&pack.as_bytes()[..], None)])?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets packs that were only here and are not.

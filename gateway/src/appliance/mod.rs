@@ -213,6 +213,7 @@ impl Appliance {
             open_live(&folder, &budgets).map(|live| (live, budgets))
         });
         let (live, budgets) = opening.await.map_err(|_| ApplianceError::Died)??;
+        crate::crash::point("start.replayed");
         // Packs of another repository would look damaged.
         bind(&live, repository.id()).await?;
         let instance = instance(&live).await?;
@@ -222,6 +223,7 @@ impl Appliance {
             Backend::open(&data, of_repository, store, ledger, bounds)
         });
         let backend = opening.await.map_err(|_| ApplianceError::Died)??;
+        crate::crash::point("start.packs");
         let (ledger, keeper) = (backend.ledger.clone(), backend.keeper.clone());
         let journal = live.journal().clone();
         let bounds = dirty_bounds(&budgets);

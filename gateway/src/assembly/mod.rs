@@ -6,6 +6,7 @@
 mod branches;
 mod browse;
 mod buckets;
+mod carried;
 mod disks;
 mod heart;
 mod host;
@@ -39,6 +40,7 @@ use tidegate_replicator::repository::{Claimant, Opened, Repository, RepositoryEr
 use tidegate_replicator::store::{OpenStore, ReadOnlyStore, StoreError};
 
 pub use buckets::{bucket_share, set_objects};
+pub use carried::adopt;
 pub use key::{NewKey, slot_key, write_key_file};
 pub use offline::OfflineRepository;
 pub(crate) use offline::utc_nanos;
@@ -303,9 +305,9 @@ pub fn share_config(share: &settings::Share) -> ShareConfig {
     }
 }
 
-/// The same, with the runbooks that the heads of the share carry.
+/// The same, with what else of the settings the heads of the share carry.
 pub(crate) fn carrying(settings: &Settings, config: ShareConfig) -> ShareConfig {
-    let carried = crate::runbook::carried(settings, &config.name, config.settings);
+    let carried = carried::carried(settings, &config.name, config.settings);
     ShareConfig { settings: carried, ..config }
 }
 

@@ -13,6 +13,7 @@ use tidegate_replicator::repository::{Head, HeadName};
 use tokio_util::sync::CancellationToken;
 
 use super::buckets::is_served_differently;
+use super::carried::carries_differently;
 use super::disks::GatewayDisks;
 use super::heart::Heart;
 use super::host::GatewayHost;
@@ -532,12 +533,6 @@ impl Control for Running {
         }
         Ok(())
     }
-}
-
-/// Whether the heads of a share carry other runbooks after a change of the settings.
-fn carries_differently(before: &Settings, after: &Settings, share: &str) -> bool {
-    let carried = |settings| crate::runbook::carried(settings, share, serde_json::json!({}));
-    carried(before) != carried(after)
 }
 
 pub(super) fn snapshot_info(entry: &SnapshotEntry) -> SnapshotInfo {

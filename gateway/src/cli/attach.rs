@@ -2,8 +2,8 @@
 //!
 //! Order, and what a crash at each step leaves: the share is claimed and its local state made over the
 //! head (attaching again goes on from there); the settings file is written or gets the share (then it is
-//! served by the next start). The rules by which the share is served come with the head, and may be
-//! overridden here.
+//! served by the next start); then it gets the policies and buckets that the head carries. The rules by which the share is
+//! served come with the head, and may be overridden here.
 //!
 //! With `--read-only` nothing is taken over: the share goes to the settings as one to be followed, and the
 //! gateway that leads it goes on.
@@ -21,7 +21,7 @@ use super::place::Place;
 use super::share::Rules;
 use super::{Context, serve};
 use crate::appliance::{ApplianceError, AttachPoint};
-use crate::assembly::{AssemblyError, not_after, open_appliance, open_repository, utc_nanos};
+use crate::assembly::{self, AssemblyError, not_after, open_appliance, open_repository, utc_nanos};
 use crate::control::{ControlError, ErrorKind, Moment, Start};
 use crate::settings::{
     Bucket, Gateway, Settings, Share, Squash, Table, add_table, table_from_json, table_from_toml,
@@ -58,6 +58,9 @@ struct Attached {
     frozen: String,
     follows: bool,
     drill: bool,
+    /// What else of the settings came with its head, for people.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    adopted: Vec<String>,
 }
 
 pub(super) async fn run(context: &Context, command: Command, core: &dyn Start) -> Result<(), Failure> {
@@ -87,12 +90,14 @@ pub(super) async fn run(context: &Context, command: Command, core: &dyn Start) -
         }
         Served::Share(_) | Served::Bucket(_) => {}
     }
+    let adopted = if command.drill || command.read_only { Vec::new() } else { adopt(context, &head) };
     let attached = Attached {
         share: command.share.clone(),
         id: head.share.id.to_string(),
         frozen: head.frozen_at.to_string(),
         follows: command.read_only,
         drill: command.drill,
+        adopted,
     };
     context.terminal.data(&attached, |attached| {
         let verb = match attached {
@@ -100,9 +105,24 @@ pub(super) async fn run(context: &Context, command: Command, core: &dyn Start) -
             Attached { drill: true, .. } => "has a clone for a drill, made from",
             Attached { .. } => "goes on from",
         };
-        format!("share {} ({}) {verb} {}", attached.share, attached.id, attached.frozen)
+        let first = format!("share {} ({}) {verb} {}", attached.share, attached.id, attached.frozen);
+        std::iter::once(first).chain(attached.adopted.iter().cloned()).collect::<Vec<_>>().join("\n")
     })?;
     if command.serve { serve::run(context, core).await } else { Ok(()) }
+}
+
+/// Takes over policies and buckets that the head carries; says what. That they cannot be is said, and no reason to fail: the
+/// share is served.
+fn adopt(context: &Context, head: &Head) -> Vec<String> {
+    let mut adopted = Vec::new();
+    let edited = context.file.edit(|document| {
+        adopted = assembly::adopt(document, &head.share.name, &head.settings)?;
+        Ok(())
+    });
+    match edited {
+        Ok(_) => adopted,
+        Err(error) => vec![format!("its policies and buckets are not taken over: {error}")],
+    }
 }
 
 /// The state of the share that was asked for.

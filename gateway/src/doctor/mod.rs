@@ -5,6 +5,7 @@
 //! needs a running gateway; where one runs, what only it can know (its ports, its folder) is not held against it.
 
 mod disk;
+mod encryption;
 mod machine;
 mod ports;
 mod stores;
@@ -82,6 +83,7 @@ impl Finding {
 pub async fn examine(settings: &Settings, is_running: bool) -> Vec<Finding> {
     let mut findings = machine::examine();
     findings.extend(disk::examine(settings));
+    findings.extend(encryption::examine(settings));
     findings.extend(ports::examine(settings, is_running));
     findings.extend(stores::examine(settings).await);
     findings

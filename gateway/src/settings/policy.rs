@@ -387,6 +387,15 @@ impl Policy {
         [("before", &self.before), ("after", &self.after), ("on_failure", &self.on_failure)]
     }
 
+    /// The same without the commands that it runs; and whether it had any.
+    #[must_use]
+    pub fn without_hooks(mut self) -> (Self, bool) {
+        let hooks = [&mut self.before, &mut self.after, &mut self.on_failure];
+        let had_hooks = hooks.iter().any(|hook| !hook.is_empty());
+        hooks.into_iter().for_each(Vec::clear);
+        (self, had_hooks)
+    }
+
     /// When it runs, for people.
     pub fn when(&self) -> String {
         match (&self.schedule, self.every) {

@@ -134,8 +134,17 @@ impl Directory {
     fn put(&self, name: &ObjectName, body: &Body, mode: PutMode, pace: &Pace) -> Result<(), StoreError> {
         let failed = |error| store_error(format!("store {name}"), error);
         let path = self.path(name);
-        self.make_durable(path.parent().expect("a path below the root")).map_err(failed)?;
-        let mut draft = Draft::create(&path).map_err(failed)?;
+        let folder = path.parent().expect("a path below the root");
+        self.make_durable(folder).map_err(failed)?;
+        let draft = match Draft::create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Somebody has removed the folder since it was made.
+                self.known_folders.lock().clear();
+                self.make_durable(folder).and_then(|()| Draft::create(&path))
+            }
+            draft => draft,
+        };
+        let mut draft = draft.map_err(failed)?;
         match body {
             Body::Bytes(bytes) => {
                 pace.moves_blocking(Direction::Up, bytes.len() as u64);
