@@ -237,6 +237,22 @@ impl Nfs {
         Ok(wrote.count as usize)
     }
 
+    /// As [`Self::write_unstable`], but told once: also "try later" is an answer.
+    pub async fn try_write(&mut self, file: &Handle, offset: u64, piece: &[u8]) -> Answer<u32> {
+        let arguments = WRITE3args {
+            file: file.clone(),
+            offset,
+            count: piece.len() as u32,
+            stable: stable_how::UNSTABLE,
+            data: Opaque::borrowed(piece),
+        };
+        let answer = tokio::time::timeout(PATIENCE, self.nfs.write(&arguments)).await;
+        match answer.expect("an answer in time").expect("a connection that holds") {
+            Nfs3Result::Ok(wrote) => Ok(wrote.count),
+            Nfs3Result::Err((status, _)) => Err(status),
+        }
+    }
+
     /// How much room the file system has.
     pub async fn space(&mut self) -> Answer<Space> {
         let found = call!(self.fsstat(FSSTAT3args { fsroot: self.root() }))?;
