@@ -1,8 +1,9 @@
 //! The appliance does what a dumb model does, whatever comes between.
 //!
 //! Method: random operations on the namespace and on the model; between them commits, restarts, evictions from
-//! a cache that is far too small, snapshots and rollbacks, clones, and moves to a gateway on an empty disk. After each of those, and at the end, the
-//! whole tree is read and compared: names, kinds, modes, link counts, contents.
+//! a cache that is far too small, snapshots and rollbacks, clones, and moves to a gateway on an empty disk; and beside
+//! them commits that nobody waits for. After each of those, and at the end, the whole tree is read and compared: names, kinds,
+//! modes, owners, times of modification, link counts, extended attributes, contents.
 //!
 //! `TIDEGATE_SEED` repeats a run, `TIDEGATE_STEPS` makes it longer.
 
@@ -25,8 +26,8 @@ use tidegate_gateway::appliance::{Appliance, AttachPoint, Budgets};
 use tidegate_gateway::control::{FilePath, JobHandle, Moment, RestoreRequest};
 use tidegate_gateway::history::restore;
 use tidegate_gateway::namespace::{Credentials, Namespace, NewFile, SetHow};
-use tidegate_protocols::view::{CreateHow, FsError, SetAttributes};
-use tidegate_replicator::map::{InodeNumber, Kind};
+use tidegate_protocols::view::{CreateHow, FsError, SetAttributes, SetTime, Time};
+use tidegate_replicator::map::{Device, InodeNumber, Kind};
 use tidegate_replicator::repository::{Head, SlotKey};
 use tidegate_replicator::store::{MemoryStore, Store};
 
@@ -87,6 +88,8 @@ struct World {
     snapshots: Vec<(Head, Model)>,
     /// Files that were open when they lost their last name, with what is in them.
     nameless: Vec<(InodeNumber, Vec<u8>)>,
+    /// A commit that goes on beside the changes.
+    behind: Option<tokio::task::JoinHandle<()>>,
     chance: Chance,
 }
 
@@ -109,6 +112,7 @@ impl World {
             inodes: BTreeMap::from([(ROOT, InodeNumber::ROOT)]),
             snapshots: Vec::new(),
             nameless: Vec::new(),
+            behind: None,
             chance: Chance(seed | 1),
         }
     }
@@ -130,18 +134,37 @@ impl World {
             61..=62 => self.remove_open().await,
             63..=74 => self.rename().await,
             75..=80 => self.link().await,
-            81..=82 => self.chmod().await,
+            81..=82 => self.set_attributes().await,
             83..=85 => self.set_extended().await,
             86..=89 => self.read_piece().await,
             90 => self.close_nameless().await,
-            91..=93 => drop(self.appliance.commit(&self.share).await.unwrap()),
-            94 => self.evict().await,
+            91..=93 => self.commit_behind().await,
             95 => self.snapshot().await,
-            96 => self.restart().await,
-            97 if self.chance.below(2) == 0 => self.roll_back().await,
-            97 => self.restore_in_place().await,
-            98 => self.clone_share().await,
-            _ => self.move_away().await,
+            rest => {
+                // What comes replaces the map, or compares what was published.
+                self.join_commit().await;
+                match rest {
+                    94 => self.evict().await,
+                    96 => self.restart().await,
+                    97 if self.chance.below(2) == 0 => self.roll_back().await,
+                    97 => self.restore_in_place().await,
+                    98 => self.clone_share().await,
+                    _ => self.move_away().await,
+                }
+            }
+        }
+    }
+
+    /// Begins a commit, beside which changes go on; the one before has ended then.
+    async fn commit_behind(&mut self) {
+        self.join_commit().await;
+        let (appliance, share) = (self.appliance.clone(), self.share.clone());
+        self.behind = Some(tokio::spawn(async move { drop(appliance.commit(&share).await.unwrap()) }));
+    }
+
+    async fn join_commit(&mut self) {
+        if let Some(behind) = self.behind.take() {
+            behind.await.unwrap();
         }
     }
 
@@ -152,7 +175,16 @@ impl World {
         let mode = 0o600 | self.chance.below(0o200) as u32;
         let set = SetAttributes { mode: Some(mode), ..SetAttributes::default() };
         let parent = self.inodes[&directory];
-        let (content, made) = match self.chance.below(4) {
+        let (content, made) = match self.chance.below(5) {
+            4 => {
+                let kind = *self.chance.pick(&[Kind::Fifo, Kind::Socket, Kind::Block, Kind::Character]);
+                let numbers = matches!(kind, Kind::Block | Kind::Character);
+                let mut number = || if numbers { self.chance.below(1 << 20) as u32 } else { 0 };
+                let device = Device { major: number(), minor: number() };
+                let new = NewFile { device, ..NewFile::new(kind, set) };
+                let made = self.namespace().make(context(), parent, &name, new, None).await;
+                (Content::Special(kind, device), made)
+            }
             0 => {
                 let new = NewFile::new(Kind::Directory, set);
                 let made = self.namespace().make(context(), parent, &name, new, None).await;
@@ -184,7 +216,7 @@ impl World {
         let offset = self.chance.below(FILE_BYTES_MAX - data.len());
         let offset = if self.chance.below(2) == 0 { self.model.data(file).len().min(offset) } else { offset };
         write(&self.namespace(), self.inodes[&file], offset as u64, &data).await.unwrap();
-        let content = self.model.data(file);
+        let content = self.model.data_mut(file);
         if !data.is_empty() {
             content.resize(content.len().max(offset + data.len()), 0);
             content[offset..offset + data.len()].copy_from_slice(&data);
@@ -197,7 +229,7 @@ impl World {
         let size = if self.chance.below(2) == 0 { size.min(self.model.data(file).len()) } else { size };
         let set = SetAttributes { size: Some(size as u64), ..SetAttributes::default() };
         self.namespace().set_attributes(context(), self.inodes[&file], set, None).await.unwrap();
-        self.model.data(file).resize(size, 0);
+        self.model.data_mut(file).resize(size, 0);
     }
 
     async fn remove(&mut self) {
@@ -261,13 +293,28 @@ impl World {
         }
     }
 
-    async fn chmod(&mut self) {
+    /// Sets mode, owner or time of modification of anything.
+    async fn set_attributes(&mut self) {
         let ids: Vec<Id> = self.model.nodes.keys().copied().collect();
         let id = *self.chance.pick(&ids);
-        let mode = 0o700 | self.chance.below(0o100) as u32;
-        let set = SetAttributes { mode: Some(mode), ..SetAttributes::default() };
+        let mut set = SetAttributes::default();
+        let node = self.model.nodes.get_mut(&id).unwrap();
+        match self.chance.below(3) {
+            0 => {
+                node.mode = 0o700 | self.chance.below(0o100) as u32;
+                set.mode = Some(node.mode);
+            }
+            1 => {
+                node.owner = (self.chance.below(70_000) as u32, self.chance.below(70_000) as u32);
+                (set.uid, set.gid) = (Some(node.owner.0), Some(node.owner.1));
+            }
+            _ => {
+                let (seconds, nanos) = (self.chance.below(1 << 32) as i64, self.chance.below(1_000_000_000) as u32);
+                node.modified = Some((seconds, nanos));
+                set.modified = SetTime::Client(Time { seconds, nanos });
+            }
+        }
         self.namespace().set_attributes(context(), self.inodes[&id], set, None).await.unwrap();
-        self.model.nodes.get_mut(&id).unwrap().mode = mode;
     }
 
     /// Sets or removes an extended attribute of a file or directory.
@@ -276,7 +323,7 @@ impl World {
             .model
             .nodes
             .iter()
-            .filter(|(_, node)| !matches!(node.content, Content::Link(_)))
+            .filter(|(_, node)| !matches!(node.content, Content::Link(_) | Content::Special(..)))
             .map(|(id, _)| *id)
             .collect();
         let id = *self.chance.pick(&ids);
@@ -362,7 +409,7 @@ impl World {
         let Some(file) = self.some_file() else { return };
         let data = noise(self.chance.next(), EVICTING_BYTES);
         write(&self.namespace(), self.inodes[&file], 0, &data).await.unwrap();
-        let content = self.model.data(file);
+        let content = self.model.data_mut(file);
         content.resize(content.len().max(data.len()), 0);
         content[..data.len()].copy_from_slice(&data);
         self.appliance.commit(&self.share).await.unwrap();
@@ -501,6 +548,10 @@ impl World {
                 assert_eq!(child.number, listed[name]);
                 let model = &self.model.nodes[id];
                 assert_eq!(u32::from(child.inode.mode), model.mode, "mode of {name:?}");
+                assert_eq!((child.inode.uid, child.inode.gid), model.owner, "owner of {name:?}");
+                let modified = child.inode.times.modified;
+                let expected = model.modified.unwrap_or((modified.seconds, modified.nanos));
+                assert_eq!((modified.seconds, modified.nanos), expected, "modification of {name:?}");
                 let extended = reader.extended_attributes(child.number).await.unwrap();
                 assert!(
                     extended
@@ -512,6 +563,9 @@ impl World {
                 match &model.content {
                     Content::Directory(_) => self.check_directory(*id).await,
                     Content::Link(target) => assert!(child.inode.target == *target),
+                    Content::Special(kind, device) => {
+                        assert_eq!((child.inode.kind, child.inode.device), (*kind, *device), "{name:?}");
+                    }
                     Content::File(data) => {
                         assert_eq!(child.inode.links as usize, self.model.names_of(*id), "links of {name:?}");
                         assert_eq!(child.inode.size as usize, data.len(), "size of {name:?}");
@@ -546,6 +600,7 @@ async fn run(seed: u64, steps: u64) {
         }
         world.step().await;
     }
+    world.join_commit().await;
     world.check().await;
     world.evict().await;
     world.move_away().await;

@@ -18,12 +18,11 @@ use crate::control::{
     ControlError, Disks, ErrorKind, MachineStartRequest, MachineStatus, MachineStopRequest, Moment,
     ResizeRequest, TemporaryRequest, VolumeStatus,
 };
-use crate::machine::{MachineDisk, MachineSpec, ProviderError, Running, Stop, provider_of};
+use crate::machine::{
+    MachineDisk, MachineSpec, ProviderError, RUNNING_FILE, Running, Stop, noted_in, provider_of,
+};
 use crate::settings::{Machine, Name, Settings, Volume};
 use crate::volumes::{BootOrder, VolumeConfig, VolumeReport, Volumes};
-
-/// The file of a machine that was started.
-const RUNNING_FILE: &str = "running.json";
 
 /// A machine that was started, as it is noted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -191,17 +190,12 @@ impl GatewayDisks {
                 None => known.volumes.iter().map(ToString::to_string).collect(),
             },
         };
-        let asked = noted.map_or_else(|| self.never_started(name), |noted| noted.running);
+        let asked = noted_in(&self.folder(name), name);
         match provider_of(known).state(&asked).await {
             Ok(state) => status.state = Some(state),
             Err(error) => status.trouble = Some(error.to_string()),
         }
         Ok(status)
-    }
-
-    /// What would have been noted of a machine that was not started here.
-    fn never_started(&self, name: &str) -> Running {
-        Running { name: name.to_owned(), id: name.to_owned(), folder: self.folder(name), console: None }
     }
 
     async fn start(&self, machine: &str, request: &MachineStartRequest) -> Result<(), ControlError> {
@@ -259,7 +253,7 @@ impl GatewayDisks {
         let noted = self.noted(name);
         let machine = noted.as_ref().map_or(name, |noted| noted.machine.as_str());
         let known = settings.machine(machine).ok_or_else(|| no_machine(machine))?;
-        let running = noted.as_ref().map_or_else(|| self.never_started(name), |noted| noted.running.clone());
+        let running = noted_in(&self.folder(name), name);
         let how = if request.at_once { Stop::AtOnce } else { Stop::Gently };
         provider_of(known).stop(&running, how).await?;
         if let Some(noted) = &noted {

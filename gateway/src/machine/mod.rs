@@ -19,7 +19,7 @@ mod command;
 mod qemu;
 mod qmp;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -79,6 +79,22 @@ pub struct Running {
     /// Where what it prints on its console is written, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub console: Option<PathBuf>,
+}
+
+/// The file in the folder of a machine that was started, which says so.
+pub(crate) const RUNNING_FILE: &str = "running.json";
+
+/// What is noted in its folder of a machine that was started under a name; where nothing is, what would have been.
+pub fn noted_in(folder: &Path, name: &str) -> Running {
+    let noted = std::fs::read(folder.join(RUNNING_FILE)).ok();
+    let noted = noted.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+    let running = noted.and_then(|noted| serde_json::from_value(noted.get("running")?.clone()).ok());
+    running.unwrap_or_else(|| Running {
+        name: name.to_owned(),
+        id: name.to_owned(),
+        folder: folder.to_owned(),
+        console: None,
+    })
 }
 
 /// Whether a machine runs.

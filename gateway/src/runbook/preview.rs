@@ -96,9 +96,15 @@ fn does(step: &Step, mode: Mode) -> String {
             Some(unit) => format!("starts the unit {unit} and reads a first byte"),
             None => "starts the gateway and reads a first byte".to_owned(),
         },
-        Action::Warm => {
-            format!("reads {} of share {share}", step.path.as_ref().map_or("all", Argument::as_str))
+        Action::Warm => match &step.path {
+            Some(path) => format!("reads {path} of share {share}"),
+            None if step.all => format!("fetches all of share {share}, what was used lately first"),
+            None => format!("fetches what was used lately of share {share}"),
+        },
+        Action::StartMachine if drill => {
+            format!("starts machine {} under another name over the clones", or(step.machine.as_ref()))
         }
+        Action::StartMachine => format!("starts machine {}", or(step.machine.as_ref())),
         Action::Run => format!("runs {}", words(&step.command)),
         Action::CheckHttp => format!("asks {} for a {}", or(step.url.as_ref()), step.status),
         Action::CheckTcp => format!("connects to {}", or(step.address.as_ref())),
@@ -150,6 +156,10 @@ pub async fn checks(runbook: &Runbook, settings: &Settings, shares: &[String]) -
             let problem = missing.then(|| "the repository has no head of it yet".to_owned());
             found.push(Check::new(format!("{name}: share {share}"), problem));
         }
+        if let Some(machine) = &step.machine {
+            let problem = machine_problem(runbook, settings, machine.as_str());
+            found.push(Check::new(format!("{name}: machine {machine}"), problem));
+        }
         if let Some(notifier) = &step.notifier {
             let missing = settings.notifier(notifier.as_str()).is_none();
             let problem = missing.then(|| "the settings have no [[notify]] of that name".to_owned());
@@ -171,6 +181,17 @@ pub async fn checks(runbook: &Runbook, settings: &Settings, shares: &[String]) -
         }
     }
     found
+}
+
+/// What is missing for a machine: itself, or a share of its disks that no step attaches.
+fn machine_problem(runbook: &Runbook, settings: &Settings, machine: &str) -> Option<String> {
+    let Some(machine) = settings.machine(machine) else {
+        return Some("the settings have no [[machine]] of that name".to_owned());
+    };
+    let volumes = machine.volumes.iter().filter_map(|volume| settings.volume(volume.as_str()));
+    let shares = runbook.shares();
+    let elsewhere = volumes.map(|volume| volume.share.as_str()).find(|share| !shares.contains(share))?;
+    Some(format!("a disk of it lies in share {elsewhere}, which no step attaches"))
 }
 
 fn program_problem(program: &str) -> Option<String> {

@@ -5,7 +5,7 @@
 //!                       report.json        what came of it, written again and again until the end
 //!                       report.html
 //!                       approvals/<step>   what people said
-//!                       started            of a failover or failback: the run has started the gateway
+//!                       started/           a file for each thing that the run has started: the gateway, machines
 //!                       listing            of a drill: what lay in the repository before
 //!                       scratch/           of a drill: settings, local state and log of its gateway; gone at its end
 //! ```

@@ -12,7 +12,8 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tidegate_replicator::store::Traffic;
+use tidegate_replicator::store::{Traffic, durable_file};
+use toml_edit::DocumentMut;
 
 use super::evidence::{self, Evidence, ShareEvidence};
 use super::runs::Run;
@@ -71,6 +72,28 @@ impl Site {
 
     fn scratch(&self) -> PathBuf {
         self.run.folder.join("scratch")
+    }
+
+    /// Where the gateway of the run has its local state.
+    pub(super) fn gateway_data(&self) -> PathBuf {
+        if self.run.mode.is_drill() {
+            self.scratch().join("data")
+        } else {
+            self.settings().gateway.data.as_path().to_owned()
+        }
+    }
+
+    /// Notes durably that the run is about to start something, so that it knows what is its own to stop.
+    pub(super) fn note_started(&self, what: &str) -> Result<(), StepFailure> {
+        let folder = self.run.folder.join("started");
+        let noted = std::fs::create_dir_all(&folder);
+        let noted = noted.and_then(|()| durable_file::replace(&folder.join(what), b""));
+        noted.map_err(|error| StepFailure::passing(format!("the folder of the run cannot be written: {error}")))
+    }
+
+    /// Whether the run has started it, or was about to.
+    pub(super) fn has_started(&self, what: &str) -> bool {
+        self.run.folder.join("started").join(what).exists()
     }
 
     /// Where the gateway of the run writes its log.
@@ -159,15 +182,22 @@ impl Site {
 
     /// Lets the gateway of a drill listen elsewhere; it does not run now.
     pub(super) fn set_addresses(&self, nfs: Listen, s3: Listen) -> Result<(), StepFailure> {
-        let file = SettingsFile::new(&self.gateway);
-        let edit = file.edit(|document| {
+        self.edit_gateway(|document| {
             for (table, address) in [(Nfs::NAME, nfs), (S3::NAME, s3)] {
                 let list = toml_edit::Array::from_iter([address.to_string()]);
                 document[table]["listen"] = toml_edit::value(list);
             }
             Ok(())
-        });
-        edit.map(drop).map_err(|error| StepFailure::passing(error.to_string()))
+        })
+    }
+
+    /// Changes the settings of the gateway of the run; it does not run now.
+    pub(super) fn edit_gateway(
+        &self,
+        change: impl FnOnce(&mut DocumentMut) -> Result<(), String>,
+    ) -> Result<(), StepFailure> {
+        let edited = SettingsFile::new(&self.gateway).edit(change);
+        edited.map(drop).map_err(|error| StepFailure::passing(error.to_string()))
     }
 
     /// The settings of the gateway of a drill: the repository and nothing else of this site.
@@ -194,7 +224,10 @@ impl Site {
         (settings.repository.lead, settings.repository.required) = (None, 1);
         settings.nfs = table_from_json::<Nfs>(&listen).map_err(wrong)?.0;
         settings.s3 = table_from_json::<S3>(&listen).map_err(wrong)?.0;
-        settings.nbd = table_from_json::<Nbd>(&serde_json::json!({})).map_err(wrong)?.0;
+        let starts = |step: &Step| step.action == Action::StartMachine && step.runs_in_drill();
+        let disks = self.run.runbook.steps.iter().any(starts);
+        let nbd = if disks { listen } else { serde_json::json!({}) };
+        settings.nbd = table_from_json::<Nbd>(&nbd).map_err(wrong)?.0;
         settings.volumes.clear();
         settings.machines.clear();
         settings.shares.clear();
@@ -302,6 +335,7 @@ impl World for Site {
             Action::Choose => steps::choose(self, step).await,
             Action::Serve => steps::serve(self, step).await,
             Action::Warm => steps::warm(self, step).await,
+            Action::StartMachine => steps::start_machine(self, step).await,
             Action::Run => {
                 let ended = self.run_command(&step.command).await?.succeeded()?;
                 Ok(Done::saying(ended.said()))
@@ -339,7 +373,7 @@ impl World for Site {
             Action::MoveAddress => true,
             Action::Dns => self.run.mode.is_drill() || !step.undo_values.is_empty(),
             // The gateway of a drill goes with the teardown.
-            Action::Serve => !self.run.mode.is_drill(),
+            Action::Serve | Action::StartMachine => !self.run.mode.is_drill(),
             Action::Attach
             | Action::Choose
             | Action::Warm
@@ -358,6 +392,7 @@ impl World for Site {
             Action::MoveAddress => steps::take_address_back(self, step).await,
             Action::Dns => steps::take_name_back(self, step).await,
             Action::Serve => steps::stop(self, step).await,
+            Action::StartMachine => steps::stop_machine(self, step).await,
             _ => Ok("nothing".to_owned()),
         }
     }
@@ -365,6 +400,9 @@ impl World for Site {
     async fn tear_down(&self) -> Result<String, StepFailure> {
         if !self.run.mode.is_drill() {
             return Ok("nothing".to_owned());
+        }
+        if self.gateway.exists() {
+            steps::end_machines(self).await?;
         }
         let ended = steps::end_gateways(&self.gateway).await?;
         let scratch = self.scratch();

@@ -46,11 +46,16 @@ table! {
         /// With `qemu`: arguments besides those of memory, processors, disks and console, such as `-accel`, `kvm`,
         /// `-netdev`, ... for its network. Without any it has no network, and the fastest acceleration that there is.
         arguments: Vec<Argument>, default(Vec::new());
+        /// With `qemu`: the arguments instead of those in a drill of a runbook, where it must not meet production. Without any it
+        /// has no network there.
+        drill_arguments: Vec<Argument>, default(Vec::new());
         /// With `command`: the program that starts it and returns, with its arguments, without a shell. In them and in those below,
         /// `{name}` is the name that the machine runs under, `{memory_mib}`, `{cpus}`, `{disk0}` the address of its first disk
         /// (`nbd://host:port/export`), `{disks}` all of them with commas between, and `{id}` the last line that the start
         /// printed. The same stand in the environment, as `TIDEGATE_NAME`, `TIDEGATE_DISK0` and so on.
         start: Vec<Argument>, default(Vec::new());
+        /// With `command`: what starts it in a drill of a runbook, apart from production. Without it drills leave it out.
+        drill_start: Vec<Argument>, default(Vec::new());
         /// With `command`: what stops it, and takes away what the start made. It is no error when nothing runs.
         stop: Vec<Argument>, default(Vec::new());
         /// With `command`: what says whether it runs: it ends with 0 if so, with 3 if not (as `systemctl status`), and
@@ -58,6 +63,18 @@ table! {
         state: Vec<Argument>, default(Vec::new());
         /// How long starting may take, and stopping before it is done by force.
         timeout: Span, default(Span::seconds(120)) in Span::seconds(1), Span::days(1);
+    }
+}
+
+impl Machine {
+    /// The same as a drill runs it, under a name of the drill; none if it is left out of drills.
+    pub fn for_drill(&self, name: Name) -> Option<Self> {
+        let Self { drill_arguments: arguments, drill_start: start, .. } = self.clone();
+        let is_left_out = self.provider == ProviderKind::Command && start.is_empty();
+        let (drill_arguments, drill_start) = (Vec::new(), Vec::new());
+        let of_drill =
+            Self { name, arguments, start, drill_arguments, drill_start, nbd_host: None, ..self.clone() };
+        (!is_left_out).then_some(of_drill)
     }
 }
 
@@ -96,7 +113,8 @@ fn provider_fits(settings: &Settings, machine: &Machine, note: &mut impl FnMut(&
     let commands = [("start", &machine.start), ("stop", &machine.stop), ("state", &machine.state)];
     match machine.provider {
         ProviderKind::Qemu => {
-            for (key, _) in commands.iter().filter(|(_, command)| !command.is_empty()) {
+            let of_drill = [("drill_start", &machine.drill_start)];
+            for (key, _) in commands.iter().chain(&of_drill).filter(|(_, command)| !command.is_empty()) {
                 note(key, "is only for the provider command".into());
             }
             if settings.nbd.certificate.is_some() && !settings.nbd.plain_too {
@@ -105,8 +123,12 @@ fn provider_fits(settings: &Settings, machine: &Machine, note: &mut impl FnMut(&
             }
         }
         ProviderKind::Command => {
-            if machine.program.is_some() || !machine.arguments.is_empty() {
+            let arguments = [&machine.arguments, &machine.drill_arguments];
+            if machine.program.is_some() || arguments.iter().any(|arguments| !arguments.is_empty()) {
                 note("program", "and arguments are only for the provider qemu".into());
+            }
+            if machine.drill_start.first().is_some_and(|program| !program.as_str().starts_with('/')) {
+                note("drill_start", "must begin with the absolute path of a program".into());
             }
             for (key, command) in commands {
                 if !command.first().is_some_and(|program| program.as_str().starts_with('/')) {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_replicator::map::{Device, Kind};
+
 pub type Id = usize;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,13 +11,24 @@ pub enum Content {
     File(Vec<u8>),
     Directory(BTreeMap<Vec<u8>, Id>),
     Link(Vec<u8>),
+    Special(Kind, Device),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
+    /// Seconds and nanoseconds; none where the gateway's clock said it.
+    pub modified: Option<(i64, u32)>,
     pub extended: BTreeMap<Vec<u8>, Vec<u8>>,
     pub content: Content,
+}
+
+impl Node {
+    fn new(mode: u32, content: Content) -> Self {
+        Self { mode, owner: (0, 0), modified: None, extended: BTreeMap::new(), content }
+    }
 }
 
 /// The whole file system. Clone it, and it is a snapshot.
@@ -29,8 +42,7 @@ pub const ROOT: Id = 0;
 
 impl Model {
     pub fn new() -> Self {
-        let extended = BTreeMap::new();
-        let root = Node { mode: 0o755, extended, content: Content::Directory(BTreeMap::new()) };
+        let root = Node::new(0o755, Content::Directory(BTreeMap::new()));
         Self { nodes: BTreeMap::from([(ROOT, root)]), next: 1 }
     }
 
@@ -41,8 +53,11 @@ impl Model {
         }
     }
 
+    /// To change them: that is a change of the directory.
     fn entries_mut(&mut self, directory: Id) -> &mut BTreeMap<Vec<u8>, Id> {
-        match &mut self.nodes.get_mut(&directory).unwrap().content {
+        let node = self.nodes.get_mut(&directory).unwrap();
+        node.modified = None;
+        match &mut node.content {
             Content::Directory(entries) => entries,
             other => panic!("{directory} is no directory but {other:?}"),
         }
@@ -52,8 +67,18 @@ impl Model {
         matches!(self.nodes[&id].content, Content::Directory(_))
     }
 
-    pub fn data(&mut self, file: Id) -> &mut Vec<u8> {
-        match &mut self.nodes.get_mut(&file).unwrap().content {
+    pub fn data(&self, file: Id) -> &Vec<u8> {
+        match &self.nodes[&file].content {
+            Content::File(data) => data,
+            other => panic!("{file} is no file but {other:?}"),
+        }
+    }
+
+    /// To change it.
+    pub fn data_mut(&mut self, file: Id) -> &mut Vec<u8> {
+        let node = self.nodes.get_mut(&file).unwrap();
+        node.modified = None;
+        match &mut node.content {
             Content::File(data) => data,
             other => panic!("{file} is no file but {other:?}"),
         }
@@ -62,7 +87,7 @@ impl Model {
     pub fn add(&mut self, directory: Id, name: &[u8], mode: u32, content: Content) -> Id {
         let id = self.next;
         self.next += 1;
-        self.nodes.insert(id, Node { mode, extended: BTreeMap::new(), content });
+        self.nodes.insert(id, Node::new(mode, content));
         self.entries_mut(directory).insert(name.to_vec(), id);
         id
     }
@@ -81,7 +106,7 @@ impl Model {
     pub fn names_of(&self, id: Id) -> usize {
         let directories = self.nodes.values().filter_map(|node| match &node.content {
             Content::Directory(entries) => Some(entries),
-            Content::File(_) | Content::Link(_) => None,
+            Content::File(_) | Content::Link(_) | Content::Special(..) => None,
         });
         directories.flat_map(BTreeMap::values).filter(|entry| **entry == id).count()
     }

@@ -8,9 +8,10 @@ use tokio::net::TcpStream;
 use super::child::Child;
 use super::nfs::{Mounted, Refused};
 use super::{contains, key};
+use crate::control::WarmDone;
 use crate::runbook::site::Site;
 use crate::runbook::world::{Done, StepFailure};
-use crate::settings::{Argument, Step};
+use crate::settings::Step;
 
 /// The most of a file in which a text is looked for, in bytes.
 const CONTENT_BYTES_MAX: usize = 16 << 20;
@@ -105,10 +106,20 @@ fn is_recent(site: &Site, step: &Step, attributes: &fattr3) -> Result<(), StepFa
     Ok(())
 }
 
-/// Reads what will be read first, so that it lies on this machine.
+/// Brings what will be read first to this machine: by the heat of the share, or a path of it.
 pub(in super::super) async fn warm(site: &Site, step: &Step) -> Result<Done, StepFailure> {
+    let Some(path) = &step.path else {
+        let mut line = vec!["warm", key(step.share.as_ref(), "share")?.as_str()];
+        line.extend(step.all.then_some("--all"));
+        let done: WarmDone = serde_json::from_value(site.tidegate(&line).await?).map_err(|error| {
+            StepFailure::passing(format!("what was warmed cannot be read: {error}"))
+        })?;
+        let WarmDone { bytes, here, .. } = done;
+        let full = if done.is_full { "; the cache has no more room" } else { "" };
+        return Ok(Done::saying(format!("{bytes} bytes came, {here} ranges were here{full}")));
+    };
     let mut mounted = mount(site, step).await?;
-    let top = mounted.find(step.path.as_ref().map_or("", Argument::as_str)).await?;
+    let top = mounted.find(path.as_str()).await?;
     let attributes = mounted.attributes(&top).await?;
     let (mut files, mut bytes) = (0u64, 0u64);
     let mut open = vec![(top, attributes, 0)];

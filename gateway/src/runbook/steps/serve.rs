@@ -3,7 +3,7 @@
 //! The process is told by its command line: `serve` with this settings file. So one that an earlier life of the run had started
 //! is found again, whatever became of what was written down about it, and no other process is ever ended.
 //!
-//! Before it is started the run notes that it does so ([`STARTED`]): a roll back ends what the run has started, and leaves alone
+//! Before it is started the run notes that it does so ([`Site::note_started`]): a roll back ends what the run has started, and leaves alone
 //! a gateway that was there before.
 
 use std::fs::File;
@@ -13,19 +13,19 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tidegate_replicator::store::durable_file;
 use tokio::process::Command;
 
 use super::child::Child;
 use super::find_program;
+use super::machine::drill_tables;
 use super::nfs::{Mounted, Refused};
 use crate::control::Status;
 use crate::runbook::site::Site;
 use crate::runbook::world::{Done, StepFailure};
 use crate::settings::{Listen, Step};
 
-/// The file in the folder of a run that says that the run has started the gateway.
-const STARTED: &str = "started";
+/// What a run notes that it has started.
+const GATEWAY: &str = "gateway";
 /// How often it is looked whether it serves.
 const POLL: Duration = Duration::from_millis(100);
 /// How long a gateway has to stop by itself.
@@ -35,9 +35,7 @@ const KILL_TIME_MAX: Duration = Duration::from_secs(10);
 
 pub(in super::super) async fn serve(site: &Site, step: &Step) -> Result<Done, StepFailure> {
     if gateways(site.gateway_settings()).is_empty() && site.status().await.is_err() {
-        durable_file::replace(&site.run.folder.join(STARTED), b"").map_err(|error| {
-            StepFailure::passing(format!("the folder of the run cannot be written: {error}"))
-        })?;
+        site.note_started(GATEWAY)?;
         match &step.unit {
             Some(unit) if !site.run.mode.is_drill() => {
                 let arguments = ["start", "--", unit.as_str()];
@@ -73,6 +71,7 @@ async fn first_byte(site: &Site, export: &str) -> Result<String, Refused> {
 fn start(site: &Site) -> Result<(), StepFailure> {
     if site.run.mode.is_drill() {
         site.set_addresses(free_address()?, free_address()?)?;
+        site.edit_gateway(|document| drill_tables(site, document))?;
     }
     let log = site.log();
     let failed =
@@ -116,7 +115,7 @@ async fn wait(site: &Site) -> Result<Status, StepFailure> {
 
 /// Stops what [`serve`] started, in a roll back; what ran before the run goes on.
 pub(in super::super) async fn stop(site: &Site, step: &Step) -> Result<String, StepFailure> {
-    if !site.run.folder.join(STARTED).exists() {
+    if !site.has_started(GATEWAY) {
         return Ok("the gateway was not started by this run, and goes on".to_owned());
     }
     if let Some(unit) = &step.unit {

@@ -93,18 +93,20 @@ fn circle(runbook: &Runbook) -> Option<String> {
 fn keys(step: &Step) -> Vec<(&'static str, bool, &'static [Action])> {
     use Action::{
         Approve, Attach, CheckCommand, CheckFile, CheckHttp, CheckTcp, Choose, Dns, MoveAddress, Notify, Run,
-        Serve, Warm,
+        Serve, StartMachine, Warm,
     };
     vec![
         ("share", step.share.is_some(), &[Attach, Choose, Warm, CheckFile]),
         ("path", step.path.is_some(), &[CheckFile, Warm]),
+        ("all", step.all, &[Warm]),
+        ("machine", step.machine.is_some(), &[StartMachine]),
         ("unit", step.unit.is_some(), &[Serve]),
         ("command", !step.command.is_empty(), &[Run, CheckCommand]),
         ("undo", !step.undo.is_empty(), &[Run]),
         ("probe", !step.probe.is_empty(), &[Run]),
         ("idempotent", step.idempotent, &[Run]),
         ("url", step.url.is_some(), &[CheckHttp]),
-        ("contains", step.contains.is_some(), &[CheckHttp, CheckFile, CheckCommand]),
+        ("contains", step.contains.is_some(), &[CheckHttp, CheckFile, CheckCommand, StartMachine]),
         ("max_age", step.max_age.is_some(), &[CheckFile]),
         ("address", step.address.is_some(), &[CheckTcp, MoveAddress]),
         ("interface", step.interface.is_some(), &[MoveAddress]),
@@ -127,6 +129,7 @@ const fn needed(action: Action) -> &'static [&'static str] {
     match action {
         Action::Attach | Action::Choose | Action::Warm => &["share"],
         Action::Serve => &[],
+        Action::StartMachine => &["machine"],
         Action::Run | Action::CheckCommand => &["command"],
         Action::CheckHttp => &["url"],
         Action::CheckTcp => &["address"],
@@ -165,6 +168,9 @@ fn step_fits(step: &Step, note: &mut impl FnMut(&str, String)) {
     if !step.is_idempotent() && step.probe.is_empty() && step.retries_max() > 0 {
         let what = "needs probe, or idempotent = true: else nobody knows whether trying again does it twice";
         note("retries", what.into());
+    }
+    if step.all && step.path.is_some() {
+        note("all", "and path do not go together: a path is read as a whole".into());
     }
     if step.tsig_name.is_some() != step.tsig_secret.is_some() {
         note("tsig_name", "and tsig_secret belong together; set both or none".into());

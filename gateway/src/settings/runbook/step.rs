@@ -21,6 +21,8 @@ choice! {
         Serve = "serve",
         /// Brings what will be read first to this machine.
         Warm = "warm",
+        /// Starts a virtual machine of the settings of this place.
+        StartMachine = "start-machine",
         /// Runs a program.
         Run = "run",
         /// Asks a web server.
@@ -105,8 +107,14 @@ table! {
         share: ShareName, optional;
         /// With `attach`: the moment, unless a `choose` step or `--at` says another. With `choose`: what is proposed.
         at: MomentText, default(MomentText(Moment::NewestHead));
-        /// With `check-file`: the file, from the top of the share. With `warm`: what is warmed; without it everything.
+        /// With `check-file`: the file, from the top of the share. With `warm`: what is read over NFS; without it the share is
+        /// warmed by its heat, and `all` says whether the rest comes too.
         path: Argument, optional;
+        /// With `warm`, without `path`: everything comes, not only what was used lately.
+        all: bool, default(false);
+        /// With `start-machine`: the machine, of the settings of the place that carries the runbook out. In a drill it runs under another
+        /// name, over the clones, with the network that its `drill_arguments` or `drill_start` give it.
+        machine: Name, optional;
         /// With `serve`: the unit of systemd that is started in a failover. Without it the gateway is started as a process of
         /// its own, which outlives the run.
         unit: Argument, optional;
@@ -124,7 +132,8 @@ table! {
         url: Argument, optional;
         /// With `check-http`: the status that is expected.
         status: u32, default(200) in 100, 599;
-        /// With `check-http`, `check-file` and `check-command`: a text that must be in what is read.
+        /// With `check-http`, `check-file` and `check-command`: a text that must be in what is read. With `start-machine`: a
+        /// text that its console must show before the step has ended.
         contains: Argument, optional;
         /// With `check-file`: the file was changed no longer than this before the newest head froze.
         max_age: Span, optional in Span::seconds(1), Span::days(366);
@@ -164,7 +173,7 @@ table! {
         /// what `drill_address` and `drill_record` say; all others do the same against the clone.
         drill: InDrill, optional;
         /// How long one attempt may take. Without it: one day for `approve`, `choose` and `warm`, ten minutes for `attach`,
-        /// `serve` and `run`, one minute for all others.
+        /// `serve`, `start-machine` and `run`, one minute for all others.
         timeout: Span, optional in Span::seconds(1), Span::days(30);
         /// How often it is tried again. Without it: checks 10 times, `run` never, all others 3 times.
         retries: u32, optional in 0, 1_000;
@@ -194,7 +203,7 @@ impl Step {
     pub fn time_max(&self) -> Span {
         self.timeout.unwrap_or(match self.action {
             Action::Approve | Action::Choose | Action::Warm => Span::days(1),
-            Action::Attach | Action::Serve | Action::Run => Span::seconds(600),
+            Action::Attach | Action::Serve | Action::StartMachine | Action::Run => Span::seconds(600),
             _ => Span::seconds(60),
         })
     }
