@@ -311,3 +311,67 @@ fn the_example_is_a_runbook() {
     let drill = gateway.run(&["runbook", "dry-run", "site-loss", "--drill"]);
     assert!(drill.contains("files-drill.example.net") && drill.contains("nothing in a drill"), "{drill}");
 }
+
+/// A machine of the other site that a shell plays: what it "writes" and where its disk is shows in files.
+fn machine(site: &Path) -> String {
+    let place = site.display();
+    let command = |verb: &str, line: &str| {
+        format!("{verb} = [\"/bin/sh\", \"-c\", \"{line}\", \"{{name}}\", \"{{disk0}}\"]\n")
+    };
+    format!(
+        "[nbd]\nlisten = [\"127.0.0.1:0\"]\n\n\
+         [[volume]]\nname = \"disk\"\nshare = \"files\"\npath = \"/disk\"\nlater = true\n\n\
+         [[machine]]\nname = \"web\"\nprovider = \"command\"\nvolumes = [\"disk\"]\n{}{}{}{}",
+        command("start", &format!("echo $1 > {place}/vm-$0")),
+        command("drill_start", &format!("echo $1 > {place}/vm-$0; echo drill > {place}/drilled")),
+        command("stop", &format!("rm -f {place}/vm-$0")),
+        command("state", &format!("test -e {place}/vm-$0 || exit 3")),
+    )
+}
+
+/// The machines of the other site that "run".
+fn machines(site: &Path) -> Vec<String> {
+    let entries = fs::read_dir(site).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+    entries.filter_map(|name| name.into_string().ok()?.strip_prefix("vm-").map(str::to_owned)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_is_started_over_the_clones_in_a_drill_and_for_good_in_a_failover() {
+    let more = "[[runbook.loss.step]]\nname = \"machine\"\naction = \"start-machine\"\nmachine = \"web\"\n\
+                after = [\"serve\"]\n\
+                [[runbook.loss.step]]\nname = \"heat\"\naction = \"warm\"\nshare = \"files\"\nall = true\nafter = [\"serve\"]\n";
+    let mut stage = Stage::set(more).await;
+    let mut nfs = Nfs::connect(stage.production.address()).await;
+    let root = nfs.root();
+    let disk = nfs.create(&root, b"disk").await.expect("made");
+    nfs.write(&disk, 0, &[7; 8192]).await.expect("written");
+    stage.production.commit();
+    let repository = stage.production.repository();
+    let (site, key) = (stage.site.clone(), stage.production.key());
+    let place = site.display();
+    let settings = format!(
+        "[gateway]\ndata = \"{place}/data\"\nsocket = \"{place}/admin.sock\"\n\n\
+         [repository]\nkey = {{ file = \"{}\" }}\n\n[[target]]\nname = \"local\"\naddress = \"file://{}\"\n\n\
+         [nfs]\nlisten = [\"{}\"]\n\n{}",
+        key.display(),
+        repository.display(),
+        stage.address,
+        machine(&site)
+    );
+    fs::write(stage.settings(), settings).expect("written");
+
+    let ended = tokio::task::block_in_place(|| stage.begin("drill"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(site.join("drilled").exists(), "the drill started it by the command for drills");
+    assert_eq!(machines(&site), Vec::<String>::new(), "what the drill started is stopped");
+    stage.check_nothing_is_left();
+
+    fs::remove_file(site.join("drilled")).expect("it is there");
+    stage.production.kill();
+    let ended = tokio::task::block_in_place(|| stage.begin("failover"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(machines(&site), ["web"], "{ended:?}");
+    assert!(!site.join("drilled").exists(), "a failover starts it by the command of every day");
+    let disk = fs::read_to_string(site.join("vm-web")).expect("it runs");
+    assert!(disk.trim().starts_with("nbd://127.0.0.1:") && disk.trim().ends_with("/disk"), "{disk}");
+}

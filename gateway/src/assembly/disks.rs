@@ -58,7 +58,7 @@ impl GatewayDisks {
 
     /// Takes over changed settings.
     pub(super) fn set(&self, settings: Arc<Settings>) {
-        self.volumes.set(settings.volumes.iter().map(volume_config).collect());
+        self.volumes.set(settings.served_volumes().map(volume_config).collect());
         *self.settings.lock() = settings;
     }
 

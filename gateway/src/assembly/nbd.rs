@@ -54,7 +54,7 @@ fn volumes_of(appliance: &Arc<Appliance>, settings: &Settings) -> Arc<Volumes> {
         settings.nbd.patience.duration(),
         (scratch, settings.nbd.scratch.bytes()),
     );
-    volumes.set(settings.volumes.iter().map(volume_config).collect());
+    volumes.set(settings.served_volumes().map(volume_config).collect());
     Arc::new(volumes)
 }
 

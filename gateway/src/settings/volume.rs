@@ -68,6 +68,9 @@ table! {
         clients: Vec<Network>, default(vec![
             "127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network"),
         ]);
+        /// Its share may not be here yet, or may follow another gateway: then the volume is not served until this gateway
+        /// serves the share for good. For a place that takes over from another one.
+        later: bool, default(false);
         /// When the first client comes, fetch what a recording says was read while a machine booted from it, in that
         /// order.
         warm: bool, default(true);
@@ -114,6 +117,17 @@ impl Volume {
 }
 
 impl Settings {
+    /// Whether a volume is not served yet: its share is not here, or follows another gateway.
+    pub fn waits(&self, volume: &Volume) -> bool {
+        let share = self.share(volume.share.as_str());
+        volume.later && share.is_none_or(|share| share.follow && !volume.is_apart())
+    }
+
+    /// The volumes that are served.
+    pub fn served_volumes(&self) -> impl Iterator<Item = &Volume> {
+        self.volumes.iter().filter(|volume| !self.waits(volume))
+    }
+
     /// The volume of that name.
     pub fn volume(&self, name: &str) -> Option<&Volume> {
         self.volumes.iter().find(|volume| volume.name.as_str() == name)
@@ -144,6 +158,7 @@ fn volume_fits(settings: &Settings, volume: &Volume, problems: &mut Problems<'_>
         problems.add(&format!("volume.{}.{key}", volume.name), None, what);
     };
     match settings.share(volume.share.as_str()) {
+        _ if settings.waits(volume) => {}
         None => note("share", format!("names no share: there is no [[share]] \"{}\"", volume.share)),
         Some(share) if share.follow && !volume.is_apart() => {
             let why =
@@ -186,6 +201,18 @@ mod tests {
     fn settings(tables: &str) -> Result<Settings, Vec<String>> {
         Settings::parse(&format!("{BASE}{tables}"))
             .map_err(|error| error.problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_volume_of_a_share_that_comes_later_waits() {
+        let volume = |share: &str, keys: &str| {
+            settings(&format!("[[volume]]\nname = \"web\"\nshare = \"{share}\"\npath = \"/d\"\n{keys}"))
+        };
+        let served = |share: &str, keys: &str| volume(share, keys).map(|settings| settings.served_volumes().count());
+        assert_eq!((served("vm", "later = true\n"), served("lost", "later = true\n")), (Ok(1), Ok(0)));
+        assert_eq!(served("far", "later = true\n"), Ok(0), "its share follows");
+        assert_eq!(served("far", "later = true\nscratch = true\n"), Ok(1));
+        assert!(volume("lost", "").is_err() && volume("far", "").is_err());
     }
 
     #[test]

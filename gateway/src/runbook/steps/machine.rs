@@ -189,7 +189,7 @@ pub(super) fn drill_tables(site: &Site, document: &mut DocumentMut) -> Result<()
         for volume in machine.volumes.iter().filter_map(|name| settings.volume(name.as_str())) {
             let there = tables(document, Volume::NAME).any(|name| name == volume.name.as_str());
             if !there {
-                let volume = Volume { moment: None, scratch: false, read_only: false, ..volume.clone() };
+                let volume = Volume { moment: None, scratch: false, read_only: false, later: false, ..volume.clone() };
                 add_table::<Volume>(document, volume.write())?;
             }
         }

@@ -52,6 +52,11 @@ fn what_is_wrong_is_named_with_runbook_step_and_key() {
             "action = \"serve\"\nurl = \"http://x\"",
             "runbook.r.s.url: is only for check-http; this step is serve",
         ),
+        ("action = \"start-machine\"", "runbook.r.s.machine: is missing; start-machine needs it"),
+        (
+            "action = \"warm\"\nshare = \"docs\"\npath = \"/x\"\nall = true",
+            "runbook.r.s.all: and path do not go together: a path is read as a whole",
+        ),
         (
             "action = \"serve\"\nafter = [\"t\"]",
             "runbook.r.s.after: names \"t\": the runbook has no such step",
