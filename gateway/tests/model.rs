@@ -309,7 +309,8 @@ impl World {
                 (set.uid, set.gid) = (Some(node.owner.0), Some(node.owner.1));
             }
             _ => {
-                let (seconds, nanos) = (self.chance.below(1 << 32) as i64, self.chance.below(1_000_000_000) as u32);
+                let (seconds, nanos) =
+                    (self.chance.below(1 << 32) as i64, self.chance.below(1_000_000_000) as u32);
                 node.modified = Some((seconds, nanos));
                 set.modified = SetTime::Client(Time { seconds, nanos });
             }

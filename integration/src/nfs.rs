@@ -253,6 +253,12 @@ impl Nfs {
         }
     }
 
+    /// The verifier of writes: another one says that what was written unstably may be lost.
+    pub async fn write_verifier(&mut self, file: &Handle) -> Answer<[u8; 8]> {
+        let done = call!(self.commit(COMMIT3args { file: file.clone(), offset: 0, count: 0 }))?;
+        Ok(done.verf.0)
+    }
+
     /// How much room the file system has.
     pub async fn space(&mut self) -> Answer<Space> {
         let found = call!(self.fsstat(FSSTAT3args { fsroot: self.root() }))?;

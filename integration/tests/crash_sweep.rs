@@ -61,7 +61,12 @@ async fn die_at(point: &str, visit: u64, mut gateway: Gateway, load: &mut Load) 
         gateway = back;
         assert!(died, "{point} was not met under load:\n{}", gateway.log());
     }
-    assert_eq!(deaths_at(point, &gateway), before + 1, "it died elsewhere than at {point}:\n{}", gateway.log());
+    assert_eq!(
+        deaths_at(point, &gateway),
+        before + 1,
+        "it died elsewhere than at {point}:\n{}",
+        gateway.log()
+    );
     gateway
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tidegate_integration::chance::Chance;
 use tidegate_integration::gateway::Gateway;
 use tidegate_integration::load::Load;
+use tidegate_integration::nfs::Nfs;
 
 /// Kills unless the environment says otherwise.
 const KILLS: u64 = 10;
@@ -50,4 +51,25 @@ async fn nothing_acknowledged_is_lost_by_a_kill_at_any_instant() {
     gateway.start();
     load.check(gateway.address()).await;
     assert!(load.acknowledged() > 0, "the load did something");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_start_shows_in_the_verifier_of_writes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut gateway = Gateway::create(folder.path());
+    gateway.start();
+    let mut nfs = Nfs::connect(gateway.address()).await;
+    let root = nfs.root();
+    let file = nfs.create(&root, b"file").await.expect("made");
+    let first = nfs.write_verifier(&file).await.expect("told");
+    assert_eq!(nfs.write_unstable(&file, 0, b"data").await, Ok(4));
+    assert_eq!(nfs.write_verifier(&file).await, Ok(first), "one life, one verifier");
+    gateway.kill();
+    gateway.start();
+    nfs.reconnect(gateway.address()).await;
+    assert_ne!(nfs.write_verifier(&file).await, Ok(first), "what was not committed may be lost");
+    assert!(gateway.stop().success(), "it stops well:\n{}", gateway.log());
+    gateway.start();
+    nfs.reconnect(gateway.address()).await;
+    assert_ne!(nfs.write_verifier(&file).await, Ok(first));
 }

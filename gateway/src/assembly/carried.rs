@@ -26,7 +26,8 @@ const TEXTS_MAX: usize = 1_000;
 /// What the heads of a share or bucket carry, given what they carry already.
 pub(super) fn carried(settings: &Settings, share: &str, with: Value) -> Value {
     let mut with = crate::runbook::carried(settings, share, with);
-    let of_share = |policy: &&Policy| policy.shares.iter().any(|name| settings.share_of_policy(name) == share);
+    let of_share =
+        |policy: &&Policy| policy.shares.iter().any(|name| settings.share_of_policy(name) == share);
     let policies: Vec<String> = settings.policies.iter().filter(of_share).map(table_to_toml).collect();
     let shows = |bucket: &&Bucket| bucket.share.as_ref().is_some_and(|shown| shown.as_str() == share);
     let buckets: Vec<String> = settings.buckets.iter().filter(shows).map(table_to_toml).collect();
@@ -75,7 +76,9 @@ fn tables<T: Table>(carried: &Value, key: &str, said: &mut Vec<String>) -> Vec<T
     for text in texts.filter_map(Value::as_str).take(TEXTS_MAX) {
         match table_from_toml(text) {
             Ok(table) => read.push(table),
-            Err(error) => said.push(format!("a {} of its head cannot be read, and is left out: {error}", T::NAME)),
+            Err(error) => {
+                said.push(format!("a {} of its head cannot be read, and is left out: {error}", T::NAME))
+            }
         }
     }
     read
@@ -113,7 +116,8 @@ fn extend_shares(document: &mut DocumentMut, policy: &str, more: &[String]) -> R
     let named = |table: &&mut toml_edit::Table| table.get("name").and_then(Item::as_str) == Some(policy);
     let table = tables.iter_mut().find(named).ok_or_else(missing)?;
     let shares = table.entry("shares").or_insert_with(|| toml_edit::value(Array::new()));
-    let shares = shares.as_array_mut().ok_or_else(|| format!("has no list of shares in policy {policy:?}"))?;
+    let shares =
+        shares.as_array_mut().ok_or_else(|| format!("has no list of shares in policy {policy:?}"))?;
     shares.extend(more.iter().map(String::as_str));
     Ok(())
 }
@@ -122,7 +126,8 @@ fn extend_shares(document: &mut DocumentMut, policy: &str, more: &[String]) -> R
 mod tests {
     use super::*;
 
-    const BASE: &str = "[repository]\nkey = { env = \"K\" }\n[[target]]\nname = \"t\"\naddress = \"file:///srv/r\"\n";
+    const BASE: &str =
+        "[repository]\nkey = { env = \"K\" }\n[[target]]\nname = \"t\"\naddress = \"file:///srv/r\"\n";
     const HOME: &str = "[[share]]\nname = \"docs\"\n[[share]]\nname = \"mail\"\n\
                         [[bucket]]\nname = \"documents\"\nshare = \"docs\"\n\
                         [[policy]]\nname = \"nightly\"\nshares = [\"documents\", \"mail\"]\nevery = \"1h\"\nkeep_last = 3\n\
@@ -178,7 +183,8 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_said_and_left_out() {
         let mut document: DocumentMut = BASE.parse().expect("TOML");
-        let of_later = serde_json::json!({ "policies": ["name = \"p\"\nshares = [\"x\"]\nmoon = \"full\"\n"] });
+        let of_later =
+            serde_json::json!({ "policies": ["name = \"p\"\nshares = [\"x\"]\nmoon = \"full\"\n"] });
         let said = adopt(&mut document, "x", &of_later).expect("the rest fits");
         assert!(said.len() == 1 && said[0].contains("moon"), "{said:?}");
         assert_eq!(document.to_string(), BASE);

@@ -89,7 +89,10 @@ mod tests {
         device(at, "raid", None, &["lvm", "sda"]);
         device(at, "round", None, &["round"]);
         let known = |name: &str| known_of(&at.join(name), DEPTH_MAX);
-        assert_eq!((known("sda"), known("luks"), known("lvm")), (Known::Plain, Known::Encrypted, Known::Encrypted));
+        assert_eq!(
+            (known("sda"), known("luks"), known("lvm")),
+            (Known::Plain, Known::Encrypted, Known::Encrypted)
+        );
         assert_eq!((known("raid"), known("none")), (Known::Plain, Known::Nothing));
         assert_eq!(known("round"), Known::Nothing, "it ends");
     }

@@ -183,7 +183,12 @@ fn find_end(disk: &dyn Disk, file: &Arc<dyn LogFile>, span: &Span) -> Result<End
         return Err(JournalError::Damaged { file: disk.path(&name), offset, what });
     }
     if !scanner.only_zeros_from(offset).map_err(context("read"))? {
-        tracing::warn!(file = name, offset, what, "cut a torn tail: nothing says that any of it was acknowledged");
+        tracing::warn!(
+            file = name,
+            offset,
+            what,
+            "cut a torn tail: nothing says that any of it was acknowledged"
+        );
     }
     Ok(End { last: expected.previous(), bytes: offset, proven: unproven.start().unwrap_or(offset) })
 }

@@ -88,7 +88,9 @@ impl Site {
         let folder = self.run.folder.join("started");
         let noted = std::fs::create_dir_all(&folder);
         let noted = noted.and_then(|()| durable_file::replace(&folder.join(what), b""));
-        noted.map_err(|error| StepFailure::passing(format!("the folder of the run cannot be written: {error}")))
+        noted.map_err(|error| {
+            StepFailure::passing(format!("the folder of the run cannot be written: {error}"))
+        })
     }
 
     /// Whether the run has started it, or was about to.

@@ -208,7 +208,8 @@ mod tests {
         let volume = |share: &str, keys: &str| {
             settings(&format!("[[volume]]\nname = \"web\"\nshare = \"{share}\"\npath = \"/d\"\n{keys}"))
         };
-        let served = |share: &str, keys: &str| volume(share, keys).map(|settings| settings.served_volumes().count());
+        let served =
+            |share: &str, keys: &str| volume(share, keys).map(|settings| settings.served_volumes().count());
         assert_eq!((served("vm", "later = true\n"), served("lost", "later = true\n")), (Ok(1), Ok(0)));
         assert_eq!(served("far", "later = true\n"), Ok(0), "its share follows");
         assert_eq!(served("far", "later = true\nscratch = true\n"), Ok(1));

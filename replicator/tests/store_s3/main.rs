@@ -5,6 +5,7 @@
 mod canned;
 mod server;
 mod unfinished;
+mod ways;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tidegate_replicator::store::{
     Body, ChecksumMode, Conduct, Connection, ErrorKind, ObjectName, PutMode, S3Store, Store, StoreSettings,
-    contract, open, probe,
+    Style, contract, open, probe,
 };
 
 use self::server::{BUCKET, Server, connection, credentials, keys};

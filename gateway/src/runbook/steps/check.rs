@@ -111,9 +111,8 @@ pub(in super::super) async fn warm(site: &Site, step: &Step) -> Result<Done, Ste
     let Some(path) = &step.path else {
         let mut line = vec!["warm", key(step.share.as_ref(), "share")?.as_str()];
         line.extend(step.all.then_some("--all"));
-        let done: WarmDone = serde_json::from_value(site.tidegate(&line).await?).map_err(|error| {
-            StepFailure::passing(format!("what was warmed cannot be read: {error}"))
-        })?;
+        let done: WarmDone = serde_json::from_value(site.tidegate(&line).await?)
+            .map_err(|error| StepFailure::passing(format!("what was warmed cannot be read: {error}")))?;
         let WarmDone { bytes, here, .. } = done;
         let full = if done.is_full { "; the cache has no more room" } else { "" };
         return Ok(Done::saying(format!("{bytes} bytes came, {here} ranges were here{full}")));

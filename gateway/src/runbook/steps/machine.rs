@@ -35,18 +35,25 @@ pub(in super::super) async fn start_machine(site: &Site, step: &Step) -> Result<
     let known = known(&site.settings(), machine)?;
     let name = match for_run(site, &known)? {
         Some(of_run) => of_run.name.to_string(),
-        None => return Ok(Done::saying(format!("machine {machine} has no drill_start: it is left out of drills"))),
+        None => {
+            return Ok(Done::saying(format!(
+                "machine {machine} has no drill_start: it is left out of drills"
+            )));
+        }
     };
     let status = match status(site, &name).await? {
         Some(status) if status.state == Some(MachineState::Running) => status,
         _ => start(site, &known, &name).await?,
     };
-    if let Some(console) = status.running.and_then(|running| running.console).filter(|_| step.contains.is_some()) {
+    if let Some(console) =
+        status.running.and_then(|running| running.console).filter(|_| step.contains.is_some())
+    {
         wait_for_console(site, step, &name, &console).await?;
         return Ok(Done::saying(format!("machine {name} runs, and its console says what it should")));
     }
     if step.contains.is_some() {
-        let why = format!("the provider of machine {name} tells no console, in which a text could be looked for");
+        let why =
+            format!("the provider of machine {name} tells no console, in which a text could be looked for");
         return Err(StepFailure::lasting(why));
     }
     Ok(Done::saying(format!("machine {name} runs")))
@@ -60,7 +67,11 @@ async fn start(site: &Site, machine: &Machine, name: &str) -> Result<MachineStat
         if order.exists() && site.tidegate(&["volume", "boot-order", volume.as_str()]).await.is_err() {
             let set = ["volume", "boot-order", volume.as_str(), "--set", &order.display().to_string()];
             if let Err(failure) = site.tidegate(&set).await {
-                tracing::warn!(volume = volume.as_str(), why = failure.why, "what an earlier drill recorded is not used");
+                tracing::warn!(
+                    volume = volume.as_str(),
+                    why = failure.why,
+                    "what an earlier drill recorded is not used"
+                );
             }
         }
     }
@@ -85,7 +96,9 @@ async fn status(site: &Site, name: &str) -> Result<Option<MachineStatus>, StepFa
 async fn wait_for_console(site: &Site, step: &Step, name: &str, console: &Path) -> Result<(), StepFailure> {
     loop {
         let said = end_of(console).unwrap_or_default();
-        let Err(lacks) = contains(&said, step.contains.as_ref(), &format!("the console {}", console.display())) else {
+        let Err(lacks) =
+            contains(&said, step.contains.as_ref(), &format!("the console {}", console.display()))
+        else {
             return Ok(());
         };
         match status(site, name).await?.and_then(|status| status.state) {
@@ -122,7 +135,11 @@ pub(in super::super) async fn end_machines(site: &Site) -> Result<(), StepFailur
         if site.tidegate(&["machine", "stop", name, "--at-once"]).await.is_ok() {
             for volume in &machine.volumes {
                 if let Err(failure) = keep_boot_order(site, volume).await {
-                    tracing::warn!(volume = volume.as_str(), why = failure.why, "what was read while it booted is not kept");
+                    tracing::warn!(
+                        volume = volume.as_str(),
+                        why = failure.why,
+                        "what was read while it booted is not kept"
+                    );
                 }
             }
         }
@@ -189,7 +206,8 @@ pub(super) fn drill_tables(site: &Site, document: &mut DocumentMut) -> Result<()
         for volume in machine.volumes.iter().filter_map(|name| settings.volume(name.as_str())) {
             let there = tables(document, Volume::NAME).any(|name| name == volume.name.as_str());
             if !there {
-                let volume = Volume { moment: None, scratch: false, read_only: false, later: false, ..volume.clone() };
+                let volume =
+                    Volume { moment: None, scratch: false, read_only: false, later: false, ..volume.clone() };
                 add_table::<Volume>(document, volume.write())?;
             }
         }
