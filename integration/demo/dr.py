@@ -3,7 +3,8 @@
 
 Two sites, a store and a client are network namespaces on one bridge; the links of the sites are as slow as a line is.
 The store is a bucket of a third gateway. A drill runs first, while the client writes; then production is
-killed with its link, the runbook runs at the other site, and moves the address that the client knows.
+killed with its link, the runbook runs at the other site, and moves the address that the client knows. Last production comes
+back: what it had not published is a branch, it joins its line again, and is handed the share back, client and all.
 
 Needs root for the namespaces. Exit status: 0 when all that was acknowledged before the newest head froze is there and the
 client went on; 1 else.
@@ -316,11 +317,49 @@ def perform(net, options, folder):
     say("3. production is killed, and its line cut; the client tries on")
     failover = away.run("runbook", "failover", "site-loss", "--yes")
     client.wait_for(5)
-    client.stop()
     newest = nanoseconds(failover["shares"][0]["frozen"])
     if newest < nanoseconds(heads[0]["frozen"]):
         raise RuntimeError("an older head than was published was taken over")
-    return judge(client, failover, newest, struck)
+    status = judge(client, failover, newest, struck)
+    if status == 0:
+        failback(net, home, away, client)
+        client.stop()
+        there = client.listing()
+        missing = [path for when, path in client.acknowledged if when >= struck and path not in there]
+        if missing:
+            say(f"FAILED: missing after the way back: {missing[:20]}")
+            return 1
+        say("Everything that was acknowledged at the other site is there, and the client never mounted anew.")
+    return status
+
+
+def failback(net, home, away, client):
+    net.inside("home", "ip", "address", "del", f"{SERVICE}/24", "dev", "eth0")
+    net.inside("net", "ip", "link", "set", "home", "up")
+    home.start()
+    joined = home.run("share", "rejoin", SHARE, "--yes")
+    plan = home.run("failback", "plan", SHARE)
+    kept = joined.get("branch") or "nothing was left to keep"
+    say("5. production comes back, finds itself taken over, and joins its line again:")
+    say(table([
+        ("what it had not published", kept),
+        ("differs since", f"{plan['inodes']} inodes, {plan['bytes'] / 2**20:.1f} MiB"),
+        ("to be fetched", f"{plan['fetch_bytes'] / 2**20:.1f} MiB; {plan['here_bytes'] / 2**20:.1f} MiB are there"),
+    ]))
+    begun, client.outage = time.monotonic(), None
+    away.run("handover", SHARE)
+    led = home.run("share", "rejoin", SHARE, "--lead", "--yes")
+    net.inside("away", "ip", "address", "del", f"{SERVICE}/24", "dev", "eth0")
+    net.inside("home", "ip", "address", "add", f"{SERVICE}/24", "dev", "eth0")
+    # Its neighbours learn that the address has moved; a router does so by itself.
+    net.inside("client", "ip", "neighbour", "flush", "all")
+    client.wait_for(5)
+    say("6. the other site hands the share back, and the address returns:")
+    say(table([
+        ("from the hand-over to a client's write at home", f"{time.monotonic() - begun:.1f} s"),
+        ("the client waited at most", f"{client.outage or 0:.1f} s"),
+        ("handles", led["handles"]),
+    ]))
 
 
 def net_pids(net, name):
@@ -351,7 +390,7 @@ def judge(client, failover, newest, struck):
     if missing or not after:
         say(f"FAILED: missing: {missing[:20]}")
         return 1
-    say("Everything that was acknowledged before the newest head froze is there, and the client goes on.")
+    say("   Everything that was acknowledged before the newest head froze is there, and the client goes on.")
     return 0
 
 

@@ -120,6 +120,9 @@ impl Ledger {
 
     /// A copy has these packs now; `whole` says that it has everything that the lead had. Blocks.
     pub(crate) fn settle(&self, copy: &str, packs: &[(PackId, u64)], whole: bool) -> Result<(), LedgerError> {
+        // As in `advance`: who means to evict one of them waits until it is noted that a crash would owe it again.
+        let mut unflushed = self.unflushed.lock();
+        *unflushed = true;
         for packs in packs.chunks(ROWS_MAX) {
             let mut state = self.copies.state.write();
             let Some(owed) = state.copies.get_mut(copy) else { return Ok(()) };
@@ -139,7 +142,7 @@ impl Ledger {
                 self.database.flush()?;
             }
         }
-        self.unflushed.store(true, Ordering::Release);
+        drop(unflushed);
         self.recount()
     }
 

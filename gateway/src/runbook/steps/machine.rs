@@ -129,7 +129,7 @@ pub(in super::super) async fn stop_machine(site: &Site, step: &Step) -> Result<S
 
 /// At the end of a drill: keeps what was read while its machines booted, and ends them.
 pub(in super::super) async fn end_machines(site: &Site) -> Result<(), StepFailure> {
-    for (machine, of_run) in machines_of(site)? {
+    for (machine, of_run) in machines_of(site) {
         let name = of_run.name.as_str();
         // The gateway may be gone; then nothing is recorded, and the machine is ended all the same.
         if site.tidegate(&["machine", "stop", name, "--at-once"]).await.is_ok() {
@@ -183,26 +183,26 @@ fn for_run(site: &Site, machine: &Machine) -> Result<Option<Machine>, StepFailur
     Ok(machine.for_drill(name))
 }
 
-/// The machines of a drill: as the settings have them, and as the drill does.
-fn machines_of(site: &Site) -> Result<Vec<(Machine, Machine)>, StepFailure> {
+/// The machines of a drill: as the settings have them, and as the drill does. Of one that there is not, its step tells.
+fn machines_of(site: &Site) -> Vec<(Machine, Machine)> {
     let settings = site.settings();
     let steps = site.run.runbook.steps.iter();
     let steps = steps.filter(|step| step.action == Action::StartMachine && step.runs_in_drill());
     let mut found: Vec<(Machine, Machine)> = Vec::new();
-    for step in steps {
-        let machine = known(&settings, key(step.machine.as_ref(), "machine")?.as_str())?;
+    for name in steps.filter_map(|step| step.machine.as_ref()) {
+        let Some(machine) = settings.machine(name.as_str()) else { continue };
         let is_new = found.iter().all(|(other, _)| other.name != machine.name);
-        if let Some(of_run) = for_run(site, &machine)?.filter(|_| is_new) {
-            found.push((machine, of_run));
+        if let Some(of_run) = for_run(site, machine).ok().flatten().filter(|_| is_new) {
+            found.push((machine.clone(), of_run));
         }
     }
-    Ok(found)
+    found
 }
 
 /// Gives the gateway of a drill its machines and their volumes, before it starts.
 pub(super) fn drill_tables(site: &Site, document: &mut DocumentMut) -> Result<(), String> {
     let settings = site.settings();
-    for (machine, of_run) in machines_of(site).map_err(|failure| failure.why)? {
+    for (machine, of_run) in machines_of(site) {
         for volume in machine.volumes.iter().filter_map(|name| settings.volume(name.as_str())) {
             let there = tables(document, Volume::NAME).any(|name| name == volume.name.as_str());
             if !there {
