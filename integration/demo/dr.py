@@ -367,10 +367,11 @@ def net_pids(net, name):
 
 
 def judge(client, failover, newest, struck):
+    acknowledged = list(client.acknowledged)  # it goes on
     there = client.listing()
-    before = [path for when, path in client.acknowledged if when < newest]
-    between = [path for when, path in client.acknowledged if newest <= when < struck]
-    after = [path for when, path in client.acknowledged if when >= struck]
+    before = [path for when, path in acknowledged if when < newest]
+    between = [path for when, path in acknowledged if newest <= when < struck]
+    after = [path for when, path in acknowledged if when >= struck]
     missing = [path for path in before + after if path not in there]
     lost = [path for path in between if path not in there]
     say("4. the other site serves under the same address, and the client goes on:")
