@@ -298,7 +298,7 @@ fn the_example_is_a_runbook() {
     let planned = gateway.run(&["runbook", "dry-run", "site-loss"]);
     let planned: Value = serde_json::from_str(&planned).expect("JSON");
     let steps = planned.as_array().expect("steps");
-    assert_eq!(steps.len(), 12);
+    assert_eq!(steps.len(), 13);
     let rank = |name: &str| {
         let step = steps.iter().find(|step| step["step"] == name);
         step.and_then(|step| step["rank"].as_u64()).unwrap_or_else(|| panic!("there is no step {name}"))
