@@ -9,6 +9,8 @@
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+#[path = "support/chance.rs"]
+mod chance;
 #[path = "support/model.rs"]
 mod model;
 mod support;
@@ -20,6 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chance::Chance;
 use model::{Content, Id, Model, ROOT};
 use support::*;
 use tidegate_gateway::appliance::{Appliance, AttachPoint, Budgets};
@@ -36,40 +39,6 @@ const FILE_BYTES_MAX: usize = 600_000;
 const CACHE_BYTES: u64 = 256 << 10;
 /// What is written before an eviction: it does not fit into the cache.
 const EVICTING_BYTES: usize = 500_000;
-
-/// xorshift64*: small, and the same everywhere.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-
-    fn name(&mut self) -> Vec<u8> {
-        // Few names, so that they meet; some of them not UTF-8.
-        [b"n\xff".as_slice(), &[b'a' + self.below(12) as u8]].concat()
-    }
-
-    fn data(&mut self) -> Vec<u8> {
-        let length = match self.below(10) {
-            0 => self.below(200_000),
-            1..=3 => self.below(20_000),
-            _ => self.below(500),
-        };
-        if self.below(3) == 0 { vec![b'x'; length] } else { noise(self.next(), length) }
-    }
-}
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
@@ -113,7 +82,7 @@ impl World {
             snapshots: Vec::new(),
             nameless: Vec::new(),
             behind: None,
-            chance: Chance(seed | 1),
+            chance: Chance::new(seed),
         }
     }
 

@@ -223,7 +223,6 @@ impl Appliance {
             Backend::open(&data, of_repository, store, ledger, bounds)
         });
         let backend = opening.await.map_err(|_| ApplianceError::Died)??;
-        crate::crash::point("start.packs");
         let (ledger, keeper) = (backend.ledger.clone(), backend.keeper.clone());
         let journal = live.journal().clone();
         let bounds = dirty_bounds(&budgets);
@@ -277,6 +276,7 @@ impl Appliance {
 
     /// Starts what goes on from the beginning.
     async fn begin(self: &Arc<Self>, targets: &Targets) -> Result<(), ApplianceError> {
+        crate::crash::point("start.packs");
         self.start_keeper();
         self.promote_at_start(targets).await?;
         self.set_copies(targets).await?;
