@@ -337,8 +337,8 @@ def failback(net, home, away, client):
     net.inside("home", "ip", "address", "del", f"{SERVICE}/24", "dev", "eth0")
     net.inside("net", "ip", "link", "set", "home", "up")
     home.start()
-    joined = home.run("share", "rejoin", SHARE, "--yes")
     plan = home.run("failback", "plan", SHARE)
+    joined = home.run("share", "rejoin", SHARE, "--yes")
     kept = joined.get("branch") or "nothing was left to keep"
     say("5. production comes back, finds itself taken over, and joins its line again:")
     say(table([
@@ -347,7 +347,7 @@ def failback(net, home, away, client):
         ("to be fetched", f"{plan['fetch_bytes'] / 2**20:.1f} MiB; {plan['here_bytes'] / 2**20:.1f} MiB are there"),
     ]))
     begun, client.outage = time.monotonic(), None
-    away.run("handover", SHARE)
+    away.run("handover", SHARE, "--yes")
     led = home.run("share", "rejoin", SHARE, "--lead", "--yes")
     net.inside("away", "ip", "address", "del", f"{SERVICE}/24", "dev", "eth0")
     net.inside("home", "ip", "address", "add", f"{SERVICE}/24", "dev", "eth0")
