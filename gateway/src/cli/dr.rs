@@ -1,7 +1,7 @@
 //! `tidegate dr`: disaster recovery, before the disaster.
 //!
 //! `plan` asks the running gateway where there is one, and otherwise reads the newest heads from the repository: the
-//! machine that will take over is where one wants to know.
+//! machine that will take over is where one wants to know. `history` is that of `tidegate runbook`, where one looks for it too.
 
 use std::time::Duration;
 
@@ -20,6 +20,11 @@ use crate::settings::{Rate, Span};
 pub(super) enum Command {
     /// Predict how long recovery would take, what it would cost, and whether the objectives can be kept.
     Plan(Plan),
+    /// Show the series of past drills and failovers: how long they took, and what they would have lost.
+    History {
+        /// The runbook; without it all.
+        runbook: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -43,7 +48,10 @@ pub(super) struct Plan {
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
-    let Command::Plan(plan) = command;
+    let plan = match command {
+        Command::Plan(plan) => plan,
+        Command::History { runbook } => return super::runbook::history(context, runbook.as_deref()),
+    };
     let found = found(context, &plan).await?;
     context.terminal.data(&found, people)?;
     let missed = found.shares.iter().filter(|share| share.missed.is_some() && !share.accept_risk).count();
