@@ -67,6 +67,8 @@ pub(super) async fn run(context: &Context, command: Command, core: &dyn Start) -
     let mut prepared = command.place.prepare(context)?;
     if command.drill {
         begin_drill(context, &mut prepared.settings)?;
+        // Before anything is made, so that nothing of it is ever served as if it were meant.
+        prepared.edit(context, set_drill)?;
     }
     let settings = &prepared.settings;
     let repository = open_repository(settings).await?;
@@ -78,9 +80,6 @@ pub(super) async fn run(context: &Context, command: Command, core: &dyn Start) -
         attach(settings, &command.share, point).await?;
     }
     prepared.write(context)?;
-    if command.drill {
-        context.file.edit(set_drill)?;
-    }
     match rules {
         Served::Share(share) if settings.share(&command.share).is_none() => {
             context.file.edit(|document| add_table::<Share>(document, share.write()))?;

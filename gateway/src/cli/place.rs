@@ -63,6 +63,19 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// Changes what a new settings file will hold, or the one that there is.
+    pub(super) fn edit(
+        &mut self,
+        context: &Context,
+        change: impl FnOnce(&mut DocumentMut) -> Result<(), String>,
+    ) -> Result<(), Failure> {
+        let Some(text) = &self.text else { return Ok(context.file.edit(change).map(drop)?) };
+        let mut document: DocumentMut = text.parse().expect("what was just written is TOML");
+        change(&mut document).map_err(Failure::usage)?;
+        self.text = Some(document.to_string());
+        Ok(())
+    }
+
     /// Writes the settings file, if it is a new one; says whether.
     pub(super) fn write(&self, context: &Context) -> Result<bool, Failure> {
         if let Some(text) = &self.text {
