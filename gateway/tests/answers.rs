@@ -126,10 +126,8 @@ async fn success_that_changes_nothing_waits_for_what_it_rests_on() {
     let unchecked = CreateHow::Unchecked(SetAttributes::default());
     is_answered_after_the_disk_has_it(&scene, || namespace.create(context(), TOP, b"file", unchecked)).await;
     is_answered_after_the_disk_has_it(&scene, || namespace.create(context(), TOP, b"file", exclusive)).await;
-    is_answered_after_the_disk_has_it(&scene, || {
-        namespace.rename(context(), (TOP, b"file"), (TOP, b"name"))
-    })
-    .await;
+    is_answered_after_the_disk_has_it(&scene, || namespace.rename(context(), (TOP, b"file"), (TOP, b"name")))
+        .await;
     scene.appliance.close().await.unwrap();
 }
 

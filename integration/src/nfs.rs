@@ -12,9 +12,9 @@ use nfs3_client::{MountClient, Nfs3Client};
 use nfs3_types::mount::dirpath;
 use nfs3_types::nfs3::{
     COMMIT3args, CREATE3args, FSSTAT3args, GETATTR3args, LINK3args, LOOKUP3args, MKDIR3args, MKNOD3args,
-    Nfs3Option, Nfs3Result, READ3args, READDIR3args, READDIRPLUS3args, READLINK3args, REMOVE3args, RENAME3args, RMDIR3args,
-    SETATTR3args, SYMLINK3args, WRITE3args, cookieverf3, createhow3, devicedata3, diropargs3, fattr3,
-    mknoddata3, nfs_fh3, nfspath3, nfsstat3, sattr3, specdata3, stable_how, symlinkdata3,
+    Nfs3Option, Nfs3Result, READ3args, READDIR3args, READDIRPLUS3args, READLINK3args, REMOVE3args,
+    RENAME3args, RMDIR3args, SETATTR3args, SYMLINK3args, WRITE3args, cookieverf3, createhow3, devicedata3,
+    diropargs3, fattr3, mknoddata3, nfs_fh3, nfspath3, nfsstat3, sattr3, specdata3, stable_how, symlinkdata3,
 };
 use nfs3_types::rpc::{auth_unix, opaque_auth};
 use nfs3_types::xdr_codec::Opaque;

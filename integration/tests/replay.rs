@@ -54,18 +54,23 @@ fn calls(top: &Handle, file: &Handle) -> Vec<Call> {
     let symlink_data = nfspath3(Opaque::owned(b"where it leads".to_vec()));
     let symlink = symlinkdata3 { symlink_attributes: mode(0o777), symlink_data };
     let attributes = sattr3 { uid: Nfs3Option::Some(7), ..mode(0o600) };
-    let set =
-        SETATTR3args { object: file.clone(), new_attributes: attributes, guard: Nfs3Option::None };
+    let set = SETATTR3args { object: file.clone(), new_attributes: attributes, guard: Nfs3Option::None };
     let mut calls = vec![
-        call("make a directory", 9, &MKDIR3args { where_: at(top, "new directory"), attributes: mode(0o755) }),
-        call("create a new file", 8, &CREATE3args {
-            where_: at(top, "new file"),
-            how: createhow3::GUARDED(size(5)),
-        }),
-        call("own it exclusively", 8, &CREATE3args {
-            where_: at(top, "exclusive"),
-            how: createhow3::EXCLUSIVE(createverf3([7; 8])),
-        }),
+        call(
+            "make a directory",
+            9,
+            &MKDIR3args { where_: at(top, "new directory"), attributes: mode(0o755) },
+        ),
+        call(
+            "create a new file",
+            8,
+            &CREATE3args { where_: at(top, "new file"), how: createhow3::GUARDED(size(5)) },
+        ),
+        call(
+            "own it exclusively",
+            8,
+            &CREATE3args { where_: at(top, "exclusive"), how: createhow3::EXCLUSIVE(createverf3([7; 8])) },
+        ),
         call("truncate by a create", 8, &CREATE3args { where_: at(top, "file"), how: over }),
         call("symbolic link", 10, &SYMLINK3args { where_: at(top, "symbolic"), symlink }),
         call("pipe", 11, &MKNOD3args { where_: at(top, "pipe"), what: mknoddata3::NF3FIFO(mode(0o600)) }),

@@ -131,7 +131,8 @@ fn when_there_are_too_many_writes_go_first() {
     let (mut state, now) = (State::default(), Instant::now());
     executed(&mut state, client(0), key(0), now);
     for name in 0..=(ENTRIES_TOTAL_MAX / WRITES_PER_CLIENT_MAX) as u16 {
-        (1..=WRITES_PER_CLIENT_MAX as u64).for_each(|number| written(&mut state, client(name), key(number), now));
+        (1..=WRITES_PER_CLIENT_MAX as u64)
+            .for_each(|number| written(&mut state, client(name), key(number), now));
     }
     assert_eq!(state.kept, ENTRIES_TOTAL_MAX);
     assert!(is_kept(&mut state, client(0), key(0), now), "it is the oldest of all");
@@ -148,7 +149,8 @@ fn the_total_is_bounded_and_clients_give_up_in_turn() {
         (0..clients).for_each(|name| executed(&mut state, client(name), key(number), now));
     }
     assert_eq!(state.kept, ENTRIES_TOTAL_MAX);
-    let counted: usize = state.clients.values().map(|entries| entries.order.iter().map(VecDeque::len).sum::<usize>()).sum();
+    let counted: usize =
+        state.clients.values().map(|entries| entries.order.iter().map(VecDeque::len).sum::<usize>()).sum();
     assert_eq!(counted, state.kept);
     assert!(is_kept(&mut state, client(3), key(ENTRIES_PER_CLIENT_MAX as u64 - 1), now));
 }

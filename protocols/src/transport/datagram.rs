@@ -91,7 +91,9 @@ impl Local {
     fn as_sender(self) -> Self {
         match self {
             Self::V4(info) => Self::V4(in_pktinfo { ipi_ifindex: 0, ..info }),
-            Self::V6(info) if Ipv6Addr::from(info.ipi6_addr.s6_addr).is_unicast_link_local() => Self::V6(info),
+            Self::V6(info) if Ipv6Addr::from(info.ipi6_addr.s6_addr).is_unicast_link_local() => {
+                Self::V6(info)
+            }
             Self::V6(info) => Self::V6(in6_pktinfo { ipi6_ifindex: 0, ..info }),
         }
     }

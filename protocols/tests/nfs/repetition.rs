@@ -114,8 +114,7 @@ async fn a_repetition_that_waits_is_told_to_try_later_too() {
 #[tokio::test]
 async fn a_repetition_that_waits_hears_of_a_defect_too() {
     let served = serve().await;
-    let [first, second] =
-        both_replies(&served, || served.view.panics.store(true, Ordering::SeqCst)).await;
+    let [first, second] = both_replies(&served, || served.view.panics.store(true, Ordering::SeqCst)).await;
     assert_eq!((word(&first, 5), first), (5, second));
 }
 
