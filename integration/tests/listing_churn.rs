@@ -5,14 +5,15 @@
 //! the listings last. Listings of READDIRPLUS and of READDIR, in small pages, so that most of the churn happens
 //! between two of them. With `TIDEGATE_NIGHTLY` a million names stay.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use futures::future::join_all;
 use nfs3_types::nfs3::nfsstat3;
 use tidegate_integration::gateway::Gateway;
-use tidegate_integration::nfs::{Handle, Nfs};
+use tidegate_integration::nfs::{Handle, Listed, Nfs};
+use tidegate_integration::skip::is_nightly;
 
 /// Names that stay.
 const STAY: usize = 4000;
@@ -43,18 +44,19 @@ fn allowed(answer: Result<(), nfsstat3>) {
     assert!(may, "{answer:?}");
 }
 
+/// How far the churn is.
+#[derive(Default)]
+struct Churn {
+    done: Cell<bool>,
+    turns: Cell<usize>,
+}
+
 /// Creates, renames and removes until it is told to stop. Renames lead over existing names too.
-async fn churn(
-    address: SocketAddr,
-    directory: Handle,
-    churner: usize,
-    done: Arc<AtomicBool>,
-    turns: Arc<AtomicUsize>,
-) {
+async fn churn(address: SocketAddr, directory: Handle, churner: usize, churn: &Churn) {
     let mut nfs = Nfs::connect(address).await;
     let name = |number: usize| format!("plays-{churner}-{number}").into_bytes();
     for turn in 0.. {
-        if done.load(Ordering::Relaxed) {
+        if churn.done.get() {
             return;
         }
         let (one, other) = (name(turn % PLAYED), name(turn * 7 % PLAYED));
@@ -63,12 +65,12 @@ async fn churn(
         if turn % 3 == 0 {
             allowed(nfs.remove(&directory, &other).await);
         }
-        turns.fetch_add(1, Ordering::Relaxed);
+        churn.turns.set(churn.turns.get() + 1);
     }
 }
 
 /// Each name that stays is there once, as the same file as in every listing.
-fn check(listed: &[tidegate_integration::nfs::Listed], stay: usize, known: &mut HashMap<Vec<u8>, u64>) {
+fn check(listed: &[Listed], stay: usize, known: &mut HashMap<Vec<u8>, u64>) {
     let mut seen: HashMap<&[u8], u64> = HashMap::with_capacity(listed.len());
     for entry in listed.iter().filter(|entry| entry.name.starts_with(b"stays-")) {
         let twice = seen.insert(&entry.name, entry.inode);
@@ -81,34 +83,28 @@ fn check(listed: &[tidegate_integration::nfs::Listed], stay: usize, known: &mut 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_that_stay_are_listed_once_while_others_come_and_go() {
-    let nightly = std::env::var_os("TIDEGATE_NIGHTLY").is_some();
-    let (stay, page) = if nightly { (STAY_NIGHTLY, PAGE_BYTES_NIGHTLY) } else { (STAY, PAGE_BYTES) };
+    let (stay, page) = if is_nightly() { (STAY_NIGHTLY, PAGE_BYTES_NIGHTLY) } else { (STAY, PAGE_BYTES) };
     let folder = tempfile::tempdir().expect("a folder");
     let mut gateway = Gateway::create(folder.path());
     gateway.start();
     let address = gateway.address();
     let nfs = &mut Nfs::connect(address).await;
     let directory = nfs.make_directory(&nfs.root(), b"directory").await.expect("a directory");
-    let makers = (0..MAKERS).map(|maker| tokio::spawn(make(address, directory.clone(), maker, stay)));
-    for maker in makers.collect::<Vec<_>>() {
-        maker.await.expect("names are made");
-    }
-    let (done, turns) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let churners: Vec<_> = (0..CHURNERS)
-        .map(|churner| tokio::spawn(churn(address, directory.clone(), churner, done.clone(), turns.clone())))
-        .collect();
-    let mut known = HashMap::new();
-    for with_attributes in [true, false, true, false] {
-        let before = turns.load(Ordering::Relaxed);
-        let listed = nfs.list_in_pages(&directory, page, with_attributes).await.expect("a listing");
-        check(&listed, stay, &mut known);
-        let meanwhile = turns.load(Ordering::Relaxed) - before;
-        assert!(meanwhile > 0, "nothing happened meanwhile: the test shows nothing");
-        println!("{} names listed, {meanwhile} turns of churn meanwhile", listed.len());
-    }
-    done.store(true, Ordering::Relaxed);
-    for churner in churners {
-        churner.await.expect("nothing else was answered");
-    }
+    join_all((0..MAKERS).map(|maker| make(address, directory.clone(), maker, stay))).await;
+    let state = Churn::default();
+    let churners = join_all((0..CHURNERS).map(|churner| churn(address, directory.clone(), churner, &state)));
+    let listings = async {
+        let mut known = HashMap::new();
+        for with_attributes in [true, false, true, false] {
+            let before = state.turns.get();
+            let listed = nfs.list_in_pages(&directory, page, with_attributes).await.expect("a listing");
+            check(&listed, stay, &mut known);
+            let meanwhile = state.turns.get() - before;
+            assert!(meanwhile > 0, "nothing happened meanwhile: the test shows nothing");
+            println!("{} names listed, {meanwhile} turns of churn meanwhile", listed.len());
+        }
+        state.done.set(true);
+    };
+    futures::join!(listings, churners);
     gateway.stop();
 }

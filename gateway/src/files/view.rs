@@ -235,7 +235,7 @@ impl FileView for Files {
 
     async fn lookup(&self, call: &Call, directory: &Handle, name: &[u8]) -> Result<Found, Failure> {
         self.ask(call, directory, async |admitted: &Admitted| {
-            let Admitted { served, view, node, credentials } = admitted;
+            let Admitted { served, view, node, credentials, .. } = admitted;
             let (view, node) = served.find(view, node, name, credentials).await?;
             Ok(Found {
                 handle: served.handle(&view, &node),

@@ -115,6 +115,11 @@ pub struct Context<'a> {
     pub submitted: Option<&'a AtomicBool>,
 }
 
+impl Context<'static> {
+    /// Of the gateway itself.
+    pub const ROOT: Self = Self { credentials: &Credentials::ROOT, note: None, submitted: None };
+}
+
 impl<'a> Context<'a> {
     /// Of a caller who does not repeat and waits as long as it takes.
     pub const fn new(credentials: &'a Credentials) -> Self {
