@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::datagram::{DatagramSocket, Received};
 use super::tcp::canonical;
 use crate::rpc::{Incoming, Programs, Reply, Transport};
 
@@ -23,19 +23,19 @@ const CALLS_MAX: usize = 64;
 
 /// A datagram address.
 pub(crate) struct UdpServer {
-    socket: Arc<DatagramSocket>,
+    socket: Arc<UdpSocket>,
     stop: CancellationToken,
 }
 
 impl UdpServer {
     /// Listens at `address`.
     pub(crate) async fn bind(address: SocketAddr, stop: CancellationToken) -> io::Result<Self> {
-        Ok(Self { socket: Arc::new(DatagramSocket::bind(address).await?), stop })
+        Ok(Self { socket: Arc::new(UdpSocket::bind(address).await?), stop })
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.address()
+        self.socket.local_addr()
     }
 
     /// Serves `programs` until stopped, then waits for calls in flight.
@@ -44,10 +44,10 @@ impl UdpServer {
         let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
         loop {
             let slot = Arc::clone(&slots).acquire_owned().await.expect("the slots are never closed");
-            let received = tokio::select! {
+            let (length, peer) = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
-                received = self.socket.receive(&mut buffer) => match received {
+                received = self.socket.recv_from(&mut buffer) => match received {
                     Ok(received) => received,
                     Err(error) => {
                         tracing::debug!(%error, "failed to receive a datagram");
@@ -55,11 +55,11 @@ impl UdpServer {
                     }
                 },
             };
-            let record = Bytes::copy_from_slice(&buffer[..received.length]);
+            let record = Bytes::copy_from_slice(&buffer[..length]);
             let (socket, programs) = (Arc::clone(&self.socket), Arc::clone(&programs));
             tokio::spawn(async move {
-                if let Some(reply) = answer(&programs, record, received.peer).await {
-                    send(&socket, reply, &received).await;
+                if let Some(reply) = answer(&programs, record, peer).await {
+                    send(&socket, reply, peer).await;
                 }
                 drop(slot);
             });
@@ -76,12 +76,12 @@ async fn answer(programs: &Programs, record: Bytes, peer: SocketAddr) -> Option<
     }
 }
 
-async fn send(socket: &DatagramSocket, reply: Reply, to: &Received) {
+async fn send(socket: &UdpSocket, reply: Reply, peer: SocketAddr) {
     if reply.len() > DATAGRAM_BYTES_MAX {
-        tracing::debug!(client = %to.peer.ip(), bytes = reply.len(), "reply too large for a datagram");
+        tracing::debug!(client = %peer.ip(), bytes = reply.len(), "reply too large for a datagram");
         return;
     }
-    if let Err(error) = socket.answer(&reply.to_vec(), to).await {
+    if let Err(error) = socket.send_to(&reply.to_vec(), peer).await {
         tracing::debug!(%error, "failed to send a datagram");
     }
 }
