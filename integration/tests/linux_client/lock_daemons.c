@@ -1,8 +1,10 @@
 /* lock_daemons: what a Linux client needs of its own machine before it asks a server for a lock (NLM): a port
  * mapper (RFC 1833, version 2, port 111) that the kernel registers itself with, and a status monitor (program
- * 100024) that promises to tell it of restarts. Both only say yes; they run until the machine ends. */
+ * 100024) that promises to tell it of restarts. Both only say yes; they run until the machine ends. With the name
+ * of a file it asks for a lock of that instead, and says what it got. */
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -132,7 +134,20 @@ static void serve_datagrams(int found) {
     }
 }
 
-int main(void) {
+static int ask_for_lock(const char *path) {
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int file = open(path, O_RDWR);
+    if (file < 0)
+        fail("open");
+    if (fcntl(file, F_SETLK, &whole) < 0)
+        fail("refused");
+    puts("locked");
+    return 0;
+}
+
+int main(int count, char **words) {
+    if (count > 1)
+        return ask_for_lock(words[1]);
     const int ports[] = {PORTMAP_PORT, STATUS_PORT};
     for (int index = 0; index < 2; index++) {
         int stream = listen_at(SOCK_STREAM, ports[index]), datagrams = listen_at(SOCK_DGRAM, ports[index]);

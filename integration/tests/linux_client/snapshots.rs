@@ -16,7 +16,7 @@ fn a_client_enters_a_snapshot_and_reads_what_was_there() {
     assert_eq!(client.run("ls -A /share/d"), "file", "the folder of snapshots is not listed");
     let snapshot = client.run("ls -d /share/d/.snapshot/*before");
     assert!(snapshot.starts_with("/share/d/.snapshot/20") && snapshot.lines().count() == 1, "{snapshot}");
-    assert_eq!(client.run(&format!("ls {snapshot}")), "file\ngone");
+    assert_eq!(client.run(&format!("ls -1 {snapshot}")), "file\ngone");
     assert_eq!(client.run(&format!("cat {snapshot}/file {snapshot}/gone")), "old\ngone");
     assert_eq!(client.run("cat /share/d/file"), "new, and longer");
 

@@ -18,7 +18,7 @@ const USER: u32 = 1000;
 const SHARES: &str = "\n[[share]]\nname = \"other\"\nrpo = \"1s\"\nsquash = \"none\"\n\
                       \n[[share]]\nname = \"frozen\"\nrpo = \"1s\"\nsquash = \"none\"\nread_only = true\n\
                       \n[[share]]\nname = \"used\"\nrpo = \"1s\"\nsquash = \"none\"\n\
-                      quota = { bytes = { hard = 4096 }, inodes = { hard = 2 } }\n";
+                      quota = { bytes = { hard = \"4KiB\" }, inodes = { hard = 2 } }\n";
 
 /// Everything belongs to root; a user may look at it, and change nothing.
 pub(crate) struct Stage {
