@@ -11,8 +11,8 @@ packages="build-essential pkg-config clang libclang-dev libnfs-dev libssl-dev py
 guest_packages="qemu-system-x86 busybox-static e2fsprogs strace xz-utils git sqlite3"
 # Tests of volumes: QEMU's tools and libnbd's, and what a disk is made with that a machine boots from.
 volume_packages="qemu-utils libnbd-bin syslinux syslinux-common mtools dosfstools"
-# Programs that tests run against S3 buckets; one that is missing is skipped.
-client_packages="awscli s3cmd rclone restic python3-boto3 curl postgresql barman-cli-cloud"
+# Programs that tests run against shares and S3 buckets; one that is missing is skipped.
+client_packages="libnfs-utils awscli s3cmd rclone restic python3-boto3 postgresql barman-cli-cloud"
 # An S3 store that the nightly tests start; without it they say so.
 store_packages="radosgw ceph-mon ceph-osd ceph-common"
 # The suite of POSIX calls that runs in a guest, and what it is built with.

@@ -11,7 +11,9 @@ use support::{config, init, open, slot_key};
 use tempfile::TempDir;
 use tidegate_gateway::appliance::Appliance;
 use tidegate_gateway::files::{GroupSource, Groups};
-use tidegate_protocols::view::{Call, Caller, CreateHow, FileView, FsError, Handle, SetAttributes};
+use tidegate_protocols::view::{
+    Call, Caller, Changed, CreateHow, Device, FileKind, FileView, FsError, Handle, SetAttributes,
+};
 use tidegate_replicator::store::{MemoryStore, Store};
 
 /// The group whose members may read the file of these tests.
@@ -112,5 +114,45 @@ async fn rules_that_change_hold_from_the_next_call_on() {
     served.appliance.serve(config("docs")).await.unwrap();
     assert!(files.attributes(&high, &served.root).await.is_ok());
     assert_eq!(files.remove(&high, &served.root, b"nothing").await.unwrap_err().error, FsError::NotFound);
+    served.appliance.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_makes_a_program_of_a_group_that_he_is_not_in() {
+    const GROUP: u32 = 20;
+    let served = serve().await;
+    let files = served.appliance.files();
+    let mode = |mode| SetAttributes { mode: Some(mode), ..SetAttributes::default() };
+    let set = SetAttributes { gid: Some(GROUP), ..mode(0o2777) };
+    let made = files.make_directory(&call(0, &[], 700), &served.root, b"shared", set).await;
+    let directory = made.unwrap().object.unwrap().0;
+    let given = |made: Changed| {
+        let attributes = made.object.unwrap().1;
+        assert_eq!(attributes.gid, GROUP, "the directory passes its group on");
+        attributes.mode
+    };
+    for (name, groups, kept) in [("stranger", &[][..], 0), ("member", &[GROUP][..], 0o2000)] {
+        let caller = call(1000, groups, 700);
+        for (index, how) in
+            [CreateHow::Guarded(mode(0o2777)), CreateHow::Unchecked(mode(0o2777))].into_iter().enumerate()
+        {
+            let name = format!("{name}-{index}");
+            let made = files.create(&caller, &directory, name.as_bytes(), how).await.unwrap();
+            assert_eq!(given(made), 0o777 | kept, "{name}");
+        }
+        let pipe = format!("{name}-pipe");
+        let made = files.make_node(
+            &caller,
+            &directory,
+            pipe.as_bytes(),
+            FileKind::Fifo,
+            Device::default(),
+            mode(0o2770),
+        );
+        assert_eq!(given(made.await.unwrap()), 0o770 | kept, "{pipe}");
+        let below = format!("{name}-directory");
+        let made = files.make_directory(&caller, &directory, below.as_bytes(), mode(0o755)).await.unwrap();
+        assert_eq!(given(made), 0o2755, "directories pass the group on, whoever makes them");
+    }
     served.appliance.close().await.unwrap();
 }

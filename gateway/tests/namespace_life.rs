@@ -179,7 +179,7 @@ async fn extended_attributes_follow_permissions() {
     let owner = Credentials { uid: 1000, gid: 1000, gids: Vec::new() };
     let stranger = Credentials { uid: 2000, gid: 2000, gids: Vec::new() };
     let by = async |who: &Credentials, file, name: &[u8]| {
-        let context = Context { credentials: who, note: None };
+        let context = Context::new(who);
         namespace.set_extended(context, file, name, Bytes::from_static(b"v"), SetHow::Either).await.map(drop)
     };
     let get = async |who: &Credentials, file, name: &[u8]| {

@@ -15,3 +15,4 @@ pub mod manifest;
 pub mod nfs;
 pub mod reader;
 pub mod scribe;
+pub mod skip;

@@ -12,9 +12,9 @@ use nfs3_client::{MountClient, Nfs3Client};
 use nfs3_types::mount::dirpath;
 use nfs3_types::nfs3::{
     COMMIT3args, CREATE3args, FSSTAT3args, GETATTR3args, LINK3args, LOOKUP3args, MKDIR3args, MKNOD3args,
-    Nfs3Option, Nfs3Result, READ3args, READDIRPLUS3args, READLINK3args, REMOVE3args, RENAME3args, RMDIR3args,
-    SETATTR3args, SYMLINK3args, WRITE3args, cookieverf3, createhow3, devicedata3, diropargs3, fattr3,
-    mknoddata3, nfs_fh3, nfspath3, nfsstat3, sattr3, specdata3, stable_how, symlinkdata3,
+    Nfs3Option, Nfs3Result, READ3args, READDIR3args, READDIRPLUS3args, READLINK3args, REMOVE3args,
+    RENAME3args, RMDIR3args, SETATTR3args, SYMLINK3args, WRITE3args, cookieverf3, createhow3, devicedata3,
+    diropargs3, fattr3, mknoddata3, nfs_fh3, nfspath3, nfsstat3, sattr3, specdata3, stable_how, symlinkdata3,
 };
 use nfs3_types::rpc::{auth_unix, opaque_auth};
 use nfs3_types::xdr_codec::Opaque;
@@ -285,21 +285,39 @@ impl Nfs {
 
     /// All names of a directory but `.` and `..`, in the order in which they come.
     pub async fn list(&mut self, directory: &Handle) -> Answer<Vec<Listed>> {
+        self.list_in_pages(directory, 64 << 10, true).await
+    }
+
+    /// The same in pages of at most so many bytes; with attributes (READDIRPLUS) or without (READDIR).
+    pub async fn list_in_pages(
+        &mut self,
+        directory: &Handle,
+        page_bytes: u32,
+        with_attributes: bool,
+    ) -> Answer<Vec<Listed>> {
         let (mut listed, mut cookie, mut cookieverf) = (Vec::new(), 0, cookieverf3::default());
         loop {
             let dir = directory.clone();
-            let (dircount, maxcount) = (32 << 10, 64 << 10);
-            let page =
-                call!(self.readdirplus(READDIRPLUS3args { dir, cookie, cookieverf, dircount, maxcount }))?;
-            cookieverf = page.cookieverf;
-            for entry in page.reply.entries.0 {
-                cookie = entry.cookie;
-                let name = entry.name.as_ref().to_vec();
-                if name != b"." && name != b".." {
-                    listed.push(Listed { name, inode: entry.fileid });
-                }
-            }
-            if page.reply.eof {
+            let (page, verifier, is_last) = if with_attributes {
+                let (dircount, maxcount) = (page_bytes / 2, page_bytes);
+                let arguments = READDIRPLUS3args { dir, cookie, cookieverf, dircount, maxcount };
+                let page = call!(self.readdirplus(arguments))?;
+                let entries = page.reply.entries.0.into_iter();
+                let entries: Vec<_> =
+                    entries.map(|entry| (entry.cookie, entry.fileid, entry.name.as_ref().to_vec())).collect();
+                (entries, page.cookieverf, page.reply.eof)
+            } else {
+                let page = call!(self.readdir(READDIR3args { dir, cookie, cookieverf, count: page_bytes }))?;
+                let entries = page.reply.entries.0.into_iter();
+                let entries: Vec<_> =
+                    entries.map(|entry| (entry.cookie, entry.fileid, entry.name.as_ref().to_vec())).collect();
+                (entries, page.cookieverf, page.reply.eof)
+            };
+            cookieverf = verifier;
+            cookie = page.last().map_or(cookie, |(last, ..)| *last);
+            let names = page.into_iter().filter(|(_, _, name)| name != b"." && name != b"..");
+            listed.extend(names.map(|(_, inode, name)| Listed { name, inode }));
+            if is_last {
                 return Ok(listed);
             }
         }

@@ -23,6 +23,7 @@ use tidegate_integration::chance::Chance;
 use tidegate_integration::gateway::{self, SHARE};
 use tidegate_integration::guest::{self, Disk, DiskServer, Forgotten, Guest, Initramfs, Machine, Parts};
 use tidegate_integration::load::Load;
+use tidegate_integration::skip::skip;
 
 /// Cuts unless the environment says otherwise.
 const CUTS: u64 = 5;
@@ -214,7 +215,7 @@ async fn nothing_acknowledged_is_lost_by_a_cut_of_the_power_at_any_instant() {
     let mut chance = Chance::announced("power_cut");
     let house = match House::build() {
         Ok(house) => house,
-        Err(reason) => return println!("power_cut: skipped: {reason}"),
+        Err(reason) => return skip("power_cut", &reason),
     };
     let mut load = Load::new(&mut chance);
     for cut in 0..cuts() {
@@ -249,7 +250,7 @@ async fn a_gateway_whose_syncs_do_nothing_is_seen_to_lose_what_it_acknowledged()
     let mut chance = Chance::announced("power_cut without syncs");
     let house = match House::build() {
         Ok(house) => house,
-        Err(reason) => return println!("power_cut without syncs: skipped: {reason}"),
+        Err(reason) => return skip("power_cut without syncs", &reason),
     };
     let mut load = Load::new(&mut chance);
     for _ in 0..COUNTER_PROOFS_MAX {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use self::table::MountTable;
 use crate::caller::call_of;
-use crate::rpc::{Answer, Procedure, Program, Request};
+use crate::rpc::{Answer, Procedure, Program, Reply, Request};
 use crate::view::{FileView, FsError, Handle, PATH_BYTES_MAX};
 use crate::xdr::{Body, DecodeError, Decoder, Encoder};
 
@@ -26,7 +26,7 @@ pub const MOUNT_VERSIONS: &[u32] = &[1, 3];
 const AUTH_SYS: u32 = 1;
 /// The only length that a handle has in version 1.
 const VERSION_1_HANDLE_BYTES: usize = 32;
-/// Room reserved for lists; longer ones are cut.
+/// The longest lists; longer ones are cut, and over datagrams earlier ([`Transport::reply_bytes_max`](crate::rpc::Transport::reply_bytes_max)).
 const LIST_BYTES_MAX: usize = 256 << 10;
 
 const NULL: u32 = 0;
@@ -94,10 +94,10 @@ impl Mount {
         Ok(Answer::success(Body::default()))
     }
 
-    fn dump(&self) -> Answer {
+    fn dump(&self, bytes_max: usize) -> Answer {
         let mut out = Encoder::new();
         for (client, path) in self.table.all() {
-            if out.len() + path.len() + 64 > LIST_BYTES_MAX {
+            if out.len() + path.len() + 64 > bytes_max {
                 break;
             }
             out.boolean(true);
@@ -108,11 +108,11 @@ impl Mount {
         Answer::success(out.finish())
     }
 
-    fn exports(&self) -> Answer {
+    fn exports(&self, bytes_max: usize) -> Answer {
         let mut out = Encoder::new();
         for export in self.view.exports() {
             let clients: usize = export.clients.iter().map(|client| client.len() + 12).sum();
-            if out.len() + export.path.len() + clients + 16 > LIST_BYTES_MAX {
+            if out.len() + export.path.len() + clients + 16 > bytes_max {
                 break;
             }
             out.boolean(true);
@@ -144,7 +144,7 @@ impl Program for Mount {
 
     fn results_bytes_max(&self, request: &Request) -> usize {
         match request.procedure {
-            DUMP | EXPORT | EXPORTALL => LIST_BYTES_MAX,
+            DUMP | EXPORT | EXPORTALL => list_bytes_max(request),
             _ => 256,
         }
     }
@@ -153,17 +153,22 @@ impl Program for Mount {
         let answer = match request.procedure {
             NULL => Ok(Answer::success(Body::default())),
             MNT => self.mount(&request).await,
-            DUMP => Ok(self.dump()),
+            DUMP => Ok(self.dump(list_bytes_max(&request))),
             UMNT => self.unmount(&request),
             UMNTALL => {
                 self.table.remove_all(request.peer.ip().to_canonical());
                 Ok(Answer::success(Body::default()))
             }
-            EXPORT | EXPORTALL => Ok(self.exports()),
+            EXPORT | EXPORTALL => Ok(self.exports(list_bytes_max(&request))),
             _ => Ok(Answer::ProcedureUnavailable),
         };
         answer.unwrap_or(Answer::GarbageArguments)
     }
+}
+
+/// Bytes that the list in an answer to this call may have.
+fn list_bytes_max(request: &Request) -> usize {
+    LIST_BYTES_MAX.min(request.transport.reply_bytes_max() - Reply::HEADER_BYTES_MAX)
 }
 
 /// A path as exports have it: with a leading slash and without one at its end. The empty path, which

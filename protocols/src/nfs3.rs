@@ -60,7 +60,7 @@ const PROCEDURES: &[Procedure] = &[
     Procedure::plain("ACCESS"),
     Procedure::plain("READLINK"),
     Procedure::plain("READ"),
-    Procedure::remembered("WRITE"),
+    Procedure::writing("WRITE"),
     Procedure::remembered("CREATE"),
     Procedure::remembered("MKDIR"),
     Procedure::remembered("SYMLINK"),
@@ -184,7 +184,9 @@ impl Context<'_> {
 
     /// As [`Context::refused`], for a change of two files.
     async fn both_refused(&self, first: &Handle, second: &Handle, error: FsError) -> ChangeFailure {
-        ChangeFailure { second: self.unchanged(second).await, ..self.refused(first, error).await }
+        // Together: each may take as long as a call may take.
+        let (first, second) = futures::join!(self.unchanged(first), self.unchanged(second));
+        ChangeFailure { error, first, second }
     }
 
     async fn unchanged(&self, file: &Handle) -> Wcc {

@@ -34,8 +34,8 @@ use crate::ledger::Ledger;
 const SLOW_FROM: f64 = 0.7;
 /// The longest delay of one write before the budget is full.
 const DELAY_MAX: Duration = Duration::from_millis(200);
-/// How long a write waits for room before its client is told to try later.
-const WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a write waits for room before its client is told to try later: as long as a read waits for the store.
+const WAIT_MAX: Duration = Duration::from_secs(25);
 /// How often a waiting write looks whether there is room.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The dirty budget is at most this part of the file system: one in this many bytes. The other half is

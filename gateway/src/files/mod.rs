@@ -6,6 +6,7 @@
 //! into the words of [`tidegate_protocols::view`].
 
 mod convert;
+mod deadline;
 mod exports;
 mod groups;
 mod handle;
@@ -31,6 +32,7 @@ pub use groups::{GroupSource, Groups, SystemGroups};
 pub use handle::FileHandle;
 pub use moments::{Moment, MomentList, Moments};
 
+use deadline::AFTER_FAILURE_MAX;
 use views::View;
 
 use crate::namespace::{Around, Context, Credentials, Namespace, Node, Outcome};
@@ -87,6 +89,8 @@ struct Admitted {
     view: View,
     node: Node,
     credentials: Credentials,
+    /// Of a change: whether it is on its way into the journal.
+    submitted: Option<Arc<AtomicBool>>,
 }
 
 /// The shares that are served now.
@@ -180,7 +184,7 @@ impl Files {
             return Err(FsError::Stale);
         }
         let credentials = self.credentials(&served.rules, &call.caller).await;
-        Ok(Admitted { served, view, node, credentials })
+        Ok(Admitted { served, view, node, credentials, submitted: None })
     }
 
     /// As whom a caller acts under the rules of an export.
@@ -218,10 +222,11 @@ impl Files {
         self.admission.admit(bytes).await
     }
 
-    /// Attributes for the reply of a change that failed.
+    /// Attributes for the reply of a change that failed; none if they would have to be waited for.
     async fn after_failure(&self, call: &Call, handle: &Handle) -> Wcc {
-        let admitted = self.admit(call, handle).await;
-        Wcc { before: None, after: admitted.ok().map(|admitted| admitted.attributes(&admitted.node)) }
+        let admitted = tokio::time::timeout(AFTER_FAILURE_MAX, self.admit(call, handle)).await;
+        let admitted = admitted.ok().and_then(Result::ok);
+        Wcc { before: None, after: admitted.map(|admitted| admitted.attributes(&admitted.node)) }
     }
 }
 
@@ -238,7 +243,7 @@ impl Admitted {
         let note =
             retry.map(|key| move |done: &Outcome| (key.0, outcome::encode(&self.served.changed(done))));
         let note = note.as_ref().map(|note| note as crate::namespace::NoteOutcome<'_>);
-        let context = Context { credentials: &self.credentials, note };
+        let context = Context { credentials: &self.credentials, note, submitted: self.submitted.as_deref() };
         Ok(self.served.changed(&run(context).await?))
     }
 }

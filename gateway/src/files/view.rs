@@ -1,6 +1,7 @@
 //! [`FileView`] for the shares of a gateway.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use tidegate_protocols::waits::{Wait, waiting};
 use tidegate_replicator::map::{InodeNumber, Kind};
 use tidegate_replicator::repository::Usage;
 
+use super::deadline::Deadline;
 use super::views::View;
 use super::{Admitted, Files, convert, outcome};
 use crate::namespace::{Credentials, EXECUTE, ListedEntry, NewFile, Node, READ, WRITE};
@@ -35,32 +37,27 @@ const ROOM_BYTES: u64 = 1 << 50;
 const ROOM_INODES: u64 = 1 << 40;
 /// Most entries of a directory page, whatever the caller asks.
 const PAGE_ENTRIES_MAX: usize = 4096;
-/// How long a call may take before the client is told to try later. The reads below have their own,
-/// shorter bounds; this one holds for whatever they forget.
-const CALL_TIME_MAX: Duration = Duration::from_secs(28);
-
-/// Bounds the time of a call that may have to wait for the store.
-async fn bounded<T>(call: impl Future<Output = Result<T, FsError>>) -> Result<T, FsError> {
-    tokio::time::timeout(CALL_TIME_MAX, call).await.unwrap_or(Err(FsError::TryLater))
-}
-
 impl Files {
     /// A change of a file, or of a name in a directory.
     async fn change<F>(&self, call: &Call, handle: &Handle, run: F) -> Result<Changed, ChangeFailure>
     where
         F: AsyncFnOnce(&Admitted) -> Result<Changed, FsError>,
     {
+        let submitted = Arc::new(AtomicBool::new(false));
         let result = async {
             let admitted = self.admit_change(call, handle).await?;
-            run(&admitted).await
+            run(&Admitted { submitted: Some(Arc::clone(&submitted)), ..admitted }).await
         };
-        match bounded(result).await {
+        match Deadline::begin().bound_until(&submitted, result).await {
             Ok(changed) => Ok(changed),
-            Err(error) => {
-                let first = self.after_failure(call, handle).await;
-                Err(ChangeFailure { error, first, second: Wcc::default() })
-            }
+            Err(error) => Err(self.failed(call, handle, error).await),
         }
+    }
+
+    /// A change of one file that failed.
+    async fn failed(&self, call: &Call, handle: &Handle, error: FsError) -> ChangeFailure {
+        let first = self.after_failure(call, handle).await;
+        ChangeFailure { error, first, second: Wcc::default() }
     }
 
     /// A question about a file.
@@ -68,9 +65,10 @@ impl Files {
     where
         F: AsyncFnOnce(&Admitted) -> Result<T, FsError>,
     {
-        let admitted = bounded(self.admit(call, handle)).await?;
+        let deadline = Deadline::begin();
+        let admitted = deadline.bound(self.admit(call, handle)).await?;
         let attributes = Some(admitted.attributes(&admitted.node));
-        bounded(run(&admitted)).await.map_err(|error| Failure { error, attributes })
+        deadline.bound(run(&admitted)).await.map_err(|error| Failure { error, attributes })
     }
 
     /// The other file of a change that names two: of the same share.
@@ -109,21 +107,25 @@ impl Files {
         data: Bytes,
         stability: Stability,
     ) -> Result<Written, FsError> {
-        let admitted = self.admit_change(call, file).await?;
-        waiting(Wait::Room, self.admission.admit(data.len() as u64)).await?;
         let count = data.len() as u32;
-        let namespace = &admitted.served.namespace;
-        let (around, sequence) =
-            namespace.write(&admitted.credentials, admitted.number(), offset, data).await?;
+        let put = async {
+            let admitted = self.admit_change(call, file).await?;
+            waiting(Wait::Room, self.admission.admit(data.len() as u64)).await?;
+            let Admitted { served, credentials, .. } = &admitted;
+            let written = served.namespace.write(credentials, admitted.number(), offset, data).await?;
+            Ok((admitted.served, written))
+        };
+        // The disk of this machine is waited for without a bound: see the head of `deadline`.
+        let (served, (around, sequence)) = Deadline::begin().bound(put).await?;
         // One sync covers data and attributes, so whatever is more than nothing is everything.
         let committed = match stability {
             Stability::Unstable => Stability::Unstable,
             Stability::DataSync | Stability::FileSync => {
-                namespace.sync(sequence).await?;
+                served.namespace.sync(sequence).await?;
                 Stability::FileSync
             }
         };
-        Ok(Written { count, committed, verifier: self.verifier, wcc: admitted.served.wcc(&around) })
+        Ok(Written { count, committed, verifier: self.verifier, wcc: served.wcc(&around) })
     }
 
     async fn mount_path(&self, call: &Call, path: &[u8]) -> Result<Handle, FsError> {
@@ -194,21 +196,23 @@ fn granted(node: &Node, credentials: &Credentials, read_only: bool) -> u32 {
 #[async_trait]
 impl FileView for Files {
     fn exports(&self) -> Vec<ExportEntry> {
-        let entry = |served: &std::sync::Arc<super::Served>| ExportEntry {
-            path: Bytes::from(served.rules.path.clone()),
-            clients: served.rules.clients.iter().map(ToString::to_string).collect(),
+        let entry = |served: &std::sync::Arc<super::Served>| {
+            served.rules.exported.then(|| ExportEntry {
+                path: Bytes::from(served.rules.path.clone()),
+                clients: served.rules.clients.iter().map(ToString::to_string).collect(),
+            })
         };
-        let mut exports: Vec<_> = self.shares.read().values().map(entry).collect();
+        let mut exports: Vec<_> = self.shares.read().values().filter_map(entry).collect();
         exports.sort_by(|one, other| one.path.cmp(&other.path));
         exports
     }
 
     async fn mount(&self, call: &Call, path: &[u8]) -> Result<Handle, FsError> {
-        bounded(self.mount_path(call, path)).await
+        Deadline::begin().bound(self.mount_path(call, path)).await
     }
 
     async fn attributes(&self, call: &Call, file: &Handle) -> Result<Attributes, FsError> {
-        let admitted = bounded(self.admit(call, file)).await?;
+        let admitted = Deadline::begin().bound(self.admit(call, file)).await?;
         Ok(admitted.attributes(&admitted.node))
     }
 
@@ -231,7 +235,7 @@ impl FileView for Files {
 
     async fn lookup(&self, call: &Call, directory: &Handle, name: &[u8]) -> Result<Found, Failure> {
         self.ask(call, directory, async |admitted: &Admitted| {
-            let Admitted { served, view, node, credentials } = admitted;
+            let Admitted { served, view, node, credentials, .. } = admitted;
             let (view, node) = served.find(view, node, name, credentials).await?;
             Ok(Found {
                 handle: served.handle(&view, &node),
@@ -267,7 +271,7 @@ impl FileView for Files {
             let range = offset..offset.saturating_add(u64::from(count));
             let reader = admitted.reader();
             let data = reader.read(share, admitted.number(), range.clone(), &admitted.credentials).await?;
-            if !data.end {
+            if !data.end && count > 0 {
                 admitted.read_ahead(&range);
             }
             let attributes = admitted.attributes(&data.node);
@@ -284,12 +288,9 @@ impl FileView for Files {
         data: Bytes,
         stability: Stability,
     ) -> Result<Written, ChangeFailure> {
-        match bounded(self.write_data(call, file, offset, data, stability)).await {
+        match self.write_data(call, file, offset, data, stability).await {
             Ok(written) => Ok(written),
-            Err(error) => {
-                let first = self.after_failure(call, file).await;
-                Err(ChangeFailure { error, first, second: Wcc::default() })
-            }
+            Err(error) => Err(self.failed(call, file, error).await),
         }
     }
 
@@ -478,9 +479,10 @@ impl FileView for Files {
     }
 
     async fn commit(&self, call: &Call, file: &Handle) -> Result<(WriteVerifier, Wcc), ChangeFailure> {
-        let admitted = bounded(self.admit(call, file)).await?;
+        let deadline = Deadline::begin();
+        let admitted = deadline.bound(self.admit(call, file)).await?;
         let around = Wcc { before: None, after: Some(admitted.attributes(&admitted.node)) };
-        match bounded(admitted.served.namespace.sync_all()).await {
+        match deadline.bound(admitted.served.namespace.sync_all()).await {
             Ok(()) => Ok((self.verifier, around)),
             Err(error) => Err(ChangeFailure { first: around, ..ChangeFailure::from(error) }),
         }

@@ -29,7 +29,7 @@ use crate::share::{FrozenMap, MapRead, Transaction};
 
 /// Extents that one transaction puts back.
 pub(super) const EXTENTS_MAX: usize = 1024;
-pub(super) const CONTEXT: Context<'static> = Context { credentials: &Credentials::ROOT, note: None };
+pub(super) const CONTEXT: Context<'static> = Context::ROOT;
 
 /// Puts a path back: a file, or a directory with everything below it.
 pub async fn restore(

@@ -24,8 +24,20 @@ impl Namespace {
         if guard.is_some_and(|guard| (guard.seconds, guard.nanos) != (changed.seconds, changed.nanos)) {
             return Err(FsError::NotSync);
         }
-        self.require_unlocked(&old).await?;
-        let mut inode = old.inode.clone();
+        let (transaction, after) = self.changed_attributes(context, &old, set).await?;
+        let outcome = Outcome { object: None, first: Around { before: old.inode, after }, second: None };
+        self.finish(context, locks, transaction, outcome).await
+    }
+
+    /// The change that sets attributes, and the file as it is then. The caller has locked it.
+    pub(super) async fn changed_attributes(
+        &self,
+        context: Context<'_>,
+        old: &Node,
+        set: SetAttributes,
+    ) -> Result<(Transaction, Node), FsError> {
+        self.require_unlocked(old).await?;
+        let Node { number, mut inode } = old.clone();
         let mut transaction = Transaction::default();
         if let Some(size) = set.size {
             check_resize(context.credentials, &inode, size)?;
@@ -34,12 +46,7 @@ impl Namespace {
         }
         self.apply_set(context.credentials, &mut inode, &set)?;
         transaction.put_inode(number, &inode);
-        let outcome = Outcome {
-            object: None,
-            first: Around { before: old.inode, after: Node { number, inode } },
-            second: None,
-        };
-        self.finish(context, locks, transaction, outcome).await
+        Ok((transaction, Node { number, inode }))
     }
 
     /// Everything but the size.

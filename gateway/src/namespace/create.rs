@@ -8,6 +8,10 @@ use super::permission::{SET_GID, WRITE};
 use super::{Around, Context, EXECUTE, Namespace, Node, Outcome, check_name, touch, touch_content};
 use crate::share::Transaction;
 
+/// How often a CREATE finds its name now taken and now free, because others make and remove it, before its
+/// client is told to try later.
+const CREATE_ATTEMPTS: usize = 64;
+
 /// What is to be made, apart from its name.
 #[derive(Clone, Debug)]
 pub struct NewFile {
@@ -41,35 +45,68 @@ impl Namespace {
             CreateHow::Unchecked(set) | CreateHow::Guarded(set) => (set, None),
             CreateHow::Exclusive(verifier) => (SetAttributes::default(), Some(verifier)),
         };
-        match self.make(context, directory, name, NewFile::new(Kind::Regular, set), verifier).await {
-            Err(FsError::Exists) => self.create_over(context, directory, name, how).await,
-            made => made,
+        for _ in 0..CREATE_ATTEMPTS {
+            let new = NewFile::new(Kind::Regular, set);
+            match self.make(context, directory, name, new, verifier).await {
+                Err(FsError::Exists) if !matches!(how, CreateHow::Guarded(_)) => {}
+                made => return made,
+            }
+            if let Some(outcome) = self.create_over(context, directory, name, how).await? {
+                return Ok(outcome);
+            }
         }
+        Err(FsError::TryLater)
     }
 
-    /// The name is taken: that may still be what was asked for.
+    /// The name is taken: that may still be what was asked for. None when it is free again, or leads
+    /// elsewhere, by the time that it is looked at.
     async fn create_over(
         &self,
         context: Context<'_>,
         directory: InodeNumber,
         name: &[u8],
         how: CreateHow,
-    ) -> Result<Outcome, FsError> {
+    ) -> Result<Option<Outcome>, FsError> {
+        let Some(found) = self.lookup_taken(context, directory, name).await? else { return Ok(None) };
+        let locks = self.share.locks().lock(&[directory, found]).await;
         let parent = self.reader().directory(directory).await?;
-        let found = self.reader().lookup(&parent, name, context.credentials).await?;
-        let object = match how {
-            CreateHow::Exclusive(verifier) if found.inode.create_verifier == Some(verifier) => found,
+        let found = match self.reader().lookup(&parent, name, context.credentials).await {
+            Ok(now) if now.number == found => now,
+            Ok(_) | Err(FsError::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let as_it_is = || Around { before: parent.inode.clone(), after: parent.clone() };
+        let outcome = |object| Outcome { object: Some(object), first: as_it_is(), second: None };
+        match how {
+            CreateHow::Exclusive(verifier) if found.inode.create_verifier == Some(verifier) => {}
             CreateHow::Guarded(_) | CreateHow::Exclusive(_) => return Err(FsError::Exists),
             CreateHow::Unchecked(SetAttributes { size: Some(size), .. })
                 if found.inode.kind == Kind::Regular =>
             {
                 let set = SetAttributes { size: Some(size), ..SetAttributes::default() };
-                self.set_attributes(context, found.number, set, None).await?.first.after
+                let (transaction, object) = self.changed_attributes(context, &found, set).await?;
+                return self.finish(context, locks, transaction, outcome(object)).await.map(Some);
             }
-            CreateHow::Unchecked(_) => found,
-        };
-        let first = Around { before: parent.inode.clone(), after: parent };
-        Ok(Outcome { object: Some(object), first, second: None })
+            CreateHow::Unchecked(_) => {}
+        }
+        drop(locks);
+        self.sync_all().await?;
+        Ok(Some(outcome(found)))
+    }
+
+    /// What a name leads to that was taken a moment ago.
+    async fn lookup_taken(
+        &self,
+        context: Context<'_>,
+        directory: InodeNumber,
+        name: &[u8],
+    ) -> Result<Option<InodeNumber>, FsError> {
+        let parent = self.reader().directory(directory).await?;
+        match self.reader().lookup(&parent, name, context.credentials).await {
+            Ok(found) => Ok(Some(found.number)),
+            Err(FsError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a file of any kind under a name that must be free.
@@ -165,7 +202,7 @@ impl Namespace {
     }
 
     /// Attributes of a new file. A set-group-id directory passes its group on, and to directories the
-    /// bit as well.
+    /// bit as well. Nobody makes a program that runs as a group he is not in.
     pub(super) fn inode_of_new(
         &self,
         context: Context<'_>,
@@ -192,6 +229,10 @@ impl Namespace {
         }
         let set = SetAttributes { mode: None, ..new.set };
         self.apply_set(context.credentials, &mut inode, &set)?;
+        let of_own_group = context.credentials.is_root() || context.credentials.in_group(inode.gid);
+        if new.kind != Kind::Directory && !of_own_group {
+            inode.mode &= !SET_GID;
+        }
         if new.kind == Kind::Regular {
             inode.size = new.set.size.unwrap_or(0);
         }

@@ -55,7 +55,7 @@ impl Reader<'_> {
             may_read(&node.inode, credentials)?;
             let range = range.start..range.end.min(node.inode.size);
             if range.is_empty() {
-                return Ok(Data { pieces: Vec::new(), end: true, node });
+                return Ok(Data { pieces: Vec::new(), end: range.start >= node.inode.size, node });
             }
             let end = range.end == node.inode.size;
             match read_pieces(self.map, share, number, range).await {

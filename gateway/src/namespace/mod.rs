@@ -31,6 +31,7 @@ mod remove;
 mod rename;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tidegate_protocols::view::{FsError, NAME_BYTES_MAX};
@@ -109,6 +110,21 @@ pub struct Context<'a> {
     pub credentials: &'a Credentials,
     /// Set when the call may be repeated.
     pub note: Option<NoteOutcome<'a>>,
+    /// Set when the caller waits for a bounded time: becomes true when the change is handed to the journal,
+    /// and is not to be given up any more.
+    pub submitted: Option<&'a AtomicBool>,
+}
+
+impl Context<'static> {
+    /// Of the gateway itself.
+    pub const ROOT: Self = Self { credentials: &Credentials::ROOT, note: None, submitted: None };
+}
+
+impl<'a> Context<'a> {
+    /// Of a caller who does not repeat and waits as long as it takes.
+    pub const fn new(credentials: &'a Credentials) -> Self {
+        Self { credentials, note: None, submitted: None }
+    }
 }
 
 /// Questions about a map, live or frozen.
@@ -261,6 +277,9 @@ impl Namespace {
         if let Some(note) = context.note {
             let (retry, encoded) = note(&outcome);
             transaction.note_outcome(retry, encoded);
+        }
+        if let Some(submitted) = context.submitted {
+            submitted.store(true, Ordering::Relaxed);
         }
         let sequence = transaction.submit(&self.share, Bytes::new()).await?;
         drop(locks);

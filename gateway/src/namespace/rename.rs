@@ -47,6 +47,9 @@ impl Namespace {
         let (locks, plan) = self.lock_rename(context, from, to).await?;
         self.check_rename(context, &plan, crossing).await?;
         if plan.replaced.as_ref().is_some_and(|(_, replaced)| replaced.number == plan.moved.number) {
+            drop(locks);
+            // What made it so may be of another client, and on its way to the disk.
+            self.sync_all().await?;
             return Ok(unchanged(plan));
         }
         let (transaction, outcome) = self.carry_out(plan, from, to);

@@ -186,7 +186,7 @@ pub(super) async fn store(
     file: InodeNumber,
     order: Option<&BootOrder>,
 ) -> Result<(), FsError> {
-    let context = Context { credentials: &Credentials::ROOT, note: None };
+    let context = Context::ROOT;
     if let Some(order) = order {
         let value = Bytes::from(order.encode());
         namespace.set_extended(context, file, BOOT_ORDER_ATTRIBUTE, value, SetHow::Either).await?;

@@ -11,7 +11,7 @@ use crate::namespace::{Context, Credentials, Namespace, NewFile, Node, Reader};
 /// Of a file that is made for a volume: no client but the superuser may read a disk.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o755;
-const AS_ROOT: Context<'static> = Context { credentials: &Credentials::ROOT, note: None };
+const AS_ROOT: Context<'static> = Context::ROOT;
 
 /// The file at a path; [`FsError::Invalid`] if something else is there.
 pub(super) async fn find(reader: Reader<'_>, path: &FilePath) -> Result<Node, FsError> {

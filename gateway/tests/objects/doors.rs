@@ -4,7 +4,7 @@ use tidegate_gateway::namespace::{Credentials, NewFile};
 use tidegate_protocols::objects::{
     Conditions, ListQuery, NewObject, ObjectError, ObjectView, UploadQuery, sums,
 };
-use tidegate_protocols::view::SetAttributes;
+use tidegate_protocols::view::{FileView, SetAttributes};
 use tidegate_replicator::map::{InodeNumber, Kind};
 
 use crate::scene::{Scene, TREE, access_key, admin, buckets, name, who};
@@ -36,6 +36,14 @@ async fn each_door_reads_what_the_other_wrote() {
     assert!(opaque.contains('-'), "{opaque} is not to be taken for an MD5");
     write(&namespace, file, 0, b"FROM").await.unwrap();
     assert_ne!(scene.info(TREE, "a/b/by-nfs").await.unwrap().etag, opaque);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nfs_clients_are_told_of_shares_and_not_of_buckets_of_objects() {
+    let scene = Scene::new().await;
+    let exports = scene.appliance.files().exports();
+    let paths: Vec<_> = exports.iter().map(|export| String::from_utf8_lossy(&export.path)).collect();
+    assert_eq!(paths, [format!("/{TREE}")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use tidegate_replicator::map::InodeNumber;
 
 use crate::scene::{FLAT, Scene, TREE, admin, name};
 
-const CONTEXT: Context<'static> = Context { credentials: &Credentials::ROOT, note: None };
+const CONTEXT: Context<'static> = Context::ROOT;
 
 async fn locked_scene() -> Scene {
     let scene = Scene::new().await;

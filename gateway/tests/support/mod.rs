@@ -137,7 +137,7 @@ pub fn served(appliance: &Appliance, share: ShareId) -> Arc<Served> {
 }
 
 pub fn context() -> Context<'static> {
-    Context { credentials: &ROOT, note: None }
+    Context::new(&ROOT)
 }
 
 pub async fn create(

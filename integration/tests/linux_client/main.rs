@@ -5,30 +5,34 @@
 //! locks. Programs in the guest do the work: a test suite of POSIX calls, everyday programs, random input and
 //! output against a model, and two guests that look at each other's changes.
 //!
-//! Where there is no QEMU or no kernel for the guest, the tests say so and pass. `TIDEGATE_SEED` repeats a run;
+//! Where there is no QEMU or no kernel for the guest, the tests say so and pass; with `TIDEGATE_NIGHTLY` they fail,
+//! and kill the gateway more often. `TIDEGATE_SEED` repeats a run;
 //! `TIDEGATE_TREE` names a tree to unpack in place of the kernel's headers, `TIDEGATE_IO_OPERATIONS` says how many
 //! random operations there are, and `TIDEGATE_IO_KILLS` how many kills meanwhile.
 
 mod compiler;
+mod locks;
 mod moved;
 mod posix;
 mod programs;
 mod random_io;
+mod snapshots;
 mod two_clients;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 use tidegate_integration::gateway::Gateway;
 use tidegate_integration::guest::Parts;
+use tidegate_integration::skip::skip;
 
 /// What guests are made of; where there can be none, says that the test is skipped.
 fn parts(test: &str) -> Option<Parts> {
     match Parts::find() {
         Ok(parts) => Some(parts),
         Err(reason) => {
-            println!("{test}: skipped: {reason}");
+            skip(test, &reason);
             None
         }
     }
@@ -63,6 +67,16 @@ fn output(command: &mut Command) -> String {
 }
 
 /// The source of a program that guests run.
-fn source(name: &str) -> std::path::PathBuf {
+fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/linux_client").join(name)
+}
+
+/// Builds a program whose source lies beside this file so that it needs no libraries; the folder that it lies in, and
+/// where.
+fn build(name: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join(name);
+    let flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static"];
+    output(Command::new("cc").args(flags).arg("-o").arg(&program).arg(source(&format!("{name}.c"))));
+    (folder, program)
 }

@@ -1,10 +1,7 @@
 //! Random input and output against a model: `random_io.c`, beside this file.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tidegate_integration::chance::Chance;
 use tidegate_integration::guest::{LinuxClient, Parts};
 
@@ -17,17 +14,8 @@ const REPORTED_OPERATIONS: u64 = 20;
 /// The longest that an operation takes, in milliseconds, on a busy machine.
 const OPERATION_MS_MAX: u64 = 500;
 
-/// Builds the program so that it needs no libraries.
-fn build() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let program = folder.path().join("random_io");
-    let flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static"];
-    super::output(Command::new("cc").args(flags).arg("-o").arg(&program).arg(super::source("random_io.c")));
-    (folder, program)
-}
-
 pub(super) fn boot(parts: &Parts) -> LinuxClient {
-    let (_folder, program) = build();
+    let (_folder, program) = super::build("random_io");
     LinuxClient::boot(parts, None, |initramfs| initramfs.add_program(&program, "/bin/random_io"))
 }
 

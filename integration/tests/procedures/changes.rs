@@ -2,10 +2,10 @@
 
 use nfs3_types::nfs3::nfsstat3::{
     NFS3ERR_ACCES as ACCES, NFS3ERR_BADHANDLE as BADHANDLE, NFS3ERR_BADTYPE as BADTYPE,
-    NFS3ERR_EXIST as EXIST, NFS3ERR_FBIG as FBIG, NFS3ERR_INVAL as INVAL, NFS3ERR_ISDIR as ISDIR,
-    NFS3ERR_NAMETOOLONG as NAMETOOLONG, NFS3ERR_NOENT as NOENT, NFS3ERR_NOT_SYNC as NOT_SYNC,
-    NFS3ERR_NOTDIR as NOTDIR, NFS3ERR_NOTEMPTY as NOTEMPTY, NFS3ERR_PERM as PERM, NFS3ERR_ROFS as ROFS,
-    NFS3ERR_STALE as STALE, NFS3ERR_XDEV as XDEV,
+    NFS3ERR_DQUOT as DQUOT, NFS3ERR_EXIST as EXIST, NFS3ERR_FBIG as FBIG, NFS3ERR_INVAL as INVAL,
+    NFS3ERR_ISDIR as ISDIR, NFS3ERR_NAMETOOLONG as NAMETOOLONG, NFS3ERR_NOENT as NOENT,
+    NFS3ERR_NOT_SYNC as NOT_SYNC, NFS3ERR_NOTDIR as NOTDIR, NFS3ERR_NOTEMPTY as NOTEMPTY,
+    NFS3ERR_PERM as PERM, NFS3ERR_ROFS as ROFS, NFS3ERR_STALE as STALE, NFS3ERR_XDEV as XDEV,
 };
 use nfs3_types::nfs3::{createhow3, createverf3, ftype3, nfstime3, sattr3, set_mtime};
 use tidegate_integration::nfs::mode;
@@ -47,6 +47,7 @@ pub(crate) async fn write(stage: &mut Stage) -> Vec<Row> {
         row(INVAL, root.write(&files.pipe, 0).await),
         row(INVAL, root.write(&files.link, 0).await),
         row(ISDIR, root.write(&files.top, 0).await),
+        row(DQUOT, root.write(&files.used.file, 4095).await),
         row(STALE, root.write(&files.gone, 0).await),
         row(BADHANDLE, root.write(&files.junk, 0).await),
     ]
@@ -65,6 +66,7 @@ async fn making(stage: &mut Stage, make: impl AsyncFn(&mut Asker, Place<'_>) -> 
         row(NOTDIR, make(root, (&files.file, NEW)).await),
         row(ROFS, make(root, (&files.frozen, NEW)).await),
         row(NAMETOOLONG, make(root, (&files.top, &LONG)).await),
+        row(DQUOT, make(root, (&files.used.top, NEW)).await),
         row(INVAL, make(root, (&files.top, b"full/new")).await),
         row(INVAL, make(root, (&files.top, b"n\0w")).await),
         row(STALE, make(root, (&files.gone_directory, NEW)).await),

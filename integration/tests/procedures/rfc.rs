@@ -30,7 +30,7 @@ pub(crate) struct Listed {
 const DAMAGE: Because = (IO, "data that is damaged everywhere, or a broken local disk: tested with damage");
 const DEFECT: Because = (SERVERFAULT, "a defect: there is none that is known");
 const ROOM: Because = (NOSPC, "a full dirty budget passes, so the answer is JUKEBOX");
-const QUOTA: Because = (DQUOT, "needs a quota, and these shares have none");
+const QUOTA: Because = (DQUOT, "adds nothing that a quota counts: another name, attributes, a hole");
 const SERVED: Because = (NOTSUPP, "every procedure is served, on every directory");
 const EMPTY: Because = (EXIST, "NOTEMPTY, ISDIR and NOTDIR say more exactly what is in the way");
 const LINKS: Because = (MLINK, "comes with more than a million links, which takes too long");
@@ -80,7 +80,7 @@ pub(crate) const PROCEDURES: [Listed; 21] = [
     Listed {
         name: "WRITE",
         errors: &[IO, ACCES, FBIG, DQUOT, NOSPC, ROFS, INVAL, STALE, BADHANDLE, SERVERFAULT],
-        never: &[DAMAGE, QUOTA, ROOM, DEFECT],
+        never: &[DAMAGE, ROOM, DEFECT],
         beyond: &[DIRECTORY],
     },
     Listed {
@@ -99,7 +99,7 @@ pub(crate) const PROCEDURES: [Listed; 21] = [
             NOTSUPP,
             SERVERFAULT,
         ],
-        never: &[DAMAGE, ROOM, QUOTA, SERVED, DEFECT],
+        never: &[DAMAGE, ROOM, SERVED, DEFECT],
         beyond: &[NO_NAME],
     },
     Listed {
@@ -118,7 +118,7 @@ pub(crate) const PROCEDURES: [Listed; 21] = [
             NOTSUPP,
             SERVERFAULT,
         ],
-        never: &[DAMAGE, ROOM, QUOTA, SERVED, DEFECT],
+        never: &[DAMAGE, ROOM, SERVED, DEFECT],
         beyond: &[NO_NAME],
     },
     Listed {
@@ -137,7 +137,7 @@ pub(crate) const PROCEDURES: [Listed; 21] = [
             NOTSUPP,
             SERVERFAULT,
         ],
-        never: &[DAMAGE, ROOM, QUOTA, SERVED, DEFECT],
+        never: &[DAMAGE, ROOM, SERVED, DEFECT],
         beyond: &[NO_NAME],
     },
     Listed {
@@ -157,7 +157,7 @@ pub(crate) const PROCEDURES: [Listed; 21] = [
             SERVERFAULT,
             BADTYPE,
         ],
-        never: &[DAMAGE, ROOM, QUOTA, SERVED, DEFECT],
+        never: &[DAMAGE, ROOM, SERVED, DEFECT],
         beyond: &[NO_NAME],
     },
     Listed {

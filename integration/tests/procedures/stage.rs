@@ -14,9 +14,11 @@ use crate::asker::Asker;
 /// A user who owns nothing.
 const USER: u32 = 1000;
 
-/// A share with files, another one, and one that is read-only.
+/// A share with files, another one, one that is read-only, and one with a quota that is used up.
 const SHARES: &str = "\n[[share]]\nname = \"other\"\nrpo = \"1s\"\nsquash = \"none\"\n\
-                      \n[[share]]\nname = \"frozen\"\nrpo = \"1s\"\nsquash = \"none\"\nread_only = true\n";
+                      \n[[share]]\nname = \"frozen\"\nrpo = \"1s\"\nsquash = \"none\"\nread_only = true\n\
+                      \n[[share]]\nname = \"used\"\nrpo = \"1s\"\nsquash = \"none\"\n\
+                      quota = { bytes = { hard = \"4KiB\" }, inodes = { hard = 2 } }\n";
 
 /// Everything belongs to root; a user may look at it, and change nothing.
 pub(crate) struct Stage {
@@ -51,6 +53,23 @@ pub(crate) struct Files {
     /// The root of another share, and that of one that is read-only.
     pub(crate) other: nfs_fh3,
     pub(crate) frozen: nfs_fh3,
+    pub(crate) used: Used,
+}
+
+/// A share whose quota leaves nothing.
+pub(crate) struct Used {
+    pub(crate) top: nfs_fh3,
+    /// A file that has all the bytes.
+    pub(crate) file: nfs_fh3,
+}
+
+impl Used {
+    async fn fill(nfs: &mut Nfs) -> Self {
+        let top = nfs.root();
+        let file = nfs.create(&top, b"file").await.expect("a file, and with the root two inodes");
+        nfs.write(&file, 0, &[7; 4096]).await.expect("all the bytes");
+        Self { top, file }
+    }
 }
 
 impl Stage {
@@ -65,6 +84,7 @@ impl Stage {
             &mut Nfs::connect(address).await,
             Nfs::mount(address, "other").await.root(),
             Nfs::mount(address, "frozen").await.root(),
+            Used::fill(&mut Nfs::mount(address, "used").await).await,
         )
         .await;
         let (root, user) = (Asker::connect(address, 0).await, Asker::connect(address, USER).await);
@@ -73,7 +93,7 @@ impl Stage {
 }
 
 impl Files {
-    async fn make(nfs: &mut Nfs, other: nfs_fh3, frozen: nfs_fh3) -> Self {
+    async fn make(nfs: &mut Nfs, other: nfs_fh3, frozen: nfs_fh3, used: Used) -> Self {
         let top = nfs.root();
         let file = nfs.create(&top, b"file").await.expect("a file");
         let secret = nfs.create(&top, b"secret").await.expect("a file");
@@ -104,6 +124,7 @@ impl Files {
             top,
             other,
             frozen,
+            used,
         }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tidegate_integration::gateway::{Gateway, SHARE, free_address};
 use tidegate_integration::guest::Parts;
+use tidegate_integration::skip::skip;
 
 use crate::image::{self, LOGIN, PAGE, TOOLS};
 use crate::{VOLUME, have, output, tables};
@@ -118,7 +119,7 @@ fn page(address: SocketAddr) -> String {
 fn a_machine_boots_from_what_exists_only_in_the_repository() {
     let parts = match Parts::find() {
         Ok(parts) => parts,
-        Err(reason) => return println!("boot: skipped: {reason}"),
+        Err(reason) => return skip("boot", &reason),
     };
     if !have("boot", &TOOLS) {
         return;

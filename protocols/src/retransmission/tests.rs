@@ -22,7 +22,17 @@ fn body(number: u32) -> Body {
 
 fn executed(state: &mut State, client: Client, key: RetryKey, now: Instant) {
     assert!(state.begin(client, key, now).is_none());
-    state.ended(client, key, Some(body(1)), now);
+    state.ended(client, key, Ending::Kept(Kind::Change, body(1)), now);
+}
+
+fn written(state: &mut State, client: Client, key: RetryKey, now: Instant) {
+    assert!(state.begin(client, key, now).is_none());
+    state.ended(client, key, Ending::Kept(Kind::Write, body(1)), now);
+}
+
+/// What a repetition was given, as its reply travels.
+fn reply(verdict: Verdict) -> Vec<u8> {
+    crate::rpc::Reply { xid: 1, verdict }.to_vec()
 }
 
 fn is_kept(state: &mut State, client: Client, key: RetryKey, now: Instant) -> bool {
@@ -30,7 +40,7 @@ fn is_kept(state: &mut State, client: Client, key: RetryKey, now: Instant) -> bo
         Some(Attempt::Done(_)) => true,
         Some(_) => false,
         None => {
-            state.ended(client, key, None, now);
+            state.ended(client, key, Ending::Lost, now);
             false
         }
     }
@@ -42,7 +52,7 @@ fn a_repetition_gets_the_answer_whatever_port_it_comes_from() {
     let first = Client::new("192.0.2.1:700".parse().unwrap());
     let second = Client::new("[::ffff:192.0.2.1]:1023".parse().unwrap());
     let Attempt::First(execution) = cache.begin(first, key(1)) else { panic!("not the first") };
-    execution.finish(body(5));
+    execution.finish(Kind::Change, body(5));
     let Attempt::Done(answer) = cache.begin(second, key(1)) else { panic!("not remembered") };
     assert_eq!(answer.to_vec(), body(5).to_vec());
 }
@@ -53,9 +63,21 @@ async fn of_repetitions_under_way_the_newest_is_answered() {
     let Attempt::First(execution) = cache.begin(client(1), key(1)) else { panic!("not the first") };
     let Attempt::UnderWay(older) = cache.begin(client(1), key(1)) else { panic!("not under way") };
     let Attempt::UnderWay(newer) = cache.begin(client(1), key(1)) else { panic!("not under way") };
-    execution.finish(body(5));
+    execution.finish(Kind::Change, body(5));
     assert!(older.await.is_err());
-    assert_eq!(newer.await.unwrap().to_vec(), body(5).to_vec());
+    assert_eq!(reply(newer.await.unwrap()), reply(Verdict::Success(body(5))));
+}
+
+#[tokio::test]
+async fn whoever_waits_gets_an_answer_that_is_not_kept() {
+    let cache = Arc::new(Retransmissions::default());
+    for verdict in [Verdict::Success(body(10_008)), Verdict::SystemError] {
+        let Attempt::First(execution) = cache.begin(client(1), key(1)) else { panic!("it was kept") };
+        let Attempt::UnderWay(waiting) = cache.begin(client(1), key(1)) else { panic!("not under way") };
+        execution.pass_on(verdict.clone());
+        assert_eq!(reply(waiting.await.unwrap()), reply(verdict));
+    }
+    assert_eq!(cache.kept(), 0);
 }
 
 #[test]
@@ -93,6 +115,31 @@ fn a_client_keeps_its_newest_answers_up_to_its_bound() {
 }
 
 #[test]
+fn writes_push_out_older_writes_and_no_other_answer() {
+    let (mut state, now) = (State::default(), Instant::now());
+    (0..10).for_each(|number| executed(&mut state, client(1), key(number), now));
+    let writes = 100..100 + 4 * ENTRIES_PER_CLIENT_MAX as u64;
+    writes.clone().for_each(|number| written(&mut state, client(1), key(number), now));
+    assert_eq!(state.kept, 10 + WRITES_PER_CLIENT_MAX);
+    assert!((0..10).all(|number| is_kept(&mut state, client(1), key(number), now)));
+    assert!(is_kept(&mut state, client(1), key(writes.end - WRITES_PER_CLIENT_MAX as u64), now));
+    assert!(!is_kept(&mut state, client(1), key(writes.end - WRITES_PER_CLIENT_MAX as u64 - 1), now));
+}
+
+#[test]
+fn when_there_are_too_many_writes_go_first() {
+    let (mut state, now) = (State::default(), Instant::now());
+    executed(&mut state, client(0), key(0), now);
+    for name in 0..=(ENTRIES_TOTAL_MAX / WRITES_PER_CLIENT_MAX) as u16 {
+        (1..=WRITES_PER_CLIENT_MAX as u64)
+            .for_each(|number| written(&mut state, client(name), key(number), now));
+    }
+    assert_eq!(state.kept, ENTRIES_TOTAL_MAX);
+    assert!(is_kept(&mut state, client(0), key(0), now), "it is the oldest of all");
+    assert!(!is_kept(&mut state, client(0), key(1), now));
+}
+
+#[test]
 fn the_total_is_bounded_and_clients_give_up_in_turn() {
     let (mut state, now) = (State::default(), Instant::now());
     let clients = (ENTRIES_TOTAL_MAX / ENTRIES_PER_CLIENT_MAX + 8) as u16;
@@ -102,7 +149,8 @@ fn the_total_is_bounded_and_clients_give_up_in_turn() {
         (0..clients).for_each(|name| executed(&mut state, client(name), key(number), now));
     }
     assert_eq!(state.kept, ENTRIES_TOTAL_MAX);
-    let counted: usize = state.clients.values().map(|entries| entries.order.len()).sum();
+    let counted: usize =
+        state.clients.values().map(|entries| entries.order.iter().map(VecDeque::len).sum::<usize>()).sum();
     assert_eq!(counted, state.kept);
     assert!(is_kept(&mut state, client(3), key(ENTRIES_PER_CLIENT_MAX as u64 - 1), now));
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::credential::Credential;
+use crate::retransmission::Kind;
 use crate::view::RetryKey;
 use crate::xdr::Body;
 
@@ -16,6 +17,17 @@ pub enum Transport {
     Tcp,
     /// Datagrams.
     Udp,
+}
+
+impl Transport {
+    /// The longest reply that it carries, with its header, in bytes: what is longer has to be cut. (Datagrams
+    /// could be longer; but their senders can be forged, and a reply must not be worth forging them for.)
+    pub const fn reply_bytes_max(self) -> usize {
+        match self {
+            Self::Tcp => usize::MAX,
+            Self::Udp => 8 << 10,
+        }
+    }
 }
 
 /// One call, as a program gets it. Program, version and procedure exist.
@@ -67,19 +79,24 @@ impl Answer {
 pub struct Procedure {
     /// For metrics and the log; unique among all programs of a server.
     pub name: &'static str,
-    /// Whether answers are kept for repetitions, because a second execution would do harm.
-    pub remembered: bool,
+    /// Whether answers are kept for repetitions, because a second execution would do harm; and as what.
+    pub remembered: Option<Kind>,
 }
 
 impl Procedure {
     /// A procedure that may be carried out twice.
     pub const fn plain(name: &'static str) -> Self {
-        Self { name, remembered: false }
+        Self { name, remembered: None }
     }
 
     /// A procedure that may not be carried out twice.
     pub const fn remembered(name: &'static str) -> Self {
-        Self { name, remembered: true }
+        Self { name, remembered: Some(Kind::Change) }
+    }
+
+    /// A procedure that writes data: it may be carried out twice, but not long after the first time.
+    pub const fn writing(name: &'static str) -> Self {
+        Self { name, remembered: Some(Kind::Write) }
     }
 }
 

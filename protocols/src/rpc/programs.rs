@@ -16,7 +16,7 @@ use futures::FutureExt;
 use super::absent::AbsentProgram;
 use super::message::{CallHeader, Refusal, Reply, Verdict};
 use super::program::{Answer, Program, Request, Transport};
-use crate::retransmission::{Attempt, Client, Retransmissions, retry_key};
+use crate::retransmission::{Attempt, Client, Kind, Retransmissions, retry_key};
 use crate::telemetry::{CallMetrics, SlowCalls, repeated};
 use crate::view::RetryKey;
 use crate::waits::Waits;
@@ -54,7 +54,7 @@ pub struct PreparedCall {
     program: Arc<dyn Program>,
     metrics: CallMetrics,
     xid: u32,
-    remembered: bool,
+    remembered: Option<Kind>,
     request: Request,
     results_bytes_max: usize,
 }
@@ -112,18 +112,18 @@ impl Programs {
     }
 
     /// Carries out a call. Nothing is answered when this call repeats one that is under way and is
-    /// itself repeated again, or when the call under way ends without an answer worth keeping.
+    /// itself repeated again.
     pub async fn answer(&self, call: Box<PreparedCall>) -> Option<Reply> {
         let PreparedCall { program, metrics, xid, remembered, mut request, .. } = *call;
         let running = metrics.start();
         let peer = request.peer;
         let started = Instant::now();
         let carried_out = async {
-            if remembered {
+            if let Some(kind) = remembered {
                 let client = Client::new(peer);
                 let key = retry_key(client, xid, program.number(), &request);
                 request.retry = Some(key);
-                self.carry_out_once(client, key, &*program, request, &metrics).await
+                self.carry_out_once((client, key, kind), &*program, request, &metrics).await
             } else {
                 Some(carry_out(&*program, request, &metrics).await.0)
             }
@@ -137,8 +137,7 @@ impl Programs {
 
     async fn carry_out_once(
         &self,
-        client: Client,
-        key: RetryKey,
+        (client, key, kind): (Client, RetryKey, Kind),
         program: &dyn Program,
         request: Request,
         metrics: &CallMetrics,
@@ -147,7 +146,7 @@ impl Programs {
             Attempt::First(execution) => execution,
             Attempt::UnderWay(answer) => {
                 repeated();
-                return answer.await.ok().map(Verdict::Success);
+                return answer.await.ok();
             }
             Attempt::Done(body) => {
                 repeated();
@@ -156,8 +155,8 @@ impl Programs {
         };
         let (verdict, transient) = carry_out(program, request, metrics).await;
         match &verdict {
-            Verdict::Success(body) if !transient => execution.finish(body.clone()),
-            _ => drop(execution),
+            Verdict::Success(body) if !transient => execution.finish(kind, body.clone()),
+            verdict => execution.pass_on(verdict.clone()),
         }
         Some(verdict)
     }

@@ -1,8 +1,8 @@
 //! The UDP server, for the small programs that clients ask by datagram: MOUNT and the port mapper.
 //!
 //! A datagram is a call, its reply another. Replies are small on purpose: source addresses of
-//! datagrams can be forged, and a server that answers more than it was asked is a weapon. What does
-//! not fit is not sent; the client asks again over TCP.
+//! datagrams can be forged, and a server that answers more than it was asked is a weapon. So lists are cut
+//! to what fits ([`Transport::reply_bytes_max`]); over TCP they are longer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::tcp::canonical;
 use crate::rpc::{Incoming, Programs, Reply, Transport};
 
-/// The largest datagram taken or sent, in bytes.
-const DATAGRAM_BYTES_MAX: usize = 8 << 10;
+/// The largest datagram taken, in bytes: as large as the largest that is sent.
+const DATAGRAM_BYTES_MAX: usize = Transport::Udp.reply_bytes_max();
 /// Calls in flight; more are not read, and the kernel drops what it cannot keep.
 const CALLS_MAX: usize = 64;
 

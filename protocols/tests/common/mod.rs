@@ -89,7 +89,6 @@ impl MemoryView {
     }
 
     async fn enter(&self, procedure: &'static str, call: &Call) -> Result<Inside<'_>, FsError> {
-        assert!(!self.panics.load(Ordering::SeqCst), "a panic that a test asked for");
         if call.retry.is_some() {
             self.keyed.lock().insert(procedure);
         }
@@ -101,6 +100,7 @@ impl MemoryView {
         if let Some(gate) = gate {
             gate.acquire().await.expect("gates stay open").forget();
         }
+        assert!(!self.panics.load(Ordering::SeqCst), "a panic that a test asked for");
         match *self.failure.lock() {
             Some(error) => Err(error),
             None => Ok(inside),

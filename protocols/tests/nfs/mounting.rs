@@ -152,6 +152,40 @@ async fn mount_and_port_mapper_answer_datagrams() {
     assert_eq!(word(&none, 5), 1, "NFS is not served over UDP");
 }
 
+/// How many mounts a DUMP lists.
+fn listed(reply: &[u8]) -> usize {
+    let (mut at, mut count) = (6, 0);
+    while word(reply, at) == 1 {
+        for _ in 0..2 {
+            at += 1 + (word(reply, at + 1) as usize).div_ceil(4);
+        }
+        (at, count) = (at + 1, count + 1);
+    }
+    assert_eq!(reply.len(), at * 4 + 4, "the list ends where the reply does");
+    count
+}
+
+#[tokio::test]
+async fn a_list_that_is_too_long_for_a_datagram_is_cut() {
+    const MOUNTS: usize = 200;
+    let served = serve().await;
+    let (mut raw, mut client) = (served.raw().await, mount_client(&served).await);
+    for number in 0..MOUNTS {
+        let name = format!("{number:0100}");
+        let arguments = MKDIR3args { where_: at(&root(), name.as_bytes()), attributes: sattr3::default() };
+        raw.exchange(&call(number as u32, NFS, 3, 9, &packed(&arguments))).await;
+        client.mnt(path(&format!("/share/{name}"))).await.unwrap();
+    }
+    let dump = call(9, MOUNT, 3, 2, &[]);
+    assert_eq!(listed(&raw.exchange(&dump).await), MOUNTS);
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.send_to(&dump, served.server.addresses().mount_udp[0]).await.unwrap();
+    let mut buffer = [0; 1 << 16];
+    let length = timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("an answer").unwrap();
+    assert!((7 << 10..=8 << 10).contains(&length), "{length} bytes: as much as fits");
+    assert!((1..MOUNTS).contains(&listed(&buffer[..length])));
+}
+
 #[tokio::test]
 async fn mount_may_have_a_port_of_its_own() {
     let view = std::sync::Arc::new(crate::common::MemoryView::default());

@@ -89,6 +89,35 @@ async fn try_later_is_not_remembered() {
     assert_eq!(word(&raw.exchange(&mkdir(7, b"d")).await, 6), 0);
 }
 
+/// A MKDIR that is held until its repetition waits for it, and then fails; both replies.
+async fn both_replies(served: &crate::harness::Served, fail: impl FnOnce()) -> [Vec<u8>; 2] {
+    let gate = served.view.hold("MKDIR");
+    let (mut first, mut second) = (served.raw().await, served.raw().await);
+    first.send(&mkdir(7, b"d")).await;
+    until(|| served.view.count("MKDIR") == 1).await;
+    second.send(&mkdir(7, b"d")).await;
+    assert!(second.is_quiet().await);
+    fail();
+    gate.add_permits(1);
+    [first.receive().await, second.receive().await]
+}
+
+#[tokio::test]
+async fn a_repetition_that_waits_is_told_to_try_later_too() {
+    let served = serve().await;
+    let [first, second] =
+        both_replies(&served, || *served.view.failure.lock() = Some(FsError::TryLater)).await;
+    assert_eq!((word(&first, 6), first), (10_008, second));
+    assert_eq!(served.view.count("MKDIR"), 1);
+}
+
+#[tokio::test]
+async fn a_repetition_that_waits_hears_of_a_defect_too() {
+    let served = serve().await;
+    let [first, second] = both_replies(&served, || served.view.panics.store(true, Ordering::SeqCst)).await;
+    assert_eq!((word(&first, 5), first), (5, second));
+}
+
 #[tokio::test]
 async fn after_a_restart_the_view_answers_for_what_was_carried_out_before() {
     let served = serve().await;

@@ -57,7 +57,7 @@ impl Machine {
         let appliance = Box::pin(open_appliance(&settings)).await.expect("opened");
         appliance.serve(share_config(&settings.shares[0])).await.expect("served");
         let namespace = appliance.namespace("docs").expect("served");
-        let context = Context { credentials: &Credentials::ROOT, note: None };
+        let context = Context::ROOT;
         let set = SetAttributes { mode: Some(0o640), ..SetAttributes::default() };
         let made = namespace.create(context, InodeNumber::ROOT, b"file", CreateHow::Guarded(set)).await;
         let file = made.expect("created").object.expect("an object").number;
@@ -302,7 +302,7 @@ async fn attached_read_only_a_share_is_followed_and_its_gateway_goes_on() {
     leader.serve(share_config(&home.shares[0])).await.expect("served");
     let follower = open_appliance(&there).await.expect("opened");
     let share = follower.serve(share_config(&there.shares[0])).await.expect("served");
-    let context = Context { credentials: &Credentials::ROOT, note: None };
+    let context = Context::ROOT;
     let set = SetAttributes::default();
     let namespace = leader.namespace("docs").expect("served");
     namespace.create(context, InodeNumber::ROOT, b"newer", CreateHow::Guarded(set)).await.expect("created");

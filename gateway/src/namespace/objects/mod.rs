@@ -356,7 +356,7 @@ impl Namespace {
         }
         let set = SetAttributes { mode: Some(u32::from(FOLDER_MODE)), ..SetAttributes::default() };
         let new = NewFile::new(Kind::Directory, set);
-        let context = Context { credentials, note: None };
+        let context = Context::new(credentials);
         let inode = self.inode_of_new(context, &locked.parent.inode, new, None, place.directory)?;
         let mut transaction = Transaction::default();
         let parent = self.add_name(&mut transaction, locked.parent, place.name, number, inode.kind);
