@@ -43,7 +43,7 @@ use zeroize::Zeroizing;
 
 pub use access::{Asked, Who};
 pub use bucket::{Bucket, BucketChange, BucketSettings, NewBucket, PublicAccessBlock};
-pub use conditions::{Conditions, EtagCondition};
+pub use conditions::{Conditions, Doomed, EtagCondition};
 pub use error::ObjectError;
 pub use listing::{ListEntry, ListQuery, Listing};
 pub use lock::{DefaultRetention, Lock, LockConfiguration, LockMode, Retention};
@@ -102,6 +102,10 @@ pub trait OpenObject: Send + Sync {
     /// What is known of it.
     fn info(&self) -> &ObjectInfo;
 
+    /// The checksums of the parts that it was made of, by number: up to `limit` whose numbers are above `after`. Nothing
+    /// where they are not known.
+    async fn part_checksums(&self, after: u32, limit: usize) -> Result<Vec<Checksum>, ObjectError>;
+
     /// Its bytes in a range that lies within its size.
     fn read(&self, range: Range<u64>) -> DataStream;
 }
@@ -122,7 +126,8 @@ pub trait ObjectView: Send + Sync + 'static {
     /// One bucket.
     async fn bucket(&self, who: &Who, bucket: &str) -> Result<Bucket, ObjectError>;
 
-    /// Makes a bucket; [`ObjectError::BucketOwned`] when it is there and the caller's.
+    /// Makes a bucket, whose owner is the caller; [`ObjectError::BucketOwned`] when it is there and the caller's or
+    /// nobody's, [`ObjectError::BucketExists`] when it is another's.
     async fn create_bucket(&self, who: &Who, bucket: &str, new: NewBucket) -> Result<(), ObjectError>;
 
     /// Removes a bucket that holds nothing.
@@ -170,7 +175,7 @@ pub trait ObjectView: Send + Sync + 'static {
 
     /// Removes an object, or hides it where the bucket keeps versions; with a version, removes that one for
     /// ever, unless it is locked. `bypass`: the caller asks to pass governance, and has the right to. That there is
-    /// none is no error.
+    /// none is no error, whatever the conditions ([`Conditions::check_delete`]) are.
     async fn delete(
         &self,
         who: &Who,

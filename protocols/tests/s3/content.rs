@@ -9,10 +9,13 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tidegate_protocols::objects::policy::Policy;
 use tidegate_protocols::objects::{
-    BucketChange, BucketSettings, DataStream, Deletion, LockConfiguration, NewObject, ObjectError,
-    ObjectInfo, OpenObject, Part, PutDone, VersionEntry, VersionId, Versioning,
+    Bucket, BucketChange, BucketSettings, Checksum, Conditions, DataStream, Deletion, Doomed,
+    LockConfiguration, NewObject, ObjectError, ObjectInfo, OpenObject, Part, PutDone, VersionEntry,
+    VersionId, Versioning,
 };
 use tidegate_protocols::view::Time;
+
+use crate::hashes::checksum_of;
 
 /// The bytes of a piece of an answer.
 const PIECE_BYTES: usize = 100_000;
@@ -28,6 +31,14 @@ pub(crate) struct Stored {
 impl OpenObject for Stored {
     fn info(&self) -> &ObjectInfo {
         &self.info
+    }
+
+    async fn part_checksums(&self, after: u32, limit: usize) -> Result<Vec<Checksum>, ObjectError> {
+        let Some(whole) = &self.info.checksum else { return Ok(Vec::new()) };
+        let numbers = (after + 1)..=self.info.parts.count();
+        let ranges = numbers.take(limit).filter_map(|number| self.info.parts.range(number));
+        let part = |range: Range<u64>| self.bytes.slice(range.start as usize..range.end as usize);
+        Ok(ranges.map(|range| checksum_of(whole.algorithm, &part(range))).collect())
     }
 
     fn read(&self, range: Range<u64>) -> DataStream {
@@ -126,6 +137,26 @@ impl Content {
             });
         }
         Ok(entry)
+    }
+
+    /// Whether what a deletion names is what it is believed to be.
+    pub(crate) fn check_delete(
+        &self,
+        key: &str,
+        version: Option<&VersionId>,
+        conditions: &Conditions,
+    ) -> Result<(), ObjectError> {
+        let mut entries = self.keys.get(key).into_iter().flatten();
+        let found = entries.find(|entry| version.is_none_or(|version| entry.version == *version));
+        conditions.check_delete(match found {
+            None => Doomed::Nothing,
+            Some(Entry { object: Some(stored), .. }) => Doomed::Object(&stored.info),
+            Some(Entry { object: None, modified, .. }) => Doomed::Marker(*modified),
+        })
+    }
+
+    pub(crate) fn described(&self, name: &str) -> Bucket {
+        Bucket { name: name.to_owned(), created: self.created, region: self.settings.region.clone() }
     }
 
     pub(crate) fn find(&self, key: &str, version: Option<&VersionId>) -> Result<Stored, ObjectError> {
@@ -250,6 +281,7 @@ impl Content {
                 settings.policy = policy;
             }
             BucketChange::PublicAccess(block) => settings.public_access = block,
+            BucketChange::Ownership(said) => settings.ownership_unsaid = !said,
         }
         Ok(())
     }
