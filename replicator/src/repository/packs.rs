@@ -229,6 +229,7 @@ fn gone_or_damaged(name: &ObjectName, error: StoreError) -> RepositoryError {
         | ErrorKind::Misconfigured
         | ErrorKind::Full
         | ErrorKind::Held
+        | ErrorKind::Asleep
         | ErrorKind::Transient => error.into(),
     }
 }
