@@ -73,7 +73,10 @@ impl ShareError {
     /// Whether the trouble is that something far away cannot be reached now, or that the disk has no
     /// room now: "try later".
     pub fn is_passing(&self) -> bool {
-        let unreachable = |fetch: &FetchError| fetch.kind() == FetchErrorKind::Unreachable;
+        let unreachable = |fetch: &FetchError| match fetch.kind() {
+            FetchErrorKind::Unreachable | FetchErrorKind::Asleep => true,
+            FetchErrorKind::Missing | FetchErrorKind::Damaged | FetchErrorKind::Unopened => false,
+        };
         match self {
             Self::Fetch(fetch) => unreachable(fetch),
             Self::Tree(TreeError::Source { source, .. }) => {

@@ -161,7 +161,7 @@ impl Asker {
         let answer = self.store.get(&pack_name(run.pack), Some(run.range.clone())).await;
         let answer = answer.map_err(|error| {
             let doing = format!("read pack {} from {}", run.pack, self.store.address());
-            FetchError::from_store(doing, error)
+            FetchError::from_store(doing, error).in_pack(run.pack)
         });
         run.frames.iter().map(|&frame| (frame, slice(run, frame, &answer))).collect()
     }
