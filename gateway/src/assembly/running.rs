@@ -22,6 +22,7 @@ use super::policies::start_policies;
 use super::recovery::Recovery;
 use super::reload::waiting_for_restart;
 use super::s3::start_s3;
+use super::archive::archive_config;
 use super::scrub::{run_scrub, scrub_config, start_scrub};
 use super::simulation::simulate_policy;
 use super::sources::ApplianceSources;
@@ -100,6 +101,8 @@ async fn serve_shares(appliance: &Arc<Appliance>, settings: &Settings) -> Result
     if settings.retention.collect {
         appliance.start_collecting(collect_config(settings));
     }
+    appliance.set_archive(archive_config(settings));
+    appliance.start_archiving();
     appliance.start_extending_locks(lock_config(settings));
     Ok(())
 }
@@ -276,6 +279,7 @@ impl Control for Running {
         self.overview.alarms.set(&settings);
         self.overview.links.apply(&settings);
         self.overview.scrubber.set(scrub_config(&settings));
+        self.appliance.set_archive(archive_config(&settings));
         let waits = waiting_for_restart(&before, &settings);
         *self.overview.settings.lock() = settings;
         Ok(waits)

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
-    AccessKey, Alarms, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify, Policy, PriceTable,
+    AccessKey, Alarms, Archive, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify, Policy, PriceTable,
     Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step, Target, Volume,
 };
 
@@ -40,6 +40,7 @@ pub fn settings_page() -> String {
         Scrub::describe(),
         Recovery::describe(),
         PriceTable::describe(),
+        Archive::describe(),
         Nfs::describe(),
         Share::describe(),
         S3::describe(),
