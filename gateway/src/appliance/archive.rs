@@ -101,7 +101,10 @@ impl Appliance {
         let config = self.archive.lock().clone();
         for rules in &config.targets {
             let Some(store) = self.store_of(rules) else {
-                tracing::warn!(target_name = rules.target, "a target of [[archive]] is no target of this repository now");
+                tracing::warn!(
+                    target_name = rules.target,
+                    "a target of [[archive]] is no target of this repository now"
+                );
                 continue;
             };
             let round = self.archive_target(&config, rules, store);
@@ -119,7 +122,11 @@ impl Appliance {
                 }
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
-                    tracing::warn!(target_name = rules.target, error, "packs were not archived; the next round tries again");
+                    tracing::warn!(
+                        target_name = rules.target,
+                        error,
+                        "packs were not archived; the next round tries again"
+                    );
                 }
             }
         }

@@ -163,7 +163,9 @@ impl Appliance {
     async fn thaw_for_readers(&self, pack: PackId) {
         let day = self.clock.now().seconds.div_euclid(DAY_SECONDS);
         match self.thawer.thaw(&*self.targets.lead(), pack, day).await {
-            Ok(Outcome::Asked) => tracing::info!(%pack, "a reader waits for a pack that sleeps: the store thaws it"),
+            Ok(Outcome::Asked) => {
+                tracing::info!(%pack, "a reader waits for a pack that sleeps: the store thaws it")
+            }
             Ok(Outcome::UnderWay) => {}
             Ok(Outcome::OverBudget) => {
                 tracing::warn!(%pack, "a reader waits for a pack that sleeps, and `thaw_daily` of its class is used up: `tidegate thaw` brings it back");
@@ -187,8 +189,8 @@ async fn next(waiting: &mut mpsc::Receiver<PackId>, stop: &CancellationToken) ->
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use tidegate_replicator::store::{Body, Classes, MemoryStore, Operation, PutMode, RequestCounts};
     use tidegate_replicator::store::MeteredStore;
+    use tidegate_replicator::store::{Body, Classes, MemoryStore, Operation, PutMode, RequestCounts};
 
     use super::*;
 

@@ -41,7 +41,9 @@ pub(super) fn store_todo(error: &StoreError) -> Option<&'static str> {
             Some("check the network and the endpoint of the target; to try again later is safe")
         }
         StoreErrorKind::Held => Some("wait until the lock has ended, or ask whoever may delete"),
-        StoreErrorKind::Asleep => Some("it sleeps in the archive: `tidegate thaw --plan SHARE` says how it comes back"),
+        StoreErrorKind::Asleep => {
+            Some("it sleeps in the archive: `tidegate thaw --plan SHARE` says how it comes back")
+        }
         StoreErrorKind::Missing
         | StoreErrorKind::Exists
         | StoreErrorKind::Invalid

@@ -12,6 +12,7 @@ use tidegate_protocols::{Limits, NfsServer};
 use tidegate_replicator::repository::{Head, HeadName};
 use tokio_util::sync::CancellationToken;
 
+use super::archive::archive_config;
 use super::buckets::is_served_differently;
 use super::disks::GatewayDisks;
 use super::heart::Heart;
@@ -22,7 +23,6 @@ use super::policies::start_policies;
 use super::recovery::Recovery;
 use super::reload::waiting_for_restart;
 use super::s3::start_s3;
-use super::archive::archive_config;
 use super::scrub::{run_scrub, scrub_config, start_scrub};
 use super::simulation::simulate_policy;
 use super::sources::ApplianceSources;

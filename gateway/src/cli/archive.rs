@@ -9,7 +9,9 @@ use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use tidegate_replicator::archive::{Amount, ArchiveOptions, ArchivePlan, LastReads, Reason, plan, run as carry_out};
+use tidegate_replicator::archive::{
+    Amount, ArchiveOptions, ArchivePlan, LastReads, Reason, plan, run as carry_out,
+};
 use tidegate_replicator::collect::CollectOptions;
 use tidegate_replicator::repository::{Opened, Repository, UtcNanos};
 
@@ -19,9 +21,7 @@ use super::format::{bytes, table};
 use super::gc::failed;
 use super::local_work::{Watched, watch};
 use super::place::RepositoryPlace;
-use crate::assembly::{
-    AssemblyError, OfflineRepository, archive_rules, classes, open_store, packs_daily,
-};
+use crate::assembly::{AssemblyError, OfflineRepository, archive_rules, classes, open_store, packs_daily};
 use crate::control::{ControlError, ErrorKind, JobHandle};
 use crate::settings::{Archive, PriceTable, Settings, Size};
 
@@ -96,9 +96,12 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
     let target = options.target.clone().unwrap_or_else(|| settings.lead().name.as_str().to_owned());
     let rules = archive_rules(&settings, &target);
     if rules.is_empty() {
-        let message = format!("the settings have no [[archive]] for target {target}, so nothing is archived there");
+        let message =
+            format!("the settings have no [[archive]] for target {target}, so nothing is archived there");
         let error = ControlError::new(ErrorKind::Invalid, message);
-        return Err(error.todo("write [[archive]] with target and class; docs/settings.md has the keys").into());
+        return Err(error
+            .todo("write [[archive]] with target and class; docs/settings.md has the keys")
+            .into());
     }
     let repository = repository_on(&settings, &target).await?;
     let collect = CollectOptions {

@@ -326,9 +326,16 @@ fn people(report: &Report) -> String {
         lines.push(held(report.held, report.held_bytes, report.held_until.as_deref()));
     }
     if report.paid > 0 {
-        let until = report.paid_until.as_deref().map(|until| format!(", the first until {until}")).unwrap_or_default();
+        let until = report
+            .paid_until
+            .as_deref()
+            .map(|until| format!(", the first until {until}"))
+            .unwrap_or_default();
         let size = bytes(report.paid_bytes);
-        lines.push(format!("paid for in their storage class, so they stay: {} packs ({size}){until}", report.paid));
+        lines.push(format!(
+            "paid for in their storage class, so they stay: {} packs ({size}){until}",
+            report.paid
+        ));
     }
     if report.asleep > 0 {
         lines.push(format!("asleep in the archive, so not repacked: {} packs", report.asleep));

@@ -317,7 +317,8 @@ struct Repaired {
 async fn repair(context: &Context, name: &str, from: &str) -> Result<(), Failure> {
     let settings = context.settings()?;
     let (from, to) = two(&settings, from, name).await?;
-    let options = MirrorOptions { parallel: PARALLEL, scratch: std::env::temp_dir(), classes: Classes::default() };
+    let options =
+        MirrorOptions { parallel: PARALLEL, scratch: std::env::temp_dir(), classes: Classes::default() };
     let job = JobHandle::new();
     let watched = Watched(job.clone());
     let filled = watch(&context.terminal, &job, fill_holes(&from, &to, &options, &watched)).await;

@@ -179,8 +179,7 @@ impl Work<'_> {
         for (class, packs) in by_class {
             let terms = thaw_terms(self.settings, class, (self.command.tier, self.command.days));
             let asking = ask(&self.offline.repository, &packs, terms.request, &watched);
-            let Asked { asked, .. } =
-                watch(&self.context.terminal, self.job, asking).await.map_err(told)?;
+            let Asked { asked, .. } = watch(&self.context.terminal, self.job, asking).await.map_err(told)?;
             count += asked.packs;
         }
         Ok(count)
@@ -339,7 +338,15 @@ fn people(report: &Report) -> String {
         let row = |of: &OfClass| {
             let price = of.price.clone().unwrap_or_else(|| "-".to_owned());
             let (size, takes) = (bytes(of.bytes), span(of.hours));
-            [of.class.clone(), of.packs.to_string(), size, of.tier.to_owned(), takes, of.days.to_string(), price]
+            [
+                of.class.clone(),
+                of.packs.to_string(),
+                size,
+                of.tier.to_owned(),
+                takes,
+                of.days.to_string(),
+                price,
+            ]
         };
         let rows: Vec<_> = report.asleep.iter().map(row).collect();
         lines.push(table(["ASLEEP IN", "PACKS", "SIZE", "TIER", "TAKES UP TO", "DAYS", "PRICE"], &rows));
@@ -348,7 +355,8 @@ fn people(report: &Report) -> String {
         lines.push(format!("{} packs are being thawed", report.packs_thawing));
     }
     if report.packs_thawed > 0 {
-        let again = report.sleeps_again.as_ref().map(|at| format!(", the first until {at}")).unwrap_or_default();
+        let again =
+            report.sleeps_again.as_ref().map(|at| format!(", the first until {at}")).unwrap_or_default();
         lines.push(format!("{} packs were thawed, and can be read{again}", report.packs_thawed));
     }
     if report.asked > 0 {
@@ -360,7 +368,10 @@ fn people(report: &Report) -> String {
     }
     lines.push(match (report.readable, report.packs_asleep + report.packs_thawing) {
         (true, _) => "everything can be read".to_owned(),
-        (false, count) => format!("{count} packs cannot be read yet; up to {} from when they are asked for", span(report.hours)),
+        (false, count) => format!(
+            "{count} packs cannot be read yet; up to {} from when they are asked for",
+            span(report.hours)
+        ),
     });
     lines.join("\n")
 }
@@ -370,7 +381,8 @@ fn outcome(command: &Command, report: &Report) -> Result<(), Failure> {
     if report.readable || command.plan || command.no_wait {
         return Ok(());
     }
-    let error = ControlError::new(ErrorKind::Cancelled, "not everything can be read yet; the store goes on thawing");
+    let error =
+        ControlError::new(ErrorKind::Cancelled, "not everything can be read yet; the store goes on thawing");
     Err(error.todo("call the same command again to go on waiting").into())
 }
 

@@ -116,7 +116,10 @@ pub(super) fn archives_fit(settings: &Settings, problems: &mut Problems<'_>) {
             if other.class == archive.class {
                 note("class", format!("is {} twice for target {}", archive.class, archive.target));
             } else if other.after == archive.after {
-                note("after", format!("is that of class {} too; the colder one needs a longer time", other.class));
+                note(
+                    "after",
+                    format!("is that of class {} too; the colder one needs a longer time", other.class),
+                );
             }
         }
     }

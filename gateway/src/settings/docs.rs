@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
-    AccessKey, Alarms, Archive, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify, Policy, PriceTable,
-    Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step, Target, Volume,
+    AccessKey, Alarms, Archive, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify, Policy,
+    PriceTable, Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step, Target,
+    Volume,
 };
 
 /// What the page says before the tables.

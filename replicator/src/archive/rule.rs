@@ -224,10 +224,7 @@ mod tests {
         let stays = |facts: PackFacts| judge(&facts, &rules, &classes);
         let usual = || pack(400, None);
         assert_eq!(stays(usual()), Verdict::Moves(&rules[0]));
-        assert_eq!(
-            stays(PackFacts { has_metadata: true, ..usual() }),
-            Verdict::Stays(Reason::Metadata)
-        );
+        assert_eq!(stays(PackFacts { has_metadata: true, ..usual() }), Verdict::Stays(Reason::Metadata));
         assert_eq!(stays(PackFacts { is_going: true, ..usual() }), Verdict::Stays(Reason::Going));
         assert_eq!(stays(PackFacts { is_known: false, ..usual() }), Verdict::Stays(Reason::Unknown));
         assert_eq!(stays(PackFacts { bytes: 99, ..usual() }), Verdict::Stays(Reason::Small));

@@ -13,7 +13,9 @@ use super::{Mirror, MirrorError};
 use crate::observer::Observer;
 use crate::repository::envelope::fetch;
 use crate::repository::names::INDEX;
-use crate::repository::{HeadName, IndexName, ListedClaim, PlanId, RepositoryError, SnapshotId, UtcNanos, pack_name};
+use crate::repository::{
+    HeadName, IndexName, ListedClaim, PlanId, RepositoryError, SnapshotId, UtcNanos, pack_name,
+};
 use crate::store::{Body, ErrorKind, LIST_LIMIT_MAX, ObjectName, PutMode};
 
 /// Greatest length of a claim, in bytes.

@@ -225,7 +225,11 @@ impl Gateway {
     async fn open_mirror(&self, lead: &Arc<Repository<Opened>>, copy: usize) -> Outcome<Mirror> {
         let repository = prepare(lead, self.lines[copy].clone()).await?;
         let host = Host { site: copy, ledger: self.ledger.clone(), copying: self.copying.clone() };
-        let options = MirrorOptions { parallel: PARALLEL, scratch: self.machine.scratch(), classes: Classes::default() };
+        let options = MirrorOptions {
+            parallel: PARALLEL,
+            scratch: self.machine.scratch(),
+            classes: Classes::default(),
+        };
         Ok(Mirror::new(lead.clone(), Arc::new(repository), Arc::new(host), options))
     }
 

@@ -50,7 +50,9 @@ impl FromStr for StorageClass {
     fn from_str(text: &str) -> Result<Self, String> {
         let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
         if text == STANDARD {
-            return Err(format!("is what objects are without it; name a class that is colder than {STANDARD}"));
+            return Err(format!(
+                "is what objects are without it; name a class that is colder than {STANDARD}"
+            ));
         }
         if text.is_empty() || text.len() > Self::BYTES_MAX || !text.bytes().all(is_legal) {
             return Err(format!(

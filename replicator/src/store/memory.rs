@@ -123,8 +123,7 @@ impl MemoryStore {
         let mut contents = self.contents.lock();
         let id = contents.next_id();
         let (locked_until, class, thaw) = (None, None, None);
-        let version =
-            Version { id, bytes: Some(bytes), modified: (self.now)(), locked_until, class, thaw };
+        let version = Version { id, bytes: Some(bytes), modified: (self.now)(), locked_until, class, thaw };
         contents.objects.entry(name.clone()).or_default().replace(version);
     }
 
@@ -209,8 +208,9 @@ impl MemoryStore {
             | Special::Versions(..)
             | Special::PurgeVersion(..)
             | Special::Revive(..) => {
-                return Err(StoreError::new(ErrorKind::Invalid, call.doing())
-                    .caused_by("it is about no class"));
+                return Err(
+                    StoreError::new(ErrorKind::Invalid, call.doing()).caused_by("it is about no class")
+                );
             }
         }
         Ok(Answer::Done)

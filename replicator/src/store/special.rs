@@ -13,9 +13,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::{
-    ClassState, ErrorKind, ObjectName, StorageClass, Store, StoreError, ThawRequest, Wakefulness,
-};
+use super::{ClassState, ErrorKind, ObjectName, StorageClass, Store, StoreError, ThawRequest, Wakefulness};
 
 /// A call that only some stores carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use tidegate_chunker::PackId;
 use tidegate_replicator::archive::{
-    ArchiveOptions, ArchivePlan, ArchiveRule, LastReads, Need, NeedError, Reason, SleepingPack, ThawPlan, ask,
-    need_of, plan, plan_thaw, run,
+    ArchiveOptions, ArchivePlan, ArchiveRule, LastReads, Need, NeedError, Reason, SleepingPack, ThawPlan,
+    ask, need_of, plan, plan_thaw, run,
 };
 use tidegate_replicator::check::{self, CheckOptions, CheckReport, Sample, check};
 use tidegate_replicator::collect::{

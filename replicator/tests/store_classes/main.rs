@@ -16,9 +16,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tidegate_replicator::store::{
-    Body, ClassState, Classes, Credentials, ErrorKind, LockMode, LockRule, MemoryStore, ObjectName, OpenStore,
-    PutMode, SpecialStore, StorageClass, Store, StoreSettings, ThawRequest, ThawTier, Wakefulness, contract,
-    open, probe,
+    Body, ClassState, Classes, Credentials, ErrorKind, LockMode, LockRule, MemoryStore, ObjectName,
+    OpenStore, PutMode, SpecialStore, StorageClass, Store, StoreSettings, ThawRequest, ThawTier, Wakefulness,
+    contract, open, probe,
 };
 
 const REQUEST: ThawRequest = ThawRequest { days: 2, tier: ThawTier::Standard };
@@ -142,7 +142,8 @@ async fn a_copy_in_another_class_is_locked_no_shorter_than_what_it_was_made_of()
 async fn a_store_without_classes_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let address = format!("file://{}", folder.path().display()).parse().expect("an address");
-    let opened = open("plain", &StoreSettings::new(address), &Credentials::Environment, None).expect("opened");
+    let opened =
+        open("plain", &StoreSettings::new(address), &Credentials::Environment, None).expect("opened");
     let pack = name("packs/00/a");
     put(&*opened.store, &pack, "the pack").await;
     let error = opened.store.change_class(&pack, &class("GLACIER")).await.expect_err("it has none");

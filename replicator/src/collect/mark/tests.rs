@@ -39,7 +39,16 @@ fn book(packs: u64) -> (Book, Vec<MarkedPack>) {
     let facts = Spill::create(&folder).expect("room");
     let marked: Vec<_> = (0..packs).map(marked).collect();
     let packs = marked.iter().map(|pack| pack.id).collect();
-    (Book { packs, with_metadata: vec![false; marked.len()], reached, facts, lately: vec![[0; REACHED]; LATELY] }, marked)
+    (
+        Book {
+            packs,
+            with_metadata: vec![false; marked.len()],
+            reached,
+            facts,
+            lately: vec![[0; REACHED]; LATELY],
+        },
+        marked,
+    )
 }
 
 /// The most memory that this process has had, in bytes.

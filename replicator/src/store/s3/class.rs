@@ -109,7 +109,8 @@ fn state_of(answer: &HeadObjectOutput) -> ClassState {
 
 /// `ongoing-request="true"`, or `ongoing-request="false", expiry-date="Fri, 21 Dec 2012 00:00:00 GMT"`.
 fn thawed(header: &str) -> Option<Wakefulness> {
-    let value = |key: &str| header.split_once(&format!("{key}=\""))?.1.split_once('"').map(|(value, _)| value);
+    let value =
+        |key: &str| header.split_once(&format!("{key}=\""))?.1.split_once('"').map(|(value, _)| value);
     match value("ongoing-request")? {
         "true" => Some(Wakefulness::Thawing),
         "false" => {
