@@ -31,7 +31,8 @@ table! {
     /// packs there once a day, by copies within the store. With several classes for one target a pack goes on to the one
     /// with the greatest `after` whose conditions it meets.
     pub struct Archive("archive", repeated) {
-        /// The target, which has no `lock`: there a lifecycle rule of the bucket does it better.
+        /// The target, which has no `lock`: a change of class is a copy, and there the version before would stay, locked and
+        /// paid for. A lifecycle rule of such a bucket may bring `packs/` to a class that does not sleep.
         target: Name, required;
         /// What the store calls the class: `GLACIER`, `DEEP_ARCHIVE`, `STANDARD_IA`, or one of its own.
         class: StorageClass, required;
@@ -105,8 +106,8 @@ pub(super) fn archives_fit(settings: &Settings, problems: &mut Problems<'_>) {
             continue;
         };
         if target.lock.is_some() {
-            let why = "has `lock`: a change of class is a copy, and the version before would stay, locked and paid for; have \
-                       a lifecycle rule of the bucket move packs/, which changes no lock";
+            let why = "has `lock`: a change of class is a copy, and the version before would stay, locked and paid for; a \
+                       lifecycle rule of the bucket may bring packs/ to a class that does not sleep";
             note("target", why.to_owned());
         }
         if matches!(target.address, RepositoryAddress::File(_)) {

@@ -84,7 +84,7 @@ pub async fn plan(
 ) -> Result<ArchivePlan, CollectError> {
     if repository.store().capabilities().lock.is_some() {
         let why = "packs of a target with `lock` are not archived from here: a change of class is a copy, and the version \
-                   before stays, locked and paid for; have a lifecycle rule of the bucket do it, which changes none";
+                   before stays, locked and paid for; a lifecycle rule of the bucket may bring packs/ to a class that does not sleep";
         return Err(RepositoryError::Invalid(why.into()).into());
     }
     let mut rules = options.rules.clone();
