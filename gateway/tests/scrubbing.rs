@@ -211,6 +211,7 @@ impl Scene {
             daily_bytes: None,
             daily_requests: None,
             memory_bytes_max: 64 << 20,
+            classes: Classes::default(),
             folder: self.folder.path().join("home"),
         };
         Scrubber::open(self.home.clone(), config)

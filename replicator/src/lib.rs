@@ -1,5 +1,6 @@
-//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check, garbage collection, copies, seeds, scrub, warming.
+//! The repository on a store: stores, packs, index, tree, heads, lease, upload, restore, check, garbage collection, copies, seeds, scrub, warming, archive.
 
+pub mod archive;
 pub mod backup;
 mod blocking;
 mod chance;

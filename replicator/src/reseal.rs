@@ -1,7 +1,8 @@
 //! Sealing chunks anew, into new packs that the index then names.
 //!
 //! Who hands a chunk over has held it against its id. Order of writes: new packs, then index objects that name
-//! them. A crash before the last leaves packs that nothing refers to; a collection takes them.
+//! them. A crash before the last leaves packs that nothing refers to; a collection takes them. File data and what
+//! trees consist of go to packs of their own, as a commit puts them: only packs of data alone may come to a cold class.
 
 use std::collections::BTreeMap;
 use std::io::BufWriter;
@@ -25,7 +26,7 @@ pub(crate) struct Resealer<'a> {
     repository: &'a Repository<Opened>,
     /// Where packs are written before they go to the store.
     scratch: &'a Path,
-    open: BTreeMap<DomainId, Writer>,
+    open: BTreeMap<(DomainId, bool), Writer>,
     durable: DurablePacks,
     /// What new packs hold, one group a pack.
     entries: Vec<Vec<IndexEntry>>,
@@ -51,7 +52,8 @@ impl<'a> Resealer<'a> {
         (kind, id): (ChunkKind, ChunkId),
         bytes: &[u8],
     ) -> Result<()> {
-        let mut writer = match self.open.remove(&domain) {
+        let place = (domain, kind == ChunkKind::Data);
+        let mut writer = match self.open.remove(&place) {
             Some(writer) => writer,
             None => self.create(keys)?,
         };
@@ -59,13 +61,13 @@ impl<'a> Resealer<'a> {
         if writer.0.written_bytes() >= PACK_BYTES {
             return self.store(domain, writer).await;
         }
-        self.open.insert(domain, writer);
+        self.open.insert(place, writer);
         Ok(())
     }
 
     /// Stores what is still here, and has the index name everything.
     pub(crate) async fn finish(mut self) -> Result<Resealed> {
-        for (domain, writer) in std::mem::take(&mut self.open) {
+        for ((domain, _), writer) in std::mem::take(&mut self.open) {
             self.store(domain, writer).await?;
         }
         let groups = self.entries.iter().cloned().map(Ok::<_, RepositoryError>);

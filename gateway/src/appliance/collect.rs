@@ -15,7 +15,7 @@ use tidegate_replicator::collect::{
     sweep_hidden, tidy,
 };
 use tidegate_replicator::repository::UtcNanos;
-use tidegate_replicator::store::{Store, StoreGroup, Traffic};
+use tidegate_replicator::store::{Classes, Store, StoreGroup, Traffic};
 use tokio_util::sync::CancellationToken;
 
 use super::shares::OpenShare;
@@ -42,6 +42,8 @@ pub struct CollectConfig {
     pub repack_below_percent: u8,
     /// See [`CollectOptions::reseal`].
     pub reseal: bool,
+    /// See [`CollectOptions::classes`].
+    pub classes: Classes,
     /// See [`CollectOptions::memory_bytes_max`].
     pub memory_bytes_max: u64,
     /// See [`CollectOptions::scratch`].
@@ -141,6 +143,10 @@ impl Appliance {
             let Held { packs, bytes, .. } = proposal.held;
             tracing::info!(packs, bytes, "packs that nothing retained reaches stay until their locks end");
         }
+        if proposal.paid.packs > 0 {
+            let Held { packs, bytes, .. } = proposal.paid;
+            tracing::info!(packs, bytes, "packs stay until their storage class charges for them no more");
+        }
         tidy(repository, &proposal).await?;
         let condemned = condemn(repository, proposal, &options, &stop).await?;
         let may_delete = !repository.store().capabilities().append_only;
@@ -173,6 +179,7 @@ impl Appliance {
             delete_percent_max: config.delete_percent_max,
             repack_below_percent: config.repack_below_percent,
             reseal: config.reseal,
+            classes: config.classes.clone(),
             memory_bytes_max: config.memory_bytes_max,
             ..CollectOptions::new(self.now(), config.scratch.clone())
         }

@@ -280,6 +280,13 @@ impl Appliance {
                 "packs are missing on the lead: no head is copied until they are there; run `tidegate check`"
             );
         }
+        if !report.asleep.is_empty() {
+            tracing::error!(
+                target_name = copy.target.name,
+                packs = report.asleep.len(),
+                "packs that the copy lacks sleep on the lead: no head is copied until they are thawed; run `tidegate thaw`"
+            );
+        }
         Ok(report)
     }
 
@@ -298,7 +305,7 @@ impl Appliance {
             ledger: self.backend.ledger.clone(),
             copying: self.copies.copying.clone(),
         };
-        let options = MirrorOptions { parallel: PARALLEL, scratch };
+        let options = MirrorOptions { parallel: PARALLEL, scratch, classes: self.classes() };
         Ok(Mirror::new(lead, Arc::new(copy), Arc::new(host), options))
     }
 

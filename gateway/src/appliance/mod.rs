@@ -14,6 +14,7 @@
 //! packs in accord with the folder; only then serve. A start needs the store only to open the
 //! repository's keys; shares are served from local state while it is away.
 
+mod archive;
 mod aside;
 mod backend;
 mod budget;
@@ -42,6 +43,7 @@ mod snapshots;
 mod source_lines;
 mod source_run;
 mod targets;
+mod thaw;
 mod thin;
 mod warm;
 
@@ -60,6 +62,7 @@ use tidegate_replicator::store::{Store, StoreGroup};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use archive::{ArchiveConfig, TargetRules};
 pub use collect::{CollectConfig, Collected};
 pub use copies::CopyReport;
 pub use error::ApplianceError;
@@ -74,6 +77,7 @@ pub use snapshots::SnapshotEntry;
 pub use source_lines::SourceConfig;
 pub use source_run::{OpenSource, SourceRequest, SourceTaken};
 pub use targets::{CopyTarget, Targets};
+pub use thaw::ThawRule;
 pub(crate) use warm::REQUESTS_MAX as WARM_REQUESTS_MAX;
 pub use warm::WarmWhat;
 
@@ -89,6 +93,7 @@ use budget::{DirtyBounds, DirtyBudget};
 use copies::Copies;
 use locks::LockBook;
 use shares::OpenShare;
+use thaw::Thawer;
 
 /// Bounds of what the appliance uses, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +174,10 @@ pub struct Appliance {
     copies: Copies,
     /// Where the rounds are that extend locks.
     locks: LockBook,
+    /// How packs are archived.
+    archive: Mutex<ArchiveConfig>,
+    /// Asks for packs that readers wait for.
+    thawer: Arc<Thawer>,
     /// Whether it is the clone of a drill.
     drill: bool,
 }
@@ -268,6 +277,8 @@ impl Appliance {
             targets: parts.targets.group.clone(),
             copies: Copies::new(&folder_of_copies, copying),
             locks: LockBook::open(&folder_of_copies),
+            archive: Mutex::default(),
+            thawer: Arc::default(),
             drill: parts.drill,
         });
         appliance.begin(&parts.targets).await?;
@@ -285,6 +296,7 @@ impl Appliance {
             self.index_done.cancel();
             return Ok(());
         }
+        self.start_thawing();
         self.learn_index()
     }
 

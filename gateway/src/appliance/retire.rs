@@ -176,6 +176,7 @@ fn unserved(name: &str, settings: serde_json::Value) -> ShareConfig {
         own_key: false,
         keep_handles: false,
         warm: WarmWhat::None,
+        thaw_on_read: false,
         quota: Quota::default(),
         settings,
     }

@@ -24,7 +24,7 @@ use crate::files::{ExportRules, Served};
 use crate::journal::Sequence;
 use crate::live::{Batch, Change, MapId, Usage};
 use crate::namespace::Namespace;
-use crate::share::{Account, Base, InodeNumbers, LiveMap, OverSince, Quota, Share};
+use crate::share::{Account, Base, InodeNumbers, LiveMap, OverSince, Quota, Share, Waker};
 
 /// How a share is served.
 #[derive(Clone, Debug)]
@@ -47,6 +47,8 @@ pub struct ShareConfig {
     pub quota: Quota,
     /// What of it comes here before it is asked for, once it was attached.
     pub warm: WarmWhat,
+    /// Whether the store is asked for packs that sleep when somebody reads what lies in them.
+    pub thaw_on_read: bool,
     /// What a head carries so that another gateway can serve the share.
     pub settings: serde_json::Value,
 }
@@ -398,6 +400,8 @@ impl Appliance {
     fn expose(self: &Arc<Self>, open: Arc<OpenShare>) -> Result<ShareId, ApplianceError> {
         open.share.account().set_quota(&open.config.quota, self.now());
         open.share.reopen();
+        let waker = (open.config.thaw_on_read && !self.drill).then(|| self.thawer.clone());
+        open.share.sleepers().set_waker(waker.map(|waker| waker as Arc<dyn Waker>));
         let (id, handed_over) = (open.share.id(), open.record.lock().handed_over);
         self.shares.lock().insert(id, open.clone());
         let paused = if handed_over { Arc::new(AtomicBool::new(true)) } else { open.paused.clone() };

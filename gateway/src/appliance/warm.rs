@@ -249,6 +249,7 @@ fn together(one: WarmReport, other: WarmReport) -> WarmReport {
         bytes: one.bytes + other.bytes,
         frames: one.frames + other.frames,
         gone: one.gone + other.gone,
+        asleep: one.asleep + other.asleep,
         is_full: one.is_full || other.is_full,
         is_cancelled: one.is_cancelled || other.is_cancelled,
     }

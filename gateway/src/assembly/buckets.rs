@@ -33,6 +33,7 @@ pub fn bucket_share(bucket: &settings::Bucket) -> ShareConfig {
         own_key: bucket.own_key,
         keep_handles: false,
         warm: WarmWhat::Hot,
+        thaw_on_read: bucket.thaw_on_read,
         quota: bucket.quota.as_ref().map(share_quota).unwrap_or_default(),
         settings: serde_json::json!({ "bucket": settings::table_to_toml(bucket) }),
     }

@@ -25,7 +25,7 @@ pub(super) fn store_kind(error: &StoreError) -> ErrorKind {
         StoreErrorKind::Misconfigured => ErrorKind::Invalid,
         StoreErrorKind::Invalid => ErrorKind::Failed,
         StoreErrorKind::Full => ErrorKind::Full,
-        StoreErrorKind::Transient => ErrorKind::StoreAway,
+        StoreErrorKind::Transient | StoreErrorKind::Asleep => ErrorKind::StoreAway,
         StoreErrorKind::Damaged => ErrorKind::Damaged,
         StoreErrorKind::Held => ErrorKind::Busy,
     }
@@ -41,6 +41,9 @@ pub(super) fn store_todo(error: &StoreError) -> Option<&'static str> {
             Some("check the network and the endpoint of the target; to try again later is safe")
         }
         StoreErrorKind::Held => Some("wait until the lock has ended, or ask whoever may delete"),
+        StoreErrorKind::Asleep => {
+            Some("it sleeps in the archive: `tidegate thaw --plan SHARE` says how it comes back")
+        }
         StoreErrorKind::Missing
         | StoreErrorKind::Exists
         | StoreErrorKind::Invalid

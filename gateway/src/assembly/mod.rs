@@ -3,6 +3,7 @@
 //! The only place that knows both the settings file and the components. Used by `serve` and by the
 //! commands that work on a repository without a running gateway.
 
+mod archive;
 mod branches;
 mod browse;
 mod buckets;
@@ -39,6 +40,7 @@ use tidegate_replicator::mirror::MirrorError;
 use tidegate_replicator::repository::{Claimant, Opened, Repository, RepositoryError};
 use tidegate_replicator::store::{OpenStore, ReadOnlyStore, StoreError};
 
+pub(crate) use archive::{archive_rules, classes, packs_daily, thaw_terms};
 pub use buckets::{bucket_share, set_objects};
 pub use carried::adopt;
 pub use key::{NewKey, slot_key, write_key_file};
@@ -257,6 +259,7 @@ fn collect_config(settings: &Settings) -> CollectConfig {
         delete_percent_max: u8::try_from(retention.delete_percent_max).unwrap_or(100),
         repack_below_percent: u8::try_from(retention.repack_below_percent).unwrap_or(0),
         reseal: retention.reseal,
+        classes: archive::classes(settings),
         memory_bytes_max: settings.gateway.memory.bytes() / COLLECT_PART,
         scratch: settings.gateway.data.as_path().to_path_buf(),
     }
@@ -300,6 +303,7 @@ pub fn share_config(share: &settings::Share) -> ShareConfig {
             settings::Warm::All => WarmWhat::All,
             settings::Warm::None => WarmWhat::None,
         },
+        thaw_on_read: share.thaw_on_read,
         quota: share.quota.as_ref().map(share_quota).unwrap_or_default(),
         settings: serde_json::json!({ "share": settings::table_to_toml(share) }),
     }

@@ -133,7 +133,9 @@ impl OfflineRepository {
         }
         let listed = self.repository.list_pack_objects(None, PACKS_MAX).await;
         let (packs, _) = listed.map_err(AssemblyError::from)?;
-        Ok(packs.into_iter().map(|(pack, bytes, _)| PackRange { pack, range: 0..bytes }).collect())
+        // What is of another class than usual may sleep, or cost to be read.
+        let warm = packs.into_iter().filter(|pack| pack.class.is_none());
+        Ok(warm.map(|pack| PackRange { pack: pack.id, range: 0..pack.bytes }).collect())
     }
 }
 

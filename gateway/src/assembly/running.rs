@@ -12,6 +12,7 @@ use tidegate_protocols::{Limits, NfsServer};
 use tidegate_replicator::repository::{Head, HeadName};
 use tokio_util::sync::CancellationToken;
 
+use super::archive::archive_config;
 use super::buckets::is_served_differently;
 use super::carried::carries_differently;
 use super::disks::GatewayDisks;
@@ -101,6 +102,8 @@ async fn serve_shares(appliance: &Arc<Appliance>, settings: &Settings) -> Result
     if settings.retention.collect {
         appliance.start_collecting(collect_config(settings));
     }
+    appliance.set_archive(archive_config(settings));
+    appliance.start_archiving();
     appliance.start_extending_locks(lock_config(settings));
     Ok(())
 }
@@ -277,6 +280,7 @@ impl Control for Running {
         self.overview.alarms.set(&settings);
         self.overview.links.apply(&settings);
         self.overview.scrubber.set(scrub_config(&settings));
+        self.appliance.set_archive(archive_config(&settings));
         let waits = waiting_for_restart(&before, &settings);
         *self.overview.settings.lock() = settings;
         Ok(waits)

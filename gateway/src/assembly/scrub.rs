@@ -20,6 +20,7 @@ pub(super) fn scrub_config(settings: &Settings) -> ScrubConfig {
         daily_bytes: scrub.daily_bytes.map(crate::settings::Size::bytes),
         daily_requests: scrub.daily_requests.map(u64::from),
         memory_bytes_max: settings.gateway.memory.bytes() / SCRUB_PART,
+        classes: super::classes(settings),
         folder: settings.gateway.data.as_path().to_path_buf(),
     }
 }

@@ -71,7 +71,8 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         Err(error) => return Err(error.into()),
     };
     context.terminal.data(&report, people)?;
-    outcome(&report)
+    outcome(&report)?;
+    asleep(&command, &report)
 }
 
 fn options(command: &Command) -> Result<CheckOptions, ControlError> {
@@ -135,6 +136,18 @@ fn outcome(report: &CheckReport) -> Result<(), Failure> {
     let error = ControlError::new(ErrorKind::Damaged, format!("{count} findings of damage, listed above"));
     Err(error
         .todo("restore what is named from a snapshot or another copy; `tidegate restore --to` saves the rest")
+        .into())
+}
+
+/// What was to be read and sleeps was not read: that is no damage, and not done either.
+fn asleep(command: &Command, report: &CheckReport) -> Result<(), Failure> {
+    let (packs, size) = (report.counts.packs_asleep, bytes(report.counts.pack_bytes_asleep));
+    if command.read_data.is_none() || packs == 0 {
+        return Ok(());
+    }
+    let message = format!("{packs} packs ({size}) sleep in the archive of the store, and were not read");
+    Err(ControlError::new(ErrorKind::Incomplete, message)
+        .todo("`tidegate thaw --plan SHARE` says what it takes to bring them back; then check again")
         .into())
 }
 

@@ -20,7 +20,7 @@ use super::exit::Failure;
 use super::format::bytes;
 use super::local_work::{Watched, watch};
 use super::place::RepositoryPlace;
-use crate::assembly::{AssemblyError, OfflineRepository};
+use crate::assembly::{AssemblyError, OfflineRepository, classes};
 use crate::control::{ControlError, ErrorKind, JobHandle};
 use crate::settings::{Credentials, LocalPath, SecretReference, Settings, Size, Span};
 
@@ -87,6 +87,14 @@ struct Report {
     /// When the last of their locks ends, by the store's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     held_until: Option<String>,
+    /// Packs that would go or be repacked, and whose storage class charges for them for longer.
+    paid: u64,
+    paid_bytes: u64,
+    /// When it charges for the first of them no more, by the store's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paid_until: Option<String>,
+    /// Packs that would be repacked, and sleep.
+    asleep: u64,
     heads_removed: u64,
     /// Versions of other objects that were hidden for long, and went for good.
     swept: u64,
@@ -130,6 +138,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         delete_percent_max: u8::try_from(percent).unwrap_or(100),
         repack_below_percent: u8::try_from(retention.repack_below_percent).unwrap_or(0),
         reseal: command.reseal || retention.reseal,
+        classes: classes(&settings),
         memory_bytes_max: command.memory.bytes(),
         ..CollectOptions::new(UtcNanos::from(SystemTime::now()), scratch)
     };
@@ -245,6 +254,10 @@ fn proposed(proposal: &Proposal) -> Report {
         held: proposal.held.packs,
         held_bytes: proposal.held.bytes,
         held_until: until(&proposal.held),
+        paid: proposal.paid.packs,
+        paid_bytes: proposal.paid.bytes,
+        paid_until: proposal.paid.first_until.map(|until| until.to_string()),
+        asleep: proposal.asleep,
         heads_removed: (proposal.passed_heads.len() + proposal.expired_pins.len()) as u64,
         ..Report::default()
     }
@@ -311,6 +324,21 @@ fn people(report: &Report) -> String {
     }
     if report.held > 0 {
         lines.push(held(report.held, report.held_bytes, report.held_until.as_deref()));
+    }
+    if report.paid > 0 {
+        let until = report
+            .paid_until
+            .as_deref()
+            .map(|until| format!(", the first until {until}"))
+            .unwrap_or_default();
+        let size = bytes(report.paid_bytes);
+        lines.push(format!(
+            "paid for in their storage class, so they stay: {} packs ({size}){until}",
+            report.paid
+        ));
+    }
+    if report.asleep > 0 {
+        lines.push(format!("asleep in the archive, so not repacked: {} packs", report.asleep));
     }
     if report.swept > 0 {
         let (count, size) = (report.swept, bytes(report.swept_bytes));

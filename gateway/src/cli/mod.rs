@@ -5,6 +5,7 @@
 
 mod access_key;
 mod alarms;
+mod archive;
 mod attach;
 mod branch;
 mod bucket;
@@ -54,6 +55,7 @@ mod target;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod thaw;
 mod top;
 mod volume;
 mod warm;
@@ -170,6 +172,11 @@ enum Command {
     Scrub(scrub::Command),
     /// Delete from the repository what nothing retained reaches any more.
     Gc(gc::Command),
+    /// Bring packs that nobody reads to colder storage classes, as the settings say.
+    #[command(subcommand)]
+    Archive(archive::Command),
+    /// Bring back what sleeps in the archive of the store, or only say what that takes.
+    Thaw(thaw::Command),
     /// List, add, remove, promote, compare and repair the stores that the repository is kept on.
     #[command(subcommand)]
     Target(target::Command),
@@ -297,6 +304,8 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Check(command) => check::run(context, command).await,
         Command::Scrub(command) => scrub::run(context, command).await,
         Command::Gc(command) => gc::run(context, command).await,
+        Command::Archive(command) => archive::run(context, command).await,
+        Command::Thaw(command) => Box::pin(thaw::run(context, command)).await,
         Command::Target(command) => target::run(context, command).await,
         Command::Runbook(command) => runbook::run(context, command).await,
         Command::Seed(command) => seed::run(context, command).await,

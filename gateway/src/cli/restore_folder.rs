@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::Serialize;
-use tidegate_replicator::frozen::DomainReader;
+use tidegate_replicator::frozen::{DomainReader, ReadError};
 use tidegate_replicator::repository::Head;
 use tidegate_replicator::restore::{Failure as Missing, Plan, RestoreError, RestoreOptions, RestoreSource};
 
@@ -204,6 +204,12 @@ fn told(error: RestoreError) -> ControlError {
         RestoreError::Cancelled => ErrorKind::Cancelled,
     };
     let stopped = matches!(kind, ErrorKind::StoreAway | ErrorKind::Full | ErrorKind::Cancelled);
+    let is_asleep = matches!(&error, RestoreError::Read(ReadError::Asleep(_)));
     let error = ControlError::from_source(kind, "restore", &error);
+    if is_asleep {
+        let todo = "`tidegate thaw --plan SHARE` says what it takes to bring back what sleeps, `tidegate thaw SHARE` does \
+                    it; then run the same restore again to go on";
+        return error.todo(todo);
+    }
     if stopped { error.todo("run the same restore again to go on") } else { error }
 }

@@ -81,6 +81,9 @@ struct Usage {
     old_packs: u64,
     old_bytes: u64,
     unreadable_packs: u64,
+    /// Of which that cannot be told, for they sleep.
+    asleep_packs: u64,
+    asleep_bytes: u64,
     /// For how many days a pack stays after it was stored anew, where packs are locked.
     #[serde(skip_serializing_if = "Option::is_none")]
     locked_days: Option<u64>,
@@ -97,6 +100,8 @@ impl From<SealUsage> for Usage {
             old_packs: usage.old_packs,
             old_bytes: usage.old_bytes,
             unreadable_packs: usage.unreadable,
+            asleep_packs: usage.asleep,
+            asleep_bytes: usage.asleep_bytes,
             locked_days: None,
             epochs: usage.epochs.into_iter().map(under).collect(),
         }
@@ -126,11 +131,18 @@ fn people(usage: &Usage) -> String {
         0 => String::new(),
         count => format!("\n{count} packs cannot be read: run `tidegate check`"),
     };
+    let asleep = match usage.asleep_packs {
+        0 => String::new(),
+        count => format!(
+            "\n{count} packs ({}) sleep in the archive of the store: under which keys they are is told once they are thawed",
+            bytes(usage.asleep_bytes)
+        ),
+    };
     let locked = match usage.locked_days {
         Some(days) if usage.old_packs > 0 => {
             format!("\nthey are locked, and stay for up to {days} days after that")
         }
         Some(_) | None => String::new(),
     };
-    format!("{epochs}\n{old}{locked}{unreadable}")
+    format!("{epochs}\n{old}{locked}{asleep}{unreadable}")
 }

@@ -9,6 +9,7 @@ use tidegate_replicator::mirror::{
     Comparison, Difference, Filled, MirrorOptions, compare, fill_holes, prepare,
 };
 use tidegate_replicator::repository::{Opened, Repository};
+use tidegate_replicator::store::Classes;
 
 use super::exit::Failure;
 use super::follow::{self, JobOptions};
@@ -316,7 +317,8 @@ struct Repaired {
 async fn repair(context: &Context, name: &str, from: &str) -> Result<(), Failure> {
     let settings = context.settings()?;
     let (from, to) = two(&settings, from, name).await?;
-    let options = MirrorOptions { parallel: PARALLEL, scratch: std::env::temp_dir() };
+    let options =
+        MirrorOptions { parallel: PARALLEL, scratch: std::env::temp_dir(), classes: Classes::default() };
     let job = JobHandle::new();
     let watched = Watched(job.clone());
     let filled = watch(&context.terminal, &job, fill_holes(&from, &to, &options, &watched)).await;

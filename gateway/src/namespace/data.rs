@@ -144,7 +144,14 @@ async fn read_parts_once(
     let mut at = range.start;
     for extent in extents.iter().filter_map(|extent| extent.slice(&range)) {
         parts.extend((extent.start > at).then(|| Part::Hole(extent.start - at)));
-        parts.push(Part::Data(read_extent(share, &extent).await?));
+        let bytes = match read_extent(share, &extent).await {
+            Err(ShareError::Fetch(error)) => {
+                share.sleepers().met(map, file, &error).await;
+                return Err(error.into());
+            }
+            read => read?,
+        };
+        parts.push(Part::Data(bytes));
         at = extent.end;
     }
     parts.extend((range.end > at).then(|| Part::Hole(range.end - at)));

@@ -103,6 +103,8 @@ table! {
         follow: bool, default(false);
         /// How much its objects may use, as for a share.
         quota: Quota, optional;
+        /// Ask the store for packs that sleep in its archive when somebody reads an object in them, as for a share.
+        thaw_on_read: bool, default(false);
         /// What happens to writes while the store does not answer.
         on_store_lost: OnStoreLost, default(OnStoreLost::Continue);
         /// Keep the bucket in a key domain of its own, as for a share. Fixed when the bucket is made.

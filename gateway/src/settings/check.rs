@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use super::alarms::notifiers_fit;
+use super::archive::archives_fit;
 use super::bandwidth::bandwidth_fits;
 use super::machine::machines_fit;
 use super::policy::policies_fit;
@@ -61,6 +62,7 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     machines_fit(settings, problems);
     sources_fit(settings, problems);
     prices_fit(settings, problems);
+    archives_fit(settings, problems);
     policies_fit(settings, problems);
     notifiers_fit(settings, problems);
     runbooks_fit(settings, problems);

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
-    AccessKey, Alarms, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify, Policy, PriceTable,
-    Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step, Target, Volume,
+    AccessKey, Alarms, Archive, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify, Policy,
+    PriceTable, Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step, Target,
+    Volume,
 };
 
 /// What the page says before the tables.
@@ -40,6 +41,7 @@ pub fn settings_page() -> String {
         Scrub::describe(),
         Recovery::describe(),
         PriceTable::describe(),
+        Archive::describe(),
         Nfs::describe(),
         Share::describe(),
         S3::describe(),

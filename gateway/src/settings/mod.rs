@@ -10,6 +10,7 @@
 //! Not here: what the values do, and whether what they name exists (the parts that use them see).
 
 mod alarms;
+mod archive;
 mod bandwidth;
 mod bucket;
 mod check;
@@ -40,6 +41,7 @@ mod volume;
 use toml_edit::{Document, DocumentMut, Item, TableLike};
 
 pub use alarms::{Alarms, HeaderText, Least, MailAddress, Notify, SmtpServer, WebhookAddress};
+pub use archive::{Archive, ThawTier, usual_thaw};
 pub use bandwidth::{Bandwidth, Days, TimeOfDay};
 pub use bucket::{AccessKey, Bucket, Durable, PolicyText, S3};
 pub use docs::settings_page;
@@ -97,6 +99,8 @@ pub struct Settings {
     pub recovery: Recovery,
     /// `[[prices]]`
     pub prices: Vec<PriceTable>,
+    /// `[[archive]]`
+    pub archives: Vec<Archive>,
     /// `[nfs]`
     pub nfs: Nfs,
     /// `[[share]]`
@@ -126,7 +130,7 @@ pub struct Settings {
 }
 
 /// The tables of the file.
-const TABLES: [&str; 22] = [
+const TABLES: [&str; 23] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -136,6 +140,7 @@ const TABLES: [&str; 22] = [
     Scrub::NAME,
     Recovery::NAME,
     PriceTable::NAME,
+    Archive::NAME,
     Nfs::NAME,
     Share::NAME,
     S3::NAME,
@@ -214,6 +219,7 @@ impl Settings {
         document.insert(Recovery::NAME, Item::Table(self.recovery.write()));
         document
             .insert(PriceTable::NAME, Item::ArrayOfTables(self.prices.iter().map(Table::write).collect()));
+        document.insert(Archive::NAME, Item::ArrayOfTables(self.archives.iter().map(Table::write).collect()));
         document.insert(Nfs::NAME, Item::Table(self.nfs.write()));
         document.insert(Share::NAME, Item::ArrayOfTables(self.shares.iter().map(Table::write).collect()));
         document.insert(S3::NAME, Item::Table(self.s3.write()));
@@ -277,6 +283,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let scrub = table(root, problems);
     let recovery = table(root, problems);
     let prices = tables(root, problems);
+    let archives = tables(root, problems);
     let nfs = table(root, problems);
     let shares = tables(root, problems);
     let s3 = table(root, problems);
@@ -300,6 +307,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         scrub: scrub?,
         recovery: recovery?,
         prices: prices?,
+        archives: archives?,
         nfs: nfs?,
         shares: shares?,
         s3: s3?,

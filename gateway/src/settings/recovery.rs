@@ -45,6 +45,9 @@ table! {
 pub struct Price(u64);
 
 impl Price {
+    /// Nothing.
+    pub(super) const FREE: Self = Self(0);
+
     /// In units of the currency.
     pub fn units(self) -> f64 {
         self.0 as f64 / 1e6

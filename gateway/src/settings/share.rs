@@ -103,6 +103,10 @@ table! {
         /// limit once that has been exceeded for as long as the grace period. Takes effect at
         /// once, also below what is used: then nothing grows. Without it: as much as there is room.
         quota: Quota, optional;
+        /// Ask the store for packs that sleep in its archive when somebody reads a file in them: within hours the file can be
+        /// read. Without it reads of such files are told to try later until somebody calls `tidegate thaw`. What that may
+        /// cost is bounded by `thaw_daily` in [[archive]].
+        thaw_on_read: bool, default(false);
         /// What happens to writes while the store does not answer.
         on_store_lost: OnStoreLost, default(OnStoreLost::Continue);
         /// Keep handles valid after a takeover that may have lost acknowledged changes: clients then go on without

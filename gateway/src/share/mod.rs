@@ -12,6 +12,7 @@ mod moved;
 mod open_files;
 mod quota;
 mod read;
+mod sleep;
 mod transaction;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use open_files::OpenFiles;
 pub use quota::{Account, Limits, OverSince, Quota, QuotaReport, Resource, Standing};
 pub use read::{FrozenMap, LiveMap, MapRead};
 pub(crate) use read::{layered_get, layered_scan};
+pub use sleep::{Sleepers, Waker};
 pub use transaction::Transaction;
 
 use crate::cache::ReadAhead;
@@ -73,7 +75,10 @@ impl ShareError {
     /// Whether the trouble is that something far away cannot be reached now, or that the disk has no
     /// room now: "try later".
     pub fn is_passing(&self) -> bool {
-        let unreachable = |fetch: &FetchError| fetch.kind() == FetchErrorKind::Unreachable;
+        let unreachable = |fetch: &FetchError| match fetch.kind() {
+            FetchErrorKind::Unreachable | FetchErrorKind::Asleep => true,
+            FetchErrorKind::Missing | FetchErrorKind::Damaged | FetchErrorKind::Unopened => false,
+        };
         match self {
             Self::Fetch(fetch) => unreachable(fetch),
             Self::Tree(TreeError::Source { source, .. }) => {
@@ -105,6 +110,7 @@ pub struct Share {
     open_files: OpenFiles,
     lock_table: LockTable,
     moved: MovedData,
+    sleepers: Sleepers,
     /// Set while a bucket is being removed, under the lock of the root directory: nothing comes into it any more.
     closed: AtomicBool,
     /// Grows with every change of what clients have set of the bucket.
@@ -144,6 +150,7 @@ impl Share {
             open_files: OpenFiles::default(),
             lock_table: LockTable::default(),
             moved: MovedData::default(),
+            sleepers: Sleepers::default(),
             closed: AtomicBool::new(false),
             settings_generation: AtomicU64::new(0),
         })
@@ -217,6 +224,11 @@ impl Share {
     /// Files that got data of others while a commit is under way.
     pub fn moved(&self) -> &MovedData {
         &self.moved
+    }
+
+    /// Who is told of packs that reads met asleep.
+    pub fn sleepers(&self) -> &Sleepers {
+        &self.sleepers
     }
 
     /// Lets no object in any more; whoever calls holds the lock of the root directory.

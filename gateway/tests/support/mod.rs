@@ -127,6 +127,7 @@ pub fn config(name: &str) -> ShareConfig {
         own_key: false,
         keep_handles: false,
         warm: WarmWhat::None,
+        thaw_on_read: false,
         quota: Quota::default(),
         settings: serde_json::json!({}),
     }

@@ -125,7 +125,8 @@ impl Run<'_> {
         let in_frame = |chunk: &&PlacedChunk| chunk.location.frame_offset == at.offset;
         let chunks: Vec<&PlacedChunk> = placed[first..].iter().take_while(in_frame).collect();
         let why = match read.map_err(ReadError::from) {
-            Err(error @ ReadError::Away(_)) => return Err(error.into()),
+            // It was thawed, and sleeps again: the next check finds it asleep from the beginning.
+            Err(error @ (ReadError::Away(_) | ReadError::Asleep(_))) => return Err(error.into()),
             Err(ReadError::Damaged(why)) => why,
             Ok(fetched) => {
                 let chunks = chunks.iter().map(|chunk| (chunk.id, chunk.location));

@@ -85,6 +85,10 @@ pub struct Counts {
     pub pack_bytes: u64,
     /// Packs that nothing reaches.
     pub packs_unreached: u64,
+    /// Packs that sleep in the archive of the store: nothing in them was looked at.
+    pub packs_asleep: u64,
+    /// Their length together.
+    pub pack_bytes_asleep: u64,
     /// Index objects.
     pub index_objects: u64,
     /// Shares.

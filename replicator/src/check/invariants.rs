@@ -169,7 +169,7 @@ impl Run<'_> {
                     }
                     before = Some((root, census));
                 }
-                Err(error @ ReadError::Away(_)) => return Err(error.into()),
+                Err(error @ (ReadError::Away(_) | ReadError::Asleep(_))) => return Err(error.into()),
                 // The walk has said so, under this root or another one that shares the node.
                 Err(ReadError::Damaged(why)) => {
                     if self.report.is_clean() {

@@ -104,14 +104,14 @@ impl PackBook {
     }
 
     fn add(&mut self, id: PackId, read: Read, facts_max: usize) {
-        let Read { trouble, domain, mut facts, moved } = read;
+        let Read { trouble, domain, mut facts, moved, is_asleep } = read;
         self.moved.extend(moved.into_iter().map(|chunk| (chunk, id)));
         facts.sort_unstable();
-        let room = self.facts + facts.len() <= facts_max;
+        let room = !is_asleep && self.facts + facts.len() <= facts_max;
         let indexed = if room { vec![0; facts.len().div_ceil(64)] } else { Vec::new() };
         if room {
             self.facts += facts.len();
-        } else {
+        } else if !is_asleep {
             self.unkept += 1;
         }
         let facts = room.then(|| facts.into_boxed_slice());
@@ -135,6 +135,14 @@ struct Read {
     facts: Vec<u64>,
     /// The chunks, by half their ids, of a pack that was made of condemned ones.
     moved: Vec<[u8; 16]>,
+    is_asleep: bool,
+}
+
+impl Read {
+    /// Nothing of it.
+    fn nothing(trouble: Option<String>, is_asleep: bool) -> Self {
+        Self { trouble, domain: None, facts: Vec::new(), moved: Vec::new(), is_asleep }
+    }
 }
 
 fn half(chunk: &ChunkId) -> [u8; 16] {
@@ -178,6 +186,8 @@ impl Run<'_> {
             for (id, bytes, read) in ends {
                 self.report.counts.packs += 1;
                 self.report.counts.pack_bytes += bytes;
+                self.report.counts.packs_asleep += u64::from(read.is_asleep);
+                self.report.counts.pack_bytes_asleep += if read.is_asleep { bytes } else { 0 };
                 book.add(id, read, facts_max);
             }
             self.observer.advanced(0);
@@ -188,18 +198,18 @@ impl Run<'_> {
     }
 
     async fn read_pack_end(&self, id: PackId, bytes: u64) -> Result<(PackId, u64, Read), Away> {
-        let bad = |why: String| {
-            Ok((id, bytes, Read { trouble: Some(why), domain: None, facts: Vec::new(), moved: Vec::new() }))
-        };
+        let bad = |why: String| Ok((id, bytes, Read::nothing(Some(why), false)));
         let (domain, index) = match self.repository.pack_index(id).await {
             Ok(read) => read,
+            Err(error) if error.is_asleep() => return Ok((id, bytes, Read::nothing(None, true))),
             Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => return Err(error),
             Err(error) => return bad(error.to_string()),
         };
         let facts = index.chunks().map(|placed| fact(&placed.id, &placed.location)).collect();
         let is_replacement = self.void.is_replacement(&id);
         let moved = index.chunks().filter(|_| is_replacement).map(|placed| half(&placed.id)).collect();
-        Ok((id, bytes, Read { trouble: None, domain: Some(domain), facts, moved }))
+        let read = Read { trouble: None, domain: Some(domain), facts, moved, is_asleep: false };
+        Ok((id, bytes, read))
     }
 
     /// What is wrong with packs, now that it is known which of them matter.
@@ -222,6 +232,15 @@ impl Run<'_> {
                 (None, false) => {}
             }
             self.report.counts.packs_unreached += u64::from(!pack.is_used);
+        }
+        let counts = self.report.counts;
+        if counts.packs_asleep > 0 {
+            let what = format!(
+                "{} packs ({} bytes) sleep in the archive of the store: they are there, and nothing in them was looked at; \
+                 `tidegate thaw SHARE` brings them back for some days",
+                counts.packs_asleep, counts.pack_bytes_asleep
+            );
+            self.report.add(Finding::notice("packs/", what));
         }
         if book.unkept > 0 {
             let what = format!("{} packs were not compared with the index, for want of memory", book.unkept);

@@ -22,7 +22,7 @@ impl Run<'_> {
         match climb(&reader.frozen(&root.root), inode).await {
             Ok(path) => Ok(path.map(|path| path_text(&path))),
             Err(ReadError::Damaged(_)) => Ok(None),
-            Err(error @ ReadError::Away(_)) => Err(error.into()),
+            Err(error @ (ReadError::Away(_) | ReadError::Asleep(_))) => Err(error.into()),
         }
     }
 }

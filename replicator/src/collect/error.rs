@@ -62,7 +62,7 @@ impl CollectError {
     /// What an error of a walk says about the root that was walked.
     pub(super) fn of_walk(what: &str, error: ReadError) -> Self {
         match error {
-            ReadError::Away(_) => Self::Away(with_causes(&error)),
+            ReadError::Away(_) | ReadError::Asleep(_) => Self::Away(with_causes(&error)),
             ReadError::Damaged(_) => Self::Unreadable { what: what.to_owned(), why: with_causes(&error) },
         }
     }

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tidegate_chunker::{DomainId, Location, PackId};
+use tidegate_chunker::{ChunkKind, DomainId, Location, PackId};
 
 use super::error::CollectError;
 use super::options::{CollectOptions, checkpoint};
@@ -28,7 +28,8 @@ use super::spill::{PARTS, Spill};
 use super::void::VoidPacks;
 use crate::frozen::{DomainReader, ReadError};
 use crate::observer::Observer;
-use crate::repository::{Opened, Repository, RepositoryError, UtcNanos};
+use crate::repository::{Opened, PackObject, Repository, RepositoryError, UtcNanos};
+use crate::store::StorageClass;
 use crate::tree::{ChunkRef, TreeError, Visitor, walk};
 
 /// How much of an id is noted, in bytes.
@@ -48,32 +49,54 @@ const LIST_PAGE: usize = 1000;
 
 /// A pack, and what is known of it in the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct MarkedPack {
-    pub(super) id: PackId,
+pub(crate) struct MarkedPack {
+    pub(crate) id: PackId,
     /// Length in bytes.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// When it was stored, by the store's clock.
-    pub(super) modified: SystemTime,
+    pub(crate) modified: SystemTime,
     /// Length of all chunks that the index names in it, and of those that are reached.
-    pub(super) chunk_bytes: u64,
-    pub(super) live_bytes: u64,
+    pub(crate) chunk_bytes: u64,
+    pub(crate) live_bytes: u64,
     /// Whether a tree names it.
-    pub(super) reached: bool,
+    pub(crate) reached: bool,
     /// Whether a plan condemns it, or did; and whether that one waits.
-    pub(super) condemned: bool,
-    pub(super) in_open_plan: bool,
+    pub(crate) condemned: bool,
+    pub(crate) in_open_plan: bool,
     /// Whether it was made by repacking, and was not condemned itself.
-    pub(super) replaces: bool,
+    pub(crate) replaces: bool,
+    /// Its storage class.
+    pub(crate) class: Option<StorageClass>,
+    /// Whether the index names tree nodes or values in it.
+    pub(crate) has_metadata: bool,
 }
 
 impl MarkedPack {
+    /// One of which nothing is known but what a listing tells.
+    pub(super) fn listed(pack: PackObject) -> Self {
+        let PackObject { id, bytes, modified, class } = pack;
+        Self {
+            id,
+            bytes,
+            modified,
+            chunk_bytes: 0,
+            live_bytes: 0,
+            reached: false,
+            condemned: false,
+            in_open_plan: false,
+            replaces: false,
+            class,
+            has_metadata: false,
+        }
+    }
+
     /// Whether nothing needs it.
-    pub(super) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         !self.reached && self.live_bytes == 0
     }
 
     /// Whether less than so many percent of its chunks are alive, as far as the index knows them.
-    pub(super) fn is_sparse(&self, below_percent: u8) -> bool {
+    pub(crate) fn is_sparse(&self, below_percent: u8) -> bool {
         u128::from(self.live_bytes) * 100 < u128::from(self.chunk_bytes) * u128::from(below_percent)
     }
 }
@@ -82,8 +105,8 @@ impl MarkedPack {
 pub(super) type Live = HashSet<[u8; HALF]>;
 
 /// All packs that were listed, in order of id; and the roots.
-pub(super) struct Marked {
-    pub(super) packs: Vec<MarkedPack>,
+pub(crate) struct Marked {
+    pub(crate) packs: Vec<MarkedPack>,
     pub(super) roots: Roots,
     book: Book,
     folder: String,
@@ -107,7 +130,7 @@ impl Marked {
 }
 
 /// Marks everything. See the head of this module.
-pub(super) async fn mark(
+pub(crate) async fn mark(
     repository: &Arc<Repository<Opened>>,
     options: &CollectOptions,
     observer: &dyn Observer,
@@ -126,6 +149,7 @@ pub(super) async fn mark(
     let scratch = |source| CollectError::Scratch { folder: options.scratch.display().to_string(), source };
     let mut book = Book {
         packs: packs.iter().map(|pack| pack.id).collect(),
+        with_metadata: vec![false; packs.len()],
         reached: Spill::create(&options.scratch).map_err(scratch)?,
         facts: Spill::create(&options.scratch).map_err(scratch)?,
         lately: vec![[0; REACHED]; LATELY],
@@ -155,19 +179,9 @@ async fn list(
     loop {
         checkpoint(observer)?;
         let (page, more) = repository.list_pack_objects(after, LIST_PAGE).await?;
-        after = page.last().map(|pack| pack.0);
+        after = page.last().map(|pack| pack.id);
         observer.advanced(page.len() as u64);
-        packs.extend(page.into_iter().map(|(id, bytes, modified)| MarkedPack {
-            id,
-            bytes,
-            modified,
-            chunk_bytes: 0,
-            live_bytes: 0,
-            reached: false,
-            condemned: false,
-            in_open_plan: false,
-            replaces: false,
-        }));
+        packs.extend(page.into_iter().map(MarkedPack::listed));
         if !more {
             packs.sort_unstable_by_key(|pack: &MarkedPack| pack.id);
             return Ok(packs);
@@ -231,8 +245,9 @@ async fn read_index(
             }
             Ok(Some((name, object))) => {
                 read.insert(name);
-                let mut noted =
-                    object.entries().map(|entry| book.fact(entry.chunk.as_bytes(), &entry.location));
+                let mut noted = object
+                    .entries()
+                    .map(|entry| book.fact(entry.chunk.as_bytes(), &entry.location, entry.kind));
                 noted.try_for_each(|noted| noted).map_err(|source| CollectError::Scratch {
                     folder: options.scratch.display().to_string(),
                     source,
@@ -252,6 +267,8 @@ async fn read_index(
 struct Book {
     /// Sorted.
     packs: Vec<PackId>,
+    /// Of each whether tree nodes or values lie in it.
+    with_metadata: Vec<bool>,
     reached: Spill<REACHED>,
     facts: Spill<FACT>,
     /// References that were noted lately, by their first bytes.
@@ -295,10 +312,13 @@ impl Book {
         self.reached.push(&record)
     }
 
-    fn fact(&mut self, chunk: &[u8], at: &Location) -> std::io::Result<()> {
+    fn fact(&mut self, chunk: &[u8], at: &Location, kind: ChunkKind) -> std::io::Result<()> {
         let number = self.number_of(&at.pack);
         if number == NO_PACK {
             return Ok(());
+        }
+        if kind != ChunkKind::Data {
+            self.with_metadata[number as usize] = true;
         }
         let mut record = [0; FACT];
         record[..HALF].copy_from_slice(&chunk[..HALF]);
@@ -309,6 +329,9 @@ impl Book {
 
     /// Holds what is reached against what the index says. Blocks.
     fn join(&mut self, packs: &mut [MarkedPack]) -> std::io::Result<()> {
+        for (pack, has_metadata) in packs.iter_mut().zip(&self.with_metadata) {
+            pack.has_metadata = *has_metadata;
+        }
         self.each(|noted| {
             let safe = noted.is_safe(|pack| packs[pack].replaces);
             for hint in noted.reached {
@@ -430,141 +453,4 @@ impl Visitor for Walker<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tidegate_chunker::ChunkId;
-
-    use super::*;
-
-    /// Chunks of a pack, and their length.
-    const PACK_CHUNKS: u64 = 1000;
-    const CHUNK_BYTES: u32 = 65_536;
-
-    fn pack(number: u64) -> PackId {
-        let mut id = [0; 32];
-        id[..8].copy_from_slice(&number.to_be_bytes());
-        PackId::new(id)
-    }
-
-    fn chunk(number: u64) -> ChunkId {
-        let mixed =
-            number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mut id = [0; 32];
-        id[..8].copy_from_slice(&mixed.to_be_bytes());
-        id[8..16].copy_from_slice(&number.to_be_bytes());
-        ChunkId::new(id)
-    }
-
-    fn at(number: u64) -> Location {
-        let pack = pack(number);
-        Location { pack, frame_offset: 48, frame_bytes: 9, chunk_offset: 0, chunk_bytes: CHUNK_BYTES }
-    }
-
-    fn marked(number: u64) -> MarkedPack {
-        let (id, modified) = (pack(number), SystemTime::UNIX_EPOCH);
-        let (chunk_bytes, live_bytes) = (0, 0);
-        let (reached, condemned, in_open_plan, replaces) = Default::default();
-        MarkedPack {
-            id,
-            bytes: 1,
-            modified,
-            chunk_bytes,
-            live_bytes,
-            reached,
-            condemned,
-            in_open_plan,
-            replaces,
-        }
-    }
-
-    fn book(packs: u64) -> (Book, Vec<MarkedPack>) {
-        let folder = std::env::temp_dir();
-        let reached = Spill::create(&folder).expect("room");
-        let facts = Spill::create(&folder).expect("room");
-        let marked: Vec<_> = (0..packs).map(marked).collect();
-        let packs = marked.iter().map(|pack| pack.id).collect();
-        (Book { packs, reached, facts, lately: vec![[0; REACHED]; LATELY] }, marked)
-    }
-
-    /// The most memory that this process has had, in bytes.
-    fn peak_bytes() -> u64 {
-        let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("there");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
-    }
-
-    /// `TIDEGATE_CHUNKS` makes the index larger. With 100 million, which is 6 TiB of data, memory is measured too:
-    /// run it alone then.
-    #[test]
-    fn every_pack_is_as_alive_as_its_chunks_are_in_bounded_memory() {
-        let chunks = std::env::var("TIDEGATE_CHUNKS").map_or(200_000, |text| text.parse().expect("a number"));
-        let packs = chunks / PACK_CHUNKS;
-        let before = peak_bytes();
-        let (mut book, mut marked) = book(packs);
-        // Of pack p the first p chunks in every hundred are reached, each twice; of pack 0 none.
-        let is_reached = |number: u64| number % 100 < (number / PACK_CHUNKS) % 100;
-        for number in 0..chunks {
-            let (id, at) = (chunk(number), at(number / PACK_CHUNKS));
-            book.fact(id.as_bytes(), &at).expect("room");
-            if is_reached(number) {
-                book.reach(&ChunkRef { id, at: Some(at) }).expect("room");
-                book.reach(&ChunkRef { id, at: None }).expect("room");
-            }
-        }
-        book.join(&mut marked).expect("joined");
-        for (number, pack) in marked.iter().enumerate() {
-            let live = (number as u64 % 100) * PACK_CHUNKS / 100;
-            assert_eq!(pack.live_bytes, live * u64::from(CHUNK_BYTES), "pack {number}");
-            assert_eq!(pack.chunk_bytes, PACK_CHUNKS * u64::from(CHUNK_BYTES));
-            assert_eq!((pack.is_dead(), pack.is_sparse(50)), (live == 0, live < 500));
-        }
-        if chunks >= 100_000_000 {
-            let grown = peak_bytes() - before;
-            println!("{chunks} chunks in {packs} packs: {} MiB of memory", grown >> 20);
-            assert!(grown < 128 << 20, "{grown} bytes: half of the budget is for reading trees");
-        }
-    }
-
-    #[test]
-    fn a_chunk_in_a_condemned_pack_is_dead_only_where_a_replacement_has_it() {
-        let (mut book, mut packs) = book(5);
-        // 1: in packs 0 and 1, a replacement. 2: in pack 0 alone. 3: in packs 0 and 3, both condemned. 4: in pack 2,
-        // known by a hint alone. 5: in packs 0 and 4, of which nobody has verified the latter.
-        for (number, places) in [(1, &[0, 1][..]), (2, &[0]), (3, &[0, 3]), (5, &[0, 4])] {
-            for place in places {
-                book.fact(chunk(number).as_bytes(), &at(*place)).expect("room");
-            }
-            book.reach(&ChunkRef { id: chunk(number), at: Some(at(places[0])) }).expect("room");
-        }
-        book.reach(&ChunkRef { id: chunk(4), at: Some(at(2)) }).expect("room");
-        packs[0].condemned = true;
-        packs[1].replaces = true;
-        packs[3].condemned = true;
-        book.join(&mut packs).expect("joined");
-        let live: Vec<u64> = packs.iter().map(|pack| pack.live_bytes / u64::from(CHUNK_BYTES)).collect();
-        assert_eq!(live, [3, 1, 0, 1, 1]);
-        assert!(packs.iter().all(|pack| !pack.is_dead()));
-    }
-
-    #[test]
-    fn what_is_to_be_copied_is_all_that_lives_but_what_was_copied_before() {
-        let (mut book, mut packs) = book(4);
-        // Packs 0 and 1 shall go, 2 is a replacement. 1 lies in both, 2 in 0 and in 2, 3 in 1; 4 is reached by nothing.
-        for (number, places) in [(1, &[0, 1][..]), (2, &[0, 2]), (3, &[1]), (4, &[0])] {
-            for place in places {
-                book.fact(chunk(number).as_bytes(), &at(*place)).expect("room");
-            }
-            if number < 4 {
-                book.reach(&ChunkRef { id: chunk(number), at: None }).expect("room");
-            }
-        }
-        packs[2].replaces = true;
-        let replaces: Vec<bool> = packs.iter().map(|pack| pack.replaces).collect();
-        let found = book.live_in(&[0, 1], &replaces).expect("found");
-        let half = |number| {
-            let mut half = [0; HALF];
-            half.copy_from_slice(&chunk(number).as_bytes()[..HALF]);
-            half
-        };
-        assert_eq!(found, [(0, Live::from([half(1)])), (1, Live::from([half(1), half(3)]))]);
-    }
-}
+mod tests;

@@ -76,6 +76,8 @@ mod spill;
 mod sweep;
 mod void;
 
+pub(crate) use mark::{MarkedPack, mark};
+
 pub use carry_out::{Collected, PLAN_AGE_MAX, Progress, carry_out};
 pub use error::CollectError;
 pub use extend::{BATCH, Extended, Progress as ExtendProgress, extend_locks};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::error::CollectError;
 use crate::observer::Observer;
 use crate::repository::UtcNanos;
+use crate::store::Classes;
 
 /// What a collection may use and may do.
 #[derive(Clone, Debug)]
@@ -22,6 +23,9 @@ pub struct CollectOptions {
     /// Whether packs that are not under the newest sealing epoch of their domain are repacked too, whatever of them
     /// is alive.
     pub reseal: bool,
+    /// What is known of storage classes: a pack is neither repacked nor condemned before its class's minimum storage
+    /// duration is over, and what sleeps is never read.
+    pub classes: Classes,
     /// How much is copied for that in one round, before compression, in bytes.
     pub repack_bytes_max: u64,
     /// What is noted of packs and nodes, and what is kept of what was read, in bytes: about.
@@ -40,6 +44,7 @@ impl CollectOptions {
             delete_percent_max: 33,
             repack_below_percent: 50,
             reseal: false,
+            classes: Classes::default(),
             repack_bytes_max: 4 << 30,
             memory_bytes_max: 256 << 20,
             scratch,

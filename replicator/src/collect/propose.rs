@@ -48,6 +48,10 @@ pub struct Proposal {
     pub deferred_bytes: u64,
     /// Packs that nothing reaches, and whose locks have not ended.
     pub held: Held,
+    /// Packs that would be condemned or repacked, and whose storage class charges for them until then anyway.
+    pub paid: Held,
+    /// Packs that would be repacked, and sleep.
+    pub asleep: u64,
     /// Heads that their line has passed.
     pub passed_heads: Vec<(ShareId, HeadName)>,
     /// Pins whose time is over.
@@ -76,8 +80,8 @@ pub async fn propose(
         expired_pins: marked.roots.expired.clone(),
         ..Proposal::default()
     };
-    let (mut sparse, mut full, now) = (Vec::new(), Vec::new(), system(options.now));
-    let mut dead = Vec::new();
+    let (mut sparse, mut full, mut dead) = (Vec::new(), Vec::new(), Vec::new());
+    let now = system(options.now);
     for (number, pack) in marked.packs.iter().enumerate() {
         proposal.pack_bytes += pack.bytes;
         proposal.chunk_bytes += pack.chunk_bytes;
@@ -85,19 +89,17 @@ pub async fn propose(
         if pack.in_open_plan {
             continue;
         }
-        if !pack.is_dead() {
-            let is_sparse = pack.is_sparse(options.repack_below_percent);
-            if age(pack, now) >= options.grace {
-                let numbers = if is_sparse { &mut sparse } else { &mut full };
-                numbers.push(number);
+        match fate(pack, options, now) {
+            Fate::Stays => {}
+            Fate::Sparse => sparse.push(number),
+            Fate::Full => full.push(number),
+            Fate::Dead => dead.push(pack),
+            Fate::TooYoung => {
+                proposal.deferred += 1;
+                proposal.deferred_bytes += pack.bytes;
             }
-            continue;
-        }
-        if age(pack, now) >= options.grace {
-            dead.push(pack);
-        } else {
-            proposal.deferred += 1;
-            proposal.deferred_bytes += pack.bytes;
+            Fate::Paid(until) => proposal.paid.add(pack.bytes, Some(until)),
+            Fate::Asleep => proposal.asleep += 1,
         }
     }
     condemn_dead(repository, &dead, &mut proposal, observer).await?;
@@ -109,6 +111,44 @@ pub async fn propose(
     }
     proposal.sparse = choose(marked, sparse, options).await?;
     Ok(proposal)
+}
+
+/// What may become of a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is needed, or too young to be looked at.
+    Stays,
+    /// Little of it is alive.
+    Sparse,
+    /// Much of it is alive: only its keys may be too old.
+    Full,
+    /// Nothing reaches it.
+    Dead,
+    /// Nothing reaches it, and it was stored too recently.
+    TooYoung,
+    /// It would go, or be repacked, but for its class's minimum storage duration, which ends then.
+    Paid(SystemTime),
+    /// It would be repacked, but it cannot be read.
+    Asleep,
+}
+
+/// A minimum storage duration keeps packs from being repacked and condemned, sleep from being read.
+fn fate(pack: &MarkedPack, options: &CollectOptions, now: SystemTime) -> Fate {
+    let class = pack.class.as_ref();
+    let paid_until = options.classes.kept_until(class, pack.modified, now);
+    let is_young = age(pack, now) < options.grace;
+    let (is_dead, is_sparse) = (pack.is_dead(), pack.is_sparse(options.repack_below_percent));
+    match paid_until {
+        _ if is_young && is_dead => Fate::TooYoung,
+        _ if is_young => Fate::Stays,
+        Some(until) if is_dead || is_sparse => Fate::Paid(until),
+        Some(_) => Fate::Stays,
+        None if is_dead => Fate::Dead,
+        None if options.classes.sleeps(class) && is_sparse => Fate::Asleep,
+        None if options.classes.sleeps(class) => Fate::Stays,
+        None if is_sparse => Fate::Sparse,
+        None => Fate::Full,
+    }
 }
 
 /// Condemns packs that nothing reaches, but those that are locked for longer, and those that the plan has no room for.
@@ -185,5 +225,67 @@ fn check_clock(packs: &[MarkedPack], options: &CollectOptions) -> Result<(), Col
     match newest.duration_since(system(options.now)) {
         Ok(ahead) if ahead > CLOCK_AHEAD_MAX => Err(CollectError::Clock { seconds: ahead.as_secs() }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::repository::PackObject;
+    use crate::store::{Classes, StorageClass};
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn pack(age_days: u32, class: Option<StorageClass>, live_percent: u64) -> (MarkedPack, SystemTime) {
+        let now = UNIX_EPOCH + DAY * 10_000;
+        let (id, modified) = (PackId::new([1; 32]), now - DAY * age_days);
+        let listed = MarkedPack::listed(PackObject { id, bytes: 500, modified, class });
+        let live_bytes = live_percent * 10;
+        (MarkedPack { chunk_bytes: 1_000, live_bytes, reached: live_bytes > 0, ..listed }, now)
+    }
+
+    fn class(number: u8) -> Option<StorageClass> {
+        let names = ["STANDARD_IA", "GLACIER", "DEEP_ARCHIVE", "COLD"];
+        names.get(usize::from(number)).map(|name| name.parse().expect("a class"))
+    }
+
+    proptest! {
+        /// Whatever is known of a pack: before its minimum is over nothing is done to it, and what sleeps is never read.
+        #[test]
+        fn nothing_is_done_before_the_minimum_and_what_sleeps_is_not_read(
+            age_days in 0_u32..400, number in 0_u8..5, live_percent in 0_u64..=100,
+        ) {
+            let (pack, now) = pack(age_days, class(number), live_percent);
+            let options = CollectOptions::new(UtcNanos::from(now), std::path::PathBuf::new());
+            let traits = Classes::default().traits(pack.class.as_ref());
+            let fate = fate(&pack, &options, now);
+            if DAY * age_days < traits.minimum {
+                prop_assert!(!matches!(fate, Fate::Sparse | Fate::Full | Fate::Dead | Fate::Asleep), "{fate:?}");
+            }
+            if traits.sleeps {
+                prop_assert!(!matches!(fate, Fate::Sparse | Fate::Full), "{fate:?}");
+            }
+            if let Fate::Paid(until) = fate {
+                prop_assert_eq!(until, pack.modified + traits.minimum);
+                prop_assert!(until > now && live_percent < 50);
+            }
+        }
+
+        /// Without classes all is as it was before there were any.
+        #[test]
+        fn packs_of_no_class_are_judged_by_age_and_life_alone(age_days in 0_u32..9, live_percent in 0_u64..=100) {
+            let (pack, now) = pack(age_days, None, live_percent);
+            let options = CollectOptions::new(UtcNanos::from(now), std::path::PathBuf::new());
+            let expected = match (age_days >= 1, live_percent) {
+                (true, 0) => Fate::Dead,
+                (false, 0) => Fate::TooYoung,
+                (true, 1..50) => Fate::Sparse,
+                (true, _) => Fate::Full,
+                (false, _) => Fate::Stays,
+            };
+            prop_assert_eq!(fate(&pack, &options, now), expected);
+        }
     }
 }

@@ -13,7 +13,7 @@ use tidegate_chunker::{PackHeader, PackId, SealEpoch};
 use super::error::CollectError;
 use super::options::checkpoint;
 use crate::observer::Observer;
-use crate::repository::{Opened, Repository, RepositoryError};
+use crate::repository::{Opened, PackObject, Repository, RepositoryError};
 
 /// Headers that are read at once.
 const READS_MAX: usize = 16;
@@ -35,6 +35,10 @@ pub struct SealUsage {
     pub epochs: BTreeMap<SealEpoch, (u64, u64)>,
     /// Packs of which that cannot be told, for they are damaged.
     pub unreadable: u64,
+    /// Packs of which that cannot be told before they are thawed, for they sleep; and their length in bytes.
+    pub asleep: u64,
+    /// See `asleep`.
+    pub asleep_bytes: u64,
 }
 
 /// Looks at the header of every pack.
@@ -47,8 +51,8 @@ pub async fn seal_usage(
     loop {
         checkpoint(observer)?;
         let (page, more) = repository.list_pack_objects(after, PAGE).await?;
-        after = page.last().map(|(pack, ..)| *pack);
-        let looks = page.into_iter().map(|(pack, bytes, _)| {
+        after = page.last().map(|pack| pack.id);
+        let looks = page.into_iter().map(|PackObject { id: pack, bytes, .. }| {
             let newest = &newest;
             async move { Ok::<_, RepositoryError>((bytes, newest.look(repository, pack).await?)) }
         });
@@ -94,6 +98,7 @@ pub(super) async fn old_packs(
 enum Seen {
     Under { epoch: SealEpoch, is_old: bool },
     Unreadable,
+    Asleep,
     Gone,
 }
 
@@ -103,6 +108,11 @@ impl SealUsage {
             Seen::Gone => return,
             Seen::Unreadable => {
                 self.unreadable += 1;
+                return;
+            }
+            Seen::Asleep => {
+                self.asleep += 1;
+                self.asleep_bytes += bytes;
                 return;
             }
             Seen::Under { epoch, is_old } => (epoch, is_old),
@@ -138,6 +148,7 @@ impl Newest {
             Ok(header) => PackHeader::from_prefix(&header).ok().filter(|header| header.pack == pack),
             Err(RepositoryError::Missing { .. }) => return Ok(Seen::Gone),
             Err(RepositoryError::Damaged { .. }) => None,
+            Err(error) if error.is_asleep() => return Ok(Seen::Asleep),
             Err(error) => return Err(error),
         };
         let Some(PackHeader { epoch, .. }) = header else { return Ok(Seen::Unreadable) };

@@ -1,13 +1,13 @@
 //! What can go wrong when bytes are read back, and what the caller should do about it.
 //!
-//! A read has four ways to fail, and they are never confused: *unreachable* and *unopened* say nothing
-//! about the bytes (unknown is not deleted), *missing* and *damaged* say that no place that could be
+//! A read has five ways to fail, and they are never confused: *asleep*, *unreachable* and *unopened* say nothing
+//! against the bytes (unknown is not deleted), *missing* and *damaged* say that no place that could be
 //! asked has them. When several places were tried, the error that says least about loss wins.
 
 use std::fmt;
 use std::sync::Arc;
 
-use tidegate_chunker::ChunkId;
+use tidegate_chunker::{ChunkId, PackId};
 
 use crate::store::{self, StoreError};
 
@@ -23,6 +23,8 @@ pub enum FetchErrorKind {
     Unopened,
     /// A place that may hold the bytes cannot be asked now: try later. Says nothing about the bytes.
     Unreachable,
+    /// The pack sleeps: the bytes are there, and can be read some hours after somebody asked the store for it.
+    Asleep,
 }
 
 /// A failed read: kind, the chunk that was wanted, what was being done (reads after "failed to"),
@@ -31,6 +33,7 @@ pub enum FetchErrorKind {
 pub struct FetchError {
     kind: FetchErrorKind,
     chunk: Option<ChunkId>,
+    pack: Option<PackId>,
     doing: String,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -38,7 +41,7 @@ pub struct FetchError {
 impl FetchError {
     /// An error without a deeper cause.
     pub fn new(kind: FetchErrorKind, doing: impl Into<String>) -> Self {
-        Self { kind, chunk: None, doing: doing.into(), source: None }
+        Self { kind, chunk: None, pack: None, doing: doing.into(), source: None }
     }
 
     /// Adds the cause.
@@ -55,6 +58,13 @@ impl FetchError {
         self
     }
 
+    /// Names the pack that was read.
+    #[must_use]
+    pub fn in_pack(mut self, pack: PackId) -> Self {
+        self.pack = Some(pack);
+        self
+    }
+
     /// The same trouble for what a store said, while doing `doing`.
     pub fn from_store(doing: impl Into<String>, error: StoreError) -> Self {
         Self::new(kind_of(error.kind()), doing).caused_by(error)
@@ -68,6 +78,11 @@ impl FetchError {
     /// The chunk that was wanted, where one was.
     pub fn chunk(&self) -> Option<&ChunkId> {
         self.chunk.as_ref()
+    }
+
+    /// The pack that was read, where one was.
+    pub fn pack(&self) -> Option<PackId> {
+        self.pack
     }
 
     /// Of this and an earlier error the one to report: the greater kind, of equals the earlier.
@@ -87,6 +102,7 @@ impl fmt::Display for FetchError {
             FetchErrorKind::Damaged => "it is damaged",
             FetchErrorKind::Unopened => "it cannot be opened here",
             FetchErrorKind::Unreachable => "try later",
+            FetchErrorKind::Asleep => "it sleeps in the archive of the store",
         };
         write!(f, "failed to {}: {advice}", self.doing)
     }
@@ -104,6 +120,7 @@ fn kind_of(kind: store::ErrorKind) -> FetchErrorKind {
     match kind {
         store::ErrorKind::Missing => FetchErrorKind::Missing,
         store::ErrorKind::Invalid | store::ErrorKind::Damaged => FetchErrorKind::Damaged,
+        store::ErrorKind::Asleep => FetchErrorKind::Asleep,
         store::ErrorKind::Exists
         | store::ErrorKind::Denied
         | store::ErrorKind::Misconfigured
@@ -125,6 +142,8 @@ mod tests {
         let spoilt = error(FetchErrorKind::Damaged);
         assert_eq!(gone.clone().or_worse(Some(away)).kind(), FetchErrorKind::Unreachable);
         assert_eq!(spoilt.or_worse(Some(gone.clone())).kind(), FetchErrorKind::Damaged);
-        assert_eq!(gone.or_worse(None).kind(), FetchErrorKind::Missing);
+        assert_eq!(gone.clone().or_worse(None).kind(), FetchErrorKind::Missing);
+        let asleep = FetchError::from_store("read", StoreError::new(store::ErrorKind::Asleep, "get"));
+        assert_eq!(gone.or_worse(Some(asleep)).kind(), FetchErrorKind::Asleep);
     }
 }

@@ -192,7 +192,10 @@ impl ChunkReader {
 
 /// Whether it says nothing about the bytes.
 fn says_nothing(error: &FetchError) -> bool {
-    matches!(error.kind(), FetchErrorKind::Unopened | FetchErrorKind::Unreachable)
+    match error.kind() {
+        FetchErrorKind::Unopened | FetchErrorKind::Unreachable | FetchErrorKind::Asleep => true,
+        FetchErrorKind::Missing | FetchErrorKind::Damaged => false,
+    }
 }
 
 /// The index knows no other place.

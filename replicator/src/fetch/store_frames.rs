@@ -5,22 +5,29 @@
 //! fails in a way that may be the fault of one (the pack is too short, the bytes are spoilt), each is
 //! asked for alone, so that a damaged neighbour costs nobody else.
 //!
+//! A pack that sleeps is not asked for again for a moment ([`ASLEEP_FOR`]): readers who are told to try later come back
+//! every few seconds, for hours, and each request costs.
+//!
 //! Bounds: requests in flight and bytes of one request, by [`StoreFramesOptions`]; their product
 //! bounds the memory. Retries and limits of rate are the business of the store's decorators.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
+use tidegate_chunker::PackId;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::coalesce::{Run, runs};
 use super::flights::{Flight, Flights, Landing};
 use super::source::{FrameResult, Origin};
 use super::{FetchError, FetchErrorKind, FrameAt, FrameSource};
 use crate::repository::pack_name;
-use crate::store::Store;
+use crate::store::{ErrorKind, Store};
 
 /// Bounds of [`StoreFrames`].
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +69,14 @@ struct Asker {
     permits: Semaphore,
     requests: AtomicU64,
     bytes: AtomicU64,
+    /// Packs that were found asleep, and when.
+    asleep: Mutex<HashMap<PackId, Instant>>,
 }
+
+/// For so long a pack that was found asleep counts as that.
+const ASLEEP_FOR: Duration = Duration::from_secs(10);
+/// Packs that are remembered as asleep; with more, all are forgotten, which costs requests.
+const ASLEEP_MAX: usize = 4096;
 
 /// The answers of one request, by frame.
 type RunAnswers = Arc<HashMap<FrameAt, FrameResult>>;
@@ -75,6 +89,7 @@ impl StoreFrames {
             permits: Semaphore::new(options.requests_max.max(1)),
             requests: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            asleep: Mutex::default(),
         };
         Self { asker: Arc::new(asker), flights: Flights::new(), options }
     }
@@ -153,15 +168,37 @@ impl Asker {
         Arc::new(alone)
     }
 
+    /// Whether the pack was found asleep just now.
+    fn is_asleep(&self, pack: PackId) -> bool {
+        let asleep = self.asleep.lock();
+        asleep.get(&pack).is_some_and(|found| found.elapsed() < ASLEEP_FOR)
+    }
+
+    fn note_asleep(&self, pack: PackId) {
+        let mut asleep = self.asleep.lock();
+        if asleep.len() >= ASLEEP_MAX {
+            asleep.clear();
+        }
+        asleep.insert(pack, Instant::now());
+    }
+
     /// One request.
     async fn ask(&self, run: &Run) -> HashMap<FrameAt, FrameResult> {
+        if self.is_asleep(run.pack) {
+            let asleep = FetchError::new(FetchErrorKind::Asleep, format!("read pack {}", run.pack));
+            let answer = Err(asleep.in_pack(run.pack));
+            return run.frames.iter().map(|&frame| (frame, slice(run, frame, &answer))).collect();
+        }
         let _permit = self.permits.acquire().await;
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(run.range.end - run.range.start, Ordering::Relaxed);
         let answer = self.store.get(&pack_name(run.pack), Some(run.range.clone())).await;
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Asleep) {
+            self.note_asleep(run.pack);
+        }
         let answer = answer.map_err(|error| {
             let doing = format!("read pack {} from {}", run.pack, self.store.address());
-            FetchError::from_store(doing, error)
+            FetchError::from_store(doing, error).in_pack(run.pack)
         });
         run.frames.iter().map(|&frame| (frame, slice(run, frame, &answer))).collect()
     }

@@ -52,7 +52,7 @@ fn tree_error(reference: &ChunkRef, error: FetchError) -> TreeError {
         FetchErrorKind::Damaged => {
             TreeError::Damaged { id: reference.id, what: "no copy that can be had here is what was written" }
         }
-        FetchErrorKind::Unopened | FetchErrorKind::Unreachable => {
+        FetchErrorKind::Unopened | FetchErrorKind::Unreachable | FetchErrorKind::Asleep => {
             TreeError::source("read a tree chunk", error)
         }
     }

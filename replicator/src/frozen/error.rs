@@ -1,4 +1,4 @@
-//! The two ways in which reading a frozen share fails.
+//! The ways in which reading a frozen share fails.
 
 use std::error::Error;
 
@@ -18,6 +18,9 @@ pub enum ReadError {
     /// The store, or this machine, does not answer now: nothing is known, try later.
     #[error("{0}")]
     Away(String),
+    /// It is there and sleeps: it can be read some hours after somebody has asked the store for it.
+    #[error("{0}")]
+    Asleep(String),
 }
 
 impl ReadError {
@@ -26,9 +29,9 @@ impl ReadError {
         Self::Damaged(what.into())
     }
 
-    /// Whether nothing is known of the bytes.
+    /// Whether nothing is said against the bytes: waiting, or asking for them, brings them.
     pub fn is_away(&self) -> bool {
-        matches!(self, Self::Away(_))
+        matches!(self, Self::Away(_) | Self::Asleep(_))
     }
 }
 
@@ -41,6 +44,7 @@ impl From<FetchError> for ReadError {
                 Self::Damaged(text)
             }
             FetchErrorKind::Unreachable => Self::Away(text),
+            FetchErrorKind::Asleep => Self::Asleep(text),
         }
     }
 }
@@ -61,7 +65,11 @@ impl ReadError {
 impl From<TreeError> for ReadError {
     fn from(error: TreeError) -> Self {
         let text = with_causes(&error);
-        if Self::is_away_from(&error) { Self::Away(text) } else { Self::Damaged(text) }
+        match Self::is_away_from(&error) {
+            true if is_caused_by_sleep(&error) => Self::Asleep(text),
+            true => Self::Away(text),
+            false => Self::Damaged(text),
+        }
     }
 }
 
@@ -75,6 +83,7 @@ impl From<RepositoryError> for ReadError {
     fn from(error: RepositoryError) -> Self {
         let text = with_causes(&error);
         match error {
+            RepositoryError::Store(_) if error.is_asleep() => Self::Asleep(text),
             RepositoryError::Store(_) | RepositoryError::Local { .. } => Self::Away(text),
             RepositoryError::NoRepository { .. }
             | RepositoryError::AlreadyThere { .. }
@@ -86,6 +95,13 @@ impl From<RepositoryError> for ReadError {
             | RepositoryError::Invalid(_) => Self::Damaged(text),
         }
     }
+}
+
+/// Whether somewhere among the causes a pack sleeps.
+fn is_caused_by_sleep(error: &(dyn Error + 'static)) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<FetchError>())
+        .any(|cause| cause.kind() == FetchErrorKind::Asleep)
 }
 
 /// Whether somewhere among the causes bytes that were read did not open.

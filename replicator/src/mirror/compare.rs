@@ -130,6 +130,10 @@ pub async fn fill_holes(
             Err(MirrorError::Repository(
                 error @ (RepositoryError::Damaged { .. } | RepositoryError::Missing { .. }),
             )) => filled.failed.push((pack, error.to_string())),
+            Err(MirrorError::Repository(error)) if error.is_asleep() => {
+                let why = "it sleeps: `tidegate thaw` brings it back";
+                filled.failed.push((pack, why.to_owned()));
+            }
             Err(error) => return Err(error),
         }
     }

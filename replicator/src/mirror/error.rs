@@ -53,6 +53,11 @@ impl MirrorError {
         )
     }
 
+    /// Whether what was to be copied sleeps.
+    pub(super) fn is_asleep(&self) -> bool {
+        matches!(self, Self::Repository(error) if error.is_asleep())
+    }
+
     /// Whether what was to be copied is gone.
     pub(super) fn is_missing(&self) -> bool {
         matches!(self, Self::Repository(error) if error.is_missing())

@@ -73,7 +73,7 @@ pub use pass::{CopiedShare, PassReport};
 pub use prepare::{prepare, prepare_or_find};
 
 use crate::repository::{HeadName, Opened, PlanId, Repository, SnapshotId};
-use crate::store::ObjectName;
+use crate::store::{Classes, ObjectName};
 use lines::Claims;
 use packs::Held;
 
@@ -107,6 +107,9 @@ pub struct MirrorOptions {
     pub parallel: usize,
     /// A local folder for packs on their way.
     pub scratch: PathBuf,
+    /// What is known of storage classes: a pack of the copy is not deleted before its class's minimum storage duration
+    /// is over.
+    pub classes: Classes,
 }
 
 /// One copy of a repository. See the head of this module.
@@ -123,6 +126,8 @@ pub struct Mirror {
     claims: Claims,
     /// Plans of which something is locked on the copy, and when it is tried again.
     held_until: BTreeMap<PlanId, Instant>,
+    /// Packs that sleep on the lead, and when they are asked for again.
+    asleep_until: BTreeMap<PackId, Instant>,
 }
 
 impl Mirror {
@@ -133,8 +138,9 @@ impl Mirror {
         host: Arc<dyn MirrorHost>,
         options: MirrorOptions,
     ) -> Self {
-        let (held, domains, seen, claims, held_until) = Default::default();
-        Self { lead, copy, host, options, held, domains, seen, claims, held_until }
+        let (held, domains, seen, claims) = Default::default();
+        let (held_until, asleep_until) = Default::default();
+        Self { lead, copy, host, options, held, domains, seen, claims, held_until, asleep_until }
     }
 
     /// Those of these packs that are on the copy: the last pass has seen them, or the copy says so now.

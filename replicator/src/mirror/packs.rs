@@ -6,10 +6,12 @@
 
 use std::collections::HashSet;
 use std::io::Write;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tempfile::NamedTempFile;
 use tidegate_chunker::PackId;
+use tokio::time::Instant;
 
 use super::deleted::deleted;
 use super::{HELD_MAX, Mirror, MirrorError, MirrorHost, MirrorOptions};
@@ -19,6 +21,8 @@ use crate::store::{Body, ErrorKind};
 
 /// How much of a pack is fetched at once, in bytes.
 const PIECE_BYTES: u64 = 8 << 20;
+/// How often it is looked whether a pack that sleeps on the lead was thawed.
+const ASLEEP_LOOK_EVERY: Duration = Duration::from_hours(1);
 
 /// Packs that a pass has found on the copy, or brought there; forgets all when there are too many, which costs requests.
 #[derive(Debug, Default)]
@@ -41,6 +45,18 @@ impl Held {
     }
 }
 
+/// What became of several.
+#[derive(Debug, Default)]
+pub(super) struct CarriedPacks {
+    /// How many went, and their length in bytes.
+    pub(super) sent: u64,
+    pub(super) bytes: u64,
+    /// Those that are nowhere although no collection has deleted them.
+    pub(super) nowhere: Vec<PackId>,
+    /// Those that sleep on the lead.
+    pub(super) asleep: Vec<PackId>,
+}
+
 /// What became of one pack.
 pub(super) enum Carried {
     /// The copy had it.
@@ -49,17 +65,22 @@ pub(super) enum Carried {
     Sent(u64),
     /// Nobody has it.
     Nowhere,
+    /// It sleeps on the lead.
+    Asleep,
 }
 
 impl Mirror {
-    /// Brings packs to the copy, several at once. Gives how many went with how many bytes, and those that are
-    /// nowhere although no collection has deleted them.
+    /// Brings packs to the copy, several at once.
     pub(super) async fn carry_packs(
         &mut self,
         packs: impl Iterator<Item = PackId>,
         observer: &dyn Observer,
-    ) -> Result<(u64, u64, Vec<PackId>), MirrorError> {
-        let wanted: Vec<PackId> = packs.filter(|pack| !self.held.contains(pack)).collect();
+    ) -> Result<CarriedPacks, MirrorError> {
+        let now = Instant::now();
+        self.asleep_until.retain(|_, until| *until > now);
+        let (asleep, wanted): (Vec<PackId>, Vec<PackId>) = packs
+            .filter(|pack| !self.held.contains(pack))
+            .partition(|pack| self.asleep_until.contains_key(pack));
         let (lead, copy, host, options) = (&self.lead, &self.copy, &*self.host, &self.options);
         let carrying = wanted.into_iter().map(|pack| async move {
             if observer.is_cancelled() {
@@ -73,27 +94,35 @@ impl Mirror {
         });
         let carrying: Vec<_> = carrying.collect();
         let mut carrying = stream::iter(carrying).buffer_unordered(self.options.parallel.max(1));
-        let (mut sent, mut bytes_sent, mut carried_packs, mut nowhere) = (0, 0, Vec::new(), Vec::new());
+        let mut done = CarriedPacks { asleep, ..CarriedPacks::default() };
+        let (mut carried_packs, mut asleep) = (Vec::new(), Vec::new());
         while let Some((pack, carried)) = carrying.try_next().await? {
             match carried {
                 Carried::WasThere => carried_packs.push(pack),
                 Carried::Sent(bytes) => {
                     carried_packs.push(pack);
-                    sent += 1;
-                    bytes_sent += bytes;
+                    done.sent += 1;
+                    done.bytes += bytes;
                 }
-                Carried::Nowhere => nowhere.push(pack),
+                Carried::Nowhere => done.nowhere.push(pack),
+                Carried::Asleep => asleep.push(pack),
             }
         }
         drop(carrying);
         for pack in carried_packs {
             self.held.add(pack);
         }
-        if !nowhere.is_empty() {
-            let deleted = deleted(&self.lead).await?;
-            nowhere.retain(|pack| !deleted.contains(pack));
+        for pack in asleep {
+            if self.asleep_until.len() < HELD_MAX {
+                self.asleep_until.insert(pack, now + ASLEEP_LOOK_EVERY);
+            }
+            done.asleep.push(pack);
         }
-        Ok((sent, bytes_sent, nowhere))
+        if !done.nowhere.is_empty() {
+            let deleted = deleted(&self.lead).await?;
+            done.nowhere.retain(|pack| !deleted.contains(pack));
+        }
+        Ok(done)
     }
 }
 
@@ -120,6 +149,7 @@ async fn carry_pack(
     }
     match copy_pack(lead, copy, options, pack).await {
         Err(error) if error.is_missing() => Ok(Carried::Nowhere),
+        Err(error) if error.is_asleep() => Ok(Carried::Asleep),
         copied => copied.map(Carried::Sent),
     }
 }

@@ -1,18 +1,21 @@
 //! One pass over everything that a copy lacks. The order of steps, and why, is in the head of `mirror`.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tidegate_chunker::{ObjectKind, PackId, ShareId};
 use tokio::time::Instant;
 
 use super::lines::{Line, Obstacle};
 use super::objects::copy_control;
+use super::packs::CarriedPacks;
 use super::{Mirror, MirrorError};
 use crate::observer::Observer;
 use crate::repository::envelope::fetch;
 use crate::repository::names::INDEX;
-use crate::repository::{HeadName, IndexName, ListedClaim, PlanId, RepositoryError, SnapshotId, UtcNanos};
+use crate::repository::{
+    HeadName, IndexName, ListedClaim, PlanId, RepositoryError, SnapshotId, UtcNanos, pack_name,
+};
 use crate::store::{Body, ErrorKind, LIST_LIMIT_MAX, ObjectName, PutMode};
 
 /// Greatest length of a claim, in bytes.
@@ -54,6 +57,9 @@ pub struct PassReport {
     pub deleted_packs: u64,
     /// Packs that are nowhere although heads may need them: as long as there are any, no head is copied.
     pub holes: Vec<PackId>,
+    /// Packs that sleep on the lead, so that they cannot be copied before they are thawed: as long as there are any, no head
+    /// is copied.
+    pub asleep: Vec<PackId>,
     /// Objects of the lead that do not open, and were not copied.
     pub damaged: Vec<String>,
     /// Heads and snapshots on the copy that the lead has not: what they reach is not deleted.
@@ -68,6 +74,7 @@ impl PassReport {
     /// Whether the copy has everything now that the lead had when the pass began.
     pub fn is_whole(&self) -> bool {
         self.holes.is_empty()
+            && self.asleep.is_empty()
             && self.overtaken == 0
             && self.damaged.is_empty()
             && self.shares.iter().all(|share| share.obstacle.is_none())
@@ -94,7 +101,7 @@ impl Mirror {
             report.objects += self.copy_slots().await? + self.copy_plans().await?;
         }
         let replaced = self.copy_index(&mut report, observer).await?;
-        let mut may_delete = report.holes.is_empty();
+        let mut may_delete = report.holes.is_empty() && report.asleep.is_empty();
         for line in &lines {
             checkpoint(observer)?;
             let copied = self.copy_line(line, &mut report).await?;
@@ -197,11 +204,13 @@ impl Mirror {
         report: &mut PassReport,
         observer: &dyn Observer,
     ) -> Result<bool, MirrorError> {
-        let (sent, bytes, holes) = self.carry_packs(packs.into_iter(), observer).await?;
+        let CarriedPacks { sent, bytes, nowhere, asleep } =
+            self.carry_packs(packs.into_iter(), observer).await?;
         report.packs += sent;
         report.bytes += bytes;
-        let is_whole = holes.is_empty();
-        report.holes.extend(holes);
+        let is_whole = nowhere.is_empty() && asleep.is_empty();
+        report.holes.extend(nowhere);
+        report.asleep.extend(asleep);
         Ok(is_whole)
     }
 
@@ -213,7 +222,7 @@ impl Mirror {
         if let Some(obstacle) = line.obstacle {
             return Ok(copied(None, Some(obstacle)));
         }
-        if !report.holes.is_empty() {
+        if !report.holes.is_empty() || !report.asleep.is_empty() {
             // Not everything is there that a head may reach.
             let known = newest.filter(|(name, _)| line.copy.newest() == Some(*name));
             return Ok(copied(known, None));
@@ -321,6 +330,10 @@ impl Mirror {
             if self.lead.pack_modified(pack).await?.is_some() {
                 continue;
             }
+            if self.is_paid_for(pack).await? {
+                is_held = true;
+                continue;
+            }
             match self.copy.delete_pack(pack).await {
                 Ok(()) => report.deleted_packs += 1,
                 Err(error) if error.is_held() => is_held = true,
@@ -328,7 +341,7 @@ impl Mirror {
             }
         }
         if is_held {
-            // Those that are locked there go by a later pass; until then the plan stays open there.
+            // Those that are locked there, or paid for in any case, go by a later pass; until then the plan stays open there.
             self.held_until.insert(plan, Instant::now() + HELD_LOOK_EVERY);
             return Ok(());
         }
@@ -336,6 +349,20 @@ impl Mirror {
         copy_control(&self.lead, &self.copy, ObjectKind::Plan, &plan.outcome_object()).await?;
         report.objects += 1;
         Ok(())
+    }
+}
+
+impl Mirror {
+    /// Whether the storage class that a pack has on the copy charges for it until later anyway.
+    async fn is_paid_for(&self, pack: PackId) -> Result<bool, MirrorError> {
+        match self.copy.store().head(&pack_name(pack)).await {
+            Ok(info) => {
+                let (now, classes) = (SystemTime::now(), &self.options.classes);
+                Ok(classes.kept_until(info.class.as_ref(), info.modified, now).is_some())
+            }
+            Err(error) if error.kind() == ErrorKind::Missing => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

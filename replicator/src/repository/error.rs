@@ -124,6 +124,11 @@ impl RepositoryError {
         matches!(self, Self::Store(error) if error.kind() == ErrorKind::Held)
     }
 
+    /// Whether the object sleeps, so that it cannot be read before it is thawed.
+    pub fn is_asleep(&self) -> bool {
+        matches!(self, Self::Store(error) if error.kind() == ErrorKind::Asleep)
+    }
+
     /// Whether the object asked for is certainly not there.
     pub fn is_missing(&self) -> bool {
         match self {

@@ -131,7 +131,7 @@ pub use names::{
     pack as pack_name,
 };
 pub use open::{Locked, NewRepository, Opened, Repository, check_vacant};
-pub use packs::{DurablePack, DurablePacks};
+pub use packs::{DurablePack, DurablePacks, PackObject};
 pub use plan::{ListedPlan, PLAN_PACKS_MAX, Plan, PlanOutcome};
 pub use publish::{DurableCommit, PreparedHead, Published};
 pub use seen::{Comparison, Seen};

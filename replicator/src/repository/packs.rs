@@ -18,7 +18,7 @@ use super::envelope::unreadable;
 use super::error::{RepositoryError, Result};
 use super::names;
 use super::open::{Opened, Repository};
-use crate::store::{Body, ErrorKind, ObjectInfo, ObjectName, PutMode, StoreError};
+use crate::store::{Body, ErrorKind, ObjectInfo, ObjectName, PutMode, StorageClass, StoreError};
 
 /// Greatest length of the end of a pack that is fetched for its index, in bytes.
 const TAIL_BYTES_MAX: u64 = 64 << 20;
@@ -86,6 +86,26 @@ impl DurablePacks {
     /// A pack of which only another store than the one of this address is known to have it.
     pub(super) fn elsewhere(&self, address: &str) -> Option<&DurablePack> {
         self.0.values().find(|pack| pack.store != address)
+    }
+}
+
+/// What a listing tells of a pack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackObject {
+    /// Which.
+    pub id: PackId,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// When it was stored or came to its storage class, by the store's clock.
+    pub modified: SystemTime,
+    /// Its storage class; none for the one that objects have without a word.
+    pub class: Option<StorageClass>,
+}
+
+impl PackObject {
+    fn of(object: &ObjectInfo) -> Result<Self> {
+        let ObjectInfo { name, bytes, modified, class } = object;
+        Ok(Self { id: pack_id(name)?, bytes: *bytes, modified: *modified, class: class.clone() })
     }
 }
 
@@ -162,20 +182,18 @@ impl Repository<Opened> {
     /// One page of the packs on the store, in order of id; `after` is the last one of the page before.
     pub async fn list_packs(&self, after: Option<PackId>, limit: usize) -> Result<(Vec<PackId>, bool)> {
         let (packs, more) = self.list_pack_objects(after, limit).await?;
-        Ok((packs.into_iter().map(|(pack, ..)| pack).collect(), more))
+        Ok((packs.into_iter().map(|pack| pack.id).collect(), more))
     }
 
-    /// As [`Repository::list_packs`], each with its length in bytes and the time when it was stored, by the
-    /// store's clock.
+    /// As [`Repository::list_packs`], each with what the listing tells of it.
     pub async fn list_pack_objects(
         &self,
         after: Option<PackId>,
         limit: usize,
-    ) -> Result<(Vec<(PackId, u64, SystemTime)>, bool)> {
+    ) -> Result<(Vec<PackObject>, bool)> {
         let after = after.map(names::pack);
         let page = self.store.list(names::PACKS, after.as_ref(), limit).await?;
-        let known = |object: &ObjectInfo| Ok((pack_id(&object.name)?, object.bytes, object.modified));
-        let packs = page.objects.iter().map(known).collect::<Result<_>>()?;
+        let packs = page.objects.iter().map(PackObject::of).collect::<Result<_>>()?;
         Ok((packs, page.more))
     }
 
@@ -229,6 +247,7 @@ fn gone_or_damaged(name: &ObjectName, error: StoreError) -> RepositoryError {
         | ErrorKind::Misconfigured
         | ErrorKind::Full
         | ErrorKind::Held
+        | ErrorKind::Asleep
         | ErrorKind::Transient => error.into(),
     }
 }

@@ -114,7 +114,7 @@ async fn one_group(
         let Some(file) = files.get(piece.file).and_then(Option::as_ref) else { continue };
         match bytes_of(frozen, &piece).await {
             Ok(bytes) => writes.push((piece.file, file.clone(), piece.start, bytes)),
-            Err(error @ ReadError::Away(_)) => return Err(error.into()),
+            Err(error @ (ReadError::Away(_) | ReadError::Asleep(_))) => return Err(error.into()),
             Err(ReadError::Damaged(why)) => spoilt.push(Spoilt { file: piece.file, why, damaged: true }),
         }
     }

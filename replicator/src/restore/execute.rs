@@ -344,7 +344,7 @@ impl<'a> Execution<'a> {
     async fn extended(&mut self, path: &[u8], number: InodeNumber) -> Result<Extended, RestoreError> {
         match self.frozen.extended_attributes(number).await {
             Ok(extended) => Ok(extended),
-            Err(error @ ReadError::Away(_)) => Err(error.into()),
+            Err(error @ (ReadError::Away(_) | ReadError::Asleep(_))) => Err(error.into()),
             Err(ReadError::Damaged(why)) => {
                 let why = format!("its extended attributes are lost: {why}");
                 self.fail(path, Failure::damaged(path, why))?;

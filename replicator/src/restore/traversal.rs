@@ -73,7 +73,7 @@ impl<'a> Traversal<'a> {
                         level.last = page.back().map(|(name, _)| name.clone());
                         level.page = page;
                     }
-                    Err(error @ ReadError::Away(_)) => return Err(error),
+                    Err(error @ (ReadError::Away(_) | ReadError::Asleep(_))) => return Err(error),
                     Err(ReadError::Damaged(why)) => {
                         level.more = false;
                         let from = level.last.as_ref().map(|name| format!(" after {:?}", path_text(name)));
@@ -110,7 +110,7 @@ impl<'a> Traversal<'a> {
         let inode = match self.frozen.inode(entry.inode).await {
             Ok(Some(inode)) => inode,
             Ok(None) => return lost("nothing stands behind its name".to_owned()),
-            Err(error @ ReadError::Away(_)) => return Err(error),
+            Err(error @ (ReadError::Away(_) | ReadError::Asleep(_))) => return Err(error),
             Err(ReadError::Damaged(why)) => return lost(format!("its attributes are lost: {why}")),
         };
         if inode.kind != entry.kind {

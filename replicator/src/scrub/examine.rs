@@ -132,6 +132,7 @@ impl Examiner {
             for ((at, chunks), read) in together.iter().zip(self.frames.frames(&at).await) {
                 let verdict = match read.map_err(ReadError::from) {
                     Err(ReadError::Away(why)) => return Err(away(*at, why)),
+                    Err(ReadError::Asleep(why)) => return Err(asleep(*at, why)),
                     Err(ReadError::Damaged(why)) => Err(why),
                     Ok(fetched) => verify(&self.repository, domain, &fetched.frame, chunks).map(drop),
                 };
@@ -185,6 +186,15 @@ pub(super) fn by_frame(chunks: &[(ChunkId, Location)]) -> Vec<(FrameAt, Vec<(Chu
 }
 
 pub(super) fn away(at: FrameAt, why: String) -> RepositoryError {
+    unread(ErrorKind::Transient, at, why)
+}
+
+/// The pack was thawed, and sleeps again.
+pub(super) fn asleep(at: FrameAt, why: String) -> RepositoryError {
+    unread(ErrorKind::Asleep, at, why)
+}
+
+fn unread(kind: ErrorKind, at: FrameAt, why: String) -> RepositoryError {
     let doing = format!("read {} bytes at offset {} of pack {}", at.bytes, at.offset, at.pack);
-    StoreError::new(ErrorKind::Transient, doing).caused_by(why).into()
+    StoreError::new(kind, doing).caused_by(why).into()
 }

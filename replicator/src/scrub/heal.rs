@@ -11,7 +11,7 @@ use tidegate_chunker::{
     UnverifiedFrame,
 };
 
-use super::examine::{away, by_frame, verify};
+use super::examine::{asleep, away, by_frame, verify};
 use super::{BadFrame, Copies, Examiner, Wounds};
 use crate::fetch::{FrameAt, FrameSource};
 use crate::frozen::ReadError;
@@ -123,6 +123,7 @@ impl Spool {
                     Ok(fetched) => self.write(*at, fetched.frame.as_bytes())?,
                     Err(ReadError::Damaged(_)) => return Ok(None),
                     Err(ReadError::Away(why)) => return Err(away(*at, why)),
+                    Err(ReadError::Asleep(why)) => return Err(asleep(*at, why)),
                 }
             }
         }

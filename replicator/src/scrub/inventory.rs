@@ -26,8 +26,8 @@ impl Inventory {
         loop {
             let (packs, more) = repository.list_pack_objects(after, LIST_PAGE).await?;
             inventory.packs += packs.len() as u64;
-            inventory.bytes += packs.iter().map(|(_, bytes, _)| bytes).sum::<u64>();
-            after = packs.last().map(|(pack, ..)| *pack);
+            inventory.bytes += packs.iter().map(|pack| pack.bytes).sum::<u64>();
+            after = packs.last().map(|pack| pack.id);
             if !more || after.is_none() {
                 return Ok(inventory);
             }

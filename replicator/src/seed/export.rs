@@ -10,7 +10,7 @@ use super::manifest::{Line, Writer, digest_of, disk, objects};
 use crate::mirror::{Mirror, MirrorOptions, Stranger, prepare};
 use crate::observer::Observer;
 use crate::repository::{Opened, Repository};
-use crate::store::{DirectoryStore, LIST_LIMIT_MAX, Store, durable_file};
+use crate::store::{Classes, DirectoryStore, LIST_LIMIT_MAX, Store, durable_file};
 
 /// How often the newest heads may go while they are to be copied.
 const PASSES_MAX: u32 = 8;
@@ -41,7 +41,7 @@ pub async fn export(
     std::fs::create_dir_all(&scratch).map_err(disk(&scratch))?;
     let store: Arc<dyn Store> = Arc::new(DirectoryStore::create(&place)?);
     let copy = Arc::new(prepare(repository, store.clone()).await?);
-    let options = MirrorOptions { parallel: PARALLEL, scratch: scratch.clone() };
+    let options = MirrorOptions { parallel: PARALLEL, scratch: scratch.clone(), classes: Classes::default() };
     let mut mirror = Mirror::new(repository.clone(), copy, Arc::new(Stranger), options);
     observer.phase("copy the repository");
     let mut report = mirror.pass(observer).await?;

@@ -19,7 +19,7 @@ use crate::fetch::FrameAt;
 use crate::mirror::{Mirror, MirrorHost, MirrorOptions, Obstacle, PassReport, prepare, prepare_or_find};
 use crate::repository::{Head, HeadName, NewSnapshot, Opened, Repository, SnapshotId};
 use crate::scrub::{Copies, Examiner, heal, missing_packs};
-use crate::store::{Store, StoreGroup};
+use crate::store::{Classes, Store, StoreGroup};
 
 /// Packs that are copied at once.
 const PARALLEL: usize = 2;
@@ -225,7 +225,11 @@ impl Gateway {
     async fn open_mirror(&self, lead: &Arc<Repository<Opened>>, copy: usize) -> Outcome<Mirror> {
         let repository = prepare(lead, self.lines[copy].clone()).await?;
         let host = Host { site: copy, ledger: self.ledger.clone(), copying: self.copying.clone() };
-        let options = MirrorOptions { parallel: PARALLEL, scratch: self.machine.scratch() };
+        let options = MirrorOptions {
+            parallel: PARALLEL,
+            scratch: self.machine.scratch(),
+            classes: Classes::default(),
+        };
         Ok(Mirror::new(lead.clone(), Arc::new(repository), Arc::new(host), options))
     }
 

@@ -98,7 +98,8 @@ impl Site {
     pub(super) fn info(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError> {
         let state = self.state.lock();
         let object = state.objects.get(name).ok_or_else(|| missing(name))?;
-        Ok(ObjectInfo { name: name.clone(), bytes: object.bytes.len() as u64, modified: object.modified })
+        let bytes = object.bytes.len() as u64;
+        Ok(ObjectInfo { name: name.clone(), bytes, modified: object.modified, class: None })
     }
 
     pub(super) fn has(&self, name: &ObjectName) -> bool {
@@ -151,6 +152,7 @@ impl Site {
             name: name.clone(),
             bytes: object.bytes.len() as u64,
             modified: object.modified,
+            class: None,
         };
         ListPage { objects: shown.into_iter().take(limit).map(info).collect(), more }
     }

@@ -15,7 +15,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures::future::join_all;
 
-use super::{Body, ErrorKind, LIST_LIMIT_MAX, ObjectName, PutMode, Store, StoreError};
+use super::{
+    Body, ClassState, ErrorKind, LIST_LIMIT_MAX, ObjectName, PutMode, SpecialStore, Store, StoreError,
+    ThawRequest, ThawTier, Wakefulness,
+};
 use crate::chance;
 
 /// Length of the object that is large enough to go up in several parts.
@@ -46,6 +49,7 @@ pub async fn check(store: Arc<dyn Store>, folder: &str) {
     folders_are_listed_once(case("folders")).await;
     deleting_what_is_gone_succeeds(case("delete")).await;
     prefixes_that_no_name_has_are_refused(case("prefixes")).await;
+    what_was_put_is_awake_and_of_no_class(case("classes")).await;
     clean_up(&*store, folder).await;
 }
 
@@ -334,6 +338,22 @@ async fn prefixes_that_no_name_has_are_refused(case: Case) {
         assert_eq!(kind(case.store.list_folders(prefix).await), ErrorKind::Invalid, "{prefix}");
     }
     assert_eq!(kind(case.store.list_folders("no-folder").await), ErrorKind::Invalid);
+}
+
+async fn what_was_put_is_awake_and_of_no_class(case: Case) {
+    case.put("a", "1").await;
+    let (store, name) = (&case.store, case.name("a"));
+    let awake = ClassState { class: None, wakefulness: Wakefulness::Awake };
+    assert_eq!(store.class(&name).await.expect("asked"), awake);
+    assert_eq!(store.head(&name).await.expect("seen").class, None);
+    let listed = store.list(name.as_str(), None, 1).await.expect("listed").objects;
+    assert_eq!(listed.iter().map(|object| object.class.clone()).collect::<Vec<_>>(), [None]);
+    let request = ThawRequest { days: 1, tier: ThawTier::Standard };
+    store.thaw(&name, request).await.expect("nothing is to be done");
+    assert_eq!(store.class(&name).await.expect("asked"), awake);
+    let absent = case.name("absent");
+    assert_eq!(kind(store.class(&absent).await), ErrorKind::Missing);
+    assert_eq!(kind(store.thaw(&absent, request).await), ErrorKind::Missing);
 }
 
 /// A temporary file that is removed when dropped.

@@ -194,7 +194,7 @@ impl Directory {
             return Err(missing(name));
         }
         let modified = metadata.modified().map_err(failed)?;
-        Ok(ObjectInfo { name: name.clone(), bytes: metadata.len(), modified })
+        Ok(ObjectInfo { name: name.clone(), bytes: metadata.len(), modified, class: None })
     }
 
     fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {

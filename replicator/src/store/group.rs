@@ -168,7 +168,8 @@ fn may_differ(error: &StoreError) -> bool {
         | ErrorKind::Invalid
         | ErrorKind::Full
         | ErrorKind::Transient
-        | ErrorKind::Damaged => true,
+        | ErrorKind::Damaged
+        | ErrorKind::Asleep => true,
         ErrorKind::Exists | ErrorKind::Held => false,
     }
 }

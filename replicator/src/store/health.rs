@@ -77,7 +77,8 @@ fn keeps_from_work(kind: ErrorKind) -> bool {
         | ErrorKind::Exists
         | ErrorKind::Invalid
         | ErrorKind::Damaged
-        | ErrorKind::Held => false,
+        | ErrorKind::Held
+        | ErrorKind::Asleep => false,
     }
 }
 

@@ -2,15 +2,17 @@
 //!
 //! Keeps every promise of [`Store`] except durability beyond the process. [`PutMode::CreateNew`] is
 //! atomic. Contents can be looked at and damaged from outside, so that tests can play a store that
-//! loses or spoils objects. With a [`LockRule`] it is a bucket with object lock, whose clock somebody turns.
+//! loses or spoils objects. With a [`LockRule`] it is a bucket with object lock, whose clock somebody turns. With
+//! classes ([`MemoryStore::freezing`]) it is one in which objects can sleep.
 
+mod classes;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,9 +22,11 @@ use super::body::read_whole;
 use super::checks::{check_folder, check_prefix, checked_range, missing, tail_range};
 use super::lock::HeadPace;
 use super::{
-    Answer, Body, Capabilities, ErrorKind, LIST_LIMIT_MAX, ListPage, LockRule, LockState, ObjectInfo,
-    ObjectName, PutMode, Special, Store, StoreError, VersionMark, VersionPage, special,
+    Answer, Body, Capabilities, Classes, ErrorKind, LIST_LIMIT_MAX, ListPage, LockRule, LockState,
+    ObjectInfo, ObjectName, PutMode, Special, StorageClass, Store, StoreError, VersionMark, VersionPage,
+    special,
 };
+use classes::Freezer;
 use versions::{Version, Versions};
 
 /// The clock of a store.
@@ -53,12 +57,14 @@ pub struct MemoryStore {
     append_only: bool,
     heads: Arc<HeadPace>,
     now: TimeOfStore,
+    freezer: Option<Arc<Freezer>>,
 }
 
 impl Default for MemoryStore {
     fn default() -> Self {
         let (contents, heads) = Default::default();
-        Self { contents, lock: None, append_only: false, heads, now: Arc::new(SystemTime::now) }
+        let now = Arc::new(SystemTime::now);
+        Self { contents, lock: None, append_only: false, heads, now, freezer: None }
     }
 }
 
@@ -90,6 +96,13 @@ impl MemoryStore {
         Self { now, ..Self::default() }
     }
 
+    /// The same store with these classes, of which so much is known, and where to thaw takes so long.
+    #[must_use]
+    pub fn freezing(self, classes: &[StorageClass], known: Classes, thaw_takes: Duration) -> Self {
+        let freezer = Freezer { classes: classes.to_vec(), known, thaw_takes };
+        Self { freezer: Some(Arc::new(freezer)), ..self }
+    }
+
     /// All names, in order.
     pub fn names(&self) -> Vec<ObjectName> {
         self.contents.lock().shown().map(|(name, _)| name.clone()).collect()
@@ -109,7 +122,8 @@ impl MemoryStore {
     pub fn damage(&self, name: &ObjectName, bytes: Bytes) {
         let mut contents = self.contents.lock();
         let id = contents.next_id();
-        let version = Version { id, bytes: Some(bytes), modified: (self.now)(), locked_until: None };
+        let (locked_until, class, thaw) = (None, None, None);
+        let version = Version { id, bytes: Some(bytes), modified: (self.now)(), locked_until, class, thaw };
         contents.objects.entry(name.clone()).or_default().replace(version);
     }
 
@@ -119,19 +133,35 @@ impl MemoryStore {
         Self { contents: Arc::new(Mutex::new(self.contents.lock().clone())), ..self.clone() }
     }
 
-    fn object(&self, name: &ObjectName) -> Result<(Bytes, SystemTime), StoreError> {
+    /// What is read.
+    fn object(&self, name: &ObjectName) -> Result<Bytes, StoreError> {
         let contents = self.contents.lock();
         let current = contents.objects.get(name).and_then(Versions::current);
-        let found = current.and_then(|version| Some((version.bytes.clone()?, version.modified)));
-        found.ok_or_else(|| missing(name))
+        let current = current.ok_or_else(|| missing(name))?;
+        if let Some(freezer) = &self.freezer {
+            freezer.check_awake(name, current, (self.now)())?;
+        }
+        current.bytes.clone().ok_or_else(|| missing(name))
     }
 
     /// Stores under the lock of the contents.
     fn store(&self, contents: &mut Contents, name: &ObjectName, bytes: Option<Bytes>) {
+        self.store_in(contents, name, bytes, None);
+    }
+
+    /// The same, in a class.
+    fn store_in(
+        &self,
+        contents: &mut Contents,
+        name: &ObjectName,
+        bytes: Option<Bytes>,
+        class: Option<StorageClass>,
+    ) {
         let now = (self.now)();
         let locks = bytes.is_some() && self.lock.is_some() && self.heads.locks(name, now);
         let locked_until = self.lock.filter(|_| locks).map(|rule| rule.until(now));
-        let version = Version { id: contents.next_id(), bytes, modified: now, locked_until };
+        let id = contents.next_id();
+        let version = Version { id, bytes, modified: now, locked_until, class, thaw: None };
         let versions = contents.objects.entry(name.clone()).or_default();
         if self.lock.is_some() {
             versions.push(version);
@@ -155,6 +185,35 @@ impl MemoryStore {
         let next = last
             .map(|last| VersionMark { key: last.name.as_str().to_owned(), version: last.version.clone() });
         VersionPage { versions, next }
+    }
+
+    /// Carries a call about classes out.
+    fn special_of_class(&self, freezer: &Freezer, call: &Special) -> Result<Answer, StoreError> {
+        let (mut contents, now) = (self.contents.lock(), (self.now)());
+        let about = ObjectName::new(call.about())?;
+        let current = contents.objects.get_mut(&about).and_then(Versions::current_mut);
+        let current = current.ok_or_else(|| missing(&about))?;
+        match call {
+            Special::Thaw(_, request) => freezer.thaw(current, *request, now),
+            Special::ChangeClass(_, class) => {
+                freezer.check_class(class)?;
+                freezer.check_awake(&about, current, now)?;
+                let bytes = current.bytes.clone();
+                self.store_in(&mut contents, &about, bytes, Some(class.clone()));
+            }
+            Special::Class(_) => return Ok(Answer::Class(freezer.state(current, now))),
+            Special::Lock(_)
+            | Special::ExtendLock(..)
+            | Special::Purge(_)
+            | Special::Versions(..)
+            | Special::PurgeVersion(..)
+            | Special::Revive(..) => {
+                return Err(
+                    StoreError::new(ErrorKind::Invalid, call.doing()).caused_by("it is about no class")
+                );
+            }
+        }
+        Ok(Answer::Done)
     }
 
     /// Carries a special call out on one name.
@@ -197,7 +256,7 @@ impl MemoryStore {
                 self.store(&mut contents, name, Some(bytes));
                 Ok(Answer::Done)
             }
-            Special::Versions(..) => {
+            Special::Versions(..) | Special::Class(_) | Special::ChangeClass(..) | Special::Thaw(..) => {
                 Err(StoreError::new(ErrorKind::Invalid, call.doing()).caused_by("it is about no one name"))
             }
         }
@@ -226,20 +285,21 @@ impl Store for MemoryStore {
     }
 
     async fn get(&self, name: &ObjectName, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
-        let (bytes, _) = self.object(name)?;
+        let bytes = self.object(name)?;
         let range = checked_range(name, range, bytes.len() as u64)?;
         Ok(bytes.slice(range.start as usize..range.end as usize))
     }
 
     async fn get_tail(&self, name: &ObjectName, bytes: u64) -> Result<(Bytes, u64), StoreError> {
-        let (object, _) = self.object(name)?;
+        let object = self.object(name)?;
         let length = object.len() as u64;
         Ok((object.slice(tail_range(bytes, length).start as usize..), length))
     }
 
     async fn head(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError> {
-        let (bytes, modified) = self.object(name)?;
-        Ok(ObjectInfo { name: name.clone(), bytes: bytes.len() as u64, modified })
+        let contents = self.contents.lock();
+        let current = contents.objects.get(name).and_then(Versions::current);
+        current.and_then(|version| version.info(name)).ok_or_else(|| missing(name))
     }
 
     async fn list(
@@ -256,11 +316,7 @@ impl Store for MemoryStore {
             .objects
             .range::<ObjectName, _>((start, Bound::Unbounded))
             .filter(|(name, _)| name.as_str().starts_with(prefix))
-            .filter_map(|(name, versions)| {
-                let current = versions.current()?;
-                let bytes = current.bytes.as_ref()?.len() as u64;
-                Some(ObjectInfo { name: name.clone(), bytes, modified: current.modified })
-            });
+            .filter_map(|(name, versions)| versions.current()?.info(name));
         let page = found.by_ref().take(limit).collect();
         Ok(ListPage { objects: page, more: found.next().is_some() })
     }
@@ -287,7 +343,16 @@ impl Store for MemoryStore {
     }
 
     async fn special(&self, call: Special) -> Result<Answer, StoreError> {
+        match (&call, &self.freezer) {
+            (Special::Class(_) | Special::ChangeClass(..) | Special::Thaw(..), Some(freezer)) => {
+                return self.special_of_class(freezer, &call);
+            }
+            _ => {}
+        }
         match &call {
+            Special::Class(_) | Special::ChangeClass(..) | Special::Thaw(..) => {
+                special::without(self, call).await
+            }
             _ if self.lock.is_none() => special::without(self, call).await,
             Special::Purge(_) | Special::PurgeVersion(..) if self.append_only => {
                 Err(special::only_adds(&call))

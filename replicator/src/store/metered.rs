@@ -166,6 +166,7 @@ fn outcome(kind: ErrorKind) -> &'static str {
         ErrorKind::Transient => "transient",
         ErrorKind::Damaged => "damaged",
         ErrorKind::Held => "held",
+        ErrorKind::Asleep => "asleep",
     }
 }
 

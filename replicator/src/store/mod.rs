@@ -17,6 +17,7 @@
 mod address;
 mod body;
 mod checks;
+mod class;
 pub mod contract;
 mod deadline;
 mod directory;
@@ -48,6 +49,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use self::address::{Address, AddressError};
+pub use self::class::{
+    ClassState, ClassTraits, Classes, STANDARD, StorageClass, ThawRequest, ThawTier, Wakefulness,
+};
 pub use self::deadline::{DeadlineStore, Patience};
 pub use self::directory::DirectoryStore;
 pub use self::fault::{Fault, FaultStore, Rule};
@@ -133,6 +137,8 @@ pub enum ErrorKind {
     Damaged,
     /// It is locked, so nobody can delete it now. Later it can be.
     Held,
+    /// It is of a class that sleeps: there, whole, and not to be read before it has been thawed.
+    Asleep,
 }
 
 /// A failed store call: kind, what was being done (reads after "failed to"), and the cause.
@@ -209,8 +215,10 @@ pub struct ObjectInfo {
     pub name: ObjectName,
     /// Length in bytes.
     pub bytes: u64,
-    /// When it was written, by the store's clock.
+    /// When it was written, by the store's clock. A change of its class counts as that.
     pub modified: SystemTime,
+    /// Its storage class; none for the one that objects have without a word.
+    pub class: Option<StorageClass>,
 }
 
 /// A page of a listing.
@@ -252,7 +260,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Reads the last `bytes` bytes, or all of a shorter object, and tells the object's length.
     async fn get_tail(&self, name: &ObjectName, bytes: u64) -> Result<(Bytes, u64), StoreError>;
 
-    /// Asks for length and time of an object.
+    /// Asks for length, time and class of an object.
     async fn head(&self, name: &ObjectName) -> Result<ObjectInfo, StoreError>;
 
     /// Lists at most `limit` (from 1 to [`LIST_LIMIT_MAX`]) objects whose names start with `prefix` and are greater

@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Store, StoreError};
+use super::{
+    Answer, Body, Capabilities, ErrorKind, ListPage, ObjectInfo, ObjectName, PutMode, Special, Store,
+    StoreError, special,
+};
 
 /// See the head of this module.
 #[derive(Debug)]
@@ -77,6 +80,22 @@ impl Store for ReadOnlyStore {
 
     async fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
         Err(self.refuse("delete", name))
+    }
+
+    async fn special(&self, call: Special) -> Result<Answer, StoreError> {
+        match &call {
+            Special::Class(_) => self.inner.special(call).await,
+            // What is thawed is charged for, so it counts as a change.
+            Special::ChangeClass(name, _) | Special::Thaw(name, _) => {
+                Err(self.refuse("change the class of", name))
+            }
+            Special::Lock(_)
+            | Special::ExtendLock(..)
+            | Special::Purge(_)
+            | Special::Versions(..)
+            | Special::PurgeVersion(..)
+            | Special::Revive(..) => special::without(self, call).await,
+        }
     }
 }
 

@@ -126,7 +126,8 @@ impl RetryStore {
             | ErrorKind::Misconfigured
             | ErrorKind::Invalid
             | ErrorKind::Full
-            | ErrorKind::Held => 1,
+            | ErrorKind::Held
+            | ErrorKind::Asleep => 1,
         };
         if attempts >= attempts_max || !self.budget.lock().take_retry() {
             return Err(error);

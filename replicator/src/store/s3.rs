@@ -13,6 +13,7 @@
 //! * Nothing is retried here: that is the work of [`RetryStore`](super::RetryStore).
 //! * A missing bucket is never a missing object.
 
+mod class;
 mod client;
 mod clock;
 mod credentials;

@@ -1,8 +1,8 @@
-//! What only some stores can do: locks that nobody breaks, and versions of objects under one name.
+//! What only some stores can do: locks that nobody breaks, versions of objects under one name, and storage classes.
 //!
 //! One call of the trait ([`Store::special`](super::Store::special)), so that a decorator that hands it on hands on all
 //! of it; [`SpecialStore`] has a function for each. A store without such things answers as one that has none:
-//! nothing is locked, and to purge is to delete.
+//! nothing is locked, nothing sleeps, and to purge is to delete.
 //!
 //! **Versions.** A bucket with object lock keeps every object that ever had a name. There
 //! [`Store::delete`](super::Store::delete) only *hides* the name, by a delete marker: reads and listings do not show it any
@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::{ErrorKind, ObjectName, Store, StoreError};
+use super::{ClassState, ErrorKind, ObjectName, StorageClass, Store, StoreError, ThawRequest, Wakefulness};
 
 /// A call that only some stores carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,12 @@ pub enum Special {
     PurgeVersion(ObjectName, String),
     /// See [`SpecialStore::revive`].
     Revive(ObjectName, String),
+    /// See [`SpecialStore::class`].
+    Class(ObjectName),
+    /// See [`SpecialStore::change_class`].
+    ChangeClass(ObjectName, StorageClass),
+    /// See [`SpecialStore::thaw`].
+    Thaw(ObjectName, ThawRequest),
 }
 
 /// What it came to.
@@ -41,6 +47,8 @@ pub enum Answer {
     Lock(LockState),
     /// Of [`Special::Versions`].
     Versions(VersionPage),
+    /// Of [`Special::Class`].
+    Class(ClassState),
 }
 
 /// Until when an object is locked, both times by the store's clock.
@@ -101,7 +109,10 @@ impl Special {
             | Self::ExtendLock(name, _)
             | Self::Purge(name)
             | Self::PurgeVersion(name, _)
-            | Self::Revive(name, _) => name.as_str(),
+            | Self::Revive(name, _)
+            | Self::Class(name)
+            | Self::ChangeClass(name, _)
+            | Self::Thaw(name, _) => name.as_str(),
         }
     }
 
@@ -114,14 +125,22 @@ impl Special {
             Self::Versions(prefix, ..) => format!("list the versions of {prefix:?}"),
             Self::PurgeVersion(name, _) => format!("delete a version of {name}"),
             Self::Revive(name, _) => format!("bring an older version of {name} back"),
+            Self::Class(name) => format!("ask for the storage class of {name}"),
+            Self::ChangeClass(name, class) => format!("bring {name} to the storage class {class}"),
+            Self::Thaw(name, _) => format!("thaw {name}"),
         }
     }
 
     /// Whether it changes something.
     pub fn writes(&self) -> bool {
         match self {
-            Self::ExtendLock(..) | Self::Purge(_) | Self::PurgeVersion(..) | Self::Revive(..) => true,
-            Self::Lock(_) | Self::Versions(..) => false,
+            Self::ExtendLock(..)
+            | Self::Purge(_)
+            | Self::PurgeVersion(..)
+            | Self::Revive(..)
+            | Self::ChangeClass(..)
+            | Self::Thaw(..) => true,
+            Self::Lock(_) | Self::Versions(..) | Self::Class(_) => false,
         }
     }
 }
@@ -131,6 +150,14 @@ pub(super) async fn without<S: Store + ?Sized>(store: &S, call: Special) -> Resu
     match &call {
         Special::Lock(_) => Ok(Answer::Lock(LockState { until: None, now: SystemTime::now() })),
         Special::Purge(name) => store.delete(name).await.map(|()| Answer::Done),
+        Special::Class(name) => {
+            let class = store.head(name).await?.class;
+            Ok(Answer::Class(ClassState { class, wakefulness: Wakefulness::Awake }))
+        }
+        // Whatever it is, it can be read.
+        Special::Thaw(name, _) => store.head(name).await.map(|_| Answer::Done),
+        Special::ChangeClass(..) => Err(StoreError::new(ErrorKind::Misconfigured, call.doing())
+            .caused_by("this store has no storage classes")),
         Special::ExtendLock(..) | Special::Versions(..) | Special::PurgeVersion(..) | Special::Revive(..) => {
             Err(StoreError::new(ErrorKind::Misconfigured, call.doing())
                 .caused_by("this store keeps no versions, and no locks"))
@@ -152,7 +179,7 @@ pub trait SpecialStore: Store {
         let call = Special::Lock(name.clone());
         match self.special(call.clone()).await? {
             Answer::Lock(state) => Ok(state),
-            Answer::Done | Answer::Versions(_) => Err(odd(&call)),
+            Answer::Done | Answer::Versions(_) | Answer::Class(_) => Err(odd(&call)),
         }
     }
 
@@ -178,7 +205,7 @@ pub trait SpecialStore: Store {
         let call = Special::Versions(prefix.to_owned(), after, limit);
         match self.special(call.clone()).await? {
             Answer::Versions(page) => Ok(page),
-            Answer::Done | Answer::Lock(_) => Err(odd(&call)),
+            Answer::Done | Answer::Lock(_) | Answer::Class(_) => Err(odd(&call)),
         }
     }
 
@@ -190,6 +217,28 @@ pub trait SpecialStore: Store {
     /// Stores a version anew, so that the name shows it again, locked as what is put. Deletes nothing.
     async fn revive(&self, name: &ObjectName, version: &str) -> Result<(), StoreError> {
         done(self.special(Special::Revive(name.clone(), version.to_owned())).await)
+    }
+
+    /// The class of what the name shows now, and whether it can be read.
+    async fn class(&self, name: &ObjectName) -> Result<ClassState, StoreError> {
+        let call = Special::Class(name.clone());
+        match self.special(call.clone()).await? {
+            Answer::Class(state) => Ok(state),
+            Answer::Done | Answer::Lock(_) | Answer::Versions(_) => Err(odd(&call)),
+        }
+    }
+
+    /// Brings an object to another class, by a copy onto itself: the bytes stay what they are, the time is that of the
+    /// copy, and where objects are locked the copy is locked as what is put. [`ErrorKind::Asleep`] for one that sleeps,
+    /// [`ErrorKind::Misconfigured`] where there is no such class. May be repeated.
+    async fn change_class(&self, name: &ObjectName, class: &StorageClass) -> Result<(), StoreError> {
+        done(self.special(Special::ChangeClass(name.clone(), class.clone())).await)
+    }
+
+    /// Asks the store to make a sleeping object readable for some days. Returns at once; [`SpecialStore::class`] says
+    /// when it is. Succeeds also when that was asked for before, and for what does not sleep.
+    async fn thaw(&self, name: &ObjectName, request: ThawRequest) -> Result<(), StoreError> {
+        done(self.special(Special::Thaw(name.clone(), request)).await)
     }
 }
 

@@ -42,6 +42,8 @@ pub struct WarmReport {
     pub frames: u64,
     /// Ranges of packs that are gone, or are not as they were said to be.
     pub gone: u64,
+    /// Ranges of packs that sleep.
+    pub asleep: u64,
     /// Whether it ended because there is no more room.
     pub is_full: bool,
     /// Whether it ended because it was told to.
@@ -53,6 +55,7 @@ enum Outcome {
     Here,
     NoRoom,
     Gone,
+    Asleep,
     Failed(StoreError),
     Came { bytes: u64, frames: u64, whole: bool },
 }
@@ -87,6 +90,10 @@ pub async fn warm(
             Outcome::Gone => {
                 report.requests += 1;
                 report.gone += 1;
+            }
+            Outcome::Asleep => {
+                report.requests += 1;
+                report.asleep += 1;
             }
             Outcome::Failed(error) => {
                 report.requests += 1;
@@ -128,6 +135,7 @@ async fn fetch(store: &dyn Store, wanted: &PackRange, keep: &dyn Keep) -> Outcom
         {
             Outcome::Gone
         }
+        Err(error) if error.kind() == ErrorKind::Asleep => Outcome::Asleep,
         Err(error) => Outcome::Failed(error),
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod archive;
 mod check;
 mod collect;
 #[path = "../repository_suite/support/dying_store.rs"]

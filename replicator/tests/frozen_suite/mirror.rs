@@ -15,7 +15,7 @@ use tidegate_replicator::repository::{
     ClaimOptions, ClaimOutcome, Claimant, DurablePacks, Head, HeadName, KeptHead, Leadership, Opened, PlanId,
     Promotion, Published, RecoveryKey, Repository, RepositoryError, SlotKey, UtcNanos, pack_name,
 };
-use tidegate_replicator::store::{Body, MemoryStore, ObjectName, PutMode, Store};
+use tidegate_replicator::store::{Body, Classes, MemoryStore, ObjectName, PutMode, Store};
 
 use super::dying_store::DyingStore;
 use super::support::{CHUNK_BYTES, ROOT, SHARE, Share, noise, quick_key};
@@ -107,7 +107,11 @@ impl Scene {
 
     async fn mirror_to(&self, store: Arc<dyn Store>) -> Result<PassReport, MirrorError> {
         let copy = Arc::new(prepare(self.lead(), store).await?);
-        let options = MirrorOptions { parallel: 3, scratch: self.scratch.path().to_path_buf() };
+        let options = MirrorOptions {
+            parallel: 3,
+            scratch: self.scratch.path().to_path_buf(),
+            classes: Classes::default(),
+        };
         Mirror::new(self.lead().clone(), copy, Arc::new(Stranger), options).pass(&Silent).await
     }
 
@@ -290,7 +294,11 @@ async fn a_hole_in_the_lead_holds_heads_back_until_it_is_filled() {
     scene.copy_is_sound().await;
     // From a second copy, say.
     let whole = Repository::open(Arc::new(whole), &quick_key()).await.unwrap();
-    let options = MirrorOptions { parallel: 1, scratch: scene.scratch.path().to_path_buf() };
+    let options = MirrorOptions {
+        parallel: 1,
+        scratch: scene.scratch.path().to_path_buf(),
+        classes: Classes::default(),
+    };
     let filled = fill_holes(&whole, scene.lead(), &options, &Silent).await.unwrap();
     assert_eq!((filled.packs, filled.failed.len()), (1, 0));
     assert!(scene.mirror().await.is_whole());
@@ -363,7 +371,11 @@ async fn heads_that_a_promoted_copy_never_had_stay_where_they_are() {
         .map(|(name, head)| KeptHead { name: *name, frozen_at: head.frozen_at })
         .collect();
     publish_on(&promoted, leadership, &next).await;
-    let options = MirrorOptions { parallel: 1, scratch: scene.scratch.path().to_path_buf() };
+    let options = MirrorOptions {
+        parallel: 1,
+        scratch: scene.scratch.path().to_path_buf(),
+        classes: Classes::default(),
+    };
     let back = Arc::new(prepare(&promoted, Arc::new(old_lead.clone())).await.unwrap());
     let mut mirror = Mirror::new(promoted.clone(), back.clone(), Arc::new(Stranger), options);
     let report = mirror.pass(&Silent).await.unwrap();

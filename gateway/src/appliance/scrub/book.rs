@@ -310,6 +310,7 @@ mod tests {
             daily_bytes: None,
             daily_requests: None,
             memory_bytes_max: 1 << 20,
+            classes: tidegate_replicator::store::Classes::default(),
             folder: std::path::PathBuf::new(),
         }
     }

@@ -24,9 +24,9 @@ use parking_lot::Mutex;
 use tidegate_chunker::PackId;
 use tidegate_replicator::check;
 use tidegate_replicator::collect::{Observer, Silent, VoidPacks};
-use tidegate_replicator::repository::pack_name;
+use tidegate_replicator::repository::{PackObject, pack_name};
 use tidegate_replicator::scrub::{Copies, Examined, Examiner, Inventory, heal, missing_packs};
-use tidegate_replicator::store::{Store, Traffic};
+use tidegate_replicator::store::{Classes, Store, Traffic};
 use tokio::sync::Notify;
 
 use super::{Appliance, ApplianceError};
@@ -51,6 +51,8 @@ pub struct ScrubConfig {
     pub daily_requests: Option<u64>,
     /// What naming of paths may use of memory, in bytes.
     pub memory_bytes_max: u64,
+    /// What is known of storage classes: what sleeps is not read.
+    pub classes: Classes,
     /// The folder of the book, and of packs that are put together.
     pub folder: PathBuf,
 }
@@ -174,15 +176,19 @@ impl Scrubber {
             let lead = self.appliance.targets.lead();
             let after = self.book.lock().position();
             let (page, more) = repository.list_pack_objects(after, LIST_PAGE).await?;
-            for (pack, bytes, _) in page {
+            for PackObject { id: pack, bytes, class, .. } in page {
                 if observer.is_cancelled() || !due(&mut self.book.lock(), bytes) {
                     return Ok(());
                 }
-                // What a collection has condemned may go at any time.
-                let examined = if void.contains(&pack) {
+                // What a collection has condemned may go at any time; what sleeps is there, and cannot be read.
+                let is_left = void.contains(&pack) || config.classes.sleeps(class.as_ref());
+                let examined = if is_left {
                     Some(Examined::default())
                 } else {
-                    self.examine(config, &examiner, pack, &lead).await?
+                    match self.examine(config, &examiner, pack, &lead).await {
+                        Err(ApplianceError::Repository(error)) if error.is_asleep() => Some(Examined::default()),
+                        examined => examined?,
+                    }
                 };
                 let Some(examined) = examined else { continue 'pages };
                 self.note(config, |book| book.passed(pack, bytes, examined))?;

@@ -102,7 +102,8 @@ impl Walk<'_> {
             metadata => metadata?,
         };
         if let Ok(name) = ObjectName::new(full) {
-            self.found.push(ObjectInfo { name, bytes: metadata.len(), modified: metadata.modified()? });
+            let (bytes, modified) = (metadata.len(), metadata.modified()?);
+            self.found.push(ObjectInfo { name, bytes, modified, class: None });
         }
         Ok(())
     }

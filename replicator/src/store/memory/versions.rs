@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use crate::store::{ErrorKind, ObjectName, ObjectVersion, StoreError};
+use super::classes::Thaw;
+use crate::store::{ErrorKind, ObjectInfo, ObjectName, ObjectVersion, StorageClass, StoreError};
 
 /// A version, or a delete marker.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub(super) struct Version {
     pub(super) bytes: Option<Bytes>,
     pub(super) modified: SystemTime,
     pub(super) locked_until: Option<SystemTime>,
+    pub(super) class: Option<StorageClass>,
+    pub(super) thaw: Option<Thaw>,
 }
 
 /// All that a name has had, oldest first.
@@ -82,6 +85,12 @@ impl Versions {
 }
 
 impl Version {
+    /// What is told of it without reading it; none of a delete marker.
+    pub(super) fn info(&self, name: &ObjectName) -> Option<ObjectInfo> {
+        let bytes = self.bytes.as_ref()?.len() as u64;
+        Some(ObjectInfo { name: name.clone(), bytes, modified: self.modified, class: self.class.clone() })
+    }
+
     fn is_locked(&self, now: SystemTime) -> bool {
         self.locked_until.is_some_and(|until| until > now)
     }

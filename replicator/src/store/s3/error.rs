@@ -50,6 +50,8 @@ fn kind_of_code(code: &str) -> Option<ErrorKind> {
     Some(match code {
         "NoSuchKey" | "NoSuchVersion" => ErrorKind::Missing,
         "PreconditionFailed" => ErrorKind::Exists,
+        // Of a class that sleeps, and not thawed.
+        "InvalidObjectState" | "ObjectNotInActiveTierError" => ErrorKind::Asleep,
         "AccessDenied"
         | "AccountProblem"
         | "AllAccessDisabled"
@@ -67,7 +69,7 @@ fn kind_of_code(code: &str) -> Option<ErrorKind> {
         "AuthorizationHeaderMalformed"
         | "IllegalLocationConstraintException"
         | "InvalidBucketName"
-        | "InvalidObjectState"
+        | "InvalidStorageClass"
         | "KMS.DisabledException"
         | "KMS.NotFoundException"
         | "MethodNotAllowed"
@@ -150,6 +152,11 @@ mod tests {
         assert_eq!(kind_of_status(404), ErrorKind::Misconfigured);
         assert_eq!(kind_of_code("NoSuchKey"), Some(ErrorKind::Missing));
         assert_eq!(kind_of_code("NoSuchBucket"), Some(ErrorKind::Misconfigured));
+    }
+
+    #[test]
+    fn what_sleeps_is_neither_gone_nor_denied() {
+        assert_eq!(kind_of_code("InvalidObjectState"), Some(ErrorKind::Asleep));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use aws_sdk_s3::types::Object;
 use super::S3Store;
 use super::error::store_error;
 use crate::store::deadline::within;
-use crate::store::{ErrorKind, LIST_LIMIT_MAX, ListPage, ObjectInfo, ObjectName, StoreError};
+use crate::store::{ErrorKind, LIST_LIMIT_MAX, ListPage, ObjectInfo, ObjectName, StorageClass, StoreError};
 
 /// How many pages one call goes through: of folders, or past keys that are not ours.
 const PAGES_MAX: usize = 1_000;
@@ -90,6 +90,7 @@ impl S3Store {
             name: self.name_of(object.key()?)?,
             bytes: u64::try_from(object.size()?).ok()?,
             modified: SystemTime::try_from(*object.last_modified()?).ok()?,
+            class: object.storage_class().and_then(|class| StorageClass::said(class.as_str())),
         })
     }
 }

@@ -119,6 +119,9 @@ impl S3Store {
                 self.delete_version(name, version).await.map(|()| Answer::Done)
             }
             Special::Revive(name, version) => self.copy_version(name, version).await.map(|()| Answer::Done),
+            Special::Class(name) => self.class_state(name).await.map(Answer::Class),
+            Special::ChangeClass(name, class) => self.copy_to_class(name, class).await.map(|()| Answer::Done),
+            Special::Thaw(name, request) => self.restore_object(name, *request).await.map(|()| Answer::Done),
         }
     }
 

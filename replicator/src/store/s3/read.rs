@@ -15,7 +15,7 @@ use super::error::{status, store_error};
 use crate::store::checks::{checked_range, outside};
 use crate::store::deadline::within;
 use crate::store::link::passage::Pace;
-use crate::store::{Direction, ErrorKind, ObjectInfo, ObjectName, StoreError};
+use crate::store::{Direction, ErrorKind, ObjectInfo, ObjectName, StorageClass, StoreError};
 
 impl S3Store {
     pub(super) async fn get_whole(
@@ -99,9 +99,10 @@ impl S3Store {
         };
         let answer = within(self.answer_timeout * 2, doing, asked).await?;
         let bytes = answer.content_length().and_then(|length| u64::try_from(length).ok());
+        let class = answer.storage_class().and_then(|class| StorageClass::said(class.as_str()));
         let modified = answer.last_modified().and_then(|time| SystemTime::try_from(*time).ok());
         match (bytes, modified) {
-            (Some(bytes), Some(modified)) => Ok(ObjectInfo { name: name.clone(), bytes, modified }),
+            (Some(bytes), Some(modified)) => Ok(ObjectInfo { name: name.clone(), bytes, modified, class }),
             _ => Err(damaged(name, "the store tells neither length nor time".to_owned())),
         }
     }
