@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use super::alarms::notifiers_fit;
+use super::api::api_fits;
 use super::bandwidth::bandwidth_fits;
 use super::machine::machines_fit;
 use super::policy::policies_fit;
@@ -64,6 +65,7 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     policies_fit(settings, problems);
     notifiers_fit(settings, problems);
     runbooks_fit(settings, problems);
+    api_fits(settings, problems);
     apart(settings, problems);
 }
 

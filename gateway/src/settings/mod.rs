@@ -10,6 +10,7 @@
 //! Not here: what the values do, and whether what they name exists (the parts that use them see).
 
 mod alarms;
+mod api;
 mod bandwidth;
 mod bucket;
 mod check;
@@ -40,6 +41,7 @@ mod volume;
 use toml_edit::{Document, DocumentMut, Item, TableLike};
 
 pub use alarms::{Alarms, HeaderText, Least, MailAddress, Notify, SmtpServer, WebhookAddress};
+pub use api::{Api, AuditLog, Expiry, Role, SyslogPlace, Token, TokenHash};
 pub use bandwidth::{Bandwidth, Days, TimeOfDay};
 pub use bucket::{AccessKey, Bucket, Durable, PolicyText, S3};
 pub use docs::settings_page;
@@ -121,12 +123,18 @@ pub struct Settings {
     pub alarms: Alarms,
     /// `[[notify]]`
     pub notify: Vec<Notify>,
+    /// `[api]`
+    pub api: Api,
+    /// `[audit]`
+    pub audit: AuditLog,
+    /// `[[token]]`
+    pub tokens: Vec<Token>,
     /// `[runbook.NAME]`
     pub runbooks: Vec<Runbook>,
 }
 
 /// The tables of the file.
-const TABLES: [&str; 22] = [
+const TABLES: [&str; 25] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -148,6 +156,9 @@ const TABLES: [&str; 22] = [
     Policy::NAME,
     Alarms::NAME,
     Notify::NAME,
+    Api::NAME,
+    AuditLog::NAME,
+    Token::NAME,
     runbook::RUNBOOK,
 ];
 
@@ -229,6 +240,9 @@ impl Settings {
         document.insert(Policy::NAME, Item::ArrayOfTables(self.policies.iter().map(Table::write).collect()));
         document.insert(Alarms::NAME, Item::Table(self.alarms.write()));
         document.insert(Notify::NAME, Item::ArrayOfTables(self.notify.iter().map(Table::write).collect()));
+        document.insert(Api::NAME, Item::Table(self.api.write()));
+        document.insert(AuditLog::NAME, Item::Table(self.audit.write()));
+        document.insert(Token::NAME, Item::ArrayOfTables(self.tokens.iter().map(Table::write).collect()));
         runbook::write_runbooks(document.as_table_mut(), &self.runbooks);
         document.to_string()
     }
@@ -289,6 +303,9 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let policies = tables(root, problems);
     let alarms = table(root, problems);
     let notify = tables(root, problems);
+    let api = table(root, problems);
+    let audit = table(root, problems);
+    let tokens = tables(root, problems);
     let runbooks = runbook::read_runbooks(root, problems);
     Some(Settings {
         gateway: gateway?,
@@ -312,6 +329,9 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         policies: policies?,
         alarms: alarms?,
         notify: notify?,
+        api: api?,
+        audit: audit?,
+        tokens: tokens?,
         runbooks: runbooks?,
     })
 }
