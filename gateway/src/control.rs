@@ -26,6 +26,7 @@ mod recovery;
 mod requests;
 mod scrub;
 mod settings;
+mod sight;
 mod source;
 mod status;
 
@@ -63,6 +64,7 @@ pub use requests::{
 };
 pub use scrub::{LostPart, LostUser, ScrubRound, ScrubStatus};
 pub use settings::ChangeSettings;
+pub use sight::{ClientInfo, KeySlot};
 pub use source::{PathTrouble, SourceDetails, SourceRun, SourceRunRequest, SourceStatus};
 pub use status::{
     CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, LockStatus, MemoryStatus,
@@ -218,6 +220,12 @@ pub trait Control: Branching + Send + Sync + 'static {
         request: &SourceRunRequest,
         job: &JobHandle,
     ) -> Result<SourceRun, ControlError>;
+
+    /// Who is connected to the doors for data.
+    async fn clients(&self) -> Result<Vec<ClientInfo>, ControlError>;
+
+    /// What opens the repository: states alone, never a key.
+    async fn keys(&self) -> Result<Vec<KeySlot>, ControlError>;
 
     /// Volumes and machines.
     fn disks(&self) -> Result<Arc<dyn Disks>, ControlError> {

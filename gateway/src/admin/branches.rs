@@ -10,8 +10,8 @@ use super::payload::{Asked, Payload};
 use super::removal::DryRun;
 use super::routes::{Answer, Gateway};
 use crate::control::{
-    BranchApplyRequest, BranchDiffPage, BranchDiffRequest, BranchInfo, ControlError,
-    DIFF_PAGE_MAX, ErrorKind, FailbackPlan, RejoinRequest,
+    BranchApplyRequest, BranchDiffPage, BranchDiffRequest, BranchInfo, ControlError, DIFF_PAGE_MAX,
+    ErrorKind, FailbackPlan, RejoinRequest,
 };
 
 pub(super) async fn list(State(admin): Gateway, Path(share): Path<String>) -> Answer<Vec<BranchInfo>> {
@@ -28,7 +28,8 @@ pub(super) async fn remove(
         let found = found.into_iter().find(|found| found.name == branch || found.id == branch);
         let missing = || {
             let message = format!("share {share:?} has no branch {branch:?}");
-            ControlError::new(ErrorKind::NotFound, message).todo(format!("see `tidegate branch list {share}`"))
+            ControlError::new(ErrorKind::NotFound, message)
+                .todo(format!("see `tidegate branch list {share}`"))
         };
         return Ok(Json(found.ok_or_else(missing)?));
     }

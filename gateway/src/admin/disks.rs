@@ -7,11 +7,11 @@ use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use super::Admin;
 use super::error::ApiError;
 use super::payload::{Asked, Payload};
 use super::removal::{DryRun, Removal, remove_named};
 use super::routes::{Answer, Gateway, Who, table_add};
-use super::Admin;
 use crate::control::{
     ControlError, Disks, ErrorKind, MachineStartRequest, MachineStatus, MachineStopRequest, ResizeRequest,
     TemporaryRequest, VolumeStatus,

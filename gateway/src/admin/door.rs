@@ -72,23 +72,23 @@ pub(super) async fn pass(
         return admin.refuse(peer, entry, refusal).await;
     }
     request.extensions_mut().insert(caller);
-    if row.effect.is_recorded() { admin.recorded(row, entry, request, next).await } else { next.run(request).await }
+    if row.effect.is_recorded() {
+        admin.recorded(row, entry, request, next).await
+    } else {
+        next.run(request).await
+    }
 }
 
 /// Whether a caller may make a call.
-fn authorise(
-    admin: &Admin,
-    row: &Row,
-    caller: &Caller,
-    subject: &[(String, String)],
-) -> Result<(), Refusal> {
+fn authorise(admin: &Admin, row: &Row, caller: &Caller, subject: &[(String, String)]) -> Result<(), Refusal> {
     if row.effect.right().is_some_and(|right| !caller.may(right)) {
         return Err(Refusal::Forbidden("the role does not allow it"));
     }
     if caller.shares.is_none() {
         return Ok(());
     }
-    let named = |wanted: &str| subject.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let named =
+        |wanted: &str| subject.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     let share = match row.reach {
         Reach::Listed => return Ok(()),
         Reach::Whole => None,
@@ -155,7 +155,8 @@ fn told(query: &str, body: &[u8]) -> Option<Value> {
     if body.is_empty() {
         return query;
     }
-    let parsed = (body.len() <= PARAMETERS_BYTES_MAX).then(|| serde_json::from_slice::<Value>(body).ok()).flatten();
+    let parsed =
+        (body.len() <= PARAMETERS_BYTES_MAX).then(|| serde_json::from_slice::<Value>(body).ok()).flatten();
     let told = match parsed {
         Some(mut value) => {
             hide_secrets(&mut value);

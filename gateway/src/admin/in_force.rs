@@ -44,8 +44,11 @@ impl InForce {
     pub(super) async fn load_certificate(&self, api: &Api) -> Result<(), ControlError> {
         let (Some(certificate), Some(key)) = (&api.certificate, &api.private_key) else { return Ok(()) };
         let wrong = |why: String| {
-            ControlError::new(ErrorKind::Invalid, format!("the certificate {certificate} of the admin API {why}"))
-                .todo("see api.certificate and api.private_key in the settings")
+            ControlError::new(
+                ErrorKind::Invalid,
+                format!("the certificate {certificate} of the admin API {why}"),
+            )
+            .todo("see api.certificate and api.private_key in the settings")
         };
         let certificates = tokio::fs::read(certificate.as_path()).await;
         let certificates = certificates.map_err(|error| wrong(format!("cannot be read: {error}")))?;

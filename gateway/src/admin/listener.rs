@@ -208,7 +208,10 @@ impl Accept for TlsListener {
     }
 
     async fn accept(&self) -> io::Result<Option<(TcpStream, Peer)>> {
-        self.listener.accept().await.map(|(stream, address)| Some((stream, Peer::Network(address.ip().to_canonical()))))
+        self.listener
+            .accept()
+            .await
+            .map(|(stream, address)| Some((stream, Peer::Network(address.ip().to_canonical()))))
     }
 
     async fn open(&self, raw: TcpStream) -> Option<Self::Stream> {

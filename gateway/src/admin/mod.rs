@@ -33,6 +33,7 @@ mod recovery;
 mod removal;
 mod routes;
 mod row;
+mod runbooks;
 mod scrub;
 mod server;
 mod session;

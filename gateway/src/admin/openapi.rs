@@ -22,7 +22,10 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 const REFUSALS: [(&str, &str); 8] = [
     ("400", "The call is wrong as written."),
     ("401", "No valid token or session came with it."),
-    ("403", "The role, or the shares of the token, do not allow it; or it comes from the page of another site."),
+    (
+        "403",
+        "The role, or the shares of the token, do not allow it; or it comes from the page of another site.",
+    ),
     ("404", "There is nothing of that name."),
     ("409", "It does not fit the state of things."),
     ("429", "Too many calls; `retry-after` says when to come again."),

@@ -38,7 +38,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         let read = Query::try_from_uri(&parts.uri);
-        read.map(|Query(asked)| Self(asked)).map_err(|error| refuse(format!("the query cannot be read: {error}")))
+        read.map(|Query(asked)| Self(asked))
+            .map_err(|error| refuse(format!("the query cannot be read: {error}")))
     }
 }
 

@@ -39,8 +39,7 @@ pub(super) async fn remove_named<T: Table>(
     gone: Vec<String>,
 ) -> Result<Removal, ControlError> {
     let named = name.to_owned();
-    let change =
-        move |document: &mut toml_edit::DocumentMut| remove_table_by::<T>(document, key, &named);
+    let change = move |document: &mut toml_edit::DocumentMut| remove_table_by::<T>(document, key, &named);
     let restart_needed = if ask.dry_run {
         admin.changes.look(change).await?;
         Vec::new()

@@ -18,9 +18,9 @@ use super::payload::{Asked, Payload};
 use super::removal::{DryRun, Removal, remove_named};
 use super::{Admin, Applied};
 use crate::control::{
-    Alarm, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind, FilePath,
-    HandoverRequest, HeadInfo, JobHandle, LifecycleRequest, Moment, RestoreRequest, RollbackRequest,
-    ShareStatus, SnapshotInfo, SnapshotRequest, Status,
+    Alarm, ClientInfo, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind,
+    FilePath, HandoverRequest, HeadInfo, JobHandle, KeySlot, LifecycleRequest, Moment, RestoreRequest,
+    RollbackRequest, ShareStatus, SnapshotInfo, SnapshotRequest, Status,
 };
 use crate::settings::{AccessKey, Bucket, Share, Table, add_table, table_from_json};
 
@@ -187,7 +187,8 @@ pub(super) async fn snapshot_remove(
         let found = found.into_iter().find(|found| found.name == snapshot || found.id == snapshot);
         let missing = || {
             let message = format!("share {share:?} has no snapshot {snapshot:?}");
-            ControlError::new(ErrorKind::NotFound, message).todo(format!("see `tidegate snapshot list {share}`"))
+            ControlError::new(ErrorKind::NotFound, message)
+                .todo(format!("see `tidegate snapshot list {share}`"))
         };
         return Ok(Json(found.ok_or_else(missing)?));
     }
@@ -284,6 +285,14 @@ pub(super) async fn clone(
         changes.edit(move |document| add_table::<Share>(document, table)).await?;
         Ok(report)
     })
+}
+
+pub(super) async fn clients(State(admin): Gateway) -> Answer<Vec<ClientInfo>> {
+    Ok(Json(admin.control.clients().await?))
+}
+
+pub(super) async fn keys(State(admin): Gateway) -> Answer<Vec<KeySlot>> {
+    Ok(Json(admin.control.keys().await?))
 }
 
 pub(super) async fn jobs(State(admin): Gateway, Extension(caller): Who) -> Json<Vec<JobInfo>> {

@@ -50,7 +50,9 @@ impl Effect {
     /// Whether it is recorded before it is carried out.
     pub(super) const fn is_recorded(self) -> bool {
         match self {
-            Self::Takes | Self::Changes | Self::Destroys | Self::Administers | Self::Own | Self::Begins => true,
+            Self::Takes | Self::Changes | Self::Destroys | Self::Administers | Self::Own | Self::Begins => {
+                true
+            }
             Self::Reads | Self::Browses | Self::Audits => false,
         }
     }

@@ -111,4 +111,3 @@ pub(super) async fn end(State(admin): Gateway, Extension(caller): Extension<Call
     }
     ([(SET_COOKIE, gone_cookie())], Json(Done {})).into_response()
 }
-

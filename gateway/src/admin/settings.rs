@@ -4,6 +4,7 @@
 //! is put back. A crash between writing and applying is harmless: the next start reads the file.
 //! A change runs to its end even if the caller goes away meanwhile.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -35,6 +36,11 @@ pub(super) struct SettingsChanges {
 impl SettingsChanges {
     pub(super) fn new(file: SettingsFile, control: Arc<dyn Control>, in_force: Arc<InForce>) -> Self {
         Self { file, control, in_force, one_at_a_time: Arc::default() }
+    }
+
+    /// Where the file is.
+    pub(super) fn path(&self) -> &Path {
+        self.file.path()
     }
 
     /// Loads the file and applies it.

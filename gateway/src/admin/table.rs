@@ -14,21 +14,23 @@ use super::door::{Gate, pass};
 use super::error::ApiError;
 use super::row::{Answered, Effect, Reach, Row};
 use super::{
-    Admin, Applied, JobInfo, audit, branches, disks, files, health, openapi, policies, recovery, removal, routes,
-    scrub, session, sources, targets, tokens,
+    Admin, Applied, JobInfo, audit, branches, disks, files, health, openapi, policies, recovery, removal,
+    routes, runbooks, scrub, session, sources, targets, tokens,
 };
 use crate::audit::Page;
 use crate::console;
 use crate::control::{
-    Alarm, BranchApplyReport, BranchApplyRequest, BranchDiffPage, BranchDiffRequest, BranchInfo, CloneReport,
-    ControlError, DiffPage, DiffRequest, ErrorKind, FailbackPlan, FileRequest, FilesPage, FilesRequest,
-    HandoverRequest, HeadInfo, LifecycleReport, LifecycleRequest, LimitRequest, LinkStatus, MachineStartRequest,
-    MachineStatus, MachineStopRequest, PolicyDetails, PolicyRun, PolicyRunRequest, PolicySimulation,
-    PolicySimulationRequest, PolicyStatus, PromoteReport, PromoteRequest, RecoveryPlan, RecoveryRequest,
-    RejoinReport, RejoinRequest, ResizeRequest, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest,
-    ScrubStatus, ShareStatus, SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest,
-    SourceStatus, Status, TargetStatus, TemporaryRequest, VolumeStatus, WarmDone, WarmRequest,
+    Alarm, BranchApplyReport, BranchApplyRequest, BranchDiffPage, BranchDiffRequest, BranchInfo, ClientInfo,
+    CloneReport, ControlError, DiffPage, DiffRequest, ErrorKind, FailbackPlan, FileRequest, FilesPage,
+    FilesRequest, HandoverRequest, HeadInfo, KeySlot, LifecycleReport, LifecycleRequest, LimitRequest,
+    LinkStatus, MachineStartRequest, MachineStatus, MachineStopRequest, PolicyDetails, PolicyRun,
+    PolicyRunRequest, PolicySimulation, PolicySimulationRequest, PolicyStatus, PromoteReport, PromoteRequest,
+    RecoveryPlan, RecoveryRequest, RejoinReport, RejoinRequest, ResizeRequest, RestoreReport, RestoreRequest,
+    RollbackReport, RollbackRequest, ScrubStatus, ShareStatus, SnapshotInfo, SnapshotRequest, SourceDetails,
+    SourceRun, SourceRunRequest, SourceStatus, Status, TargetStatus, TemporaryRequest, VolumeStatus,
+    WarmDone, WarmRequest,
 };
+use crate::runbook::Report;
 use crate::settings::{AccessKey, Bucket, Share, Target, Token, Volume};
 use crate::volumes::BootOrder;
 
@@ -38,7 +40,18 @@ use Reach::{Job, Listed, Whole};
 
 /// All rows.
 pub(super) static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
-    let parts = [gateway(), access(), shares(), history(), branching(), buckets(), stores(), policed(), machines()];
+    let parts = [
+        gateway(),
+        access(),
+        shares(),
+        history(),
+        branching(),
+        buckets(),
+        stores(),
+        policed(),
+        prepared(),
+        machines(),
+    ];
     parts.into_iter().flatten().collect()
 });
 
@@ -222,6 +235,23 @@ fn policed() -> Vec<Row> {
             .tells::<SourceDetails>(),
         Row::new((M::POST, "/sources/{source}/run"), (Changes, Whole), "Saves a source now.", || post(sources::run))
             .takes::<SourceRunRequest>().starts::<SourceRun>(),
+    ]
+}
+
+#[rustfmt::skip]
+fn prepared() -> Vec<Row> {
+    vec![
+        Row::new((M::GET, "/runbooks"), (Reads, Listed), "The runbooks of the settings.", || get(runbooks::list))
+            .tells::<Vec<runbooks::RunbookInfo>>(),
+        Row::new((M::GET, "/runbooks/{runbook}/runs"), (Reads, Whole), "Runs of a runbook, the newest first.", || get(runbooks::runs))
+            .tells::<Vec<Report>>(),
+        Row::new((M::POST, "/runbooks/{runbook}/runs"), (Changes, Whole), "Practises a runbook on clones, and takes everything away again.", || post(runbooks::begin))
+            .takes::<runbooks::RunRequest>().starts::<Report>(),
+        Row::new((M::GET, "/runbooks/{runbook}/runs/{run}"), (Reads, Whole), "A run, step by step.", || get(runbooks::run))
+            .tells::<Report>(),
+        Row::new((M::GET, "/clients"), (Reads, Whole), "Who is connected now.", || get(routes::clients)).tells::<Vec<ClientInfo>>(),
+        Row::new((M::GET, "/keys"), (Reads, Whole), "What opens the repository, and in which state it is; never a key.", || get(routes::keys))
+            .tells::<Vec<KeySlot>>(),
     ]
 }
 

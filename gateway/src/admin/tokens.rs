@@ -56,6 +56,8 @@ pub(super) async fn remove(
     Path(name): Path<String>,
     Asked(ask): Asked<DryRun>,
 ) -> Answer<Removal> {
-    let gone = vec![format!("whoever calls with token {name}, and every session that was begun with it, is refused")];
+    let gone = vec![format!(
+        "whoever calls with token {name}, and every session that was begun with it, is refused"
+    )];
     Ok(Json(remove_named::<Token>(&admin, "name", &name, ask, gone).await?))
 }

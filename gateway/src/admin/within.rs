@@ -48,7 +48,9 @@ impl Caller {
     /// Alarms about their shares.
     pub(super) fn within_alarms(&self, mut alarms: Vec<Alarm>) -> Vec<Alarm> {
         if self.shares.is_some() {
-            alarms.retain(|alarm| alarm.subject.strip_prefix("share:").is_some_and(|share| self.reaches(share)));
+            alarms.retain(|alarm| {
+                alarm.subject.strip_prefix("share:").is_some_and(|share| self.reaches(share))
+            });
         }
         alarms
     }

@@ -6,10 +6,12 @@
 mod branches;
 mod browse;
 mod buckets;
+mod clients;
 mod disks;
 mod heart;
 mod host;
 mod key;
+mod keys;
 mod kinds;
 mod lifecycle;
 mod moments;

@@ -13,9 +13,11 @@ use tidegate_replicator::repository::{Head, HeadName};
 use tokio_util::sync::CancellationToken;
 
 use super::buckets::is_served_differently;
+use super::clients::clients;
 use super::disks::GatewayDisks;
 use super::heart::Heart;
 use super::host::GatewayHost;
+use super::keys::key_slots;
 use super::nbd::start_disks;
 use super::overview::{Overview, head_info, timestamp};
 use super::policies::start_policies;
@@ -35,9 +37,9 @@ use crate::appliance::{Appliance, SnapshotEntry};
 use crate::bandwidth::Links;
 use crate::clock::SystemClock;
 use crate::control::{
-    ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, Disks,
-    ErrorKind, FileData, FileRequest, FilesPage, FilesRequest, HandoverRequest, HeadInfo, JobHandle,
-    LifecycleReport, LifecycleRequest, LimitRequest, LinkStatus, Moment, PolicyDetails, PolicyRun,
+    ChangeSettings, ClientInfo, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest,
+    Disks, ErrorKind, FileData, FileRequest, FilesPage, FilesRequest, HandoverRequest, HeadInfo, JobHandle,
+    KeySlot, LifecycleReport, LifecycleRequest, LimitRequest, LinkStatus, Moment, PolicyDetails, PolicyRun,
     PolicyRunRequest, PolicySimulation, PolicySimulationRequest, PromoteReport, PromoteRequest, RecoveryPlan,
     RecoveryRequest, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ScrubStatus,
     SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status,
@@ -315,6 +317,16 @@ impl Control for Running {
             return Err(ControlError::new(ErrorKind::Exists, message).todo("choose another name"));
         }
         Ok(snapshot_info(&self.appliance.create_snapshot(share, &label, request.tags.clone()).await?))
+    }
+
+    async fn clients(&self) -> Result<Vec<ClientInfo>, ControlError> {
+        let settings = self.overview.settings();
+        let asked = tokio::task::spawn_blocking(move || clients(&settings)).await;
+        asked.unwrap_or_else(|error| Err(ControlError::new(ErrorKind::Failed, error.to_string())))
+    }
+
+    async fn keys(&self) -> Result<Vec<KeySlot>, ControlError> {
+        Ok(key_slots(self.appliance.repository()).await?)
     }
 
     async fn snapshot_remove(&self, share: &str, snapshot: &str) -> Result<SnapshotInfo, ControlError> {

@@ -192,10 +192,16 @@ mod tests {
     }
 
     fn is_right(messages: &[String; 2]) {
-        assert!(messages[0].starts_with("<109>1 2") && messages[0].contains(" opened [tidegate@32473 sequence=\"1\""));
+        assert!(
+            messages[0].starts_with("<109>1 2")
+                && messages[0].contains(" opened [tidegate@32473 sequence=\"1\"")
+        );
         let denied = &messages[1];
         assert!(denied.starts_with("<108>1 2") && denied.ends_with("] audit"), "{denied}");
-        assert!(denied.contains(r#" who="token:a\"b\]\\" "#) && denied.contains(r#" subject="docs?""#), "{denied}");
+        assert!(
+            denied.contains(r#" who="token:a\"b\]\\" "#) && denied.contains(r#" subject="docs?""#),
+            "{denied}"
+        );
         assert!(!denied.contains("what it said"), "{denied}");
     }
 

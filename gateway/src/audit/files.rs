@@ -75,7 +75,8 @@ impl Newest {
     /// Opens it; makes it when it is missing.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         let path = folder.join("newest");
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(MODE).open(path)?;
+        let file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(MODE).open(path)?;
         Ok(Self(file))
     }
 

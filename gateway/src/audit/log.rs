@@ -46,7 +46,9 @@ pub enum AuditError {
         folder: PathBuf,
     },
     /// A write failed before.
-    #[error("a write to the audit log failed before, so nothing is recorded until the gateway is started again")]
+    #[error(
+        "a write to the audit log failed before, so nothing is recorded until the gateway is started again"
+    )]
     Stopped,
     /// A record that is longer than a line may be.
     #[error("a record of {bytes} bytes is longer than a line of the audit log may be")]
@@ -60,7 +62,7 @@ impl From<AuditError> for ControlError {
     fn from(error: AuditError) -> Self {
         let kind = match &error {
             AuditError::Busy { .. } => ErrorKind::Busy,
-            AuditError::Disk { .. } | AuditError::Stopped => ErrorKind::Stopping,
+            AuditError::Disk { .. } | AuditError::Stopped => ErrorKind::Failed,
             AuditError::TooLong { .. } => ErrorKind::Invalid,
         };
         Self::new(kind, error.to_string())
@@ -162,43 +164,24 @@ impl AuditLog {
         };
         if records.len() < limit {
             let doing = |source| AuditError::Disk { doing: "read", folder: self.folder.clone(), source };
-            records.extend(self.from_disk(before.min(oldest), limit - records.len()).map_err(doing)?);
+            let more = limit - records.len();
+            records.extend(from_disk(&self.folder, before.min(oldest), more).map_err(doing)?);
         }
         let last = records.last().map(|seen| seen.record.sequence);
         let before = last.filter(|last| records.len() == limit && *last > 1);
         Ok(Page { records, before })
     }
 
-    fn from_disk(&self, before: u64, limit: usize) -> io::Result<Vec<Seen>> {
-        let mut found = Vec::new();
-        let files = files::list(&self.folder)?;
-        for (_, path) in files.iter().rev().filter(|(first, _)| *first < before) {
-            let mut here = VecDeque::new();
-            for line in files::lines(path)? {
-                let Ok(line) = Line::read(&line?.0) else { continue };
-                if line.record.sequence < before {
-                    here.push_back(line.seen());
-                }
-                if here.len() > limit - found.len() {
-                    here.pop_front();
-                }
-            }
-            found.extend(here.into_iter().rev());
-            if found.len() >= limit {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
     fn begin_another(&self, writer: &mut Writer) -> Result<(), AuditError> {
-        let failed = |source| AuditError::Disk { doing: "begin another file of", folder: self.folder.clone(), source };
+        let failed =
+            |source| AuditError::Disk { doing: "begin another file of", folder: self.folder.clone(), source };
         writer.file = files::append_to(&self.folder, writer.next).map_err(failed)?;
         writer.bytes = 0;
         let files = files::list(&self.folder).map_err(failed)?;
         let surplus = files.len().saturating_sub(self.files_max.max(1));
         for (first, path) in &files[..surplus] {
-            let outcome = format!("the file that began with record {first}; {} files are kept", self.files_max);
+            let outcome =
+                format!("the file that began with record {first}; {} files are kept", self.files_max);
             self.append_to(writer, Event::Forgotten, Entry { outcome, ..Entry::default() })?;
             fs::remove_file(path).map_err(failed)?;
         }
@@ -254,6 +237,36 @@ impl Writer {
     }
 }
 
+/// The newest records of the log of a folder, the newest last; also while a gateway writes.
+pub fn newest(folder: &Path, limit: usize) -> io::Result<Vec<Seen>> {
+    let mut records = from_disk(folder, u64::MAX, limit)?;
+    records.reverse();
+    Ok(records)
+}
+
+/// Records from before a number, the newest first.
+fn from_disk(folder: &Path, before: u64, limit: usize) -> io::Result<Vec<Seen>> {
+    let mut found = Vec::new();
+    let files = files::list(folder)?;
+    for (_, path) in files.iter().rev().filter(|(first, _)| *first < before) {
+        let mut here = VecDeque::new();
+        for line in files::lines(path)? {
+            let Ok(line) = Line::read(&line?.0) else { continue };
+            if line.record.sequence < before {
+                here.push_back(line.seen());
+            }
+            if here.len() > limit - found.len() {
+                here.pop_front();
+            }
+        }
+        found.extend(here.into_iter().rev());
+        if found.len() >= limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
 /// Where a log goes on.
 struct End {
     /// The first record of the file that is written.
@@ -273,13 +286,19 @@ impl End {
         let files = files::list(folder)?;
         let Some((first, path)) = files.last() else {
             let next = promised.map_or(1, |(number, _)| number + 1);
-            let trouble = promised.map(|(number, _)| format!("all files are gone; there were {number} records"));
+            let trouble =
+                promised.map(|(number, _)| format!("all files are gone; there were {number} records"));
             return Ok(Self { first: next, next, digest: no_digest, recent: VecDeque::new(), trouble });
         };
         // The one before too: the newest may have no record yet.
         let read = &files[files.len().saturating_sub(2)..];
-        let mut end =
-            Self { first: *first, next: read[0].0, digest: no_digest, recent: VecDeque::new(), trouble: None };
+        let mut end = Self {
+            first: *first,
+            next: read[0].0,
+            digest: no_digest,
+            recent: VecDeque::new(),
+            trouble: None,
+        };
         let mut kept = 0;
         for (_, path) in read {
             kept = end.read(path, promised)?;
@@ -311,15 +330,18 @@ impl End {
             let line = match Line::read(&bytes) {
                 Ok(line) => line,
                 Err(why) => {
-                    self.trouble.get_or_insert(format!("the line where record {} should stand {why}", self.next));
+                    self.trouble
+                        .get_or_insert(format!("the line where record {} should stand {why}", self.next));
                     continue;
                 }
             };
             let number = line.record.sequence;
             let fits = number == self.next && (self.recent.is_empty() || line.follows(&self.digest));
-            let is_promised = promised.is_none_or(|(newest, digest)| newest != number || digest == line.digest);
+            let is_promised =
+                promised.is_none_or(|(newest, digest)| newest != number || digest == line.digest);
             if !fits || !is_promised {
-                self.trouble.get_or_insert(format!("record {number} does not fit the one before or after it"));
+                self.trouble
+                    .get_or_insert(format!("record {number} does not fit the one before or after it"));
             }
             (self.next, self.digest) = (number.max(self.next) + 1, line.digest);
             self.recent.push_back(line.seen());

@@ -24,7 +24,7 @@ mod record;
 mod verify;
 
 pub use export::Export;
-pub use log::{AuditError, AuditLog};
+pub use log::{AuditError, AuditLog, newest};
 pub use record::{Entry, Event, Page, Record, Seen};
 pub use verify::{Verified, verify};
 

@@ -122,7 +122,8 @@ pub(super) struct Line {
 impl Line {
     /// Reads a line, without its end.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-        let record: Record = serde_json::from_slice(bytes).map_err(|error| format!("is no record: {error}"))?;
+        let record: Record =
+            serde_json::from_slice(bytes).map_err(|error| format!("is no record: {error}"))?;
         if record.version != VERSION {
             return Err(format!("has version {}, which this program does not read", record.version));
         }

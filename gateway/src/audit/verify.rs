@@ -82,7 +82,10 @@ fn judge(found: &mut Verified, line: &Line, wanted: u64, before: Option<&blake3:
     if sequence != wanted {
         found.note(format!("{name}: record {sequence} stands where {wanted} should"));
     } else if before.is_some_and(|digest| !line.follows(digest)) {
-        found.note(format!("{name}: record {} was changed: the digest in record {sequence} is another", sequence - 1));
+        found.note(format!(
+            "{name}: record {} was changed: the digest in record {sequence} is another",
+            sequence - 1
+        ));
     }
     if line.record.event == Event::Broken {
         found.note(format!("record {sequence} tells what a start found: {}", line.record.entry.outcome));

@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug, Args)]
 pub(super) struct Command {
     /// Only show what would be deleted.
-    #[arg(long)]
+    #[arg(long, visible_alias = "dry-run")]
     plan: bool,
     /// Delete without asking.
     #[arg(long)]

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
-    AccessKey, Alarms, Api, AuditLog, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify, Policy, PriceTable,
-    Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step, Target, Token, Volume,
+    AccessKey, Alarms, Api, AuditLog, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify, Policy,
+    PriceTable, Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step, Target, Token,
+    Volume,
 };
 
 /// What the page says before the tables.

@@ -76,9 +76,7 @@ impl SettingsFile {
     ) -> Result<Edit, SettingsError> {
         let _lock = self.lock()?;
         let old_text = self.read()?;
-        let mut document: DocumentMut = old_text
-            .parse()
-            .map_err(|_| self.wrong(NOT_TOML))?;
+        let mut document: DocumentMut = old_text.parse().map_err(|_| self.wrong(NOT_TOML))?;
         change(&mut document).map_err(|reason| self.wrong(&reason))?;
         let new_text = document.to_string();
         let settings = Settings::parse(&new_text).map_err(|error| error.of_file(&self.path))?;

@@ -111,8 +111,9 @@ impl IntoResponse for Refusal {
         };
         match self {
             Self::Unknown => {
-                let error = ControlError::new(ErrorKind::Denied, "no valid token or session came with the call")
-                    .todo("send `authorization: Bearer TOKEN`; `tidegate token add` makes a token");
+                let error =
+                    ControlError::new(ErrorKind::Denied, "no valid token or session came with the call")
+                        .todo("send `authorization: Bearer TOKEN`; `tidegate token add` makes a token");
                 let mut response = answer(StatusCode::UNAUTHORIZED, error);
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 response

@@ -9,8 +9,6 @@ mod limits;
 mod role;
 mod session;
 mod show;
-#[cfg(test)]
-mod tests;
 
 pub(super) use caller::{Caller, Refusal};
 pub(super) use limits::{Limit, peer_key};

@@ -87,7 +87,10 @@ impl Sessions {
         make_room(&mut sessions, SESSIONS_OF_TOKEN_MAX, |session| session.token == token);
         make_room(&mut sessions, SESSIONS_MAX, |_| true);
         let csrf = began.csrf.clone();
-        sessions.insert(key(&began.cookie), Session { token: token.to_owned(), hash, csrf, began: now, used: now });
+        sessions.insert(
+            key(&began.cookie),
+            Session { token: token.to_owned(), hash, csrf, began: now, used: now },
+        );
         Ok(began)
     }
 
@@ -114,7 +117,9 @@ impl Sessions {
 fn make_room(sessions: &mut HashMap<[u8; 32], Session>, most: usize, counts: impl Fn(&Session) -> bool) {
     while sessions.values().filter(|session| counts(session)).count() >= most {
         let counted = sessions.iter().filter(|(_, session)| counts(session));
-        let Some(oldest) = counted.min_by_key(|(_, session)| session.used).map(|(key, _)| *key) else { return };
+        let Some(oldest) = counted.min_by_key(|(_, session)| session.used).map(|(key, _)| *key) else {
+            return;
+        };
         sessions.remove(&oldest);
     }
 }

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::limits::Empty;
 use super::session::Terms;
 use super::{Began, CSRF_HEADER, Caller, Limit, Refusal, Sessions, cookie_of, peer_key};
-use crate::admin::listener::Peer;
 use crate::admin::in_force::InForce;
+use crate::admin::listener::Peer;
 use crate::control::ControlError;
 use crate::settings::{Api, Token, TokenHash};
 
@@ -187,7 +187,9 @@ fn is_of_own_page(method: &Method, headers: &HeaderMap, caller: &Caller) -> Resu
     let shown = headers.get(CSRF_HEADER).map(|value| blake3::hash(value.as_bytes()));
     let wanted = caller.csrf.as_ref().map(|csrf| blake3::hash(csrf.as_bytes()));
     if shown.is_none() || shown != wanted {
-        return Err(Refusal::Forbidden("a change in a session carries x-tidegate-csrf, as the session was told"));
+        return Err(Refusal::Forbidden(
+            "a change in a session carries x-tidegate-csrf, as the session was told",
+        ));
     }
     Ok(())
 }

@@ -124,7 +124,13 @@ pub(super) fn token_of(name: &str) -> String {
 async fn who_shows_no_valid_token_learns_nothing() {
     let network = OnNetwork::start().await;
     for path in ["/api/v1/status", "/api/v1/audit", "/api/v1/metrics", "/api/v1/openapi.json"] {
-        for line in ["x: y", &bearer("old"), &bearer("nobody"), "authorization: Basic YTpi", "cookie: __Host-tidegate=a"] {
+        for line in [
+            "x: y",
+            &bearer("old"),
+            &bearer("nobody"),
+            "authorization: Basic YTpi",
+            "cookie: __Host-tidegate=a",
+        ] {
             let answer = network.call("GET", path, &[line], "").await;
             assert_eq!(answer.status, 401, "{path} {line}: {answer:?}");
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
@@ -210,7 +216,10 @@ async fn every_change_is_recorded_before_and_after_and_every_refusal() {
         ]
     );
     assert_eq!(records[2].entry.subject, ["docs"]);
-    assert_eq!(records[2].entry.parameters, Some(json!({"name": "a", "tags": {"password": "(not recorded)"}})));
+    assert_eq!(
+        records[2].entry.parameters,
+        Some(json!({"name": "a", "tags": {"password": "(not recorded)"}}))
+    );
     assert_eq!(records[3].entry.of, Some(records[2].sequence));
     let folder = network.served.folder.path().join("audit");
     for entry in std::fs::read_dir(&folder).expect("a folder") {
@@ -320,5 +329,9 @@ async fn a_certificate_that_was_renewed_is_taken_over_when_the_settings_are_load
     let with_own = text.replace(&format!("{CERTIFICATES}/localhost.pem"), &own.display().to_string());
     std::fs::write(network.served.file(), with_own).expect("written");
     network.served.admin.reload().await.expect("loaded");
-    assert_eq!(network.with("viewer", "GET", "/api/v1/status", "").await.status, 200, "its key does not fit it");
+    assert_eq!(
+        network.with("viewer", "GET", "/api/v1/status", "").await.status,
+        200,
+        "its key does not fit it"
+    );
 }

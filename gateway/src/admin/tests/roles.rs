@@ -86,6 +86,12 @@ POST /volumes/{volume}/record-end             no   yes  yes  no   no
 GET /volumes/{volume}/boot-order              yes  yes  yes  yes  no
 POST /volumes/{volume}/boot-order             no   yes  yes  no   no
 DELETE /volumes/{volume}/boot-order           no   yes  yes  no   no
+GET /runbooks                                 yes  yes  yes  yes  yes
+GET /runbooks/{runbook}/runs                  yes  yes  yes  yes  no
+POST /runbooks/{runbook}/runs                 no   yes  yes  no   no
+GET /runbooks/{runbook}/runs/{run}            yes  yes  yes  yes  no
+GET /clients                                  yes  yes  yes  yes  no
+GET /keys                                     yes  yes  yes  yes  no
 GET /machines                                 yes  yes  yes  yes  no
 POST /machines/{machine}/start                no   yes  yes  no   no
 POST /machines/{machine}/stop                 no   yes  yes  no   no

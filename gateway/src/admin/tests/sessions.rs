@@ -29,18 +29,27 @@ async fn a_session_is_begun_with_a_token_has_its_role_and_ends() {
     let network = OnNetwork::start().await;
     let session = login(&network, "operator").await;
     let who = network.call("GET", "/api/v1/session", &[&session.cookie], "").await;
-    assert_eq!((who.status, &who.body["role"], &who.body["name"]), (200, &json!("operator"), &json!("operator")));
+    assert_eq!(
+        (who.status, &who.body["role"], &who.body["name"]),
+        (200, &json!("operator"), &json!("operator"))
+    );
     assert_eq!(who.body["rights"], json!(["read", "browse", "operate"]));
     let both = [session.cookie.as_str(), session.csrf.as_str()];
     assert_eq!(network.call("POST", "/api/v1/shares/docs/commit", &both, "").await.status, 202);
-    assert_eq!(network.call("DELETE", "/api/v1/shares/docs", &both, "").await.status, 403, "not with this role");
+    assert_eq!(
+        network.call("DELETE", "/api/v1/shares/docs", &both, "").await.status,
+        403,
+        "not with this role"
+    );
     let ended = network.call("DELETE", "/api/v1/session", &both, "").await;
     assert_eq!(ended.status, 200);
     assert!(ended.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")));
     assert_eq!(network.call("GET", "/api/v1/session", &[&session.cookie], "").await.status, 401);
     let records = network.records();
     let of_session = records.iter().filter(|record| record.entry.who == "session:operator");
-    assert!(of_session.clone().any(|record| record.event == Event::Call && record.entry.call == "POST /session"));
+    assert!(
+        of_session.clone().any(|record| record.event == Event::Call && record.entry.call == "POST /session")
+    );
     assert!(records.iter().all(|record| !format!("{record:?}").contains(&token_of("operator"))));
 }
 
@@ -64,7 +73,11 @@ async fn a_change_in_a_session_is_made_by_a_page_of_this_origin() {
     }
     let own = [cookie, csrf, "origin: https://localhost", "sec-fetch-site: same-origin"];
     assert_eq!(network.call("POST", commit, &own, "").await.status, 202);
-    assert_eq!(network.call("GET", "/api/v1/status", &[cookie], "").await.status, 200, "looking needs no more");
+    assert_eq!(
+        network.call("GET", "/api/v1/status", &[cookie], "").await.status,
+        200,
+        "looking needs no more"
+    );
     let token = bearer("operator");
     assert_eq!(network.call("POST", commit, &[&token], "").await.status, 202, "a token is no cookie");
 }
@@ -98,7 +111,10 @@ async fn wrong_logins_are_refused_counted_and_do_not_repeat_what_was_sent() {
 async fn on_the_socket_nobody_logs_in() {
     let served = Served::start().await;
     let (status, who) = served.call("GET", "/api/v1/session", "").await;
-    assert_eq!((status, &who["name"], &who["role"], who.get("csrf")), (200, &json!("socket"), &json!("admin"), None));
+    assert_eq!(
+        (status, &who["name"], &who["role"], who.get("csrf")),
+        (200, &json!("socket"), &json!("admin"), None)
+    );
     assert_eq!(served.call("POST", "/api/v1/session", r#"{"token":"any"}"#).await.0, 200);
     assert_eq!(served.call("DELETE", "/api/v1/session", "").await.0, 200);
     assert_eq!(served.call("POST", "/api/v1/shares/docs/commit", "").await.0, 202);
