@@ -70,7 +70,8 @@ pub fn verify(folder: &Path, known: Option<(u64, blake3::Hash)>) -> io::Result<V
         }
     }
     found.digest = before.map(|digest| digest.to_hex().to_string()).unwrap_or_default();
-    for (kept, _) in promised.iter().chain(&known).filter(|(kept, _)| *kept > found.last) {
+    let last = found.last;
+    for (kept, _) in promised.iter().chain(&known).filter(|(kept, _)| *kept > last) {
         found.note(format!("record {kept} is gone; the last that is there is {}", found.last));
     }
     Ok(found)

@@ -12,7 +12,7 @@ use super::{Context, edit_offline};
 use crate::admin::Applied;
 use crate::cli::client::segment;
 use crate::control::{ControlError, ErrorKind, LifecycleReport, LifecycleRequest};
-use crate::settings::{Bucket, add_table, remove_table, table_from_json};
+use crate::settings::{Bucket, add_table, table_from_json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -10,7 +10,7 @@ use super::{Context, edit_offline, status};
 use crate::admin::Applied;
 use crate::cli::client::segment;
 use crate::control::{ControlError, ErrorKind, RejoinReport, RejoinRequest, ShareStatus};
-use crate::settings::{Share, add_table, remove_table, table_from_json};
+use crate::settings::{Share, add_table, table_from_json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -22,7 +22,7 @@ use crate::cli::client::segment;
 use crate::control::{
     ControlError, ErrorKind, JobHandle, LimitRequest, PromoteReport, PromoteRequest, Status,
 };
-use crate::settings::{LockMode, Settings, Span, Target, add_table, remove_table, table_from_json};
+use crate::settings::{LockMode, Settings, Span, Target, add_table, table_from_json};
 
 /// Packs that a repair has on their way at once.
 const PARALLEL: usize = 1;

@@ -11,9 +11,8 @@ use super::exit::Failure;
 use super::format::{bytes, table};
 use super::removing::Asking;
 use super::{Context, edit_offline};
-use crate::admin::Applied;
 use crate::control::{ControlError, ErrorKind, Moment, ResizeRequest, TemporaryRequest, VolumeStatus};
-use crate::settings::{Settings, Size, Volume, add_table, remove_table, table_from_json};
+use crate::settings::{Settings, Size, Volume, add_table, table_from_json};
 use crate::volumes::BootOrder;
 
 /// Ranges that are listed for people.

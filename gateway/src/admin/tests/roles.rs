@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 
 use super::network::OnNetwork;
-use super::*;
 use crate::admin::table::TABLE;
 
 /// Whose token each column stands for.
