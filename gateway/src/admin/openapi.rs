@@ -19,7 +19,7 @@ use crate::settings::TableDescription;
 /// The document.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 /// What every call may be refused with, and why.
-const REFUSALS: [(&str, &str); 8] = [
+const REFUSALS: [(&str, &str); 9] = [
     ("400", "The call is wrong as written."),
     ("401", "No valid token or session came with it."),
     (
@@ -30,6 +30,7 @@ const REFUSALS: [(&str, &str); 8] = [
     ("409", "It does not fit the state of things."),
     ("429", "Too many calls; `retry-after` says when to come again."),
     ("500", "It failed."),
+    ("507", "There is no room."),
     ("503", "The store or the gateway does not answer now; come again."),
 ];
 
