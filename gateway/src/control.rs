@@ -58,9 +58,9 @@ pub use recovery::{
     WarmRequest,
 };
 pub use requests::{
-    Change, ChangeKind, CloneReport, CloneRequest, DIFF_PAGE_MAX, DiffPage, DiffRequest, HandoverRequest,
-    LifecycleReport, LifecycleRequest, LifecycleStep, PromoteReport, PromoteRequest, RestoreReport,
-    RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
+    Change, ChangeKind, CloneReport, CloneRequest, CollectionReport, DIFF_PAGE_MAX, DiffPage, DiffRequest,
+    HandoverRequest, LifecycleReport, LifecycleRequest, LifecycleStep, PromoteReport, PromoteRequest,
+    RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
 };
 pub use scrub::{LostPart, LostUser, ScrubRound, ScrubStatus};
 pub use settings::ChangeSettings;
@@ -220,6 +220,9 @@ pub trait Control: Branching + Send + Sync + 'static {
         request: &SourceRunRequest,
         job: &JobHandle,
     ) -> Result<SourceRun, ControlError>;
+
+    /// Deletes what nothing retained reaches, which the gateway does by itself by the clock; or only looks.
+    async fn collect(&self, dry_run: bool, job: &JobHandle) -> Result<CollectionReport, ControlError>;
 
     /// Who is connected to the doors for data.
     async fn clients(&self) -> Result<Vec<ClientInfo>, ControlError>;

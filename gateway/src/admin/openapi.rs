@@ -184,7 +184,7 @@ fn responses(row: &Row, schemas: &mut Schemas) -> Value {
     };
     let mut all = Map::new();
     all.insert(status.to_owned(), json!({ "description": about, "content": content }));
-    if matches!(row.answer, Answered::Job(_)) && row.query.is_some() {
+    if matches!(row.answer, Answered::Job(_)) && row.query.is_some() && row.body.is_some() {
         let about = "With `dry-run=true`: what would change.";
         let schema = schemas.answered.subschema_for::<crate::control::DiffPage>();
         all.insert("200".to_owned(), json!({ "description": about, "content": data(json!(schema)) }));

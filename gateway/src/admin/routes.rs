@@ -287,6 +287,12 @@ pub(super) async fn clone(
     })
 }
 
+pub(super) async fn collect(State(admin): Gateway, Asked(ask): Asked<DryRun>) -> Result<Response, ApiError> {
+    admin.start("gc", String::new(), move |control, _, job| async move {
+        control.collect(ask.dry_run, &job).await
+    })
+}
+
 pub(super) async fn clients(State(admin): Gateway) -> Answer<Vec<ClientInfo>> {
     Ok(Json(admin.control.clients().await?))
 }

@@ -21,14 +21,14 @@ use crate::audit::Page;
 use crate::console;
 use crate::control::{
     Alarm, BranchApplyReport, BranchApplyRequest, BranchDiffPage, BranchDiffRequest, BranchInfo, ClientInfo,
-    CloneReport, ControlError, DiffPage, DiffRequest, ErrorKind, FailbackPlan, FileRequest, FilesPage,
-    FilesRequest, HandoverRequest, HeadInfo, KeySlot, LifecycleReport, LifecycleRequest, LimitRequest,
-    LinkStatus, MachineStartRequest, MachineStatus, MachineStopRequest, PolicyDetails, PolicyRun,
-    PolicyRunRequest, PolicySimulation, PolicySimulationRequest, PolicyStatus, PromoteReport, PromoteRequest,
-    RecoveryPlan, RecoveryRequest, RejoinReport, RejoinRequest, ResizeRequest, RestoreReport, RestoreRequest,
-    RollbackReport, RollbackRequest, ScrubStatus, ShareStatus, SnapshotInfo, SnapshotRequest, SourceDetails,
-    SourceRun, SourceRunRequest, SourceStatus, Status, TargetStatus, TemporaryRequest, VolumeStatus,
-    WarmDone, WarmRequest,
+    CloneReport, CollectionReport, ControlError, DiffPage, DiffRequest, ErrorKind, FailbackPlan, FileRequest,
+    FilesPage, FilesRequest, HandoverRequest, HeadInfo, KeySlot, LifecycleReport, LifecycleRequest,
+    LimitRequest, LinkStatus, MachineStartRequest, MachineStatus, MachineStopRequest, PolicyDetails,
+    PolicyRun, PolicyRunRequest, PolicySimulation, PolicySimulationRequest, PolicyStatus, PromoteReport,
+    PromoteRequest, RecoveryPlan, RecoveryRequest, RejoinReport, RejoinRequest, ResizeRequest, RestoreReport,
+    RestoreRequest, RollbackReport, RollbackRequest, ScrubStatus, ShareStatus, SnapshotInfo, SnapshotRequest,
+    SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Status, TargetStatus, TemporaryRequest,
+    VolumeStatus, WarmDone, WarmRequest,
 };
 use crate::runbook::Report;
 use crate::settings::{AccessKey, Bucket, Share, Target, Token, Volume};
@@ -212,6 +212,8 @@ fn stores() -> Vec<Row> {
             .takes::<PromoteRequest>().starts::<PromoteReport>(),
         Row::new((M::POST, "/targets/{target}/limit"), (Changes, Whole), "Sets the rates of a link by hand, for a while.", || post(targets::limit))
             .takes::<LimitRequest>().tells::<LinkStatus>(),
+        Row::new((M::POST, "/gc"), (Destroys, Whole), "Deletes what nothing retained reaches any more; a dry run only counts it.", || post(routes::collect))
+            .asks::<removal::DryRun>().starts::<CollectionReport>(),
         Row::new((M::GET, "/scrub"), (Reads, Whole), "How far the scrub is, what it healed, and what is lost.", || get(scrub::status))
             .tells::<ScrubStatus>(),
         Row::new((M::POST, "/scrub/run"), (Changes, Whole), "Reads and verifies every pack now.", || post(scrub::run))

@@ -8,6 +8,7 @@ mod browse;
 mod buckets;
 mod clients;
 mod disks;
+mod garbage;
 mod heart;
 mod host;
 mod key;
@@ -41,6 +42,7 @@ use tidegate_replicator::repository::{Claimant, Opened, Repository, RepositoryEr
 use tidegate_replicator::store::{OpenStore, ReadOnlyStore, StoreError};
 
 pub use buckets::{bucket_share, set_objects};
+pub(crate) use garbage::collect_failed;
 pub use key::{NewKey, slot_key, write_key_file};
 pub use offline::OfflineRepository;
 pub(crate) use offline::utc_nanos;

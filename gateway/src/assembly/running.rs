@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::buckets::is_served_differently;
 use super::clients::clients;
 use super::disks::GatewayDisks;
+use super::garbage::collect_now;
 use super::heart::Heart;
 use super::host::GatewayHost;
 use super::keys::key_slots;
@@ -37,13 +38,13 @@ use crate::appliance::{Appliance, SnapshotEntry};
 use crate::bandwidth::Links;
 use crate::clock::SystemClock;
 use crate::control::{
-    ChangeSettings, ClientInfo, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest,
-    Disks, ErrorKind, FileData, FileRequest, FilesPage, FilesRequest, HandoverRequest, HeadInfo, JobHandle,
-    KeySlot, LifecycleReport, LifecycleRequest, LimitRequest, LinkStatus, Moment, PolicyDetails, PolicyRun,
-    PolicyRunRequest, PolicySimulation, PolicySimulationRequest, PromoteReport, PromoteRequest, RecoveryPlan,
-    RecoveryRequest, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ScrubStatus,
-    SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status,
-    Unit, WarmDone, WarmRequest,
+    ChangeSettings, ClientInfo, CloneReport, CloneRequest, CollectionReport, Control, ControlError, DiffPage,
+    DiffRequest, Disks, ErrorKind, FileData, FileRequest, FilesPage, FilesRequest, HandoverRequest, HeadInfo,
+    JobHandle, KeySlot, LifecycleReport, LifecycleRequest, LimitRequest, LinkStatus, Moment, PolicyDetails,
+    PolicyRun, PolicyRunRequest, PolicySimulation, PolicySimulationRequest, PromoteReport, PromoteRequest,
+    RecoveryPlan, RecoveryRequest, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest,
+    ScrubStatus, SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus,
+    Start, Status, Unit, WarmDone, WarmRequest,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
@@ -317,6 +318,10 @@ impl Control for Running {
             return Err(ControlError::new(ErrorKind::Exists, message).todo("choose another name"));
         }
         Ok(snapshot_info(&self.appliance.create_snapshot(share, &label, request.tags.clone()).await?))
+    }
+
+    async fn collect(&self, dry_run: bool, job: &JobHandle) -> Result<CollectionReport, ControlError> {
+        collect_now(&self.appliance, &self.overview.settings(), dry_run, job).await
     }
 
     async fn clients(&self) -> Result<Vec<ClientInfo>, ControlError> {

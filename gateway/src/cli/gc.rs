@@ -20,7 +20,7 @@ use super::exit::Failure;
 use super::format::bytes;
 use super::local_work::{Watched, watch};
 use super::place::RepositoryPlace;
-use crate::assembly::{AssemblyError, OfflineRepository};
+use crate::assembly::{OfflineRepository, collect_failed};
 use crate::control::{ControlError, ErrorKind, JobHandle};
 use crate::settings::{Credentials, LocalPath, SecretReference, Settings, Size, Span};
 
@@ -359,17 +359,5 @@ fn outcome(report: &Report) -> Result<(), Failure> {
 }
 
 pub(super) fn failed(error: CollectError) -> Failure {
-    let kind = match &error {
-        CollectError::Repository(_) => None,
-        CollectError::Unreadable { .. } => Some(ErrorKind::Damaged),
-        CollectError::Away(_) => Some(ErrorKind::StoreAway),
-        CollectError::TooMuch { .. } | CollectError::Clock { .. } => Some(ErrorKind::Invalid),
-        CollectError::Scratch { .. } => Some(ErrorKind::Full),
-        CollectError::Died => Some(ErrorKind::Failed),
-        CollectError::Cancelled => Some(ErrorKind::Cancelled),
-    };
-    match (kind, error) {
-        (_, CollectError::Repository(error)) => AssemblyError::Repository(error).into(),
-        (kind, error) => ControlError::new(kind.unwrap_or(ErrorKind::Failed), error.to_string()).into(),
-    }
+    collect_failed(error).into()
 }

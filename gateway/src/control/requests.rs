@@ -251,3 +251,24 @@ pub struct PromoteReport {
     /// The target that led before.
     pub led_before: String,
 }
+
+/// What a collection of garbage found, and deletes unless it was a dry run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CollectionReport {
+    /// Whether it was only looked.
+    pub dry_run: bool,
+    /// Packs that there are.
+    pub packs: u64,
+    /// Their length in bytes.
+    pub pack_bytes: u64,
+    /// Packs that nothing retained reaches and that are old enough to go.
+    pub condemned: u64,
+    /// Their length in bytes.
+    pub condemned_bytes: u64,
+    /// Packs of which little is alive, that are stored anew without the rest.
+    pub sparse: u64,
+    /// Packs that nothing reaches, and that were stored too recently.
+    pub deferred: u64,
+    /// Packs that nothing reaches, and whose locks have not ended.
+    pub held: u64,
+}

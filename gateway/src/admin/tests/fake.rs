@@ -11,15 +11,15 @@ use parking_lot::Mutex;
 
 use crate::control::{
     Alarm, AlarmCode, CacheStatus, Change, ChangeKind, ChangeSettings, ClientInfo, CloneReport, CloneRequest,
-    Control, ControlError, DiffPage, DiffRequest, ErrorKind, FileData, FileInfo, FileKind, FilePath,
-    FileRequest, FilesPage, FilesRequest, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus,
-    KeySlot, LaneStatus, LifecycleReport, LifecycleRequest, LimitRequest, LimitStatus, LinkStatus, LostPart,
-    MemoryStatus, PathTrouble, PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySimulation,
-    PolicySimulationRequest, PolicySnapshot, PolicyStatus, PromoteReport, PromoteRequest, QuotaStatus,
-    RecoveryPlan, RecoveryRequest, RecoveryStage, RestoreReport, RestoreRequest, RollbackReport,
-    RollbackRequest, ScrubStatus, Severity, ShareRecovery, ShareState, ShareStatus, SnapshotInfo,
-    SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status, TargetStatus,
-    Unit, WarmDone, WarmRequest,
+    CollectionReport, Control, ControlError, DiffPage, DiffRequest, ErrorKind, FileData, FileInfo, FileKind,
+    FilePath, FileRequest, FilesPage, FilesRequest, HandoverRequest, HeadCost, HeadInfo, JobHandle,
+    JournalStatus, KeySlot, LaneStatus, LifecycleReport, LifecycleRequest, LimitRequest, LimitStatus,
+    LinkStatus, LostPart, MemoryStatus, PathTrouble, PolicyDetails, PolicyRun, PolicyRunRequest,
+    PolicyShareRun, PolicySimulation, PolicySimulationRequest, PolicySnapshot, PolicyStatus, PromoteReport,
+    PromoteRequest, QuotaStatus, RecoveryPlan, RecoveryRequest, RecoveryStage, RestoreReport, RestoreRequest,
+    RollbackReport, RollbackRequest, ScrubStatus, Severity, ShareRecovery, ShareState, ShareStatus,
+    SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status,
+    TargetStatus, Unit, WarmDone, WarmRequest,
 };
 use crate::settings::{Count, Policy, Settings, Size};
 
@@ -223,6 +223,10 @@ impl Control for FakeGateway {
         }
         snapshots.insert(0, made.clone());
         Ok(made)
+    }
+
+    async fn collect(&self, dry_run: bool, _job: &JobHandle) -> Result<CollectionReport, ControlError> {
+        Ok(CollectionReport { dry_run, packs: 9, condemned: 2, ..CollectionReport::default() })
     }
 
     async fn clients(&self) -> Result<Vec<ClientInfo>, ControlError> {

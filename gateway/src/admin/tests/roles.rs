@@ -65,6 +65,7 @@ POST /targets                                 no   no   yes  no   no
 DELETE /targets/{target}                      no   no   yes  no   no
 POST /targets/{target}/promote                no   no   yes  no   no
 POST /targets/{target}/limit                  no   yes  yes  no   no
+POST /gc                                      no   no   yes  no   no
 GET /scrub                                    yes  yes  yes  yes  no
 POST /scrub/run                               no   yes  yes  no   no
 GET /policies                                 yes  yes  yes  yes  yes

@@ -93,7 +93,7 @@ async fn a_session_ends_with_its_token() {
 #[tokio::test]
 async fn wrong_logins_are_refused_counted_and_do_not_repeat_what_was_sent() {
     let network = OnNetwork::start_with("failures_per_minute = 2").await;
-    for body in ["hunter2", "{\"token\": \"hunter2\", \"x\": 1}", "[\"hunter2\"]", ""] {
+    for body in ["hunter2", "{\"token\": \"hunter2\", \"x\": 1}", "\"hunter2\"", ""] {
         let answer = network.call("POST", "/api/v1/session", &[], body).await;
         assert_eq!(answer.status, 400, "{body}");
         assert!(!answer.body.to_string().contains("hunter2"), "{answer:?}");
