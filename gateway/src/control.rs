@@ -26,6 +26,7 @@ mod recovery;
 mod requests;
 mod scrub;
 mod settings;
+mod sight;
 mod source;
 mod status;
 
@@ -57,12 +58,13 @@ pub use recovery::{
     WarmRequest,
 };
 pub use requests::{
-    Change, ChangeKind, CloneReport, CloneRequest, DIFF_PAGE_MAX, DiffPage, DiffRequest, HandoverRequest,
-    LifecycleReport, LifecycleRequest, LifecycleStep, PromoteReport, PromoteRequest, RestoreReport,
-    RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
+    Change, ChangeKind, CloneReport, CloneRequest, CollectionReport, DIFF_PAGE_MAX, DiffPage, DiffRequest,
+    HandoverRequest, LifecycleReport, LifecycleRequest, LifecycleStep, PromoteReport, PromoteRequest,
+    RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
 };
 pub use scrub::{LostPart, LostUser, ScrubRound, ScrubStatus};
 pub use settings::ChangeSettings;
+pub use sight::{ClientInfo, KeySlot};
 pub use source::{PathTrouble, SourceDetails, SourceRun, SourceRunRequest, SourceStatus};
 pub use status::{
     CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, LockStatus, MemoryStatus,
@@ -218,6 +220,15 @@ pub trait Control: Branching + Send + Sync + 'static {
         request: &SourceRunRequest,
         job: &JobHandle,
     ) -> Result<SourceRun, ControlError>;
+
+    /// Deletes what nothing retained reaches, which the gateway does by itself by the clock; or only looks.
+    async fn collect(&self, dry_run: bool, job: &JobHandle) -> Result<CollectionReport, ControlError>;
+
+    /// Who is connected to the doors for data.
+    async fn clients(&self) -> Result<Vec<ClientInfo>, ControlError>;
+
+    /// What opens the repository: states alone, never a key.
+    async fn keys(&self) -> Result<Vec<KeySlot>, ControlError>;
 
     /// Volumes and machines.
     fn disks(&self) -> Result<Arc<dyn Disks>, ControlError> {

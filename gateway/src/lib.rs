@@ -5,6 +5,7 @@ pub mod alarm;
 mod amounts;
 pub mod appliance;
 pub mod assembly;
+pub mod audit;
 pub mod bandwidth;
 mod cache;
 pub mod cli;

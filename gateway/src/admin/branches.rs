@@ -6,11 +6,12 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 
 use super::error::ApiError;
-use super::payload::Payload;
+use super::payload::{Asked, Payload};
+use super::removal::DryRun;
 use super::routes::{Answer, Gateway};
 use crate::control::{
-    BranchApplyRequest, BranchDiffPage, BranchDiffRequest, BranchInfo, DIFF_PAGE_MAX, FailbackPlan,
-    RejoinRequest,
+    BranchApplyRequest, BranchDiffPage, BranchDiffRequest, BranchInfo, ControlError, DIFF_PAGE_MAX,
+    ErrorKind, FailbackPlan, RejoinRequest,
 };
 
 pub(super) async fn list(State(admin): Gateway, Path(share): Path<String>) -> Answer<Vec<BranchInfo>> {
@@ -20,7 +21,18 @@ pub(super) async fn list(State(admin): Gateway, Path(share): Path<String>) -> An
 pub(super) async fn remove(
     State(admin): Gateway,
     Path((share, branch)): Path<(String, String)>,
+    Asked(ask): Asked<DryRun>,
 ) -> Answer<BranchInfo> {
+    if ask.dry_run {
+        let found = admin.control.branches(&share).await?;
+        let found = found.into_iter().find(|found| found.name == branch || found.id == branch);
+        let missing = || {
+            let message = format!("share {share:?} has no branch {branch:?}");
+            ControlError::new(ErrorKind::NotFound, message)
+                .todo(format!("see `tidegate branch list {share}`"))
+        };
+        return Ok(Json(found.ok_or_else(missing)?));
+    }
     Ok(Json(admin.control.branch_remove(&share, &branch).await?))
 }
 

@@ -2,60 +2,53 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::Json;
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
 
+use super::Admin;
 use super::error::ApiError;
-use super::payload::Payload;
-use super::routes::{Answer, Gateway, table_add};
-use super::{Admin, Applied};
+use super::payload::{Asked, Payload};
+use super::removal::{DryRun, Removal, remove_named};
+use super::routes::{Answer, Gateway, Who, table_add};
 use crate::control::{
     ControlError, Disks, ErrorKind, MachineStartRequest, MachineStatus, MachineStopRequest, ResizeRequest,
     TemporaryRequest, VolumeStatus,
 };
-use crate::settings::{Volume, remove_table, table_from_json};
+use crate::settings::{Volume, table_from_json};
 use crate::volumes::BootOrder;
-
-/// All routes about them.
-pub(super) fn routes() -> Router<Arc<Admin>> {
-    Router::new()
-        .route("/volumes", get(volumes).post(add))
-        .route("/volumes/{volume}", delete(remove))
-        .route("/volumes/{volume}/resize", post(resize))
-        .route("/volumes/{volume}/show", post(show))
-        .route("/volumes/{volume}/hide", post(hide))
-        .route("/volumes/{volume}/record", post(record))
-        .route("/volumes/{volume}/record-end", post(record_end))
-        .route("/volumes/{volume}/boot-order", get(boot_order).post(boot_order_set).delete(boot_order_remove))
-        .route("/machines", get(machines))
-        .route("/machines/{machine}/start", post(start))
-        .route("/machines/{machine}/stop", post(stop))
-}
 
 fn disks(admin: &Admin) -> Result<Arc<dyn Disks>, ControlError> {
     admin.control.disks()
 }
 
-async fn volumes(State(admin): Gateway) -> Answer<Vec<VolumeStatus>> {
-    Ok(Json(disks(&admin)?.volumes().await))
+pub(super) async fn volumes(State(admin): Gateway, Extension(caller): Who) -> Answer<Vec<VolumeStatus>> {
+    Ok(Json(caller.within_volumes(disks(&admin)?.volumes().await)))
 }
 
-async fn add(State(admin): Gateway, Payload(body): Payload<serde_json::Value>) -> Result<Response, ApiError> {
+pub(super) async fn add(
+    State(admin): Gateway,
+    Extension(caller): Who,
+    Payload(body): Payload<serde_json::Value>,
+) -> Result<Response, ApiError> {
     let (volume, _) = table_from_json::<Volume>(&body).map_err(ControlError::from)?;
-    table_add::<Volume>(&admin, &body).await?;
+    table_add::<Volume>(&admin, &caller, &body).await?;
     // The settings have it now; what it lacks beyond them is told, and made when the first client comes.
     let status = disks(&admin)?.volume_prepare(volume.name.as_str()).await?;
     Ok((StatusCode::CREATED, Json(status)).into_response())
 }
 
-async fn remove(State(admin): Gateway, Path(name): Path<String>) -> Answer<Applied> {
-    Ok(Json(admin.changes.edit(move |document| remove_table::<Volume>(document, &name)).await?))
+pub(super) async fn remove(
+    State(admin): Gateway,
+    Path(volume): Path<String>,
+    Asked(ask): Asked<DryRun>,
+) -> Answer<Removal> {
+    let gone = vec![format!("clients lose volume {volume}; its file stays in its share")];
+    Ok(Json(remove_named::<Volume>(&admin, "name", &volume, ask, gone).await?))
 }
 
-async fn resize(
+pub(super) async fn resize(
     State(admin): Gateway,
     Path(volume): Path<String>,
     Payload(request): Payload<ResizeRequest>,
@@ -79,7 +72,7 @@ fn set_size(document: &mut toml_edit::DocumentMut, name: &str, bytes: u64) -> Re
     Ok(())
 }
 
-async fn show(
+pub(super) async fn show(
     State(admin): Gateway,
     Path(volume): Path<String>,
     Payload(request): Payload<TemporaryRequest>,
@@ -87,19 +80,19 @@ async fn show(
     Ok(Json(disks(&admin)?.volume_show(&volume, &request).await?))
 }
 
-async fn hide(State(admin): Gateway, Path(name): Path<String>) -> Answer<()> {
+pub(super) async fn hide(State(admin): Gateway, Path(name): Path<String>) -> Answer<()> {
     Ok(Json(disks(&admin)?.volume_hide(&name).await?))
 }
 
-async fn record(State(admin): Gateway, Path(volume): Path<String>) -> Answer<()> {
+pub(super) async fn record(State(admin): Gateway, Path(volume): Path<String>) -> Answer<()> {
     Ok(Json(disks(&admin)?.volume_record(&volume).await?))
 }
 
-async fn record_end(State(admin): Gateway, Path(volume): Path<String>) -> Answer<BootOrder> {
+pub(super) async fn record_end(State(admin): Gateway, Path(volume): Path<String>) -> Answer<BootOrder> {
     Ok(Json(disks(&admin)?.volume_record_end(&volume).await?))
 }
 
-async fn boot_order(State(admin): Gateway, Path(volume): Path<String>) -> Answer<BootOrder> {
+pub(super) async fn boot_order(State(admin): Gateway, Path(volume): Path<String>) -> Answer<BootOrder> {
     let order = disks(&admin)?.boot_order(&volume).await?;
     let missing = || {
         let message = format!("nothing is recorded of volume {volume:?}");
@@ -109,7 +102,7 @@ async fn boot_order(State(admin): Gateway, Path(volume): Path<String>) -> Answer
     Ok(Json(order.ok_or_else(missing)?))
 }
 
-async fn boot_order_set(
+pub(super) async fn boot_order_set(
     State(admin): Gateway,
     Path(volume): Path<String>,
     Payload(order): Payload<BootOrder>,
@@ -117,15 +110,15 @@ async fn boot_order_set(
     Ok(Json(disks(&admin)?.set_boot_order(&volume, Some(&order)).await?))
 }
 
-async fn boot_order_remove(State(admin): Gateway, Path(volume): Path<String>) -> Answer<()> {
+pub(super) async fn boot_order_remove(State(admin): Gateway, Path(volume): Path<String>) -> Answer<()> {
     Ok(Json(disks(&admin)?.set_boot_order(&volume, None).await?))
 }
 
-async fn machines(State(admin): Gateway) -> Answer<Vec<MachineStatus>> {
+pub(super) async fn machines(State(admin): Gateway) -> Answer<Vec<MachineStatus>> {
     Ok(Json(disks(&admin)?.machines().await))
 }
 
-async fn start(
+pub(super) async fn start(
     State(admin): Gateway,
     Path(machine): Path<String>,
     Payload(request): Payload<MachineStartRequest>,
@@ -133,7 +126,7 @@ async fn start(
     Ok(Json(disks(&admin)?.machine_start(&machine, &request).await?))
 }
 
-async fn stop(
+pub(super) async fn stop(
     State(admin): Gateway,
     Path(name): Path<String>,
     Payload(request): Payload<MachineStopRequest>,

@@ -4,7 +4,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     X_CONTENT_TYPE_OPTIONS,
@@ -12,13 +12,14 @@ use axum::http::header::{
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
+use super::payload::Asked;
 use super::routes::{Answer, Gateway};
 use crate::control::{FILES_PAGE_MAX, FileRequest, FilesPage, FilesRequest};
 
 pub(super) async fn list(
     State(admin): Gateway,
     Path(share): Path<String>,
-    Query(mut request): Query<FilesRequest>,
+    Asked(mut request): Asked<FilesRequest>,
 ) -> Answer<FilesPage> {
     request.limit = request.limit.clamp(1, FILES_PAGE_MAX);
     Ok(Json(admin.control.files(&share, &request).await?))
@@ -27,7 +28,7 @@ pub(super) async fn list(
 pub(super) async fn read(
     State(admin): Gateway,
     Path(share): Path<String>,
-    Query(request): Query<FileRequest>,
+    Asked(request): Asked<FileRequest>,
 ) -> Result<Response, ApiError> {
     let file = admin.control.file(&share, &request).await?;
     let name = request.path.names().last().unwrap_or_default();

@@ -24,7 +24,12 @@ pub(super) fn routes(admin: Arc<Admin>) -> Router {
         .with_state(admin)
 }
 
-async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+/// Whether this process lives, and nothing else.
+pub(super) fn alone() -> Router {
+    Router::new().route("/healthz", get(async || "alive\n"))
+}
+
+pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     record_status(&admin.control.status().await);
     ([(CONTENT_TYPE, PROMETHEUS_TEXT)], admin.metrics.render()).into_response()
 }

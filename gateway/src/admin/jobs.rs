@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::within::share_of;
 use crate::control::{ControlError, ErrorKind, JobHandle, Progress};
 use crate::telemetry::metrics::JOBS_RUNNING;
 
@@ -26,7 +28,7 @@ pub const JOBS_REMEMBERED_MAX: usize = 256;
 const STOP_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// How far a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum JobState {
     /// It runs.
@@ -55,7 +57,7 @@ impl JobState {
 }
 
 /// What is known of a job.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobInfo {
     /// Its name.
     pub id: String,
@@ -165,6 +167,12 @@ impl Jobs {
             ControlError::new(ErrorKind::NotFound, format!("there is no job {id}"))
                 .todo("`tidegate job list` shows those that are remembered")
         })
+    }
+
+    /// The share that a job is about, if it is known and about one.
+    pub(super) fn share_of(&self, id: &str) -> Option<String> {
+        let job = self.get(id).ok()?;
+        share_of(&job).map(str::to_owned)
     }
 
     /// A job once it has ended, or as it is when the time is over.

@@ -1,85 +1,69 @@
-//! The admin API of a running gateway: HTTP over a Unix socket, JSON in and out.
+//! The admin API of a running gateway: HTTP over a Unix socket, and over TLS on the network; JSON in and out.
 //!
-//! Owns the routes below, the registry of [`jobs`], and the order in which settings change: check,
-//! write the file, apply; a file whose settings the gateway refuses is put back. What is asked is
-//! done by [`Control`]; nothing is decided here.
+//! Owns the table of routes (`table`), who may call them (`access`, `door`), the registry of [`jobs`], and the order in which
+//! settings change: check, write the file, apply; a file whose settings the gateway refuses is put back. What is asked is
+//! done by [`Control`]; nothing else is decided here. `docs/openapi.json` is made from the table.
 //!
 //! ```text
-//! GET    /api/v1/status                              Status
-//! GET    /api/v1/alarms                              [Alarm], the most urgent first
-//! POST   /api/v1/settings/reload                     Applied
-//! GET    /api/v1/shares                              [ShareStatus]
-//! POST   /api/v1/shares                              keys of [[share]] -> Applied
-//! GET    /api/v1/shares/{share}                      ShareStatus
-//! DELETE /api/v1/shares/{share}                      Applied (the repository keeps its data)
-//! GET    /api/v1/shares/{share}/heads?limit=         [HeadInfo]
-//! POST   /api/v1/shares/{share}/commit               job -> HeadInfo
-//! GET    /api/v1/shares/{share}/snapshots            [SnapshotInfo]
-//! POST   /api/v1/shares/{share}/snapshots            SnapshotRequest -> job -> SnapshotInfo
-//! DELETE /api/v1/shares/{share}/snapshots/{snapshot} SnapshotInfo
-//! POST   /api/v1/shares/{share}/diff                 DiffRequest -> DiffPage
-//! GET    /api/v1/shares/{share}/files?at=&path=      FilesPage, a page of a directory of a moment
-//! GET    /api/v1/shares/{share}/file?at=&path=       the bytes of a file of a moment
-//! POST   /api/v1/shares/{share}/restore              RestoreRequest -> job -> RestoreReport
-//! POST   /api/v1/shares/{share}/rollback             RollbackRequest -> job -> RollbackReport
-//! POST   /api/v1/shares/{share}/handover             HandoverRequest -> job -> HeadInfo
-//! GET    /api/v1/shares/{share}/branches             [BranchInfo], oldest first
-//! DELETE /api/v1/shares/{share}/branches/{branch}    BranchInfo
-//! POST   .../branches/{branch}/diff                  BranchDiffRequest -> BranchDiffPage
-//! POST   .../branches/{branch}/apply                 BranchApplyRequest -> job -> BranchApplyReport
-//! POST   /api/v1/shares/{share}/rejoin               RejoinRequest -> job -> RejoinReport
-//! GET    /api/v1/shares/{share}/failback             FailbackPlan
-//! POST   /api/v1/shares/{share}/clone                CloneBody -> job -> CloneReport
-//! POST   /api/v1/buckets                             keys of [[bucket]] -> Applied
-//! DELETE /api/v1/buckets/{bucket}                    Applied (the repository keeps its data)
-//! POST   /api/v1/buckets/{bucket}/lifecycle          LifecycleRequest -> job -> LifecycleReport
-//! GET    /api/v1/policies                            [PolicyStatus]
-//! GET    /api/v1/policies/{policy}                   PolicyDetails
-//! POST   /api/v1/policies/{policy}/run               PolicyRunRequest -> job -> PolicyRun
-//! GET    /api/v1/policies/{policy}/simulation?days=  PolicySimulation
-//! POST   /api/v1/access-keys                         keys of [[access_key]] -> Applied
-//! DELETE /api/v1/access-keys/{id}                    Applied
-//! GET    /api/v1/jobs                                [JobInfo], newest first
-//! GET    /api/v1/jobs/{job}?wait_seconds=            JobInfo, once it has ended or the time is over
-//! POST   /api/v1/jobs/{job}/cancel                   JobInfo
-//! GET    /console/                                   the console, a web page over all of this
-//! GET    /metrics /healthz /readyz                   text; also on gateway.metrics over TCP
+//! /api/v1/...            the rows of the table, each behind its door (decision 0029)
+//! /console/              the console, a web page over all of this
+//! /metrics               text; on the socket, and on gateway.metrics over TCP
+//! /healthz /readyz       text; everywhere
 //! ```
 //!
-//! What starts a job answers 202 with its `JobInfo`. An error is a `ControlError` as JSON under a
-//! fitting status. Bounds: connections, body size, time to send a request, jobs running and
-//! remembered.
+//! What starts a job answers 202 with its `JobInfo`. An error is a `ControlError` as JSON under a fitting status. Every change
+//! and every refused call is in the audit log ([`crate::audit`]). Bounds: connections, heads, bodies, time to send either,
+//! calls a minute, sessions, jobs running and remembered.
 
+mod access;
+mod audit;
 mod branches;
 mod disks;
+mod door;
 mod error;
 mod files;
 mod health;
+mod in_force;
 mod jobs;
 mod listener;
+mod openapi;
 mod payload;
 mod policies;
 mod recovery;
+mod removal;
 mod routes;
+mod row;
+mod runbooks;
 mod scrub;
 mod server;
+mod session;
 mod settings;
 mod sources;
+mod table;
 mod targets;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tokens;
+mod within;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 pub use jobs::{JOBS_REMEMBERED_MAX, JOBS_RUNNING_MAX, JobInfo, JobState};
-pub use listener::{AdminListener, HealthListener};
+pub use listener::{AdminListener, HealthListener, TlsListener};
+pub use openapi::openapi_page;
+pub use removal::Removal;
 pub use settings::Applied;
+pub use tokens::TokenInfo;
 
-use crate::control::Control;
-use crate::settings::SettingsFile;
+use crate::audit::AuditLog;
+use crate::control::{Control, ControlError};
+use crate::settings::{Settings, SettingsFile};
 use crate::telemetry::Metrics;
+use access::Access;
+use in_force::InForce;
 use jobs::Jobs;
 use settings::SettingsChanges;
 
@@ -89,21 +73,46 @@ pub struct Admin {
     changes: SettingsChanges,
     jobs: Jobs,
     metrics: Metrics,
+    in_force: Arc<InForce>,
+    access: Access,
+    audit: Arc<AuditLog>,
 }
 
 impl Admin {
-    /// The API over `control`, whose settings come from `file`.
-    pub fn new(control: Arc<dyn Control>, file: SettingsFile, metrics: Metrics) -> Arc<Self> {
-        let changes = SettingsChanges::new(file, control.clone());
+    /// The API over `control`, whose settings come from `file` and are in force as they are given.
+    pub fn new(
+        control: Arc<dyn Control>,
+        file: SettingsFile,
+        settings: Arc<Settings>,
+        audit: Arc<AuditLog>,
+        metrics: Metrics,
+    ) -> Arc<Self> {
+        let in_force = InForce::new(settings);
+        let changes = SettingsChanges::new(file, control.clone(), in_force.clone());
         control.settings_changed_by(Some(Arc::new(changes.clone())));
-        Arc::new(Self { control, changes, jobs: Jobs::default(), metrics })
+        let access = Access::new(in_force.clone());
+        Arc::new(Self { control, changes, jobs: Jobs::default(), metrics, in_force, access, audit })
     }
 
-    /// Serves the whole API until `stop`; then finishes the calls in flight, within a bound, and
+    /// Binds an address of `api.listen`, and reads the certificate.
+    pub async fn bind_tls(&self, address: SocketAddr) -> Result<TlsListener, ControlError> {
+        let settings = self.in_force.settings();
+        self.in_force.load_certificate(&settings.api).await?;
+        let connections_max = settings.api.connections as usize;
+        TlsListener::bind(address, connections_max, self.in_force.clone()).await
+    }
+
+    /// Serves the whole API on the socket until `stop`; then finishes the calls in flight, within a bound, and
     /// cancels the jobs.
     pub async fn serve(self: &Arc<Self>, listener: AdminListener, stop: CancellationToken) {
-        server::serve(listener, routes::all(self.clone()), stop).await;
+        let routes = table::router(self).merge(health::routes(self.clone()));
+        server::serve(listener, routes, stop).await;
         self.jobs.stop().await;
+    }
+
+    /// Serves the API and the console on the network until `stop`. Metrics are behind a token there.
+    pub async fn serve_tls(self: &Arc<Self>, listener: TlsListener, stop: CancellationToken) {
+        server::serve(listener, table::router(self).merge(health::alone()), stop).await;
     }
 
     /// Serves metrics and health alone, for anybody who reaches the address, until `stop`.
@@ -112,7 +121,7 @@ impl Admin {
     }
 
     /// Loads the settings file again, as `POST /api/v1/settings/reload` does.
-    pub async fn reload(&self) -> Result<Applied, crate::control::ControlError> {
+    pub async fn reload(&self) -> Result<Applied, ControlError> {
         self.changes.reload().await
     }
 }

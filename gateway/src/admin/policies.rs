@@ -1,18 +1,18 @@
 //! `/api/v1/policies`: what policies are there, and running one by hand.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 
 use super::error::ApiError;
-use super::payload::Payload;
-use super::routes::{Answer, Gateway};
+use super::payload::{Asked, Payload};
+use super::routes::{Answer, Gateway, Who};
 use crate::control::{
     PolicyDetails, PolicyRunRequest, PolicySimulation, PolicySimulationRequest, PolicyStatus,
 };
 
-pub(super) async fn list(State(admin): Gateway) -> Json<Vec<PolicyStatus>> {
-    Json(admin.control.status().await.policies)
+pub(super) async fn list(State(admin): Gateway, Extension(caller): Who) -> Json<Vec<PolicyStatus>> {
+    Json(caller.within_policies(admin.control.status().await.policies))
 }
 
 pub(super) async fn show(State(admin): Gateway, Path(policy): Path<String>) -> Answer<PolicyDetails> {
@@ -32,7 +32,7 @@ pub(super) async fn run(
 pub(super) async fn simulate(
     State(admin): Gateway,
     Path(policy): Path<String>,
-    Query(request): Query<PolicySimulationRequest>,
+    Asked(request): Asked<PolicySimulationRequest>,
 ) -> Answer<PolicySimulation> {
     Ok(Json(admin.control.policy_simulate(&policy, &request).await?))
 }

@@ -1,19 +1,20 @@
 //! `/api/v1/recovery` and `/api/v1/shares/{share}/warm`: how long recovery would take, and bringing a share here.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 
 use super::error::ApiError;
-use super::payload::Payload;
-use super::routes::{Answer, Gateway};
+use super::payload::{Asked, Payload};
+use super::routes::{Answer, Gateway, Who};
 use crate::control::{RecoveryPlan, RecoveryRequest, WarmRequest};
 
 pub(super) async fn plan(
     State(admin): Gateway,
-    Query(request): Query<RecoveryRequest>,
+    Extension(caller): Who,
+    Asked(request): Asked<RecoveryRequest>,
 ) -> Answer<RecoveryPlan> {
-    Ok(Json(admin.control.recovery(&request).await?))
+    Ok(Json(caller.within_recovery(admin.control.recovery(&request).await?)))
 }
 
 pub(super) async fn warm(

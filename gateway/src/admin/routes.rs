@@ -1,29 +1,28 @@
-//! `/api/v1`: each route takes its request apart, asks the gateway, and answers with plain data.
+//! `/api/v1`: each handler takes its request apart, asks the gateway, and answers with plain data.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::Json;
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
-use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::access::Caller;
 use super::error::ApiError;
 use super::jobs::JobInfo;
-use super::payload::Payload;
-use super::{Admin, Applied, branches, disks, files, health, policies, recovery, scrub, sources, targets};
-use crate::console;
+use super::listener::Peer;
+use super::payload::{Asked, Payload};
+use super::removal::{DryRun, Removal, remove_named};
+use super::{Admin, Applied};
 use crate::control::{
-    Alarm, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind,
-    HandoverRequest, HeadInfo, JobHandle, LifecycleRequest, Moment, RestoreRequest, RollbackRequest,
-    ShareStatus, SnapshotInfo, SnapshotRequest, Status,
+    Alarm, ClientInfo, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind,
+    FilePath, HandoverRequest, HeadInfo, JobHandle, KeySlot, LifecycleRequest, Moment, RestoreRequest,
+    RollbackRequest, ShareStatus, SnapshotInfo, SnapshotRequest, Status,
 };
-use crate::settings::{
-    AccessKey, Bucket, Share, Table, add_table, remove_table, remove_table_by, table_from_json,
-};
+use crate::settings::{AccessKey, Bucket, Share, Table, add_table, table_from_json};
 
 /// The most heads in one answer, and how many there are when the caller names no number.
 const HEADS_MAX: usize = 1_000;
@@ -32,85 +31,25 @@ const WAIT_SECONDS_MAX: u64 = 60;
 
 pub(super) type Answer<T> = Result<Json<T>, ApiError>;
 pub(super) type Gateway = State<Arc<Admin>>;
+pub(super) type Who = Extension<Caller>;
 
-pub(super) fn all(admin: Arc<Admin>) -> Router {
-    let api = Router::new()
-        .route("/status", get(status))
-        .route("/alarms", get(alarms))
-        .route("/settings/reload", post(reload))
-        .route("/shares", get(shares).post(share_add))
-        .route("/shares/{share}", get(share).delete(share_remove))
-        .route("/shares/{share}/heads", get(heads))
-        .route("/shares/{share}/commit", post(commit))
-        .route("/shares/{share}/snapshots", get(snapshots).post(snapshot_create))
-        .route("/shares/{share}/snapshots/{snapshot}", delete(snapshot_remove))
-        .route("/shares/{share}/diff", post(diff))
-        .route("/shares/{share}/files", get(files::list))
-        .route("/shares/{share}/file", get(files::read))
-        .route("/shares/{share}/restore", post(restore))
-        .route("/shares/{share}/rollback", post(rollback))
-        .route("/shares/{share}/handover", post(handover))
-        .route("/shares/{share}/branches", get(branches::list))
-        .route("/shares/{share}/branches/{branch}", delete(branches::remove))
-        .route("/shares/{share}/branches/{branch}/diff", post(branches::diff))
-        .route("/shares/{share}/branches/{branch}/apply", post(branches::apply))
-        .route("/shares/{share}/rejoin", post(branches::rejoin))
-        .route("/shares/{share}/failback", get(branches::failback))
-        .route("/shares/{share}/clone", post(clone))
-        .route("/shares/{share}/warm", post(recovery::warm))
-        .route("/recovery", get(recovery::plan))
-        .route("/buckets", post(bucket_add))
-        .route("/buckets/{bucket}", delete(bucket_remove))
-        .route("/buckets/{bucket}/lifecycle", post(lifecycle))
-        .route("/targets", get(targets::list).post(targets::add))
-        .route("/targets/{target}", delete(targets::remove))
-        .route("/targets/{target}/promote", post(targets::promote))
-        .route("/policies", get(policies::list))
-        .route("/policies/{policy}", get(policies::show))
-        .route("/policies/{policy}/run", post(policies::run))
-        .route("/policies/{policy}/simulation", get(policies::simulate))
-        .route("/scrub", get(scrub::status))
-        .route("/scrub/run", post(scrub::run))
-        .route("/targets/{target}/limit", post(targets::limit))
-        .route("/sources", get(sources::list))
-        .route("/sources/{source}", get(sources::show))
-        .route("/sources/{source}/run", post(sources::run))
-        .route("/access-keys", post(access_key_add))
-        .route("/access-keys/{id}", delete(access_key_remove))
-        .route("/jobs", get(jobs))
-        .route("/jobs/{job}", get(job))
-        .route("/jobs/{job}/cancel", post(job_cancel))
-        .merge(disks::routes())
-        .with_state(admin.clone())
-        .layer(from_fn(console::guard));
-    Router::new()
-        .nest("/api/v1", api)
-        .merge(health::routes(admin))
-        .merge(console::routes())
-        .fallback(no_such_route)
+pub(super) async fn status(State(admin): Gateway, Extension(caller): Who) -> Json<Status> {
+    Json(caller.within_status(admin.control.status().await))
 }
 
-async fn no_such_route() -> ApiError {
-    ApiError(ControlError::new(ErrorKind::NotFound, "there is no such route in this version of the API"))
+pub(super) async fn alarms(State(admin): Gateway, Extension(caller): Who) -> Json<Vec<Alarm>> {
+    Json(caller.within_alarms(admin.control.status().await.alarms))
 }
 
-async fn status(State(admin): Gateway) -> Json<Status> {
-    Json(admin.control.status().await)
-}
-
-async fn alarms(State(admin): Gateway) -> Json<Vec<Alarm>> {
-    Json(admin.control.status().await.alarms)
-}
-
-async fn reload(State(admin): Gateway) -> Answer<Applied> {
+pub(super) async fn reload(State(admin): Gateway) -> Answer<Applied> {
     Ok(Json(admin.reload().await?))
 }
 
-async fn shares(State(admin): Gateway) -> Json<Vec<ShareStatus>> {
-    Json(admin.control.status().await.shares)
+pub(super) async fn shares(State(admin): Gateway, Extension(caller): Who) -> Json<Vec<ShareStatus>> {
+    Json(caller.within_shares(admin.control.status().await.shares))
 }
 
-async fn share(State(admin): Gateway, Path(name): Path<String>) -> Answer<ShareStatus> {
+pub(super) async fn share(State(admin): Gateway, Path(name): Path<String>) -> Answer<ShareStatus> {
     let found = admin.control.status().await.shares.into_iter().find(|share| share.name == name);
     found.map(Json).ok_or_else(|| {
         let error = ControlError::new(ErrorKind::NotFound, format!("there is no share {name:?}"));
@@ -118,51 +57,96 @@ async fn share(State(admin): Gateway, Path(name): Path<String>) -> Answer<ShareS
     })
 }
 
-async fn share_add(
+pub(super) async fn share_add(
     State(admin): Gateway,
+    Extension(caller): Who,
     Payload(body): Payload<serde_json::Value>,
 ) -> Result<Response, ApiError> {
-    table_add::<Share>(&admin, &body).await
+    table_add::<Share>(&admin, &caller, &body).await
 }
 
-async fn share_remove(State(admin): Gateway, Path(name): Path<String>) -> Answer<Applied> {
-    let Json(_) = share(State(admin.clone()), Path(name.clone())).await?;
-    Ok(Json(admin.changes.edit(move |document| remove_table::<Share>(document, &name)).await?))
+pub(super) async fn share_remove(
+    State(admin): Gateway,
+    Path(name): Path<String>,
+    Asked(ask): Asked<DryRun>,
+) -> Answer<Removal> {
+    let Json(found) = share(State(admin.clone()), Path(name.clone())).await?;
+    let mut gone = vec![format!("clients lose {}; the repository keeps its data", found.export)];
+    if found.dirty_bytes > 0 {
+        gone.push(format!("{} bytes were acknowledged and are in no head yet", found.dirty_bytes));
+    }
+    Ok(Json(remove_named::<Share>(&admin, "name", &name, ask, gone).await?))
 }
 
 /// Adds a table to the settings.
 pub(super) async fn table_add<T: Table>(
     admin: &Admin,
+    caller: &Caller,
     body: &serde_json::Value,
 ) -> Result<Response, ApiError> {
+    runs_nothing(caller, body)?;
     let (_, table) = table_from_json::<T>(body).map_err(ControlError::from)?;
     let applied = admin.changes.edit(move |document| add_table::<T>(document, table)).await?;
     Ok((StatusCode::CREATED, Json(applied)).into_response())
 }
 
-async fn bucket_add(
+/// Nothing that comes over the network has this machine run a program: a secret that is a command is set here alone.
+fn runs_nothing(caller: &Caller, body: &serde_json::Value) -> Result<(), ControlError> {
+    if caller.peer == Peer::Socket || !names_command(body) {
+        return Ok(());
+    }
+    let error = ControlError::new(ErrorKind::Denied, "a command cannot be set over the network");
+    Err(error.todo("use `tidegate` on the machine itself, or name a file or a credential"))
+}
+
+fn names_command(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Object(members) => {
+            members.iter().any(|(name, value)| name == "command" || names_command(value))
+        }
+        serde_json::Value::Array(list) => list.iter().any(names_command),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => false,
+    }
+}
+
+pub(super) async fn bucket_add(
     State(admin): Gateway,
+    Extension(caller): Who,
     Payload(body): Payload<serde_json::Value>,
 ) -> Result<Response, ApiError> {
-    table_add::<Bucket>(&admin, &body).await
+    table_add::<Bucket>(&admin, &caller, &body).await
 }
 
-async fn bucket_remove(State(admin): Gateway, Path(name): Path<String>) -> Answer<Applied> {
-    Ok(Json(admin.changes.edit(move |document| remove_table::<Bucket>(document, &name)).await?))
-}
-
-async fn access_key_add(
+pub(super) async fn bucket_remove(
     State(admin): Gateway,
+    Path(name): Path<String>,
+    Asked(ask): Asked<DryRun>,
+) -> Answer<Removal> {
+    let gone = vec![format!("S3 clients lose bucket {name}; the repository keeps its data")];
+    Ok(Json(remove_named::<Bucket>(&admin, "name", &name, ask, gone).await?))
+}
+
+pub(super) async fn access_key_add(
+    State(admin): Gateway,
+    Extension(caller): Who,
     Payload(body): Payload<serde_json::Value>,
 ) -> Result<Response, ApiError> {
-    table_add::<AccessKey>(&admin, &body).await
+    table_add::<AccessKey>(&admin, &caller, &body).await
 }
 
-async fn access_key_remove(State(admin): Gateway, Path(id): Path<String>) -> Answer<Applied> {
-    Ok(Json(admin.changes.edit(move |document| remove_table_by::<AccessKey>(document, "id", &id)).await?))
+pub(super) async fn access_key_remove(
+    State(admin): Gateway,
+    Path(id): Path<String>,
+    Asked(ask): Asked<DryRun>,
+) -> Answer<Removal> {
+    let gone = vec![format!("S3 clients with access key {id} are refused; the file with its secret stays")];
+    Ok(Json(remove_named::<AccessKey>(&admin, "id", &id, ask, gone).await?))
 }
 
-async fn lifecycle(
+pub(super) async fn lifecycle(
     State(admin): Gateway,
     Path(bucket): Path<String>,
     Payload(request): Payload<LifecycleRequest>,
@@ -172,32 +156,46 @@ async fn lifecycle(
     })
 }
 
-#[derive(Deserialize)]
-struct HeadsQuery {
+/// Which heads.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HeadsQuery {
+    /// At most so many, up to 1,000.
     limit: Option<usize>,
 }
 
-async fn heads(
+pub(super) async fn heads(
     State(admin): Gateway,
     Path(share): Path<String>,
-    Query(query): Query<HeadsQuery>,
+    Asked(query): Asked<HeadsQuery>,
 ) -> Answer<Vec<HeadInfo>> {
     let limit = query.limit.unwrap_or(HEADS_MAX).min(HEADS_MAX);
     Ok(Json(admin.control.heads(&share, limit).await?))
 }
 
-async fn snapshots(State(admin): Gateway, Path(share): Path<String>) -> Answer<Vec<SnapshotInfo>> {
+pub(super) async fn snapshots(State(admin): Gateway, Path(share): Path<String>) -> Answer<Vec<SnapshotInfo>> {
     Ok(Json(admin.control.snapshots(&share).await?))
 }
 
-async fn snapshot_remove(
+pub(super) async fn snapshot_remove(
     State(admin): Gateway,
     Path((share, snapshot)): Path<(String, String)>,
+    Asked(ask): Asked<DryRun>,
 ) -> Answer<SnapshotInfo> {
+    if ask.dry_run {
+        let found = admin.control.snapshots(&share).await?;
+        let found = found.into_iter().find(|found| found.name == snapshot || found.id == snapshot);
+        let missing = || {
+            let message = format!("share {share:?} has no snapshot {snapshot:?}");
+            ControlError::new(ErrorKind::NotFound, message)
+                .todo(format!("see `tidegate snapshot list {share}`"))
+        };
+        return Ok(Json(found.ok_or_else(missing)?));
+    }
     Ok(Json(admin.control.snapshot_remove(&share, &snapshot).await?))
 }
 
-async fn diff(
+pub(super) async fn diff(
     State(admin): Gateway,
     Path(share): Path<String>,
     Payload(mut request): Payload<DiffRequest>,
@@ -206,11 +204,11 @@ async fn diff(
     Ok(Json(admin.control.diff(&share, &request).await?))
 }
 
-async fn commit(State(admin): Gateway, Path(share): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn commit(State(admin): Gateway, Path(share): Path<String>) -> Result<Response, ApiError> {
     admin.start("commit", share, |control, share, job| async move { control.commit_now(&share, &job).await })
 }
 
-async fn snapshot_create(
+pub(super) async fn snapshot_create(
     State(admin): Gateway,
     Path(share): Path<String>,
     Payload(request): Payload<SnapshotRequest>,
@@ -220,7 +218,7 @@ async fn snapshot_create(
     })
 }
 
-async fn restore(
+pub(super) async fn restore(
     State(admin): Gateway,
     Path(share): Path<String>,
     Payload(request): Payload<RestoreRequest>,
@@ -230,17 +228,29 @@ async fn restore(
     })
 }
 
-async fn rollback(
+pub(super) async fn rollback(
     State(admin): Gateway,
     Path(share): Path<String>,
+    Asked(ask): Asked<DryRun>,
     Payload(request): Payload<RollbackRequest>,
 ) -> Result<Response, ApiError> {
+    if ask.dry_run {
+        // What is live and in no head yet becomes a snapshot first, and is not counted here.
+        let request = DiffRequest {
+            from: Moment::NewestHead,
+            to: request.to,
+            path: FilePath::root(),
+            after: None,
+            limit: DIFF_PAGE_MAX,
+        };
+        return Ok(Json(admin.control.diff(&share, &request).await?).into_response());
+    }
     admin.start("rollback", share, |control, share, job| async move {
         control.rollback(&share, &request, &job).await
     })
 }
 
-async fn handover(
+pub(super) async fn handover(
     State(admin): Gateway,
     Path(share): Path<String>,
     Payload(request): Payload<HandoverRequest>,
@@ -251,20 +261,22 @@ async fn handover(
 }
 
 /// Make a share over a moment of another one, and serve it.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct CloneBody {
+pub(super) struct CloneBody {
     /// The moment that becomes its base.
     from: Moment,
     /// Its keys in `[[share]]`.
     settings: serde_json::Value,
 }
 
-async fn clone(
+pub(super) async fn clone(
     State(admin): Gateway,
+    Extension(caller): Who,
     Path(share): Path<String>,
     Payload(body): Payload<CloneBody>,
 ) -> Result<Response, ApiError> {
+    runs_nothing(&caller, &body.settings)?;
     let (settings, table) = table_from_json::<Share>(&body.settings).map_err(ControlError::from)?;
     let changes = admin.changes.clone();
     admin.start("clone", share, |control, share, job| async move {
@@ -275,25 +287,42 @@ async fn clone(
     })
 }
 
-async fn jobs(State(admin): Gateway) -> Json<Vec<JobInfo>> {
-    Json(admin.jobs.list())
+pub(super) async fn collect(State(admin): Gateway, Asked(ask): Asked<DryRun>) -> Result<Response, ApiError> {
+    admin.start("gc", String::new(), move |control, _, job| async move {
+        control.collect(ask.dry_run, &job).await
+    })
 }
 
-#[derive(Deserialize)]
-struct JobQuery {
+pub(super) async fn clients(State(admin): Gateway) -> Answer<Vec<ClientInfo>> {
+    Ok(Json(admin.control.clients().await?))
+}
+
+pub(super) async fn keys(State(admin): Gateway) -> Answer<Vec<KeySlot>> {
+    Ok(Json(admin.control.keys().await?))
+}
+
+pub(super) async fn jobs(State(admin): Gateway, Extension(caller): Who) -> Json<Vec<JobInfo>> {
+    Json(caller.within_jobs(admin.jobs.list()))
+}
+
+/// How long to wait for the end of a job.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JobQuery {
+    /// In seconds, up to 60; 0 when absent.
     wait_seconds: Option<u64>,
 }
 
-async fn job(
+pub(super) async fn job(
     State(admin): Gateway,
     Path(id): Path<String>,
-    Query(query): Query<JobQuery>,
+    Asked(query): Asked<JobQuery>,
 ) -> Answer<JobInfo> {
     let time = Duration::from_secs(query.wait_seconds.unwrap_or(0).min(WAIT_SECONDS_MAX));
     Ok(Json(admin.jobs.wait(&id, time).await?))
 }
 
-async fn job_cancel(State(admin): Gateway, Path(id): Path<String>) -> Answer<JobInfo> {
+pub(super) async fn job_cancel(State(admin): Gateway, Path(id): Path<String>) -> Answer<JobInfo> {
     Ok(Json(admin.jobs.cancel(&id)?))
 }
 

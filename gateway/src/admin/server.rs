@@ -4,19 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::listener::Accept;
+use super::listener::{Accept, Peer};
 
-/// The most connections at once; further ones wait to be accepted.
-const CONNECTIONS_MAX: usize = 64;
 /// How long a client may take to send the head of a request, or leave a connection idle.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
+/// The longest head, in bytes.
+const HEAD_BYTES_MAX: usize = 64 << 10;
 /// How long calls in flight may take once a stop was asked for.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long to wait after a failed accept (no file descriptors left) before the next.
@@ -24,17 +27,25 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves until `stop`, then finishes the calls in flight within [`STOP_TIME_MAX`].
 pub(super) async fn serve<L: Accept>(listener: L, router: Router, stop: CancellationToken) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let listener = Arc::new(listener);
+    let permits = Arc::new(Semaphore::new(listener.connections_max()));
     let mut connections = JoinSet::new();
     let accept_all = async {
         loop {
             let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
             while connections.try_join_next().is_some() {}
             match listener.accept().await {
-                Ok(Some(stream)) => {
-                    let served = connection::<L>(stream, router.clone(), stop.clone());
+                Ok(Some((raw, peer))) => {
+                    let (listener, router, stop) = (listener.clone(), router.clone(), stop.clone());
                     connections.spawn(async move {
-                        served.await;
+                        let opened = tokio::select! {
+                            opened = listener.open(raw) => opened,
+                            () = stop.cancelled() => None,
+                        };
+                        drop(listener);
+                        if let Some(stream) = opened {
+                            connection::<L>(stream, peer, router, stop).await;
+                        }
                         drop(permit);
                     });
                 }
@@ -56,11 +67,17 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router, stop: Cancella
     }
 }
 
-async fn connection<L: Accept>(stream: L::Stream, router: Router, stop: CancellationToken) {
+async fn connection<L: Accept>(stream: L::Stream, peer: Peer, router: Router, stop: CancellationToken) {
+    let routes = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        routes.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .max_header_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

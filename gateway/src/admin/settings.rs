@@ -4,18 +4,21 @@
 //! is put back. A crash between writing and applying is harmless: the next start reads the file.
 //! A change runs to its end even if the caller goes away meanwhile.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use toml_edit::{DocumentMut, Table};
 
+use super::in_force::InForce;
 use crate::control::{ChangeSettings, Control, ControlError, ErrorKind};
 use crate::settings::{Bucket, Settings, SettingsError, SettingsFile, add_table, remove_table};
 
 /// Settings that are in force.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Applied {
     /// Keys whose new value waits for a restart.
     pub restart_needed: Vec<String>,
@@ -26,12 +29,18 @@ pub struct Applied {
 pub(super) struct SettingsChanges {
     file: SettingsFile,
     control: Arc<dyn Control>,
+    in_force: Arc<InForce>,
     one_at_a_time: Arc<Mutex<()>>,
 }
 
 impl SettingsChanges {
-    pub(super) fn new(file: SettingsFile, control: Arc<dyn Control>) -> Self {
-        Self { file, control, one_at_a_time: Arc::default() }
+    pub(super) fn new(file: SettingsFile, control: Arc<dyn Control>, in_force: Arc<InForce>) -> Self {
+        Self { file, control, in_force, one_at_a_time: Arc::default() }
+    }
+
+    /// Where the file is.
+    pub(super) fn path(&self) -> &Path {
+        self.file.path()
     }
 
     /// Loads the file and applies it.
@@ -66,8 +75,19 @@ impl SettingsChanges {
         .await
     }
 
+    /// Looks whether an edit could be, and changes nothing.
+    pub(super) async fn look(
+        &self,
+        change: impl FnOnce(&mut DocumentMut) -> Result<(), String> + Send + 'static,
+    ) -> Result<(), ControlError> {
+        let file = self.file.clone();
+        blocking(move || file.look(change)).await.map(drop)
+    }
+
     async fn apply(&self, settings: Settings) -> Result<Applied, ControlError> {
-        let restart_needed = self.control.apply(Arc::new(settings)).await?;
+        let settings = Arc::new(settings);
+        let restart_needed = self.control.apply(settings.clone()).await?;
+        self.in_force.set(settings).await;
         tracing::info!(?restart_needed, "settings applied");
         Ok(Applied { restart_needed })
     }

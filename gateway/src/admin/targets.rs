@@ -1,15 +1,15 @@
 //! `/api/v1/targets`: the targets of the repository, and the links to them.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 
-use super::Applied;
 use super::error::ApiError;
-use super::payload::Payload;
-use super::routes::{Answer, Gateway, table_add};
+use super::payload::{Asked, Payload};
+use super::removal::{DryRun, Removal, remove_named};
+use super::routes::{Answer, Gateway, Who, table_add};
 use crate::control::{ControlError, ErrorKind, LimitRequest, LinkStatus, PromoteRequest, TargetStatus};
-use crate::settings::{Target, remove_table};
+use crate::settings::Target;
 
 pub(super) async fn list(State(admin): Gateway) -> Json<Vec<TargetStatus>> {
     Json(admin.control.status().await.targets)
@@ -17,19 +17,25 @@ pub(super) async fn list(State(admin): Gateway) -> Json<Vec<TargetStatus>> {
 
 pub(super) async fn add(
     State(admin): Gateway,
+    Extension(caller): Who,
     Payload(body): Payload<serde_json::Value>,
 ) -> Result<Response, ApiError> {
-    table_add::<Target>(&admin, &body).await
+    table_add::<Target>(&admin, &caller, &body).await
 }
 
-pub(super) async fn remove(State(admin): Gateway, Path(name): Path<String>) -> Answer<Applied> {
+pub(super) async fn remove(
+    State(admin): Gateway,
+    Path(name): Path<String>,
+    Asked(ask): Asked<DryRun>,
+) -> Answer<Removal> {
     let targets = admin.control.status().await.targets;
     if targets.iter().any(|target| target.leads && target.name == name) {
         let error =
             ControlError::new(ErrorKind::Invalid, format!("the repository is led from target {name:?}"));
         return Err(ApiError(error.todo("promote another target first: `tidegate target promote`")));
     }
-    Ok(Json(admin.changes.edit(move |document| remove_table::<Target>(document, &name)).await?))
+    let gone = vec![format!("target {name} gets nothing more; what lies there stays")];
+    Ok(Json(remove_named::<Target>(&admin, "name", &name, ask, gone).await?))
 }
 
 pub(super) async fn promote(

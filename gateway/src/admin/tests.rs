@@ -3,6 +3,9 @@
 mod branches;
 pub(crate) mod fake;
 mod files;
+mod network;
+mod roles;
+mod sessions;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -19,7 +22,8 @@ use fake::FakeGateway;
 
 /// A served API, and the folder with its socket and settings.
 pub(crate) struct Served {
-    folder: TempDir,
+    pub(crate) folder: TempDir,
+    pub(super) admin: Arc<Admin>,
     pub(crate) gateway: Arc<FakeGateway>,
     pub(crate) stop: CancellationToken,
     serving: tokio::sync::Mutex<tokio::task::JoinHandle<()>>,
@@ -27,21 +31,29 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// With more in the settings.
+    pub(crate) async fn start_with(more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("admin.sock");
         let file = SettingsFile::new(folder.path().join("tidegate.toml"));
         let text = format!(
-            "# kept\n[gateway]\nsocket = {socket:?}\n[repository]\nkey = {{ env = \"K\" }}\n[[target]]\nname = \"main\"\naddress = \"file:///srv/r\"\n[[share]]\nname = \"docs\"\n"
+            "# kept\n[gateway]\nsocket = {socket:?}\n[repository]\nkey = {{ env = \"K\" }}\n[[target]]\nname = \"main\"\naddress = \"file:///srv/r\"\n[[share]]\nname = \"docs\"\n{more}"
         );
-        let gateway = FakeGateway::new(file.create(&text).expect("settings"));
+        let settings = file.create(&text).expect("settings");
+        let gateway = FakeGateway::new(settings.clone());
         let listener = AdminListener::bind(&socket).await.expect("a socket");
-        let admin = Admin::new(gateway.clone(), file, Metrics::start());
+        let audit = AuditLog::open(&folder.path().join("audit"), 4, None).expect("a log");
+        let (settings, audit) = (Arc::new(settings), Arc::new(audit));
+        let admin = Admin::new(gateway.clone(), file, settings, audit, Metrics::start());
         let stop = CancellationToken::new();
         let serving = tokio::spawn({
-            let stop = stop.clone();
+            let (admin, stop) = (admin.clone(), stop.clone());
             async move { admin.serve(listener, stop).await }
         });
-        Self { folder, gateway, stop, serving: serving.into() }
+        Self { folder, admin, gateway, stop, serving: serving.into() }
     }
 
     /// Returns once the service has ended, after a stop.
@@ -138,10 +150,8 @@ async fn the_public_address_shows_health_and_nothing_else() {
     let served = Served::start().await;
     let listener = HealthListener::bind(([127, 0, 0, 1], 0).into()).await.expect("a port");
     let address = listener.address().expect("bound");
-    let file = SettingsFile::new(served.file());
-    let admin = Admin::new(served.gateway.clone(), file, Metrics::start());
     tokio::spawn({
-        let stop = served.stop.clone();
+        let (admin, stop) = (served.admin.clone(), served.stop.clone());
         async move { admin.serve_health(listener, stop).await }
     });
     for (path, expected) in [("/healthz", "200"), ("/metrics", "200"), ("/api/v1/status", "404")] {

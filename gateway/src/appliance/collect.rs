@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_replicator::collect::{
-    CollectError, CollectOptions, Held, Observer, Progress, Round, condemn, finish_open, propose,
+    CollectError, CollectOptions, Held, Observer, Progress, Proposal, Round, condemn, finish_open, propose,
     sweep_hidden, tidy,
 };
 use tidegate_replicator::repository::UtcNanos;
@@ -48,6 +48,39 @@ pub struct CollectConfig {
     pub memory_bytes_max: u64,
     /// See [`CollectOptions::scratch`].
     pub scratch: PathBuf,
+}
+
+/// What a round found, when it looked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CollectionFigures {
+    /// Packs there are, and their length in bytes.
+    pub packs: u64,
+    /// See `packs`.
+    pub pack_bytes: u64,
+    /// Packs that nothing retained reaches and that are old enough to go, and their length in bytes.
+    pub condemned: u64,
+    /// See `condemned`.
+    pub condemned_bytes: u64,
+    /// Packs of which little is alive, that are stored anew without the rest.
+    pub sparse: u64,
+    /// Packs that nothing reaches, and that were stored too recently.
+    pub deferred: u64,
+    /// Packs that nothing reaches, and whose locks have not ended.
+    pub held: u64,
+}
+
+impl From<&Proposal> for CollectionFigures {
+    fn from(proposal: &Proposal) -> Self {
+        Self {
+            packs: proposal.packs,
+            pack_bytes: proposal.pack_bytes,
+            condemned: proposal.condemned.len() as u64,
+            condemned_bytes: proposal.condemned_bytes,
+            sparse: proposal.sparse.len() as u64,
+            deferred: proposal.deferred,
+            held: proposal.held.packs,
+        }
+    }
 }
 
 /// How a round ended.
@@ -100,7 +133,7 @@ impl Appliance {
                     () = tokio::time::sleep(pause) => {}
                 }
                 let Some(appliance) = appliance.upgrade() else { return };
-                let ended = appliance.collect_once(&config).await;
+                let ended = appliance.collect_once(&config).await.map(drop);
                 if let Err(error) = &ended {
                     tracing::warn!(%error, "garbage was not collected; the next round tries again");
                 }
@@ -123,22 +156,40 @@ impl Appliance {
         self.collected.lock().clone()
     }
 
-    /// One round.
-    pub async fn collect_once(&self, config: &CollectConfig) -> Result<(), CollectError> {
+    /// What a round would find now. Reads only.
+    pub async fn propose_collection(
+        &self,
+        config: &CollectConfig,
+    ) -> Result<CollectionFigures, CollectError> {
+        let lead = self.targets.lead();
+        let repository = &Arc::new(self.backend.repository.on(lead.clone()));
+        let stop = Stop { closing: self.stop.clone(), targets: self.targets.clone(), lead };
+        let options = self.collect_options(config);
+        let proposal = Traffic::Housekeeping.scope(propose(repository, &options, &stop)).await?;
+        Ok(CollectionFigures::from(&proposal))
+    }
+
+    /// One round, after the one that is under way. None: a plan of before is open, and is gone on with first.
+    pub async fn collect_once(
+        &self,
+        config: &CollectConfig,
+    ) -> Result<Option<CollectionFigures>, CollectError> {
+        let _turn = self.collecting.lock().await;
         Traffic::Housekeeping.scope(self.collect_round(config)).await
     }
 
-    async fn collect_round(&self, config: &CollectConfig) -> Result<(), CollectError> {
+    async fn collect_round(&self, config: &CollectConfig) -> Result<Option<CollectionFigures>, CollectError> {
         // From the first look to the last deletion on one store.
         let lead = self.targets.lead();
         let repository = &Arc::new(self.backend.repository.on(lead.clone()));
         let stop = Stop { closing: self.stop.clone(), targets: self.targets.clone(), lead };
         let rounds = finish_open(repository, &self.collect_options(config), &stop).await?;
         if rounds.iter().any(is_open) {
-            return Ok(()); // One after the other.
+            return Ok(None); // One after the other.
         }
         let options = self.collect_options(config);
         let proposal = propose(repository, &options, &stop).await?;
+        let figures = Some(CollectionFigures::from(&proposal));
         if proposal.held.packs > 0 {
             let Held { packs, bytes, .. } = proposal.held;
             tracing::info!(packs, bytes, "packs that nothing retained reaches stay until their locks end");
@@ -154,23 +205,23 @@ impl Appliance {
             sweep_hidden(repository, &stop).await?;
         }
         if condemned.is_none() {
-            return Ok(());
+            return Ok(figures);
         }
         for _ in 0..LOOKS_MAX {
             tokio::select! {
-                () = self.stop.cancelled() => return Ok(()),
+                () = self.stop.cancelled() => return Ok(figures),
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             if stop.is_over() {
-                return Ok(());
+                return Ok(figures);
             }
             let rounds = finish_open(repository, &self.collect_options(config), &stop).await?;
             if !rounds.iter().any(is_waiting) {
-                return Ok(());
+                return Ok(figures);
             }
         }
         tracing::warn!("a collection plan waits for the publisher of a share: see `tidegate gc`");
-        Ok(())
+        Ok(figures)
     }
 
     fn collect_options(&self, config: &CollectConfig) -> CollectOptions {

@@ -63,7 +63,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use archive::{ArchiveConfig, TargetRules};
-pub use collect::{CollectConfig, Collected};
+pub use collect::{CollectConfig, Collected, CollectionFigures};
 pub use copies::CopyReport;
 pub use error::ApplianceError;
 pub use failback::FailbackFacts;
@@ -159,6 +159,8 @@ pub struct Appliance {
     uploaded_bytes: AtomicU64,
     /// What this gateway is called among those of the repository.
     instance: InstanceId,
+    /// Held by whoever collects.
+    collecting: tokio::sync::Mutex<()>,
     /// How the last collection ended.
     collected: Mutex<Option<Collected>>,
     /// Cancelled once new data is stored from here.
@@ -269,6 +271,7 @@ impl Appliance {
             loops: TaskTracker::new(),
             uploaded_bytes: AtomicU64::new(0),
             instance,
+            collecting: tokio::sync::Mutex::default(),
             collected: Mutex::default(),
             index_wanted: CancellationToken::new(),
             index_done: CancellationToken::new(),

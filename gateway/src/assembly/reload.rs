@@ -19,6 +19,9 @@ pub(super) fn waiting_for_restart(before: &Settings, after: &Settings) -> Vec<St
     note(before.nfs != after.nfs, "nfs");
     note(before.s3 != after.s3, "s3");
     note(before.nbd != after.nbd, "nbd");
+    note(before.api.listen != after.api.listen, "api.listen");
+    note(before.api.connections != after.api.connections, "api.connections");
+    note(before.audit.syslog != after.audit.syslog, "audit.syslog");
     keys
 }
 

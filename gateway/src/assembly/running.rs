@@ -15,9 +15,12 @@ use tokio_util::sync::CancellationToken;
 use super::archive::archive_config;
 use super::buckets::is_served_differently;
 use super::carried::carries_differently;
+use super::clients::clients;
 use super::disks::GatewayDisks;
+use super::garbage::collect_now;
 use super::heart::Heart;
 use super::host::GatewayHost;
+use super::keys::key_slots;
 use super::nbd::start_disks;
 use super::overview::{Overview, head_info, timestamp};
 use super::policies::start_policies;
@@ -37,13 +40,13 @@ use crate::appliance::{Appliance, SnapshotEntry};
 use crate::bandwidth::Links;
 use crate::clock::SystemClock;
 use crate::control::{
-    ChangeSettings, CloneReport, CloneRequest, Control, ControlError, DiffPage, DiffRequest, Disks,
-    ErrorKind, FileData, FileRequest, FilesPage, FilesRequest, HandoverRequest, HeadInfo, JobHandle,
-    LifecycleReport, LifecycleRequest, LimitRequest, LinkStatus, Moment, PolicyDetails, PolicyRun,
-    PolicyRunRequest, PolicySimulation, PolicySimulationRequest, PromoteReport, PromoteRequest, RecoveryPlan,
-    RecoveryRequest, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, ScrubStatus,
-    SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status,
-    Unit, WarmDone, WarmRequest,
+    ChangeSettings, ClientInfo, CloneReport, CloneRequest, CollectionReport, Control, ControlError, DiffPage,
+    DiffRequest, Disks, ErrorKind, FileData, FileRequest, FilesPage, FilesRequest, HandoverRequest, HeadInfo,
+    JobHandle, KeySlot, LifecycleReport, LifecycleRequest, LimitRequest, LinkStatus, Moment, PolicyDetails,
+    PolicyRun, PolicyRunRequest, PolicySimulation, PolicySimulationRequest, PromoteReport, PromoteRequest,
+    RecoveryPlan, RecoveryRequest, RestoreReport, RestoreRequest, RollbackReport, RollbackRequest,
+    ScrubStatus, SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus,
+    Start, Status, Unit, WarmDone, WarmRequest,
 };
 use crate::files::{Groups, SystemGroups};
 use crate::history;
@@ -320,6 +323,20 @@ impl Control for Running {
             return Err(ControlError::new(ErrorKind::Exists, message).todo("choose another name"));
         }
         Ok(snapshot_info(&self.appliance.create_snapshot(share, &label, request.tags.clone()).await?))
+    }
+
+    async fn collect(&self, dry_run: bool, job: &JobHandle) -> Result<CollectionReport, ControlError> {
+        collect_now(&self.appliance, &self.overview.settings(), dry_run, job).await
+    }
+
+    async fn clients(&self) -> Result<Vec<ClientInfo>, ControlError> {
+        let settings = self.overview.settings();
+        let asked = tokio::task::spawn_blocking(move || clients(&settings)).await;
+        asked.unwrap_or_else(|error| Err(ControlError::new(ErrorKind::Failed, error.to_string())))
+    }
+
+    async fn keys(&self) -> Result<Vec<KeySlot>, ControlError> {
+        Ok(key_slots(self.appliance.repository()).await?)
     }
 
     async fn snapshot_remove(&self, share: &str, snapshot: &str) -> Result<SnapshotInfo, ControlError> {

@@ -14,12 +14,13 @@ use zeroize::Zeroizing;
 
 use super::exit::Failure;
 use super::format::table;
+use super::removing::Asking;
 use super::terminal::failed;
 use super::{Context, edit_offline};
 use crate::admin::Applied;
 use crate::cli::client::segment;
 use crate::control::{ControlError, ErrorKind};
-use crate::settings::{AccessKey, add_table, remove_table_by, table_from_json};
+use crate::settings::{AccessKey, add_table, table_from_json};
 
 /// The letters of secrets and of ids that are made here.
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -44,9 +45,8 @@ pub(super) enum Command {
     Remove {
         /// Its id.
         id: String,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        asking: Asking,
     },
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
     match command {
         Command::List => list(context),
         Command::Add { id, secret_file, rights } => add(context, &id, &secret_file, &rights).await,
-        Command::Remove { id, yes } => remove(context, id, yes).await,
+        Command::Remove { id, asking } => remove(context, id, asking).await,
     }
 }
 
@@ -206,19 +206,14 @@ fn write_secret(path: &Path, secret: &str) -> Result<(), ControlError> {
     write().map_err(|error| failed(&format!("write the secret to {}", path.display()), &error))
 }
 
-async fn remove(context: &Context, id: String, yes: bool) -> Result<(), Failure> {
+async fn remove(context: &Context, id: String, asking: Asking) -> Result<(), Failure> {
     if !context.settings()?.access_keys.iter().any(|key| key.id.as_str() == id) {
         let error = ControlError::new(ErrorKind::NotFound, format!("the settings have no access key {id:?}"));
         return Err(error.todo("`tidegate access-key list` shows all of them").into());
     }
-    context.terminal.confirm(yes, &format!("Clients with access key {id} will be refused. Remove it?"))?;
-    let client = context.client()?;
-    let applied: Applied = if client.is_there().await {
-        client.delete(&format!("/access-keys/{}", segment(&id))).await?
-    } else {
-        edit_offline(context, |document| remove_table_by::<AccessKey>(document, "id", &id))?
-    };
-    context.terminal.data(&applied, |_| format!("access key {id} removed"))
+    asking.confirm(context, &format!("Clients with access key {id} will be refused. Remove it?"))?;
+    let path = format!("/access-keys/{}", segment(&id));
+    asking.remove::<AccessKey>(context, &path, ("id", &id), &format!("access key {id}")).await
 }
 
 #[cfg(test)]

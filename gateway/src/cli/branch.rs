@@ -7,6 +7,7 @@ use super::client::segment;
 use super::exit::Failure;
 use super::follow::{self, JobOptions};
 use super::format::{bytes, table};
+use super::removing::Asking;
 use crate::control::{
     Against, BranchApplyReport, BranchApplyRequest, BranchChange, BranchDiffPage, BranchDiffRequest,
     BranchInfo, ChangeKind, ControlError, DIFF_PAGE_MAX, ErrorKind, FilePath, OnConflict,
@@ -47,9 +48,8 @@ pub(super) enum Command {
         share: String,
         /// The branch, by name or id.
         branch: String,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        asking: Asking,
     },
 }
 
@@ -99,15 +99,15 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             diff(context, &share, &branch, path, conflicts).await
         }
         Command::Apply(command) => apply(context, command).await,
-        Command::Remove { share, branch, yes } => {
+        Command::Remove { share, branch, asking } => {
             let question =
                 format!("What only branch {branch} of share {share} still has will be gone. Remove it?");
-            context.terminal.confirm(yes, &question)?;
+            asking.confirm(context, &question)?;
             let path = format!("{}/{}", branches_of(&share), segment(&branch));
-            let removed: BranchInfo = context.client()?.delete(&path).await?;
-            context
-                .terminal
-                .data(&removed, |removed| format!("branch {} ({}) removed", removed.name, removed.id))
+            let removed: BranchInfo = context.client()?.delete(&format!("{path}{}", asking.query())).await?;
+            context.terminal.data(&removed, |removed| {
+                format!("branch {} ({}) {}", removed.name, removed.id, asking.verb())
+            })
         }
     }
 }

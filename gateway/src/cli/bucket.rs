@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 use super::exit::Failure;
 use super::follow::{self, JobOptions};
 use super::format::table;
+use super::removing::Asking;
 use super::{Context, edit_offline};
 use crate::admin::Applied;
 use crate::cli::client::segment;
 use crate::control::{ControlError, ErrorKind, LifecycleReport, LifecycleRequest};
-use crate::settings::{Bucket, add_table, remove_table, table_from_json};
+use crate::settings::{Bucket, add_table, table_from_json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -44,9 +45,8 @@ pub(super) enum Command {
     Remove {
         /// The bucket.
         bucket: String,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        asking: Asking,
     },
     /// Carry out now what the lifecycle rules of a bucket say, which the gateway does by itself once a day.
     Lifecycle {
@@ -74,7 +74,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
     match command {
         Command::List => list(context),
         Command::Add { .. } => add(context, &command).await,
-        Command::Remove { bucket, yes } => remove(context, bucket, yes).await,
+        Command::Remove { bucket, asking } => remove(context, bucket, asking).await,
         Command::Lifecycle { bucket, dry_run, job } => {
             let path = format!("/buckets/{}/lifecycle", segment(&bucket));
             follow::run(context, job, &path, &LifecycleRequest { dry_run }, |report| say(report, dry_run))
@@ -134,21 +134,16 @@ async fn add(context: &Context, command: &Command) -> Result<(), Failure> {
     context.terminal.data(&applied, |_| format!("bucket {} added", bucket.name))
 }
 
-async fn remove(context: &Context, bucket: String, yes: bool) -> Result<(), Failure> {
+async fn remove(context: &Context, bucket: String, asking: Asking) -> Result<(), Failure> {
     if context.settings()?.bucket(&bucket).is_none() {
         let error = ControlError::new(ErrorKind::NotFound, format!("the settings have no bucket {bucket:?}"));
         return Err(error.todo("`tidegate bucket list` shows all buckets").into());
     }
     let question =
         format!("Clients of bucket {bucket} will lose it; the repository keeps its data. Remove it?");
-    context.terminal.confirm(yes, &question)?;
-    let client = context.client()?;
-    let applied: Applied = if client.is_there().await {
-        client.delete(&format!("/buckets/{}", segment(&bucket))).await?
-    } else {
-        edit_offline(context, |document| remove_table::<Bucket>(document, &bucket))?
-    };
-    context.terminal.data(&applied, |_| format!("bucket {bucket} removed"))
+    asking.confirm(context, &question)?;
+    let path = format!("/buckets/{}", segment(&bucket));
+    asking.remove::<Bucket>(context, &path, ("name", &bucket), &format!("bucket {bucket}")).await
 }
 
 fn say(report: &LifecycleReport, dry_run: bool) -> String {

@@ -20,7 +20,7 @@ use super::exit::Failure;
 use super::format::bytes;
 use super::local_work::{Watched, watch};
 use super::place::RepositoryPlace;
-use crate::assembly::{AssemblyError, OfflineRepository, classes};
+use crate::assembly::{OfflineRepository, classes, collect_failed};
 use crate::control::{ControlError, ErrorKind, JobHandle};
 use crate::settings::{Credentials, LocalPath, SecretReference, Settings, Size, Span};
 
@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug, Args)]
 pub(super) struct Command {
     /// Only show what would be deleted.
-    #[arg(long)]
+    #[arg(long, visible_alias = "dry-run")]
     plan: bool,
     /// Delete without asking.
     #[arg(long)]
@@ -387,17 +387,5 @@ fn outcome(report: &Report) -> Result<(), Failure> {
 }
 
 pub(super) fn failed(error: CollectError) -> Failure {
-    let kind = match &error {
-        CollectError::Repository(_) => None,
-        CollectError::Unreadable { .. } => Some(ErrorKind::Damaged),
-        CollectError::Away(_) => Some(ErrorKind::StoreAway),
-        CollectError::TooMuch { .. } | CollectError::Clock { .. } => Some(ErrorKind::Invalid),
-        CollectError::Scratch { .. } => Some(ErrorKind::Full),
-        CollectError::Died => Some(ErrorKind::Failed),
-        CollectError::Cancelled => Some(ErrorKind::Cancelled),
-    };
-    match (kind, error) {
-        (_, CollectError::Repository(error)) => AssemblyError::Repository(error).into(),
-        (kind, error) => ControlError::new(kind.unwrap_or(ErrorKind::Failed), error.to_string()).into(),
-    }
+    collect_failed(error).into()
 }

@@ -7,6 +7,7 @@ mod access_key;
 mod alarms;
 mod archive;
 mod attach;
+mod audit;
 mod branch;
 mod bucket;
 mod check;
@@ -36,6 +37,7 @@ pub(crate) mod pages;
 mod place;
 mod policy;
 mod recovery_sheet;
+mod removing;
 mod restore;
 mod restore_folder;
 mod rollback;
@@ -56,6 +58,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 mod thaw;
+mod token;
 mod top;
 mod volume;
 mod warm;
@@ -124,6 +127,12 @@ enum Command {
     /// List, add and remove access keys of S3 clients.
     #[command(subcommand)]
     AccessKey(access_key::Command),
+    /// List, add and remove who may use the admin API on the network.
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Show who changed what and who was refused, and see whether that log is whole.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// List, create, remove, resize and export volumes: files that are disks.
     #[command(subcommand)]
     Volume(volume::Command),
@@ -285,6 +294,8 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Share(command) => share::run(context, command).await,
         Command::Bucket(command) => bucket::run(context, command).await,
         Command::AccessKey(command) => access_key::run(context, command).await,
+        Command::Token(command) => token::run(context, command).await,
+        Command::Audit(command) => audit::run(context, command).await,
         Command::Volume(command) => volume::run(context, command).await,
         Command::Machine(command) => machine::run(context, command).await,
         Command::Commit(command) => commit::run(context, command).await,

@@ -6,7 +6,8 @@ use super::Context;
 use super::client::segment;
 use super::exit::Failure;
 use super::follow::{self, JobOptions};
-use crate::control::{Moment, RollbackReport, RollbackRequest};
+use super::snapshot::lines;
+use crate::control::{DiffPage, Moment, RollbackReport, RollbackRequest};
 
 #[derive(Debug, Args)]
 pub(super) struct Command {
@@ -17,12 +18,21 @@ pub(super) struct Command {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
+    /// Only show what would change: what differs between the newest head and that moment.
+    #[arg(long, conflicts_with = "detach")]
+    dry_run: bool,
     #[command(flatten)]
     job: JobOptions,
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
-    let Command { share, to, yes, job } = command;
+    let Command { share, to, yes, dry_run, job } = command;
+    let path = format!("/shares/{}/rollback", segment(&share));
+    if dry_run {
+        let request = RollbackRequest { to };
+        let page: DiffPage = context.client()?.post(&format!("{path}?dry-run=true"), &request).await?;
+        return context.terminal.data(&page, shown);
+    }
     let question = format!(
         "Share {share} will be as at {to}, and open files of clients become stale. \
          A snapshot of the present state is kept. Roll back?"
@@ -34,6 +44,16 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             report.frozen, report.before.name
         )
     };
-    let path = format!("/shares/{}/rollback", segment(&share));
     follow::run(context, job, &path, &RollbackRequest { to }, people).await
+}
+
+fn shown(page: &DiffPage) -> String {
+    let mut text = lines(&page.changes);
+    if page.next.is_some() {
+        text.push_str("\nand more");
+    }
+    if page.changes.is_empty() {
+        text.push_str("nothing would change");
+    }
+    text
 }

@@ -1,7 +1,7 @@
 //! `tidegate serve`: runs the gateway until it is told to stop.
 //!
 //! Order of a start: settings, logging, admin socket (so that a second gateway is refused before it
-//! touches anything), core, admin API. SIGHUP loads the settings again; a file that is wrong is
+//! touches anything), audit log, core, admin API, its ports on the network. SIGHUP loads the settings again; a file that is wrong is
 //! logged, and changes nothing. SIGTERM and SIGINT stop: the admin API first, then the core, which
 //! syncs its journal. What ends the core by itself ends the process with an error. A service manager is told of all of it
 //! (`service_manager.rs`).
@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
@@ -16,7 +17,9 @@ use super::exit::Failure;
 use super::service_manager;
 use super::terminal::failed;
 use crate::admin::{Admin, AdminListener, HealthListener};
+use crate::audit::{AUDIT_FOLDER, AuditLog, Export};
 use crate::control::{Control, ControlError, Start};
+use crate::settings::Settings;
 use crate::telemetry::{Metrics, start_logging};
 
 /// What the service manager shows.
@@ -35,9 +38,24 @@ pub(super) async fn run(context: &Context, core: &dyn Start) -> Result<(), Failu
         None => None,
     };
 
-    let control = core.start(settings).await?;
-    let admin = Admin::new(control.clone(), context.file.clone(), metrics);
+    let audit = open_audit(&settings)?;
+    let control = core.start(settings.clone()).await?;
+    let admin = Admin::new(control.clone(), context.file.clone(), settings.clone(), audit, metrics);
     let stop = CancellationToken::new();
+    let mut network = JoinSet::new();
+    for listen in &settings.api.listen {
+        // One that cannot be bound stops what has been started.
+        match admin.bind_tls(listen.0).await {
+            Ok(listener) => {
+                let (admin, stop) = (admin.clone(), stop.clone());
+                network.spawn(async move { admin.serve_tls(listener, stop).await });
+            }
+            Err(error) => {
+                control.stop().await?;
+                return Err(error.into());
+            }
+        }
+    }
     let serving = tokio::spawn({
         let (admin, stop) = (admin.clone(), stop.clone());
         async move { admin.serve(socket, stop).await }
@@ -58,12 +76,20 @@ pub(super) async fn run(context: &Context, core: &dyn Start) -> Result<(), Failu
     if let Some(showing) = showing {
         showing.await.map_err(|error| failed("stop showing metrics", &error))?;
     }
+    while network.join_next().await.is_some() {}
     let stopped = control.stop().await;
     ended?;
     served.map_err(|error| failed("stop the admin API", &error))?;
     stopped?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The audit log of these settings.
+fn open_audit(settings: &Settings) -> Result<Arc<AuditLog>, ControlError> {
+    let folder = settings.gateway.data.as_path().join(AUDIT_FOLDER);
+    let export = settings.audit.syslog.clone().map(Export::to);
+    Ok(Arc::new(AuditLog::open(&folder, settings.audit.files as usize, export)?))
 }
 
 async fn until_told_to_stop(

@@ -5,11 +5,12 @@ use serde_json::{Map, Value, json};
 
 use super::exit::Failure;
 use super::follow::{self, JobOptions};
+use super::removing::Asking;
 use super::{Context, edit_offline, status};
 use crate::admin::Applied;
 use crate::cli::client::segment;
 use crate::control::{ControlError, ErrorKind, RejoinReport, RejoinRequest, ShareStatus};
-use crate::settings::{Share, add_table, remove_table, table_from_json};
+use crate::settings::{Share, add_table, table_from_json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -43,9 +44,8 @@ pub(super) enum Command {
     Remove {
         /// The share.
         share: String,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        asking: Asking,
     },
 }
 
@@ -130,7 +130,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             let request = RejoinRequest { lead: lead || take_over, take_over };
             rejoin(context, &share, request, yes, job).await
         }
-        Command::Remove { share, yes } => remove(context, share, yes).await,
+        Command::Remove { share, asking } => remove(context, share, asking).await,
     }
 }
 
@@ -176,19 +176,14 @@ async fn rejoin(
     follow::run(context, job, &format!("/shares/{}/rejoin", segment(share)), &request, people).await
 }
 
-async fn remove(context: &Context, share: String, yes: bool) -> Result<(), Failure> {
+async fn remove(context: &Context, share: String, asking: Asking) -> Result<(), Failure> {
     if context.settings()?.share(&share).is_none() {
         let error = ControlError::new(ErrorKind::NotFound, format!("the settings have no share {share:?}"));
         return Err(error.todo("`tidegate share list` shows all shares").into());
     }
     let question =
         format!("Clients of share {share} will lose it; the repository keeps its data. Remove it?");
-    context.terminal.confirm(yes, &question)?;
-    let client = context.client()?;
-    let applied: Applied = if client.is_there().await {
-        client.delete(&format!("/shares/{}", segment(&share))).await?
-    } else {
-        edit_offline(context, |document| remove_table::<Share>(document, &share))?
-    };
-    context.terminal.data(&applied, |_| format!("share {share} removed"))
+    asking.confirm(context, &question)?;
+    let path = format!("/shares/{}", segment(&share));
+    asking.remove::<Share>(context, &path, ("name", &share), &format!("share {share}")).await
 }

@@ -9,6 +9,7 @@ use super::client::segment;
 use super::exit::Failure;
 use super::follow::{self, JobOptions};
 use super::format::{bytes, table};
+use super::removing::Asking;
 use crate::control::{
     Change, ChangeKind, DIFF_PAGE_MAX, DiffPage, DiffRequest, FilePath, Moment, SnapshotInfo, SnapshotRequest,
 };
@@ -51,9 +52,8 @@ pub(super) enum Command {
         share: String,
         /// The snapshot, by name or id.
         snapshot: String,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        asking: Asking,
     },
 }
 
@@ -73,15 +73,16 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             context.terminal.data(&snapshots, |snapshots| list(snapshots))
         }
         Command::Diff { share, from, to, path } => diff(context, &share, from, to, path).await,
-        Command::Remove { share, snapshot, yes } => {
+        Command::Remove { share, snapshot, asking } => {
             let question =
                 format!("What only snapshot {snapshot} of share {share} still has will be gone. Remove it?");
-            context.terminal.confirm(yes, &question)?;
+            asking.confirm(context, &question)?;
             let path = format!("/shares/{}/snapshots/{}", segment(&share), segment(&snapshot));
-            let removed: SnapshotInfo = context.client()?.delete(&path).await?;
-            context
-                .terminal
-                .data(&removed, |removed| format!("snapshot {} ({}) removed", removed.name, removed.id))
+            let removed: SnapshotInfo =
+                context.client()?.delete(&format!("{path}{}", asking.query())).await?;
+            context.terminal.data(&removed, |removed| {
+                format!("snapshot {} ({}) {}", removed.name, removed.id, asking.verb())
+            })
         }
     }
 }
@@ -145,7 +146,7 @@ async fn diff(
     }
 }
 
-fn lines(changes: &[Change]) -> String {
+pub(super) fn lines(changes: &[Change]) -> String {
     let line = |change: &Change| {
         let mark = match change.kind {
             ChangeKind::Added => '+',

@@ -15,6 +15,7 @@ use super::exit::Failure;
 use super::follow::{self, JobOptions};
 use super::format::bytes;
 use super::local_work::{Watched, watch};
+use super::removing::Asking;
 use super::{Context, edit_offline, link, status, tampering};
 use crate::admin::Applied;
 use crate::assembly::{AssemblyError, check_lock, contact_store, open_repository, store_settings};
@@ -22,7 +23,7 @@ use crate::cli::client::segment;
 use crate::control::{
     ControlError, ErrorKind, JobHandle, LimitRequest, PromoteReport, PromoteRequest, Status,
 };
-use crate::settings::{LockMode, Settings, Span, Target, add_table, remove_table, table_from_json};
+use crate::settings::{LockMode, Settings, Span, Target, add_table, table_from_json};
 
 /// Packs that a repair has on their way at once.
 const PARALLEL: usize = 1;
@@ -42,9 +43,8 @@ pub(super) enum Command {
     Remove {
         /// The target.
         target: String,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        asking: Asking,
     },
     /// Lead the repository from another target: what led becomes a copy. Clients notice nothing.
     Promote {
@@ -148,7 +148,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             context.terminal.data(&status.targets, |targets| status::targets(targets))
         }
         Command::Add { target, keys } => add(context, &target, &keys).await,
-        Command::Remove { target, yes } => remove(context, target, yes).await,
+        Command::Remove { target, asking } => remove(context, target, asking).await,
         Command::Promote { target, lead_is_lost, yes, job } => {
             let request = PromoteRequest { lead_is_lost };
             promote(context, &target, request, yes, job).await
@@ -190,7 +190,7 @@ async fn add(context: &Context, name: &str, keys: &Keys) -> Result<(), Failure> 
     })
 }
 
-async fn remove(context: &Context, name: String, yes: bool) -> Result<(), Failure> {
+async fn remove(context: &Context, name: String, asking: Asking) -> Result<(), Failure> {
     let settings = context.settings()?;
     let target = target_named(&settings, &name)?;
     if target.name == settings.lead().name {
@@ -200,14 +200,9 @@ async fn remove(context: &Context, name: String, yes: bool) -> Result<(), Failur
     }
     let question =
         format!("Nothing more is copied to target {name}; what lies there stays there. Remove it?");
-    context.terminal.confirm(yes, &question)?;
-    let client = context.client()?;
-    let applied: Applied = if client.is_there().await {
-        client.delete(&format!("/targets/{}", segment(&name))).await?
-    } else {
-        edit_offline(context, |document| remove_table::<Target>(document, &name))?
-    };
-    context.terminal.data(&applied, |_| format!("target {name} removed"))
+    asking.confirm(context, &question)?;
+    let path = format!("/targets/{}", segment(&name));
+    asking.remove::<Target>(context, &path, ("name", &name), &format!("target {name}")).await
 }
 
 async fn promote(

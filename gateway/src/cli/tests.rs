@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+mod audit;
 mod guides;
 mod offline;
 
@@ -122,7 +123,12 @@ async fn each_command_reaches_the_running_gateway() {
             "share add a --export /x --rpo 5s --client 10.0.0.0/8 --squash all --read-only --own-key",
             "share a added",
         ),
+        ("share remove a --dry-run", "share a would be removed\n  clients lose /x"),
         ("share remove a --yes", "share a removed"),
+        ("token add ops --role operator --share docs --for 1d", "token ops, role operator\n\n  tidegate_"),
+        ("token list", "ops    operator  docs"),
+        ("token remove ops --dry-run", "token ops would be removed"),
+        ("token remove ops --yes", "token ops removed"),
         (
             "bucket add photos --durable repository --quota-bytes 1GiB --quota-objects 9",
             "bucket photos added",
@@ -136,9 +142,11 @@ async fn each_command_reaches_the_running_gateway() {
         ("snapshot create docs one --tag why=test", "snapshot one (id-of-one): 3 files, 4.0 KiB"),
         ("snapshot list docs", "why=test"),
         ("snapshot diff docs snapshot:one", "+ /a\n- /b\\xff"),
+        ("snapshot remove docs one --dry-run", "snapshot one (id-of-one) would be removed"),
         ("snapshot remove docs one --yes", "snapshot one (id-of-one) removed"),
         ("restore docs /x --from head --yes", "restored 1 files"),
         ("restore docs /x --dry-run", "would restore 0 files"),
+        ("rollback docs head --dry-run", "+ /a"),
         ("rollback docs head --yes", "to undo: tidegate rollback docs snapshot:before-rollback"),
         ("handover docs --yes", "tidegate attach docs"),
         ("handover docs --take-back", "is served from here again"),

@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 use super::client::segment;
 use super::exit::Failure;
 use super::format::{bytes, table};
+use super::removing::Asking;
 use super::{Context, edit_offline};
-use crate::admin::Applied;
 use crate::control::{ControlError, ErrorKind, Moment, ResizeRequest, TemporaryRequest, VolumeStatus};
-use crate::settings::{Settings, Size, Volume, add_table, remove_table, table_from_json};
+use crate::settings::{Settings, Size, Volume, add_table, table_from_json};
 use crate::volumes::BootOrder;
 
 /// Ranges that are listed for people.
@@ -52,9 +52,8 @@ pub(super) enum Command {
     Remove {
         /// The volume.
         volume: String,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        asking: Asking,
     },
     /// Make a volume longer, or shorter. Clients see it when they connect again.
     Resize {
@@ -129,7 +128,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             context.terminal.data(&volumes, |volumes| list(volumes))
         }
         Command::Create { .. } => create(context, &command).await,
-        Command::Remove { volume, yes } => remove(context, volume, yes).await,
+        Command::Remove { volume, asking } => remove(context, volume, asking).await,
         Command::Resize { volume, size, shrink, yes } => resize(context, &volume, &size, (shrink, yes)).await,
         Command::Export { volume, file, format, moment } => {
             export(context, &volume, &file, format, moment).await
@@ -205,19 +204,14 @@ async fn create(context: &Context, command: &Command) -> Result<(), Failure> {
     context.terminal.data(&applied, |_| format!("volume {} created", volume.name))
 }
 
-async fn remove(context: &Context, volume: String, yes: bool) -> Result<(), Failure> {
+async fn remove(context: &Context, volume: String, asking: Asking) -> Result<(), Failure> {
     if context.settings()?.volume(&volume).is_none() {
         return Err(unknown(&volume).into());
     }
     let question = format!("Clients of volume {volume} will lose it; its file stays. Remove it?");
-    context.terminal.confirm(yes, &question)?;
-    let client = context.client()?;
-    let applied: Applied = if client.is_there().await {
-        client.delete(&format!("/volumes/{}", segment(&volume))).await?
-    } else {
-        edit_offline(context, |document| remove_table::<Volume>(document, &volume))?
-    };
-    context.terminal.data(&applied, |_| format!("volume {volume} removed"))
+    asking.confirm(context, &question)?;
+    let path = format!("/volumes/{}", segment(&volume));
+    asking.remove::<Volume>(context, &path, ("name", &volume), &format!("volume {volume}")).await
 }
 
 fn unknown(volume: &str) -> ControlError {

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How urgent an alarm is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// Look at it in working hours.
@@ -26,7 +27,7 @@ impl Severity {
 }
 
 /// Something that is wrong now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Alarm {
     /// What kind of thing is wrong. Stable: programs may go by it.
     pub code: AlarmCode,
@@ -46,7 +47,7 @@ pub struct Alarm {
 macro_rules! codes {
     ($( $(#[doc = $meaning:literal])+ $name:ident = $text:literal, )+) => {
         /// What kind of thing is wrong.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum AlarmCode {
             $( $(#[doc = $meaning])+ #[serde(rename = $text)] $name, )+
         }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Change, ChangeKind, ControlError, DIFF_PAGE_MAX, FilePath, JobHandle};
@@ -10,7 +11,7 @@ use super::{Change, ChangeKind, ControlError, DIFF_PAGE_MAX, FilePath, JobHandle
 pub const PATHS_NAMED_MAX: usize = 100;
 
 /// A state of a share that its line does not go on from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BranchInfo {
     /// What it is called.
     pub name: String,
@@ -37,7 +38,7 @@ pub struct BranchInfo {
 }
 
 /// Compare a branch with the share.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BranchDiffRequest {
     /// Only at and below this path.
@@ -62,7 +63,7 @@ fn page_max() -> usize {
 }
 
 /// How what a branch has changed stands towards the share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Against {
     /// The share is as it was when the branch left: it can be applied.
@@ -74,7 +75,7 @@ pub enum Against {
 }
 
 /// What a branch has changed at a path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BranchChange {
     /// What the branch did since it left the line.
     #[serde(flatten)]
@@ -87,7 +88,7 @@ pub struct BranchChange {
 }
 
 /// A page of what a branch has and the share has not, or not so.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BranchDiffPage {
     /// A directory before what is in it, names in byte order.
     pub changes: Vec<BranchChange>,
@@ -97,7 +98,7 @@ pub struct BranchDiffPage {
 }
 
 /// What becomes of a path that both sides have changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnConflict {
     /// Nothing is applied while there is one.
@@ -112,7 +113,7 @@ pub enum OnConflict {
 }
 
 /// Bring what a branch has changed into the share.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BranchApplyRequest {
     /// Only at and below these paths; empty: everything.
@@ -127,7 +128,7 @@ pub struct BranchApplyRequest {
 }
 
 /// What an apply did, or would do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BranchApplyReport {
     /// Files, directories and other inodes that were put in place.
     pub files: u64,
@@ -148,7 +149,7 @@ pub struct BranchApplyReport {
 }
 
 /// How a share joins its line again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RejoinRequest {
     /// Lead it; else follow.
@@ -158,7 +159,7 @@ pub struct RejoinRequest {
 }
 
 /// How a share has joined its line again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RejoinReport {
     /// Its id in the repository.
     pub id: String,
@@ -174,7 +175,7 @@ pub struct RejoinReport {
 }
 
 /// What it would take to go back to this site.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailbackPlan {
     /// The share.
     pub share: String,

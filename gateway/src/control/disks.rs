@@ -1,6 +1,7 @@
 //! What is asked about volumes and machines, and what is answered.
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ControlError, Moment};
@@ -8,7 +9,7 @@ use crate::machine::{MachineState, Running};
 use crate::volumes::BootOrder;
 
 /// A volume, as its operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VolumeStatus {
     /// What clients call it.
     pub name: String,
@@ -40,7 +41,7 @@ pub struct VolumeStatus {
 }
 
 /// Make a volume longer or shorter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResizeRequest {
     /// Its new size in bytes.
@@ -51,7 +52,7 @@ pub struct ResizeRequest {
 }
 
 /// Serve a volume once more, as it was, for a while.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TemporaryRequest {
     /// What clients call it.
@@ -64,7 +65,7 @@ pub struct TemporaryRequest {
 }
 
 /// Start a machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MachineStartRequest {
     /// The name that it runs under; without it, its own. Another name is for a drill beside the real one.
@@ -78,7 +79,7 @@ pub struct MachineStartRequest {
 }
 
 /// Stop a machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MachineStopRequest {
     /// Cut its power at once.
@@ -86,7 +87,7 @@ pub struct MachineStopRequest {
 }
 
 /// A machine, as its operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MachineStatus {
     /// The name that it runs under.
     pub name: String,

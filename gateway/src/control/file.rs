@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ControlError, FilePath, Moment};
@@ -13,7 +14,7 @@ use super::{ControlError, FilePath, Moment};
 pub const FILES_PAGE_MAX: usize = 1_000;
 
 /// List a directory as it was at a moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilesRequest {
     /// The moment; `live` is what clients see now.
@@ -39,7 +40,7 @@ fn files_page_max() -> usize {
 }
 
 /// Read a file as it was at a moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileRequest {
     /// The moment; `live` is what clients see now.
@@ -50,7 +51,7 @@ pub struct FileRequest {
 }
 
 /// A page of a directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FilesPage {
     /// When the moment was frozen; absent for what is live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,7 +64,7 @@ pub struct FilesPage {
 }
 
 /// What a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FileKind {
     /// A regular file.
@@ -77,7 +78,7 @@ pub enum FileKind {
 }
 
 /// One file of a directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileInfo {
     /// Where.
     pub path: FilePath,

@@ -1,13 +1,14 @@
 //! What is asked and told about the links to targets.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ControlError, ErrorKind};
 use crate::settings::Rate;
 
 /// The link to a target.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LinkStatus {
     /// To the target.
     pub up: LaneStatus,
@@ -21,7 +22,7 @@ pub struct LinkStatus {
 }
 
 /// One direction of a link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LaneStatus {
     /// Bytes per second over the last minute.
     pub bytes_per_second: u64,
@@ -45,7 +46,7 @@ pub struct LaneStatus {
 }
 
 /// Set the rates of a link by hand. What stays with the calendar in both directions ends what was set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitRequest {
     /// To the target.
@@ -60,7 +61,7 @@ pub struct LimitRequest {
 }
 
 /// A rate that is set by hand.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LimitRate {
     /// What the calendar says.

@@ -18,13 +18,14 @@ use std::str::FromStr;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The longest name of a head or snapshot, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 
 /// A point in the history of a share.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub enum Moment {
     /// What clients see now.

@@ -6,6 +6,7 @@
 use std::fmt::{self, Write};
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The longest path, in bytes.
@@ -14,7 +15,7 @@ const PATH_BYTES_MAX: usize = 4096;
 const NAME_BYTES_MAX: usize = 255;
 
 /// An absolute path inside a share: `/`, or `/` before each name and none at the end.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct FilePath(Vec<u8>);
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A policy, as its operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyStatus {
     /// Its name.
     pub name: String,
@@ -35,7 +36,7 @@ pub struct PolicyStatus {
 }
 
 /// What a run did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyRun {
     /// The policy.
     pub policy: String,
@@ -51,7 +52,7 @@ pub struct PolicyRun {
 }
 
 /// What a run did for one share.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyShareRun {
     /// The share.
     pub share: String,
@@ -71,7 +72,7 @@ pub struct PolicyShareRun {
 }
 
 /// Run a policy now.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyRunRequest {
     /// Free words kept with the snapshots.
@@ -79,7 +80,7 @@ pub struct PolicyRunRequest {
 }
 
 /// A policy and what it has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyDetails {
     /// The policy.
     pub status: PolicyStatus,
@@ -90,7 +91,7 @@ pub struct PolicyDetails {
 }
 
 /// A snapshot of a policy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicySnapshot {
     /// The share.
     pub share: String,
@@ -106,7 +107,7 @@ pub struct PolicySnapshot {
 pub const SIMULATED_DAYS_MAX: u32 = 3_660;
 
 /// Say what a policy would keep.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicySimulationRequest {
     /// When it begins; without it now.
@@ -122,7 +123,7 @@ fn one_year() -> u32 {
 }
 
 /// What a policy would keep.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicySimulation {
     /// The policy.
     pub policy: String,
@@ -139,7 +140,7 @@ pub struct PolicySimulation {
 }
 
 /// A snapshot that would be there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SimulatedSnapshot {
     /// When it would be taken.
     pub taken: Timestamp,

@@ -1,10 +1,11 @@
 //! What is told of recovery: how long it would take, and warming.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How long it would take to have everything again, from nothing but the repository and its key.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RecoveryPlan {
     /// The link that it is reckoned with; absent while none was measured: then there are no times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -14,7 +15,7 @@ pub struct RecoveryPlan {
 }
 
 /// What is asked of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecoveryRequest {
     /// Only this share.
@@ -26,7 +27,7 @@ pub struct RecoveryRequest {
 }
 
 /// A link as it was measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RecoveryLink {
     /// To which target.
     pub target: String,
@@ -45,7 +46,7 @@ pub struct RecoveryLink {
 }
 
 /// How long it would take to have one share again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ShareRecovery {
     /// The share.
     pub share: String,
@@ -78,7 +79,7 @@ impl ShareRecovery {
 }
 
 /// One stage of a recovery.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RecoveryStage {
     /// Bytes that come from the store.
     pub bytes: u64,
@@ -102,7 +103,7 @@ pub struct RecoveryStage {
 }
 
 /// Bring a share here before it is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WarmRequest {
     /// Everything, not only what was used lately.
@@ -111,7 +112,7 @@ pub struct WarmRequest {
 }
 
 /// How far the warming of a share is that goes on by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WarmProgress {
     /// Bytes that are here.
     pub done_bytes: u64,
@@ -120,7 +121,7 @@ pub struct WarmProgress {
 }
 
 /// What warming has brought here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WarmDone {
     /// Requests to the store.
     pub requests: u64,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{FilePath, Moment};
@@ -11,7 +12,7 @@ use super::{FilePath, Moment};
 pub const DIFF_PAGE_MAX: usize = 10_000;
 
 /// Retain the state of a share.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotRequest {
     /// What people call it; unique in the share. Without one it is called by its time.
@@ -23,7 +24,7 @@ pub struct SnapshotRequest {
 }
 
 /// A retained root.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SnapshotInfo {
     /// Its id in the repository.
     pub id: String,
@@ -43,7 +44,7 @@ pub struct SnapshotInfo {
 }
 
 /// Compare two moments of a share.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiffRequest {
     /// The earlier side.
@@ -66,7 +67,7 @@ fn diff_page_max() -> usize {
 }
 
 /// A page of differences.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DiffPage {
     /// In byte order of paths.
     pub changes: Vec<Change>,
@@ -76,7 +77,7 @@ pub struct DiffPage {
 }
 
 /// How a path differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChangeKind {
     /// Only the later side has it.
@@ -90,7 +91,7 @@ pub enum ChangeKind {
 }
 
 /// One path that differs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// Where.
     pub path: FilePath,
@@ -105,7 +106,7 @@ pub struct Change {
 }
 
 /// Put a path of the live share back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreRequest {
     /// The moment to take it from.
@@ -121,7 +122,7 @@ pub struct RestoreRequest {
 }
 
 /// What a restore did, or would do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RestoreReport {
     /// Inodes put back.
     pub files: u64,
@@ -134,7 +135,7 @@ pub struct RestoreReport {
 }
 
 /// Put a whole share back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
     /// The moment to go back to.
@@ -142,7 +143,7 @@ pub struct RollbackRequest {
 }
 
 /// Hand a share over to another gateway, or take that back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HandoverRequest {
     /// Whether it is taken back.
@@ -151,7 +152,7 @@ pub struct HandoverRequest {
 }
 
 /// What a rollback did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RollbackReport {
     /// The state before, retained: the way back.
     pub before: SnapshotInfo,
@@ -160,7 +161,7 @@ pub struct RollbackReport {
 }
 
 /// Prepare a new share over a moment of another one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CloneRequest {
     /// The moment that becomes its base.
@@ -170,7 +171,7 @@ pub struct CloneRequest {
 }
 
 /// What a clone made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CloneReport {
     /// Name of the new share.
     pub name: String,
@@ -181,7 +182,7 @@ pub struct CloneReport {
 }
 
 /// What of a bucket's lifecycle rules is to be carried out now.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LifecycleRequest {
     /// Change nothing; only say what would be done.
@@ -189,7 +190,7 @@ pub struct LifecycleRequest {
 }
 
 /// One thing that a lifecycle rule did, or would do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LifecycleStep {
     /// `expire`, `remove` (a version or delete marker, for ever) or `abort-upload`.
     pub action: String,
@@ -201,7 +202,7 @@ pub struct LifecycleStep {
 }
 
 /// What the lifecycle rules of a bucket did, or would do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LifecycleReport {
     /// Objects, versions and delete markers that were looked at.
     pub looked_at: u64,
@@ -234,7 +235,7 @@ impl LifecycleReport {
 }
 
 /// Lead the repository from another target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PromoteRequest {
     /// The one that leads now is not to be waited for.
@@ -243,10 +244,31 @@ pub struct PromoteRequest {
 }
 
 /// What a promotion did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PromoteReport {
     /// The target that leads now.
     pub lead: String,
     /// The target that led before.
     pub led_before: String,
+}
+
+/// What a collection of garbage found, and deletes unless it was a dry run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CollectionReport {
+    /// Whether it was only looked.
+    pub dry_run: bool,
+    /// Packs that there are.
+    pub packs: u64,
+    /// Their length in bytes.
+    pub pack_bytes: u64,
+    /// Packs that nothing retained reaches and that are old enough to go.
+    pub condemned: u64,
+    /// Their length in bytes.
+    pub condemned_bytes: u64,
+    /// Packs of which little is alive, that are stored anew without the rest.
+    pub sparse: u64,
+    /// Packs that nothing reaches, and that were stored too recently.
+    pub deferred: u64,
+    /// Packs that nothing reaches, and whose locks have not ended.
+    pub held: u64,
 }

@@ -1,10 +1,11 @@
 //! What is told of the scrub.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How far the scrub is, and what it found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScrubStatus {
     /// A round through all packs takes so long, in seconds; absent when none goes by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,7 +28,7 @@ pub struct ScrubStatus {
 }
 
 /// A round through all packs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScrubRound {
     /// When it began.
     pub began: Timestamp,
@@ -51,7 +52,7 @@ pub struct ScrubRound {
 }
 
 /// A part of a pack that has no copy.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LostPart {
     /// The pack.
     pub pack: String,
@@ -66,7 +67,7 @@ pub struct LostPart {
 }
 
 /// Who needs a lost part.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LostUser {
     /// The share.
     #[serde(default, skip_serializing_if = "Option::is_none")]

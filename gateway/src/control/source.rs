@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::requests::SnapshotInfo;
 
 /// A source, as its operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceStatus {
     /// Its name.
     pub name: String,
@@ -24,7 +25,7 @@ pub struct SourceStatus {
 }
 
 /// A source and what is there of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceDetails {
     /// The source.
     pub status: SourceStatus,
@@ -33,7 +34,7 @@ pub struct SourceDetails {
 }
 
 /// Save a source now.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceRunRequest {
     /// Free words kept with the snapshot.
@@ -47,7 +48,7 @@ pub struct SourceRunRequest {
 }
 
 /// A path, and why it is not saved as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PathTrouble {
     /// The path in the source; what is no letter is written as `\xHH`.
     pub path: String,
@@ -56,7 +57,7 @@ pub struct PathTrouble {
 }
 
 /// What a run did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SourceRun {
     /// The source.

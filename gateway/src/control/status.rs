@@ -3,12 +3,13 @@
 //! Times are UTC; ages and sizes are seconds and bytes at the moment of the answer.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Alarm, LinkStatus, PolicyStatus, ShareRecovery, WarmProgress};
 
 /// Everything an overview needs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// Version of the running binary.
     pub version: String,
@@ -43,7 +44,7 @@ pub struct Status {
 }
 
 /// How a collection of garbage ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CollectionStatus {
     /// When.
     pub ended: Timestamp,
@@ -53,7 +54,7 @@ pub struct CollectionStatus {
 }
 
 /// What a share is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ShareState {
     /// Serves reads and writes, publishes heads.
@@ -85,7 +86,7 @@ impl ShareState {
 }
 
 /// One share.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ShareStatus {
     /// Its name in the settings.
     pub name: String,
@@ -126,7 +127,7 @@ pub struct ShareStatus {
 }
 
 /// The quota of a share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QuotaStatus {
     /// Of [`ShareStatus::bytes`].
     pub bytes: LimitStatus,
@@ -137,7 +138,7 @@ pub struct QuotaStatus {
 }
 
 /// Limits of one thing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LimitStatus {
     /// May be exceeded for as long as the grace period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,7 +155,7 @@ pub struct LimitStatus {
 }
 
 /// A published root.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeadInfo {
     /// Its name in the store; sorts newest first.
     pub name: String,
@@ -172,7 +173,7 @@ pub struct HeadInfo {
 }
 
 /// What one commit did, from freeze to published head.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeadCost {
     /// Map entries that changed.
     pub entries: u64,
@@ -191,7 +192,7 @@ pub struct HeadCost {
 }
 
 /// One target of the repository.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetStatus {
     /// Its name in the settings.
     pub name: String,
@@ -233,7 +234,7 @@ pub struct TargetStatus {
 }
 
 /// How the objects of a target are locked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LockStatus {
     /// `compliance` or `governance`.
     pub mode: String,
@@ -248,7 +249,7 @@ pub struct LockStatus {
 }
 
 /// A failed call to a store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StoreFailure {
     /// When.
     pub at: Timestamp,
@@ -257,7 +258,7 @@ pub struct StoreFailure {
 }
 
 /// Local packs and memory that hold what the repository has too.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheStatus {
     /// Bytes of uploaded packs and of frames gathered from the store, on the disk.
     pub disk_bytes: u64,
@@ -281,7 +282,7 @@ pub struct CacheStatus {
 }
 
 /// The local log of acknowledged changes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JournalStatus {
     /// Its segment files.
     pub segments: u64,
@@ -299,7 +300,7 @@ pub struct JournalStatus {
 }
 
 /// Memory of the process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryStatus {
     /// The budget in the settings, in bytes.
     pub budget_bytes: u64,

@@ -68,7 +68,7 @@ pub struct MachineSpec {
 }
 
 /// A machine that was started: enough to ask for it and to stop it, also from another process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Running {
     /// The name it runs under.
     pub name: String,
@@ -98,7 +98,7 @@ pub fn noted_in(folder: &Path, name: &str) -> Running {
 }
 
 /// Whether a machine runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MachineState {
     /// It does.

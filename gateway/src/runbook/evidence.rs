@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_replicator::repository::{Opened, Repository};
 use tidegate_replicator::store::{LIST_LIMIT_MAX, ObjectInfo, ObjectName, Store};
@@ -39,7 +40,7 @@ pub struct Evidence {
 }
 
 /// What is known of a share at the beginning.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ShareEvidence {
     /// Its name.
     pub share: String,

@@ -5,6 +5,7 @@
 //! asked, what it had acknowledged after that head is named beside it.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
@@ -14,7 +15,7 @@ use super::state::{Entry, Mode, Record, Standing, State, Undo};
 use crate::settings::Step;
 
 /// An objective, and what was measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Objective {
     /// What the runbook or the share promises, in milliseconds; none if nothing.
     pub objective_ms: Option<u64>,
@@ -30,7 +31,7 @@ impl Objective {
 }
 
 /// A step of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepReport {
     /// Its name.
     pub step: String,
@@ -55,7 +56,7 @@ pub struct StepReport {
 }
 
 /// See the head of this module.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// The version of this form: it rises when a field goes or changes its meaning.
     pub version: u32,

@@ -14,13 +14,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
 use crate::settings::{OnStepFailure, Runbook};
 
 /// Whether it is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Practised on clones, and torn down.
@@ -186,7 +187,7 @@ pub enum Record {
 }
 
 /// Where a step is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
     /// It has not begun.
@@ -220,6 +221,16 @@ impl Standing {
         }
     }
 
+    /// Whether nothing more becomes of it.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Skipped | Self::PassedOver | Self::Failed)
+    }
+
+    /// Whether it goes on now.
+    pub const fn is_under_way(self) -> bool {
+        matches!(self, Self::Running | Self::Between)
+    }
+
     /// Whether steps that wait for it may begin.
     pub const fn lets_go_on(self) -> bool {
         matches!(self, Self::Done | Self::Skipped | Self::PassedOver)
@@ -227,7 +238,7 @@ impl Standing {
 }
 
 /// Where the undoing of a step is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Undo {
     /// Nobody has begun it.

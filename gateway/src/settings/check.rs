@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use super::alarms::notifiers_fit;
+use super::api::api_fits;
 use super::archive::archives_fit;
 use super::bandwidth::bandwidth_fits;
 use super::machine::machines_fit;
@@ -66,6 +67,7 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
     policies_fit(settings, problems);
     notifiers_fit(settings, problems);
     runbooks_fit(settings, problems);
+    api_fits(settings, problems);
     apart(settings, problems);
 }
 

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
-    AccessKey, Alarms, Archive, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify, Policy,
-    PriceTable, Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step, Target,
-    Volume,
+    AccessKey, Alarms, Api, Archive, AuditLog, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify,
+    Policy, PriceTable, Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step,
+    Target, Token, Volume,
 };
 
 /// What the page says before the tables.
@@ -54,6 +54,9 @@ pub fn settings_page() -> String {
         Policy::describe(),
         Alarms::describe(),
         Notify::describe(),
+        Api::describe(),
+        Token::describe(),
+        AuditLog::describe(),
         RunbookRules::describe(),
         Step::describe(),
     ];

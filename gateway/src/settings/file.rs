@@ -23,6 +23,9 @@ use super::{FILE_BYTES_MAX, Settings, SettingsError};
 /// Rights of a settings file that is made here.
 const NEW_FILE_MODE: u32 = 0o644;
 
+/// What is wrong with a text that cannot be edited.
+const NOT_TOML: &str = "is not TOML; `tidegate status` says where it is wrong";
+
 /// The settings file at one path. All functions block on the disk for a moment.
 #[derive(Clone, Debug)]
 pub struct SettingsFile {
@@ -73,9 +76,7 @@ impl SettingsFile {
     ) -> Result<Edit, SettingsError> {
         let _lock = self.lock()?;
         let old_text = self.read()?;
-        let mut document: DocumentMut = old_text
-            .parse()
-            .map_err(|_| self.wrong("is not TOML; `tidegate status` says where it is wrong"))?;
+        let mut document: DocumentMut = old_text.parse().map_err(|_| self.wrong(NOT_TOML))?;
         change(&mut document).map_err(|reason| self.wrong(&reason))?;
         let new_text = document.to_string();
         let settings = Settings::parse(&new_text).map_err(|error| error.of_file(&self.path))?;
@@ -83,6 +84,16 @@ impl SettingsFile {
             self.replace(&new_text)?;
         }
         Ok(Edit { settings, old_text, new_text })
+    }
+
+    /// What the settings would be after a change; the file stays as it is.
+    pub fn look(
+        &self,
+        change: impl FnOnce(&mut DocumentMut) -> Result<(), String>,
+    ) -> Result<Settings, SettingsError> {
+        let mut document: DocumentMut = self.read()?.parse().map_err(|_| self.wrong(NOT_TOML))?;
+        change(&mut document).map_err(|reason| self.wrong(&reason))?;
+        Settings::parse(&document.to_string()).map_err(|error| error.of_file(&self.path))
     }
 
     /// Takes an edit back, for when the gateway refused to apply it. Does nothing when somebody has

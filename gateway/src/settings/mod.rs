@@ -10,6 +10,7 @@
 //! Not here: what the values do, and whether what they name exists (the parts that use them see).
 
 mod alarms;
+mod api;
 mod archive;
 mod bandwidth;
 mod bucket;
@@ -41,6 +42,7 @@ mod volume;
 use toml_edit::{Document, DocumentMut, Item, TableLike};
 
 pub use alarms::{Alarms, HeaderText, Least, MailAddress, Notify, SmtpServer, WebhookAddress};
+pub use api::{Api, AuditLog, Expiry, Role, SyslogPlace, Token, TokenHash};
 pub use archive::{Archive, ThawTier, usual_thaw};
 pub use bandwidth::{Bandwidth, Days, TimeOfDay};
 pub use bucket::{AccessKey, Bucket, Durable, PolicyText, S3};
@@ -125,12 +127,18 @@ pub struct Settings {
     pub alarms: Alarms,
     /// `[[notify]]`
     pub notify: Vec<Notify>,
+    /// `[api]`
+    pub api: Api,
+    /// `[audit]`
+    pub audit: AuditLog,
+    /// `[[token]]`
+    pub tokens: Vec<Token>,
     /// `[runbook.NAME]`
     pub runbooks: Vec<Runbook>,
 }
 
 /// The tables of the file.
-const TABLES: [&str; 23] = [
+const TABLES: [&str; 26] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -153,6 +161,9 @@ const TABLES: [&str; 23] = [
     Policy::NAME,
     Alarms::NAME,
     Notify::NAME,
+    Api::NAME,
+    AuditLog::NAME,
+    Token::NAME,
     runbook::RUNBOOK,
 ];
 
@@ -235,6 +246,9 @@ impl Settings {
         document.insert(Policy::NAME, Item::ArrayOfTables(self.policies.iter().map(Table::write).collect()));
         document.insert(Alarms::NAME, Item::Table(self.alarms.write()));
         document.insert(Notify::NAME, Item::ArrayOfTables(self.notify.iter().map(Table::write).collect()));
+        document.insert(Api::NAME, Item::Table(self.api.write()));
+        document.insert(AuditLog::NAME, Item::Table(self.audit.write()));
+        document.insert(Token::NAME, Item::ArrayOfTables(self.tokens.iter().map(Table::write).collect()));
         runbook::write_runbooks(document.as_table_mut(), &self.runbooks);
         document.to_string()
     }
@@ -296,6 +310,9 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let policies = tables(root, problems);
     let alarms = table(root, problems);
     let notify = tables(root, problems);
+    let api = table(root, problems);
+    let audit = table(root, problems);
+    let tokens = tables(root, problems);
     let runbooks = runbook::read_runbooks(root, problems);
     Some(Settings {
         gateway: gateway?,
@@ -320,6 +337,9 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         policies: policies?,
         alarms: alarms?,
         notify: notify?,
+        api: api?,
+        audit: audit?,
+        tokens: tokens?,
         runbooks: runbooks?,
     })
 }

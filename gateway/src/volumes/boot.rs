@@ -34,7 +34,9 @@ const VERSION: u8 = 1;
 const UNITS_MAX: usize = 1 << 16;
 
 /// See the head of this module.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 pub struct BootOrder {
     /// Ranges of units, in the order of reading; they do not meet.
     runs: Vec<Range<u64>>,

@@ -95,5 +95,6 @@ mod write;
 pub use access::DomainError;
 pub use limits::S3Limits;
 pub use server::{S3Server, S3ServerBuilder, S3StartError};
+pub use stall::StallGuard;
 pub(crate) use tls::identity_of;
-pub use tls::{TlsError, TlsIdentity};
+pub use tls::{TlsError, TlsIdentity, acceptor as tls_acceptor};

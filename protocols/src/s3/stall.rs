@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 /// A stream whose writes have a bound in time.
-pub(super) struct StallGuard<S> {
+pub struct StallGuard<S> {
     inner: S,
     patience: Duration,
     timer: Option<Pin<Box<Sleep>>>,
@@ -17,7 +17,7 @@ pub(super) struct StallGuard<S> {
 
 impl<S> StallGuard<S> {
     /// Ends `inner` with an error when a write waits longer than `patience`.
-    pub(super) fn new(inner: S, patience: Duration) -> Self {
+    pub fn new(inner: S, patience: Duration) -> Self {
         Self { inner, patience, timer: None }
     }
 

@@ -47,7 +47,7 @@ pub(crate) fn identity_of(
 }
 
 /// What accepts TLS with an identity.
-pub(super) fn acceptor(identity: &TlsIdentity) -> Result<TlsAcceptor, TlsError> {
+pub fn acceptor(identity: &TlsIdentity) -> Result<TlsAcceptor, TlsError> {
     let (chain, key) = identity_of(identity)?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;

@@ -10,16 +10,16 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::control::{
-    Alarm, AlarmCode, CacheStatus, Change, ChangeKind, ChangeSettings, CloneReport, CloneRequest, Control,
-    ControlError, DiffPage, DiffRequest, ErrorKind, FileData, FileInfo, FileKind, FilePath, FileRequest,
-    FilesPage, FilesRequest, HandoverRequest, HeadCost, HeadInfo, JobHandle, JournalStatus, LaneStatus,
-    LifecycleReport, LifecycleRequest, LimitRequest, LimitStatus, LinkStatus, LostPart, MemoryStatus,
-    PathTrouble, PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun, PolicySimulation,
-    PolicySimulationRequest, PolicySnapshot, PolicyStatus, PromoteReport, PromoteRequest, QuotaStatus,
-    RecoveryPlan, RecoveryRequest, RecoveryStage, RestoreReport, RestoreRequest, RollbackReport,
-    RollbackRequest, ScrubStatus, Severity, ShareRecovery, ShareState, ShareStatus, SnapshotInfo,
-    SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status, TargetStatus,
-    Unit, WarmDone, WarmRequest,
+    Alarm, AlarmCode, CacheStatus, Change, ChangeKind, ChangeSettings, ClientInfo, CloneReport, CloneRequest,
+    CollectionReport, Control, ControlError, DiffPage, DiffRequest, ErrorKind, FileData, FileInfo, FileKind,
+    FilePath, FileRequest, FilesPage, FilesRequest, HandoverRequest, HeadCost, HeadInfo, JobHandle,
+    JournalStatus, KeySlot, LaneStatus, LifecycleReport, LifecycleRequest, LimitRequest, LimitStatus,
+    LinkStatus, LostPart, MemoryStatus, PathTrouble, PolicyDetails, PolicyRun, PolicyRunRequest,
+    PolicyShareRun, PolicySimulation, PolicySimulationRequest, PolicySnapshot, PolicyStatus, PromoteReport,
+    PromoteRequest, QuotaStatus, RecoveryPlan, RecoveryRequest, RecoveryStage, RestoreReport, RestoreRequest,
+    RollbackReport, RollbackRequest, ScrubStatus, Severity, ShareRecovery, ShareState, ShareStatus,
+    SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status,
+    TargetStatus, Unit, WarmDone, WarmRequest,
 };
 use crate::settings::{Count, Policy, Settings, Size};
 
@@ -223,6 +223,20 @@ impl Control for FakeGateway {
         }
         snapshots.insert(0, made.clone());
         Ok(made)
+    }
+
+    async fn collect(&self, dry_run: bool, _job: &JobHandle) -> Result<CollectionReport, ControlError> {
+        Ok(CollectionReport { dry_run, packs: 9, condemned: 2, ..CollectionReport::default() })
+    }
+
+    async fn clients(&self) -> Result<Vec<ClientInfo>, ControlError> {
+        let (address, door) = ("10.0.0.17".to_owned(), "nfs".to_owned());
+        Ok(vec![ClientInfo { address, door, connections: 2 }])
+    }
+
+    async fn keys(&self) -> Result<Vec<KeySlot>, ControlError> {
+        let (id, state, label) = ("0a".repeat(16), "whole".to_owned(), "at home".to_owned());
+        Ok(vec![KeySlot { id, kind: Some("key-file".to_owned()), label, made: None, state }])
     }
 
     async fn snapshot_remove(&self, share: &str, name: &str) -> Result<SnapshotInfo, ControlError> {

@@ -62,3 +62,41 @@ async fn the_console_stands_beside_the_api() {
     assert_eq!(served.raw(forged).await.0, 403);
     assert_eq!(served.call("POST", "/api/v1/shares/docs/commit", "").await.0, 202);
 }
+
+#[tokio::test]
+async fn clients_and_keys_are_told_by_their_states_and_garbage_is_counted_before_it_goes() {
+    let served = Served::start().await;
+    let (_, clients) = served.call("GET", "/api/v1/clients", "").await;
+    assert_eq!(clients, json!([{"address": "10.0.0.17", "door": "nfs", "connections": 2}]));
+    let (_, keys) = served.call("GET", "/api/v1/keys", "").await;
+    assert_eq!((&keys[0]["kind"], &keys[0]["state"]), (&json!("key-file"), &json!("whole")));
+    let looked = served.job("/api/v1/gc?dry-run=true", &json!({})).await;
+    assert_eq!(looked["result"]["dry_run"], json!(true), "{looked}");
+    let done = served.job("/api/v1/gc", &json!({})).await;
+    assert_eq!(done["result"]["dry_run"], json!(false), "{done}");
+    assert_eq!(
+        served.call("POST", "/api/v1/gc?dry_run=true", "").await.0,
+        400,
+        "what it does not know is refused"
+    );
+}
+
+#[tokio::test]
+async fn runbooks_are_told_and_only_drills_begin_here() {
+    let runbook = "[runbook.site-b]\nabout = \"Serve from site B\"\n[[runbook.site-b.step]]\nname = \"take\"\naction = \"attach\"\nshare = \"docs\"\n";
+    let served = Served::start_with(runbook).await;
+    let (status, books) = served.call("GET", "/api/v1/runbooks", "").await;
+    assert_eq!((status, &books[0]["name"], &books[0]["shares"]), (200, &json!("site-b"), &json!(["docs"])));
+    let (status, runs) = served.call("GET", "/api/v1/runbooks/site-b/runs", "").await;
+    assert_eq!((status, runs), (200, json!([])));
+    for (method, path, body, expected) in [
+        ("GET", "/api/v1/runbooks/none/runs", "", 404),
+        ("GET", "/api/v1/runbooks/site-b/runs/none", "", 404),
+        ("POST", "/api/v1/runbooks/none/runs", r#"{"mode":"drill"}"#, 404),
+        ("POST", "/api/v1/runbooks/site-b/runs", r#"{"mode":"failover"}"#, 400),
+        ("POST", "/api/v1/runbooks/site-b/runs", "", 400),
+    ] {
+        let (status, answer) = served.call(method, path, body).await;
+        assert_eq!(status, expected, "{method} {path}: {answer}");
+    }
+}

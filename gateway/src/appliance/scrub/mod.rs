@@ -186,7 +186,9 @@ impl Scrubber {
                     Some(Examined::default())
                 } else {
                     match self.examine(config, &examiner, pack, &lead).await {
-                        Err(ApplianceError::Repository(error)) if error.is_asleep() => Some(Examined::default()),
+                        Err(ApplianceError::Repository(error)) if error.is_asleep() => {
+                            Some(Examined::default())
+                        }
                         examined => examined?,
                     }
                 };
