@@ -63,6 +63,12 @@ pub enum ShareError {
         /// Of what.
         resource: Resource,
     },
+    /// A record is longer than a tree of the repository takes.
+    #[error("a record of {bytes} bytes is longer than the repository takes")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
 }
 
 impl From<JournalError> for ShareError {
@@ -85,7 +91,7 @@ impl ShareError {
                 source.downcast_ref::<FetchError>().is_some_and(unreachable)
             }
             Self::Live(LiveError::Journal(JournalError::NoSpace { .. })) => true,
-            Self::Tree(_) | Self::Live(_) | Self::Map(_) | Self::OverQuota { .. } => false,
+            Self::Tree(_) | Self::Live(_) | Self::Map(_) | Self::OverQuota { .. } | Self::TooLong { .. } => false,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use tidegate_replicator::map::{Extent, Inode, InodeNumber, Key};
+use tidegate_replicator::tree::PAYLOAD_BYTES_MAX;
 
 use super::{Share, ShareError};
 use crate::journal::Sequence;
@@ -28,12 +29,17 @@ pub struct Transaction {
     ranges: Vec<Range<Bytes>>,
     bytes: i64,
     inodes: i64,
+    /// The length of a record that is longer than a tree takes.
+    too_long: Option<usize>,
     outcome: Option<([u8; 16], Bytes)>,
 }
 
 impl Transaction {
     /// Sets a key to a record without references.
     pub fn put(&mut self, key: &Key, record: Vec<u8>) {
+        if record.len() > PAYLOAD_BYTES_MAX {
+            self.too_long = Some(record.len());
+        }
         let value = tidegate_replicator::tree::Value::plain(record);
         self.points.insert(key.encode(), Point::Put(Bytes::from(value.encode())));
     }
@@ -77,8 +83,12 @@ impl Transaction {
     }
 
     /// Makes the changes visible, and gives the sequence to wait for; [`ShareError::OverQuota`] when they
-    /// add more than the share's quota leaves.
+    /// add more than the share's quota leaves, [`ShareError::TooLong`] when no tree would take a record of them: what could never
+    /// be published is not acknowledged.
     pub async fn submit(self, share: &Share, payload: Bytes) -> Result<Sequence, ShareError> {
+        if let Some(bytes) = self.too_long {
+            return Err(ShareError::TooLong { bytes });
+        }
         let (bytes, inodes) = (self.bytes, self.inodes);
         if (bytes, inodes) == (0, 0) {
             return self.append(share, payload).await;

@@ -35,6 +35,7 @@
 use std::collections::BTreeMap;
 
 use super::{Fields, InodeNumber, MapError, Timestamp};
+use crate::tree::PAYLOAD_BYTES_MAX;
 
 /// The extended attribute that holds an [`ObjectRecord`].
 pub const RECORD_ATTRIBUTE: &[u8] = b"user.tidegate.object";
@@ -52,6 +53,9 @@ const CHECKSUM: u8 = 5;
 const RETENTION: u8 = 6;
 const LEGAL_HOLD: u8 = 7;
 const PLACE: u8 = 8;
+
+/// Bytes of a record of [`PartChecksums`] before its values.
+const SUMS_HEAD_BYTES: usize = 3;
 
 /// A checksum: the algorithm is one of the five that S3 knows, numbered by whoever writes it from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -358,7 +362,8 @@ pub fn decode_part_sizes(record: &[u8]) -> Result<Vec<(u32, u64)>, MapError> {
     Ok(runs)
 }
 
-/// The checksums of the parts that an object was made of, in the order of their numbers. 320 KB for 10,000 of SHA256.
+/// The checksums of the parts that an object was made of, in the order of their numbers: as many as a record of the tree holds,
+/// which are 8,191 of SHA256, and all 10,000 of any shorter one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartChecksums {
     /// Which, numbered as in [`ObjectChecksum`].
@@ -368,7 +373,8 @@ pub struct PartChecksums {
 }
 
 impl PartChecksums {
-    /// Of values that are equally long, and not in base64; none when they are not, or there are none.
+    /// Of values that are equally long, and not in base64; none when they are not, when there are none, or more than a record
+    /// holds ([`PAYLOAD_BYTES_MAX`]).
     pub fn new<'v>(algorithm: u8, values: impl IntoIterator<Item = &'v [u8]>) -> Option<Self> {
         let (mut value_bytes, mut all) = (0, Vec::new());
         for value in values {
@@ -378,11 +384,9 @@ impl PartChecksums {
             value_bytes = value.len();
             all.extend_from_slice(value);
         }
-        (1..=usize::from(u8::MAX)).contains(&value_bytes).then_some(Self {
-            algorithm,
-            value_bytes,
-            values: all,
-        })
+        let fits = (1..=usize::from(u8::MAX)).contains(&value_bytes)
+            && all.len() + SUMS_HEAD_BYTES <= PAYLOAD_BYTES_MAX;
+        fits.then_some(Self { algorithm, value_bytes, values: all })
     }
 
     /// Which algorithm, numbered as in [`ObjectChecksum`].
@@ -536,6 +540,9 @@ mod tests {
         let mixed: [&[u8]; 2] = [&[1; 4], &[2; 8]];
         assert_eq!(PartChecksums::new(1, mixed), None);
         assert_eq!(PartChecksums::new(1, []), None);
+        let many = |count: usize| PartChecksums::new(5, std::iter::repeat_n(&[7; 32][..], count));
+        assert!(many(8_191).is_some_and(|sums| sums.encode().len() <= PAYLOAD_BYTES_MAX));
+        assert_eq!(many(8_192), None, "no tree takes a record that long");
         for wrong in [&record[..3], &record[..40], &[1, 5, 0, 1], &[2, 5, 1, 1], &[1, 5]] {
             assert!(PartChecksums::decode(wrong).is_err(), "{wrong:?}");
         }
