@@ -11,7 +11,7 @@ guest_packages="qemu-system-x86 busybox-static e2fsprogs strace xz-utils git sql
 # Tests of volumes: QEMU's tools and libnbd's, and what a disk is made with that a machine boots from.
 volume_packages="qemu-utils libnbd-bin syslinux syslinux-common mtools dosfstools"
 # Programs that tests run against S3 buckets; one that is missing is skipped.
-client_packages="awscli s3cmd rclone restic python3-boto3 curl postgresql barman-cli-cloud"
+client_packages="awscli s3cmd rclone restic python3-boto3 curl postgresql barman-cli-cloud python3-venv"
 # The suite of POSIX calls that runs in a guest, and what it is built with.
 suite_version=0.2.2
 suite_packages="libacl1-dev libattr1-dev"
@@ -88,6 +88,15 @@ unpack_promtool() {
     rm -rf "$unpacked"
 }
 
+# What goes through the document of the admin API: in an environment of its own, which leaves the system's Python alone.
+install_schemathesis() {
+    tool=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/tools/schemathesis
+    [ ! -x "$tool/bin/schemathesis" ] && ! command -v schemathesis >/dev/null || return 0
+    echo "setup: installing schemathesis" >&2
+    (python3 -m venv "$tool" && "$tool/bin/pip" install --quiet schemathesis) ||
+        echo "setup: no schemathesis: the test of the document of the admin API is skipped" >&2
+}
+
 # A test suite from the crate registry, built once; its own target folder leaves ours alone.
 build_suite() {
     built=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/guest/pjdfstest-$suite_version
@@ -126,6 +135,7 @@ guests=yes
 (install_packages $guest_packages && unpack_guest_kernel) || guests=no
 [ $guests = yes ] || echo "setup: tests that boot a guest will be skipped on this machine" >&2
 unpack_promtool
+install_schemathesis
 check_rust
 if [ $guests = yes ] && ! build_suite; then
     echo "setup: pjdfstest cannot be built here, so the test that runs it will fail: is the crate registry reachable?" >&2
