@@ -2,7 +2,8 @@
 //!
 //! Method: `schemathesis` reads the document of a running gateway and makes calls of it, right ones and wrong ones, with the token
 //! of an admin: no call may end in an error of the server, none in a status or a body that the document does not have. It is
-//! another program in another language, so it shares no mistake with ours. Skipped where it is not installed.
+//! another program in another language, so it shares no mistake with ours. Skipped where it is not installed;
+//! `packaging/setup.sh` installs it.
 //! `TIDEGATE_SCHEMATHESIS` names it; `TIDEGATE_EXAMPLES` says how many calls of each kind it makes at random.
 
 use std::fs;
@@ -24,7 +25,11 @@ fn certificates() -> PathBuf {
 
 fn schemathesis() -> Option<PathBuf> {
     let named = std::env::var_os("TIDEGATE_SCHEMATHESIS").map(PathBuf::from);
-    let program = named.unwrap_or_else(|| "schemathesis".into());
+    let caches = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let caches = caches.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let installed = caches.map(|caches| caches.join("tidegate/tools/schemathesis/bin/schemathesis"));
+    let installed = installed.filter(|program| program.exists());
+    let program = named.or(installed).unwrap_or_else(|| "schemathesis".into());
     let found = Command::new(&program).arg("--version").output();
     found.is_ok_and(|ended| ended.status.success()).then_some(program)
 }
