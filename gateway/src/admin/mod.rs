@@ -58,7 +58,7 @@ pub use removal::Removal;
 pub use settings::Applied;
 pub use tokens::TokenInfo;
 
-use crate::audit::AuditLog;
+use crate::audit::{AuditLog, Entry, Event};
 use crate::control::{Control, ControlError};
 use crate::settings::{Settings, SettingsFile};
 use crate::telemetry::Metrics;
@@ -120,8 +120,10 @@ impl Admin {
         server::serve(listener, health::routes(self.clone()), stop).await;
     }
 
-    /// Loads the settings file again, as `POST /api/v1/settings/reload` does.
-    pub async fn reload(&self) -> Result<Applied, ControlError> {
+    /// Loads the settings file again because a signal says so; recorded as such.
+    pub async fn reload_by_signal(&self) -> Result<Applied, ControlError> {
+        let entry = Entry { who: "signal".to_owned(), call: "SIGHUP".to_owned(), ..Entry::default() };
+        self.audit.write(Event::Call, entry).await?;
         self.changes.reload().await
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn alarms(State(admin): Gateway, Extension(caller): Who) -> Jso
 }
 
 pub(super) async fn reload(State(admin): Gateway) -> Answer<Applied> {
-    Ok(Json(admin.reload().await?))
+    Ok(Json(admin.changes.reload().await?))
 }
 
 pub(super) async fn shares(State(admin): Gateway, Extension(caller): Who) -> Json<Vec<ShareStatus>> {

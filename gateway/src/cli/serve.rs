@@ -103,7 +103,7 @@ async fn until_told_to_stop(
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.hang_up.recv() => {
                 service_manager::reloading();
-                let status = match admin.reload().await {
+                let status = match admin.reload_by_signal().await {
                     Ok(_) => SERVING,
                     Err(error) => {
                         tracing::error!(%error, "the settings were not applied; those from before stay in force");

@@ -331,7 +331,7 @@ async fn a_certificate_that_was_renewed_is_taken_over_when_the_settings_are_load
     let text = std::fs::read_to_string(network.served.file()).expect("readable");
     let wrong = text.replace("localhost.pem", "nowhere.pem");
     std::fs::write(network.served.file(), wrong).expect("written");
-    network.served.admin.reload().await.expect("loaded");
+    network.served.admin.reload_by_signal().await.expect("loaded");
     assert_eq!(network.with("viewer", "GET", "/api/v1/status", "").await.status, 200, "the one before stays");
     let chain = |stream: tokio_rustls::client::TlsStream<tokio::net::TcpStream>| {
         stream.get_ref().1.peer_certificates().map_or(0, <[_]>::len)
@@ -343,6 +343,6 @@ async fn a_certificate_that_was_renewed_is_taken_over_when_the_settings_are_load
     let old = certificates().join("localhost.pem").display().to_string();
     std::fs::write(network.served.file(), text.replace(&old, &renewed.display().to_string()))
         .expect("written");
-    network.served.admin.reload().await.expect("loaded");
+    network.served.admin.reload_by_signal().await.expect("loaded");
     assert_eq!(chain(network.connect().await.expect("TLS")), 2, "the one that is named now");
 }
