@@ -80,6 +80,7 @@ async fn access_key(key: &settings::AccessKey) -> Result<AccessKeyConfig, Assemb
         secret: Zeroizing::new(text.to_owned()),
         buckets: (!buckets.is_empty()).then_some(buckets),
         read_only: key.read_only,
+        own_buckets_only: key.own_buckets_only,
         policy: key.policy.as_ref().map(|text| text.policy().clone()),
         credentials: Credentials { uid: key.uid, gid: key.gid, gids: key.gids.clone() },
     })

@@ -59,6 +59,9 @@ pub(super) struct Rights {
     /// Refuse every change.
     #[arg(long)]
     read_only: bool,
+    /// Hide buckets from it that other access keys have made.
+    #[arg(long)]
+    own_buckets_only: bool,
     /// A file with a policy in the JSON language of AWS.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -76,6 +79,7 @@ struct Row {
     id: String,
     buckets: Vec<String>,
     read_only: bool,
+    own_buckets_only: bool,
     policy: bool,
     uid: u32,
     gid: u32,
@@ -103,6 +107,7 @@ fn list(context: &Context) -> Result<(), Failure> {
         id: key.id.to_string(),
         buckets: key.buckets.iter().map(ToString::to_string).collect(),
         read_only: key.read_only,
+        own_buckets_only: key.own_buckets_only,
         policy: key.policy.is_some(),
         uid: key.uid,
         gid: key.gid,
@@ -110,7 +115,11 @@ fn list(context: &Context) -> Result<(), Failure> {
     let rows: Vec<Row> = settings.access_keys.iter().map(row).collect();
     context.terminal.data(&rows, |rows| {
         let row = |row: &Row| {
-            let buckets = if row.buckets.is_empty() { "all".to_owned() } else { row.buckets.join(" ") };
+            let buckets = match (row.buckets.is_empty(), row.own_buckets_only) {
+                (true, true) => "its own".to_owned(),
+                (true, false) => "all".to_owned(),
+                (false, _) => row.buckets.join(" "),
+            };
             let may = match (row.read_only, row.policy) {
                 (true, _) => "read",
                 (false, true) => "as its policy says",
@@ -132,6 +141,7 @@ impl Rights {
             keys.insert("buckets".to_owned(), self.buckets.clone().into());
         }
         keys.extend(self.read_only.then(|| ("read_only".to_owned(), true.into())));
+        keys.extend(self.own_buckets_only.then(|| ("own_buckets_only".to_owned(), true.into())));
         if let Some(file) = &self.policy {
             let text = std::fs::read_to_string(file)
                 .map_err(|error| failed(&format!("read the policy in {}", file.display()), &error))?;

@@ -5,12 +5,12 @@
 //! directories that were there only for it.
 
 use tidegate_protocols::objects::{
-    Conditions, Deletion, ObjectError, ObjectInfo, ObjectName, Tags, VersionId, Who,
+    Conditions, Deletion, Doomed, ObjectError, ObjectInfo, ObjectName, Tags, VersionId, Who,
 };
 use tidegate_replicator::map::{InodeNumber, ObjectRecord};
 
 use super::{Access, Objects, describe, path};
-use crate::namespace::objects::{Held, Place, Removal};
+use crate::namespace::objects::{Found, Held, Place, Removal};
 use crate::namespace::{EXECUTE, WRITE};
 
 impl Objects {
@@ -73,8 +73,8 @@ impl Access {
             self.delete_path(key, conditions, bypass).await
         };
         match result {
-            // Deleting what is not there has been done already; a condition on it does not hold.
-            Err(ObjectError::NoSuchKey) if conditions.is_empty() => Ok(Deletion::default()),
+            // Deleting what is not there has been done already, whatever the conditions are.
+            Err(ObjectError::NoSuchKey) => Ok(Deletion::default()),
             result => result.map(|()| Deletion::default()),
         }
     }
@@ -88,7 +88,10 @@ impl Access {
         if self.bucket.flat {
             let place = Place { directory: InodeNumber::ROOT, name: key.as_bytes(), flat: true };
             if self.keeps_versions() {
-                let admit = |held: Option<&Held>| held.map_or(Err(ObjectError::NoSuchKey), &is_it);
+                let admit = |found: Found<'_>| match found {
+                    Found::Object(held) => is_it(held),
+                    Found::Marker(_) | Found::Nothing => Err(ObjectError::NoSuchKey),
+                };
                 return namespace.hide_object(credentials, place, admit).await.map(drop);
             }
             return namespace.take_object(credentials, place, false, is_it).await;
@@ -106,9 +109,13 @@ impl Access {
     }
 
     async fn hide(&self, place: Place<'_>, conditions: &Conditions) -> Result<Deletion, ObjectError> {
-        let admit = |held: Option<&Held>| self.check_conditions(held, conditions);
-        let hidden = self.namespace().hide_object(&self.credentials, place, admit).await?;
-        Ok(Deletion { marker: true, version: Some(describe::version_id(hidden.which)) })
+        let admit = |found: Found<'_>| self.check_deletion(found, conditions);
+        match self.namespace().hide_object(&self.credentials, place, admit).await {
+            Ok(hidden) => Ok(Deletion { marker: true, version: Some(describe::version_id(hidden.which)) }),
+            // What was to be of some kind, and never was, needs no marker.
+            Err(ObjectError::NoSuchKey) => Ok(Deletion::default()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn remove_version(
@@ -119,19 +126,29 @@ impl Access {
         bypass: bool,
     ) -> Result<Deletion, ObjectError> {
         let which = describe::which(version)?;
-        let admit = |held: Option<&Held>| self.check_conditions(held, conditions);
+        let admit = |found: Found<'_>| self.check_deletion(found, conditions);
         let how = Removal { which, bypass, only_beneath: false };
         let removed = self.namespace().remove_version(&self.credentials, place, how, admit).await?;
         match removed {
             Some(removed) => Ok(Deletion { marker: removed.marker, version: Some(version.clone()) }),
-            None if conditions.is_empty() => Ok(Deletion { marker: false, version: Some(version.clone()) }),
-            None => Err(ObjectError::NoSuchVersion),
+            None => Ok(Deletion { marker: false, version: Some(version.clone()) }),
         }
     }
 
     async fn take(&self, place: Place<'_>, conditions: &Conditions, bypass: bool) -> Result<(), ObjectError> {
-        let admit = |held: &Held| self.check_conditions(Some(held), conditions);
+        let admit = |held: &Held| self.check_deletion(Found::Object(held), conditions);
         self.namespace().take_object(&self.credentials, place, bypass, admit).await
+    }
+
+    fn check_deletion(&self, found: Found<'_>, conditions: &Conditions) -> Result<(), ObjectError> {
+        match found {
+            Found::Object(held) => {
+                let info = describe::info(held, self.bucket.flat, &[]);
+                conditions.check_delete(Doomed::Object(&info))
+            }
+            Found::Marker(marker) => conditions.check_delete(Doomed::Marker(describe::time(marker.made))),
+            Found::Nothing => conditions.check_delete(Doomed::Nothing),
+        }
     }
 
     async fn delete_path(&self, key: &str, conditions: &Conditions, bypass: bool) -> Result<(), ObjectError> {
@@ -142,8 +159,8 @@ impl Access {
             self.credentials.require(&folder.inode, WRITE | EXECUTE)?;
             self.credentials.require_sticky(&folder.inode, &held.node.inode)?;
             let implicit = |held: &Held| {
-                let there = held.is_object().then(|| describe::info(held, false, &[]));
-                conditions.check_change(there.as_ref())?;
+                let is_there = held.is_object();
+                self.check_deletion(if is_there { Found::Object(held) } else { Found::Nothing }, conditions)?;
                 Ok(ObjectRecord { implicit: true, ..held.record.clone().unwrap_or_default() })
             };
             self.namespace().describe_again(held.node.number, implicit).await?;

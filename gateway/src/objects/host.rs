@@ -38,19 +38,23 @@ impl Objects {
 
     pub(super) async fn make_bucket(&self, who: &Who, name: &str, new: NewBucket) -> Result<(), ObjectError> {
         match self.access(who, name).await {
-            // Who wanted a lock must not take a bucket without one for it.
-            Ok(access) if new.lock && access.loaded.settings.lock.is_none() => {
-                return Err(ObjectError::BucketExists);
+            Ok(access) => {
+                let settings = &access.loaded.settings;
+                let is_others = settings.owner_name(who) != who.name();
+                // Who wanted a lock must not take a bucket without one for it.
+                let lacks_lock = new.lock && settings.lock.is_none();
+                let taken = is_others || lacks_lock;
+                return Err(if taken { ObjectError::BucketExists } else { ObjectError::BucketOwned });
             }
-            Ok(_) => return Err(ObjectError::BucketOwned),
             Err(ObjectError::NoSuchBucket) => {}
             Err(error) => return Err(error),
         }
         let (files, name, host) = (self.files.clone(), name.to_owned(), self.host()?);
+        let parts = parts_of_new(who, &new)?;
         to_the_end(async move {
             let share = host.make_bucket(&name).await?;
             let served = files.share(share).ok_or(ObjectError::SlowDown)?;
-            served.namespace.begin_bucket(parts_of_new(new)?).await
+            served.namespace.begin_bucket(parts).await
         })
         .await
     }

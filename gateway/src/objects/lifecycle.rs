@@ -14,7 +14,7 @@ use tidegate_replicator::map::InodeNumber;
 use super::versions::{Merge, Next};
 use super::{Access, Objects, describe};
 use crate::control::{JobHandle, LifecycleReport, LifecycleStep};
-use crate::namespace::objects::{Held, HeldUpload, Place, Removal, Which};
+use crate::namespace::objects::{Found, Held, HeldUpload, Place, Removal, Which};
 
 /// Changes that are carried out at the same time.
 const AT_ONCE: usize = 16;
@@ -330,9 +330,12 @@ impl Access {
             Due::Remove(key, which, file) => {
                 let place = Place { directory: InodeNumber::ROOT, name: key.as_bytes(), flat: true };
                 let how = Removal { which: *which, bypass: false, only_beneath: true };
-                let is_it = |held: Option<&Held>| {
-                    let same = held.map(|held| held.node.number) == *file;
-                    if same { Ok(()) } else { Err(ObjectError::NoSuchKey) }
+                let is_it = |found: Found<'_>| {
+                    let holds = match found {
+                        Found::Object(held) => Some(held.node.number),
+                        Found::Marker(_) | Found::Nothing => None,
+                    };
+                    if holds == *file { Ok(()) } else { Err(ObjectError::NoSuchKey) }
                 };
                 let removed = self.namespace().remove_version(&self.credentials, place, how, is_it).await?;
                 Ok(removed.is_some())

@@ -13,6 +13,7 @@
 
 mod delete;
 mod describe;
+mod digest;
 mod host;
 mod lifecycle;
 mod list;
@@ -34,8 +35,8 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tidegate_chunker::ShareId;
 use tidegate_protocols::objects::policy::Policy;
-use tidegate_protocols::objects::{ObjectError, Who};
-use tidegate_protocols::view::{FsError, Time};
+use tidegate_protocols::objects::{Bucket, ObjectError, Who};
+use tidegate_protocols::view::FsError;
 use tidegate_protocols::waits::{Wait, waiting};
 use tidegate_replicator::map::InodeNumber;
 use zeroize::Zeroizing;
@@ -76,6 +77,8 @@ pub struct AccessKeyConfig {
     pub buckets: Option<Vec<String>>,
     /// Whether it may change nothing.
     pub read_only: bool,
+    /// Whether it sees and reaches no buckets that another key has made, unless their policy says so.
+    pub own_buckets_only: bool,
     /// What it may do; everything without.
     pub policy: Option<Arc<Policy>>,
     /// As whom it acts in the files of a share.
@@ -105,6 +108,8 @@ struct Access {
     who: String,
     credentials: Credentials,
     may_change: bool,
+    /// Whether buckets that another key has made are not the caller's business.
+    own_only: bool,
 }
 
 impl Objects {
@@ -126,10 +131,10 @@ impl Objects {
         self.loaded.write().clear();
     }
 
-    /// The buckets that a caller may see, by name.
+    /// The buckets that a caller may see, by name, but for those that are another's. Without a key: none.
     fn visible(&self, who: &Who) -> Result<Vec<Arc<BucketConfig>>, ObjectError> {
         let known = self.known.read();
-        let id = who.access_key.as_ref().ok_or(ObjectError::AccessDenied)?;
+        let Some(id) = &who.access_key else { return Ok(Vec::new()) };
         let key = known.keys.get(id).ok_or(ObjectError::AccessDenied)?;
         let mut buckets: Vec<_> =
             known.buckets.values().filter(|bucket| key.may_use(&bucket.name)).cloned().collect();
@@ -163,8 +168,9 @@ impl Objects {
                 Credentials { uid, gid, gids: Vec::new() }
             }
         };
-        let may_change = !key.is_some_and(|key| key.read_only) && !bucket.read_only;
-        Ok(Access { bucket, served, loaded, who: who.name().to_owned(), credentials, may_change })
+        let may_change = !key.as_ref().is_some_and(|key| key.read_only) && !bucket.read_only;
+        let own_only = key.is_some_and(|key| key.own_buckets_only);
+        Ok(Access { bucket, served, loaded, who: who.name().to_owned(), credentials, may_change, own_only })
     }
 
     /// For a look by the gateway itself.
@@ -176,6 +182,7 @@ impl Objects {
             who: String::new(),
             credentials: Credentials::ROOT,
             may_change: !bucket.read_only,
+            own_only: false,
         }
     }
 
@@ -221,6 +228,11 @@ impl AccessKeyConfig {
     fn may_use(&self, bucket: &str) -> bool {
         self.buckets.as_ref().is_none_or(|buckets| buckets.iter().any(|name| name == bucket))
     }
+
+    /// Whether a bucket of that owner is none of its business unless the bucket's policy says so.
+    fn keeps_out_of(&self, owner: Option<&str>, id: &str) -> bool {
+        self.own_buckets_only && owner.is_some_and(|owner| owner != id)
+    }
 }
 
 impl Access {
@@ -232,9 +244,16 @@ impl Access {
         self.served.namespace.reader()
     }
 
-    /// When the bucket was made.
-    async fn created(&self) -> Result<Time, ObjectError> {
-        Ok(describe::time(self.reader().node(InodeNumber::ROOT).await?.inode.times.born))
+    /// Whether the bucket is listed for the caller.
+    fn is_seen(&self) -> bool {
+        !self.own_only || self.loaded.settings.owner.as_ref().is_none_or(|owner| *owner == self.who)
+    }
+
+    /// The bucket as it is listed.
+    async fn described(&self) -> Result<Bucket, ObjectError> {
+        let created = describe::time(self.reader().node(InodeNumber::ROOT).await?.inode.times.born);
+        let region = self.loaded.settings.region.clone();
+        Ok(Bucket { name: self.bucket.name.clone(), created, region })
     }
 }
 

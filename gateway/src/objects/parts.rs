@@ -25,6 +25,9 @@ const CORS_PART: &str = "cors";
 const LIFECYCLE_PART: &str = "lifecycle";
 const POLICY_PART: &str = "policy";
 const PUBLIC_ACCESS_PART: &str = "public-access";
+const OWNER_PART: &str = "owner";
+const REGION_PART: &str = "region";
+const OWNERSHIP_UNSAID_PART: &str = "ownership-unsaid";
 
 /// What is set of a bucket, and what it means.
 pub(super) struct Loaded {
@@ -54,6 +57,9 @@ fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, ObjectError> {
 impl Loaded {
     fn new(of: (Weak<Share>, u64), bucket: &BucketConfig, parts: &BucketParts) -> Result<Self, ObjectError> {
         let settings = BucketSettings {
+            owner: read(parts, OWNER_PART)?,
+            region: read(parts, REGION_PART)?,
+            ownership_unsaid: has(parts, OWNERSHIP_UNSAID_PART),
             versioning: read(parts, VERSIONING_PART)?,
             lock: read(parts, LOCK_PART)?,
             tags: read(parts, TAGS_PART)?,
@@ -126,13 +132,20 @@ impl Objects {
     }
 }
 
-/// The parts that a new bucket begins with: with a lock it keeps versions.
-pub(super) fn parts_of_new(new: NewBucket) -> Result<Vec<(&'static str, Vec<u8>)>, ObjectError> {
-    if !new.lock {
-        return Ok(Vec::new());
+/// The parts that a new bucket begins with: with a lock it keeps versions. It belongs to the key that makes it.
+pub(super) fn parts_of_new(who: &Who, new: &NewBucket) -> Result<Vec<(&'static str, Vec<u8>)>, ObjectError> {
+    let mut parts = Vec::new();
+    if let Some(owner) = &who.access_key {
+        parts.push((OWNER_PART, written(owner)?));
     }
-    let lock = LockConfiguration::default();
-    Ok(vec![(VERSIONING_PART, written(&Versioning::Enabled)?), (LOCK_PART, written(&lock)?)])
+    if let Some(region) = &new.region {
+        parts.push((REGION_PART, written(region)?));
+    }
+    if new.lock {
+        parts.push((VERSIONING_PART, written(&Versioning::Enabled)?));
+        parts.push((LOCK_PART, written(&LockConfiguration::default())?));
+    }
+    Ok(parts)
 }
 
 type PartChanges = Vec<(&'static str, Option<Vec<u8>>)>;
@@ -168,6 +181,7 @@ fn decide(parts: &BucketParts, flat: bool, change: &BucketChange) -> Result<Part
         BucketChange::Lifecycle(rules) => optional(LIFECYCLE_PART, rules.as_ref().map(written)),
         BucketChange::Policy(policy) => optional(POLICY_PART, policy.as_ref().map(written)),
         BucketChange::PublicAccess(block) => optional(PUBLIC_ACCESS_PART, block.as_ref().map(written)),
+        BucketChange::Ownership(said) => optional(OWNERSHIP_UNSAID_PART, (!said).then(|| written(&true))),
     }
 }
 

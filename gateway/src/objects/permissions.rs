@@ -2,7 +2,8 @@
 //!
 //! 1. An access key that is bound to some buckets, or to reading, can do nothing else, whatever a policy says.
 //! 2. What any policy denies is denied.
-//! 3. What the key's policy or the bucket's allows is allowed; a key without a policy may do everything.
+//! 3. What the key's policy or the bucket's allows is allowed; a key without a policy may do everything. For a key that
+//!    is bound to its own buckets only the bucket's policy counts where another key made the bucket.
 //! 4. Who shows no key may do what the bucket's policy allows, unless the bucket blocks that.
 //!
 //! A bucket's policy cannot keep keys without a policy from reading, replacing and removing it: nobody is locked
@@ -19,6 +20,8 @@ use crate::files::Served;
 
 /// Actions about a bucket's policy, from which nobody is kept whose key has no policy.
 const POLICY_ACTIONS: [&str; 3] = ["s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"];
+/// Actions that a request to make a bucket needs; in one that is there they do nothing but find the name taken.
+const NAMING_ACTIONS: [&str; 1] = ["s3:CreateBucket"];
 /// How actions begin that change nothing.
 const READING: [&str; 3] = ["s3:Get", "s3:List", "s3:Head"];
 /// How the condition key of a tag of the object begins that is there.
@@ -49,7 +52,10 @@ impl Objects {
         let served = self.files.share(found.share).ok_or(ObjectError::SlowDown)?;
         let loaded = self.loaded(&found, &served).await?;
         let tags = self.tags_for(key.as_ref(), &found, &served, &loaded, asked).await?;
-        let own = own_verdict(key.as_ref(), who, asked, &resource, tags.as_ref());
+        let own = match own_verdict(key.as_ref(), who, asked, &resource, tags.as_ref()) {
+            Verdict::Allow if is_kept_out(key.as_ref(), who, asked, &loaded) => Verdict::Silent,
+            own => own,
+        };
         let theirs = bucket_verdict(&loaded, key.as_ref(), who, asked, &resource, tags.as_ref());
         match (own, theirs) {
             (Verdict::Allow, Verdict::Allow | Verdict::Silent) | (Verdict::Silent, Verdict::Allow) => Ok(()),
@@ -95,6 +101,13 @@ impl Objects {
 
 fn is_reading(action: &str) -> bool {
     READING.iter().any(|start| action.starts_with(start))
+}
+
+/// Whether the bucket is another key's, and the caller's key is bound to its own. That the name is taken is told.
+fn is_kept_out(key: Option<&AccessKeyConfig>, who: &Who, asked: &Asked<'_>, loaded: &Loaded) -> bool {
+    let owner = loaded.settings.owner.as_deref();
+    let is_others = key.is_some_and(|key| key.keeps_out_of(owner, who.name()));
+    is_others && !NAMING_ACTIONS.contains(&asked.action)
 }
 
 /// What the key's own policy says.

@@ -160,6 +160,23 @@ impl Access {
     }
 }
 
+impl Access {
+    /// The bytes of a file of the bucket, whose caller knows how many they are.
+    pub(super) async fn data_of(&self, file: InodeNumber, bytes: u64) -> Result<DataStream, ObjectError> {
+        let file = Arc::new(self.namespace().hold(file).await?);
+        Ok(data(file, self.namespace().clone(), 0..bytes))
+    }
+}
+
+fn data(file: Arc<OpenFile>, namespace: Namespace, range: Range<u64>) -> DataStream {
+    let reading = Reading { file, namespace, rest: range, ready: VecDeque::new() };
+    futures::stream::try_unfold(reading, |mut reading| async move {
+        let next = reading.next().await?;
+        Ok(next.map(|piece| (piece, reading)))
+    })
+    .boxed()
+}
+
 /// An object that was found.
 pub(super) struct Opened {
     /// None for a directory, which has no bytes.
@@ -189,14 +206,10 @@ impl OpenObject for Opened {
     }
 
     fn read(&self, range: Range<u64>) -> DataStream {
-        let Some(file) = self.file.clone() else { return futures::stream::empty().boxed() };
-        let namespace = self.namespace.clone();
-        let reading = Reading { file, namespace, rest: range, ready: VecDeque::new() };
-        futures::stream::try_unfold(reading, |mut reading| async move {
-            let next = reading.next().await?;
-            Ok(next.map(|piece| (piece, reading)))
-        })
-        .boxed()
+        match self.file.clone() {
+            Some(file) => data(file, self.namespace.clone(), range),
+            None => futures::stream::empty().boxed(),
+        }
     }
 }
 

@@ -1,17 +1,19 @@
 //! Uploads in parts.
 //!
 //! A part is a file without a name. Completing an upload shares the extents of its parts with the object: no byte
-//! is copied, however large it is (see [`crate::namespace::objects`]).
+//! is copied, however large it is (see [`crate::namespace::objects`]). A part that is copied is read only when its
+//! upload names a checksum that is not known of it; where it names none, when a completion claims one.
 
 use tidegate_protocols::objects::{
     Body, Checksum, ChecksumAlgorithm, ChecksumKind, CompletedPart, Completion, Digests, NewObject,
-    OBJECT_BYTES_MAX, ObjectError, ObjectName, PAGE_ENTRIES_MAX, PART_BYTES_MIN, PART_NUMBER_MAX,
+    OBJECT_BYTES_MAX, ObjectError, ObjectName, OpenObject, PAGE_ENTRIES_MAX, PART_BYTES_MIN, PART_NUMBER_MAX,
     PUT_BYTES_MAX, Part, PartCopy, PartDone, PartName, PartQuery, PartSizes, Parts, PutDone, Upload,
     UploadQuery, Uploads, Who, sums,
 };
 use tidegate_replicator::map::{InodeNumber, ObjectRecord, PartRecord, Timestamp, UploadRecord};
 
-use super::{Access, Objects, bounded, describe, path};
+use super::read::Opened;
+use super::{Access, Objects, bounded, describe, digest, path};
 use crate::namespace::objects::{Description, Held, HeldPart, HeldUpload, Place, Unnamed};
 
 /// Uploads that one look at the map brings.
@@ -100,14 +102,12 @@ impl Objects {
         if range.end - range.start > PUT_BYTES_MAX {
             return Err(ObjectError::TooLarge { max: PUT_BYTES_MAX });
         }
-        let whole = range == (0..found.info.size);
         let mut file = access.namespace().make_unnamed(&access.credentials).await?;
         self.take_from(&access, &found, range.clone(), &mut file).await?;
+        let digests = digests_of_copy(&found, range, &upload).await?;
         found.require_unchanged().await?;
         self.require_current(&access)?;
-        // The ETag of a part tells clients that it is the one they copied; of a piece nobody knows the MD5.
-        let md5 = if whole { found.info.etag.clone() } else { piece_etag(&found.info.etag, &range) };
-        access.add_part(&upload, part.number, &file, Digests { md5, checksum: None }).await
+        access.add_part(&upload, part.number, &file, digests).await
     }
 
     pub(super) async fn list_parts(
@@ -211,7 +211,8 @@ impl Objects {
         completion: &Completion,
     ) -> Result<PutDone, ObjectError> {
         let seen = access.reader().all_parts(held.number).await?;
-        let chosen = choose(&seen, &completion.parts, held)?;
+        let known = access.with_checksums(held, &seen, completion).await?;
+        let chosen = choose(&known, &completion.parts, held)?;
         let mut description = describe_upload(held, &chosen)?;
         description.record.metadata = access.with_default_lock(description.record.metadata);
         let checksum = description.record.metadata.checksum.as_ref().and_then(describe::checksum);
@@ -288,6 +289,28 @@ impl Access {
         self.bucket.flat || self.credentials.is_root() || upload.record.owner == self.who
     }
 
+    /// The parts of an upload with the checksums that its completion claims something of, as far as it computes them.
+    async fn with_checksums(
+        &self,
+        upload: &HeldUpload,
+        seen: &[HeldPart],
+        completion: &Completion,
+    ) -> Result<Vec<HeldPart>, ObjectError> {
+        let mut parts = seen.to_vec();
+        let Some(algorithm) = describe::algorithm(upload.record.algorithm) else { return Ok(parts) };
+        for named in &completion.parts {
+            let claimed = named.checksum.as_ref().is_some_and(|said| said.algorithm == algorithm);
+            let Ok(at) = parts.binary_search_by_key(&named.number, |(number, _)| *number) else { continue };
+            let part = &mut parts[at].1;
+            let is_meant = part.etag == named.etag && part.checksum.is_none();
+            if is_meant && (claimed || completion.checksum.is_some()) {
+                let found = self.checksum_of_part(part, algorithm).await?;
+                part.checksum = Some((describe::algorithm_code(algorithm), found.value));
+            }
+        }
+        Ok(parts)
+    }
+
     async fn add_part(
         &self,
         upload: &HeldUpload,
@@ -359,7 +382,7 @@ fn choose(
         let (number, record) = &seen[at.map_err(|_| invalid.clone())?];
         let sum_fits = match (&part.checksum, &record.checksum) {
             // What came with the part was verified then.
-            (Some(said), _) if Some(said.algorithm) != wanted => is_usual(upload),
+            (Some(said), found) if Some(said.algorithm) != wanted => is_usual(upload) && found.is_some(),
             (Some(said), Some((_, value))) => said.value == *value,
             (Some(_), None) => false,
             (None, _) => true,
@@ -394,7 +417,11 @@ fn check_whole(
         (Some(said), Some(found)) if said.value != found.value => {
             Err(ObjectError::BadDigest(found.algorithm.as_str()))
         }
-        _ => Ok(()),
+        (Some(said), None) => Err(ObjectError::InvalidRequest(format!(
+            "the upload computes no checksum that the {} of the whole object could be held against",
+            said.algorithm.as_str()
+        ))),
+        (Some(_), Some(_)) | (None, _) => Ok(()),
     }
 }
 
@@ -438,9 +465,30 @@ fn upload_checksum(upload: &HeldUpload, parts: &[HeldPart]) -> Option<Checksum> 
     }
 }
 
-/// What tells a piece of an object from other pieces.
+/// What a part hashes to that is a range of an object. Its bytes are read when the upload names a checksum that is not
+/// known of them.
+async fn digests_of_copy(
+    found: &Opened,
+    range: std::ops::Range<u64>,
+    upload: &HeldUpload,
+) -> Result<Digests, ObjectError> {
+    let (info, wanted) = (&found.info, describe::algorithm(upload.record.algorithm));
+    let is_whole = range == (0..info.size);
+    let is_known = |sum: &Checksum| sum.kind == ChecksumKind::Full && Some(sum.algorithm) == wanted;
+    let known = info.checksum.clone().filter(|sum| is_whole && is_known(sum));
+    match wanted {
+        Some(wanted) if known.is_none() && !is_usual(upload) => {
+            digest::all(found.read(range), wanted).await
+        }
+        _ if is_whole => Ok(Digests { md5: info.etag.clone(), checksum: known }),
+        _ => Ok(Digests { md5: piece_etag(&info.etag, &range), checksum: None }),
+    }
+}
+
+/// What tells a piece of an object, whose MD5 nobody knows, from other pieces; the dash keeps clients from taking it for
+/// an MD5.
 fn piece_etag(etag: &str, range: &std::ops::Range<u64>) -> String {
-    sums::md5_hex(format!("{etag} {} {}", range.start, range.end).as_bytes())
+    format!("{}-1", sums::md5_hex(format!("{etag} {} {}", range.start, range.end).as_bytes()))
 }
 
 fn part_of(number: u16, record: PartRecord, upload: &HeldUpload) -> Part {

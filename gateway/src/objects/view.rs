@@ -27,15 +27,16 @@ impl ObjectView for Objects {
     async fn buckets(&self, who: &Who) -> Result<Vec<Bucket>, ObjectError> {
         let mut buckets = Vec::new();
         for bucket in self.visible(who)? {
-            let created = bounded(async { self.access(who, &bucket.name).await?.created().await }).await?;
-            buckets.push(Bucket { name: bucket.name.clone(), created });
+            let access = bounded(self.access(who, &bucket.name)).await?;
+            if access.is_seen() {
+                buckets.push(bounded(access.described()).await?);
+            }
         }
         Ok(buckets)
     }
 
     async fn bucket(&self, who: &Who, bucket: &str) -> Result<Bucket, ObjectError> {
-        let created = bounded(async { self.access(who, bucket).await?.created().await }).await?;
-        Ok(Bucket { name: bucket.to_owned(), created })
+        bounded(async { self.access(who, bucket).await?.described().await }).await
     }
 
     async fn create_bucket(&self, who: &Who, bucket: &str, new: NewBucket) -> Result<(), ObjectError> {

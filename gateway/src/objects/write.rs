@@ -8,14 +8,14 @@
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use tidegate_protocols::objects::{
-    Body, Checksum, ChecksumAlgorithm, ChecksumKind, Conditions, CopySource, Digests, NewObject, ObjectError,
-    ObjectName, OpenObject, PUT_BYTES_MAX, PutDone, Who, sums,
+    Body, Checksum, Conditions, CopySource, Digests, NewObject, ObjectError, ObjectName, OpenObject,
+    PUT_BYTES_MAX, PutDone, Who,
 };
 use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::{InodeNumber, Kind, ObjectRecord};
 
 use super::read::Opened;
-use super::{Access, Objects, PIECE_BYTES, bounded, describe, locks, path};
+use super::{Access, Objects, PIECE_BYTES, bounded, describe, digest, locks, path};
 use crate::namespace::WRITE;
 use crate::namespace::objects::{Description, Held, Place, Unnamed};
 
@@ -165,7 +165,7 @@ impl Objects {
         let etag = found.info.etag.clone();
         let checksum = match (new.algorithm, &found.info.checksum) {
             (Some(wanted), known) if known.as_ref().is_none_or(|known| known.algorithm != wanted) => {
-                Some(sum(&found, wanted).await?)
+                Some(digest::checksum(found.read(0..found.info.size), wanted).await?)
             }
             (_, known) => known.clone(),
         };
@@ -221,16 +221,6 @@ impl Objects {
             in_repository,
         })
     }
-}
-
-/// Reads an object for its checksum.
-async fn sum(found: &Opened, algorithm: ChecksumAlgorithm) -> Result<Checksum, ObjectError> {
-    let mut summing = sums::Summing::new(algorithm);
-    let mut data = found.read(0..found.info.size);
-    while let Some(piece) = data.try_next().await? {
-        summing.update(&piece);
-    }
-    Ok(Checksum { algorithm, kind: ChecksumKind::Full, value: summing.finish() })
 }
 
 impl Access {

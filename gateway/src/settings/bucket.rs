@@ -121,6 +121,9 @@ table! {
         buckets: Vec<BucketName>, default(Vec::new());
         /// Refuse every change.
         read_only: bool, default(false);
+        /// Hide buckets from it that other access keys have made, unless their policy lets it in. Buckets of the
+        /// settings, which no key has made, are not hidden.
+        own_buckets_only: bool, default(false);
         /// What it may do besides, in the JSON language of AWS: `{"Statement": [{"Effect": "Allow", ...}]}`.
         /// Without it: everything. What the policy of a bucket allows or denies counts too.
         policy: PolicyText, optional;

@@ -120,12 +120,15 @@ async fn conditions_hold_for_writing_and_deleting() {
         };
         assert_eq!(delete(with(Some("other"), None)).await, Err(ObjectError::PreconditionFailed));
         assert_eq!(delete(with(Some(&etag), None)).await, Ok(Deletion::default()));
-        assert_eq!(delete(with(Some(&etag), None)).await, Err(ObjectError::NoSuchKey));
-        assert_eq!(
-            delete(with(None, None)).await,
-            Ok(Deletion::default()),
-            "deleting what is gone is done already"
-        );
+        for conditions in [with(Some(&etag), None), with(None, None)] {
+            let done = delete(conditions).await;
+            assert_eq!(done, Ok(Deletion::default()), "deleting what is gone is done already");
+        }
+        put(bucket, with(None, None)).await.unwrap();
+        let size = |size| Conditions { size: Some(size), ..Conditions::default() };
+        assert_eq!(delete(size(5)).await, Err(ObjectError::PreconditionFailed));
+        assert_eq!(delete(size(4)).await, Ok(Deletion::default()));
+        assert_eq!(scene.get(bucket, "key").await, Err(ObjectError::NoSuchKey));
     }
 }
 

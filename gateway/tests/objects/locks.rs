@@ -81,6 +81,20 @@ async fn a_retention_is_only_made_longer_and_a_hold_is_lifted() {
 }
 
 #[tokio::test]
+async fn governance_becomes_compliance_only_by_who_may_pass_it() {
+    let scene = locked_scene().await;
+    let version = scene.put(FLAT, "key", b"kept").await.unwrap().version;
+    let set = async |mode, bypass| {
+        let (target, until) = (name(FLAT, "key"), Some(tomorrow(&scene, mode)));
+        scene.objects.set_retention(&admin(), &target, version.as_ref(), until, bypass).await
+    };
+    assert_eq!(set(LockMode::Governance, false).await, Ok(()));
+    assert_eq!(set(LockMode::Compliance, false).await, Err(ObjectError::Locked));
+    assert_eq!(set(LockMode::Compliance, true).await, Ok(()));
+    assert_eq!(set(LockMode::Governance, true).await, Err(ObjectError::Locked));
+}
+
+#[tokio::test]
 async fn a_locked_file_of_a_share_is_immutable_over_nfs_too() {
     let mut scene = locked_scene().await;
     scene.put(TREE, "key", b"kept").await.unwrap();

@@ -67,6 +67,7 @@ pub fn access_key(credentials: Credentials) -> AccessKeyConfig {
         secret: Zeroizing::new("secret".into()),
         buckets: None,
         read_only: false,
+        own_buckets_only: false,
         policy: None,
         credentials,
     }

@@ -2,8 +2,8 @@
 
 use futures::StreamExt;
 use tidegate_protocols::objects::{
-    ChecksumAlgorithm, ChecksumKind, CompletedPart, Completion, Conditions, CopySource, NewObject,
-    ObjectError, ObjectView, PART_BYTES_MIN, PartCopy, PartName, PartQuery, UploadQuery, sums,
+    Checksum, ChecksumAlgorithm, ChecksumKind, CompletedPart, Completion, Conditions, CopySource, Digests,
+    NewObject, ObjectError, ObjectView, PART_BYTES_MIN, PartCopy, PartName, PartQuery, UploadQuery, sums,
 };
 
 use crate::scene::{FLAT, Given, Scene, TREE, admin, get, name};
@@ -195,6 +195,97 @@ async fn checksums_of_parts_make_that_of_the_object() {
             assert_eq!(scene.info(FLAT, "key").await.unwrap().checksum, wanted);
         }
     }
+}
+
+async fn copy_part(scene: &Scene, at: &PartName, range: Option<std::ops::Range<u64>>) -> Digests {
+    let source = CopySource { name: name(FLAT, "source"), version: None, conditions: Conditions::default() };
+    scene.objects.copy_part(&admin(), at, &PartCopy { source, range }).await.unwrap().digests
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_part_has_the_checksum_that_its_upload_names() {
+    use ChecksumKind::{Composite, Full};
+    let scene = Scene::new().await;
+    let (source, own) = (noise(6, 2 * PART), noise(7, 99));
+    scene.put(FLAT, "source", &source).await.unwrap();
+    for (algorithm, checksum_kind) in [
+        (ChecksumAlgorithm::Sha256, Composite),
+        (ChecksumAlgorithm::Crc32, Composite),
+        (ChecksumAlgorithm::Crc32c, Full),
+    ] {
+        let new = NewObject { algorithm: Some(algorithm), checksum_kind, ..NewObject::default() };
+        let upload = begin(&scene, FLAT, "key", new).await;
+        let at = |number| part(FLAT, "key", &upload, number);
+        let (piece, whole) = (&source[10..10 + PART], &source[..]);
+        let mut parts = Vec::new();
+        for (number, range, bytes) in [(1, Some(10..10 + PART as u64), piece), (2, None, whole)] {
+            let digests = copy_part(&scene, &at(number), range).await;
+            assert_eq!(digests.md5, sums::md5_hex(bytes), "the ETag of bytes that were read is their MD5");
+            let checksum = digests.checksum.unwrap();
+            assert_eq!(checksum.value, sums::of_bytes(algorithm, bytes));
+            parts.push(CompletedPart { number, etag: digests.md5, checksum: Some(checksum) });
+        }
+        let mut body = Given::summed(&own, algorithm);
+        let done = scene.objects.put_part(&admin(), &at(3), Some(algorithm), &mut body).await.unwrap();
+        let (etag, checksum) = (done.digests.md5, done.digests.checksum);
+        parts.push(CompletedPart { number: 3, etag, checksum });
+        let wrong = Checksum { value: sums::of_bytes(algorithm, b"else"), ..parts[0].checksum.clone().unwrap() };
+        let mut wrong_parts = parts.clone();
+        wrong_parts[0].checksum = Some(wrong);
+        let refused = complete(&scene, (FLAT, "key"), &upload, &wrong_parts).await;
+        assert_eq!(refused, Err(ObjectError::InvalidPart { number: 1 }));
+        complete(&scene, (FLAT, "key"), &upload, &parts).await.unwrap();
+        let found = scene.info(FLAT, "key").await.unwrap().checksum.expect("a checksum of the object");
+        let bytes: [&[u8]; 3] = [piece, whole, &own];
+        let values = bytes.map(|bytes| sums::of_bytes(algorithm, bytes));
+        let expected = match checksum_kind {
+            Full => sums::of_bytes(algorithm, &bytes.concat()),
+            Composite => {
+                let values: Vec<&str> = values.iter().map(String::as_str).collect();
+                sums::composite(algorithm, &values).unwrap().value
+            }
+        };
+        assert_eq!((found.algorithm, found.value), (algorithm, expected));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_completion_claims_of_copied_bytes_is_held_against_them() {
+    let scene = Scene::new().await;
+    let source = noise(6, 2 * PART);
+    scene.put(FLAT, "source", &source).await.unwrap();
+    // What is computed when a client names nothing: copied parts are not read for it.
+    let (algorithm, name) = (ChecksumAlgorithm::Crc64Nvme, name(FLAT, "key"));
+    let usual = || NewObject { algorithm: Some(algorithm), ..NewObject::default() };
+    let upload = begin(&scene, FLAT, "key", usual()).await;
+    let digests = copy_part(&scene, &part(FLAT, "key", &upload, 1), Some(0..PART as u64)).await;
+    assert_eq!(digests.checksum, None);
+    assert!(digests.md5.ends_with("-1"), "an ETag that is no MD5 says so");
+    let value = |bytes: &[u8]| sums::of_bytes(algorithm, bytes);
+    let sum = |value| Checksum { algorithm, kind: ChecksumKind::Full, value };
+    let piece = &source[..PART];
+    let named = |checksum| CompletedPart { number: 1, etag: digests.md5.clone(), checksum };
+    let complete = async |part, whole| {
+        let completion = Completion { checksum: whole, ..of(&[part]) };
+        scene.objects.complete_upload(&admin(), &name, &upload, &completion).await
+    };
+    let wrong = sum(value(b"else"));
+    let refused = complete(named(None), Some(wrong.clone())).await;
+    assert_eq!(refused, Err(ObjectError::BadDigest("CRC64NVME")));
+    let refused = complete(named(Some(wrong)), None).await;
+    assert_eq!(refused, Err(ObjectError::InvalidPart { number: 1 }));
+    let other = ChecksumAlgorithm::Crc32;
+    let unknown = Checksum { algorithm: other, ..sum(sums::of_bytes(other, piece)) };
+    let refused = complete(named(Some(unknown)), None).await;
+    assert_eq!(refused, Err(ObjectError::InvalidPart { number: 1 }), "nobody has verified it");
+    let done = complete(named(Some(sum(value(piece)))), Some(sum(value(piece)))).await.unwrap();
+    assert_eq!(done.checksum, Some(sum(value(piece))));
+
+    let none = begin(&scene, FLAT, "key", NewObject::default()).await;
+    let only = put_part(&scene, &part(FLAT, "key", &none, 1), b"x").await;
+    let completion = Completion { checksum: Some(sum(value(b"x"))), ..of(&[only]) };
+    let refused = scene.objects.complete_upload(&admin(), &name, &none, &completion).await;
+    assert!(matches!(refused, Err(ObjectError::InvalidRequest(_))), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -302,6 +302,47 @@ async fn conditions_see_what_the_key_leads_to_and_a_share_has_no_versions() {
 }
 
 #[tokio::test]
+async fn a_deletion_looks_at_what_it_hides_or_takes_away() {
+    use tidegate_protocols::objects::EtagCondition;
+    let scene = Scene::new().await;
+    let enable = BucketChange::Versioning(Versioning::Enabled);
+    scene.objects.change_settings(&admin(), FLAT, enable).await.unwrap();
+    let delete = async |key: &str, version: Option<&VersionId>, conditions: &Conditions| {
+        scene.objects.delete(&admin(), &name(FLAT, key), version, conditions, false).await
+    };
+    let etag = |etag: &str| Conditions {
+        matches: Some(EtagCondition::Is(etag.into())),
+        ..Conditions::default()
+    };
+    let any = Conditions { matches: Some(EtagCondition::Any), ..Conditions::default() };
+    let size = |size| Conditions { size: Some(size), ..Conditions::default() };
+    let failed = || Err(ObjectError::PreconditionFailed);
+
+    assert_eq!(delete("key", None, &any).await, Ok(Deletion::default()));
+    assert!(listed(&scene, 10).await.is_empty(), "of nothing there is no marker");
+    let put = scene.put(FLAT, "key", b"first").await.unwrap();
+    let (first, first_etag) = (put.version.unwrap(), put.etag);
+    assert_eq!(delete("key", None, &etag("other")).await, failed());
+    let hidden = delete("key", None, &etag(&first_etag)).await.unwrap();
+    let marker = hidden.version.clone().unwrap();
+    assert!(hidden.marker);
+    for version in [None, Some(&marker)] {
+        assert_eq!(delete("key", version, &etag(&first_etag)).await, failed(), "{version:?}");
+        assert_eq!(delete("key", version, &size(0)).await, failed(), "{version:?}");
+    }
+    assert!(delete("key", None, &any).await.unwrap().marker);
+    assert_eq!(listed(&scene, 10).await.len(), 3);
+
+    assert_eq!(delete("key", Some(&first), &size(6)).await, failed());
+    assert_eq!(delete("key", Some(&marker), &any).await.map(|done| done.marker), Ok(true));
+    for _ in 0..2 {
+        let done = delete("key", Some(&first), &size(5)).await;
+        assert_eq!(done, Ok(Deletion { marker: false, version: Some(first.clone()) }), "also when it is gone");
+    }
+    assert_eq!(listed(&scene, 10).await.len(), 1);
+}
+
+#[tokio::test]
 async fn what_is_restored_in_place_is_a_version_of_its_own_and_keeps_its_lock() {
     use tidegate_gateway::control::{JobHandle, Moment, RestoreRequest};
     use tidegate_gateway::history;

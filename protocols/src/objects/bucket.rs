@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cors::CorsRule;
 use super::lifecycle::LifecycleRule;
-use super::{LockConfiguration, Tags, Versioning};
+use super::{LockConfiguration, Tags, Versioning, Who};
 use crate::view::Time;
 
 /// A bucket.
@@ -16,13 +16,17 @@ pub struct Bucket {
     pub name: String,
     /// When it was made.
     pub created: Time,
+    /// The region that was named when it was made; none for the usual one.
+    pub region: Option<String>,
 }
 
-/// A bucket to be made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A bucket to be made. Its owner is who makes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewBucket {
     /// With object lock, and so with versions.
     pub lock: bool,
+    /// The region in which its maker believes it to be; none for the usual one.
+    pub region: Option<String>,
 }
 
 /// What is refused whatever a policy says (Amazon S3 user guide, "Blocking public access to your Amazon S3
@@ -42,6 +46,12 @@ pub struct PublicAccessBlock {
 /// Everything that clients have set of a bucket.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BucketSettings {
+    /// The access key that made it; none for one that no client made.
+    pub owner: Option<String>,
+    /// The region that was named when it was made; none for the usual one.
+    pub region: Option<String>,
+    /// Whether its ownership controls were taken away. That its owner owns what is in it holds without them.
+    pub ownership_unsaid: bool,
     /// Whether it keeps versions; none while it never had any.
     pub versioning: Option<Versioning>,
     /// Its object lock.
@@ -56,6 +66,13 @@ pub struct BucketSettings {
     pub policy: Option<String>,
     /// What a policy cannot allow.
     pub public_access: Option<PublicAccessBlock>,
+}
+
+impl BucketSettings {
+    /// How its owner is called where S3 wants one; a bucket that no client made is the caller's.
+    pub fn owner_name<'a>(&'a self, who: &'a Who) -> &'a str {
+        self.owner.as_deref().unwrap_or_else(|| who.name())
+    }
 }
 
 /// A change of [`BucketSettings`]; none takes a part away.
@@ -77,4 +94,6 @@ pub enum BucketChange {
     Policy(Option<String>),
     /// Says what a policy cannot allow.
     PublicAccess(Option<PublicAccessBlock>),
+    /// Says, or says no more, that its owner owns what is in it.
+    Ownership(bool),
 }

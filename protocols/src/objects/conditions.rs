@@ -33,6 +33,21 @@ pub struct Conditions {
     pub modified_since: Option<Time>,
     /// `If-Unmodified-Since`, to the second.
     pub unmodified_since: Option<Time>,
+    /// Of a deletion: how long the object is in bytes.
+    pub size: Option<u64>,
+    /// Of a deletion: when the object was written, to the second.
+    pub written: Option<Time>,
+}
+
+/// What a deletion finds.
+#[derive(Clone, Copy, Debug)]
+pub enum Doomed<'a> {
+    /// An object, or a version that is one.
+    Object(&'a ObjectInfo),
+    /// A delete marker, made at this time. It has neither an ETag nor a length.
+    Marker(Time),
+    /// Nothing.
+    Nothing,
 }
 
 impl Conditions {
@@ -49,6 +64,24 @@ impl Conditions {
         let matches = self.matches.as_ref().is_none_or(|condition| condition.holds(object));
         let differs = self.differs.as_ref().is_none_or(|condition| !condition.holds(object));
         if matches && differs { Ok(()) } else { Err(ObjectError::PreconditionFailed) }
+    }
+
+    /// For a deletion. A condition on what is absent is [`ObjectError::NoSuchKey`], which is no error to who wanted it
+    /// gone.
+    pub fn check_delete(&self, doomed: Doomed<'_>) -> Result<(), ObjectError> {
+        let (object, written) = match doomed {
+            Doomed::Nothing if self.is_empty() => return Ok(()),
+            Doomed::Nothing => return Err(ObjectError::NoSuchKey),
+            Doomed::Object(object) => (Some(object), object.modified),
+            Doomed::Marker(made) => (None, made),
+        };
+        let matches = match &self.matches {
+            None | Some(EtagCondition::Any) => true,
+            Some(condition @ EtagCondition::Is(_)) => condition.holds(object),
+        };
+        let is_as_long = self.size.is_none_or(|size| object.is_some_and(|object| object.size == size));
+        let is_as_old = self.written.is_none_or(|time| time.seconds == written.seconds);
+        if matches && is_as_long && is_as_old { Ok(()) } else { Err(ObjectError::PreconditionFailed) }
     }
 
     /// For a read or the source of a copy. `If-Match` that holds makes `If-Unmodified-Since` moot, and
@@ -99,10 +132,42 @@ mod tests {
     }
 
     #[test]
+    fn a_deletion_asks_for_an_etag_a_length_or_a_time() {
+        let any = || Conditions { matches: Some(EtagCondition::Any), ..Conditions::default() };
+        let etag = |etag| Conditions { matches: Some(is(etag)), ..Conditions::default() };
+        let size = |size| Conditions { size: Some(size), ..Conditions::default() };
+        let written = |seconds| Conditions {
+            written: Some(Time { seconds, nanos: 0 }),
+            ..Conditions::default()
+        };
+        let there = ObjectInfo { size: 7, ..object() };
+        let marker = Doomed::Marker(Time { seconds: 50, nanos: 9 });
+        let failed = Err(ObjectError::PreconditionFailed);
+        for (conditions, of_object, of_marker) in [
+            (Conditions::default(), Ok(()), Ok(())),
+            (any(), Ok(()), Ok(())),
+            (etag("e"), Ok(()), failed.clone()),
+            (etag("f"), failed.clone(), failed.clone()),
+            (size(7), Ok(()), failed.clone()),
+            (size(0), failed.clone(), failed.clone()),
+            (written(100), Ok(()), failed.clone()),
+            (written(50), failed.clone(), Ok(())),
+            (Conditions { size: Some(8), ..etag("e") }, failed.clone(), failed.clone()),
+        ] {
+            assert_eq!(conditions.check_delete(Doomed::Object(&there)), of_object, "{conditions:?}");
+            assert_eq!(conditions.check_delete(marker), of_marker, "{conditions:?}");
+            let absent = if conditions.is_empty() { Ok(()) } else { Err(ObjectError::NoSuchKey) };
+            assert_eq!(conditions.check_delete(Doomed::Nothing), absent, "{conditions:?}");
+        }
+    }
+
+    #[test]
     fn a_read_follows_the_precedence_of_the_rfc() {
         let at = |seconds| Some(Time { seconds, nanos: 0 });
         let check = |matches, differs, modified_since, unmodified_since| {
-            Conditions { matches, differs, modified_since, unmodified_since }.check_read(&object())
+            let conditions =
+                Conditions { matches, differs, modified_since, unmodified_since, ..Conditions::default() };
+            conditions.check_read(&object())
         };
         assert_eq!(check(None, None, at(100), None), Err(ObjectError::NotModified));
         assert_eq!(check(None, None, at(99), None), Ok(()));

@@ -51,6 +51,8 @@ pub enum Expiration {
     Date(Time),
     /// A delete marker, when nothing but it is left.
     LoneMarker,
+    /// It does not, and neither does a delete marker.
+    Never,
 }
 
 /// When a version that is no longer the newest expires.
@@ -200,7 +202,7 @@ impl LifecycleRule {
             Expiration::Date(date) => {
                 Some(Time { seconds: date.seconds.min(DUE_SECONDS_MAX), nanos: date.nanos })
             }
-            Expiration::LoneMarker => None,
+            Expiration::LoneMarker | Expiration::Never => None,
         }
     }
 
@@ -208,7 +210,7 @@ impl LifecycleRule {
     fn marker_goes(&self, facts: &Facts<'_>) -> Option<Time> {
         match self.expiration? {
             Expiration::LoneMarker => Some(facts.modified),
-            Expiration::Days(_) | Expiration::Date(_) => self.expires(facts),
+            Expiration::Days(_) | Expiration::Date(_) | Expiration::Never => self.expires(facts),
         }
     }
 
@@ -394,6 +396,7 @@ mod tests {
             (1..9_u32).prop_map(|days| Some(Expiration::Days(days))),
             (0..9_i64).prop_map(|day| Some(Expiration::Date(at(day * DAY)))),
             Just(Some(Expiration::LoneMarker)),
+            Just(Some(Expiration::Never)),
         ];
         let noncurrent = (1..9_u32, prop::option::of(1..4_u32))
             .prop_map(|(days, keep)| NoncurrentExpiration { days, keep });

@@ -53,16 +53,13 @@ impl Lock {
         self.legal_hold || self.retention.as_ref().is_some_and(keeps)
     }
 
-    /// Whether the retention may be replaced at `now`: it may be made longer or firmer; all else needs the right
-    /// to bypass, and not even that helps while compliance lasts.
+    /// Whether the retention may be replaced at `now`: it may be made longer in its own mode; all else needs the right
+    /// to bypass, to make it firmer too, as nobody could take that back. Not even that right helps while compliance
+    /// lasts.
     pub fn admit(&self, new: Option<&Retention>, now: Time, bypass: bool) -> Result<(), ObjectError> {
         let Some(old) = self.retention.filter(|old| old.until > now) else { return Ok(()) };
-        let is_longer = new.is_some_and(|new| new.until >= old.until);
-        let allowed = match old.mode {
-            LockMode::Compliance => is_longer && new.is_some_and(|new| new.mode == LockMode::Compliance),
-            LockMode::Governance => is_longer || bypass,
-        };
-        if allowed { Ok(()) } else { Err(ObjectError::Locked) }
+        let is_longer = new.is_some_and(|new| new.until >= old.until && new.mode == old.mode);
+        if is_longer || bypass && old.mode == LockMode::Governance { Ok(()) } else { Err(ObjectError::Locked) }
     }
 }
 
@@ -139,7 +136,8 @@ mod tests {
             locked(old, 100).admit(new.as_ref(), at(50), bypass).is_ok()
         };
         assert!(admits(Governance, to(Governance, 100), false));
-        assert!(admits(Governance, to(Compliance, 100), false));
+        assert!(!admits(Governance, to(Compliance, 200), false), "firmer is for ever");
+        assert!(admits(Governance, to(Compliance, 100), true));
         assert!(!admits(Governance, to(Governance, 99), false));
         assert!(!admits(Governance, None, false));
         assert!(admits(Governance, None, true));

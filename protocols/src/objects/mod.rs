@@ -43,7 +43,7 @@ use zeroize::Zeroizing;
 
 pub use access::{Asked, Who};
 pub use bucket::{Bucket, BucketChange, BucketSettings, NewBucket, PublicAccessBlock};
-pub use conditions::{Conditions, EtagCondition};
+pub use conditions::{Conditions, Doomed, EtagCondition};
 pub use error::ObjectError;
 pub use listing::{ListEntry, ListQuery, Listing};
 pub use lock::{DefaultRetention, Lock, LockConfiguration, LockMode, Retention};
@@ -122,7 +122,8 @@ pub trait ObjectView: Send + Sync + 'static {
     /// One bucket.
     async fn bucket(&self, who: &Who, bucket: &str) -> Result<Bucket, ObjectError>;
 
-    /// Makes a bucket; [`ObjectError::BucketOwned`] when it is there and the caller's.
+    /// Makes a bucket, whose owner is the caller; [`ObjectError::BucketOwned`] when it is there and the caller's or
+    /// nobody's, [`ObjectError::BucketExists`] when it is another's.
     async fn create_bucket(&self, who: &Who, bucket: &str, new: NewBucket) -> Result<(), ObjectError>;
 
     /// Removes a bucket that holds nothing.
@@ -170,7 +171,7 @@ pub trait ObjectView: Send + Sync + 'static {
 
     /// Removes an object, or hides it where the bucket keeps versions; with a version, removes that one for
     /// ever, unless it is locked. `bypass`: the caller asks to pass governance, and has the right to. That there is
-    /// none is no error.
+    /// none is no error, whatever the conditions ([`Conditions::check_delete`]) are.
     async fn delete(
         &self,
         who: &Who,

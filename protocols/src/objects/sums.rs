@@ -8,14 +8,17 @@ use super::{Checksum, ChecksumAlgorithm, ChecksumKind};
 
 /// The MD5 of some bytes, in hexadecimal.
 pub fn md5_hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    let mut md5 = Md5::new();
+    let mut md5 = SummingMd5::default();
     md5.update(bytes);
-    let mut text = String::with_capacity(32);
-    for byte in md5.finalize() {
+    md5.finish_hex()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
-    }
-    text
+        text
+    })
 }
 
 /// The checksum of the checksums of parts, given in base64; none when one of them is no base64.
@@ -90,6 +93,27 @@ impl Summing {
             Hasher::Sha1(hasher) => STANDARD.encode_to_string(hasher.finalize()),
             Hasher::Sha256(hasher) => STANDARD.encode_to_string(hasher.finalize()),
         }
+    }
+}
+
+/// An MD5 that is computed piece by piece.
+pub struct SummingMd5(Md5);
+
+impl Default for SummingMd5 {
+    fn default() -> Self {
+        Self(Md5::new())
+    }
+}
+
+impl SummingMd5 {
+    /// More bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The MD5, in hexadecimal.
+    pub fn finish_hex(self) -> String {
+        hex(&self.0.finalize())
     }
 }
 

@@ -4,7 +4,8 @@
 //! a signature is somebody like any other, whom a view will most often refuse.
 //!
 //! Signatures are checked by `s3s` with secrets of the view, before the body is read. Only version 4 of the
-//! signature is taken: version 2 covers neither the body nor the time of a request. Clocks may differ by 15 minutes.
+//! signature is taken: version 2 covers neither the body nor the time of a request (forms are another matter, see
+//! [`super::form`]). Clocks may differ by 15 minutes.
 
 use std::sync::Arc;
 
@@ -18,10 +19,15 @@ use super::actions::{self, Needs};
 use super::errors::{custom, denied, invalid_request, not_implemented, s3_error};
 use super::facts::{Facts, Shown};
 use super::note::Note;
-use crate::objects::ObjectView;
+use crate::objects::{ObjectError, ObjectView, Who};
 
 /// The longest time for which an address may be signed.
 const SIGNED_SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
+
+/// Who the caller expects to own the bucket of a request.
+const OWNER: &str = "x-amz-expected-bucket-owner";
+/// Who the caller expects to own the bucket of the source of a copy.
+const SOURCE_OWNER: &str = "x-amz-source-expected-bucket-owner";
 
 /// Secrets of a view.
 pub(super) struct Secrets(pub(super) Arc<dyn ObjectView>);
@@ -58,15 +64,40 @@ impl S3Access for Permissions {
         let who = note.who(context.credentials().map(|credentials| credentials.access_key.clone()));
         let shown = if who.access_key.is_some() { Shown::Signature } else { Shown::Nothing };
         let facts = Facts::new(context.headers(), context.uri().query(), shown);
+        // Whoever shows no key has no buckets, and may know that.
+        if operation == "ListBuckets" && !facts.is_signed() {
+            return Ok(());
+        }
         let needs = match actions::needs_of(&operation, &facts) {
-            Some(Needs::Now(needs)) => needs,
-            Some(Needs::Later) if facts.is_signed() => return Ok(()),
+            Some(Needs::Now(needs)) => Some(needs),
+            Some(Needs::Later) if facts.is_signed() => None,
             None if facts.is_signed() => return Err(not_implemented("the operation is not offered")),
             _ => return Err(denied()),
         };
         let (path, view) = (context.s3_path(), self.0.as_ref());
-        let asked = actions::ask(view, &who, &facts, &needs, path.get_bucket_name(), path.get_object_key());
-        asked.await.map_err(s3_error)
+        let bucket = path.get_bucket_name();
+        if let Some(needs) = needs {
+            let asked = actions::ask(view, &who, &facts, &needs, bucket, path.get_object_key());
+            asked.await.map_err(s3_error)?;
+        }
+        let source = facts.source().map(|source| source.bucket);
+        for (name, bucket) in [(OWNER, bucket), (SOURCE_OWNER, source.as_deref())] {
+            if let (Some(expected), Some(bucket)) = (facts.said(name), bucket) {
+                check_owner(view, &who, bucket, expected).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a request for a bucket whose owner is another than the caller expects. One that is not there has none: the
+/// operation says so.
+async fn check_owner(view: &dyn ObjectView, who: &Who, bucket: &str, expected: &str) -> S3Result<()> {
+    match view.settings(who, bucket).await {
+        Ok(settings) if settings.owner_name(who) == expected => Ok(()),
+        Ok(_) => Err(denied()),
+        Err(ObjectError::NoSuchBucket) => Ok(()),
+        Err(error) => Err(s3_error(error)),
     }
 }
 
@@ -75,11 +106,11 @@ pub(super) fn check_life(query: &str) -> S3Result<()> {
     let life = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "X-Amz-Expires");
     match life.map(|(_, seconds)| seconds.parse::<u32>()) {
         None => Ok(()),
-        Some(Ok(seconds)) if seconds <= SIGNED_SECONDS_MAX => Ok(()),
+        Some(Ok(seconds)) if (1..=SIGNED_SECONDS_MAX).contains(&seconds) => Ok(()),
         Some(_) => Err(custom(
             "AuthorizationQueryParametersError",
             StatusCode::BAD_REQUEST,
-            "X-Amz-Expires must be a number of seconds between 0 and 604800",
+            "X-Amz-Expires must be a number of seconds between 1 and 604800",
         )),
     }
 }
@@ -148,11 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_signed_for_a_week_at_most() {
-        for query in ["", "versionId=v", "X-Amz-Expires=0&x=1", "X-Amz-Expires=604800"] {
+    fn an_address_is_signed_for_a_second_to_a_week() {
+        for query in ["", "versionId=v", "X-Amz-Expires=1&x=1", "X-Amz-Expires=604800"] {
             assert!(check_life(query).is_ok(), "{query}");
         }
-        for query in ["X-Amz-Expires=604801", "X-Amz-Expires=-1", "x=1&X-Amz-Expires=abc", "X-Amz-Expires="] {
+        for life in ["0", "604801", "-1", "abc", ""] {
+            let query = &format!("x=1&X-Amz-Expires={life}");
             assert!(check_life(query).is_err(), "{query}");
         }
     }

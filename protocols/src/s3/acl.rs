@@ -72,8 +72,8 @@ impl Operations {
         request: S3Request<GetBucketAclInput>,
     ) -> S3Result<S3Response<GetBucketAclOutput>> {
         let who = who_of(&request)?;
-        self.view().bucket(&who, &request.input.bucket).await.map_err(s3_error)?;
-        let (grants, owner) = (Some(grants(who.name())), Some(owner(who.name())));
+        let own = self.owner_of(&who, &request.input.bucket).await?;
+        let (grants, owner) = (Some(grants(&own)), Some(owner(&own)));
         Ok(S3Response::new(GetBucketAclOutput { grants, owner }))
     }
 
@@ -86,7 +86,8 @@ impl Operations {
         let version = version_of(request.input.version_id.as_deref())?;
         let name = object_name(&request.input.bucket, &request.input.key);
         self.view().open(&who, &name, version.as_ref()).await.map_err(s3_error)?;
-        let (grants, owner) = (Some(grants(who.name())), Some(owner(who.name())));
+        let own = self.owner_of(&who, &name.bucket).await?;
+        let (grants, owner) = (Some(grants(&own)), Some(owner(&own)));
         Ok(S3Response::new(GetObjectAclOutput { grants, owner, request_charged: None }))
     }
 
@@ -96,9 +97,9 @@ impl Operations {
         request: S3Request<PutBucketAclInput>,
     ) -> S3Result<S3Response<PutBucketAclOutput>> {
         let who = who_of(&request)?;
-        self.view().bucket(&who, &request.input.bucket).await.map_err(s3_error)?;
+        let own = self.owner_of(&who, &request.input.bucket).await?;
         refuse_unknown(&request.headers)?;
-        check_document(request.input.access_control_policy.as_ref(), who.name())?;
+        check_document(request.input.access_control_policy.as_ref(), &own)?;
         Ok(S3Response::new(PutBucketAclOutput::default()))
     }
 
@@ -112,7 +113,8 @@ impl Operations {
         let name = object_name(&request.input.bucket, &request.input.key);
         self.view().open(&who, &name, version.as_ref()).await.map_err(s3_error)?;
         refuse_unknown(&request.headers)?;
-        check_document(request.input.access_control_policy.as_ref(), who.name())?;
+        let own = self.owner_of(&who, &name.bucket).await?;
+        check_document(request.input.access_control_policy.as_ref(), &own)?;
         Ok(S3Response::new(PutObjectAclOutput::default()))
     }
 }

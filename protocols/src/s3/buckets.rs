@@ -1,25 +1,25 @@
 //! Buckets: ListBuckets, CreateBucket, HeadBucket, DeleteBucket and GetBucketLocation.
 //!
-//! There is one region, which is the one that S3 does not name. Clients that are set to another one may make buckets
-//! all the same: where a bucket lies is what the appliance says.
+//! There is one place, and its region is the one that S3 does not name. Clients that are set to another one may make
+//! buckets all the same, and find them in the region that they named.
 
 use http::{HeaderMap, StatusCode};
 use s3s::dto::{
-    Bucket as WireBucket, CreateBucketConfiguration, CreateBucketInput, CreateBucketOutput,
+    Bucket as WireBucket, BucketLocationConstraint, CreateBucketConfiguration, CreateBucketInput, CreateBucketOutput,
     DeleteBucketInput, DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput,
     HeadBucketOutput, ListBucketsInput, ListBucketsOutput,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::errors::{custom, invalid_argument, s3_error};
-use super::given::check_ownership;
 use super::metadata::refuse_unknown;
 use super::operations::Operations;
+use super::ownership::check_ownership;
 use super::token::Token;
 use super::values::{owner, timestamp, who_of};
 use crate::objects::{Bucket, NewBucket};
 
-/// The one region.
+/// The usual region.
 const REGION: &str = "us-east-1";
 /// The longest name of a region in bytes.
 const REGION_BYTES_MAX: usize = 32;
@@ -32,21 +32,22 @@ const BUCKETS_MAX: i32 = 10_000;
 
 fn to_wire(bucket: &Bucket) -> WireBucket {
     WireBucket {
-        bucket_region: Some(REGION.to_owned()),
+        bucket_region: Some(bucket.region.clone().unwrap_or_else(|| REGION.to_owned())),
         creation_date: Some(timestamp(bucket.created)),
         name: Some(bucket.name.clone()),
     }
 }
 
-/// Refuses a region that cannot be one.
-fn check_place(configuration: Option<&CreateBucketConfiguration>) -> S3Result<()> {
+/// The region that a bucket is to be in, unless it is the usual one; refuses what cannot be one.
+fn region_of(configuration: Option<&CreateBucketConfiguration>) -> S3Result<Option<String>> {
     let place = configuration.and_then(|configuration| configuration.location_constraint.as_ref());
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if place.is_some_and(|place| place.as_str().len() > REGION_BYTES_MAX || !is_name(place.as_str())) {
+    let Some(name) = place.map(BucketLocationConstraint::as_str) else { return Ok(None) };
+    if name.len() > REGION_BYTES_MAX || !is_name(name) {
         let why = "The specified location-constraint is not valid";
         return Err(S3Error::with_message(S3ErrorCode::InvalidLocationConstraint, why));
     }
-    Ok(())
+    Ok(Some(name).filter(|name| !name.is_empty() && *name != REGION).map(str::to_owned))
 }
 
 /// Refuses names that Amazon keeps for itself: a bucket of that name could not move there.
@@ -111,8 +112,8 @@ impl Operations {
         let input = request.input;
         check_name(&input.bucket)?;
         check_ownership(input.object_ownership.as_ref())?;
-        check_place(input.create_bucket_configuration.as_ref())?;
-        let new = NewBucket { lock: input.object_lock_enabled_for_bucket == Some(true) };
+        let region = region_of(input.create_bucket_configuration.as_ref())?;
+        let new = NewBucket { lock: input.object_lock_enabled_for_bucket == Some(true), region };
         self.view().create_bucket(&who, &input.bucket, new).await.map_err(s3_error)?;
         let location = Some(format!("/{}", input.bucket));
         Ok(S3Response::new(CreateBucketOutput { location }))
@@ -124,8 +125,8 @@ impl Operations {
         request: S3Request<HeadBucketInput>,
     ) -> S3Result<S3Response<HeadBucketOutput>> {
         let who = who_of(&request)?;
-        self.view().bucket(&who, &request.input.bucket).await.map_err(s3_error)?;
-        let bucket_region = Some(REGION.to_owned());
+        let settings = self.view().settings(&who, &request.input.bucket).await.map_err(s3_error)?;
+        let bucket_region = settings.region.clone().or_else(|| Some(REGION.to_owned()));
         Ok(S3Response::new(HeadBucketOutput { bucket_region, ..HeadBucketOutput::default() }))
     }
 
@@ -145,7 +146,8 @@ impl Operations {
         request: S3Request<GetBucketLocationInput>,
     ) -> S3Result<S3Response<GetBucketLocationOutput>> {
         let who = who_of(&request)?;
-        self.view().bucket(&who, &request.input.bucket).await.map_err(s3_error)?;
-        Ok(S3Response::new(GetBucketLocationOutput::default()))
+        let settings = self.view().settings(&who, &request.input.bucket).await.map_err(s3_error)?;
+        let location_constraint = settings.region.clone().map(BucketLocationConstraint::from);
+        Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
     }
 }

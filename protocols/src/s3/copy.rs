@@ -217,7 +217,7 @@ fn destination_conditions(headers: &http::HeaderMap) -> S3Result<crate::objects:
             Err(_) => Err(invalid_argument("an ETag of the request cannot be read")),
         },
     };
-    change_conditions(read("if-match")?.as_ref(), read("if-none-match")?.as_ref())
+    Ok(change_conditions(read("if-match")?.as_ref(), read("if-none-match")?.as_ref()))
 }
 
 #[cfg(test)]

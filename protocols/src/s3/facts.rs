@@ -35,6 +35,8 @@ pub(super) enum Shown {
     Signature,
     /// By a signature in a form.
     Form,
+    /// By a signature of version 2 in a form.
+    FormV2,
 }
 
 /// What a request says.
@@ -96,6 +98,11 @@ impl<'a> Facts<'a> {
         self.headers.contains_key(name)
     }
 
+    /// What a header says.
+    pub(super) fn said(&self, name: &str) -> Option<&str> {
+        header(self.headers, name)
+    }
+
     /// Whether a header says `true`, as `s3s` reads it.
     pub(super) fn is_true(&self, name: &str) -> bool {
         header(self.headers, name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
@@ -110,15 +117,23 @@ impl<'a> Facts<'a> {
         say("aws:Referer", header(self.headers, "referer"));
         say("aws:UserAgent", header(self.headers, "user-agent"));
         say("s3:x-amz-content-sha256", header(self.headers, "x-amz-content-sha256"));
-        say("s3:signatureversion", self.is_signed().then_some("AWS4-HMAC-SHA256"));
+        say("s3:signatureversion", self.signature_version());
         say("s3:authType", self.auth_type());
         conditions
+    }
+
+    fn signature_version(&self) -> Option<&'static str> {
+        match self.shown {
+            Shown::Nothing => None,
+            Shown::FormV2 => Some("AWS"),
+            Shown::Form | Shown::Signature => Some("AWS4-HMAC-SHA256"),
+        }
     }
 
     fn auth_type(&self) -> Option<&'static str> {
         match self.shown {
             Shown::Nothing => None,
-            Shown::Form => Some("POST"),
+            Shown::Form | Shown::FormV2 => Some("POST"),
             Shown::Signature if self.has("authorization") => Some("REST-HEADER"),
             Shown::Signature => Some("REST-QUERY-STRING"),
         }

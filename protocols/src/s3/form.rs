@@ -21,7 +21,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures::Stream;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use s3s::dto::StreamingBlob;
@@ -31,7 +31,7 @@ pub(super) use self::parser::Parser;
 pub(super) use self::policy::{Fields, check as check_policy};
 
 use self::parser::{Event, FormError};
-use self::policy::{POLICY, SIGNATURE};
+use self::policy::{POLICY, SIGNATURE, SIGNATURE_V2};
 use super::access::BaseDomain;
 use super::actions::{self, Needs};
 use super::body::RequestBody;
@@ -62,6 +62,16 @@ struct Begun {
     file: FileStream,
 }
 
+/// A form that may go on.
+struct Admitted {
+    /// Who sends it.
+    who: Who,
+    /// How that was shown.
+    shown: Shown,
+    /// How many bytes its file may have.
+    range: std::ops::RangeInclusive<u64>,
+}
+
 impl Forms {
     /// Into the buckets of a view.
     pub(super) fn new(view: Arc<dyn ObjectView>, domain: Option<BaseDomain>) -> Self {
@@ -83,11 +93,11 @@ impl Forms {
         let content_type = header(&head.headers, CONTENT_TYPE.as_str()).unwrap_or_default();
         let begun = begin(Parser::new(content_type).map_err(form_error)?, body).await?;
         let fields = expand(begun.fields, begun.file_name.as_deref());
-        let (who, range) = self.admit(&fields, &target.bucket, note).await?;
+        let Admitted { who, shown, range } = self.admit(&fields, &target.bucket, note).await?;
         let key = fields.get("key").ok_or_else(|| signature::missing("key"))?;
         check_key(key)?;
         let (headers, user) = fields::to_headers(&fields, &head.headers)?;
-        self.ask(&who, &headers, &target.bucket, key).await?;
+        self.ask(&who, &Facts::new(&headers, None, shown), &target.bucket, key).await?;
         let new = new_object(&headers, Some(&user), header(&headers, "x-amz-tagging"))?;
         let stream = StreamingBlob::wrap(begun.file);
         let mut body = RequestBody::of_form(stream, range, &headers, Arc::clone(note))?;
@@ -97,29 +107,21 @@ impl Forms {
         Ok(answer::of(&done, &name, &fields, &head, note.is_secure()))
     }
 
-    /// Who sends a form, and how many bytes its file may have.
-    async fn admit(
-        &self,
-        fields: &Fields,
-        bucket: &str,
-        note: &Note,
-    ) -> S3Result<(Who, std::ops::RangeInclusive<u64>)> {
+    async fn admit(&self, fields: &Fields, bucket: &str, note: &Note) -> S3Result<Admitted> {
         let Some(policy) = fields.get(POLICY) else {
-            if fields.contains_key(SIGNATURE) {
+            if [SIGNATURE, SIGNATURE_V2].iter().any(|name| fields.contains_key(*name)) {
                 return Err(signature::missing(POLICY));
             }
-            return Ok((note.who(None), 0..=PUT_BYTES_MAX));
+            return Ok(Admitted { who: note.who(None), shown: Shown::Nothing, range: 0..=PUT_BYTES_MAX });
         };
-        let access_key = signature::check(self.view.as_ref(), policy, fields).await?;
+        let (access_key, shown) = signature::check(self.view.as_ref(), policy, fields).await?;
         let range = policy::check(policy, fields, bucket, now())?;
-        Ok((note.who(Some(access_key)), range))
+        Ok(Admitted { who: note.who(Some(access_key)), shown, range })
     }
 
-    async fn ask(&self, who: &Who, headers: &HeaderMap, bucket: &str, key: &str) -> S3Result<()> {
-        let shown = if who.access_key.is_some() { Shown::Form } else { Shown::Nothing };
-        let facts = Facts::new(headers, None, shown);
-        let Some(Needs::Now(needs)) = actions::needs_of(OPERATION, &facts) else { return Err(denied()) };
-        let asked = actions::ask(self.view.as_ref(), who, &facts, &needs, Some(bucket), Some(key));
+    async fn ask(&self, who: &Who, facts: &Facts<'_>, bucket: &str, key: &str) -> S3Result<()> {
+        let Some(Needs::Now(needs)) = actions::needs_of(OPERATION, facts) else { return Err(denied()) };
+        let asked = actions::ask(self.view.as_ref(), who, facts, &needs, Some(bucket), Some(key));
         asked.await.map_err(s3_error)
     }
 }

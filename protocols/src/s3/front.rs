@@ -68,16 +68,20 @@ const ENCRYPTED: [&str; 8] = [
 const ERROR_END: &[u8] = b"</Error>";
 
 /// What is set of a bucket or an object by a document, as the query names it.
-const DOCUMENTS: [&str; 12] = [
+const DOCUMENTS: [&str; 16] = [
+    "accelerate",
     "acl",
     "cors",
     "encryption",
     "legal-hold",
     "lifecycle",
+    "logging",
+    "notification",
     "object-lock",
     "ownershipControls",
     "policy",
     "publicAccessBlock",
+    "requestPayment",
     "retention",
     "tagging",
     "versioning",

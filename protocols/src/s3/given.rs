@@ -1,34 +1,26 @@
-//! What is so of every bucket and cannot be set otherwise: PutBucketEncryption and GetBucketEncryption,
-//! PutBucketOwnershipControls and GetBucketOwnershipControls, GetBucketLogging, GetBucketNotificationConfiguration,
-//! GetBucketRequestPayment, GetBucketAccelerateConfiguration.
+//! What is so of every bucket and cannot be set otherwise: the encryption, logging, notification, request payment and
+//! acceleration of a bucket (Get and Put of each, Delete of the first).
 //!
-//! What lies in the repository is encrypted with AES-256, and the owner of a bucket owns its objects. Setting what is
-//! so already is no error; everything else is refused, as to take it would be a promise that is not kept.
+//! What lies in the repository is encrypted with AES-256. Setting what is so already is no error; everything else is
+//! refused, as to take it would be a promise that is not kept.
 
 use s3s::dto::{
-    DeleteBucketEncryptionInput, DeleteBucketEncryptionOutput, GetBucketAccelerateConfigurationInput,
-    GetBucketAccelerateConfigurationOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput,
-    GetBucketLoggingInput, GetBucketLoggingOutput, GetBucketNotificationConfigurationInput,
-    GetBucketNotificationConfigurationOutput, GetBucketOwnershipControlsInput,
-    GetBucketOwnershipControlsOutput, GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput,
-    ObjectOwnership, OwnershipControls, OwnershipControlsRule, Payer, PutBucketEncryptionInput,
-    PutBucketEncryptionOutput, PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput,
-    ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
-    ServerSideEncryptionRule,
+    BucketAccelerateStatus, DeleteBucketEncryptionInput, DeleteBucketEncryptionOutput,
+    GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput, GetBucketEncryptionInput,
+    GetBucketEncryptionOutput, GetBucketLoggingInput, GetBucketLoggingOutput,
+    GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
+    GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput, NotificationConfiguration, Payer,
+    PutBucketAccelerateConfigurationInput, PutBucketAccelerateConfigurationOutput, PutBucketEncryptionInput,
+    PutBucketEncryptionOutput, PutBucketLoggingInput, PutBucketLoggingOutput,
+    PutBucketNotificationConfigurationInput, PutBucketNotificationConfigurationOutput,
+    PutBucketRequestPaymentInput, PutBucketRequestPaymentOutput, ServerSideEncryption,
+    ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
 };
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::errors::{not_implemented, s3_error};
 use super::operations::Operations;
 use super::values::who_of;
-
-/// Refuses an ownership other than that of the owner of the bucket.
-pub(super) fn check_ownership(ownership: Option<&ObjectOwnership>) -> S3Result<()> {
-    match ownership.map(ObjectOwnership::as_str) {
-        None | Some(ObjectOwnership::BUCKET_OWNER_ENFORCED) => Ok(()),
-        Some(_) => Err(not_implemented("the owner of a bucket owns what is in it; there are no ACLs")),
-    }
-}
 
 fn check_encryption(configuration: &ServerSideEncryptionConfiguration) -> S3Result<()> {
     let [rule] = configuration.rules.as_slice() else { return Err(S3ErrorCode::MalformedXML.into()) };
@@ -51,9 +43,18 @@ fn encryption() -> ServerSideEncryptionConfiguration {
     ServerSideEncryptionConfiguration { rules: vec![rule] }
 }
 
-fn ownership() -> OwnershipControls {
-    let object_ownership = ObjectOwnership::from_static(ObjectOwnership::BUCKET_OWNER_ENFORCED);
-    OwnershipControls { rules: vec![OwnershipControlsRule { object_ownership }] }
+/// Whether a configuration tells somebody of something.
+fn tells(configuration: &NotificationConfiguration) -> bool {
+    let NotificationConfiguration {
+        event_bridge_configuration,
+        lambda_function_configurations,
+        queue_configurations,
+        topic_configurations,
+    } = configuration;
+    event_bridge_configuration.is_some()
+        || lambda_function_configurations.as_ref().is_some_and(|list| !list.is_empty())
+        || queue_configurations.as_ref().is_some_and(|list| !list.is_empty())
+        || topic_configurations.as_ref().is_some_and(|list| !list.is_empty())
 }
 
 impl Operations {
@@ -98,28 +99,6 @@ impl Operations {
         self.of_bucket(&request, &request.input.bucket, output).await
     }
 
-    /// GetBucketOwnershipControls.
-    pub(super) async fn ownership(
-        &self,
-        request: S3Request<GetBucketOwnershipControlsInput>,
-    ) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
-        let output = GetBucketOwnershipControlsOutput { ownership_controls: Some(ownership()) };
-        self.of_bucket(&request, &request.input.bucket, output).await
-    }
-
-    /// PutBucketOwnershipControls.
-    pub(super) async fn set_ownership(
-        &self,
-        request: S3Request<PutBucketOwnershipControlsInput>,
-    ) -> S3Result<S3Response<PutBucketOwnershipControlsOutput>> {
-        let [rule] = request.input.ownership_controls.rules.as_slice() else {
-            return Err(S3ErrorCode::MalformedXML.into());
-        };
-        check_ownership(Some(&rule.object_ownership))?;
-        let output = PutBucketOwnershipControlsOutput::default();
-        self.of_bucket(&request, &request.input.bucket, output).await
-    }
-
     /// GetBucketLogging: nothing is logged into buckets.
     pub(super) async fn logging(
         &self,
@@ -128,12 +107,35 @@ impl Operations {
         self.of_bucket(&request, &request.input.bucket, GetBucketLoggingOutput::default()).await
     }
 
+    /// PutBucketLogging: into nowhere.
+    pub(super) async fn set_logging(
+        &self,
+        request: S3Request<PutBucketLoggingInput>,
+    ) -> S3Result<S3Response<PutBucketLoggingOutput>> {
+        if request.input.bucket_logging_status.logging_enabled.is_some() {
+            return Err(not_implemented("requests are not logged into buckets"));
+        }
+        self.of_bucket(&request, &request.input.bucket, PutBucketLoggingOutput::default()).await
+    }
+
     /// GetBucketNotificationConfiguration: nobody is told.
     pub(super) async fn notification(
         &self,
         request: S3Request<GetBucketNotificationConfigurationInput>,
     ) -> S3Result<S3Response<GetBucketNotificationConfigurationOutput>> {
         let output = GetBucketNotificationConfigurationOutput::default();
+        self.of_bucket(&request, &request.input.bucket, output).await
+    }
+
+    /// PutBucketNotificationConfiguration: of nothing.
+    pub(super) async fn set_notification(
+        &self,
+        request: S3Request<PutBucketNotificationConfigurationInput>,
+    ) -> S3Result<S3Response<PutBucketNotificationConfigurationOutput>> {
+        if tells(&request.input.notification_configuration) {
+            return Err(not_implemented("nobody is told of what happens in a bucket"));
+        }
+        let output = PutBucketNotificationConfigurationOutput::default();
         self.of_bucket(&request, &request.input.bucket, output).await
     }
 
@@ -147,12 +149,43 @@ impl Operations {
         self.of_bucket(&request, &request.input.bucket, output).await
     }
 
+    /// PutBucketRequestPayment.
+    pub(super) async fn set_request_payment(
+        &self,
+        request: S3Request<PutBucketRequestPaymentInput>,
+    ) -> S3Result<S3Response<PutBucketRequestPaymentOutput>> {
+        match request.input.request_payment_configuration.payer.as_str() {
+            Payer::BUCKET_OWNER => {}
+            Payer::REQUESTER => return Err(not_implemented("nobody pays for requests")),
+            _ => return Err(S3ErrorCode::MalformedXML.into()),
+        }
+        let output = PutBucketRequestPaymentOutput::default();
+        self.of_bucket(&request, &request.input.bucket, output).await
+    }
+
     /// GetBucketAccelerateConfiguration: there is no other way.
     pub(super) async fn acceleration(
         &self,
         request: S3Request<GetBucketAccelerateConfigurationInput>,
     ) -> S3Result<S3Response<GetBucketAccelerateConfigurationOutput>> {
         let output = GetBucketAccelerateConfigurationOutput::default();
+        self.of_bucket(&request, &request.input.bucket, output).await
+    }
+
+    /// PutBucketAccelerateConfiguration: suspended, which it is.
+    pub(super) async fn set_acceleration(
+        &self,
+        request: S3Request<PutBucketAccelerateConfigurationInput>,
+    ) -> S3Result<S3Response<PutBucketAccelerateConfigurationOutput>> {
+        let status = request.input.accelerate_configuration.status.as_ref();
+        match status.map(BucketAccelerateStatus::as_str) {
+            Some(BucketAccelerateStatus::SUSPENDED) => {}
+            Some(BucketAccelerateStatus::ENABLED) => {
+                return Err(not_implemented("there is no other way to a bucket that could be faster"));
+            }
+            _ => return Err(S3ErrorCode::MalformedXML.into()),
+        }
+        let output = PutBucketAccelerateConfigurationOutput::default();
         self.of_bucket(&request, &request.input.bucket, output).await
     }
 }

@@ -10,7 +10,7 @@ use s3s::dto::{
     ExpirationStatus, GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput,
     LifecycleExpiration, LifecycleRule as WireRule, LifecycleRuleAndOperator, LifecycleRuleFilter,
     NoncurrentVersionExpiration, PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput,
-    Tag,
+    Tag, Transition, TransitionDefaultMinimumObjectSize,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
@@ -23,6 +23,15 @@ use crate::objects::lifecycle::{
     Expiration, LifecycleError, LifecycleFilter, LifecycleRule, NoncurrentExpiration, check,
 };
 use crate::objects::{BucketChange, TAGS_MAX};
+
+/// Seconds of a day.
+const DAY_SECONDS: i64 = 86_400;
+/// How small an object may be that is moved unless it is said: as S3 says it. Nothing is moved here.
+const SMALLEST: &str = TransitionDefaultMinimumObjectSize::ALL_STORAGE_CLASSES_128K;
+
+fn smallest_to_wire() -> TransitionDefaultMinimumObjectSize {
+    TransitionDefaultMinimumObjectSize::from_static(SMALLEST)
+}
 
 fn malformed() -> S3Error {
     S3ErrorCode::MalformedXML.into()
@@ -67,8 +76,28 @@ fn expiration(expiration: LifecycleExpiration) -> S3Result<Expiration> {
         (Some(count), None, None) => Ok(Expiration::Days(number(count)?)),
         (None, Some(date), None) => Ok(Expiration::Date(whole_seconds(&date)?)),
         (None, None, Some(true)) => Ok(Expiration::LoneMarker),
+        (None, None, Some(false)) => Ok(Expiration::Never),
         _ => Err(malformed()),
     }
+}
+
+/// Refuses transitions: as none, if they could be one, else as what is wrong with them.
+fn refuse_transitions(transitions: &[Transition]) -> S3Result<()> {
+    for transition in transitions {
+        match (transition.days, &transition.date) {
+            (Some(days), None) => _ = number(days)?,
+            (None, Some(date)) if whole_seconds(date)?.seconds.rem_euclid(DAY_SECONDS) != 0 => {
+                return Err(invalid_argument("'Date' must be at midnight GMT"));
+            }
+            (None, Some(_)) => {}
+            (Some(_), Some(_)) | (None, None) => return Err(malformed()),
+        }
+    }
+    if transitions.is_empty() { Ok(()) } else { Err(no_transitions()) }
+}
+
+fn no_transitions() -> S3Error {
+    not_implemented("there is no storage class to move objects to; rules can only expire them")
 }
 
 fn noncurrent(expiration: &NoncurrentVersionExpiration) -> S3Result<NoncurrentExpiration> {
@@ -86,12 +115,9 @@ fn new_id() -> String {
 }
 
 fn from_wire(rule: WireRule) -> S3Result<LifecycleRule> {
-    if rule.transitions.is_some_and(|list| !list.is_empty())
-        || rule.noncurrent_version_transitions.is_some_and(|list| !list.is_empty())
-    {
-        return Err(not_implemented(
-            "there is no storage class to move objects to; rules can only expire them",
-        ));
+    refuse_transitions(&rule.transitions.unwrap_or_default())?;
+    if rule.noncurrent_version_transitions.is_some_and(|list| !list.is_empty()) {
+        return Err(no_transitions());
     }
     let enabled = match rule.status.as_str() {
         ExpirationStatus::ENABLED => true,
@@ -163,6 +189,7 @@ fn expiration_to_wire(expiration: Expiration) -> LifecycleExpiration {
         Expiration::Days(days) => LifecycleExpiration { days: Some(days as i32), ..none },
         Expiration::Date(date) => LifecycleExpiration { date: Some(timestamp(date)), ..none },
         Expiration::LoneMarker => LifecycleExpiration { expired_object_delete_marker: Some(true), ..none },
+        Expiration::Never => LifecycleExpiration { expired_object_delete_marker: Some(false), ..none },
     }
 }
 
@@ -194,10 +221,16 @@ impl Operations {
     ) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
         let who = who_of(&request)?;
         let input = request.input;
+        let said = input.transition_default_minimum_object_size;
+        let smallest = said.as_ref().map_or(SMALLEST, TransitionDefaultMinimumObjectSize::as_str);
+        if smallest != SMALLEST {
+            return Err(no_transitions());
+        }
         let rules = input.lifecycle_configuration.ok_or_else(malformed)?.rules;
         let change = BucketChange::Lifecycle(Some(all_from_wire(rules)?));
         self.view().change_settings(&who, &input.bucket, change).await.map_err(s3_error)?;
-        Ok(S3Response::new(PutBucketLifecycleConfigurationOutput::default()))
+        let transition_default_minimum_object_size = Some(smallest_to_wire());
+        Ok(S3Response::new(PutBucketLifecycleConfigurationOutput { transition_default_minimum_object_size }))
     }
 
     /// GetBucketLifecycleConfiguration.
@@ -209,7 +242,8 @@ impl Operations {
         let settings = self.view().settings(&who, &request.input.bucket).await.map_err(s3_error)?;
         let rules = settings.lifecycle.as_ref().ok_or_else(|| Unset::Lifecycle.error())?;
         let rules = Some(rules.iter().map(to_wire).collect());
-        let output = GetBucketLifecycleConfigurationOutput { rules, ..Default::default() };
+        let transition_default_minimum_object_size = Some(smallest_to_wire());
+        let output = GetBucketLifecycleConfigurationOutput { rules, transition_default_minimum_object_size };
         Ok(S3Response::new(output))
     }
 
@@ -227,8 +261,6 @@ impl Operations {
 
 #[cfg(test)]
 mod tests {
-    use s3s::dto::Transition;
-
     use super::*;
 
     fn rule() -> WireRule {
@@ -295,10 +327,20 @@ mod tests {
         assert_eq!(code(|rule| rule.expiration = None), Err(Code::InvalidRequest));
         assert_eq!(code(|rule| rule.filter = None), Err(Code::MalformedXML));
         assert_eq!(code(|rule| rule.prefix = Some("p".into())), Err(Code::MalformedXML));
-        assert_eq!(
-            code(|rule| rule.transitions = Some(vec![Transition::default()])),
-            Err(Code::NotImplemented)
-        );
+        let moves = |days: Option<i32>, seconds: Option<i64>| {
+            let date = seconds.map(|seconds| timestamp(crate::view::Time { seconds, nanos: 0 }));
+            let transition = Transition { days, date, ..Transition::default() };
+            code(move |rule| rule.transitions = Some(vec![transition]))
+        };
+        assert_eq!(moves(Some(1), None), Err(Code::NotImplemented));
+        assert_eq!(moves(None, Some(86_400)), Err(Code::NotImplemented));
+        assert_eq!(moves(None, Some(86_401)), Err(Code::InvalidArgument));
+        assert_eq!(moves(Some(-1), None), Err(Code::InvalidArgument));
+        assert_eq!(moves(Some(1), Some(86_400)), Err(Code::MalformedXML));
+        assert_eq!(moves(None, None), Err(Code::MalformedXML));
+        let marker = |days| LifecycleExpiration { days, expired_object_delete_marker: Some(false), ..none() };
+        assert_eq!(code(expires(marker(Some(1)))), Err(Code::MalformedXML));
+        assert_eq!(code(expires(marker(None))).unwrap().expiration, Some(Expiration::Never));
         assert_eq!(code(|rule| rule.id = Some("i".repeat(256))), Err(Code::InvalidArgument));
         let uploads = AbortIncompleteMultipartUpload { days_after_initiation: Some(1) };
         let with_size = |rule: &mut WireRule| {

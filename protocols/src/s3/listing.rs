@@ -133,7 +133,8 @@ impl Operations {
             )?,
         };
         let listing = self.page(&who, &input.bucket, &query).await?;
-        let (objects, prefixes) = split(&listing, encoding, Some(who.name()));
+        let own = self.owner_of(&who, &input.bucket).await?;
+        let (objects, prefixes) = split(&listing, encoding, Some(&own));
         // Without a delimiter the next page begins after the last key, and S3 does not repeat it.
         let next = next_name(&listing).filter(|_| query.delimiter.is_some());
         Ok(S3Response::new(ListObjectsOutput {
@@ -162,7 +163,8 @@ impl Operations {
         let prefix = input.prefix.unwrap_or_default();
         let delimiter = filled(input.delimiter);
         let scope = [input.bucket.as_str(), &prefix, delimiter.as_deref().unwrap_or_default()];
-        let token = input.continuation_token.as_deref();
+        // An empty token is that of the first page.
+        let token = input.continuation_token.as_deref().filter(|token| !token.is_empty());
         let after_token = token.map(|token| Token::read(token, &scope)).transpose()?;
         let start_after = filled(input.start_after);
         let query = ListQuery {
@@ -175,8 +177,11 @@ impl Operations {
             delimiter: delimiter.clone(),
         };
         let listing = self.page(&who, &input.bucket, &query).await?;
-        let own = (input.fetch_owner == Some(true)).then_some(who.name());
-        let (objects, prefixes) = split(&listing, encoding, own);
+        let own = match input.fetch_owner {
+            Some(true) => Some(self.owner_of(&who, &input.bucket).await?),
+            Some(false) | None => None,
+        };
+        let (objects, prefixes) = split(&listing, encoding, own.as_deref());
         Ok(S3Response::new(ListObjectsV2Output {
             next_continuation_token: next_name(&listing).map(|name| Token::write(name, &scope)),
             name: Some(input.bucket.clone()),

@@ -77,6 +77,7 @@ pub(crate) mod metrics;
 mod multipart;
 mod note;
 mod operations;
+mod ownership;
 mod policies;
 mod read;
 mod server;

@@ -124,7 +124,7 @@ fn completion(input: &mut CompleteMultipartUploadInput) -> S3Result<Completion> 
         parts: completed_parts(input.multipart_upload.take().and_then(|upload| upload.parts))?,
         checksum,
         size,
-        conditions: change_conditions(input.if_match.as_ref(), input.if_none_match.as_ref())?,
+        conditions: change_conditions(input.if_match.as_ref(), input.if_none_match.as_ref()),
     })
 }
 

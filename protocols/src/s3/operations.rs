@@ -465,4 +465,39 @@ impl S3 for Operations {
     ) -> Answer<dto::GetBucketWebsiteOutput> {
         Err(self.unset(&request, &request.input.bucket, Unset::Website).await)
     }
+
+    async fn delete_bucket_ownership_controls(
+        &self,
+        request: S3Request<dto::DeleteBucketOwnershipControlsInput>,
+    ) -> Answer<dto::DeleteBucketOwnershipControlsOutput> {
+        self.delete_ownership(request).await
+    }
+
+    async fn put_bucket_accelerate_configuration(
+        &self,
+        request: S3Request<dto::PutBucketAccelerateConfigurationInput>,
+    ) -> Answer<dto::PutBucketAccelerateConfigurationOutput> {
+        self.set_acceleration(request).await
+    }
+
+    async fn put_bucket_logging(
+        &self,
+        request: S3Request<dto::PutBucketLoggingInput>,
+    ) -> Answer<dto::PutBucketLoggingOutput> {
+        self.set_logging(request).await
+    }
+
+    async fn put_bucket_notification_configuration(
+        &self,
+        request: S3Request<dto::PutBucketNotificationConfigurationInput>,
+    ) -> Answer<dto::PutBucketNotificationConfigurationOutput> {
+        self.set_notification(request).await
+    }
+
+    async fn put_bucket_request_payment(
+        &self,
+        request: S3Request<dto::PutBucketRequestPaymentInput>,
+    ) -> Answer<dto::PutBucketRequestPaymentOutput> {
+        self.set_request_payment(request).await
+    }
 }

@@ -63,17 +63,17 @@ impl Operations {
         Ok(S3Response::new(DeleteBucketPolicyOutput::default()))
     }
 
-    /// GetBucketPolicyStatus.
+    /// GetBucketPolicyStatus. A bucket without a policy lets nobody in.
     pub(super) async fn policy_status(
         &self,
         request: S3Request<GetBucketPolicyStatusInput>,
     ) -> S3Result<S3Response<GetBucketPolicyStatusOutput>> {
         let who = who_of(&request)?;
-        let text = self.policy_of(&who, &request.input.bucket).await?;
-        let Ok(policy) = Policy::of_bucket(&text, &request.input.bucket) else {
-            return Err(s3_error(ObjectError::Internal));
-        };
-        let policy_status = Some(PolicyStatus { is_public: Some(policy.is_public()) });
+        let settings = self.view().settings(&who, &request.input.bucket).await.map_err(s3_error)?;
+        let policy = settings.policy.as_deref().map(|text| Policy::of_bucket(text, &request.input.bucket));
+        let Ok(policy) = policy.transpose() else { return Err(s3_error(ObjectError::Internal)) };
+        let is_public = Some(policy.is_some_and(|policy| policy.is_public()));
+        let policy_status = Some(PolicyStatus { is_public });
         Ok(S3Response::new(GetBucketPolicyStatusOutput { policy_status }))
     }
 

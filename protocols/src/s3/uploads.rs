@@ -37,14 +37,14 @@ fn class(class: Option<&str>) -> StorageClass {
     StorageClass::from(class_in_document(class))
 }
 
-fn upload(upload: &Upload, encoding: Encoding) -> MultipartUpload {
+fn upload(upload: &Upload, encoding: Encoding, own: &str) -> MultipartUpload {
     MultipartUpload {
         checksum_algorithm: upload.algorithm.map(checksums::algorithm_to_wire),
         checksum_type: upload.algorithm.map(|_| checksums::kind_to_wire(upload.kind)),
         initiated: Some(timestamp(upload.begun)),
         initiator: Some(initiator(&upload.owner)),
         key: Some(encoding.name(&upload.key)),
-        owner: Some(owner(&upload.owner)),
+        owner: Some(owner(own)),
         storage_class: Some(class(upload.storage_class.as_deref())),
         upload_id: Some(upload.id.clone()),
     }
@@ -79,6 +79,7 @@ impl Operations {
         let name = object_name(&input.bucket, &input.key);
         let query = PartQuery { after, limit };
         let page = self.view().parts(&who, &name, &input.upload_id, &query).await.map_err(s3_error)?;
+        let own = self.owner_of(&who, &name.bucket).await?;
         let last = page.parts.last().map_or(after, |part| part.number);
         Ok(S3Response::new(ListPartsOutput {
             bucket: Some(input.bucket),
@@ -89,7 +90,7 @@ impl Operations {
             key: Some(input.key),
             max_parts: Some(limit as i32),
             next_part_number_marker: Some(i32::from(last)),
-            owner: Some(owner(who.name())),
+            owner: Some(owner(&own)),
             part_number_marker: Some(marker),
             parts: Some(page.parts.iter().map(part).collect()),
             storage_class: Some(class(page.storage_class.as_deref())),
@@ -124,6 +125,7 @@ impl Operations {
         } else {
             self.view().uploads(&who, &input.bucket, &query).await.map_err(s3_error)?
         };
+        let own = self.owner_of(&who, &input.bucket).await?;
         let (next_key, next_upload) = next_markers(&page);
         let prefixes =
             page.prefixes.iter().map(|prefix| CommonPrefix { prefix: Some(encoding.name(prefix)) });
@@ -140,7 +142,7 @@ impl Operations {
             prefix: Some(encoding.name(&query.prefix)),
             request_charged: None,
             upload_id_marker: Some(query.after_upload.unwrap_or_default()),
-            uploads: Some(page.uploads.iter().map(|found| upload(found, encoding)).collect()),
+            uploads: Some(page.uploads.iter().map(|found| upload(found, encoding, &own)).collect()),
         }))
     }
 }

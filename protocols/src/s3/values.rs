@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use s3s::dto::{ETag, ETagCondition, Owner, Timestamp, TimestampFormat};
 use s3s::{S3Request, S3Result};
 
-use super::errors::{invalid_argument, not_implemented};
+use super::errors::invalid_argument;
 use super::operations::note_of;
 use crate::objects::{Conditions, EtagCondition, ObjectName, VersionId, Who};
 use crate::view::Time;
@@ -29,7 +29,7 @@ pub(super) fn object_name(bucket: &str, key: &str) -> ObjectName {
     ObjectName { bucket: bucket.to_owned(), key: key.to_owned() }
 }
 
-/// Who owns buckets and objects, as far as S3 must be told: the caller.
+/// Who owns something, as far as S3 must be told.
 pub(super) fn owner(id: &str) -> Owner {
     Owner { display_name: Some(id.to_owned()), id: Some(id.to_owned()) }
 }
@@ -88,18 +88,35 @@ pub(super) fn read_conditions(
         differs: differs.map(etag_condition),
         modified_since: modified_since.map(whole_seconds).transpose()?,
         unmodified_since: unmodified_since.map(whole_seconds).transpose()?,
+        ..Conditions::default()
     })
 }
 
-/// What a change must fulfil. S3 knows `If-None-Match` of changes with `*` alone.
+/// What a change must fulfil.
 pub(super) fn change_conditions(
     matches: Option<&ETagCondition>,
     differs: Option<&ETagCondition>,
-) -> S3Result<Conditions> {
-    if differs.is_some_and(|condition| !condition.is_any()) {
-        return Err(not_implemented("If-None-Match of a change takes * only"));
+) -> Conditions {
+    Conditions {
+        matches: matches.map(etag_condition),
+        differs: differs.map(etag_condition),
+        ..Conditions::default()
     }
-    read_conditions(matches, differs, None, None)
+}
+
+/// What a deletion must find.
+pub(super) fn delete_conditions(
+    matches: Option<&ETagCondition>,
+    size: Option<i64>,
+    written: Option<&Timestamp>,
+) -> S3Result<Conditions> {
+    let size = size.map(u64::try_from).transpose();
+    Ok(Conditions {
+        matches: matches.map(etag_condition),
+        size: size.map_err(|_| invalid_argument("the size of an object is not negative"))?,
+        written: written.map(whole_seconds).transpose()?,
+        ..Conditions::default()
+    })
 }
 
 /// The text of a header of a request that was said at most once.
@@ -157,10 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn a_change_takes_no_etag_that_must_differ() {
+    fn a_change_takes_etags_of_both_kinds() {
         let condition = ETagCondition::ETag(etag("e"));
-        assert!(change_conditions(None, Some(&condition)).is_err());
-        assert!(change_conditions(Some(&condition), Some(&ETagCondition::Any)).is_ok());
+        let is = Some(EtagCondition::Is("e".into()));
+        assert_eq!(change_conditions(None, Some(&condition)).differs, is);
+        let both = change_conditions(Some(&condition), Some(&ETagCondition::Any));
+        assert_eq!((both.matches, both.differs), (is, Some(EtagCondition::Any)));
     }
 
     #[test]

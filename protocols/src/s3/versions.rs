@@ -112,6 +112,7 @@ impl Operations {
         } else {
             self.view().versions(&who, &input.bucket, &query).await.map_err(s3_error)?
         };
+        let own = self.owner_of(&who, &input.bucket).await?;
         let (next_key, next_version) = next_markers(&listing);
         let mut output = ListObjectVersionsOutput {
             name: Some(input.bucket),
@@ -126,7 +127,7 @@ impl Operations {
             next_version_id_marker: version_to_wire(next_version),
             ..ListObjectVersionsOutput::default()
         };
-        sort(&listing, encoding, who.name(), &mut output);
+        sort(&listing, encoding, &own, &mut output);
         Ok(S3Response::new(output))
     }
 

@@ -15,14 +15,16 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use super::actions::{BYPASS, ask_for_object, wants_bypass};
 use super::body::RequestBody;
 use super::checksums;
-use super::errors::{conditional_error, not_implemented, s3_error};
+use super::errors::{conditional_error, s3_error};
 use super::facts::{Conditions as Facts, facts_of, of_version};
 use super::lock;
 use super::metadata::{from_request, refuse_unknown, storage_class};
 use super::operations::{Operations, note_of};
 use super::tagging;
-use super::values::{change_conditions, check_key, etag, object_name, version_of, version_to_wire, who_of};
-use crate::objects::{Deletion, NewObject, PutDone, VersionId, Who};
+use super::values::{
+    change_conditions, check_key, delete_conditions, etag, object_name, version_of, version_to_wire, who_of,
+};
+use crate::objects::{Conditions, Deletion, NewObject, PutDone, VersionId, Who};
 
 /// Keys of one DeleteObjects.
 const DELETIONS_MAX: usize = 1000;
@@ -66,7 +68,7 @@ impl Operations {
         let stream = request.input.body.take();
         let input = &request.input;
         check_key(&input.key)?;
-        let conditions = change_conditions(input.if_match.as_ref(), input.if_none_match.as_ref())?;
+        let conditions = change_conditions(input.if_match.as_ref(), input.if_none_match.as_ref());
         let conditional = !conditions.is_empty();
         let new = new_object(&request.headers, input.metadata.as_ref(), input.tagging.as_deref())?;
         let mut body = RequestBody::new(
@@ -107,10 +109,11 @@ impl Operations {
         let wants_bypass = wants_bypass(&facts_of(&request));
         let input = request.input;
         let version = version_of(input.version_id.as_deref())?;
-        if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
-            return Err(not_implemented("conditions of deletions are ETags"));
-        }
-        let conditions = change_conditions(input.if_match.as_ref(), None)?;
+        let conditions = delete_conditions(
+            input.if_match.as_ref(),
+            input.if_match_size,
+            input.if_match_last_modified_time.as_ref(),
+        )?;
         let conditional = !conditions.is_empty();
         let name = object_name(&input.bucket, &input.key);
         // Whether the caller may bypass was asked with all else; without a version there is nothing to pass.
@@ -160,15 +163,13 @@ impl Operations {
         object: ObjectIdentifier,
     ) -> (Named, S3Result<Deletion>) {
         let matches = object.e_tag.map(ETagCondition::ETag);
-        let is_unknown = object.last_modified_time.is_some() || object.size.is_some();
         let named = Named { key: object.key, version: object.version_id };
         let outcome = async {
             check_key(&named.key)?;
             let version = version_of(named.version.as_deref())?;
-            if is_unknown {
-                return Err(not_implemented("conditions of deletions are ETags"));
-            }
-            self.delete_if(several, &named.key, version.as_ref(), matches.as_ref()).await
+            let conditions =
+                delete_conditions(matches.as_ref(), object.size, object.last_modified_time.as_ref())?;
+            self.delete_if(several, &named.key, version.as_ref(), &conditions).await
         };
         let outcome = outcome.await;
         (named, outcome)
@@ -179,7 +180,7 @@ impl Operations {
         several: &Several<'_>,
         key: &str,
         version: Option<&VersionId>,
-        matches: Option<&ETagCondition>,
+        conditions: &Conditions,
     ) -> S3Result<Deletion> {
         let name = object_name(several.bucket, key);
         let mut facts = several.conditions.clone();
@@ -190,9 +191,8 @@ impl Operations {
             let asked = ask_for_object(self.view(), several.who, action, &name, version, &facts);
             asked.await.map_err(s3_error)?;
         }
-        let conditions = change_conditions(matches, None)?;
-        let deleted = self.view().delete(several.who, &name, version, &conditions, bypass).await;
-        deleted.map_err(|error| conditional_error(error, matches.is_some()))
+        let deleted = self.view().delete(several.who, &name, version, conditions, bypass).await;
+        deleted.map_err(|error| conditional_error(error, !conditions.is_empty()))
     }
 }
 

@@ -1,11 +1,14 @@
 //! What clients set of a bucket: each part is set, read back and taken away, and what cannot be is refused.
 
 use aws_sdk_s3::types::{
-    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint,
-    CorsConfiguration, CorsRule, CreateBucketConfiguration, ExpirationStatus, LifecycleExpiration,
-    LifecycleRule, LifecycleRuleFilter, ObjectOwnership, OwnershipControls, OwnershipControlsRule,
-    PublicAccessBlockConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault,
+    AbortIncompleteMultipartUpload, AccelerateConfiguration, BucketAccelerateStatus,
+    BucketLifecycleConfiguration, BucketLocationConstraint, BucketLoggingStatus, CorsConfiguration, CorsRule,
+    CreateBucketConfiguration, Event, ExpirationStatus, LifecycleExpiration, LifecycleRule,
+    LifecycleRuleFilter, LoggingEnabled, NotificationConfiguration, ObjectOwnership, OwnershipControls,
+    OwnershipControlsRule, Payer, PublicAccessBlockConfiguration, QueueConfiguration,
+    RequestPaymentConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault,
     ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag, Tagging, Transition,
+    TransitionDefaultMinimumObjectSize,
 };
 
 use crate::harness::{BUCKET, Harness, refused};
@@ -69,6 +72,8 @@ async fn lifecycle_of_a_bucket() {
     };
     set(rule().build().unwrap()).await.unwrap();
     let found = get.clone().send().await.unwrap();
+    let smallest = &TransitionDefaultMinimumObjectSize::AllStorageClasses128K;
+    assert_eq!(found.transition_default_minimum_object_size(), Some(smallest));
     let found = &found.rules()[0];
     assert!(!found.id().unwrap().is_empty());
     assert_eq!(found.filter().unwrap().prefix(), Some("logs/"));
@@ -107,13 +112,14 @@ async fn the_policy_of_a_bucket_comes_back_as_it_was_sent() {
     let get = client.get_bucket_policy().bucket(BUCKET);
     assert_eq!(refused(get.clone().send().await), ("NoSuchBucketPolicy".into(), 404));
     let status = client.get_bucket_policy_status().bucket(BUCKET);
-    assert_eq!(refused(status.clone().send().await), ("NoSuchBucketPolicy".into(), 404));
+    let is_public = async || status.clone().send().await.unwrap().policy_status().unwrap().is_public();
+    assert_eq!(is_public().await, Some(false), "nobody is let in without a policy");
     let text = "{ \"Version\": \"2012-10-17\", \"Statement\": [ { \"Effect\": \"Allow\", \"Principal\": \"*\", \
                 \"Action\": \"s3:GetObject\", \"Resource\": \"arn:aws:s3:::bucket/*\" } ] }";
     let set = |text: &str| client.put_bucket_policy().bucket(BUCKET).policy(text).send();
     set(text).await.unwrap();
     assert_eq!(get.clone().send().await.unwrap().policy(), Some(text));
-    status.send().await.unwrap().policy_status().unwrap().is_public().unwrap();
+    assert_eq!(is_public().await, Some(true));
     assert_eq!(refused(set("no policy").await), ("MalformedPolicy".into(), 400));
     let long = format!("{{{}}}", " ".repeat(20 << 10));
     assert_eq!(refused(set(&long).await), ("MalformedPolicy".into(), 400));
@@ -163,6 +169,46 @@ async fn encryption_and_ownership_are_what_they_are() {
     let found = client.get_bucket_ownership_controls().bucket(BUCKET).send().await.unwrap();
     let rule = &found.ownership_controls().unwrap().rules()[0];
     assert_eq!(rule.object_ownership(), &ObjectOwnership::BucketOwnerEnforced);
+    client.delete_bucket_ownership_controls().bucket(BUCKET).send().await.unwrap();
+    let get = || client.get_bucket_ownership_controls().bucket(BUCKET).send();
+    assert_eq!(refused(get().await), ("OwnershipControlsNotFoundError".into(), 404));
+    own(ObjectOwnership::BucketOwnerEnforced).await.unwrap();
+    get().await.unwrap();
+}
+
+#[tokio::test]
+async fn to_set_what_is_so_already_is_no_error() {
+    let harness = Harness::start().await;
+    let client = &harness.client;
+    let refusal = ("NotImplemented".to_owned(), 501);
+    let pay = |payer| {
+        let payment = RequestPaymentConfiguration::builder().payer(payer).build().unwrap();
+        client.put_bucket_request_payment().bucket(BUCKET).request_payment_configuration(payment).send()
+    };
+    pay(Payer::BucketOwner).await.unwrap();
+    assert_eq!(refused(pay(Payer::Requester).await), refusal);
+    let faster = |status| {
+        let configuration = AccelerateConfiguration::builder().status(status).build();
+        let put = client.put_bucket_accelerate_configuration().bucket(BUCKET);
+        put.accelerate_configuration(configuration).send()
+    };
+    faster(BucketAccelerateStatus::Suspended).await.unwrap();
+    assert_eq!(refused(faster(BucketAccelerateStatus::Enabled).await), refusal);
+    let tell = |configuration| {
+        let put = client.put_bucket_notification_configuration().bucket(BUCKET);
+        put.notification_configuration(configuration).send()
+    };
+    tell(NotificationConfiguration::builder().build()).await.unwrap();
+    let queue = QueueConfiguration::builder().queue_arn("arn:aws:sqs:::q").events(Event::S3ObjectCreated);
+    let queue = NotificationConfiguration::builder().queue_configurations(queue.build().unwrap());
+    assert_eq!(refused(tell(queue.build()).await), refusal);
+    let log = |status| client.put_bucket_logging().bucket(BUCKET).bucket_logging_status(status).send();
+    log(BucketLoggingStatus::builder().build()).await.unwrap();
+    let into = LoggingEnabled::builder().target_bucket(BUCKET).target_prefix("log/").build().unwrap();
+    assert_eq!(refused(log(BucketLoggingStatus::builder().logging_enabled(into).build()).await), refusal);
+    let absent = client.put_bucket_logging().bucket("absent");
+    let absent = absent.bucket_logging_status(BucketLoggingStatus::builder().build()).send().await;
+    assert_eq!(refused(absent), ("NoSuchBucket".into(), 404));
 }
 
 #[tokio::test]
@@ -198,6 +244,13 @@ async fn a_bucket_is_made_wherever_a_client_believes_to_be() {
         harness.client.create_bucket().bucket(bucket).create_bucket_configuration(configuration).send()
     };
     make("second", "eu-central-1").await.unwrap();
+    let location = harness.client.get_bucket_location().bucket("second").send().await.unwrap();
+    assert_eq!(location.location_constraint(), Some(&BucketLocationConstraint::EuCentral1));
+    let head = harness.client.head_bucket().bucket("second").send().await.unwrap();
+    assert_eq!(head.bucket_region(), Some("eu-central-1"));
+    let listed = harness.client.list_buckets().send().await.unwrap();
+    let regions: Vec<_> = listed.buckets().iter().map(|bucket| bucket.bucket_region().unwrap()).collect();
+    assert_eq!(regions, ["us-east-1", "eu-central-1"]);
     assert_eq!(refused(make("third", "no place").await), ("InvalidLocationConstraint".into(), 400));
     let owned =
         harness.client.create_bucket().bucket("third").object_ownership(ObjectOwnership::ObjectWriter);

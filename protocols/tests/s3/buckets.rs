@@ -1,9 +1,12 @@
 //! Buckets: made, found, listed, removed, and what is asked of them.
 
-use aws_sdk_s3::types::{BucketCannedAcl, ObjectCannedAcl, Permission};
+use aws_sdk_s3::operation::copy_object::builders::CopyObjectFluentBuilder;
+use aws_sdk_s3::types::{BucketCannedAcl, Delete, ObjectCannedAcl, ObjectIdentifier, Permission};
 use tidegate_protocols::objects::ObjectError;
 
 use crate::harness::{BUCKET, Harness, refused};
+use crate::memory::ACCESS_KEY;
+use crate::raw::Request;
 
 #[tokio::test]
 async fn a_bucket_is_made_found_and_removed() {
@@ -81,6 +84,71 @@ async fn what_is_asked_of_a_bucket_is_answered() {
     assert_eq!(refused(policy), ("NoSuchBucketPolicy".into(), 404));
     let rules = client.get_bucket_lifecycle_configuration().bucket("absent").send().await;
     assert_eq!(refused(rules), ("NoSuchBucket".into(), 404));
+}
+
+#[tokio::test]
+async fn who_shows_no_key_has_no_buckets() {
+    let harness = Harness::start().await;
+    let answer = Request::new("GET", "/", "").send(harness.address).await;
+    assert_eq!((answer.status, answer.element("Buckets")), (200, ""), "{answer:?}");
+    harness.memory.gate(|who, _| who.access_key.is_none());
+    assert_eq!(refused(harness.client.list_buckets().send().await), ("AccessDenied".into(), 403));
+}
+
+#[tokio::test]
+async fn a_bucket_is_its_makers_whoever_asks() {
+    let harness = Harness::start().await;
+    harness.memory.give(BUCKET, "AKIDOTHER");
+    let client = &harness.client;
+    harness.put("key", "x").await;
+    let upload = client.create_multipart_upload().bucket(BUCKET).key("parts").send().await.unwrap();
+    let acl = client.get_bucket_acl().bucket(BUCKET).send().await.unwrap();
+    let of_object = client.get_object_acl().bucket(BUCKET).key("key").send().await.unwrap();
+    let list = client.list_objects().bucket(BUCKET).send().await.unwrap();
+    let list_v2 = client.list_objects_v2().bucket(BUCKET).fetch_owner(true).send().await.unwrap();
+    let versions = client.list_object_versions().bucket(BUCKET).send().await.unwrap();
+    let uploads = client.list_multipart_uploads().bucket(BUCKET).send().await.unwrap();
+    let parts = client.list_parts().bucket(BUCKET).key("parts").upload_id(upload.upload_id().unwrap());
+    let parts = parts.send().await.unwrap();
+    for owner in [
+        acl.owner(),
+        of_object.owner(),
+        list.contents()[0].owner(),
+        list_v2.contents()[0].owner(),
+        versions.versions()[0].owner(),
+        uploads.uploads()[0].owner(),
+        parts.owner(),
+    ] {
+        assert_eq!(owner.unwrap().id(), Some("AKIDOTHER"));
+    }
+    assert_eq!(acl.grants()[0].grantee().unwrap().id(), Some("AKIDOTHER"));
+    assert_eq!(uploads.uploads()[0].initiator().unwrap().id(), Some(ACCESS_KEY));
+    let listed = client.list_buckets().send().await.unwrap();
+    assert_eq!(listed.owner().unwrap().id(), Some(ACCESS_KEY), "the list is the caller's");
+}
+
+#[tokio::test]
+async fn a_request_for_the_bucket_of_another_owner_than_expected_is_refused() {
+    let harness = Harness::start().await;
+    harness.put("key", "x").await;
+    let client = &harness.client;
+    let denied = ("AccessDenied".to_owned(), 403);
+    let get = |owner| client.get_object().bucket(BUCKET).key("key").expected_bucket_owner(owner).send();
+    get(ACCESS_KEY).await.expect("nobody's is the caller's");
+    assert_eq!(refused(get("AKIDOTHER").await), denied);
+    harness.memory.give(BUCKET, "AKIDOTHER");
+    get("AKIDOTHER").await.unwrap();
+    assert_eq!(refused(get(ACCESS_KEY).await), denied);
+    let gone = Delete::builder().objects(ObjectIdentifier::builder().key("key").build().unwrap());
+    let delete = client.delete_objects().bucket(BUCKET).delete(gone.build().unwrap());
+    assert_eq!(refused(delete.expected_bucket_owner(ACCESS_KEY).send().await), denied);
+    let copy = client.copy_object().bucket(BUCKET).key("copy").copy_source("bucket/key");
+    let of = |copy: CopyObjectFluentBuilder, owner| copy.expected_source_bucket_owner(owner).send();
+    assert_eq!(refused(of(copy.clone(), ACCESS_KEY).await), denied);
+    of(copy, "AKIDOTHER").await.unwrap();
+    let absent = client.list_objects_v2().bucket("absent").expected_bucket_owner(ACCESS_KEY);
+    assert_eq!(refused(absent.send().await), ("NoSuchBucket".into(), 404));
+    assert_eq!(harness.memory.objects(), 2);
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tidegate_protocols::objects::policy::Policy;
 use tidegate_protocols::objects::{
-    BucketChange, BucketSettings, DataStream, Deletion, LockConfiguration, NewObject, ObjectError,
-    ObjectInfo, OpenObject, Part, PutDone, VersionEntry, VersionId, Versioning,
+    Bucket, BucketChange, BucketSettings, Conditions, DataStream, Deletion, Doomed, LockConfiguration,
+    NewObject, ObjectError, ObjectInfo, OpenObject, Part, PutDone, VersionEntry, VersionId, Versioning,
 };
 use tidegate_protocols::view::Time;
 
@@ -126,6 +126,26 @@ impl Content {
             });
         }
         Ok(entry)
+    }
+
+    /// Whether what a deletion names is what it is believed to be.
+    pub(crate) fn check_delete(
+        &self,
+        key: &str,
+        version: Option<&VersionId>,
+        conditions: &Conditions,
+    ) -> Result<(), ObjectError> {
+        let mut entries = self.keys.get(key).into_iter().flatten();
+        let found = entries.find(|entry| version.is_none_or(|version| entry.version == *version));
+        conditions.check_delete(match found {
+            None => Doomed::Nothing,
+            Some(Entry { object: Some(stored), .. }) => Doomed::Object(&stored.info),
+            Some(Entry { object: None, modified, .. }) => Doomed::Marker(*modified),
+        })
+    }
+
+    pub(crate) fn described(&self, name: &str) -> Bucket {
+        Bucket { name: name.to_owned(), created: self.created, region: self.settings.region.clone() }
     }
 
     pub(crate) fn find(&self, key: &str, version: Option<&VersionId>) -> Result<Stored, ObjectError> {
@@ -250,6 +270,7 @@ impl Content {
                 settings.policy = policy;
             }
             BucketChange::PublicAccess(block) => settings.public_access = block,
+            BucketChange::Ownership(said) => settings.ownership_unsaid = !said,
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::hmac;
 use s3s::dto::{Timestamp, TimestampFormat};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -54,6 +55,17 @@ impl Form {
             .field("x-amz-credential", &credential)
             .field("X-Amz-Date", DATE)
             .field("x-amz-signature", &signature)
+    }
+
+    /// Signs a policy in version 2, as older clients do.
+    fn sign_version_two(self, conditions: &str, secret: &str) -> Self {
+        let policy =
+            format!(r#"{{"expiration": "{}", "conditions": [{conditions}]}}"#, in_seconds(60));
+        let policy = base64(policy.as_bytes());
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+        let signature = base64(hmac::sign(&key, policy.as_bytes()).as_ref());
+        let form = self.field("AWSAccessKeyId", ACCESS_KEY).field("policy", &policy);
+        form.field("signature", &signature)
     }
 
     /// Another value for a field.
@@ -188,6 +200,34 @@ async fn a_form_is_signed_by_who_it_says() {
     assert_eq!(of("policy", &base64(b"{}")).await.error(), (403, "SignatureDoesNotMatch"));
     assert_eq!(harness.memory.objects(), 0);
     assert!(!SECRET_KEY.is_empty());
+}
+
+/// What was signed in version 2 is the policy too, and so is bounded by it in the same way.
+#[tokio::test]
+async fn a_form_may_be_signed_in_the_second_version() {
+    let harness = Harness::start().await;
+    let conditions = r#"{"bucket": "bucket"}, ["starts-with", "$key", "user/"]"#;
+    let signed = |secret| Form::new("old").field("key", "user/a").sign_version_two(conditions, secret);
+    let good = signed(SECRET_KEY);
+    assert_eq!(good.send(&harness).await.status, 204);
+    assert_eq!(harness.get("user/a").await, b"old");
+    assert_eq!(signed("another").send(&harness).await.error(), (403, "SignatureDoesNotMatch"));
+    let with = async |name: &str, value: &str| good.clone().with(name, value).send(&harness).await;
+    assert_eq!(with("signature", "no base64!").await.error(), (403, "SignatureDoesNotMatch"));
+    assert_eq!(with("AWSAccessKeyId", "AKIDOTHER").await.error(), (403, "InvalidAccessKeyId"));
+    assert_eq!(with("policy", &base64(b"{}")).await.error(), (403, "SignatureDoesNotMatch"));
+    assert_eq!(with("key", "other/a").await.error(), (403, "AccessDenied"));
+    assert_eq!(with("acl", "private").await.error(), (403, "AccessDenied"));
+    assert_eq!(with("x-amz-signature", "00").await.error(), (400, "InvalidArgument"), "in both versions");
+    let without = |name: &str| {
+        let mut form = good.clone();
+        form.fields.retain(|(known, _)| known != name);
+        form
+    };
+    for missing in ["policy", "signature", "AWSAccessKeyId"] {
+        assert_eq!(without(missing).send(&harness).await.error(), (400, "InvalidArgument"), "{missing}");
+    }
+    assert_eq!(harness.memory.objects(), 1);
 }
 
 #[tokio::test]

@@ -118,6 +118,8 @@ async fn the_edges_of_listings_are_those_of_s3() {
     assert_eq!(refused(list().max_keys(-1).send().await), ("InvalidArgument".into(), 400));
     let first = harness.client.list_objects().bucket(BUCKET).max_keys(-1).send().await;
     assert_eq!(refused(first), ("InvalidArgument".into(), 400));
+    let first = list().continuation_token("").max_keys(1).send().await.unwrap();
+    assert_eq!((first.contents()[0].key(), first.continuation_token()), (Some("0000"), Some("")));
     let token = all.next_continuation_token().unwrap();
     assert_eq!(list().continuation_token(token).send().await.unwrap().key_count(), Some(100));
     for wrong in ["", "AAAA", &token[1..]] {

@@ -112,6 +112,17 @@ async fn governance_is_passed_by_who_asks_for_it_and_may() {
 }
 
 #[tokio::test]
+async fn governance_becomes_compliance_only_by_who_may_pass_it() {
+    let harness = locked().await;
+    let version = keep(&harness, "key", ObjectLockMode::Governance, 1).await;
+    let set = harness.client.put_object_retention().bucket(LOCKED).key("key").version_id(version);
+    let firmer = set.clone().retention(retention(ObjectLockRetentionMode::Compliance, 2));
+    assert_eq!(refused(firmer.clone().send().await), ("AccessDenied".into(), 403));
+    set.retention(retention(ObjectLockRetentionMode::Governance, 2)).send().await.expect("longer is well");
+    firmer.bypass_governance_retention(true).send().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_retention_is_set_read_and_only_made_longer() {
     let harness = locked().await;
     let client = &harness.client;

@@ -165,15 +165,51 @@ async fn conditional_changes_reach_the_view() {
     assert_eq!(refused(put().if_none_match("*").send().await), ("PreconditionFailed".into(), 412));
     assert_eq!(refused(put().if_match("\"other\"").send().await), ("PreconditionFailed".into(), 412));
     assert!(put().if_match(&etag).send().await.is_ok());
-    assert_eq!(refused(put().if_none_match("\"x\"").send().await), ("NotImplemented".into(), 501));
+    assert!(put().if_none_match("\"x\"").send().await.is_ok(), "what is there has another ETag");
+    assert_eq!(refused(put().if_none_match(&etag).send().await), ("PreconditionFailed".into(), 412));
     let absent = harness.client.put_object().bucket(BUCKET).key("absent").if_match(&etag);
     assert_eq!(refused(absent.send().await), ("NoSuchKey".into(), 404));
     let delete = || harness.client.delete_object().bucket(BUCKET).key("key");
     assert_eq!(refused(delete().if_match("\"other\"").send().await), ("PreconditionFailed".into(), 412));
     delete().if_match(&etag).send().await.unwrap();
+    delete().if_match(&etag).send().await.expect("what is gone is no error, whatever it should have been");
     *harness.memory.mood.lock() = Some(tidegate_protocols::objects::ObjectError::Conflict);
     let conflict = put().if_none_match("*").send().await;
     assert_eq!(refused(conflict), ("ConditionalRequestConflict".into(), 409));
+}
+
+#[tokio::test]
+async fn what_is_removed_may_have_to_be_of_a_length_and_an_age() {
+    let harness = Harness::start().await;
+    let etag = harness.put("key", "12345").await;
+    let head = harness.client.head_object().bucket(BUCKET).key("key").send().await.unwrap();
+    let written = *head.last_modified().unwrap();
+    let long_ago = DateTime::from_secs(1_000_000);
+    let delete = || harness.client.delete_object().bucket(BUCKET).key("key");
+    let failed = ("PreconditionFailed".to_owned(), 412);
+    assert_eq!(refused(delete().if_match_size(4).send().await), failed);
+    assert_eq!(refused(delete().if_match_last_modified_time(long_ago).send().await), failed);
+    assert_eq!(refused(delete().if_match(&etag).if_match_size(4).send().await), failed);
+    assert_eq!(refused(delete().if_match_size(-1).send().await), ("InvalidArgument".into(), 400));
+    let object = || ObjectIdentifier::builder().key("key");
+    let many = async |object: ObjectIdentifier| {
+        let delete = Delete::builder().objects(object).build().unwrap();
+        let done = harness.client.delete_objects().bucket(BUCKET).delete(delete).send().await.unwrap();
+        (done.deleted().len(), done.errors().iter().map(|error| error.code().unwrap().to_owned()).collect())
+    };
+    let refused_one = (0, vec!["PreconditionFailed".to_owned()]);
+    assert_eq!(many(object().size(4).build().unwrap()).await, refused_one);
+    assert_eq!(many(object().last_modified_time(long_ago).build().unwrap()).await, refused_one);
+    assert_eq!(many(object().e_tag("\"other\"").build().unwrap()).await, refused_one);
+    assert_eq!(harness.memory.objects(), 1);
+    delete().if_match(&etag).if_match_size(5).if_match_last_modified_time(written).send().await.unwrap();
+    assert_eq!(harness.memory.objects(), 0);
+    let same = object().e_tag(&etag).size(5).last_modified_time(written).build().unwrap();
+    assert_eq!(many(same.clone()).await, (1, Vec::new()), "gone already");
+    harness.put("key", "12345").await;
+    let same = ObjectIdentifier::builder().key("key").e_tag(&etag).size(5).build().unwrap();
+    assert_eq!(many(same).await, (1, Vec::new()));
+    assert_eq!(harness.memory.objects(), 0);
 }
 
 #[tokio::test]

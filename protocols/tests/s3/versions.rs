@@ -123,6 +123,26 @@ async fn a_deletion_hides_and_the_marker_says_so() {
 }
 
 #[tokio::test]
+async fn a_marker_is_neither_of_an_etag_nor_of_a_length() {
+    let harness = versioned().await;
+    let version = put(&harness, "key", "x").await;
+    let delete = || harness.client.delete_object().bucket(BUCKET).key("key");
+    let marker = delete().send().await.unwrap().version_id().unwrap().to_owned();
+    let failed = ("PreconditionFailed".to_owned(), 412);
+    for of in [delete(), delete().version_id(&marker)] {
+        assert_eq!(refused(of.clone().if_match("\"x\"").send().await), failed);
+        assert_eq!(refused(of.if_match_size(0).send().await), failed);
+    }
+    assert_eq!(refused(delete().version_id(&version).if_match_size(2).send().await), failed);
+    let again = delete().if_match("*").send().await.unwrap();
+    assert_eq!(again.delete_marker(), Some(true), "something is there");
+    delete().version_id(&version).if_match_size(1).send().await.unwrap();
+    delete().version_id(&version).if_match_size(1).send().await.expect("gone already");
+    let absent = harness.client.delete_object().bucket(BUCKET).key("absent").if_match("*").send().await;
+    assert_eq!(absent.unwrap().delete_marker(), None, "of nothing there is no marker");
+}
+
+#[tokio::test]
 async fn many_deletions_say_what_each_of_them_did() {
     let harness = versioned().await;
     let (kept, gone) = (put(&harness, "a", "1").await, put(&harness, "b", "1").await);

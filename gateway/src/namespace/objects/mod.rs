@@ -29,7 +29,7 @@ use tokio::sync::MutexGuard;
 
 pub use bucket::{BucketParts, VERSIONING_PART};
 pub use upload::{HeldPart, HeldUpload};
-pub use versions::{HeldVersion, Removal, Removed, Which};
+pub use versions::{Found, HeldVersion, Removal, Removed, Which};
 
 use super::open::OpenFile;
 use super::{Context, Credentials, Namespace, NewFile, Node, Reader, check_name, touch};

@@ -108,6 +108,17 @@ pub struct Removal {
     pub only_beneath: bool,
 }
 
+/// What a deletion finds.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'a> {
+    /// An object, or a version that is one.
+    Object(&'a Held),
+    /// A delete marker.
+    Marker(&'a VersionRecord),
+    /// Nothing.
+    Nothing,
+}
+
 /// What a deletion did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Removed {
@@ -252,8 +263,7 @@ impl Namespace {
         Ok(())
     }
 
-    /// Hides a key of a bucket that keeps versions behind a delete marker. `admit` sees the object that is there, and
-    /// may refuse.
+    /// Hides a key of a bucket that keeps versions behind a delete marker. `admit` sees what is there, and may refuse.
     pub async fn hide_object<F>(
         &self,
         credentials: &Credentials,
@@ -261,10 +271,14 @@ impl Namespace {
         admit: F,
     ) -> Result<Removed, ObjectError>
     where
-        F: FnOnce(Option<&Held>) -> Result<(), ObjectError> + Send,
+        F: FnOnce(Found<'_>) -> Result<(), ObjectError> + Send,
     {
         let locked = self.lock_name(credentials, place, &[], None).await?;
-        admit(locked.existing.as_ref().map(|(_, held)| held))?;
+        admit(match (&locked.existing, locked.beneath.newest.first()) {
+            (Some((_, held)), _) => Found::Object(held),
+            (None, Some(marker)) => Found::Marker(&marker.record),
+            (None, None) => Found::Nothing,
+        })?;
         if locked.beneath.versioning.is_none() {
             return Err(ObjectError::Conflict);
         }
@@ -288,7 +302,7 @@ impl Namespace {
     }
 
     /// Takes one version of a key away for ever; the name then leads to the next. None when it was not there.
-    /// `admit` sees it, or nothing where it is a delete marker, and may refuse.
+    /// `admit` sees it, and may refuse.
     pub async fn remove_version<F>(
         &self,
         credentials: &Credentials,
@@ -297,7 +311,7 @@ impl Namespace {
         admit: F,
     ) -> Result<Option<Removed>, ObjectError>
     where
-        F: FnOnce(Option<&Held>) -> Result<(), ObjectError> + Send,
+        F: FnOnce(Found<'_>) -> Result<(), ObjectError> + Send,
     {
         let locked = self.lock_name(credentials, place, &[], Some(how.which)).await?;
         let (mut transaction, bypass) = (Transaction::default(), how.bypass);
@@ -329,10 +343,10 @@ impl Namespace {
         admit: F,
     ) -> Result<Removed, ObjectError>
     where
-        F: FnOnce(Option<&Held>) -> Result<(), ObjectError> + Send,
+        F: FnOnce(Found<'_>) -> Result<(), ObjectError> + Send,
     {
         let Some((entry, held)) = &locked.existing else { return Err(ObjectError::NoSuchVersion) };
-        admit(Some(held))?;
+        admit(Found::Object(held))?;
         self.require_unlocked_unless(&held.node, bypass).await?;
         let mut parent = locked.parent.clone();
         let next = locked.beneath.newest.first();
@@ -358,13 +372,12 @@ impl Namespace {
         admit: F,
     ) -> Result<Removed, ObjectError>
     where
-        F: FnOnce(Option<&Held>) -> Result<(), ObjectError> + Send,
+        F: FnOnce(Found<'_>) -> Result<(), ObjectError> + Send,
     {
-        let held = match chosen.record.inode {
-            Some(file) => Some(self.reader().held(file).await?),
-            None => None,
-        };
-        admit(held.as_ref())?;
+        match chosen.record.inode {
+            Some(file) => admit(Found::Object(&self.reader().held(file).await?))?,
+            None => admit(Found::Marker(&chosen.record))?,
+        }
         let key = Bytes::copy_from_slice(place.name);
         self.drop_version(transaction, &key, &chosen, bypass).await?;
         let newest = &locked.beneath.newest;

@@ -70,7 +70,7 @@ impl LifecycleRule {
             Some(Expiration::Date(date)) if date.seconds % DAY_SECONDS != 0 || date.nanos != 0 => {
                 return Err("'Date' must be at midnight GMT".into());
             }
-            Some(Expiration::Date(_) | Expiration::LoneMarker) | None => {}
+            Some(Expiration::Date(_) | Expiration::LoneMarker | Expiration::Never) | None => {}
         }
         if let Some(NoncurrentExpiration { days, keep }) = self.noncurrent {
             let action = "NoncurrentVersionExpiration";

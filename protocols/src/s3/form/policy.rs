@@ -22,6 +22,10 @@ pub(in crate::s3) type Fields = BTreeMap<String, String>;
 pub(super) const POLICY: &str = "policy";
 /// The field with the signature.
 pub(super) const SIGNATURE: &str = "x-amz-signature";
+/// The field with the access key of a signature in version 2.
+pub(super) const ACCESS_KEY_V2: &str = "awsaccesskeyid";
+/// The field with such a signature.
+pub(super) const SIGNATURE_V2: &str = "signature";
 /// Fields that begin so are passed over.
 const IGNORED: &str = "x-ignore-";
 
@@ -87,7 +91,7 @@ fn starts_with(found: &str, field: &str, prefix: &str) -> bool {
 }
 
 fn is_excused(field: &str) -> bool {
-    [POLICY, SIGNATURE].contains(&field) || field.starts_with(IGNORED)
+    [POLICY, SIGNATURE, ACCESS_KEY_V2, SIGNATURE_V2].contains(&field) || field.starts_with(IGNORED)
 }
 
 fn names(policy: &PostPolicy, name: &str) -> bool {
@@ -128,6 +132,8 @@ mod tests {
         assert_eq!(checked(conditions, &[("key", "user/a"), ("acl", "private")]), denied);
         let excused = [("key", "user/a"), ("x-ignore-me", "1"), (POLICY, "…"), (SIGNATURE, "…")];
         assert_eq!(checked(conditions, &excused), Ok(all.clone()));
+        let version_two = [("key", "user/a"), (ACCESS_KEY_V2, "…"), (SIGNATURE_V2, "…")];
+        assert_eq!(checked(conditions, &version_two), Ok(all.clone()));
         assert_eq!(checked(r#"{"bucket": "other"}"#, &[]), denied);
         assert_eq!(checked(r#"["eq", "$Key", "a"]"#, &[("key", "a")]), Ok(all.clone()));
         assert_eq!(checked(r#"["eq", "$key", "a"]"#, &[("key", "ab")]), denied);

@@ -1,15 +1,19 @@
 //! Who signed a form: the signature of its policy (Amazon S3 API reference, "Authenticating requests in
-//! browser-based uploads using POST (AWS Signature Version 4)").
+//! browser-based uploads using POST (AWS Signature Version 4)"; Amazon S3 developer guide of 2006, "Browser-based
+//! uploads using POST", for version 2).
 //!
 //! The text that is signed is the policy as it was sent. When it was signed does not matter: the policy says until
-//! when it is good. Signatures are compared in constant time.
+//! when it is good, and all that the form may say. So both versions cover the same, and version 2, which is refused
+//! elsewhere as it covers no body, is taken here: HMAC-SHA1 with the secret itself. A form is signed in one of
+//! them. Signatures are compared in constant time.
 
 use aws_lc_rs::hmac;
 use s3s::{S3Error, S3ErrorCode, S3Result};
 use zeroize::Zeroizing;
 
-use super::policy::{Fields, SIGNATURE};
+use super::policy::{ACCESS_KEY_V2, Fields, SIGNATURE, SIGNATURE_V2};
 use crate::objects::ObjectView;
+use crate::s3::facts::Shown;
 
 /// The one algorithm.
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -37,8 +41,28 @@ impl<'a> Credential<'a> {
     }
 }
 
-/// Checks the signature of a policy; gives the access key.
-pub(super) async fn check(view: &dyn ObjectView, policy: &str, fields: &Fields) -> S3Result<String> {
+/// Checks the signature of a policy; gives the access key, and how it was shown.
+pub(super) async fn check(view: &dyn ObjectView, policy: &str, fields: &Fields) -> S3Result<(String, Shown)> {
+    if [ACCESS_KEY_V2, SIGNATURE_V2].iter().any(|name| fields.contains_key(*name)) {
+        return Ok((check_version_two(view, policy, fields).await?, Shown::FormV2));
+    }
+    Ok((check_version_four(view, policy, fields).await?, Shown::Form))
+}
+
+async fn check_version_two(view: &dyn ObjectView, policy: &str, fields: &Fields) -> S3Result<String> {
+    if fields.contains_key(SIGNATURE) {
+        return Err(invalid(SIGNATURE_V2));
+    }
+    let access_key = field(fields, ACCESS_KEY_V2)?;
+    let signature = field(fields, SIGNATURE_V2)?;
+    let signature = base64_simd::STANDARD.decode_to_vec(signature).map_err(|_| mismatch())?;
+    let secret = view.secret(access_key).await.ok_or_else(unknown_key)?;
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+    hmac::verify(&key, policy.as_bytes(), &signature).map_err(|_| mismatch())?;
+    Ok(access_key.to_owned())
+}
+
+async fn check_version_four(view: &dyn ObjectView, policy: &str, fields: &Fields) -> S3Result<String> {
     if field(fields, "x-amz-algorithm")? != ALGORITHM {
         return Err(invalid("x-amz-algorithm"));
     }
@@ -49,10 +73,7 @@ pub(super) async fn check(view: &dyn ObjectView, policy: &str, fields: &Fields) 
         return Err(invalid("x-amz-date"));
     }
     let signature = from_hex(field(fields, SIGNATURE)?).ok_or_else(mismatch)?;
-    let Some(secret) = view.secret(credential.access_key).await else {
-        let why = "The AWS Access Key Id you provided does not exist in our records.";
-        return Err(S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, why));
-    };
+    let secret = view.secret(credential.access_key).await.ok_or_else(unknown_key)?;
     let key = signing_key(&secret, &credential);
     hmac::verify(&key, policy.as_bytes(), &signature).map_err(|_| mismatch())?;
     Ok(credential.access_key.to_owned())
@@ -83,6 +104,11 @@ fn invalid(name: &str) -> S3Error {
         S3ErrorCode::InvalidArgument,
         format!("The value of the field '{name}' is not valid"),
     )
+}
+
+fn unknown_key() -> S3Error {
+    let why = "The AWS Access Key Id you provided does not exist in our records.";
+    S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, why)
 }
 
 fn mismatch() -> S3Error {
