@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use tidegate_protocols::objects::{
-    DataStream, ObjectError, ObjectInfo, ObjectName, OpenObject, VersionId, Who,
+    Checksum, ChecksumKind, DataStream, ObjectError, ObjectInfo, ObjectName, OpenObject, VersionId, Who, sums,
 };
 use tidegate_protocols::view::FsError;
-use tidegate_replicator::map::{InodeNumber, Kind};
+use tidegate_replicator::map::{InodeNumber, Kind, PartChecksums};
 
 use super::{Access, BucketConfig, Objects, PIECE_BYTES, bounded, describe, is_absent, path};
 use crate::namespace::data::read_ahead;
@@ -188,6 +188,14 @@ pub(super) struct Opened {
 }
 
 impl Opened {
+    /// The checksums of the parts that it was made of, if they are known and hold.
+    pub(super) async fn part_checksums_record(&self) -> Result<Option<PartChecksums>, ObjectError> {
+        if self.info.parts.count() == 0 || self.info.checksum.is_none() {
+            return Ok(None);
+        }
+        Ok(bounded(async { Ok(self.namespace.reader().part_checksums(self.source.number).await?) }).await?)
+    }
+
     /// Refuses an object that an NFS client has changed since it was found: what is known of it does not hold for
     /// what was read meanwhile.
     pub(super) async fn require_unchanged(&self) -> Result<(), ObjectError> {
@@ -203,6 +211,14 @@ impl Opened {
 impl OpenObject for Opened {
     fn info(&self) -> &ObjectInfo {
         &self.info
+    }
+
+    async fn part_checksums(&self, after: u32, limit: usize) -> Result<Vec<Checksum>, ObjectError> {
+        let Some(sums) = self.part_checksums_record().await? else { return Ok(Vec::new()) };
+        let Some(algorithm) = describe::algorithm(sums.algorithm()) else { return Ok(Vec::new()) };
+        let values = sums.values().skip(after as usize).take(limit);
+        let kind = ChecksumKind::Full;
+        Ok(values.map(|value| Checksum { algorithm, kind, value: sums::written(value) }).collect())
     }
 
     fn read(&self, range: Range<u64>) -> DataStream {

@@ -10,7 +10,9 @@ use tidegate_protocols::objects::{
     PUT_BYTES_MAX, Part, PartCopy, PartDone, PartName, PartQuery, PartSizes, Parts, PutDone, Upload,
     UploadQuery, Uploads, Who, sums,
 };
-use tidegate_replicator::map::{InodeNumber, ObjectRecord, PartRecord, Timestamp, UploadRecord};
+use tidegate_replicator::map::{
+    InodeNumber, ObjectRecord, PartChecksums, PartRecord, Timestamp, UploadRecord,
+};
 
 use super::read::Opened;
 use super::{Access, Objects, bounded, describe, digest, path};
@@ -444,9 +446,17 @@ fn describe_upload(upload: &HeldUpload, parts: &[HeldPart]) -> Result<Descriptio
         ..ObjectRecord::default()
     };
     Ok(Description {
+        part_checksums: record.metadata.checksum.as_ref().and_then(|_| part_checksums(upload, parts)),
         record,
         part_runs: PartSizes::new(parts.iter().map(|(_, part)| part.size)).runs().to_vec(),
     })
+}
+
+/// The checksums of the parts, if each has one.
+fn part_checksums(upload: &HeldUpload, parts: &[HeldPart]) -> Option<PartChecksums> {
+    let read = |(_, part): &HeldPart| sums::read(&part.checksum.as_ref()?.1);
+    let values: Vec<Vec<u8>> = parts.iter().map(read).collect::<Option<_>>()?;
+    PartChecksums::new(upload.record.algorithm, values.iter().map(Vec::as_slice))
 }
 
 /// The checksum of an object in parts, as far as it follows from those of its parts.
@@ -477,9 +487,7 @@ async fn digests_of_copy(
     let is_known = |sum: &Checksum| sum.kind == ChecksumKind::Full && Some(sum.algorithm) == wanted;
     let known = info.checksum.clone().filter(|sum| is_whole && is_known(sum));
     match wanted {
-        Some(wanted) if known.is_none() && !is_usual(upload) => {
-            digest::all(found.read(range), wanted).await
-        }
+        Some(wanted) if known.is_none() && !is_usual(upload) => digest::all(found.read(range), wanted).await,
         _ if is_whole => Ok(Digests { md5: info.etag.clone(), checksum: known }),
         _ => Ok(Digests { md5: piece_etag(&info.etag, &range), checksum: None }),
     }

@@ -45,7 +45,7 @@ impl Objects {
             metadata: describe::metadata_record(&new, digests.checksum.as_ref()),
             ..ObjectRecord::default()
         };
-        let description = Description { record, part_runs: Vec::new() };
+        let description = Description { record, ..Description::default() };
         self.require_current(&access)?;
         let held = access.name_object(&name.key, &file, description, &new.conditions).await?;
         self.done(&access, &held, digests.checksum).await
@@ -169,7 +169,11 @@ impl Objects {
             }
             (_, known) => known.clone(),
         };
+        // Those of the parts go with the object's own, if that is the source's.
+        let is_sources = checksum.is_some() && checksum == found.info.checksum;
+        let part_checksums = if is_sources { found.part_checksums_record().await? } else { None };
         let description = Description {
+            part_checksums,
             record: ObjectRecord {
                 etag,
                 parts: found.info.parts.count(),

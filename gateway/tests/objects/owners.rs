@@ -36,13 +36,8 @@ impl Host for Making {
         new.rules.exported = false;
         self.appliance.serve(new).await.unwrap();
         let share = self.appliance.share_id(name).unwrap();
-        let bucket = BucketConfig {
-            name: name.into(),
-            share,
-            flat: true,
-            read_only: false,
-            in_repository: false,
-        };
+        let bucket =
+            BucketConfig { name: name.into(), share, flat: true, read_only: false, in_repository: false };
         let all = buckets(&self.appliance).into_iter().chain([bucket]).collect();
         self.objects.upgrade().unwrap().set(all, keys());
         Ok(share)
@@ -91,7 +86,10 @@ async fn the_name_of_a_bucket_is_taken_for_everybody_but_its_maker() {
         assert_eq!(make(other, HERS, false).await, Err(ObjectError::BucketExists));
         assert_eq!(make(other, FLAT, false).await, Err(ObjectError::BucketOwned), "nobody's is everybody's");
     }
-    assert!(may(&scene, &who("bert"), "s3:CreateBucket", HERS, None).await, "who asks is told that it is taken");
+    assert!(
+        may(&scene, &who("bert"), "s3:CreateBucket", HERS, None).await,
+        "who asks is told that it is taken"
+    );
     let settings = scene.objects.settings(&who("anna"), HERS).await.unwrap();
     assert_eq!((settings.owner.as_deref(), settings.region.as_deref()), (Some("anna"), Some("eu-central-1")));
     scene.objects.set_host(None);

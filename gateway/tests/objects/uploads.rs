@@ -164,6 +164,19 @@ async fn a_part_may_be_a_piece_of_an_object() {
     }
 }
 
+/// The checksums of the parts of an object, one at a time.
+async fn part_sums(scene: &Scene, key: &str) -> Vec<String> {
+    let object = scene.objects.open(&admin(), &name(FLAT, key), None).await.unwrap();
+    let mut sums = Vec::new();
+    for after in 0.. {
+        let found = object.part_checksums(after, 1).await.unwrap();
+        let Some(sum) = found.first() else { break };
+        sums.push(sum.value.clone());
+    }
+    assert_eq!(object.part_checksums(0, 1000).await.unwrap().len(), sums.len());
+    sums
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn checksums_of_parts_make_that_of_the_object() {
     let scene = Scene::new().await;
@@ -193,6 +206,16 @@ async fn checksums_of_parts_make_that_of_the_object() {
             };
             assert_eq!(done.checksum, wanted, "{algorithm:?} {kind:?}");
             assert_eq!(scene.info(FLAT, "key").await.unwrap().checksum, wanted);
+            let of_parts: &[String] = if wanted.is_some() { &sums } else { &[] };
+            assert_eq!(part_sums(&scene, "key").await, of_parts, "{algorithm:?} {kind:?}");
+            let source = CopySource { name, version: None, conditions: Conditions::default() };
+            let (copy, new) = (crate::scene::name(FLAT, "copy"), NewObject::default());
+            scene.objects.copy(&who, &source, &copy, new, true, true).await.unwrap();
+            assert_eq!(part_sums(&scene, "copy").await, of_parts, "a copy has them too");
+            let new = NewObject { algorithm: Some(ChecksumAlgorithm::Crc32), ..NewObject::default() };
+            scene.objects.copy(&who, &source, &copy, new, true, true).await.unwrap();
+            let kept = if algorithm == ChecksumAlgorithm::Crc32 { of_parts } else { &[] };
+            assert_eq!(part_sums(&scene, "copy").await, kept, "but not those of another algorithm");
         }
     }
 }
@@ -229,7 +252,8 @@ async fn a_copied_part_has_the_checksum_that_its_upload_names() {
         let done = scene.objects.put_part(&admin(), &at(3), Some(algorithm), &mut body).await.unwrap();
         let (etag, checksum) = (done.digests.md5, done.digests.checksum);
         parts.push(CompletedPart { number: 3, etag, checksum });
-        let wrong = Checksum { value: sums::of_bytes(algorithm, b"else"), ..parts[0].checksum.clone().unwrap() };
+        let wrong =
+            Checksum { value: sums::of_bytes(algorithm, b"else"), ..parts[0].checksum.clone().unwrap() };
         let mut wrong_parts = parts.clone();
         wrong_parts[0].checksum = Some(wrong);
         let refused = complete(&scene, (FLAT, "key"), &upload, &wrong_parts).await;

@@ -310,10 +310,8 @@ async fn a_deletion_looks_at_what_it_hides_or_takes_away() {
     let delete = async |key: &str, version: Option<&VersionId>, conditions: &Conditions| {
         scene.objects.delete(&admin(), &name(FLAT, key), version, conditions, false).await
     };
-    let etag = |etag: &str| Conditions {
-        matches: Some(EtagCondition::Is(etag.into())),
-        ..Conditions::default()
-    };
+    let etag =
+        |etag: &str| Conditions { matches: Some(EtagCondition::Is(etag.into())), ..Conditions::default() };
     let any = Conditions { matches: Some(EtagCondition::Any), ..Conditions::default() };
     let size = |size| Conditions { size: Some(size), ..Conditions::default() };
     let failed = || Err(ObjectError::PreconditionFailed);
@@ -337,7 +335,11 @@ async fn a_deletion_looks_at_what_it_hides_or_takes_away() {
     assert_eq!(delete("key", Some(&marker), &any).await.map(|done| done.marker), Ok(true));
     for _ in 0..2 {
         let done = delete("key", Some(&first), &size(5)).await;
-        assert_eq!(done, Ok(Deletion { marker: false, version: Some(first.clone()) }), "also when it is gone");
+        assert_eq!(
+            done,
+            Ok(Deletion { marker: false, version: Some(first.clone()) }),
+            "also when it is gone"
+        );
     }
     assert_eq!(listed(&scene, 10).await.len(), 1);
 }

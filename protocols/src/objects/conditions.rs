@@ -136,10 +136,8 @@ mod tests {
         let any = || Conditions { matches: Some(EtagCondition::Any), ..Conditions::default() };
         let etag = |etag| Conditions { matches: Some(is(etag)), ..Conditions::default() };
         let size = |size| Conditions { size: Some(size), ..Conditions::default() };
-        let written = |seconds| Conditions {
-            written: Some(Time { seconds, nanos: 0 }),
-            ..Conditions::default()
-        };
+        let written =
+            |seconds| Conditions { written: Some(Time { seconds, nanos: 0 }), ..Conditions::default() };
         let there = ObjectInfo { size: 7, ..object() };
         let marker = Doomed::Marker(Time { seconds: 50, nanos: 9 });
         let failed = Err(ObjectError::PreconditionFailed);

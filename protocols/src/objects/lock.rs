@@ -59,7 +59,11 @@ impl Lock {
     pub fn admit(&self, new: Option<&Retention>, now: Time, bypass: bool) -> Result<(), ObjectError> {
         let Some(old) = self.retention.filter(|old| old.until > now) else { return Ok(()) };
         let is_longer = new.is_some_and(|new| new.until >= old.until && new.mode == old.mode);
-        if is_longer || bypass && old.mode == LockMode::Governance { Ok(()) } else { Err(ObjectError::Locked) }
+        if is_longer || bypass && old.mode == LockMode::Governance {
+            Ok(())
+        } else {
+            Err(ObjectError::Locked)
+        }
     }
 }
 

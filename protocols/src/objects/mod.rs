@@ -102,6 +102,10 @@ pub trait OpenObject: Send + Sync {
     /// What is known of it.
     fn info(&self) -> &ObjectInfo;
 
+    /// The checksums of the parts that it was made of, by number: up to `limit` whose numbers are above `after`. Nothing
+    /// where they are not known.
+    async fn part_checksums(&self, after: u32, limit: usize) -> Result<Vec<Checksum>, ObjectError>;
+
     /// Its bytes in a range that lies within its size.
     fn read(&self, range: Range<u64>) -> DataStream;
 }

@@ -117,6 +117,16 @@ impl SummingMd5 {
     }
 }
 
+/// A checksum as S3 writes it, in base64.
+pub fn written(value: &[u8]) -> String {
+    STANDARD.encode_to_string(value)
+}
+
+/// What [`written`] gave; none for what is no base64.
+pub fn read(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode_to_vec(text).ok()
+}
+
 /// The checksum of some bytes, in base64.
 pub fn of_bytes(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> String {
     let mut summing = Summing::new(algorithm);

@@ -27,7 +27,9 @@ use super::operations::Operations;
 use super::values::{
     etag, http_date, object_name, read_conditions, timestamp, version_of, version_to_wire, who_of,
 };
-use crate::objects::{Asked, DataStream, ObjectError, ObjectInfo, ObjectName, OpenObject, VersionId, Who};
+use crate::objects::{
+    Asked, Checksum, DataStream, ObjectError, ObjectInfo, ObjectName, OpenObject, VersionId, Who,
+};
 
 /// How many tags an object has; the answer of HeadObject has no other place for it.
 const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
@@ -52,6 +54,22 @@ struct Answer {
 }
 
 impl Question<'_> {
+    /// As [`Question::answer`]; a part has its own checksum, if it is known.
+    async fn answer_of(&self, object: &dyn OpenObject) -> S3Result<Answer> {
+        let info = object.info();
+        let mut answer = self.answer(info)?;
+        let part = self.part_number.and_then(|number| u32::try_from(number).ok()?.checked_sub(1));
+        let Some(before) = part.filter(|_| self.checksum && info.parts.count() > 0) else {
+            return Ok(answer);
+        };
+        let found = object.part_checksums(before, 1).await.map_err(s3_error)?;
+        if let Some(checksum) = found.first() {
+            let kind = info.checksum.as_ref().map_or(checksum.kind, |whole| whole.kind);
+            answer.checksum = checksums::to_wire(Some(&Checksum { kind, ..checksum.clone() }));
+        }
+        Ok(answer)
+    }
+
     fn answer(&self, info: &ObjectInfo) -> S3Result<Answer> {
         let conditions =
             read_conditions(self.matches, self.differs, self.modified_since, self.unmodified_since)?;
@@ -173,7 +191,7 @@ impl Operations {
             part_number: input.part_number,
             checksum: is_enabled(input.checksum_mode.as_ref()),
         };
-        let answer = question.answer(object.info())?;
+        let answer = question.answer_of(object.as_ref()).await?;
         let mut output = get_output(object.as_ref(), answer).await?;
         output.expiration = self.expiration(&who, &name, version.as_ref(), object.info()).await;
         let mut response = S3Response::new(output);
@@ -202,7 +220,7 @@ impl Operations {
             part_number: input.part_number,
             checksum: is_enabled(input.checksum_mode.as_ref()),
         };
-        let answer = question.answer(object.info())?;
+        let answer = question.answer_of(object.as_ref()).await?;
         let mut output = head_output(object.info(), answer);
         output.expiration = self.expiration(&who, &name, version.as_ref(), object.info()).await;
         let mut response = S3Response::new(output);

@@ -9,10 +9,13 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tidegate_protocols::objects::policy::Policy;
 use tidegate_protocols::objects::{
-    Bucket, BucketChange, BucketSettings, Conditions, DataStream, Deletion, Doomed, LockConfiguration,
-    NewObject, ObjectError, ObjectInfo, OpenObject, Part, PutDone, VersionEntry, VersionId, Versioning,
+    Bucket, BucketChange, BucketSettings, Checksum, Conditions, DataStream, Deletion, Doomed,
+    LockConfiguration, NewObject, ObjectError, ObjectInfo, OpenObject, Part, PutDone, VersionEntry,
+    VersionId, Versioning,
 };
 use tidegate_protocols::view::Time;
+
+use crate::hashes::checksum_of;
 
 /// The bytes of a piece of an answer.
 const PIECE_BYTES: usize = 100_000;
@@ -28,6 +31,14 @@ pub(crate) struct Stored {
 impl OpenObject for Stored {
     fn info(&self) -> &ObjectInfo {
         &self.info
+    }
+
+    async fn part_checksums(&self, after: u32, limit: usize) -> Result<Vec<Checksum>, ObjectError> {
+        let Some(whole) = &self.info.checksum else { return Ok(Vec::new()) };
+        let numbers = (after + 1)..=self.info.parts.count();
+        let ranges = numbers.take(limit).filter_map(|number| self.info.parts.range(number));
+        let part = |range: Range<u64>| self.bytes.slice(range.start as usize..range.end as usize);
+        Ok(ranges.map(|range| checksum_of(whole.algorithm, &part(range))).collect())
     }
 
     fn read(&self, range: Range<u64>) -> DataStream {

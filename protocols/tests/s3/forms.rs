@@ -59,8 +59,7 @@ impl Form {
 
     /// Signs a policy in version 2, as older clients do.
     fn sign_version_two(self, conditions: &str, secret: &str) -> Self {
-        let policy =
-            format!(r#"{{"expiration": "{}", "conditions": [{conditions}]}}"#, in_seconds(60));
+        let policy = format!(r#"{{"expiration": "{}", "conditions": [{conditions}]}}"#, in_seconds(60));
         let policy = base64(policy.as_bytes());
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
         let signature = base64(hmac::sign(&key, policy.as_bytes()).as_ref());

@@ -66,6 +66,42 @@ async fn parts_out_of_order_become_one_object() {
 }
 
 #[tokio::test]
+async fn each_part_of_an_object_has_its_checksum() {
+    let harness = Harness::start().await;
+    let client = &harness.client;
+    let create = client.create_multipart_upload().bucket(BUCKET).key("key");
+    let create = create.checksum_algorithm(Algorithm::Sha256).send().await.unwrap();
+    let upload = create.upload_id().unwrap();
+    let bodies = [vec![1; PART], vec![2; PART], vec![3; 10]];
+    let mut all = Vec::new();
+    for (number, body) in (1..).zip(&bodies) {
+        let put = client.upload_part().bucket(BUCKET).key("key").upload_id(upload).part_number(number);
+        let put = put.checksum_algorithm(Algorithm::Sha256).body(body.clone().into());
+        let put = put.send().await.unwrap();
+        let named = CompletedPart::builder().part_number(number).e_tag(put.e_tag().unwrap());
+        all.push(named.checksum_sha256(put.checksum_sha256().unwrap()).build());
+    }
+    let complete = client.complete_multipart_upload().bucket(BUCKET).key("key").upload_id(upload);
+    complete.multipart_upload(parts(all)).send().await.unwrap();
+    let sum = |body: &[u8]| checksum_of(ChecksumAlgorithm::Sha256, body).value;
+    let attributes = client.get_object_attributes().bucket(BUCKET).key("key").max_parts(2);
+    let attributes = attributes.object_attributes(ObjectAttributes::ObjectParts);
+    let attributes = attributes.part_number_marker("1").send().await.unwrap();
+    let listed: Vec<_> =
+        attributes.object_parts().unwrap().parts().iter().map(|part| part.checksum_sha256()).collect();
+    assert_eq!(listed, [Some(sum(&bodies[1]).as_str()), Some(sum(&bodies[2]).as_str())]);
+    for (number, body) in (1..).zip(&bodies) {
+        let got = client.get_object().bucket(BUCKET).key("key").part_number(number);
+        let got = got.checksum_mode(ChecksumMode::Enabled).send().await.unwrap();
+        assert_eq!(got.checksum_sha256(), Some(sum(body).as_str()));
+        let head = client.head_object().bucket(BUCKET).key("key").part_number(number);
+        assert_eq!(head.clone().send().await.unwrap().checksum_sha256(), None, "nobody asked");
+        let head = head.checksum_mode(ChecksumMode::Enabled).send().await.unwrap();
+        assert_eq!(head.checksum_sha256(), Some(sum(body).as_str()));
+    }
+}
+
+#[tokio::test]
 async fn the_errors_of_uploads_are_those_of_s3() {
     let harness = Harness::start().await;
     let client = &harness.client;

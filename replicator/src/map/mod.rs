@@ -19,8 +19,9 @@ pub use extent::{Extent, JournalPiece, Source};
 pub use inode::{Device, Inode, Kind, Times, Timestamp};
 pub use key::{InodeNumber, Key, inode_range, kind_range, parts_range, versions_range};
 pub use object::{
-    ObjectChecksum, ObjectMetadata, ObjectRecord, ObjectRetention, PART_SIZES_ATTRIBUTE, PartRecord,
-    RECORD_ATTRIBUTE, UploadRecord, VersionRecord, decode_part_sizes, encode_part_sizes,
+    ObjectChecksum, ObjectMetadata, ObjectRecord, ObjectRetention, PART_CHECKSUMS_ATTRIBUTE,
+    PART_SIZES_ATTRIBUTE, PartChecksums, PartRecord, RECORD_ATTRIBUTE, UploadRecord, VersionRecord,
+    decode_part_sizes, encode_part_sizes,
 };
 
 /// A key or value of a map that does not decode.

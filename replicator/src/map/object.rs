@@ -1,8 +1,8 @@
 //! What S3 knows of an object, of a version of it, of an upload in parts and of a part, as it stands in the map.
 //!
 //! An object is a regular file. What a client said of it, its ETag and its checksum stand in the extended
-//! attribute [`RECORD_ATTRIBUTE`]; the sizes of the parts that it was made of in [`PART_SIZES_ATTRIBUTE`]. An
-//! upload has a record by its key ([`super::Key::Upload`]), a part one by its number ([`super::Key::Part`]) that
+//! attribute [`RECORD_ATTRIBUTE`]; the sizes of the parts that it was made of in [`PART_SIZES_ATTRIBUTE`], and their
+//! checksums, where each has one, in [`PART_CHECKSUMS_ATTRIBUTE`]. An upload has a record by its key ([`super::Key::Upload`]), a part one by its number ([`super::Key::Part`]) that
 //! names the file without a name that holds its bytes. A version that its key does not lead to has a record by key and
 //! order ([`super::Key::Version`]) that names its file, which counts that as its one link, or says that it is a delete
 //! marker.
@@ -26,6 +26,7 @@
 //!   7 legal hold
 //!   8 version     order u64, null u8 (0, 1): of an object only
 //! sizes    version u8 = 1 | runs until the end: how many parts u32, bytes of each u64
+//! sums     version u8 = 1 | algorithm u8 | bytes of a value u8 (not 0) | the values of all parts, until the end
 //! ```
 //!
 //! `change` is the file's change counter when the record was written: in a share that NFS clients write too,
@@ -39,6 +40,8 @@ use super::{Fields, InodeNumber, MapError, Timestamp};
 pub const RECORD_ATTRIBUTE: &[u8] = b"user.tidegate.object";
 /// The extended attribute that holds the sizes of the parts of an object that was uploaded in parts.
 pub const PART_SIZES_ATTRIBUTE: &[u8] = b"user.tidegate.parts";
+/// The extended attribute that holds their checksums, as [`PartChecksums`].
+pub const PART_CHECKSUMS_ATTRIBUTE: &[u8] = b"user.tidegate.part-sums";
 
 const VERSION: u8 = 1;
 const HEADER: u8 = 1;
@@ -355,6 +358,60 @@ pub fn decode_part_sizes(record: &[u8]) -> Result<Vec<(u32, u64)>, MapError> {
     Ok(runs)
 }
 
+/// The checksums of the parts that an object was made of, in the order of their numbers. 320 KB for 10,000 of SHA256.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartChecksums {
+    /// Which, numbered as in [`ObjectChecksum`].
+    algorithm: u8,
+    value_bytes: usize,
+    values: Vec<u8>,
+}
+
+impl PartChecksums {
+    /// Of values that are equally long, and not in base64; none when they are not, or there are none.
+    pub fn new<'v>(algorithm: u8, values: impl IntoIterator<Item = &'v [u8]>) -> Option<Self> {
+        let (mut value_bytes, mut all) = (0, Vec::new());
+        for value in values {
+            if value.is_empty() || value_bytes != 0 && value.len() != value_bytes {
+                return None;
+            }
+            value_bytes = value.len();
+            all.extend_from_slice(value);
+        }
+        (1..=usize::from(u8::MAX)).contains(&value_bytes).then_some(Self {
+            algorithm,
+            value_bytes,
+            values: all,
+        })
+    }
+
+    /// Which algorithm, numbered as in [`ObjectChecksum`].
+    pub fn algorithm(&self) -> u8 {
+        self.algorithm
+    }
+
+    /// The values in order, not in base64.
+    pub fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.values.chunks_exact(self.value_bytes)
+    }
+
+    /// Encodes the record.
+    pub fn encode(&self) -> Vec<u8> {
+        [&[VERSION, self.algorithm, self.value_bytes as u8], &self.values[..]].concat()
+    }
+
+    /// Decodes what [`PartChecksums::encode`] made.
+    pub fn decode(record: &[u8]) -> Result<Self, MapError> {
+        let mut fields = Fields::new("part checksums", record);
+        fields.version(VERSION)?;
+        let (algorithm, value_bytes) = (fields.u8()?, usize::from(fields.u8()?));
+        if value_bytes == 0 || fields.rest.is_empty() || fields.rest.len() % value_bytes != 0 {
+            return Err(fields.error("its values are not of one length"));
+        }
+        Ok(Self { algorithm, value_bytes, values: fields.rest.to_vec() })
+    }
+}
+
 fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&(text.len() as u32).to_le_bytes());
     out.extend_from_slice(text.as_bytes());
@@ -463,6 +520,24 @@ mod tests {
         }
         for length in 0..part.encode().len() {
             assert!(PartRecord::decode(&part.encode()[..length]).is_err());
+        }
+    }
+
+    #[test]
+    fn checksums_of_parts_are_of_one_length() {
+        let values: [&[u8]; 3] = [&[1; 32], &[2; 32], &[3; 32]];
+        let sums = PartChecksums::new(5, values).unwrap();
+        let record = sums.encode();
+        assert_eq!(record[..4], [1, 5, 32, 1], "golden: docs/format.md");
+        assert_eq!(record.len(), 3 + 96);
+        let back = PartChecksums::decode(&record).unwrap();
+        assert_eq!((back.algorithm(), back.values().collect::<Vec<_>>()), (5, values.to_vec()));
+        assert_eq!(back, sums);
+        let mixed: [&[u8]; 2] = [&[1; 4], &[2; 8]];
+        assert_eq!(PartChecksums::new(1, mixed), None);
+        assert_eq!(PartChecksums::new(1, []), None);
+        for wrong in [&record[..3], &record[..40], &[1, 5, 0, 1], &[2, 5, 1, 1], &[1, 5]] {
+            assert!(PartChecksums::decode(wrong).is_err(), "{wrong:?}");
         }
     }
 }

@@ -22,8 +22,8 @@ use bytes::Bytes;
 use tidegate_protocols::objects::{KEY_BYTES_MAX, OBJECT_BYTES_MAX, ObjectError};
 use tidegate_protocols::view::{FsError, LINKS_MAX, SetAttributes};
 use tidegate_replicator::map::{
-    Extent, Inode, InodeNumber, Key, Kind, ObjectRecord, PART_SIZES_ATTRIBUTE, RECORD_ATTRIBUTE, Source,
-    inode_range, kind_range,
+    Extent, Inode, InodeNumber, Key, Kind, ObjectRecord, PART_CHECKSUMS_ATTRIBUTE, PART_SIZES_ATTRIBUTE,
+    PartChecksums, RECORD_ATTRIBUTE, Source, inode_range, kind_range,
 };
 use tokio::sync::MutexGuard;
 
@@ -51,6 +51,10 @@ fn record_key(file: InodeNumber) -> Key {
 
 fn sizes_key(file: InodeNumber) -> Key {
     Key::ExtendedAttribute(file, Bytes::from_static(PART_SIZES_ATTRIBUTE))
+}
+
+fn sums_key(file: InodeNumber) -> Key {
+    Key::ExtendedAttribute(file, Bytes::from_static(PART_CHECKSUMS_ATTRIBUTE))
 }
 
 /// Where an object is put.
@@ -92,6 +96,8 @@ pub struct Description {
     pub record: ObjectRecord,
     /// Runs of equal parts that it was made of.
     pub part_runs: Vec<(u32, u64)>,
+    /// The checksums of those parts, if each has one.
+    pub part_checksums: Option<PartChecksums>,
 }
 
 /// A file without a name, until it gets one. Dropped without one, it goes.
@@ -127,6 +133,13 @@ impl Reader<'_> {
     pub async fn part_runs(&self, file: InodeNumber) -> Result<Vec<(u32, u64)>, FsError> {
         let Some(value) = self.map.get(&sizes_key(file)).await? else { return Ok(Vec::new()) };
         Ok(tidegate_replicator::map::decode_part_sizes(&value.payload).map_err(ShareError::from)?)
+    }
+
+    /// The checksums of the parts that an object was made of, if they are known.
+    pub async fn part_checksums(&self, file: InodeNumber) -> Result<Option<PartChecksums>, FsError> {
+        let value = self.map.get(&sums_key(file)).await?;
+        let sums = value.map(|value| PartChecksums::decode(&value.payload)).transpose();
+        Ok(sums.map_err(ShareError::from)?)
     }
 
     /// The file of a name with what S3 knows of it. A name that is being given to another file leads, for a moment, to

@@ -11,7 +11,7 @@ use tidegate_replicator::map::{Cookie, Entry, InodeNumber, Key, Kind, ObjectReco
 use tokio::sync::MutexGuard;
 
 use super::versions::{Beneath, Which};
-use super::{Description, Held, Namespace, Place, Unnamed, has_lock, record_key, sizes_key};
+use super::{Description, Held, Namespace, Place, Unnamed, has_lock, record_key, sizes_key, sums_key};
 use crate::namespace::permission::{EXECUTE, SET_GID, WRITE};
 use crate::namespace::{Credentials, Node, touch_content};
 use crate::share::Transaction;
@@ -119,6 +119,9 @@ impl Namespace {
         transaction.put(&record_key(number), record.encode());
         if !description.part_runs.is_empty() {
             transaction.put(&sizes_key(number), encode_part_sizes(&description.part_runs));
+        }
+        if let Some(sums) = &description.part_checksums {
+            transaction.put(&sums_key(number), sums.encode());
         }
         transaction.put_inode(place.directory, &parent.inode);
         transaction.put_inode(number, &inode);
