@@ -42,6 +42,8 @@ pub const POINTS: &[&str] = &[
     "apply.path",
     "cache.stage.flushed",
     "cache.pack.removed",
+    "complete.shared",
+    "complete.named",
 ];
 
 /// Where this process shall die.

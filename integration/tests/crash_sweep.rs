@@ -19,8 +19,9 @@ const ONCE: &str = "journal.open.cut";
 const OFTEN: &str = "journal.records.";
 /// Points of an eviction: this load is far too small to fill a cache.
 const EVICTION: &str = "cache.";
-/// Points of fencing, of joining again and of applying a branch: `failover.rs` sweeps them.
-const FENCING: [&str; 3] = ["aside.", "rejoin.", "apply."];
+/// Points of fencing, of joining again and of applying a branch: `failover.rs` sweeps them. Points of uploads in parts:
+/// `s3_clients` does.
+const ELSEWHERE: [&str; 4] = ["aside.", "rejoin.", "apply.", "complete."];
 /// The last visit of those that may be swept.
 const OFTEN_VISITS_MAX: u64 = 300;
 
@@ -61,7 +62,7 @@ async fn nothing_acknowledged_is_lost_by_a_crash_at_any_named_point() {
     load.check(gateway.address()).await;
     gateway.kill();
     for visit in 1..=visits() {
-        let elsewhere = |point: &str| FENCING.iter().any(|part| point.starts_with(part));
+        let elsewhere = |point: &str| ELSEWHERE.iter().any(|part| point.starts_with(part));
         let swept = crash::POINTS.iter().filter(|point| !point.starts_with(EVICTION) && !elsewhere(point));
         for point in swept {
             let at = match *point {

@@ -224,6 +224,7 @@ impl Objects {
             let source = access.reader().node(part.inode).await.map_err(|_| ObjectError::Conflict)?;
             access.namespace().share_from(&source, 0..part.size, &mut file).await.map_err(changed)?;
         }
+        crate::crash::point("complete.shared");
         self.require_current(access)?;
         let describe = |existing: Option<&Held>| {
             access.check_conditions(existing, &completion.conditions)?;
@@ -244,7 +245,10 @@ impl Objects {
                     access.prune_for(&name.key).await;
                     return Err(error);
                 }
-                Ok(done) => return self.done(access, &done, checksum).await,
+                Ok(done) => {
+                    crate::crash::point("complete.named");
+                    return self.done(access, &done, checksum).await;
+                }
             }
         }
     }

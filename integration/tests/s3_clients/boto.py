@@ -1,7 +1,10 @@
+import base64
 import hashlib
 import os
+import urllib.request
 
 import boto3
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -65,6 +68,52 @@ refused("PreconditionFailed", s3.put_object, Bucket=bucket, Key="a/key", Body=b"
 s3.put_object(Bucket=bucket, Key="a/new", Body=b"", IfNoneMatch="*")
 refused("BadDigest", s3.put_object, Bucket=bucket, Key="a/new", Body=b"x", ContentMD5="1B2M2Y8AsgTpgAmY7PhCfg==")
 
+# Conditions of changes and of deletions; what is gone is gone, whatever it should have been.
+s3.put_object(Bucket=bucket, Key="a/new", Body=b"", IfNoneMatch='"other"')
+new = s3.head_object(Bucket=bucket, Key="a/new")
+refused("PreconditionFailed", s3.put_object, Bucket=bucket, Key="a/new", Body=b"", IfNoneMatch=new["ETag"])
+for wrong in [{"IfMatch": '"other"'}, {"IfMatchSize": 9}, {"IfMatchLastModifiedTime": "2001-01-01"}]:
+    refused("PreconditionFailed", s3.delete_object, Bucket=bucket, Key="a/new", **wrong)
+right = {"IfMatch": new["ETag"], "IfMatchSize": 0, "IfMatchLastModifiedTime": new["LastModified"]}
+for _ in range(2):
+    s3.delete_object(Bucket=bucket, Key="a/new", **right)
+refused("404", s3.head_object, Bucket=bucket, Key="a/new")
+
+# What is asked of a bucket, and of whom it is.
+assert s3.get_bucket_policy_status(Bucket=bucket)["PolicyStatus"]["IsPublic"] is False
+assert s3.list_objects_v2(Bucket=bucket, ContinuationToken="")["ContinuationToken"] == ""
+owner = s3.get_bucket_acl(Bucket=bucket)["Owner"]["ID"]
+s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=owner)
+refused("403", s3.head_bucket, Bucket=bucket, ExpectedBucketOwner=owner + "x")
+anonymous = boto3.client(
+    "s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"], config=Config(signature_version=UNSIGNED)
+)
+assert anonymous.list_buckets()["Buckets"] == []
+s3.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "BucketOwner"})
+s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+s3.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
+s3.delete_bucket_ownership_controls(Bucket=bucket)
+refused("OwnershipControlsNotFoundError", s3.get_bucket_ownership_controls, Bucket=bucket)
+
+# Forms, signed in either version.
+for version in ["s3", "s3v4"]:
+    signer = boto3.client(
+        "s3",
+        endpoint_url=os.environ["AWS_ENDPOINT_URL"],
+        config=Config(signature_version=version, s3={"addressing_style": "path"}),
+    )
+    form = signer.generate_presigned_post(bucket, "a/form", Fields={"acl": "private"}, Conditions=[{"acl": "private"}])
+    border = "border"
+    fields = [f'--{border}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in form["fields"].items()]
+    file = f'--{border}\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n{version}\r\n--{border}--\r\n'
+    sent = urllib.request.Request(
+        form["url"],
+        data="".join(fields + [file]).encode(),
+        headers={"Content-Type": f"multipart/form-data; boundary={border}"},
+    )
+    assert urllib.request.urlopen(sent).status == 204
+    assert s3.get_object(Bucket=bucket, Key="a/form")["Body"].read() == version.encode()
+
 # Checksums, all five where the client can.
 for algorithm, field in [("CRC32", "ChecksumCRC32"), ("SHA1", "ChecksumSHA1"), ("SHA256", "ChecksumSHA256")]:
     s3.put_object(Bucket=bucket, Key="sum", Body=body, ChecksumAlgorithm=algorithm)
@@ -109,6 +158,23 @@ assert answer["ETag"].endswith('-3"'), answer
 got = s3.get_object(Bucket=bucket, Key="big")
 assert got["Body"].read() == part + (part + part)[7 : 7 + len(part)] + b"tail" and got["Metadata"] == {"m": "1"}
 assert s3.get_object(Bucket=bucket, Key="big", PartNumber=3)["Body"].read() == b"tail"
+# Parts with a checksum that was named, one of them a copy.
+upload = s3.create_multipart_upload(Bucket=bucket, Key="sums", ChecksumAlgorithm="SHA256")["UploadId"]
+names = {"Bucket": bucket, "Key": "sums", "UploadId": upload}
+put = s3.upload_part(**names, PartNumber=1, Body=part, ChecksumAlgorithm="SHA256")
+copied = s3.upload_part_copy(
+    **names, PartNumber=2, CopySource={"Bucket": bucket, "Key": "source"}, CopySourceRange="bytes=7-1006"
+)["CopyPartResult"]
+sums = [base64.b64encode(hashlib.sha256(data).digest()).decode() for data in (part, (part + part)[7:1007])]
+assert [put["ChecksumSHA256"], copied["ChecksumSHA256"]] == sums
+order = [{"PartNumber": number, "ETag": one["ETag"], "ChecksumSHA256": one["ChecksumSHA256"]} for number, one in [(1, put), (2, copied)]]
+s3.complete_multipart_upload(**names, MultipartUpload={"Parts": order})
+listed = s3.get_object_attributes(Bucket=bucket, Key="sums", ObjectAttributes=["Checksum", "ObjectParts"])
+assert [found["ChecksumSHA256"] for found in listed["ObjectParts"]["Parts"]] == sums, listed
+assert listed["Checksum"]["ChecksumSHA256"].endswith("-2")
+got = s3.get_object(Bucket=bucket, Key="sums", PartNumber=2, ChecksumMode="ENABLED")
+assert got["ChecksumSHA256"] == sums[1] and got["Body"].read() == (part + part)[7:1007]
+
 upload = s3.create_multipart_upload(Bucket=bucket, Key="big")["UploadId"]
 s3.abort_multipart_upload(Bucket=bucket, Key="big", UploadId=upload)
 refused("NoSuchUpload", s3.list_parts, Bucket=bucket, Key="big", UploadId=upload)

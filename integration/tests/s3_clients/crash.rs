@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tidegate_integration::chance::Chance;
+use tidegate_integration::gateway::PATIENCE;
 use tidegate_replicator::store::{Body, ObjectName, PutMode};
 
-use crate::{FLAT, Front, TREE, store_at};
+use crate::{FLAT, Front, TREE, run, store_at};
 
 /// Kills in one run.
 const KILLS: usize = 3;
@@ -84,4 +85,38 @@ fn check(
             Err(error) => assert!(known.is_none(), "{bucket}/{name} was acknowledged: {error}"),
         }
     }
+}
+
+const COMPLETION: &str = include_str!("completion.py");
+
+/// The two sides of the transaction that completes an upload: before it everything is as it was, after it the object is
+/// there; and who asks again is answered in both.
+#[test]
+fn a_completion_that_is_killed_is_done_or_can_be_asked_for_again() {
+    let mut front = Front::start();
+    let script = |front: &Front, step: &str, bucket: &str| {
+        let mut command = front.command("python3");
+        command.args(["-c", COMPLETION, step, bucket]);
+        command
+    };
+    let python = |front: &Front| {
+        let mut command = front.command("python3");
+        command.args(["-c", "import boto3"]).output().is_ok_and(|done| done.status.success())
+    };
+    if !python(&front) {
+        println!("crash: skipped: boto3 is not installed");
+        return;
+    }
+    for bucket in [FLAT, TREE] {
+        for (point, then) in [("complete.shared", "not-done"), ("complete.named", "done")] {
+            front.gateway.kill();
+            front.gateway.start_to_crash(point);
+            assert!(front.gateway.wait_until_serving(), "{}", front.gateway.log());
+            run(&mut script(&front, "complete", bucket));
+            assert!(front.gateway.wait_for_death(PATIENCE), "{point} was not met:\n{}", front.gateway.log());
+            front.gateway.start();
+            run(&mut script(&front, then, bucket));
+        }
+    }
+    front.stop();
 }
