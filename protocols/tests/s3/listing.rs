@@ -122,7 +122,7 @@ async fn the_edges_of_listings_are_those_of_s3() {
     assert_eq!((first.contents()[0].key(), first.continuation_token()), (Some("0000"), Some("")));
     let token = all.next_continuation_token().unwrap();
     assert_eq!(list().continuation_token(token).send().await.unwrap().key_count(), Some(100));
-    for wrong in ["", "AAAA", &token[1..]] {
+    for wrong in ["AAAA", &token[1..]] {
         let wrong = list().continuation_token(wrong).send().await;
         assert_eq!(refused(wrong), ("InvalidArgument".into(), 400));
     }
