@@ -34,6 +34,9 @@ fn people(done: &WarmDone) -> String {
     if done.gone > 0 {
         line += &format!("; {} ranges are in the store no more", done.gone);
     }
+    if done.asleep > 0 {
+        line += &format!("; {} ranges sleep in the archive: `tidegate thaw` brings them back", done.asleep);
+    }
     if done.is_full {
         line += "; the cache has no more room: raise cache.disk for more";
     }

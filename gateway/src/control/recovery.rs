@@ -131,6 +131,9 @@ pub struct WarmDone {
     pub here: u64,
     /// Ranges that are in the store no more.
     pub gone: u64,
+    /// Ranges of packs that sleep in the archive of the store.
+    #[serde(default)]
+    pub asleep: u64,
     /// Whether it ended because the cache has no more room.
     pub is_full: bool,
 }

@@ -234,6 +234,7 @@ prop_compose! {
             accept_risk: flags[3],
             thaw_on_read: flags[0],
             warm: Warm::ALL[at % Warm::ALL.len()],
+            thaw_on_read: flags[1],
             clients: vec![format!("0.0.0.0/{bits}").parse().expect("a network"), "::/0".parse().expect("a network")],
             secure_ports: flags[2],
             read_only: flags[1],
