@@ -36,7 +36,7 @@ table! {
         /// Most calls a minute with one token.
         calls_per_minute: u32, default(1_200) in 10, 1_000_000;
         /// Most failed logins and calls with a wrong token a minute from one address; further ones are told to come later.
-        failures_per_minute: u32, default(10) in 1, 1_000;
+        failures_per_minute: u32, default(10) in 1, 1_000_000;
         /// After how long without a call a session of the console ends.
         session_idle: Span, default(Span::seconds(1_800)) in Span::seconds(60), Span::days(1);
         /// How long a session of the console lasts at most.
