@@ -111,7 +111,9 @@ async fn the_port_mapper_knows_the_ports_of_this_server() {
     assert_eq!(client.getport(NFS, 3, 6).await.unwrap(), addresses.nfs[0].port());
     assert_eq!(client.getport(MOUNT, 3, 6).await.unwrap(), addresses.mount[0].port());
     assert_eq!(client.getport(MOUNT, 1, 17).await.unwrap(), addresses.mount_udp[0].port());
-    assert!(client.getport(100_021, 4, 6).await.is_err(), "there is no lock manager");
+    let refuses = client.getport(100_021, 4, 6).await.unwrap();
+    assert_eq!(refuses, addresses.portmap[0].port(), "there is no lock manager, and here it says so");
+    assert!(client.getport(100_024, 1, 6).await.is_err(), "there is no status monitor");
     let all = client.dump().await.unwrap();
     let own = all.iter().find(|mapping| mapping.prog == 100_000).unwrap();
     assert_eq!(own.port, u32::from(addresses.portmap[0].port()));
