@@ -77,8 +77,9 @@ table! {
         name: Name, required;
         /// What it may do.
         role: Role, required;
-        /// The shares and buckets that it may do it to. Without any: all, and the gateway as a whole.
-        shares: Vec<ShareName>, default(Vec::new());
+        /// The shares and buckets that it may do it to. Without this key: all, and the gateway as a whole. An empty list is
+        /// refused; a name that no share has yet opens nothing.
+        shares: Vec<ShareName>, optional;
         /// The hash of the token.
         hash: TokenHash, required;
         /// When it is valid no more.
@@ -184,6 +185,10 @@ pub(super) fn api_fits(settings: &Settings, problems: &mut Problems<'_>) {
     if settings.tokens.len() > TOKENS_MAX {
         let message = format!("stands {} times; write at most {TOKENS_MAX}", settings.tokens.len());
         problems.add("token", None, message);
+    }
+    for token in settings.tokens.iter().filter(|token| token.shares.as_ref().is_some_and(Vec::is_empty)) {
+        let key = format!("token.{}.shares", token.name);
+        problems.add(&key, None, "is empty; name at least one share, or leave the key out for the whole gateway");
     }
     check::distinct("token", "name", settings.tokens.iter().map(|token| &token.name), problems);
     check::distinct("token", "hash", settings.tokens.iter().map(|token| token.hash.to_string()), problems);
