@@ -123,7 +123,8 @@ impl Admin {
         if let Some(missed) = self.access.records(peer, refusal, Instant::now()) {
             let mut outcome = refusal.why().to_owned();
             if missed > 0 {
-                outcome.push_str(&format!("; {missed} refusals before this one were not recorded one by one"));
+                outcome
+                    .push_str(&format!("; {missed} refusals before this one were not recorded one by one"));
             }
             let entry = Entry { outcome, ..entry };
             if let Err(error) = self.audit.write(Event::Denied, entry).await {

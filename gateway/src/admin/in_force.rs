@@ -27,7 +27,11 @@ pub(super) struct InForce {
 
 impl InForce {
     pub(super) fn new(settings: Arc<Settings>) -> Arc<Self> {
-        Arc::new(Self { settings: RwLock::new(settings), tls: RwLock::new(None), troubles: Troubles::default() })
+        Arc::new(Self {
+            settings: RwLock::new(settings),
+            tls: RwLock::new(None),
+            troubles: Troubles::default(),
+        })
     }
 
     /// The settings.

@@ -123,7 +123,13 @@ impl Running {
 
 impl Jobs {
     /// Starts a job. [`ErrorKind::Busy`] when too many run.
-    pub(super) fn start<W, F, T>(&self, kind: &str, share: &str, within: Option<String>, work: W) -> Result<JobInfo, ControlError>
+    pub(super) fn start<W, F, T>(
+        &self,
+        kind: &str,
+        share: &str,
+        within: Option<String>,
+        work: W,
+    ) -> Result<JobInfo, ControlError>
     where
         W: FnOnce(JobHandle) -> F,
         F: Future<Output = Result<T, ControlError>> + Send + 'static,
@@ -286,11 +292,13 @@ mod tests {
     async fn a_job_ends_with_its_result_its_error_or_its_panic() {
         let jobs = Jobs::default();
         let good = jobs.start("commit", "docs", None, |_| async { Ok(7) }).expect("started");
-        let bad = jobs.start("commit", "docs", None, |_| async {
+        let bad = jobs
+            .start("commit", "docs", None, |_| async {
                 Err::<(), _>(ControlError::new(ErrorKind::Full, "no room"))
             })
             .expect("started");
-        let broken = jobs.start("commit", "docs", None, |_| async {
+        let broken = jobs
+            .start("commit", "docs", None, |_| async {
                 assert_eq!(1, 2);
                 Ok(())
             })
@@ -307,7 +315,8 @@ mod tests {
     #[tokio::test]
     async fn a_cancelled_job_says_so_when_it_stops() {
         let jobs = Jobs::default();
-        let job = jobs.start("restore", "docs", None, |handle| async move {
+        let job = jobs
+            .start("restore", "docs", None, |handle| async move {
                 handle.cancelled().await;
                 handle.checkpoint()
             })
@@ -346,7 +355,10 @@ mod tests {
         for _ in 0..JOBS_RUNNING_MAX {
             jobs.start("restore", "docs", None, wait).expect("room");
         }
-        assert_eq!(jobs.start("restore", "docs", None, wait).map_err(|error| error.kind), Err(ErrorKind::Busy));
+        assert_eq!(
+            jobs.start("restore", "docs", None, wait).map_err(|error| error.kind),
+            Err(ErrorKind::Busy)
+        );
         jobs.stop().await;
         for _ in 0..JOBS_REMEMBERED_MAX {
             let job = jobs.start("commit", "docs", None, |_| async { Ok(()) }).expect("room");

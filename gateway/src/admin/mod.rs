@@ -135,7 +135,9 @@ impl Admin {
             self.in_force.troubles.note(&subject, &bound);
             match bound {
                 Ok(listener) => return self.serve_tls(listener, stop).await,
-                Err(error) => tracing::error!(%error, "the admin API is not on the network; it is tried again"),
+                Err(error) => {
+                    tracing::error!(%error, "the admin API is not on the network; it is tried again")
+                }
             }
             tokio::select! {
                 () = stop.cancelled() => return,

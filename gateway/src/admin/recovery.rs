@@ -17,7 +17,8 @@ pub(super) async fn plan(
 ) -> Answer<RecoveryPlan> {
     // A measurement sends and reads objects: it is no look.
     if request.measure && (caller.shares.is_some() || !caller.may(Right::Operate)) {
-        let error = ControlError::new(ErrorKind::Denied, "measuring the link is for operators of the whole gateway");
+        let error =
+            ControlError::new(ErrorKind::Denied, "measuring the link is for operators of the whole gateway");
         return Err(ApiError(error.todo("ask without `measure`: what was measured last is told")));
     }
     Ok(Json(caller.within_recovery(admin.control.recovery(&request).await?)))

@@ -303,12 +303,19 @@ mod tests {
     fn the_end_of_what_a_drill_says_is_kept_and_each_drill_begins_anew() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = Runs::below(folder.path()).said("site-b");
-        std::io::Write::write_all(&mut said_in(&path).expect("made"), &[b"x".repeat(9_000), b"why".to_vec()].concat())
-            .expect("written");
+        std::io::Write::write_all(
+            &mut said_in(&path).expect("made"),
+            &[b"x".repeat(9_000), b"why".to_vec()].concat(),
+        )
+        .expect("written");
         let end = end_of(&path).expect("readable");
         assert!(end.len() as u64 == SAID_BYTES_MAX && end.ends_with("xwhy"), "{end}");
         drop(said_in(&path).expect("made"));
         assert_eq!(end_of(&path).expect("readable"), "");
-        assert_eq!(Runs::below(folder.path()).names().expect("readable"), Vec::<String>::new(), "it is no run");
+        assert_eq!(
+            Runs::below(folder.path()).names().expect("readable"),
+            Vec::<String>::new(),
+            "it is no run"
+        );
     }
 }

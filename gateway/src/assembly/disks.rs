@@ -485,7 +485,11 @@ mod tests {
     fn no_name_of_a_machine_leads_out_of_their_folder() {
         let data = Path::new("/var/lib/tidegate");
         for name in ["../../tmp/x", "..", ".", "a/b", "", "/tmp/x", "a\0b"] {
-            assert_eq!(folder_of(data, name).map_err(|error| error.kind), Err(ErrorKind::Invalid), "{name:?}");
+            assert_eq!(
+                folder_of(data, name).map_err(|error| error.kind),
+                Err(ErrorKind::Invalid),
+                "{name:?}"
+            );
         }
         assert_eq!(folder_of(data, "web-1"), Ok(data.join("machines/web-1")));
     }

@@ -185,8 +185,8 @@ impl AuditLog {
     fn reopen(&self, state: &mut State) -> Result<u64, AuditError> {
         state.tried = Some(Instant::now());
         let opened = Writer::open(&self.folder, self.bytes_max).map_err(|source| self.failed("open", source));
-        let opened = opened
-            .and_then(|opened| opened.ok_or_else(|| AuditError::Busy { folder: self.folder.clone() }));
+        let opened =
+            opened.and_then(|opened| opened.ok_or_else(|| AuditError::Busy { folder: self.folder.clone() }));
         let found = match opened {
             Ok((writer, found)) => {
                 state.writer = Some(writer);
@@ -226,17 +226,22 @@ impl AuditLog {
 
     /// Removes the oldest files while there are too many. One that cannot be removed stays until another is begun.
     fn forget(&self, state: &mut State) {
-        let forgotten = files::list(&self.folder).map_err(|source| self.failed("list", source)).and_then(|files| {
-            let surplus = files.len().saturating_sub(self.files_max.max(1));
-            for pair in files.windows(2).take(surplus) {
-                let ((first, path), last) = (&pair[0], pair[1].0 - 1);
-                let outcome = format!("records {first} to {last}; {} files are kept", self.files_max);
-                let parameters = Some(Forgotten { first: *first, last }.told());
-                self.append_to(state, Event::Forgotten, Entry { outcome, parameters, ..Entry::default() })?;
-                files::remove(&self.folder, path).map_err(|source| self.failed("shorten", source))?;
-            }
-            Ok(())
-        });
+        let forgotten =
+            files::list(&self.folder).map_err(|source| self.failed("list", source)).and_then(|files| {
+                let surplus = files.len().saturating_sub(self.files_max.max(1));
+                for pair in files.windows(2).take(surplus) {
+                    let ((first, path), last) = (&pair[0], pair[1].0 - 1);
+                    let outcome = format!("records {first} to {last}; {} files are kept", self.files_max);
+                    let parameters = Some(Forgotten { first: *first, last }.told());
+                    self.append_to(
+                        state,
+                        Event::Forgotten,
+                        Entry { outcome, parameters, ..Entry::default() },
+                    )?;
+                    files::remove(&self.folder, path).map_err(|source| self.failed("shorten", source))?;
+                }
+                Ok(())
+            });
         if let (Err(error), Some(writer)) = (forgotten, &mut state.writer) {
             writer.trouble = Some(error.to_string());
         }
@@ -293,7 +298,10 @@ impl State {
         };
         match (&self.trouble, why) {
             (None, Some(why)) => {
-                tracing::error!(trouble = why, "the audit log is not written as it should be; no change goes unrecorded");
+                tracing::error!(
+                    trouble = why,
+                    "the audit log is not written as it should be; no change goes unrecorded"
+                );
                 self.trouble = Some(AuditTrouble { since: Timestamp::now(), why });
             }
             (Some(trouble), Some(why)) => {

@@ -188,7 +188,11 @@ pub(super) fn api_fits(settings: &Settings, problems: &mut Problems<'_>) {
     }
     for token in settings.tokens.iter().filter(|token| token.shares.as_ref().is_some_and(Vec::is_empty)) {
         let key = format!("token.{}.shares", token.name);
-        problems.add(&key, None, "is empty; name at least one share, or leave the key out for the whole gateway");
+        problems.add(
+            &key,
+            None,
+            "is empty; name at least one share, or leave the key out for the whole gateway",
+        );
     }
     check::distinct("token", "name", settings.tokens.iter().map(|token| &token.name), problems);
     check::distinct("token", "hash", settings.tokens.iter().map(|token| token.hash.to_string()), problems);
@@ -197,6 +201,23 @@ pub(super) fn api_fits(settings: &Settings, problems: &mut Problems<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_whose_last_share_was_taken_out_is_refused_and_not_for_everything() {
+        let token = |shares: &str| {
+            let hash = TokenHash::of(b"a token");
+            let text = format!(
+                "[repository]\nkey = {{ env = \"K\" }}\n[[target]]\nname = \"main\"\naddress = \"file:///srv/r\"\n[[token]]\nname = \"ops\"\nrole = \"admin\"\nhash = \"{hash}\"\n{shares}"
+            );
+            Settings::parse(&text)
+        };
+        let refused = token("shares = []").expect_err("an empty list").to_string();
+        assert!(refused.contains("token.ops.shares: is empty"), "{refused}");
+        let whole = token("").expect("correct");
+        assert_eq!((&whole.tokens[0].shares, Settings::parse(&whole.to_toml()).as_ref()), (&None, Ok(&whole)));
+        let of_one = token("shares = [\"docs\"]").expect("correct");
+        assert_eq!(of_one.tokens[0].shares.as_ref().map(Vec::len), Some(1));
+    }
 
     #[test]
     fn what_is_written_reads_as_the_same_value() {

@@ -366,7 +366,11 @@ async fn nobody_fills_the_log_with_refusals() {
     assert_eq!(recorded, 120, "of all addresses together");
     let later = now + std::time::Duration::from_secs(60);
     let address = std::net::IpAddr::from([10, 9, 9, 9]);
-    assert_eq!(access.records(Peer::Network(address), &Refusal::Unknown, later), Some(880), "the others are counted");
+    assert_eq!(
+        access.records(Peer::Network(address), &Refusal::Unknown, later),
+        Some(880),
+        "the others are counted"
+    );
 }
 
 #[tokio::test]
@@ -382,13 +386,27 @@ async fn a_call_that_was_recorded_goes_on_to_its_end_when_its_caller_has_gone() 
     assert!(called.await.is_err_and(|error| error.is_cancelled()), "the caller has gone");
     served.gateway.go_on.notify_one();
     let answered = async {
-        while !served.admin.audit.page(None, 10).expect("readable").records.iter().any(|seen| {
-            seen.record.event == Event::Answered && seen.record.entry.status == Some(404)
-        }) {
+        while !served
+            .admin
+            .audit
+            .page(None, 10)
+            .expect("readable")
+            .records
+            .iter()
+            .any(|seen| seen.record.event == Event::Answered && seen.record.entry.status == Some(404))
+        {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(60), answered).await.expect("it went on");
+}
+
+/// Waits until there is such an alarm, or is none.
+async fn until_alarm(served: &Served, subject: &str, wanted: bool) {
+    let told = async {
+        while served.call("GET", "/api/v1/alarms", "").await.1.to_string().contains(subject) != wanted {}
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), told).await.expect("told in time");
 }
 
 #[tokio::test]
@@ -400,15 +418,10 @@ async fn an_address_that_is_taken_is_an_alarm_and_listened_on_once_it_is_free() 
         let (admin, stop) = (served.admin.clone(), served.stop.clone());
         async move { admin.serve_network(address, stop).await }
     });
-    let alarms = async || served.call("GET", "/api/v1/alarms", "").await.1.to_string();
-    let until = |wanted: bool| {
-        let subject = format!("api:{address}");
-        async move { while alarms().await.contains(&subject) != wanted {} }
-    };
-    let time = std::time::Duration::from_secs(60);
-    tokio::time::timeout(time, until(true)).await.expect("an alarm");
+    let subject = format!("api:{address}");
+    until_alarm(&served, &subject, true).await;
     drop(taken);
-    tokio::time::timeout(time, until(false)).await.expect("the alarm is over");
+    until_alarm(&served, &subject, false).await;
     served.stop.cancel();
     listening.await.expect("it ends with the gateway");
 }

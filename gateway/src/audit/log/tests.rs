@@ -1,6 +1,7 @@
 //! Claims about the chain: what is removed, changed, put in or cut off is found, and what a crash leaves is not.
 
 use std::fs::{self, File};
+use std::io::{Seek, SeekFrom};
 
 use super::*;
 use crate::audit::record::RECENT_MAX;
@@ -158,6 +159,7 @@ fn a_write_that_fails_is_taken_back_and_the_next_one_goes_on() {
         let mut state = log.state.lock();
         let writer = state.writer.as_mut().expect("open");
         full.set_len(writer.bytes + 1).expect("so long");
+        (&full).seek(SeekFrom::Start(writer.bytes)).expect("there");
         fcntl_add_seals(&full, SealFlags::GROW).expect("sealed");
         std::mem::replace(&mut writer.file, full.try_clone().expect("another"))
     };
@@ -242,7 +244,11 @@ fn what_a_caller_makes_long_is_cut_and_never_too_long() {
     log.append(Event::Denied, entry).expect("recorded");
     let seen = log.page(None, 1).expect("readable").records.remove(0).record.entry;
     let digest = blake3::hash(long.as_bytes()).to_hex().to_string();
-    assert!(seen.subject[0].len() < 400 && seen.subject[0].contains(digest.as_str()), "{:?}", seen.subject[0]);
+    assert!(
+        seen.subject[0].len() < 400 && seen.subject[0].contains(digest.as_str()),
+        "{:?}",
+        seen.subject[0]
+    );
     assert!(fs::metadata(only_file(folder.path())).expect("there").len() < LINE_BYTES_MAX as u64);
 }
 
@@ -272,9 +278,13 @@ fn damage_before_a_file_that_has_no_whole_line_is_told_in_a_line_that_can_be_rea
     let text = fs::read_to_string(before).expect("readable");
     fs::write(before, text.replacen("\"version\":1", "\"version\":9", 1)).expect("written");
     fs::write(newest, "{\"version\":1,\"seq").expect("written");
+    fs::remove_file(folder.path().join("newest")).expect("removed");
     let log = AuditLog::open_with(folder.path(), 1_000, 1_000, None).expect("opened");
     let told = newest_of(folder.path());
-    assert_eq!((told.event, log.page(None, 1).expect("readable").records[0].record.clone()), (Event::Broken, told));
+    assert_eq!(
+        (told.event, log.page(None, 1).expect("readable").records[0].record.clone()),
+        (Event::Broken, told)
+    );
 }
 
 fn newest_of(folder: &Path) -> Record {
