@@ -214,7 +214,10 @@ mod tests {
         let refused = token("shares = []").expect_err("an empty list").to_string();
         assert!(refused.contains("token.ops.shares: is empty"), "{refused}");
         let whole = token("").expect("correct");
-        assert_eq!((&whole.tokens[0].shares, Settings::parse(&whole.to_toml()).as_ref()), (&None, Ok(&whole)));
+        assert_eq!(
+            (&whole.tokens[0].shares, Settings::parse(&whole.to_toml()).as_ref()),
+            (&None, Ok(&whole))
+        );
         let of_one = token("shares = [\"docs\"]").expect("correct");
         assert_eq!(of_one.tokens[0].shares.as_ref().map(Vec::len), Some(1));
     }
