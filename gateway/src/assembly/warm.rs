@@ -40,6 +40,7 @@ pub(super) async fn warm_share(
         bytes: report.bytes,
         here: report.here,
         gone: report.gone,
+        asleep: report.asleep,
         is_full: report.is_full,
     })
 }

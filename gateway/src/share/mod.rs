@@ -91,7 +91,9 @@ impl ShareError {
                 source.downcast_ref::<FetchError>().is_some_and(unreachable)
             }
             Self::Live(LiveError::Journal(JournalError::NoSpace { .. })) => true,
-            Self::Tree(_) | Self::Live(_) | Self::Map(_) | Self::OverQuota { .. } | Self::TooLong { .. } => false,
+            Self::Tree(_) | Self::Live(_) | Self::Map(_) | Self::OverQuota { .. } | Self::TooLong { .. } => {
+                false
+            }
         }
     }
 }
