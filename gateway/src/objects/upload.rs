@@ -15,7 +15,7 @@ use tidegate_replicator::map::{
 };
 
 use super::read::Opened;
-use super::{Access, Objects, bounded, describe, digest, path};
+use super::{Access, Objects, bounded, describe, digest, disguised, path};
 use crate::namespace::objects::{Description, Held, HeldPart, HeldUpload, Place, Unnamed};
 
 /// Uploads that one look at the map brings.
@@ -58,7 +58,7 @@ impl Objects {
         let record = UploadRecord {
             tag: u64::from_le_bytes(tag),
             begun: Timestamp::default(),
-            owner: who.name().to_owned(),
+            owner: access.who.clone(),
             algorithm: new.algorithm.map_or(0, describe::algorithm_code),
             composite: new.checksum_kind == ChecksumKind::Composite,
             metadata: describe::metadata_record(new, None),
@@ -173,7 +173,7 @@ impl Objects {
                 }
                 match rolled_up {
                     Some(prefix) => page.prefixes.push(prefix.to_owned()),
-                    None => page.uploads.push(upload_of(key, &upload)),
+                    None => page.uploads.push(upload_of(key, &upload, who)),
                 }
             }
             if last {
@@ -511,12 +511,13 @@ fn part_of(number: u16, record: PartRecord, upload: &HeldUpload) -> Part {
     Part { number, size: record.size, etag: record.etag, checksum, modified: describe::time(record.modified) }
 }
 
-fn upload_of(key: &str, upload: &HeldUpload) -> Upload {
+fn upload_of(key: &str, upload: &HeldUpload, who: &Who) -> Upload {
+    let owner = &upload.record.owner;
     Upload {
         key: key.to_owned(),
         id: id_of(upload),
         begun: describe::time(upload.record.begun),
-        owner: upload.record.owner.clone(),
+        owner: if who.access_key.is_none() { disguised(owner) } else { owner.clone() },
         algorithm: describe::algorithm(upload.record.algorithm),
         kind: describe::kind(upload.record.composite),
         storage_class: upload.record.metadata.storage_class.clone(),

@@ -409,7 +409,7 @@ impl PartChecksums {
         let mut fields = Fields::new("part checksums", record);
         fields.version(VERSION)?;
         let (algorithm, value_bytes) = (fields.u8()?, usize::from(fields.u8()?));
-        if value_bytes == 0 || fields.rest.is_empty() || fields.rest.len() % value_bytes != 0 {
+        if value_bytes == 0 || fields.rest.is_empty() || !fields.rest.len().is_multiple_of(value_bytes) {
             return Err(fields.error("its values are not of one length"));
         }
         Ok(Self { algorithm, value_bytes, values: fields.rest.to_vec() })
