@@ -50,8 +50,8 @@ mod warm;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -178,6 +178,10 @@ pub struct Appliance {
     locks: LockBook,
     /// How packs are archived.
     archive: Mutex<ArchiveConfig>,
+    /// Held for writing by whoever writes a pack of a target over, for reading by whoever copies one onto itself.
+    heals: tokio::sync::RwLock<()>,
+    /// Whoever reads all packs once in a while, if anybody does.
+    scrubber: Mutex<Weak<Scrubber>>,
     /// Asks for packs that readers wait for.
     thawer: Arc<Thawer>,
     /// Whether it is the clone of a drill.
@@ -281,6 +285,8 @@ impl Appliance {
             locks: LockBook::open(&folder_of_copies),
             archive: Mutex::default(),
             thawer: Arc::default(),
+            heals: tokio::sync::RwLock::default(),
+            scrubber: Mutex::default(),
             drill: parts.drill,
         });
         appliance.begin(&parts.targets).await?;
