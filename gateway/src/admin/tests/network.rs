@@ -296,6 +296,36 @@ async fn a_token_of_a_share_sees_and_changes_that_share_alone() {
 }
 
 #[tokio::test]
+async fn buckets_volumes_and_their_jobs_belong_to_the_share_that_they_are_of() {
+    let volume = |name: &str, share: &str| {
+        format!("[[volume]]\nname = \"{name}\"\nshare = \"{share}\"\npath = \"/{name}.img\"\n")
+    };
+    let bucket = |name: &str, share: &str| format!("[[bucket]]\nname = \"{name}\"\nshare = \"{share}\"\n");
+    let settings = [
+        "[[share]]\nname = \"other\"\n".to_owned(),
+        volume("own", "docs") + &volume("foreign", "other"),
+        bucket("own-bucket", "docs") + &bucket("foreign-bucket", "other"),
+    ];
+    let network = OnNetwork::start_with(&settings.concat()).await;
+    for (own, foreign) in [
+        ("volumes/own/record", "volumes/foreign/record"),
+        ("volumes/own/resize", "volumes/foreign/resize"),
+        ("buckets/own-bucket/lifecycle", "buckets/foreign-bucket/lifecycle"),
+    ] {
+        let answer = network.with("docs", "POST", &format!("/api/v1/{own}"), "{}").await;
+        assert_ne!(answer.status, 403, "{own}: {answer:?}");
+        let answer = network.with("docs", "POST", &format!("/api/v1/{foreign}"), "{}").await;
+        assert_eq!(answer.status, 403, "{foreign}: {answer:?}");
+    }
+    for (name, expected) in [("own-bucket", 200), ("foreign-bucket", 403)] {
+        let path = format!("/api/v1/buckets/{name}/lifecycle");
+        let (_, job) = network.served.call("POST", &path, "{}").await;
+        let path = format!("/api/v1/jobs/{}", job["id"].as_str().expect("an id"));
+        assert_eq!(network.with("docs", "GET", &path, "").await.status, expected, "{name}: {job}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_is_taken_out_of_the_settings_ends_at_once() {
     let network = OnNetwork::start().await;
     let path = "/api/v1/tokens/viewer";
