@@ -12,7 +12,7 @@ guest_packages="qemu-system-x86 busybox-static e2fsprogs strace xz-utils git sql
 # Tests of volumes: QEMU's tools and libnbd's, and what a disk is made with that a machine boots from.
 volume_packages="qemu-utils libnbd-bin syslinux syslinux-common mtools dosfstools"
 # Programs that tests run against shares and S3 buckets; one that is missing is skipped.
-client_packages="libnfs-utils awscli s3cmd rclone restic python3-boto3 postgresql barman-cli-cloud"
+client_packages="libnfs-utils awscli s3cmd rclone restic python3-boto3 postgresql barman-cli-cloud python3-venv"
 # An S3 store that the nightly tests start; without it they say so.
 store_packages="radosgw ceph-mon ceph-osd ceph-common"
 # The suite of POSIX calls that runs in a guest, and what it is built with.
@@ -91,6 +91,15 @@ unpack_promtool() {
     rm -rf "$unpacked"
 }
 
+# What goes through the document of the admin API: in an environment of its own, which leaves the system's Python alone.
+install_schemathesis() {
+    tool=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/tools/schemathesis
+    [ ! -x "$tool/bin/schemathesis" ] && ! command -v schemathesis >/dev/null || return 0
+    echo "setup: installing schemathesis" >&2
+    (python3 -m venv "$tool" && "$tool/bin/pip" install --quiet schemathesis) ||
+        echo "setup: no schemathesis: the test of the document of the admin API is skipped" >&2
+}
+
 # A test suite from the crate registry, built once; its own target folder leaves ours alone.
 build_suite() {
     built=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/guest/pjdfstest-$suite_version
@@ -133,6 +142,7 @@ install_for_tests() {
     (install_packages $volume_packages) ||
         echo "setup: tests of volumes with programs that are not installed will be skipped" >&2
     unpack_promtool
+    install_schemathesis
     # shellcheck disable=SC2086
     if ! (install_packages $guest_packages && unpack_guest_kernel); then
         echo "setup: tests that boot a guest will be skipped on this machine" >&2

@@ -25,7 +25,7 @@ use tidegate_replicator::collect::Silent;
 use tidegate_replicator::ingest::pack_file_name;
 use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::repository::{Repository, SlotKey, pack_name};
-use tidegate_replicator::store::{MemoryStore, Store};
+use tidegate_replicator::store::{Classes, MemoryStore, Store};
 
 const ROOT_INODE: InodeNumber = InodeNumber::ROOT;
 const FILES: u64 = 36;

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Runs the store contract and the probe against a real Ceph object gateway, in a plain bucket and in a
-# versioned one, which ignores conditions.
+# versioned one, which ignores conditions; the claims about locks in one that locks; and those about storage
+# classes, of which it has one more.
 #
 # usage: rgw.sh [PORT]
 #
@@ -14,6 +15,7 @@ PORT=${1:-5800}
 DIR=$(mktemp -d)
 ACCESS_KEY=TIDEGATE-TEST
 SECRET_KEY=for-tests-on-loopback-only
+CLASS=COLD
 ENDPOINT=http://127.0.0.1:$PORT
 DAEMONS="client.rgw osd.0 mon.a"
 START_SECONDS_MAX=120
@@ -72,6 +74,28 @@ rgw_frontends = beast endpoint=127.0.0.1:$PORT
 CONF
 }
 
+# start_gateway: until it answers.
+start_gateway() {
+    radosgw -n client.rgw </dev/null
+    for _ in $(seq "$START_SECONDS_MAX"); do
+        curl -s -o "$DIR/answer" "$ENDPOINT/" && return
+        sleep 1
+    done
+    return 1
+}
+
+stop_gateway() {
+    local process
+    process=$(cat "$DIR/client.rgw.pid")
+    kill "$process"
+    # It holds its port for less long than the lock of its file.
+    for _ in $(seq 600); do
+        kill -0 "$process" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    return 1
+}
+
 start() {
     local ring=$DIR/keyring
     ceph-authtool --create-keyring "$ring" --gen-key -n mon. --cap mon 'allow *'
@@ -88,11 +112,14 @@ start() {
     ceph osd new "$osd"
     ceph-osd -i 0 --mkfs --osd-uuid "$osd"
     ceph-osd -i 0
-    radosgw -n client.rgw </dev/null
-    for _ in $(seq "$START_SECONDS_MAX"); do
-        curl -s -o "$DIR/answer" "$ENDPOINT/" && break
-        sleep 1
-    done
+    start_gateway
+    # The first start makes zone and zone group; a class of theirs is known from the next on.
+    radosgw-admin -n client.rgw zonegroup placement add --rgw-zonegroup=default \
+        --placement-id=default-placement --storage-class="$CLASS"
+    radosgw-admin -n client.rgw zone placement add --rgw-zone=default \
+        --placement-id=default-placement --storage-class="$CLASS" --data-pool=default.rgw.cold.data
+    stop_gateway
+    start_gateway
     radosgw-admin -n client.rgw user create --uid=tidegate --display-name=tidegate \
         --access-key="$ACCESS_KEY" --secret="$SECRET_KEY"
 }
@@ -122,3 +149,4 @@ HEADER='x-amz-bucket-object-lock-enabled: true' request PUT locked
 check plain yes
 check versioned no
 TIDEGATE_TEST_S3_LOCKED=locked TEST=store_locks check plain yes
+TIDEGATE_TEST_S3_CLASS=$CLASS TEST=store_classes check plain yes

@@ -3,8 +3,9 @@
 //! It tells of the programs of this server and of nothing else: SET and UNSET are refused, and
 //! CALLIT, with which one host can be made to call another, does not exist here.
 //!
-//! A client that was mounted without `nolock` asks here for the lock manager. The answer is "none",
-//! so its lock call fails at once, and the log says what to do.
+//! A client that was mounted without `nolock` asks here for the lock manager. It is sent to a port of this server, where
+//! program 100021 is unavailable (RFC 5531 section 9): then its lock call fails at once, while clients that find no port ask
+//! again and again. The log says what to do.
 
 use std::sync::Arc;
 
@@ -79,23 +80,25 @@ impl Portmap {
     fn get_port(&self, request: &Request) -> Result<Answer, DecodeError> {
         let mut arguments = Decoder::new(request.arguments.clone());
         let (program, version, protocol) = (arguments.u32()?, arguments.u32()?, arguments.u32()?);
-        self.absent.iter().filter(|absent| absent.number() == program).for_each(|absent| {
+        for absent in self.absent.iter().filter(|absent| absent.number() == program) {
             absent.asked_for(request.peer.ip());
-        });
+        }
         let mut out = Encoder::new();
         out.u32(u32::from(self.port(program, version, protocol)));
         Ok(Answer::success(out.finish()))
     }
 
     /// Zero when there is none. A version that is not served gets the port of one that is, so that
-    /// the client hears from the program itself which versions there are.
+    /// the client hears from the program itself which versions there are; a program that is absent gets one where it hears that.
     fn port(&self, program: u32, version: u32, protocol: u32) -> u16 {
-        let mut served = self
-            .mappings
-            .iter()
-            .filter(|known| known.program == program && known.protocol as u32 == protocol);
+        let over = self.mappings.iter().filter(|known| known.protocol as u32 == protocol);
+        let mut served = over.clone().filter(|known| known.program == program);
         let exact = served.clone().find(|known| known.version == version);
-        exact.or_else(|| served.next()).map_or(0, |known| known.port)
+        let refusing = || {
+            let is_absent = self.absent.iter().any(|absent| absent.number() == program);
+            over.clone().next().filter(|_| is_absent)
+        };
+        exact.or_else(|| served.next()).or_else(refusing).map_or(0, |known| known.port)
     }
 
     fn dump(&self) -> Answer {
@@ -157,5 +160,8 @@ mod tests {
         assert_eq!(portmap.port(100_003, 4, 6), 2049);
         assert_eq!(portmap.port(100_003, 3, 17), 0);
         assert_eq!(portmap.port(NLM_PROGRAM, 4, 6), 0);
+        let portmap = portmap.absent(Arc::new(AbsentProgram::new(NLM_PROGRAM, NLM_ADVICE)));
+        assert_eq!((portmap.port(NLM_PROGRAM, 4, 6), portmap.port(NLM_PROGRAM, 4, 17)), (2049, 0));
+        assert_eq!(portmap.port(100_024, 1, 6), 0);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Order: the caller is known by the headers alone; role and share decide; then the body is read, within bounds of size and
 //! time; what the call is about to do is recorded and synced; then the handler runs. So a stranger costs no more than a
-//! head, and nothing is changed that is not recorded. A call whose record cannot be written is refused.
+//! head, and nothing is changed that is not recorded. A call whose record cannot be written is refused. From its record on
+//! a call goes on to its end and the record of that, also when the caller has gone.
 
 use std::sync::Arc;
 
@@ -15,16 +16,22 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Admin;
-use super::access::{Caller, Refusal};
+use super::access::{Caller, Refusal, Right};
 use super::error::ApiError;
 use super::listener::Peer;
 use super::payload::{BODY_BYTES_MAX, read_body};
 use super::row::{Effect, Reach, Row};
-use crate::audit::{Entry, Event};
+use crate::audit::{Entry, Event, short};
 use crate::control::{ControlError, ErrorKind};
 
 /// The longest body that is recorded as it is, in bytes.
 const PARAMETERS_BYTES_MAX: usize = 4 << 10;
+/// The longest query that is recorded as it is, in bytes.
+const QUERY_BYTES_MAX: usize = 1 << 10;
+/// Why a call is refused that destroys something by what it says.
+const DESTROYS: &str = "the role changes what destroys nothing, and this call says that something goes";
+/// Why a call came to nothing that the caller might have made.
+const NO_BODY: &str = "its body broke off, was too long, or took too long";
 /// Parts of names of what is never recorded.
 const SECRET_NAMES: [&str; 6] = ["secret", "token", "password", "passphrase", "private", "hash"];
 
@@ -71,9 +78,11 @@ pub(super) async fn pass(
     if let Err(refusal) = authorise(&admin, row, &caller, &subject) {
         return admin.refuse(peer, entry, refusal).await;
     }
-    request.extensions_mut().insert(caller);
-    if row.effect.is_recorded() {
-        admin.recorded(row, entry, request, next).await
+    // Whoever has no session ends none.
+    let ends_nothing = row.effect == Effect::Own && caller.cookie.is_none();
+    request.extensions_mut().insert(caller.clone());
+    if row.effect.is_recorded() && !ends_nothing {
+        admin.recorded(row, (caller, entry), request, next).await
     } else {
         next.run(request).await
     }
@@ -106,29 +115,67 @@ fn authorise(admin: &Admin, row: &Row, caller: &Caller, subject: &[(String, Stri
 impl Admin {
     /// Refuses a call, and records that.
     pub(super) async fn refuse(&self, peer: Peer, entry: Entry, refusal: Refusal) -> Response {
-        if self.access.records(peer, &refusal, Instant::now()) {
-            let entry = Entry { outcome: refusal.why().to_owned(), ..entry };
+        self.note_refusal(peer, entry, &refusal).await;
+        refusal.into_response()
+    }
+
+    async fn note_refusal(&self, peer: Peer, entry: Entry, refusal: &Refusal) {
+        if let Some(missed) = self.access.records(peer, refusal, Instant::now()) {
+            let mut outcome = refusal.why().to_owned();
+            if missed > 0 {
+                outcome
+                    .push_str(&format!("; {missed} refusals before this one were not recorded one by one"));
+            }
+            let entry = Entry { outcome, ..entry };
             if let Err(error) = self.audit.write(Event::Denied, entry).await {
                 tracing::error!(%error, "a refused call was not recorded");
             }
         }
-        refusal.into_response()
     }
 
     /// Carries a call out between its two records.
-    async fn recorded(&self, row: &Row, entry: Entry, request: Request, next: Next) -> Response {
+    async fn recorded(
+        self: &Arc<Self>,
+        row: &Row,
+        (caller, entry): (Caller, Entry),
+        request: Request,
+        next: Next,
+    ) -> Response {
         let query = request.uri().query().unwrap_or_default().to_owned();
         let (parts, body) = request.into_parts();
         let body = match read_body(body, BODY_BYTES_MAX).await {
             Ok(body) => body,
-            Err(error) => return error.into_response(),
+            Err(error) => {
+                self.note_refusal(caller.peer, entry, &Refusal::Forbidden(NO_BODY)).await;
+                return error.into_response();
+            }
         };
-        let parameters = if row.is_secret { None } else { told(&query, &body) };
+        if !caller.may(Right::Administer) && row.destroys_with.is_some_and(|destroys| destroys.is_in(&body)) {
+            return self.refuse(caller.peer, entry, Refusal::Forbidden(DESTROYS)).await;
+        }
+        let says_nothing = row.is_secret || row.effect == Effect::Own;
+        let parameters = if says_nothing { None } else { told(&query, &body) };
+        let request = Request::from_parts(parts, Body::from(body));
+        let carried_out = self.clone().carried_out(entry, parameters, request, next);
+        // The future of a connection ends with it; what is recorded as begun is not cut short by that.
+        tokio::spawn(carried_out).await.unwrap_or_else(|error| {
+            let message = format!("the call broke off: {error}");
+            ApiError(ControlError::new(ErrorKind::Failed, message)).into_response()
+        })
+    }
+
+    async fn carried_out(
+        self: Arc<Self>,
+        entry: Entry,
+        parameters: Option<Value>,
+        request: Request,
+        next: Next,
+    ) -> Response {
         let number = match self.audit.write(Event::Call, Entry { parameters, ..entry.clone() }).await {
             Ok(number) => number,
             Err(error) => return ApiError(error.into()).into_response(),
         };
-        let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+        let response = next.run(request).await;
         let answered = Entry { of: Some(number), status: Some(response.status().as_u16()), ..entry };
         if let Err(error) = self.audit.write(Event::Answered, answered).await {
             tracing::error!(%error, record = number, "how a call was answered was not recorded");
@@ -136,7 +183,8 @@ impl Admin {
         response
     }
 
-    fn share_of_bucket(&self, bucket: &str) -> String {
+    /// The share that a bucket shows, or the bucket itself.
+    pub(super) fn share_of_bucket(&self, bucket: &str) -> String {
         let settings = self.in_force.settings();
         let share = settings.bucket(bucket).and_then(|bucket| bucket.share.as_ref());
         share.map_or_else(|| bucket.to_owned(), ToString::to_string)
@@ -151,7 +199,7 @@ impl Admin {
 
 /// What a call said besides its path, without secrets.
 fn told(query: &str, body: &[u8]) -> Option<Value> {
-    let query = (!query.is_empty()).then(|| json!({ "query": query }));
+    let query = (!query.is_empty()).then(|| json!({ "query": short(query, QUERY_BYTES_MAX) }));
     if body.is_empty() {
         return query;
     }
@@ -199,6 +247,8 @@ mod tests {
         let long = format!("\"{}\"", "hunter2".repeat(1_000));
         let told_of = told("", long.as_bytes()).expect("something").to_string();
         assert!(told_of.len() < 200 && told_of.contains("blake3"), "{told_of}");
+        let told_of = told(&"x".repeat(50_000), b"").expect("something").to_string();
+        assert!(told_of.len() < 2 * QUERY_BYTES_MAX && told_of.contains("50000 bytes, blake3"), "{told_of}");
         assert_eq!(told("", b""), None);
         assert!(told("", b"hunter2 is no JSON").expect("something").get("blake3").is_some());
     }

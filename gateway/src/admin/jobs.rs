@@ -16,7 +16,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::within::share_of;
 use crate::control::{ControlError, ErrorKind, JobHandle, Progress};
 use crate::telemetry::metrics::JOBS_RUNNING;
 
@@ -24,6 +23,8 @@ use crate::telemetry::metrics::JOBS_RUNNING;
 pub const JOBS_RUNNING_MAX: usize = 16;
 /// How many ended jobs are remembered.
 pub const JOBS_REMEMBERED_MAX: usize = 256;
+/// Kinds of which one about the same thing runs at a time.
+const ALONE: [&str; 1] = [super::runbooks::DRILL];
 /// How long a stop waits for cancelled jobs.
 const STOP_TIME_MAX: Duration = Duration::from_secs(20);
 
@@ -63,8 +64,11 @@ pub struct JobInfo {
     pub id: String,
     /// What it does: `commit`, `snapshot-create`, `restore`, `rollback`, `clone`.
     pub kind: String,
-    /// The share it is about.
+    /// The share it is about, or the bucket, policy, runbook or whatever else.
     pub share: String,
+    /// The share or bucket that a token must be for; none: one for the whole gateway.
+    #[serde(skip)]
+    pub(super) within: Option<String>,
     /// How far it is.
     pub state: JobState,
     /// When it began.
@@ -119,13 +123,19 @@ impl Running {
 
 impl Jobs {
     /// Starts a job. [`ErrorKind::Busy`] when too many run.
-    pub(super) fn start<W, F, T>(&self, kind: &str, share: &str, work: W) -> Result<JobInfo, ControlError>
+    pub(super) fn start<W, F, T>(
+        &self,
+        kind: &str,
+        share: &str,
+        within: Option<String>,
+        work: W,
+    ) -> Result<JobInfo, ControlError>
     where
         W: FnOnce(JobHandle) -> F,
         F: Future<Output = Result<T, ControlError>> + Send + 'static,
         T: Serialize + Send + 'static,
     {
-        let info = new_info(kind, share)?;
+        let info = new_info(kind, share, within)?;
         let handle = JobHandle::new();
         let (ended_sender, ended) = watch::channel(());
         {
@@ -134,6 +144,12 @@ impl Jobs {
                 let message = format!("{JOBS_RUNNING_MAX} jobs run already");
                 return Err(ControlError::new(ErrorKind::Busy, message)
                     .todo("wait for one to end: `tidegate job list`"));
+            }
+            let is_same = |other: &Running| other.info.kind == kind && other.info.share == share;
+            if ALONE.contains(&kind) && registry.running.values().any(is_same) {
+                let message = format!("a {kind} of {share:?} runs already");
+                return Err(ControlError::new(ErrorKind::Busy, message)
+                    .todo("wait for its end, or cancel it: `tidegate job list`"));
             }
             let running = Running { info: info.clone(), handle: handle.clone(), ended };
             registry.running.insert(info.id.clone(), running);
@@ -171,8 +187,7 @@ impl Jobs {
 
     /// The share that a job is about, if it is known and about one.
     pub(super) fn share_of(&self, id: &str) -> Option<String> {
-        let job = self.get(id).ok()?;
-        share_of(&job).map(str::to_owned)
+        self.get(id).ok()?.within
     }
 
     /// A job once it has ended, or as it is when the time is over.
@@ -195,18 +210,27 @@ impl Jobs {
 
     /// Cancels all jobs and waits for their end, within a bound.
     pub(super) async fn stop(&self) {
+        self.stop_where(|_| true, STOP_TIME_MAX).await;
+    }
+
+    /// Cancels those of a kind, as [`Jobs::stop`] all.
+    pub(super) async fn stop_those(&self, kind: &str, time: Duration) {
+        self.stop_where(|info| info.kind == kind, time).await;
+    }
+
+    async fn stop_where(&self, which: impl Fn(&JobInfo) -> bool, time: Duration) {
         let waiting: Vec<_> = {
             let registry = self.0.lock();
-            registry.running.values().for_each(|running| running.handle.cancel());
-            registry.running.values().map(|running| running.ended.clone()).collect()
+            let these = registry.running.values().filter(|running| which(&running.info));
+            these.inspect(|running| running.handle.cancel()).map(|running| running.ended.clone()).collect()
         };
         let all_ended = async {
             for mut ended in waiting {
                 let _ = ended.changed().await;
             }
         };
-        if tokio::time::timeout(STOP_TIME_MAX, all_ended).await.is_err() {
-            tracing::warn!(seconds = STOP_TIME_MAX.as_secs(), "jobs did not stop in time; the stop goes on");
+        if tokio::time::timeout(time, all_ended).await.is_err() {
+            tracing::warn!(seconds = time.as_secs(), "jobs did not stop in time; the stop goes on");
         }
     }
 
@@ -241,13 +265,14 @@ impl Jobs {
     }
 }
 
-fn new_info(kind: &str, share: &str) -> Result<JobInfo, ControlError> {
+fn new_info(kind: &str, share: &str, within: Option<String>) -> Result<JobInfo, ControlError> {
     let id = getrandom::u64()
         .map_err(|error| ControlError::from_source(ErrorKind::Failed, "draw a job id", &error))?;
     Ok(JobInfo {
         id: format!("{id:016x}"),
         kind: kind.to_owned(),
         share: share.to_owned(),
+        within,
         state: JobState::Running,
         started: Timestamp::now(),
         ended: None,
@@ -266,14 +291,14 @@ mod tests {
     #[tokio::test]
     async fn a_job_ends_with_its_result_its_error_or_its_panic() {
         let jobs = Jobs::default();
-        let good = jobs.start("commit", "docs", |_| async { Ok(7) }).expect("started");
+        let good = jobs.start("commit", "docs", None, |_| async { Ok(7) }).expect("started");
         let bad = jobs
-            .start("commit", "docs", |_| async {
+            .start("commit", "docs", None, |_| async {
                 Err::<(), _>(ControlError::new(ErrorKind::Full, "no room"))
             })
             .expect("started");
         let broken = jobs
-            .start("commit", "docs", |_| async {
+            .start("commit", "docs", None, |_| async {
                 assert_eq!(1, 2);
                 Ok(())
             })
@@ -291,7 +316,7 @@ mod tests {
     async fn a_cancelled_job_says_so_when_it_stops() {
         let jobs = Jobs::default();
         let job = jobs
-            .start("restore", "docs", |handle| async move {
+            .start("restore", "docs", None, |handle| async move {
                 handle.cancelled().await;
                 handle.checkpoint()
             })
@@ -302,6 +327,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_drill_of_a_runbook_runs_at_a_time_and_can_be_ended_before_the_rest() {
+        let jobs = Jobs::default();
+        let wait = |handle: JobHandle| async move {
+            handle.cancelled().await;
+            handle.checkpoint()
+        };
+        let first = jobs.start("drill", "site-b", None, wait).expect("room");
+        let second = jobs.start("drill", "site-b", None, wait);
+        assert_eq!(second.map_err(|error| error.kind), Err(ErrorKind::Busy));
+        jobs.start("drill", "site-c", None, wait).expect("another runbook");
+        let restore = jobs.start("restore", "docs", None, wait).expect("room");
+        jobs.stop_those("drill", LONG).await;
+        assert_eq!(jobs.get(&first.id).expect("known").state, JobState::Cancelled);
+        assert_eq!(jobs.get(&restore.id).expect("known").state, JobState::Running);
+        jobs.start("drill", "site-b", None, wait).expect("the first has ended");
+        jobs.stop().await;
+    }
+
+    #[tokio::test]
     async fn running_and_remembered_jobs_are_bounded() {
         let jobs = Jobs::default();
         let wait = |handle: JobHandle| async move {
@@ -309,12 +353,15 @@ mod tests {
             handle.checkpoint()
         };
         for _ in 0..JOBS_RUNNING_MAX {
-            jobs.start("restore", "docs", wait).expect("room");
+            jobs.start("restore", "docs", None, wait).expect("room");
         }
-        assert_eq!(jobs.start("restore", "docs", wait).map_err(|error| error.kind), Err(ErrorKind::Busy));
+        assert_eq!(
+            jobs.start("restore", "docs", None, wait).map_err(|error| error.kind),
+            Err(ErrorKind::Busy)
+        );
         jobs.stop().await;
         for _ in 0..JOBS_REMEMBERED_MAX {
-            let job = jobs.start("commit", "docs", |_| async { Ok(()) }).expect("room");
+            let job = jobs.start("commit", "docs", None, |_| async { Ok(()) }).expect("room");
             jobs.wait(&job.id, LONG).await.expect("known");
         }
         let list = jobs.list();

@@ -28,6 +28,7 @@ mod jobs;
 mod listener;
 mod openapi;
 mod payload;
+mod places;
 mod policies;
 mod recovery;
 mod removal;
@@ -44,10 +45,12 @@ mod targets;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tokens;
+mod troubles;
 mod within;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +61,7 @@ pub use removal::Removal;
 pub use settings::Applied;
 pub use tokens::TokenInfo;
 
-use crate::audit::AuditLog;
+use crate::audit::{AuditLog, Entry, Event};
 use crate::control::{Control, ControlError};
 use crate::settings::{Settings, SettingsFile};
 use crate::telemetry::Metrics;
@@ -66,6 +69,9 @@ use access::Access;
 use in_force::InForce;
 use jobs::Jobs;
 use settings::SettingsChanges;
+
+/// How long after a failed attempt to listen on the network the next one comes.
+const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 10 });
 
 /// The admin API over one running gateway.
 pub struct Admin {
@@ -103,11 +109,41 @@ impl Admin {
     }
 
     /// Serves the whole API on the socket until `stop`; then finishes the calls in flight, within a bound, and
-    /// cancels the jobs.
+    /// cancels the jobs. Drills end before the socket does: they take away what they made through it.
     pub async fn serve(self: &Arc<Self>, listener: AdminListener, stop: CancellationToken) {
         let routes = table::router(self).merge(health::routes(self.clone()));
-        server::serve(listener, routes, stop).await;
+        let closing = CancellationToken::new();
+        let drills_end = async {
+            stop.cancelled().await;
+            self.jobs.stop_those(runbooks::DRILL, runbooks::STOP_TIME_MAX).await;
+            closing.cancel();
+        };
+        tokio::join!(server::serve(listener, routes, closing.clone()), drills_end);
         self.jobs.stop().await;
+    }
+
+    /// Serves the API on an address of the network until `stop`. What keeps it from that is an alarm, and tried again: a missing
+    /// certificate with the next load of the settings, an address that is taken after a while.
+    pub async fn serve_network(self: &Arc<Self>, address: SocketAddr, stop: CancellationToken) {
+        let settings = self.in_force.settings();
+        if let Err(error) = self.in_force.load_certificate(&settings.api).await {
+            tracing::error!(%error, "the admin API is not on the network: it has no certificate");
+        }
+        let (subject, connections_max) = (format!("api:{address}"), settings.api.connections as usize);
+        loop {
+            let bound = TlsListener::bind(address, connections_max, self.in_force.clone()).await;
+            self.in_force.troubles.note(&subject, &bound);
+            match bound {
+                Ok(listener) => return self.serve_tls(listener, stop).await,
+                Err(error) => {
+                    tracing::error!(%error, "the admin API is not on the network; it is tried again")
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LISTEN_AGAIN_AFTER) => {}
+            }
+        }
     }
 
     /// Serves the API and the console on the network until `stop`. Metrics are behind a token there.
@@ -118,6 +154,19 @@ impl Admin {
     /// Serves metrics and health alone, for anybody who reaches the address, until `stop`.
     pub async fn serve_health(self: &Arc<Self>, listener: HealthListener, stop: CancellationToken) {
         server::serve(listener, health::routes(self.clone()), stop).await;
+    }
+
+    /// Loads the settings file again because a signal says so; recorded as every other change is.
+    pub async fn reload_by_signal(&self) -> Result<Applied, ControlError> {
+        let entry = Entry { who: "signal".to_owned(), call: "SIGHUP".to_owned(), ..Entry::default() };
+        let number = self.audit.write(Event::Call, entry.clone()).await?;
+        let applied = self.reload().await;
+        let outcome = applied.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        let answered = Entry { of: Some(number), outcome, ..entry };
+        if let Err(error) = self.audit.write(Event::Answered, answered).await {
+            tracing::error!(%error, record = number, "how the settings were loaded was not recorded");
+        }
+        applied
     }
 
     /// Loads the settings file again, as `POST /api/v1/settings/reload` does.

@@ -34,15 +34,15 @@ pub(super) type Gateway = State<Arc<Admin>>;
 pub(super) type Who = Extension<Caller>;
 
 pub(super) async fn status(State(admin): Gateway, Extension(caller): Who) -> Json<Status> {
-    Json(caller.within_status(admin.control.status().await))
+    Json(caller.within_status(admin.status().await))
 }
 
 pub(super) async fn alarms(State(admin): Gateway, Extension(caller): Who) -> Json<Vec<Alarm>> {
-    Json(caller.within_alarms(admin.control.status().await.alarms))
+    Json(caller.within_alarms(admin.status().await.alarms))
 }
 
 pub(super) async fn reload(State(admin): Gateway) -> Answer<Applied> {
-    Ok(Json(admin.reload().await?))
+    Ok(Json(admin.changes.reload().await?))
 }
 
 pub(super) async fn shares(State(admin): Gateway, Extension(caller): Who) -> Json<Vec<ShareStatus>> {
@@ -315,11 +315,12 @@ pub(super) struct JobQuery {
 
 pub(super) async fn job(
     State(admin): Gateway,
+    Extension(caller): Who,
     Path(id): Path<String>,
     Asked(query): Asked<JobQuery>,
 ) -> Answer<JobInfo> {
     let time = Duration::from_secs(query.wait_seconds.unwrap_or(0).min(WAIT_SECONDS_MAX));
-    Ok(Json(admin.jobs.wait(&id, time).await?))
+    Ok(Json(caller.within_job(admin.jobs.wait(&id, time).await?)))
 }
 
 pub(super) async fn job_cancel(State(admin): Gateway, Path(id): Path<String>) -> Answer<JobInfo> {
@@ -335,7 +336,8 @@ impl Admin {
         T: Serialize + Send + 'static,
     {
         let control = self.control.clone();
-        let info = self.jobs.start(kind, &share.clone(), |job| work(control, share, job))?;
+        let within = self.within_of(kind, &share);
+        let info = self.jobs.start(kind, &share.clone(), within, |job| work(control, share, job))?;
         Ok((StatusCode::ACCEPTED, Json(info)).into_response())
     }
 }

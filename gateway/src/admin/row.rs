@@ -138,9 +138,38 @@ pub(super) struct Row {
     pub(super) query: Option<Shape>,
     pub(super) body: Option<Taken>,
     pub(super) answer: Answered,
+    /// What makes it one that destroys.
+    pub(super) destroys_with: Option<Said>,
     /// Whether what it says is left out of the audit log.
     pub(super) is_secret: bool,
     pub(super) handler: Handler,
+}
+
+/// A member of a body, and a value of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Said {
+    member: &'static str,
+    value: Value,
+}
+
+/// A value that a member may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value {
+    Yes,
+    Word(&'static str),
+}
+
+impl Said {
+    /// Whether a body says that, and does not ask for a dry run. One that cannot be read says nothing: its handler refuses it.
+    pub(super) fn is_in(self, body: &[u8]) -> bool {
+        let Ok(body) = serde_json::from_slice::<serde_json::Value>(body) else { return false };
+        let is_it = |found: &serde_json::Value| match self.value {
+            Value::Yes => found.as_bool() == Some(true),
+            Value::Word(word) => found.as_str() == Some(word),
+        };
+        let is_dry = body.get("dry_run").and_then(serde_json::Value::as_bool) == Some(true);
+        !is_dry && body.get(self.member).is_some_and(is_it)
+    }
 }
 
 /// What makes the handler of a row.
@@ -155,8 +184,8 @@ impl Row {
         handler: Handler,
     ) -> Self {
         let answer = Answered::Data(shape_of::<()>);
-        let (query, body, is_secret) = (None, None, false);
-        Self { method, path, effect, reach, about, query, body, answer, is_secret, handler }
+        let (query, body, destroys_with, is_secret) = (None, None, None, false);
+        Self { method, path, effect, reach, about, query, body, answer, destroys_with, is_secret, handler }
     }
 
     /// With parameters in the query.
@@ -192,6 +221,11 @@ impl Row {
     /// Answers with something else than JSON.
     pub(super) fn hands(self, answer: Answered) -> Self {
         Self { answer, ..self }
+    }
+
+    /// Needs the right to destroy when its body says so.
+    pub(super) fn destroys_with(self, member: &'static str, value: Value) -> Self {
+        Self { destroys_with: Some(Said { member, value }), ..self }
     }
 
     /// What it says is secret.

@@ -1,9 +1,13 @@
 //! `/api/v1/runbooks`: what can be practised, what was, and a drill begun by hand.
 //!
-//! A drill is a process of its own, as from the command line: it outlives a gateway that dies, and goes on with
-//! `tidegate runbook resume`. The job here only follows it: cancelled, it tells the drill to take everything away and end.
+//! A drill is a process of its own, as from the command line. Where nothing ends it with the gateway it outlives one that dies;
+//! as a service both end together. In either case `tidegate runbook resume` goes on. The job here only follows it: cancelled, or
+//! when the gateway stops, it tells the drill to take everything away and end. One drill of a runbook runs at a time.
 //! A failover is never begun here: whoever does that sits at the machine that takes over.
 
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path as FsPath, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,7 +18,6 @@ use axum::response::Response;
 use rustix::process::{Pid, Signal, kill_process};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
 use super::Admin;
@@ -25,10 +28,16 @@ use crate::control::{ControlError, ErrorKind, JobHandle, Unit};
 use crate::runbook::{Report, Run, Runs, RunsError};
 use crate::settings::{Runbook, Settings};
 
+/// What such a job is called.
+pub(super) const DRILL: &str = "drill";
+/// How long a stop of the gateway waits for drills to take away what they made.
+pub(super) const STOP_TIME_MAX: Duration = Duration::from_mins(1);
+/// What the kernel adds to the path of a program that was replaced while it runs.
+const REPLACED: &str = " (deleted)";
 /// How often it is looked how far a drill is.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How much of what a drill says at its end is kept, in bytes.
-const SAID_BYTES_MAX: usize = 4 << 10;
+const SAID_BYTES_MAX: u64 = 4 << 10;
 /// The most runs in one answer: the newest.
 const RUNS_MAX: usize = 200;
 
@@ -80,7 +89,7 @@ fn known(settings: &Settings, name: &str) -> Result<(), ControlError> {
 pub(super) async fn list(State(admin): Gateway, Extension(caller): Who) -> Json<Vec<RunbookInfo>> {
     let settings = admin.in_force.settings();
     let mut all: Vec<RunbookInfo> = settings.runbooks.iter().map(info).collect();
-    all.retain(|runbook| caller.shares.is_none() || runbook.shares.iter().all(|share| caller.reaches(share)));
+    all.retain(|runbook| caller.reaches_all(&runbook.shares));
     Json(all)
 }
 
@@ -123,10 +132,10 @@ pub(super) async fn begin(
 ) -> Result<Response, ApiError> {
     known(&admin.in_force.settings(), &runbook)?;
     let RunMode::Drill = request.mode;
-    let program = std::env::current_exe()
+    let program = program()
         .map_err(|error| ControlError::from_source(ErrorKind::Failed, "find this program", &error))?;
     let (runs, settings) = (admin.runs(), admin.changes.path().to_owned());
-    admin.start("drill", runbook, move |_, runbook, job| async move {
+    admin.start(DRILL, runbook, move |_, runbook, job| async move {
         drill(&program, &settings, &runbook, &runs, &job).await
     })
 }
@@ -135,6 +144,13 @@ impl Admin {
     fn runs(&self) -> Runs {
         Runs::below(self.in_force.settings().gateway.data.as_path())
     }
+}
+
+/// This program, or the one that has taken its place on the disk.
+fn program() -> std::io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let before = path.to_str().and_then(|path| path.strip_suffix(REPLACED)).map(PathBuf::from);
+    Ok(before.filter(|before| before.exists()).unwrap_or(path))
 }
 
 /// Runs a drill to its end.
@@ -149,19 +165,21 @@ async fn drill(
         |doing: &str, error: &std::io::Error| ControlError::from_source(ErrorKind::Failed, doing, error);
     let before = names(runs).await?;
     job.phase("begin the drill", None, Unit::Items);
+    // A file, and no pipe: what the drill says breaks nothing when nobody listens any more.
+    let says = runs.said(runbook);
+    let written = said_in(&says).map_err(|error| failed("make a file for what the drill says", &error))?;
     let mut child = Command::new(program)
         .arg("--settings")
         .arg(settings)
         .args(["--quiet", "--json", "runbook", "drill", runbook, "--yes"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
+        .stderr(written)
         .process_group(0)
         .spawn()
         .map_err(|error| failed("begin the drill", &error))?;
-    let said = tokio::spawn(last_of(child.stderr.take()));
     let (status, folder) = follow(&mut child, runbook, runs, &before, job).await?;
-    let said = said.await.unwrap_or_default();
+    let said = end_of(&says).unwrap_or_default();
     let report = match folder {
         Some(folder) => Some(blocking(move || Run::report(&folder)).await?),
         None => None,
@@ -209,7 +227,11 @@ async fn follow(
             }
             () = tokio::time::sleep(LOOK_EVERY) => {
                 if folder.is_none() {
-                    folder = begun(runs, runbook, before).await?;
+                    // The drill goes on, whether it can be looked at now or not.
+                    folder = begun(runs, runbook, before).await.unwrap_or_else(|error| {
+                        tracing::warn!(runbook, %error, "it cannot be seen how far a drill is");
+                        None
+                    });
                 }
                 if let Some(folder) = folder.clone() {
                     show(job, blocking(move || Run::report(&folder)).await.ok());
@@ -255,14 +277,45 @@ async fn blocking<T: Send + 'static>(
     Ok(tokio::task::spawn_blocking(work).await.map_err(broke)??)
 }
 
-/// The end of what a process says.
-async fn last_of(stream: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut stream) = stream else { return String::new() };
-    let (mut kept, mut buffer) = (Vec::new(), [0; 1 << 10]);
-    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
-        kept.extend_from_slice(&buffer[..length]);
-        let surplus = kept.len().saturating_sub(SAID_BYTES_MAX);
-        kept.drain(..surplus);
+/// An empty file for what a drill says, for nobody else to read.
+fn said_in(path: &FsPath) -> std::io::Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
     }
-    String::from_utf8_lossy(&kept).trim().to_owned()
+    OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)
+}
+
+/// The end of what it said.
+fn end_of(path: &FsPath) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(SAID_BYTES_MAX)))?;
+    let mut end = Vec::new();
+    file.take(SAID_BYTES_MAX).read_to_end(&mut end)?;
+    Ok(String::from_utf8_lossy(&end).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_what_a_drill_says_is_kept_and_each_drill_begins_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = Runs::below(folder.path()).said("site-b");
+        std::io::Write::write_all(
+            &mut said_in(&path).expect("made"),
+            &[b"x".repeat(9_000), b"why".to_vec()].concat(),
+        )
+        .expect("written");
+        let end = end_of(&path).expect("readable");
+        assert!(end.len() as u64 == SAID_BYTES_MAX && end.ends_with("xwhy"), "{end}");
+        drop(said_in(&path).expect("made"));
+        assert_eq!(end_of(&path).expect("readable"), "");
+        assert_eq!(
+            Runs::below(folder.path()).names().expect("readable"),
+            Vec::<String>::new(),
+            "it is no run"
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! Connections of the admin API: bounded in number, in time to send a head, and in time to stop.
+//! Connections of the admin API: bounded in number, of one address and of all, in time to send a head, and in time to stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::listener::{Accept, Peer};
+use super::places::Places;
 
 /// How long a client may take to send the head of a request, or leave a connection idle.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
@@ -29,6 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub(super) async fn serve<L: Accept>(listener: L, router: Router, stop: CancellationToken) {
     let listener = Arc::new(listener);
     let permits = Arc::new(Semaphore::new(listener.connections_max()));
+    let places = Places::default();
     let mut connections = JoinSet::new();
     let accept_all = async {
         loop {
@@ -36,6 +38,10 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router, stop: Cancella
             while connections.try_join_next().is_some() {}
             match listener.accept().await {
                 Ok(Some((raw, peer))) => {
+                    let Some(place) = places.take(peer) else {
+                        tracing::debug!(%peer, "an address has as many connections of the admin API as it may");
+                        continue;
+                    };
                     let (listener, router, stop) = (listener.clone(), router.clone(), stop.clone());
                     connections.spawn(async move {
                         let opened = tokio::select! {
@@ -46,7 +52,7 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router, stop: Cancella
                         if let Some(stream) = opened {
                             connection::<L>(stream, peer, router, stop).await;
                         }
-                        drop(permit);
+                        drop((permit, place));
                     });
                 }
                 Ok(None) => {}

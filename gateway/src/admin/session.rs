@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::access::{Caller, Right, gone_cookie, set_cookie};
 use super::error::ApiError;
@@ -65,7 +66,7 @@ pub(super) async fn show(Extension(caller): Extension<Caller>) -> Json<Whoami> {
     Json(Whoami::of(&caller))
 }
 
-/// Looks at the address before it reads the token, and at nothing else before it knows whose it is.
+/// Reads no more than a token before it knows whose it is.
 pub(super) async fn begin(State(admin): Gateway, request: Request) -> Response {
     let now = Instant::now();
     let peer = request.extensions().get::<Peer>().copied();
@@ -78,11 +79,9 @@ pub(super) async fn begin(State(admin): Gateway, request: Request) -> Response {
     let peer = Peer::Network(address);
     let entry = Entry { from: peer.to_string(), call: "POST /session".to_owned(), ..Entry::default() };
     let settings = admin.in_force.settings();
-    if let Err(refusal) = admin.access.admit(address, &settings.api, now) {
-        return admin.refuse(peer, entry, refusal).await;
-    }
     let body = match read_body(request.into_body(), LOGIN_BYTES_MAX).await {
-        Ok(body) => zeroize::Zeroizing::new(body.to_vec()),
+        // Without another copy, where nobody else has it.
+        Ok(body) => Zeroizing::new(Vec::from(body)),
         Err(error) => return error.into_response(),
     };
     // What serde says of it could repeat the token.
@@ -90,7 +89,8 @@ pub(super) async fn begin(State(admin): Gateway, request: Request) -> Response {
         let error = ControlError::new(ErrorKind::Invalid, "the body is not {\"token\": \"...\"}");
         return ApiError(error).into_response();
     };
-    let (caller, began) = match admin.access.login(address, &login.token, now) {
+    let token = Zeroizing::new(login.token);
+    let (caller, began) = match admin.access.login(address, &token, now) {
         Ok(found) => found,
         Err(refusal) => return admin.refuse(peer, entry, refusal).await,
     };

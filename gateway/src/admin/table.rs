@@ -12,7 +12,7 @@ use axum::routing::{delete, get, post};
 
 use super::door::{Gate, pass};
 use super::error::ApiError;
-use super::row::{Answered, Effect, Reach, Row};
+use super::row::{Answered, Effect, Reach, Row, Value};
 use super::{
     Admin, Applied, JobInfo, audit, branches, disks, files, health, openapi, policies, recovery, removal,
     routes, runbooks, scrub, session, sources, targets, tokens,
@@ -162,8 +162,8 @@ fn history() -> Vec<Row> {
             .asks::<FilesRequest>().tells::<FilesPage>(),
         Row::new((M::GET, "/shares/{share}/file"), (Takes, Reach::Share), "The bytes of a file as it was at a moment.", || get(files::read))
             .asks::<FileRequest>().hands(Answered::Bytes),
-        Row::new((M::POST, "/shares/{share}/restore"), (Changes, Reach::Share), "Puts a path back to what it was.", || post(routes::restore))
-            .takes::<RestoreRequest>().starts::<RestoreReport>(),
+        Row::new((M::POST, "/shares/{share}/restore"), (Changes, Reach::Share), "Puts a path back to what it was; with remove_newer it destroys, which needs to administer.", || post(routes::restore))
+            .takes::<RestoreRequest>().destroys_with("remove_newer", Value::Yes).starts::<RestoreReport>(),
         Row::new((M::POST, "/shares/{share}/rollback"), (Destroys, Reach::Share), "Puts a whole share back to what it was; a dry run answers 200 and what would change.", || post(routes::rollback))
             .asks::<removal::DryRun>().takes::<RollbackRequest>().starts::<RollbackReport>(),
     ]
@@ -178,8 +178,8 @@ fn branching() -> Vec<Row> {
             .asks::<removal::DryRun>().tells::<BranchInfo>(),
         Row::new((M::POST, "/shares/{share}/branches/{branch}/diff"), (Browses, Reach::Share), "What a branch changed, held against the share.", || post(branches::diff))
             .takes::<BranchDiffRequest>().tells::<BranchDiffPage>(),
-        Row::new((M::POST, "/shares/{share}/branches/{branch}/apply"), (Changes, Reach::Share), "Brings a branch into the share.", || post(branches::apply))
-            .takes::<BranchApplyRequest>().starts::<BranchApplyReport>(),
+        Row::new((M::POST, "/shares/{share}/branches/{branch}/apply"), (Changes, Reach::Share), "Brings a branch into the share; with on_conflict theirs it destroys, which needs to administer.", || post(branches::apply))
+            .takes::<BranchApplyRequest>().destroys_with("on_conflict", Value::Word("theirs")).starts::<BranchApplyReport>(),
         Row::new((M::POST, "/shares/{share}/rejoin"), (Administers, Reach::Share), "Takes a share back to its line.", || post(branches::rejoin))
             .takes::<RejoinRequest>().starts::<RejoinReport>(),
         Row::new((M::GET, "/shares/{share}/failback"), (Reads, Reach::Share), "What it would take to go back to this site.", || get(branches::failback))
@@ -277,11 +277,11 @@ fn machines() -> Vec<Row> {
             .tells::<BootOrder>(),
         Row::new((M::POST, "/volumes/{volume}/boot-order"), (Changes, Reach::Volume), "Sets that.", || post(disks::boot_order_set))
             .takes::<BootOrder>(),
-        Row::new((M::DELETE, "/volumes/{volume}/boot-order"), (Changes, Reach::Volume), "Forgets that.", || delete(disks::boot_order_remove)),
+        Row::new((M::DELETE, "/volumes/{volume}/boot-order"), (Destroys, Reach::Volume), "Forgets that.", || delete(disks::boot_order_remove)),
         Row::new((M::GET, "/machines"), (Reads, Whole), "All machines.", || get(disks::machines)).tells::<Vec<MachineStatus>>(),
         Row::new((M::POST, "/machines/{machine}/start"), (Changes, Whole), "Starts a machine.", || post(disks::start))
             .takes::<MachineStartRequest>().tells::<MachineStatus>(),
-        Row::new((M::POST, "/machines/{machine}/stop"), (Changes, Whole), "Stops a machine.", || post(disks::stop))
-            .takes::<MachineStopRequest>().tells::<MachineStatus>(),
+        Row::new((M::POST, "/machines/{machine}/stop"), (Changes, Whole), "Stops a machine; at_once may destroy, which needs to administer.", || post(disks::stop))
+            .takes::<MachineStopRequest>().destroys_with("at_once", Value::Yes).tells::<MachineStatus>(),
     ]
 }

@@ -8,7 +8,7 @@ mod roles;
 mod sessions;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -36,6 +36,11 @@ impl Served {
 
     /// With more in the settings.
     pub(crate) async fn start_with(more: &str) -> Self {
+        Self::start_over(more, |folder| AuditLog::open(&folder.join("audit"), 4, None).expect("a log")).await
+    }
+
+    /// With another audit log.
+    pub(super) async fn start_over(more: &str, audit: impl FnOnce(&Path) -> AuditLog) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("admin.sock");
         let file = SettingsFile::new(folder.path().join("tidegate.toml"));
@@ -45,7 +50,7 @@ impl Served {
         let settings = file.create(&text).expect("settings");
         let gateway = FakeGateway::new(settings.clone());
         let listener = AdminListener::bind(&socket).await.expect("a socket");
-        let audit = AuditLog::open(&folder.path().join("audit"), 4, None).expect("a log");
+        let audit = audit(folder.path());
         let (settings, audit) = (Arc::new(settings), Arc::new(audit));
         let admin = Admin::new(gateway.clone(), file, settings, audit, Metrics::start());
         let stop = CancellationToken::new();

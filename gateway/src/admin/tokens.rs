@@ -33,7 +33,7 @@ impl From<&Token> for TokenInfo {
         Self {
             name: token.name.to_string(),
             role: token.role.to_string(),
-            shares: token.shares.iter().map(ToString::to_string).collect(),
+            shares: token.shares.iter().flatten().map(ToString::to_string).collect(),
             expires: token.expires.map(|expires| expires.0),
         }
     }

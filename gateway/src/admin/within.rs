@@ -1,10 +1,11 @@
 //! What a caller with a token of single shares sees of answers that are about more.
 
-use super::access::Caller;
+use super::Admin;
+use super::access::{Caller, Right};
 use super::jobs::JobInfo;
 use crate::control::{Alarm, PolicyStatus, RecoveryPlan, ShareStatus, Status, TargetStatus, VolumeStatus};
 
-/// Kinds of jobs whose `share` is a share or bucket.
+/// Kinds of jobs that are about a share.
 const KINDS_OF_SHARES: [&str; 9] = [
     "branch-apply",
     "clone",
@@ -16,6 +17,8 @@ const KINDS_OF_SHARES: [&str; 9] = [
     "snapshot-create",
     "warm",
 ];
+/// Kinds of jobs that are about a bucket.
+const KINDS_OF_BUCKETS: [&str; 1] = ["lifecycle"];
 
 impl Caller {
     /// Of everything.
@@ -27,6 +30,11 @@ impl Caller {
         status.policies = self.within_policies(status.policies);
         status.alarms = self.within_alarms(status.alarms);
         status.targets = status.targets.into_iter().map(without_names).collect();
+        // What is wrong with the repository as a whole is for those who are for the gateway as a whole.
+        (status.lost_parts, status.unreadable_keys) = (0, Vec::new());
+        if let Some(collection) = &mut status.collection {
+            collection.error = None;
+        }
         status
     }
 
@@ -38,9 +46,7 @@ impl Caller {
     /// Policies that are about nothing else.
     pub(super) fn within_policies(&self, mut policies: Vec<PolicyStatus>) -> Vec<PolicyStatus> {
         if self.shares.is_some() {
-            policies.retain(|policy| {
-                !policy.shares.is_empty() && policy.shares.iter().all(|share| self.reaches(share))
-            });
+            policies.retain(|policy| self.reaches_all(&policy.shares));
         }
         policies
     }
@@ -57,9 +63,25 @@ impl Caller {
 
     pub(super) fn within_jobs(&self, mut jobs: Vec<JobInfo>) -> Vec<JobInfo> {
         if self.shares.is_some() {
-            jobs.retain(|job| share_of(job).is_some_and(|share| self.reaches(share)));
+            jobs.retain(|job| job.within.as_ref().is_some_and(|share| self.reaches(share)));
         }
-        jobs
+        jobs.into_iter().map(|job| self.within_job(job)).collect()
+    }
+
+    /// Results and errors of jobs may name files: whoever may not look at these sees only how the job ended.
+    pub(super) fn within_job(&self, mut job: JobInfo) -> JobInfo {
+        if !self.may(Right::Browse) {
+            job.result = None;
+            if let Some(error) = &mut job.error {
+                (error.message, error.todo) = ("why is not for this role".to_owned(), None);
+            }
+        }
+        job
+    }
+
+    /// Whether these are shares that they may call for; no shares at all is the gateway as a whole.
+    pub(super) fn reaches_all(&self, shares: &[String]) -> bool {
+        self.shares.is_none() || (!shares.is_empty() && shares.iter().all(|share| self.reaches(share)))
     }
 
     pub(super) fn within_recovery(&self, mut plan: RecoveryPlan) -> RecoveryPlan {
@@ -73,12 +95,18 @@ impl Caller {
     }
 }
 
-/// The share that a job is about, if it is about one.
-pub(super) fn share_of(job: &JobInfo) -> Option<&str> {
-    KINDS_OF_SHARES.contains(&job.kind.as_str()).then_some(job.share.as_str())
+impl Admin {
+    /// What a token must be for to see a job about that.
+    pub(super) fn within_of(&self, kind: &str, about: &str) -> Option<String> {
+        if KINDS_OF_BUCKETS.contains(&kind) {
+            return Some(self.share_of_bucket(about));
+        }
+        KINDS_OF_SHARES.contains(&kind).then(|| about.to_owned())
+    }
 }
 
-/// A target without what names other shares.
+/// A target without its address, and without what names other shares.
 fn without_names(target: TargetStatus) -> TargetStatus {
-    TargetStatus { obstacles: Vec::new(), last_failure: None, ..target }
+    let address = "(not for this token)".to_owned();
+    TargetStatus { address, obstacles: Vec::new(), last_failure: None, ..target }
 }

@@ -239,8 +239,7 @@ impl Appliance {
         });
         let backend = opening.await.map_err(|_| ApplianceError::Died)??;
         let (ledger, keeper) = (backend.ledger.clone(), backend.keeper.clone());
-        let journal = live.journal().clone();
-        let bounds = dirty_bounds(&budgets);
+        let (journal, bounds) = (live.journal().clone(), dirty_bounds(&budgets));
         let budget = Arc::new(DirtyBudget::new(journal, ledger.clone(), keeper, bounds));
         let replays = live.database().outcomes()?;
         let files = Arc::new(Files::new(live.journal().verifier(), replays, budget.clone()));

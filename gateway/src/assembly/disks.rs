@@ -5,7 +5,7 @@
 //! volumes do not outlive the gateway; it is then told that its disks are gone.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -66,8 +66,8 @@ impl GatewayDisks {
         self.settings.lock().clone()
     }
 
-    fn folder(&self, name: &str) -> PathBuf {
-        self.settings().gateway.data.as_path().join("machines").join(name)
+    fn folder(&self, name: &str) -> Result<PathBuf, ControlError> {
+        folder_of(self.settings().gateway.data.as_path(), name)
     }
 
     fn report(&self, name: &str) -> Result<VolumeStatus, ControlError> {
@@ -81,12 +81,12 @@ impl GatewayDisks {
     }
 
     fn noted(&self, name: &str) -> Option<Noted> {
-        let bytes = std::fs::read(self.folder(name).join(RUNNING_FILE)).ok()?;
+        let bytes = std::fs::read(self.folder(name).ok()?.join(RUNNING_FILE)).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
     fn note(&self, name: &str, noted: &Noted) -> std::io::Result<()> {
-        let folder = self.folder(name);
+        let folder = self.folder(name).map_err(std::io::Error::other)?;
         std::fs::create_dir_all(&folder)?;
         let new = folder.join("running.new");
         std::fs::write(&new, serde_json::to_vec(noted)?)?;
@@ -168,12 +168,13 @@ impl GatewayDisks {
             memory_bytes: machine.memory.bytes(),
             cpus: machine.cpus,
             disks: exports.iter().map(disk).collect(),
-            folder: self.folder(name),
+            folder: self.folder(name)?,
         })
     }
 
     /// What is known of what runs under a name.
     async fn machine_status(&self, name: &str) -> Result<MachineStatus, ControlError> {
+        let folder = self.folder(name)?;
         let settings = self.settings();
         let noted = self.noted(name);
         let machine = noted.as_ref().map_or(name, |noted| noted.machine.as_str());
@@ -190,7 +191,7 @@ impl GatewayDisks {
                 None => known.volumes.iter().map(ToString::to_string).collect(),
             },
         };
-        let asked = noted_in(&self.folder(name), name);
+        let asked = noted_in(&folder, name);
         match provider_of(known).state(&asked).await {
             Ok(state) => status.state = Some(state),
             Err(error) => status.trouble = Some(error.to_string()),
@@ -248,12 +249,13 @@ impl GatewayDisks {
     }
 
     async fn stop(&self, name: &str, request: MachineStopRequest) -> Result<MachineStatus, ControlError> {
+        let folder = self.folder(name)?;
         let _one_at_a_time = self.changing.lock().await;
         let settings = self.settings();
         let noted = self.noted(name);
         let machine = noted.as_ref().map_or(name, |noted| noted.machine.as_str());
         let known = settings.machine(machine).ok_or_else(|| no_machine(machine))?;
-        let running = noted_in(&self.folder(name), name);
+        let running = noted_in(&folder, name);
         let how = if request.at_once { Stop::AtOnce } else { Stop::Gently };
         provider_of(known).stop(&running, how).await?;
         if let Some(noted) = &noted {
@@ -268,7 +270,7 @@ impl GatewayDisks {
         }
         let status = self.machine_status(name).await?;
         // It is asked for no more; its console stays to be read.
-        let _ = std::fs::remove_file(self.folder(name).join(RUNNING_FILE));
+        let _ = std::fs::remove_file(folder.join(RUNNING_FILE));
         tracing::info!(machine, name, "a machine was stopped");
         Ok(status)
     }
@@ -316,14 +318,24 @@ fn no_machine(machine: &str) -> ControlError {
 
 /// Whether a machine may run under a name: one that is a name, and that of no other machine.
 fn checked(name: &str, machine: &str, settings: &Settings) -> Result<(), ControlError> {
-    if let Err(why) = name.parse::<Name>() {
-        return Err(ControlError::new(ErrorKind::Invalid, format!("{name:?} {why}")));
-    }
+    is_name(name)?;
     if name != machine && settings.machine(name).is_some() {
         let message = format!("{name:?} is the name of another machine");
         return Err(ControlError::new(ErrorKind::Exists, message).todo("choose another name to run under"));
     }
     Ok(())
+}
+
+/// The folder of a machine: none for what is no name, so that no path leads out of the folder of all.
+fn folder_of(data: &Path, name: &str) -> Result<PathBuf, ControlError> {
+    is_name(name)?;
+    Ok(data.join("machines").join(name))
+}
+
+/// Whether a machine may be called so.
+fn is_name(name: &str) -> Result<(), ControlError> {
+    let why = name.parse::<Name>().err();
+    why.map_or(Ok(()), |why| Err(ControlError::new(ErrorKind::Invalid, format!("{name:?} {why}"))))
 }
 
 /// Why something about a volume did not go, for the operator.
@@ -462,5 +474,23 @@ impl Disks for GatewayDisks {
         request: &MachineStopRequest,
     ) -> Result<MachineStatus, ControlError> {
         self.stop(name, *request).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_of_a_machine_leads_out_of_their_folder() {
+        let data = Path::new("/var/lib/tidegate");
+        for name in ["../../tmp/x", "..", ".", "a/b", "", "/tmp/x", "a\0b"] {
+            assert_eq!(
+                folder_of(data, name).map_err(|error| error.kind),
+                Err(ErrorKind::Invalid),
+                "{name:?}"
+            );
+        }
+        assert_eq!(folder_of(data, "web-1"), Ok(data.join("machines/web-1")));
     }
 }

@@ -2,8 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
 use super::record::LINE_BYTES_MAX;
 
@@ -11,6 +14,11 @@ use super::record::LINE_BYTES_MAX;
 const MODE: u32 = 0o600;
 /// The form of `newest`: number, space, digest, line end. It has one length, so that it is rewritten in place.
 const NEWEST_BYTES: usize = 20 + 1 + 64 + 1;
+
+/// Makes the folder, for nobody else.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
 
 /// The files of a folder, by the number of their first record, oldest first.
 pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
@@ -31,10 +39,33 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 
 /// Opens the file that begins with that record, to append to it; makes it when it is missing.
 pub(super) fn append_to(folder: &Path, first: u64) -> io::Result<File> {
-    let path = folder.join(format!("audit-{first:020}.log"));
-    let file = OpenOptions::new().create(true).append(true).mode(MODE).open(path)?;
+    let file = OpenOptions::new().create(true).append(true).mode(MODE).open(path_of(folder, first))?;
     File::open(folder)?.sync_all()?;
     Ok(file)
+}
+
+/// Removes a file that was begun and has no record.
+pub(super) fn remove_empty(folder: &Path, first: u64) -> io::Result<()> {
+    let path = path_of(folder, first);
+    if fs::metadata(&path)?.len() == 0 { remove(folder, &path) } else { Ok(()) }
+}
+
+/// Removes a file for good.
+pub(super) fn remove(folder: &Path, path: &Path) -> io::Result<()> {
+    fs::remove_file(path)?;
+    File::open(folder)?.sync_all()
+}
+
+/// Reserves room from somewhere on, without making the file longer. Where the file system cannot do that, nothing is reserved.
+pub(super) fn reserve(file: &File, from: u64, bytes: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::KEEP_SIZE, from, bytes) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        reserved => Ok(reserved?),
+    }
+}
+
+fn path_of(folder: &Path, first: u64) -> PathBuf {
+    folder.join(format!("audit-{first:020}.log"))
 }
 
 /// Opens the file that only one process has at a time.

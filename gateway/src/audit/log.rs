@@ -1,28 +1,29 @@
 //! The log of a running gateway: opens it, looks at its end, appends.
 //!
-//! Appends block on the disk; [`AuditLog::write`] does so on a thread for that. After a failed write or sync nothing is
-//! appended until the next start: what the file holds then is not known.
+//! Appends block on the disk; [`AuditLog::write`] does so on a thread for that. A log that cannot be opened, and a write that
+//! could be taken back, are tried again with the next record. After a failed sync nothing is appended until the next start:
+//! what the file holds then is not known. [`AuditLog::trouble`] says what is wrong meanwhile.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use rustix::fs::{FlockOperation, flock};
+use tokio::time::Instant;
 
 use super::export::Export;
-use super::files::{self, Newest};
-use super::record::{Entry, Event, LINE_BYTES_MAX, Line, NO_DIGEST, Page, Record, Seen, VERSION};
+use super::files;
+use super::record::{Entry, Event, Forgotten, LINE_BYTES_MAX, Line, Page, Record, Seen, VERSION};
+use super::writer::{Unwritten, Writer};
 use crate::control::{ControlError, ErrorKind};
 
 /// When another file begins, in bytes.
 pub(super) const FILE_BYTES: u64 = 16 << 20;
-/// How many records are kept in memory, for those who look at the newest.
-const RECENT_MAX: usize = 512;
+/// How long after a failed attempt to open it the next one comes.
+const REOPEN_AFTER: Duration = Duration::from_secs(5);
 /// The most records of a page.
 const PAGE_MAX: usize = 1_000;
 
@@ -45,11 +46,12 @@ pub enum AuditError {
         /// Where.
         folder: PathBuf,
     },
-    /// A write failed before.
-    #[error(
-        "a write to the audit log failed before, so nothing is recorded until the gateway is started again"
-    )]
-    Stopped,
+    /// It could not be opened or written before.
+    #[error("the audit log is not written: {why}")]
+    Stopped {
+        /// Why.
+        why: String,
+    },
     /// A record that is longer than a line may be.
     #[error("a record of {bytes} bytes is longer than a line of the audit log may be")]
     TooLong {
@@ -62,7 +64,7 @@ impl From<AuditError> for ControlError {
     fn from(error: AuditError) -> Self {
         let kind = match &error {
             AuditError::Busy { .. } => ErrorKind::Busy,
-            AuditError::Disk { .. } | AuditError::Stopped => ErrorKind::Failed,
+            AuditError::Disk { .. } | AuditError::Stopped { .. } => ErrorKind::Failed,
             AuditError::TooLong { .. } => ErrorKind::Invalid,
         };
         Self::new(kind, error.to_string())
@@ -70,25 +72,33 @@ impl From<AuditError> for ControlError {
     }
 }
 
+/// What is wrong with a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditTrouble {
+    /// Since when.
+    pub since: Timestamp,
+    /// What, for people.
+    pub why: String,
+}
+
 /// See the head of this module.
 pub struct AuditLog {
     folder: PathBuf,
     files_max: usize,
-    writer: Mutex<Writer>,
+    bytes_max: u64,
+    state: Mutex<State>,
     export: Option<Export>,
 }
 
-struct Writer {
-    file: File,
-    bytes: u64,
-    bytes_max: u64,
-    next: u64,
-    previous: blake3::Hash,
-    newest: Newest,
-    recent: VecDeque<Seen>,
-    stopped: bool,
-    /// Held as long as the log is open.
-    _lock: File,
+#[derive(Default)]
+struct State {
+    /// None while the log cannot be opened.
+    writer: Option<Writer>,
+    /// Set once nobody knows what the file holds.
+    is_lost: bool,
+    trouble: Option<AuditTrouble>,
+    /// When it was last tried to open it.
+    tried: Option<Instant>,
 }
 
 impl AuditLog {
@@ -98,58 +108,55 @@ impl AuditLog {
         Self::open_with(folder, files_max, FILE_BYTES, export)
     }
 
+    /// As [`AuditLog::open`]; one that cannot be opened refuses to record, says why, and is tried again with later records.
+    pub fn open_or_stopped(folder: &Path, files_max: usize, export: Option<Export>) -> Self {
+        let log = Self::closed(folder, files_max, FILE_BYTES, export);
+        let mut state = log.state.lock();
+        // What is wrong is said there.
+        let _ = log.reopen(&mut state);
+        drop(state);
+        log
+    }
+
     pub(super) fn open_with(
         folder: &Path,
         files_max: usize,
         bytes_max: u64,
         export: Option<Export>,
     ) -> Result<Self, AuditError> {
-        let failed = |source| AuditError::Disk { doing: "open", folder: folder.to_owned(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        let lock = files::open_lock(folder).map_err(failed)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| AuditError::Busy { folder: folder.to_owned() })?;
-        let end = End::find(folder).map_err(failed)?;
-        let file = files::append_to(folder, end.first).map_err(failed)?;
-        let bytes = file.metadata().map_err(failed)?.len();
-        let newest = Newest::open(folder).map_err(failed)?;
-        let writer = Writer {
-            file,
-            bytes,
-            bytes_max,
-            next: end.next,
-            previous: end.digest,
-            newest,
-            recent: end.recent,
-            stopped: false,
-            _lock: lock,
-        };
-        let log = Self { folder: folder.to_owned(), files_max, writer: Mutex::new(writer), export };
-        let (event, outcome) = match &end.trouble {
-            Some(trouble) => {
-                tracing::error!(folder = %folder.display(), trouble, "the audit log was tampered with, or damaged");
-                (Event::Broken, trouble.clone())
-            }
-            None => (Event::Opened, env!("CARGO_PKG_VERSION").to_owned()),
-        };
-        log.append(event, Entry { outcome, ..Entry::default() })?;
+        let log = Self::closed(folder, files_max, bytes_max, export);
+        log.reopen(&mut log.state.lock())?;
         Ok(log)
+    }
+
+    fn closed(folder: &Path, files_max: usize, bytes_max: u64, export: Option<Export>) -> Self {
+        Self { folder: folder.to_owned(), files_max, bytes_max, state: Mutex::default(), export }
+    }
+
+    /// What is wrong with it now.
+    pub fn trouble(&self) -> Option<AuditTrouble> {
+        self.state.lock().trouble.clone()
     }
 
     /// Records something; returns its number once it is on the disk.
     pub fn append(&self, event: Event, entry: Entry) -> Result<u64, AuditError> {
-        let mut writer = self.writer.lock();
-        if writer.bytes >= writer.bytes_max {
-            self.begin_another(&mut writer)?;
+        let mut state = self.state.lock();
+        if state.writer.is_none() {
+            let again = state.tried.is_none_or(|tried| tried.elapsed() >= REOPEN_AFTER);
+            if state.is_lost || !again {
+                return Err(state.stopped());
+            }
+            self.reopen(&mut state)?;
         }
-        self.append_to(&mut writer, event, entry)
+        let written = self.append_and_rotate(&mut state, event, entry);
+        state.judge(written)
     }
 
     /// As [`AuditLog::append`], on a thread that may block.
     pub async fn write(self: &Arc<Self>, event: Event, entry: Entry) -> Result<u64, AuditError> {
         let log = self.clone();
         let written = tokio::task::spawn_blocking(move || log.append(event, entry)).await;
-        written.unwrap_or(Err(AuditError::Stopped))
+        written.unwrap_or_else(|error| Err(AuditError::Stopped { why: error.to_string() }))
     }
 
     /// Records from before a number, or the newest; the newest first.
@@ -157,13 +164,15 @@ impl AuditLog {
         let limit = limit.clamp(1, PAGE_MAX);
         let before = before.unwrap_or(u64::MAX);
         let (oldest, mut records) = {
-            let writer = self.writer.lock();
-            let found = writer.recent.iter().rev().filter(|seen| seen.record.sequence < before);
-            let oldest = writer.recent.front().map_or(u64::MAX, |seen| seen.record.sequence);
+            let state = self.state.lock();
+            let recent = state.writer.as_ref().map(Writer::recent);
+            let oldest = recent.and_then(VecDeque::front).map_or(u64::MAX, |seen| seen.record.sequence);
+            let found = recent.into_iter().flat_map(|recent| recent.iter().rev());
+            let found = found.filter(|seen| seen.record.sequence < before);
             (oldest, found.take(limit).cloned().collect::<Vec<_>>())
         };
         if records.len() < limit {
-            let doing = |source| AuditError::Disk { doing: "read", folder: self.folder.clone(), source };
+            let doing = |source| self.failed("read", source);
             let more = limit - records.len();
             records.extend(from_disk(&self.folder, before.min(oldest), more).map_err(doing)?);
         }
@@ -172,68 +181,144 @@ impl AuditLog {
         Ok(Page { records, before })
     }
 
-    fn begin_another(&self, writer: &mut Writer) -> Result<(), AuditError> {
-        let failed =
-            |source| AuditError::Disk { doing: "begin another file of", folder: self.folder.clone(), source };
-        writer.file = files::append_to(&self.folder, writer.next).map_err(failed)?;
-        writer.bytes = 0;
-        let files = files::list(&self.folder).map_err(failed)?;
-        let surplus = files.len().saturating_sub(self.files_max.max(1));
-        for (first, path) in &files[..surplus] {
-            let outcome =
-                format!("the file that began with record {first}; {} files are kept", self.files_max);
-            self.append_to(writer, Event::Forgotten, Entry { outcome, ..Entry::default() })?;
-            fs::remove_file(path).map_err(failed)?;
+    /// Opens it, and records that.
+    fn reopen(&self, state: &mut State) -> Result<u64, AuditError> {
+        state.tried = Some(Instant::now());
+        let opened = Writer::open(&self.folder, self.bytes_max).map_err(|source| self.failed("open", source));
+        let opened =
+            opened.and_then(|opened| opened.ok_or_else(|| AuditError::Busy { folder: self.folder.clone() }));
+        let found = match opened {
+            Ok((writer, found)) => {
+                state.writer = Some(writer);
+                found
+            }
+            Err(error) => return state.judge(Err(error)),
+        };
+        let (event, outcome) = match found {
+            Some(found) => {
+                tracing::error!(folder = %self.folder.display(), trouble = found, "the audit log was tampered with, or damaged");
+                (Event::Broken, found)
+            }
+            None => (Event::Opened, env!("CARGO_PKG_VERSION").to_owned()),
+        };
+        let written = self.append_to(state, event, Entry { outcome, ..Entry::default() });
+        if written.is_err() {
+            // What was found is said when it is opened again.
+            state.writer = None;
         }
-        Ok(())
+        state.judge(written)
     }
 
-    fn append_to(&self, writer: &mut Writer, event: Event, entry: Entry) -> Result<u64, AuditError> {
-        if writer.stopped {
-            return Err(AuditError::Stopped);
+    fn append_and_rotate(&self, state: &mut State, event: Event, entry: Entry) -> Result<u64, AuditError> {
+        if let Some(writer) = &mut state.writer {
+            writer.trouble = None;
+            if writer.is_full() {
+                match writer.begin_another() {
+                    Ok(()) => self.forget(state),
+                    Err(error) => {
+                        writer.trouble = Some(format!("another file cannot be begun: {error}"));
+                    }
+                }
+            }
         }
+        self.append_to(state, event, entry)
+    }
+
+    /// Removes the oldest files while there are too many. One that cannot be removed stays until another is begun.
+    fn forget(&self, state: &mut State) {
+        let forgotten =
+            files::list(&self.folder).map_err(|source| self.failed("list", source)).and_then(|files| {
+                let surplus = files.len().saturating_sub(self.files_max.max(1));
+                for pair in files.windows(2).take(surplus) {
+                    let ((first, path), last) = (&pair[0], pair[1].0 - 1);
+                    let outcome = format!("records {first} to {last}; {} files are kept", self.files_max);
+                    let parameters = Some(Forgotten { first: *first, last }.told());
+                    self.append_to(
+                        state,
+                        Event::Forgotten,
+                        Entry { outcome, parameters, ..Entry::default() },
+                    )?;
+                    files::remove(&self.folder, path).map_err(|source| self.failed("shorten", source))?;
+                }
+                Ok(())
+            });
+        if let (Err(error), Some(writer)) = (forgotten, &mut state.writer) {
+            writer.trouble = Some(error.to_string());
+        }
+    }
+
+    fn append_to(&self, state: &mut State, event: Event, entry: Entry) -> Result<u64, AuditError> {
+        let Some(writer) = &mut state.writer else { return Err(state.stopped()) };
         let record = Record {
             version: VERSION,
             sequence: writer.next,
             time: Timestamp::now(),
             event,
             previous: writer.previous.to_hex().to_string(),
-            entry,
+            entry: entry.bounded(),
         };
-        let mut line = serde_json::to_vec(&record).map_err(|error| AuditError::Disk {
-            doing: "write down a record of",
-            folder: self.folder.clone(),
-            source: io::Error::other(error),
-        })?;
+        let mut line = serde_json::to_vec(&record)
+            .map_err(|error| self.failed("write down a record of", io::Error::other(error)))?;
         if line.len() > LINE_BYTES_MAX {
             return Err(AuditError::TooLong { bytes: line.len() });
         }
         let digest = blake3::hash(&line);
         line.push(b'\n');
-        if let Err(source) = writer.put(&line, record.sequence, &digest) {
-            writer.stopped = true;
-            tracing::error!(error = %source, "the audit log cannot be written: no change is let through any more");
-            return Err(AuditError::Disk { doing: "write", folder: self.folder.clone(), source });
+        match writer.put(&line, &digest) {
+            Ok(()) => {}
+            Err(Unwritten::TakenBack(source)) => return Err(self.failed("write", source)),
+            Err(Unwritten::Unknown(source)) => {
+                (state.writer, state.is_lost) = (None, true);
+                return Err(self.failed("write", source));
+            }
         }
+        let number = record.sequence;
         let seen = Seen { digest: digest.to_hex().to_string(), record };
         if let Some(export) = &self.export {
             export.send(&seen);
         }
-        writer.recent.push_back(seen);
-        if writer.recent.len() > RECENT_MAX {
-            writer.recent.pop_front();
-        }
-        Ok(writer.next - 1)
+        writer.remember(seen);
+        Ok(number)
+    }
+
+    fn failed(&self, doing: &'static str, source: io::Error) -> AuditError {
+        AuditError::Disk { doing, folder: self.folder.clone(), source }
     }
 }
 
-impl Writer {
-    fn put(&mut self, line: &[u8], number: u64, digest: &blake3::Hash) -> io::Result<()> {
-        self.file.write_all(line)?;
-        self.file.sync_data()?;
-        self.newest.write(number, digest)?;
-        (self.bytes, self.next, self.previous) = (self.bytes + line.len() as u64, number + 1, *digest);
-        Ok(())
+impl State {
+    /// Keeps what is wrong, if anything is, and says in the log of the program when that begins and ends.
+    fn judge(&mut self, written: Result<u64, AuditError>) -> Result<u64, AuditError> {
+        let why = match &written {
+            // Such a record says nothing of the disk.
+            Err(AuditError::TooLong { .. }) => return written,
+            Err(error) if self.is_lost => Some(format!("{error}; restart the gateway")),
+            Err(error) => Some(error.to_string()),
+            Ok(_) => self.writer.as_ref().and_then(|writer| writer.trouble.clone()),
+        };
+        match (&self.trouble, why) {
+            (None, Some(why)) => {
+                tracing::error!(
+                    trouble = why,
+                    "the audit log is not written as it should be; no change goes unrecorded"
+                );
+                self.trouble = Some(AuditTrouble { since: Timestamp::now(), why });
+            }
+            (Some(trouble), Some(why)) => {
+                self.trouble = Some(AuditTrouble { since: trouble.since, why });
+            }
+            (Some(_), None) => {
+                tracing::info!("the audit log is written again");
+                self.trouble = None;
+            }
+            (None, None) => {}
+        }
+        written
+    }
+
+    fn stopped(&self) -> AuditError {
+        let why = self.trouble.as_ref().map(|trouble| trouble.why.clone()).unwrap_or_default();
+        AuditError::Stopped { why }
     }
 }
 
@@ -250,7 +335,12 @@ fn from_disk(folder: &Path, before: u64, limit: usize) -> io::Result<Vec<Seen>> 
     let files = files::list(folder)?;
     for (_, path) in files.iter().rev().filter(|(first, _)| *first < before) {
         let mut here = VecDeque::new();
-        for line in files::lines(path)? {
+        let lines = match files::lines(path) {
+            // It made room meanwhile, and so did those before it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            lines => lines?,
+        };
+        for line in lines {
             let Ok(line) = Line::read(&line?.0) else { continue };
             if line.record.sequence < before {
                 here.push_back(line.seen());
@@ -265,93 +355,6 @@ fn from_disk(folder: &Path, before: u64, limit: usize) -> io::Result<Vec<Seen>> 
         }
     }
     Ok(found)
-}
-
-/// Where a log goes on.
-struct End {
-    /// The first record of the file that is written.
-    first: u64,
-    next: u64,
-    digest: blake3::Hash,
-    recent: VecDeque<Seen>,
-    /// What does not fit.
-    trouble: Option<String>,
-}
-
-impl End {
-    /// Reads the newest files; takes a line away that was never synced.
-    fn find(folder: &Path) -> io::Result<Self> {
-        let no_digest = blake3::Hash::from_bytes(NO_DIGEST);
-        let promised = Newest::read(folder);
-        let files = files::list(folder)?;
-        let Some((first, path)) = files.last() else {
-            let next = promised.map_or(1, |(number, _)| number + 1);
-            let trouble =
-                promised.map(|(number, _)| format!("all files are gone; there were {number} records"));
-            return Ok(Self { first: next, next, digest: no_digest, recent: VecDeque::new(), trouble });
-        };
-        // The one before too: the newest may have no record yet.
-        let read = &files[files.len().saturating_sub(2)..];
-        let mut end = Self {
-            first: *first,
-            next: read[0].0,
-            digest: no_digest,
-            recent: VecDeque::new(),
-            trouble: None,
-        };
-        let mut kept = 0;
-        for (_, path) in read {
-            kept = end.read(path, promised)?;
-        }
-        if kept < fs::metadata(path)?.len() && end.trouble.is_none() {
-            let file = File::options().write(true).open(path)?;
-            file.set_len(kept)?;
-            file.sync_all()?;
-        }
-        if let Some((number, _)) = promised.filter(|(number, _)| *number >= end.next) {
-            end.trouble.get_or_insert(format!("records {} to {number} are gone from the end", end.next));
-            end.next = number + 1;
-        }
-        if end.trouble.is_some() {
-            // What is wrong stays as it is, for whoever looks.
-            end.first = end.next;
-        }
-        Ok(end)
-    }
-
-    /// Goes along a file; gives how many bytes of it are whole lines.
-    fn read(&mut self, path: &Path, promised: Option<(u64, blake3::Hash)>) -> io::Result<u64> {
-        let mut kept = 0;
-        for line in files::lines(path)? {
-            let (bytes, whole) = line?;
-            if !whole {
-                break;
-            }
-            let line = match Line::read(&bytes) {
-                Ok(line) => line,
-                Err(why) => {
-                    self.trouble
-                        .get_or_insert(format!("the line where record {} should stand {why}", self.next));
-                    continue;
-                }
-            };
-            let number = line.record.sequence;
-            let fits = number == self.next && (self.recent.is_empty() || line.follows(&self.digest));
-            let is_promised =
-                promised.is_none_or(|(newest, digest)| newest != number || digest == line.digest);
-            if !fits || !is_promised {
-                self.trouble
-                    .get_or_insert(format!("record {number} does not fit the one before or after it"));
-            }
-            (self.next, self.digest) = (number.max(self.next) + 1, line.digest);
-            self.recent.push_back(line.seen());
-            if self.recent.len() > RECENT_MAX {
-                self.recent.pop_front();
-            }
-            kept += bytes.len() as u64 + 1;
-        }
-        Ok(kept)
-    }
 }
 
 #[cfg(test)]

@@ -17,14 +17,17 @@
 //!
 //! *What is never in it*: tokens, passwords and keys, and contents of files.
 
+mod end;
 mod export;
 mod files;
 mod log;
 mod record;
 mod verify;
+mod writer;
 
 pub use export::Export;
-pub use log::{AuditError, AuditLog, newest};
+pub use log::{AuditError, AuditLog, AuditTrouble, newest};
+pub(crate) use record::short;
 pub use record::{Entry, Event, Page, Record, Seen};
 pub use verify::{Verified, verify};
 

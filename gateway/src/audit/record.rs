@@ -8,8 +8,16 @@ use serde::{Deserialize, Serialize};
 pub(super) const VERSION: u32 = 1;
 /// The longest line, in bytes, without its end.
 pub(super) const LINE_BYTES_MAX: usize = 64 << 10;
+/// The longest name in a record, in bytes.
+const NAME_BYTES_MAX: usize = 256;
+/// The longest account of what was found, in bytes.
+const OUTCOME_BYTES_MAX: usize = 2 << 10;
+/// The most names that a path has.
+const SUBJECTS_MAX: usize = 8;
 /// What stands for the digest of the line before the first.
 pub(super) const NO_DIGEST: [u8; 32] = [0; 32];
+/// How many records are kept in memory, for those who look at the newest.
+pub(super) const RECENT_MAX: usize = 512;
 
 /// What a record tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,7 +55,7 @@ impl Event {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Entry {
-    /// Who called: `token:NAME`, `session:NAME` or `socket`; empty where nobody knows.
+    /// Who called: `token:NAME`, `session:NAME`, `socket` or `signal`; empty where nobody knows.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub who: String,
     /// The role that they have.
@@ -74,6 +82,61 @@ pub struct Entry {
     /// The status of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+}
+
+impl Entry {
+    /// The same within bounds: what a caller made long is cut, and its length and digest stand for the rest.
+    pub(super) fn bounded(mut self) -> Self {
+        for (text, most) in [
+            (&mut self.who, NAME_BYTES_MAX),
+            (&mut self.role, NAME_BYTES_MAX),
+            (&mut self.from, NAME_BYTES_MAX),
+            (&mut self.call, NAME_BYTES_MAX),
+            (&mut self.outcome, OUTCOME_BYTES_MAX),
+        ] {
+            *text = short(text, most);
+        }
+        self.subject.truncate(SUBJECTS_MAX);
+        for subject in &mut self.subject {
+            *subject = short(subject, NAME_BYTES_MAX);
+        }
+        self
+    }
+}
+
+/// A text, or as much of its beginning as fits, with the length and digest of the whole.
+pub(crate) fn short(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text.to_owned();
+    }
+    let mut end = bytes_max;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let (bytes, digest) = (text.len(), blake3::hash(text.as_bytes()).to_hex());
+    format!("{}... ({bytes} bytes, blake3 {digest})", &text[..end])
+}
+
+/// What a record says of a file that made room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Forgotten {
+    /// Its first record.
+    pub(super) first: u64,
+    /// Its last.
+    pub(super) last: u64,
+}
+
+impl Forgotten {
+    /// As a record has it.
+    pub(super) fn told(self) -> serde_json::Value {
+        serde_json::json!(self)
+    }
+
+    /// What a record says, if it is one of these.
+    pub(super) fn of(record: &Record) -> Option<Self> {
+        let parameters = record.entry.parameters.clone().filter(|_| record.event == Event::Forgotten)?;
+        serde_json::from_value(parameters).ok()
+    }
 }
 
 /// One line.

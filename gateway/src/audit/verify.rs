@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::files::{self, Newest};
-use super::record::{Event, Line};
+use super::record::{Event, Forgotten, Line};
 
 /// The most problems that are named.
 const PROBLEMS_MAX: usize = 100;
@@ -42,10 +42,17 @@ pub fn verify(folder: &Path, known: Option<(u64, blake3::Hash)>) -> io::Result<V
     let promised = Newest::read(folder);
     let mut found = Verified::default();
     let mut before: Option<blake3::Hash> = None;
+    // Up to which record it is told that files made room.
+    let mut forgotten = 0;
     let files = files::list(folder)?;
     for (at, (first, path)) in files.iter().enumerate() {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        for (number, line) in files::lines(path)?.enumerate() {
+        let lines = match files::lines(path) {
+            // It made room meanwhile; a record says so, or the first that is there does not fit.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            lines => lines?,
+        };
+        for (number, line) in lines.enumerate() {
             let (bytes, whole) = line?;
             if !whole {
                 found.cut_off = at + 1 == files.len();
@@ -65,16 +72,32 @@ pub fn verify(folder: &Path, known: Option<(u64, blake3::Hash)>) -> io::Result<V
                         }
                     }
                     before = Some(line.digest);
+                    let made_room = Forgotten::of(&line.record).map_or(0, |told| told.last);
+                    forgotten = made_room.max(forgotten);
                 }
             }
         }
     }
     found.digest = before.map(|digest| digest.to_hex().to_string()).unwrap_or_default();
+    what_is_gone(&mut found, forgotten, known);
     let last = found.last;
     for (kept, _) in promised.iter().chain(&known).filter(|(kept, _)| *kept > last) {
         found.note(format!("record {kept} is gone; the last that is there is {}", found.last));
     }
     Ok(found)
+}
+
+/// Notes what is missing before the first record: only what a record says made room may be.
+fn what_is_gone(found: &mut Verified, forgotten: u64, known: Option<(u64, blake3::Hash)>) {
+    let first = found.first;
+    if first > 1 && forgotten + 1 != first {
+        found.note(format!("records up to {} are gone, and no record says that they made room", first - 1));
+    }
+    if let Some((kept, _)) = known.filter(|(kept, _)| *kept < first) {
+        found.note(format!(
+            "record {kept}, whose digest you know, is gone; the first that is there is {first}, so the digest shows nothing"
+        ));
+    }
 }
 
 /// Notes what does not fit about a line.

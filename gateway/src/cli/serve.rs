@@ -1,7 +1,8 @@
 //! `tidegate serve`: runs the gateway until it is told to stop.
 //!
 //! Order of a start: settings, logging, admin socket (so that a second gateway is refused before it
-//! touches anything), audit log, core, admin API, its ports on the network. SIGHUP loads the settings again; a file that is wrong is
+//! touches anything), audit log, core, admin API, its ports on the network. An audit log or a port that cannot be had is an
+//! alarm; data is served in any case. SIGHUP loads the settings again; a file that is wrong is
 //! logged, and changes nothing. SIGTERM and SIGINT stop: the admin API first, then the core, which
 //! syncs its journal. What ends the core by itself ends the process with an error. A service manager is told of all of it
 //! (`service_manager.rs`).
@@ -38,23 +39,15 @@ pub(super) async fn run(context: &Context, core: &dyn Start) -> Result<(), Failu
         None => None,
     };
 
-    let audit = open_audit(&settings)?;
+    let audit = open_audit(&settings).await?;
     let control = core.start(settings.clone()).await?;
     let admin = Admin::new(control.clone(), context.file.clone(), settings.clone(), audit, metrics);
     let stop = CancellationToken::new();
     let mut network = JoinSet::new();
+    // What serves data does not wait for them, nor end with one that cannot be had.
     for listen in &settings.api.listen {
-        // One that cannot be bound stops what has been started.
-        match admin.bind_tls(listen.0).await {
-            Ok(listener) => {
-                let (admin, stop) = (admin.clone(), stop.clone());
-                network.spawn(async move { admin.serve_tls(listener, stop).await });
-            }
-            Err(error) => {
-                control.stop().await?;
-                return Err(error.into());
-            }
-        }
+        let (admin, address, stop) = (admin.clone(), listen.0, stop.clone());
+        network.spawn(async move { admin.serve_network(address, stop).await });
     }
     let serving = tokio::spawn({
         let (admin, stop) = (admin.clone(), stop.clone());
@@ -85,11 +78,14 @@ pub(super) async fn run(context: &Context, core: &dyn Start) -> Result<(), Failu
     Ok(())
 }
 
-/// The audit log of these settings.
-fn open_audit(settings: &Settings) -> Result<Arc<AuditLog>, ControlError> {
+/// The audit log of these settings. One that cannot be written refuses changes, says so in an alarm, and keeps no data from
+/// being served.
+async fn open_audit(settings: &Settings) -> Result<Arc<AuditLog>, ControlError> {
     let folder = settings.gateway.data.as_path().join(AUDIT_FOLDER);
     let export = settings.audit.syslog.clone().map(Export::to);
-    Ok(Arc::new(AuditLog::open(&folder, settings.audit.files as usize, export)?))
+    let files = settings.audit.files as usize;
+    let opened = tokio::task::spawn_blocking(move || AuditLog::open_or_stopped(&folder, files, export));
+    Ok(Arc::new(opened.await.map_err(|error| failed("open the audit log", &error))?))
 }
 
 async fn until_told_to_stop(
@@ -103,7 +99,7 @@ async fn until_told_to_stop(
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.hang_up.recv() => {
                 service_manager::reloading();
-                let status = match admin.reload().await {
+                let status = match admin.reload_by_signal().await {
                     Ok(_) => SERVING,
                     Err(error) => {
                         tracing::error!(%error, "the settings were not applied; those from before stay in force");

@@ -102,6 +102,8 @@ codes! {
     DirtyFull = "dirty-full",
     /// An object of the repository that holds keys cannot be read.
     KeyDamaged = "key-damaged",
+    /// The admin API on the network, or the record of its calls, does not work as it should.
+    AdminApi = "admin-api",
     /// No heartbeat of a gateway has come for too long.
     GatewaySilent = "gateway-silent",
     /// The store shows less of a share than its gateway has published.

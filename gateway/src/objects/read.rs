@@ -193,7 +193,7 @@ impl Opened {
         if self.info.parts.count() == 0 || self.info.checksum.is_none() {
             return Ok(None);
         }
-        Ok(bounded(async { Ok(self.namespace.reader().part_checksums(self.source.number).await?) }).await?)
+        bounded(async { Ok(self.namespace.reader().part_checksums(self.source.number).await?) }).await
     }
 
     /// Refuses an object that an NFS client has changed since it was found: what is known of it does not hold for

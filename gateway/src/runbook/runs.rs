@@ -8,6 +8,7 @@
 //!                       started/           a file for each thing that the run has started: the gateway, machines
 //!                       listing            of a drill: what lay in the repository before
 //!                       scratch/           of a drill: settings, local state and log of its gateway; gone at its end
+//! <data>/runbooks/drill-<runbook>.log      what the last drill that was begun over the API said
 //! ```
 //!
 //! The name of a run is the time at which it began and some chance, so names sort as runs began.
@@ -100,6 +101,11 @@ impl Runs {
     /// Those below a data folder.
     pub fn below(data: &Path) -> Self {
         Self { folder: data.join("runbooks") }
+    }
+
+    /// The file with what the last drill of a runbook that was begun over the API said.
+    pub fn said(&self, runbook: &str) -> PathBuf {
+        self.folder.join(format!("drill-{runbook}.log"))
     }
 
     /// The names of all runs, oldest first.

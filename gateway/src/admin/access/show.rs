@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use axum::http::{HeaderMap, Method};
@@ -18,10 +19,14 @@ use crate::settings::{Api, Token, TokenHash};
 
 /// Who may be the page that makes a browser call (Fetch Metadata Request Headers, section 2.3).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// How many calls of an address are looked at for each that one token may make: several may share an address.
+/// How many calls of nobody's an address makes for each that one token may make, before it is told to come later.
 const CALLS_OF_ADDRESS: u32 = 4;
-/// How many refusals of an address are recorded a minute, so that nobody fills the disk with them.
+/// How many refusals of an address, and of all together, are recorded a minute: nobody fills the log with them, and so
+/// pushes out what it had before.
 const RECORDS_PER_MINUTE: u32 = 60;
+const RECORDS_OF_ALL_PER_MINUTE: u32 = 120;
+/// How many sessions a token begins a minute: each is recorded.
+const LOGINS_PER_MINUTE: u32 = 20;
 /// The longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 512;
 
@@ -32,7 +37,11 @@ pub(in crate::admin) struct Access {
     calls: Limit<String>,
     addresses: Limit<IpAddr>,
     failures: Limit<IpAddr>,
+    logins: Limit<String>,
     records: Limit<IpAddr>,
+    records_of_all: Limit<()>,
+    /// Refusals that were not recorded since the last that was.
+    unrecorded: AtomicU64,
 }
 
 impl From<Empty> for Refusal {
@@ -50,11 +59,15 @@ impl Access {
             calls: Limit::default(),
             addresses: Limit::default(),
             failures: Limit::default(),
+            logins: Limit::default(),
             records: Limit::default(),
+            records_of_all: Limit::default(),
+            unrecorded: AtomicU64::new(0),
         }
     }
 
-    /// Who makes a call. Nothing of its body has been read.
+    /// Who makes a call. Nothing of its body has been read. A valid token is bound by its own calls alone: what others do at
+    /// the same address does not shut it out, and nobody guesses 200 bits.
     pub(in crate::admin) fn caller(
         &self,
         peer: Peer,
@@ -65,7 +78,6 @@ impl Access {
         let Peer::Network(address) = peer else { return Ok(Caller::of_socket()) };
         let settings = self.in_force.settings();
         let api = &settings.api;
-        self.admit(address, api, now)?;
         let caller = match headers.get(AUTHORIZATION) {
             Some(value) => {
                 let bearer = value.to_str().ok().and_then(bearer_of);
@@ -75,9 +87,10 @@ impl Access {
             }
             // A cookie that has ended is no guess: nobody guesses 256 bits.
             None => {
-                let cookie = cookie_of(headers).ok_or(Refusal::Unknown)?;
-                let found = self.of_session(&settings.tokens, api, &cookie, peer, now);
-                let caller = found.ok_or(Refusal::Unknown)?;
+                let cookie = cookie_of(headers);
+                let found =
+                    cookie.and_then(|cookie| self.of_session(&settings.tokens, api, &cookie, peer, now));
+                let caller = found.ok_or_else(|| self.stranger(address, api, now))?;
                 is_of_own_page(method, headers, &caller)?;
                 caller
             }
@@ -96,6 +109,7 @@ impl Access {
         let settings = self.in_force.settings();
         let api = &settings.api;
         let Some(token) = find(&settings.tokens, token) else { return Err(self.failed(address, api, now)) };
+        self.logins.take(token.name.to_string(), LOGINS_PER_MINUTE, now)?;
         let began = self.sessions.begin(token.name.as_str(), token.hash, terms(api), now);
         let mut caller = Caller::of_token(token, Peer::Network(address));
         caller.who = format!("session:{}", token.name);
@@ -103,18 +117,28 @@ impl Access {
         Ok((caller, began))
     }
 
-    /// Lets an address call at all, which has not failed too often, nor called too often.
-    pub(in crate::admin) fn admit(&self, address: IpAddr, api: &Api, now: Instant) -> Result<(), Refusal> {
-        let key = peer_key(address);
-        self.failures.look(key, api.failures_per_minute, now)?;
-        Ok(self.addresses.take(key, api.calls_per_minute.saturating_mul(CALLS_OF_ADDRESS), now)?)
+    /// Whether a refusal is recorded: so many of one address, and then the first of those that are too many; and so many of
+    /// all. With it, how many were not since the last that was.
+    pub(in crate::admin) fn records(&self, peer: Peer, refusal: &Refusal, now: Instant) -> Option<u64> {
+        if let Peer::Network(address) = peer {
+            let taken = self.records.take(peer_key(address), RECORDS_PER_MINUTE, now);
+            let of_address = refusal.is_recorded() && taken.map_or_else(|empty| empty.first, |()| true);
+            let of_all = || self.records_of_all.take((), RECORDS_OF_ALL_PER_MINUTE, now).is_ok();
+            if !of_address || !of_all() {
+                self.unrecorded.fetch_add(1, Ordering::Relaxed);
+                return None;
+            }
+        }
+        Some(self.unrecorded.swap(0, Ordering::Relaxed))
     }
 
-    /// Whether a refusal is recorded: so many of one address, and then the first of those that are too many.
-    pub(in crate::admin) fn records(&self, peer: Peer, refusal: &Refusal, now: Instant) -> bool {
-        let Peer::Network(address) = peer else { return true };
-        let taken = self.records.take(peer_key(address), RECORDS_PER_MINUTE, now);
-        refusal.is_recorded() && taken.map_or_else(|empty| empty.first, |()| true)
+    /// Refuses a call that shows nothing, or a session that is over.
+    fn stranger(&self, address: IpAddr, api: &Api, now: Instant) -> Refusal {
+        let most = api.calls_per_minute.saturating_mul(CALLS_OF_ADDRESS);
+        match self.addresses.take(peer_key(address), most, now) {
+            Ok(()) => Refusal::Unknown,
+            Err(empty) => empty.into(),
+        }
     }
 
     fn failed(&self, address: IpAddr, api: &Api, now: Instant) -> Refusal {

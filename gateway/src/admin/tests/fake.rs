@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::control::{
     Alarm, AlarmCode, CacheStatus, Change, ChangeKind, ChangeSettings, ClientInfo, CloneReport, CloneRequest,
@@ -27,6 +28,9 @@ use crate::settings::{Count, Policy, Settings, Size};
 #[derive(Default)]
 pub(crate) struct FakeGateway {
     state: Mutex<State>,
+    /// Told when the removal of snapshot `slow` has begun; it goes on when the other is told.
+    pub(super) begun: Notify,
+    pub(super) go_on: Notify,
 }
 
 #[derive(Default)]
@@ -41,7 +45,7 @@ impl FakeGateway {
     /// A gateway that serves what the settings say.
     pub(crate) fn new(settings: Settings) -> Arc<Self> {
         let state = State { settings: Some(Arc::new(settings)), ..State::default() };
-        Arc::new(Self { state: Mutex::new(state) })
+        Arc::new(Self { state: Mutex::new(state), ..Self::default() })
     }
 
     /// Whether it was stopped.
@@ -241,6 +245,10 @@ impl Control for FakeGateway {
 
     async fn snapshot_remove(&self, share: &str, name: &str) -> Result<SnapshotInfo, ControlError> {
         self.known(share)?;
+        if name == "slow" {
+            self.begun.notify_one();
+            self.go_on.notified().await;
+        }
         let mut state = self.state.lock();
         let snapshots = state.snapshots.entry(share.to_owned()).or_default();
         let at = snapshots.iter().position(|snapshot| snapshot.name == name || snapshot.id == name);

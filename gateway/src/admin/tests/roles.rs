@@ -85,7 +85,7 @@ POST /volumes/{volume}/record                 no   yes  yes  no   no
 POST /volumes/{volume}/record-end             no   yes  yes  no   no
 GET /volumes/{volume}/boot-order              yes  yes  yes  yes  no
 POST /volumes/{volume}/boot-order             no   yes  yes  no   no
-DELETE /volumes/{volume}/boot-order           no   yes  yes  no   no
+DELETE /volumes/{volume}/boot-order           no   no   yes  no   no
 GET /runbooks                                 yes  yes  yes  yes  yes
 GET /runbooks/{runbook}/runs                  yes  yes  yes  yes  no
 POST /runbooks/{runbook}/runs                 no   yes  yes  no   no
