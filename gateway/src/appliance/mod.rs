@@ -245,17 +245,8 @@ impl Appliance {
         let files = Arc::new(Files::new(live.journal().verifier(), replays, budget.clone()));
         let ingest = ingest_options(&ledger, &budgets);
         let copying: Arc<CopyingHeads> = Arc::default();
-        let committer = Committer {
-            plans: Plans::new(repository.clone(), ledger.clone()),
-            repository,
-            ledger,
-            clock: parts.clock.clone(),
-            ingest,
-            uploads_max: UPLOADS_MAX,
-            ladder: parts.ladder,
-            copying: copying.clone(),
-            uploading: tokio::sync::Mutex::default(),
-        };
+        let by = (parts.clock.clone(), parts.ladder);
+        let committer = committer((repository, ledger), ingest, by, copying.clone());
         let appliance = Arc::new(Self {
             live,
             backend,
@@ -415,6 +406,26 @@ fn reader_bounds(budgets: &Budgets) -> ReaderBounds {
             index_bytes: memory / CACHE_INDEX_PART,
             queue_bytes: memory / CACHE_QUEUE_PART,
         },
+    }
+}
+
+/// What publishes the heads of all shares.
+fn committer(
+    (repository, ledger): (Arc<Repository<Opened>>, Arc<Ledger>),
+    ingest: IngestOptions,
+    (clock, ladder): (Arc<dyn Clock>, Ladder),
+    copying: Arc<CopyingHeads>,
+) -> Committer {
+    Committer {
+        plans: Plans::new(repository.clone(), ledger.clone()),
+        repository,
+        ledger,
+        clock,
+        ingest,
+        uploads_max: UPLOADS_MAX,
+        ladder,
+        copying,
+        uploading: tokio::sync::Mutex::default(),
     }
 }
 

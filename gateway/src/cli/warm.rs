@@ -35,10 +35,7 @@ fn people(done: &WarmDone) -> String {
         line += &format!("; {} ranges are in the store no more", done.gone);
     }
     if done.asleep > 0 {
-        let asleep = done.asleep;
-        line += &format!(
-            "; {asleep} ranges sleep in the archive and did not come: `tidegate thaw` brings them back"
-        );
+        line += &format!("; {} ranges sleep in the archive: `tidegate thaw` brings them back", done.asleep);
     }
     if done.is_full {
         line += "; the cache has no more room: raise cache.disk for more";

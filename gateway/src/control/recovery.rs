@@ -140,7 +140,7 @@ pub struct WarmDone {
     pub here: u64,
     /// Ranges that are in the store no more.
     pub gone: u64,
-    /// Ranges that sleep in the archive of the store, and did not come.
+    /// Ranges of packs that sleep in the archive of the store.
     #[serde(default)]
     pub asleep: u64,
     /// Whether it ended because the cache has no more room.
