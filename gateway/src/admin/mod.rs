@@ -130,13 +130,16 @@ impl Admin {
             tracing::error!(%error, "the admin API is not on the network: it has no certificate");
         }
         let (subject, connections_max) = (format!("api:{address}"), settings.api.connections as usize);
+        let mut is_said = false;
         loop {
             let bound = TlsListener::bind(address, connections_max, self.in_force.clone()).await;
             self.in_force.troubles.note(&subject, &bound);
             match bound {
                 Ok(listener) => return self.serve_tls(listener, stop).await,
+                Err(error) if is_said => tracing::debug!(%error, "the admin API is still not on the network"),
                 Err(error) => {
-                    tracing::error!(%error, "the admin API is not on the network; it is tried again")
+                    is_said = true;
+                    tracing::error!(%error, "the admin API is not on the network; it is tried again");
                 }
             }
             tokio::select! {

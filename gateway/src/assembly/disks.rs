@@ -24,6 +24,9 @@ use crate::machine::{
 use crate::settings::{Machine, Name, Settings, Volume};
 use crate::volumes::{BootOrder, VolumeConfig, VolumeReport, Volumes};
 
+/// The most volumes that are served besides those of the settings when one more is asked for.
+const TEMPORARY_MAX: usize = 64;
+
 /// A machine that was started, as it is noted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Noted {
@@ -400,6 +403,10 @@ impl Disks for GatewayDisks {
         volume: &str,
         request: &TemporaryRequest,
     ) -> Result<VolumeStatus, ControlError> {
+        if self.volumes.reports().iter().filter(|report| report.temporary).count() >= TEMPORARY_MAX {
+            let message = format!("{TEMPORARY_MAX} volumes are shown besides those of the settings");
+            return Err(ControlError::new(ErrorKind::Busy, message).todo("hide one: `tidegate volume hide`"));
+        }
         let config = over(&Self::volume(&self.settings(), volume)?, request.scratch, request.moment.clone());
         if !self.volumes.add(VolumeConfig { name: request.name.clone(), warm: false, ..config }) {
             let message = format!("there is a volume {:?} already", request.name);

@@ -1,5 +1,11 @@
 //! Claims about the audit log on the command line, and about tokens without a gateway.
 
+use std::time::Duration;
+
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
 use super::{SettingsFile, code, run_line};
 use crate::audit::{AUDIT_FOLDER, AuditLog, Entry, Event};
 
@@ -37,6 +43,49 @@ async fn the_log_is_shown_and_a_line_that_was_changed_is_told_and_decides_how_th
     let (verified, text) = run_line(&settings, "audit verify").await;
     assert_eq!(verified, 9, "{text}");
     assert!(text.contains("record 2 was changed"), "{text}");
+}
+
+/// What a gateway answers on its socket; nothing while there is none.
+async fn asked(socket: &std::path::Path, path: &str) -> String {
+    let Ok(mut stream) = UnixStream::connect(socket).await else { return String::new() };
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let mut answer = String::new();
+    let _ = stream.write_all(request.as_bytes()).await;
+    let _ = stream.read_to_string(&mut answer).await;
+    answer
+}
+
+#[tokio::test]
+async fn neither_an_audit_log_nor_a_port_that_cannot_be_had_keeps_data_from_being_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = settings_in(folder.path());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let text = std::fs::read_to_string(&settings).expect("readable");
+    let none = folder.path().join("none.pem");
+    let api = format!(
+        "[api]\nlisten = [\"{address}\"]\ncertificate = {none:?}\nprivate_key = {{ file = {none:?} }}\n"
+    );
+    let text = text.replace("[gateway]", "[gateway]\nlog_level = \"error\"");
+    std::fs::write(&settings, text + &api).expect("written");
+    std::fs::write(folder.path().join(AUDIT_FOLDER), "in the way").expect("written");
+    let socket = folder.path().join("admin.sock");
+    let told = async {
+        let wanted = ["\"audit\"".to_owned(), "\"api:certificate\"".to_owned(), format!("\"api:{address}\"")];
+        loop {
+            let alarms = asked(&socket, "/api/v1/alarms").await;
+            if wanted.iter().all(|subject| alarms.contains(subject)) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(asked(&socket, "/readyz").await.starts_with("HTTP/1.1 200"));
+        // It listens for that, since it answers.
+        kill_process(getpid(), Signal::TERM).expect("told");
+    };
+    let all = async { tokio::join!(run_line(&settings, "serve"), told) };
+    let ((ended, _), ()) = tokio::time::timeout(Duration::from_secs(60), all).await.expect("in time");
+    assert_eq!(ended, 0);
 }
 
 #[tokio::test]
