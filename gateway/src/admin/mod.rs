@@ -28,7 +28,6 @@ mod jobs;
 mod listener;
 mod openapi;
 mod payload;
-mod places;
 mod policies;
 mod recovery;
 mod removal;
