@@ -49,6 +49,8 @@ const SMALL_RESULTS_BYTES_MAX: usize = 5 << 10;
 /// How long after a start the view is asked for calls that were carried out before it. Clients
 /// repeat a call after a minute at the latest; the rest is for slow returns.
 const REPLAY_WINDOW: Duration = Duration::from_mins(5);
+/// How long the attributes beside a refusal may be waited for, which may come without them.
+const AFTER_REFUSAL_MAX: Duration = Duration::from_secs(1);
 
 const WRITE: u32 = 7;
 
@@ -184,13 +186,15 @@ impl Context<'_> {
 
     /// As [`Context::refused`], for a change of two files.
     async fn both_refused(&self, first: &Handle, second: &Handle, error: FsError) -> ChangeFailure {
-        // Together: each may take as long as a call may take.
         let (first, second) = futures::join!(self.unchanged(first), self.unchanged(second));
         ChangeFailure { error, first, second }
     }
 
+    /// The attributes are optional there: nobody waits long for them.
     async fn unchanged(&self, file: &Handle) -> Wcc {
-        Wcc { before: None, after: self.view.attributes(&self.call, file).await.ok() }
+        let asked = self.view.attributes(&self.call, file);
+        let after = tokio::time::timeout(AFTER_REFUSAL_MAX, asked).await.ok().and_then(Result::ok);
+        Wcc { before: None, after }
     }
 }
 

@@ -95,8 +95,10 @@ impl SettingsChanges {
 
 #[async_trait]
 impl ChangeSettings for SettingsChanges {
-    async fn add_bucket(&self, name: &str) -> Result<(), ControlError> {
-        let table = Table::from_iter([("name", toml_edit::value(name))]);
+    async fn add_bucket(&self, name: &str, owner: Option<&str>) -> Result<(), ControlError> {
+        let keys = [("name", Some(name)), ("owner", owner)];
+        let keys = keys.into_iter().filter_map(|(key, value)| Some((key, toml_edit::value(value?))));
+        let table = Table::from_iter(keys);
         self.edit(move |document| add_table::<Bucket>(document, table)).await.map(drop)
     }
 

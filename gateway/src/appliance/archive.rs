@@ -3,7 +3,8 @@
 //!
 //! One round goes through the targets of the settings that have rules, one after the other. All of it is housekeeping, so
 //! clients and replication go first. A round that fails, or is cut, is made up for by the next: what is to be done is
-//! derived from what the store shows.
+//! derived from what the store shows. A pack comes to sleep only when it is known to be whole, by the scrub or by reading it, and
+//! all copies have it.
 //!
 //! What was used lately is known from the heads of all shares, and from what this gateway counts itself, which reaches
 //! further back: a use loses half of its weight in a day, so a weight of 2⁻ⁿ is that of one use n days ago, or of
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_replicator::archive::{ArchiveOptions, ArchiveRule, Archived, LastReads, plan, run};
+use tidegate_replicator::archive::{ArchiveOptions, ArchiveRule, Archived, LastReads, Scrubbed, plan, run};
 use tidegate_replicator::collect::{CollectError, CollectOptions, Observer};
 use tidegate_replicator::repository::RepositoryError;
 use tidegate_replicator::store::{Classes, StorageClass, Store, Traffic};
@@ -109,11 +110,12 @@ impl Appliance {
             };
             let round = self.archive_target(&config, rules, store);
             match Traffic::Housekeeping.scope(round).await {
-                Ok(Archived { moved, left }) if moved.packs > 0 => tracing::info!(
+                Ok(Archived { moved, left, wounded }) if moved.packs + wounded > 0 => tracing::info!(
                     target_name = rules.target,
                     packs = moved.packs,
                     bytes = moved.bytes,
                     left,
+                    wounded,
                     "packs came to colder storage classes"
                 ),
                 Ok(_) => {}
@@ -148,6 +150,7 @@ impl Appliance {
         rules: &TargetRules,
         store: Arc<dyn Store>,
     ) -> Result<Archived, ApplianceError> {
+        let (copies, scrubbed) = self.known_of(&store);
         let repository = Arc::new(self.backend.repository.on(store));
         let collect = CollectOptions {
             repack_below_percent: config.repack_below_percent,
@@ -156,12 +159,23 @@ impl Appliance {
             ..CollectOptions::new(self.now(), config.scratch.clone())
         };
         let (rules, packs_max) = (rules.rules.clone(), rules.packs_max);
-        let options = ArchiveOptions { rules, collect, packs_max };
+        let options = ArchiveOptions { rules, collect, packs_max, copies, scrubbed };
         let mut reads = LastReads::of_heads(&repository).await?;
         self.note_reads_here(&mut reads);
         let stop = Stop(self.stop.clone());
         let planned = plan(&repository, &options, &reads, &stop).await.map_err(told)?;
-        run(&repository, &planned, &stop).await.map_err(told)
+        run(&repository, &planned, &self.heals, &stop).await.map_err(told)
+    }
+
+    /// The copies that are fed from a target, and what a scrub knows of it: both only of the one that leads.
+    fn known_of(&self, store: &Arc<dyn Store>) -> (Vec<Arc<dyn Store>>, Scrubbed) {
+        let lead = self.targets.lead();
+        if !Arc::ptr_eq(&lead, store) {
+            return Default::default();
+        }
+        let scrubber = self.scrubber.lock().upgrade();
+        let scrubbed = scrubber.map(|scrubber| scrubber.scrubbed(&lead.address())).unwrap_or_default();
+        (self.copies.stores(), scrubbed)
     }
 
     /// What this gateway counts of its shares' reads.

@@ -50,8 +50,8 @@ mod warm;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -178,6 +178,10 @@ pub struct Appliance {
     locks: LockBook,
     /// How packs are archived.
     archive: Mutex<ArchiveConfig>,
+    /// Held for writing by whoever writes a pack of a target over, for reading by whoever copies one onto itself.
+    heals: tokio::sync::RwLock<()>,
+    /// Whoever reads all packs once in a while, if anybody does.
+    scrubber: Mutex<Weak<Scrubber>>,
     /// Asks for packs that readers wait for.
     thawer: Arc<Thawer>,
     /// Whether it is the clone of a drill.
@@ -241,17 +245,8 @@ impl Appliance {
         let files = Arc::new(Files::new(live.journal().verifier(), replays, budget.clone()));
         let ingest = ingest_options(&ledger, &budgets);
         let copying: Arc<CopyingHeads> = Arc::default();
-        let committer = Committer {
-            plans: Plans::new(repository.clone(), ledger.clone()),
-            repository,
-            ledger,
-            clock: parts.clock.clone(),
-            ingest,
-            uploads_max: UPLOADS_MAX,
-            ladder: parts.ladder,
-            copying: copying.clone(),
-            uploading: tokio::sync::Mutex::default(),
-        };
+        let by = (parts.clock.clone(), parts.ladder);
+        let committer = committer((repository, ledger), ingest, by, copying.clone());
         let appliance = Arc::new(Self {
             live,
             backend,
@@ -281,6 +276,8 @@ impl Appliance {
             locks: LockBook::open(&folder_of_copies),
             archive: Mutex::default(),
             thawer: Arc::default(),
+            heals: tokio::sync::RwLock::default(),
+            scrubber: Mutex::default(),
             drill: parts.drill,
         });
         appliance.begin(&parts.targets).await?;
@@ -409,6 +406,26 @@ fn reader_bounds(budgets: &Budgets) -> ReaderBounds {
             index_bytes: memory / CACHE_INDEX_PART,
             queue_bytes: memory / CACHE_QUEUE_PART,
         },
+    }
+}
+
+/// What publishes the heads of all shares.
+fn committer(
+    (repository, ledger): (Arc<Repository<Opened>>, Arc<Ledger>),
+    ingest: IngestOptions,
+    (clock, ladder): (Arc<dyn Clock>, Ladder),
+    copying: Arc<CopyingHeads>,
+) -> Committer {
+    Committer {
+        plans: Plans::new(repository.clone(), ledger.clone()),
+        repository,
+        ledger,
+        clock,
+        ingest,
+        uploads_max: UPLOADS_MAX,
+        ladder,
+        copying,
+        uploading: tokio::sync::Mutex::default(),
     }
 }
 

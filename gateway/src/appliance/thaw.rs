@@ -69,6 +69,13 @@ impl Spent {
         }
         fits
     }
+
+    /// What was taken was not thawed after all.
+    fn give_back(&mut self, day: i64, bytes: u64) {
+        if self.day == day {
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+    }
 }
 
 /// What became of a pack that somebody waits for.
@@ -139,11 +146,14 @@ impl Thawer {
             return Ok(Outcome::UnderWay);
         };
         let rule = self.rules.lock().get(&class).copied().unwrap_or_default();
-        if !self.spent.lock().entry(class).or_default().take(day, bytes, rule.daily_bytes) {
+        if !self.spent.lock().entry(class.clone()).or_default().take(day, bytes, rule.daily_bytes) {
             return Ok(Outcome::OverBudget);
         }
-        store.thaw(&name, rule.request).await?;
-        Ok(Outcome::Asked)
+        let asked = store.thaw(&name, rule.request).await;
+        if asked.is_err() {
+            self.spent.lock().entry(class).or_default().give_back(day, bytes);
+        }
+        asked.map(|()| Outcome::Asked)
     }
 }
 
@@ -190,7 +200,9 @@ async fn next(waiting: &mut mpsc::Receiver<PackId>, stop: &CancellationToken) ->
 mod tests {
     use bytes::Bytes;
     use tidegate_replicator::store::MeteredStore;
-    use tidegate_replicator::store::{Body, Classes, MemoryStore, Operation, PutMode, RequestCounts};
+    use tidegate_replicator::store::{
+        Body, Classes, MemoryStore, Operation, PutMode, ReadOnlyStore, RequestCounts,
+    };
 
     use super::*;
 
@@ -201,6 +213,21 @@ mod tests {
         assert!(!spent.take(1, 1, 100));
         assert!(spent.take(2, 60, 100) && spent.take(2, 40, 100) && !spent.take(2, 1, 100));
         assert!(spent.take(3, 1, 100));
+        spent.give_back(3, 1);
+        assert_eq!(spent, Spent { day: 3, bytes: 0 });
+    }
+
+    #[tokio::test]
+    async fn what_the_store_refused_to_thaw_is_not_spent() {
+        let (store, _) = asleep(2).await;
+        let refusing = ReadOnlyStore::new(store.clone());
+        let thawer = Thawer::default();
+        let rule = ThawRule { daily_bytes: 15, ..ThawRule::default() };
+        thawer.set_rules(HashMap::from([("GLACIER".parse().expect("a class"), rule)]));
+        assert!(thawer.thaw(&refusing, pack(0), 7).await.is_err());
+        assert!(thawer.thaw(&refusing, pack(1), 7).await.is_err(), "refused, not over the budget");
+        assert_eq!(thawer.thaw(&*store, pack(0), 7).await.expect("asked"), Outcome::Asked);
+        assert_eq!(thawer.thaw(&*store, pack(1), 7).await.expect("not today"), Outcome::OverBudget);
     }
 
     fn pack(number: u8) -> PackId {

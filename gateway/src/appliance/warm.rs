@@ -108,8 +108,9 @@ impl Appliance {
                             share = open.config.name,
                             requests = report.requests,
                             bytes = report.bytes,
+                            asleep = report.asleep,
                             full = report.is_full,
-                            "what was used lately is here"
+                            "what was used lately is here, but for what sleeps"
                         );
                         return;
                     }

@@ -55,6 +55,7 @@ pub async fn set_objects(
         let share = bucket.share.as_ref().map_or(bucket.name.as_str(), |share| share.as_str());
         buckets.push(BucketConfig {
             name: bucket.name.as_str().to_owned(),
+            owner: bucket.owner.as_ref().map(ToString::to_string),
             share: appliance.share_id(share)?,
             flat: bucket.share.is_none(),
             read_only: bucket.read_only,
@@ -81,6 +82,7 @@ async fn access_key(key: &settings::AccessKey) -> Result<AccessKeyConfig, Assemb
         secret: Zeroizing::new(text.to_owned()),
         buckets: (!buckets.is_empty()).then_some(buckets),
         read_only: key.read_only,
+        owner: key.owner.as_ref().map(ToString::to_string),
         own_buckets_only: key.own_buckets_only,
         policy: key.policy.as_ref().map(|text| text.policy().clone()),
         credentials: Credentials { uid: key.uid, gid: key.gid, gids: key.gids.clone() },

@@ -37,7 +37,7 @@ impl GatewayHost {
 
 #[async_trait]
 impl Host for GatewayHost {
-    async fn make_bucket(&self, name: &str) -> Result<ShareId, ObjectError> {
+    async fn make_bucket(&self, name: &str, owner: Option<&str>) -> Result<ShareId, ObjectError> {
         // A share that was taken out of the settings is the operator's to bring back, with what it holds.
         match self.appliance.holds_nothing(name).await {
             Ok(true) => {}
@@ -47,7 +47,7 @@ impl Host for GatewayHost {
                 return Err(ObjectError::SlowDown);
             }
         }
-        self.changer()?.add_bucket(name).await.map_err(|error| refused(name, &error))?;
+        self.changer()?.add_bucket(name, owner).await.map_err(|error| refused(name, &error))?;
         tracing::info!(bucket = name, "a client made a bucket");
         self.appliance.share_id(name).map_err(|error| {
             tracing::error!(bucket = name, %error, "a bucket that was made is not served");

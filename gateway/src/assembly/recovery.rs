@@ -3,11 +3,12 @@
 //! Every [`LOOK_EVERY`] the newest heads, what is hot, and the link as it was measured are put together
 //! ([`crate::recovery`]); status, metrics and alarms show what came out last. The link is measured when a share has an
 //! objective and the last measurement is old, or when somebody asks; what the link itself saw of faster hours counts
-//! too. What was measured is kept in `link.json` in the data folder, for the target that it was measured at.
+//! too. What was measured is kept in `link.json` in the data folder, for the target that it was measured at. What sleeps
+//! in the archive is listed every [`LIST_EVERY`]; while that was never possible no times are told.
 //!
 //! Not here: the same from another machine (`assembly/recovery_offline.rs`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,24 +16,28 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tidegate_chunker::ChunkId;
-use tidegate_replicator::repository::{Head, config_name};
-use tidegate_replicator::store::{Store, StoreError, Traffic, durable_file};
+use tidegate_chunker::{ChunkId, PackId};
+use tidegate_replicator::repository::{Head, Opened, Repository, RepositoryError, config_name};
+use tidegate_replicator::store::{StorageClass, Store, StoreError, Traffic, durable_file};
 use tidegate_replicator::warm::{MeasureOptions, Measured, PackRange, hot_ranges, measure};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::CLAIM_SETTLE;
 use super::overview::{Overview, timestamp};
+use super::{CLAIM_SETTLE, classes, thaw_terms};
 use crate::appliance::{Appliance, ApplianceError, WARM_REQUESTS_MAX};
 use crate::bandwidth::Links;
 use crate::control::{ControlError, ErrorKind, RecoveryLink, RecoveryPlan, ShareRecovery};
 use crate::recovery::{
-    Amounts, FirstByte, Machine, Objectives, Opening, Prices, Way, first_byte, plan_share, refusal,
+    Amounts, FirstByte, Machine, Objectives, Opening, Prices, Sleepers, Way, asked_of, first_byte,
+    plan_share, refusal,
 };
 use crate::settings::{Settings, Share};
 
 /// From one look to the next.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// From one listing of what sleeps to the next.
+const LIST_EVERY: Duration = Duration::from_hours(6);
 /// What is known of the link.
 const FILE: &str = "link.json";
 /// Written to find out how much the disk takes.
@@ -60,6 +65,8 @@ pub(super) struct Recovery {
     found: Mutex<HashMap<String, ShareRecovery>>,
     /// What the first read takes, by the root that it is of.
     first: Mutex<HashMap<String, (ChunkId, FirstByte)>>,
+    /// What sleeps, and when that was listed.
+    sleepers: tokio::sync::Mutex<Option<(Instant, Arc<Sleepers>)>>,
 }
 
 impl Recovery {
@@ -74,6 +81,7 @@ impl Recovery {
             measuring: tokio::sync::Mutex::default(),
             found: Mutex::default(),
             first: Mutex::default(),
+            sleepers: tokio::sync::Mutex::default(),
         })
     }
 
@@ -180,8 +188,18 @@ impl Recovery {
         if let Some(share) = share {
             self.appliance.share_id(share)?;
         }
-        let heads = self.appliance.recovery_heads().await?;
+        let mut heads = Vec::new();
+        for (name, head, heat) in self.appliance.recovery_heads().await? {
+            let first = self.first_of(&name, &head).await?;
+            heads.push((name, head, heat, first));
+        }
+        let asked = heads.iter().flat_map(|(_, _, heat, first)| asked_of(first, heat)).collect();
+        let (sleepers, unproven) = match self.sleepers(settings, &asked).await {
+            Ok(sleepers) => (sleepers, None),
+            Err(error) => (Arc::default(), Some(unlisted(&error))),
+        };
         let link = self.link(settings);
+        let known = link.as_ref().filter(|_| unproven.is_none());
         let prices = prices(settings, settings.lead().name.as_str());
         let opening = Opening {
             shares: heads.len() as u64,
@@ -190,20 +208,43 @@ impl Recovery {
             by_command: true,
         };
         let mut shares = Vec::new();
-        for (name, head, heat) in heads {
+        for (name, head, heat, first) in heads {
             if share.is_some_and(|share| share != name) {
                 continue;
             }
-            let first = self.first_of(&name, &head).await?;
             let amounts = Amounts::of(&head, &heat, &first, opening);
+            let amounts = amounts.with_sleepers(&sleepers, &first, &heat);
             let wanted = settings.share(&name);
             let planned = Planned { name, head: &head, amounts, share: wanted };
             let target = settings.lead().name.as_str();
             let calendar = |bytes| self.links.time_down(target, bytes);
-            shares.push(planned.against(link.as_ref(), prices.as_ref(), &calendar));
+            shares.push(planned.against(known, prices.as_ref(), &calendar));
         }
         shares.sort_by(|one, other| one.share.cmp(&other.share));
-        Ok(RecoveryPlan { link: link.map(|(link, _, _)| link), shares })
+        Ok(RecoveryPlan { link: link.map(|(link, _, _)| link), shares, unproven })
+    }
+
+    /// What sleeps on the target that leads, as it was listed last.
+    async fn sleepers(
+        &self,
+        settings: &Settings,
+        asked: &HashSet<PackId>,
+    ) -> Result<Arc<Sleepers>, RepositoryError> {
+        let mut known = self.sleepers.lock().await;
+        if let Some((listed, sleepers)) = &*known
+            && listed.elapsed() < LIST_EVERY
+        {
+            return Ok(sleepers.clone());
+        }
+        match list_sleepers(self.appliance.repository(), settings, asked).await {
+            Ok(sleepers) => {
+                let sleepers = Arc::new(sleepers);
+                *known = Some((Instant::now(), sleepers.clone()));
+                Ok(sleepers)
+            }
+            // What slept some hours ago sleeps.
+            Err(error) => known.as_ref().map(|(_, sleepers)| sleepers.clone()).ok_or(error),
+        }
     }
 
     async fn first_of(&self, name: &str, head: &Head) -> Result<FirstByte, ControlError> {
@@ -279,6 +320,23 @@ impl Planned<'_> {
             missed,
         }
     }
+}
+
+/// What sleeps on the target that leads.
+pub(super) async fn list_sleepers(
+    repository: &Repository<Opened>,
+    settings: &Settings,
+    asked: &HashSet<PackId>,
+) -> Result<Sleepers, RepositoryError> {
+    let takes = |class: &StorageClass| thaw_terms(settings, class, (None, None)).takes;
+    Sleepers::list(repository, &classes(settings), &takes, asked).await
+}
+
+/// Why there are no times.
+pub(super) fn unlisted(error: &RepositoryError) -> String {
+    format!(
+        "what sleeps in the archive cannot be listed, so it is not known how long recovery takes: {error}"
+    )
 }
 
 /// Requests at once of a recovery from the target that leads.

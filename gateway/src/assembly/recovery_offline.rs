@@ -10,10 +10,10 @@ use tidegate_replicator::frozen::DomainReader;
 use tidegate_replicator::repository::{Head, Heat};
 use tidegate_replicator::warm::{MeasureOptions, PackRange, hot_ranges};
 
-use super::recovery::{Planned, measure_link, prices, requests_max, shown};
+use super::recovery::{Planned, list_sleepers, measure_link, prices, requests_max, shown, unlisted};
 use super::{AssemblyError, OfflineRepository};
 use crate::control::{ControlError, ErrorKind, RecoveryLink, RecoveryPlan};
-use crate::recovery::{Amounts, Machine, Opening, Way, first_byte};
+use crate::recovery::{Amounts, FirstByte, Machine, Opening, Sleepers, Way, asked_of, first_byte};
 use crate::settings::{Settings, Share, table_from_toml};
 use crate::share::ShareError;
 
@@ -72,23 +72,32 @@ impl OfflineRepository {
         let prices = prices(settings, target);
         let opening =
             Opening { shares, domains: repository.domains().len() as u64, slots: 1, by_command: true };
+        let mut firsts = Vec::new();
+        for (head, _) in &found {
+            firsts.push(self.first(head).await?);
+        }
+        let asked = found.iter().zip(&firsts).flat_map(|((_, heat), first)| asked_of(first, heat)).collect();
+        let (sleepers, unproven) = match list_sleepers(repository, settings, &asked).await {
+            Ok(sleepers) => (sleepers, None),
+            Err(error) => (Sleepers::default(), Some(unlisted(&error))),
+        };
+        let known = link.as_ref().filter(|_| unproven.is_none());
         let mut shares = Vec::new();
-        for (head, heat) in &found {
-            let first = self.first(head).await?;
+        for ((head, heat), first) in found.iter().zip(&firsts) {
             let share = share_of(head);
             let planned = Planned {
                 name: head.share.name.clone(),
                 head,
-                amounts: Amounts::of(head, heat, &first, opening),
+                amounts: Amounts::of(head, heat, first, opening).with_sleepers(&sleepers, first, heat),
                 share: share.as_ref(),
             };
-            shares.push(planned.against(link.as_ref(), prices.as_ref(), &|_| None));
+            shares.push(planned.against(known, prices.as_ref(), &|_| None));
         }
         shares.sort_by(|one, other| one.share.cmp(&other.share));
-        Ok(RecoveryPlan { link: link.map(|(link, _, _)| link), shares })
+        Ok(RecoveryPlan { link: link.map(|(link, _, _)| link), shares, unproven })
     }
 
-    async fn first(&self, head: &Head) -> Result<crate::recovery::FirstByte, ControlError> {
+    async fn first(&self, head: &Head) -> Result<FirstByte, ControlError> {
         let reader = DomainReader::open(&self.repository, head.share.domain, READER_BYTES)
             .map_err(AssemblyError::from)?;
         let first = first_byte(&head.root, reader.nodes).await;

@@ -59,7 +59,10 @@ pub(super) struct Rights {
     /// Refuse every change.
     #[arg(long)]
     read_only: bool,
-    /// Hide buckets from it that other access keys have made.
+    /// The name under which it owns the buckets that it makes; the keys that share it own them together [default: its id].
+    #[arg(long)]
+    owner: Option<String>,
+    /// Hide buckets of another owner from it.
     #[arg(long)]
     own_buckets_only: bool,
     /// A file with a policy in the JSON language of AWS.
@@ -77,6 +80,7 @@ pub(super) struct Rights {
 #[derive(Debug, Serialize)]
 struct Row {
     id: String,
+    owner: String,
     buckets: Vec<String>,
     read_only: bool,
     own_buckets_only: bool,
@@ -105,6 +109,7 @@ fn list(context: &Context) -> Result<(), Failure> {
     let settings = context.settings()?;
     let row = |key: &AccessKey| Row {
         id: key.id.to_string(),
+        owner: key.owner.as_ref().unwrap_or(&key.id).to_string(),
         buckets: key.buckets.iter().map(ToString::to_string).collect(),
         read_only: key.read_only,
         own_buckets_only: key.own_buckets_only,
@@ -141,6 +146,7 @@ impl Rights {
             keys.insert("buckets".to_owned(), self.buckets.clone().into());
         }
         keys.extend(self.read_only.then(|| ("read_only".to_owned(), true.into())));
+        keys.extend(self.owner.iter().map(|owner| ("owner".to_owned(), owner.clone().into())));
         keys.extend(self.own_buckets_only.then(|| ("own_buckets_only".to_owned(), true.into())));
         if let Some(file) = &self.policy {
             let text = std::fs::read_to_string(file)

@@ -10,10 +10,12 @@ use std::time::SystemTime;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use tidegate_replicator::archive::{
-    Amount, ArchiveOptions, ArchivePlan, LastReads, Reason, plan, run as carry_out,
+    Amount, ArchiveOptions, ArchivePlan, LastReads, Reason, Scrubbed, plan, run as carry_out,
 };
 use tidegate_replicator::collect::CollectOptions;
 use tidegate_replicator::repository::{Opened, Repository, UtcNanos};
+use tidegate_replicator::store::Store;
+use tokio::sync::RwLock;
 
 use super::Context;
 use super::exit::Failure;
@@ -83,8 +85,12 @@ struct Report {
     price: Option<String>,
     /// Whether it was done.
     done: bool,
-    /// Packs that were gone, or asleep, when their turn came.
+    /// Of those that move: packs that are read and verified first, because they will sleep.
+    to_be_read: Group,
+    /// Packs that were gone, asleep, or changed by somebody else when their turn came.
     left: u64,
+    /// Packs that were read, and are damaged.
+    wounded: u64,
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
@@ -111,7 +117,10 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         ..CollectOptions::new(UtcNanos::from(SystemTime::now()), std::env::temp_dir())
     };
     let packs_max = packs_daily(&settings, &target);
-    let archive = ArchiveOptions { rules, collect, packs_max };
+    let copies = copies_of(&settings, &target).await?;
+    // What a gateway's scrub knows is not known here: what will sleep is read first.
+    let scrubbed = Scrubbed::default();
+    let archive = ArchiveOptions { rules, collect, packs_max, copies, scrubbed };
     let job = JobHandle::new();
     let watched = Watched(job.clone());
     let planning = async {
@@ -124,8 +133,10 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         let Amount { packs, bytes: size } = planned.moving();
         let question = format!("{packs} packs ({}) come to colder storage classes. Do it?", bytes(size));
         context.terminal.confirm(yes, &question)?;
-        let moving = carry_out(&repository, &planned, &watched);
-        report.left = watch(&context.terminal, &job, moving).await.map_err(failed)?.left;
+        let no_heals = RwLock::default();
+        let moving = carry_out(&repository, &planned, &no_heals, &watched);
+        let done = watch(&context.terminal, &job, moving).await.map_err(failed)?;
+        (report.left, report.wounded) = (done.left, done.wounded);
     }
     report.done = does;
     context.terminal.data(&report, people)
@@ -142,10 +153,25 @@ async fn repository_on(settings: &Settings, target: &str) -> Result<Arc<Reposito
     Ok(Arc::new(offline.repository.on(store.store)))
 }
 
+/// The stores of the copies that are fed from a target.
+async fn copies_of(settings: &Settings, target: &str) -> Result<Vec<Arc<dyn Store>>, Failure> {
+    let mut stores = Vec::new();
+    if settings.lead().name.as_str() == target {
+        for copy in settings.copies() {
+            stores.push(open_store(copy, None).await?.store);
+        }
+    }
+    Ok(stores)
+}
+
 fn report(settings: &Settings, target: &str, plan: &ArchivePlan) -> Report {
     let mut moves: BTreeMap<&str, Amount> = BTreeMap::new();
+    let mut to_be_read = Amount::default();
     for one in &plan.moves {
         moves.entry(one.to.as_str()).or_default().add(one.bytes);
+        if one.to_be_read {
+            to_be_read.add(one.bytes);
+        }
     }
     let stay = |reason: &Reason| plan.stay.get(reason).map(|amount| Group::of(reason.as_str(), *amount));
     Report {
@@ -158,7 +184,9 @@ fn report(settings: &Settings, target: &str, plan: &ArchivePlan) -> Report {
         later: Group::of("later", plan.later),
         stay: Reason::ALL.iter().filter_map(stay).collect(),
         done: false,
+        to_be_read: Group::of("read", to_be_read),
         left: 0,
+        wounded: 0,
     }
 }
 
@@ -193,6 +221,10 @@ fn people(report: &Report) -> String {
     for group in &report.moves {
         lines.push(format!("{} packs ({}) {verb} {}", group.packs, bytes(group.bytes), group.what));
     }
+    if report.to_be_read.packs > 0 {
+        let (packs, size) = (report.to_be_read.packs, bytes(report.to_be_read.bytes));
+        lines.push(format!("{packs} packs ({size}) are read and verified before they sleep"));
+    }
     lines.extend(report.price.iter().map(|price| format!("the changes cost {price}")));
     if report.later.packs > 0 {
         let (packs, size) = (report.later.packs, bytes(report.later.bytes));
@@ -204,7 +236,14 @@ fn people(report: &Report) -> String {
         lines.push(format!("{} packs ({}) {words}", group.packs, bytes(group.bytes)));
     }
     if report.left > 0 {
-        lines.push(format!("{} packs were gone or asleep when their turn came", report.left));
+        lines.push(format!(
+            "{} packs were gone, asleep or changed by somebody else when their turn came",
+            report.left
+        ));
+    }
+    if report.wounded > 0 {
+        lines
+            .push(format!("{} packs are damaged and stay as they are: `tidegate scrub run`", report.wounded));
     }
     lines.join("\n")
 }

@@ -89,6 +89,16 @@ fn people(plan: &RecoveryPlan) -> String {
     }
     let heading = ["SHARE", "TO", "TIME", "OBJECTIVE", "BYTES", "REQUESTS", "PRICE", "BOUND BY"];
     let mut lines = vec![plan.link.as_ref().map_or_else(unmeasured, link), table(heading, &rows)];
+    lines.extend(plan.unproven.clone());
+    lines.extend(plan.shares.iter().filter(|share| share.whole.asleep_bytes > 0).map(|share| {
+        let takes = share.whole.thaw_seconds.unwrap_or_default().ceil() as u64;
+        format!(
+            "share {}: up to {} sleep in the archive; the store thaws them in {} at most, which the times include",
+            share.share,
+            bytes(share.whole.asleep_bytes),
+            seconds(takes)
+        )
+    }));
     lines.extend(plan.shares.iter().filter_map(|share| {
         let missed = share.missed.as_ref()?;
         let accepted = if share.accept_risk { " (accepted)" } else { "" };

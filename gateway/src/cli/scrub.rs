@@ -63,8 +63,13 @@ fn people(status: &ScrubStatus) -> String {
 
 fn round(round: &ScrubRound) -> String {
     let ended = round.ended.map(|ended| format!(", ended {ended:.0}")).unwrap_or_default();
+    let asleep = if round.packs_asleep == 0 {
+        String::new()
+    } else {
+        format!("; {} packs ({}) sleep, and were not read", round.packs_asleep, bytes(round.bytes_asleep))
+    };
     format!(
-        "{} of {} packs ({} of {}), begun {:.0}{ended}; {} packs put back whole, {} chunks sealed anew, {} frames without a copy",
+        "{} of {} packs ({} of {}), begun {:.0}{ended}; {} packs put back whole, {} chunks sealed anew, {} frames without a copy{asleep}",
         round.packs,
         round.packs_total,
         bytes(round.bytes),

@@ -12,6 +12,9 @@ pub struct RecoveryPlan {
     pub link: Option<RecoveryLink>,
     /// By name.
     pub shares: Vec<ShareRecovery>,
+    /// Why nothing can be said of times although the link is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<String>,
 }
 
 /// What is asked of it.
@@ -88,7 +91,7 @@ pub struct RecoveryStage {
     /// How long it takes; absent without a link that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// What most of that is: `latency`, `link`, `disk`, `opening` or `waiting`.
+    /// What most of that is: `latency`, `link`, `disk`, `opening`, `waiting` or `thawing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound: Option<String>,
     /// What the store charges, by the prices of the settings.
@@ -100,6 +103,12 @@ pub struct RecoveryStage {
     /// Whether it does; absent without an objective or a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_kept: Option<bool>,
+    /// Bytes of it that sleep in the archive of the store, at most.
+    #[serde(default)]
+    pub asleep_bytes: u64,
+    /// How long of the time the store thaws them, at most; absent where nothing sleeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thaw_seconds: Option<f64>,
 }
 
 /// Bring a share here before it is asked for.

@@ -49,6 +49,12 @@ pub struct ScrubRound {
     pub chunks_resealed: u64,
     /// Frames that had no copy.
     pub frames_lost: u64,
+    /// Of the packs that were looked at: those that sleep in an archive, and were not read.
+    #[serde(default)]
+    pub packs_asleep: u64,
+    /// Their length in bytes.
+    #[serde(default)]
+    pub bytes_asleep: u64,
 }
 
 /// A part of a pack that has no copy.

@@ -30,6 +30,7 @@ mod view;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tidegate_replicator::map::{JournalPiece, MapError};
@@ -122,11 +123,25 @@ impl Live {
     }
 
     /// Appends a batch with its payload and makes it visible. Waits for room, never for the disk.
-    pub async fn submit(&self, mut batch: Batch, payload: Bytes) -> Result<Sequence, LiveError> {
+    pub async fn submit(&self, batch: Batch, payload: Bytes) -> Result<Sequence, LiveError> {
+        self.submit_noting(batch, payload, None).await
+    }
+
+    /// As [`Live::submit`]; `on_its_way` is set when there is room and nothing is waited for any more: until then the
+    /// change may be dropped, from then on it happens.
+    pub(crate) async fn submit_noting(
+        &self,
+        mut batch: Batch,
+        payload: Bytes,
+        on_its_way: Option<&AtomicBool>,
+    ) -> Result<Sequence, LiveError> {
         let inner = &*self.inner;
         inner.applier.room(&inner.pending, inner.limits.pending_bytes_max).await?;
         let encoded = batch.encode();
         let permit = inner.journal.reserve((encoded.len() + payload.len()) as u64).await?;
+        if let Some(on_its_way) = on_its_way {
+            on_its_way.store(true, Ordering::Relaxed);
+        }
         let appended = inner.journal.append(permit, &encoded, &[payload])?;
         let place = JournalPiece { segment: appended.position.segment, offset: appended.position.offset };
         batch.resolve(place)?;

@@ -1,4 +1,4 @@
-//! Claims about the database of live maps, asked without a journal above it.
+//! Claims about the database of live maps, asked without a journal above it, and about the way of a change into it.
 
 use std::ops::Range;
 
@@ -189,4 +189,38 @@ fn a_rebase_of_many_marks_goes_in_pieces_and_leaves_what_is_newer() {
     assert_eq!(bench.news().0, expected);
     let gone = bench.database.get(&full_key(MAP, &name(7).encode())).expect("reads");
     assert_eq!(gone, super::pending::Known::Unknown, "a tombstone hides nothing any more");
+}
+
+#[tokio::test]
+async fn a_change_is_on_its_way_when_it_has_room_and_may_be_dropped_before() {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Poll;
+
+    let folder = tempfile::tempdir().expect("makes a folder");
+    let options = crate::journal::Options::default();
+    let (journal, replay) =
+        crate::journal::Journal::open(&folder.path().join("journal"), options).expect("opens");
+    let database = Database::open(&folder.path().join("meta"), 1 << 20, 1 << 20).expect("opens");
+    let limits = super::Limits { pending_bytes_max: 1, ..super::Limits::default() };
+    let live = super::Live::open(journal, &replay, Arc::new(database), limits).expect("opens");
+    let batch = |number| {
+        let key = Key::Entry(InodeNumber(1), format!("name-{number}").into());
+        Batch { changes: vec![put(&key, b"value")] }
+    };
+    live.pause_applier();
+    let first = AtomicBool::new(false);
+    let sequence = live.submit_noting(batch(1), Bytes::new(), Some(&first)).await.expect("has room");
+    assert!(first.load(Ordering::Relaxed));
+    let second = AtomicBool::new(false);
+    let mut waiting = Box::pin(live.submit_noting(batch(2), Bytes::new(), Some(&second)));
+    let is_waiting = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_pending())).await;
+    assert!(is_waiting && !second.load(Ordering::Relaxed), "it has no room, so nothing has happened");
+    drop(waiting);
+    live.let_applier_go_on();
+    live.applied(sequence).await.expect("applies");
+    let third = AtomicBool::new(false);
+    let after = live.submit_noting(batch(3), Bytes::new(), Some(&third)).await.expect("has room");
+    assert!(third.load(Ordering::Relaxed) && after.0 == sequence.0 + 1, "the one between was never there");
 }

@@ -31,7 +31,7 @@ mod remove;
 mod rename;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use tidegate_protocols::view::{FsError, NAME_BYTES_MAX};
@@ -278,10 +278,8 @@ impl Namespace {
             let (retry, encoded) = note(&outcome);
             transaction.note_outcome(retry, encoded);
         }
-        if let Some(submitted) = context.submitted {
-            submitted.store(true, Ordering::Relaxed);
-        }
-        let sequence = transaction.submit(&self.share, Bytes::new()).await?;
+        // While it waits for room, the time of the call bounds it.
+        let sequence = transaction.submit_noting(&self.share, Bytes::new(), context.submitted).await?;
         drop(locks);
         self.durable(sequence).await?;
         Ok(outcome)

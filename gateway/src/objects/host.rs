@@ -1,7 +1,8 @@
 //! What the object view asks of the gateway around it: to make and remove buckets, and to publish a share.
 //!
 //! The settings file says which buckets there are; a client who makes one has the gateway write it there. So there
-//! is one truth, which the operator can read and change.
+//! is one truth, which the operator can read and change. Whose a bucket is stands there too, in the same edit: no crash
+//! leaves one that is nobody's.
 
 use std::sync::Arc;
 
@@ -15,9 +16,9 @@ use super::parts::parts_of_new;
 /// The gateway around the objects.
 #[async_trait]
 pub trait Host: Send + Sync + 'static {
-    /// Adds a bucket of objects to the settings, and serves it; gives its share, which holds nothing.
+    /// Adds a bucket of objects to the settings as that owner's, and serves it; gives its share, which holds nothing.
     /// [`ObjectError::BucketExists`] when a share of that name holds something.
-    async fn make_bucket(&self, name: &str) -> Result<ShareId, ObjectError>;
+    async fn make_bucket(&self, name: &str, owner: Option<&str>) -> Result<ShareId, ObjectError>;
 
     /// Takes a bucket out of the settings. Its heads stay in the repository.
     async fn remove_bucket(&self, name: &str) -> Result<(), ObjectError>;
@@ -40,7 +41,7 @@ impl Objects {
         match self.access(who, name).await {
             Ok(access) => {
                 let settings = &access.loaded.settings;
-                let is_others = settings.owner_name(who) != who.name();
+                let is_others = settings.owner_name(&access.who) != access.who;
                 // Who wanted a lock must not take a bucket without one for it.
                 let lacks_lock = new.lock && settings.lock.is_none();
                 let taken = is_others || lacks_lock;
@@ -50,9 +51,9 @@ impl Objects {
             Err(error) => return Err(error),
         }
         let (files, name, host) = (self.files.clone(), name.to_owned(), self.host()?);
-        let parts = parts_of_new(who, &new)?;
+        let (owner, parts) = (who.access_key.is_some().then(|| self.name_of(who)), parts_of_new(&new)?);
         to_the_end(async move {
-            let share = host.make_bucket(&name).await?;
+            let share = host.make_bucket(&name, owner.as_deref()).await?;
             let served = files.share(share).ok_or(ObjectError::SlowDown)?;
             served.namespace.begin_bucket(parts).await
         })

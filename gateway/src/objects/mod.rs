@@ -58,6 +58,8 @@ const CALL_TIME_MAX: Duration = Duration::from_secs(28);
 pub struct BucketConfig {
     /// What clients call it.
     pub name: String,
+    /// The name of whose it is; none for nobody's.
+    pub owner: Option<String>,
     /// The share that holds it.
     pub share: ShareId,
     /// Whether it is one of objects: the share's root directory is flat.
@@ -77,7 +79,9 @@ pub struct AccessKeyConfig {
     pub buckets: Option<Vec<String>>,
     /// Whether it may change nothing.
     pub read_only: bool,
-    /// Whether it sees and reaches no buckets that another key has made, unless their policy says so.
+    /// The name under which it owns buckets; none for its id.
+    pub owner: Option<String>,
+    /// Whether it sees and reaches no buckets of another owner, unless their policy says so.
     pub own_buckets_only: bool,
     /// What it may do; everything without.
     pub policy: Option<Arc<Policy>>,
@@ -105,10 +109,11 @@ struct Access {
     bucket: Arc<BucketConfig>,
     served: Arc<Served>,
     loaded: Arc<Loaded>,
+    /// The name under which the caller owns what it makes.
     who: String,
     credentials: Credentials,
     may_change: bool,
-    /// Whether buckets that another key has made are not the caller's business.
+    /// Whether buckets of another owner are not the caller's business.
     own_only: bool,
 }
 
@@ -142,6 +147,13 @@ impl Objects {
         Ok(buckets)
     }
 
+    /// The name under which a caller owns what it makes.
+    fn name_of(&self, who: &Who) -> String {
+        let known = self.known.read();
+        let key = who.access_key.as_ref().and_then(|id| known.keys.get(id));
+        key.and_then(|key| key.owner.clone()).unwrap_or_else(|| who.name().to_owned())
+    }
+
     /// Finds a bucket for a caller who was permitted to use it.
     async fn access(&self, who: &Who, bucket: &str) -> Result<Access, ObjectError> {
         let (found, key) = {
@@ -169,8 +181,9 @@ impl Objects {
             }
         };
         let may_change = !key.as_ref().is_some_and(|key| key.read_only) && !bucket.read_only;
-        let own_only = key.is_some_and(|key| key.own_buckets_only);
-        Ok(Access { bucket, served, loaded, who: who.name().to_owned(), credentials, may_change, own_only })
+        let own_only = key.as_ref().is_some_and(|key| key.own_buckets_only);
+        let who = key.and_then(|key| key.owner).unwrap_or_else(|| who.name().to_owned());
+        Ok(Access { bucket, served, loaded, who, credentials, may_change, own_only })
     }
 
     /// For a look by the gateway itself.
@@ -231,7 +244,8 @@ impl AccessKeyConfig {
 
     /// Whether a bucket of that owner is none of its business unless the bucket's policy says so.
     fn keeps_out_of(&self, owner: Option<&str>, id: &str) -> bool {
-        self.own_buckets_only && owner.is_some_and(|owner| owner != id)
+        let own = self.owner.as_deref().unwrap_or(id);
+        self.own_buckets_only && owner.is_some_and(|owner| owner != own)
     }
 }
 
@@ -255,6 +269,11 @@ impl Access {
         let region = self.loaded.settings.region.clone();
         Ok(Bucket { name: self.bucket.name.clone(), created, region })
     }
+}
+
+/// What stands for the name of an owner where nobody is to learn it, who may be the id of an access key.
+fn disguised(owner: &str) -> String {
+    blake3::hash(owner.as_bytes()).to_hex().to_string()
 }
 
 /// Bounds the time of a call that may have to wait for the store.

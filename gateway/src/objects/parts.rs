@@ -25,7 +25,6 @@ const CORS_PART: &str = "cors";
 const LIFECYCLE_PART: &str = "lifecycle";
 const POLICY_PART: &str = "policy";
 const PUBLIC_ACCESS_PART: &str = "public-access";
-const OWNER_PART: &str = "owner";
 const REGION_PART: &str = "region";
 const OWNERSHIP_UNSAID_PART: &str = "ownership-unsaid";
 
@@ -57,7 +56,7 @@ fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, ObjectError> {
 impl Loaded {
     fn new(of: (Weak<Share>, u64), bucket: &BucketConfig, parts: &BucketParts) -> Result<Self, ObjectError> {
         let settings = BucketSettings {
-            owner: read(parts, OWNER_PART)?,
+            owner: bucket.owner.clone(),
             region: read(parts, REGION_PART)?,
             ownership_unsaid: has(parts, OWNERSHIP_UNSAID_PART),
             versioning: read(parts, VERSIONING_PART)?,
@@ -132,12 +131,9 @@ impl Objects {
     }
 }
 
-/// The parts that a new bucket begins with: with a lock it keeps versions. It belongs to the key that makes it.
-pub(super) fn parts_of_new(who: &Who, new: &NewBucket) -> Result<Vec<(&'static str, Vec<u8>)>, ObjectError> {
+/// The parts that a new bucket begins with: with a lock it keeps versions.
+pub(super) fn parts_of_new(new: &NewBucket) -> Result<Vec<(&'static str, Vec<u8>)>, ObjectError> {
     let mut parts = Vec::new();
-    if let Some(owner) = &who.access_key {
-        parts.push((OWNER_PART, written(owner)?));
-    }
     if let Some(region) = &new.region {
         parts.push((REGION_PART, written(region)?));
     }

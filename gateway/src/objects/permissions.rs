@@ -103,7 +103,7 @@ fn is_reading(action: &str) -> bool {
     READING.iter().any(|start| action.starts_with(start))
 }
 
-/// Whether the bucket is another key's, and the caller's key is bound to its own. That the name is taken is told.
+/// Whether the bucket is another's, and the caller's key is bound to its own. That the name is taken is told.
 fn is_kept_out(key: Option<&AccessKeyConfig>, who: &Who, asked: &Asked<'_>, loaded: &Loaded) -> bool {
     let owner = loaded.settings.owner.as_deref();
     let is_others = key.is_some_and(|key| key.keeps_out_of(owner, who.name()));

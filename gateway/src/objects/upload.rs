@@ -2,7 +2,10 @@
 //!
 //! A part is a file without a name. Completing an upload shares the extents of its parts with the object: no byte
 //! is copied, however large it is (see [`crate::namespace::objects`]). A part that is copied is read only when its
-//! upload names a checksum that is not known of it; where it names none, when a completion claims one.
+//! upload names a checksum that is not known of it; where it names none, when a completion claims one: then what was
+//! computed is kept with the part, and a completion that takes too long is told to come again and goes on there.
+
+use std::time::Duration;
 
 use tidegate_protocols::objects::{
     Body, Checksum, ChecksumAlgorithm, ChecksumKind, CompletedPart, Completion, Digests, NewObject,
@@ -14,12 +17,16 @@ use tidegate_replicator::map::{
     InodeNumber, ObjectRecord, PartChecksums, PartRecord, Timestamp, UploadRecord,
 };
 
+use tokio::time::Instant;
+
 use super::read::Opened;
-use super::{Access, Objects, bounded, describe, digest, path};
+use super::{Access, Objects, bounded, describe, digest, disguised, path};
 use crate::namespace::objects::{Description, Held, HeldPart, HeldUpload, Place, Unnamed};
 
 /// Uploads that one look at the map brings.
 const SCAN: usize = 256;
+/// A completion that has read parts for so long reads no other one, and is told to come again.
+const SUMS_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// The id of an upload: its number, and a random number.
 fn id_of(upload: &HeldUpload) -> String {
@@ -58,7 +65,7 @@ impl Objects {
         let record = UploadRecord {
             tag: u64::from_le_bytes(tag),
             begun: Timestamp::default(),
-            owner: who.name().to_owned(),
+            owner: access.who.clone(),
             algorithm: new.algorithm.map_or(0, describe::algorithm_code),
             composite: new.checksum_kind == ChecksumKind::Composite,
             metadata: describe::metadata_record(new, None),
@@ -173,7 +180,7 @@ impl Objects {
                 }
                 match rolled_up {
                     Some(prefix) => page.prefixes.push(prefix.to_owned()),
-                    None => page.uploads.push(upload_of(key, &upload)),
+                    None => page.uploads.push(upload_of(key, &upload, who)),
                 }
             }
             if last {
@@ -213,8 +220,8 @@ impl Objects {
         completion: &Completion,
     ) -> Result<PutDone, ObjectError> {
         let seen = access.reader().all_parts(held.number).await?;
-        let known = access.with_checksums(held, &seen, completion).await?;
-        let chosen = choose(&known, &completion.parts, held)?;
+        let seen = access.with_checksums(held, seen, completion).await?;
+        let chosen = choose(&seen, &completion.parts, held)?;
         let mut description = describe_upload(held, &chosen)?;
         description.record.metadata = access.with_default_lock(description.record.metadata);
         let checksum = description.record.metadata.checksum.as_ref().and_then(describe::checksum);
@@ -295,14 +302,16 @@ impl Access {
         self.bucket.flat || self.credentials.is_root() || upload.record.owner == self.who
     }
 
-    /// The parts of an upload with the checksums that its completion claims something of, as far as it computes them.
+    /// The parts of an upload with the checksums that its completion claims something of, as far as it computes them. Each is
+    /// kept with its part. What takes too long is told [`ObjectError::SlowDown`] after the part that is being read: the same
+    /// completion goes on there.
     async fn with_checksums(
         &self,
         upload: &HeldUpload,
-        seen: &[HeldPart],
+        mut parts: Vec<HeldPart>,
         completion: &Completion,
     ) -> Result<Vec<HeldPart>, ObjectError> {
-        let mut parts = seen.to_vec();
+        let (began, mut was_read) = (Instant::now(), false);
         let Some(algorithm) = describe::algorithm(upload.record.algorithm) else { return Ok(parts) };
         for named in &completion.parts {
             let claimed = named.checksum.as_ref().is_some_and(|said| said.algorithm == algorithm);
@@ -310,8 +319,13 @@ impl Access {
             let part = &mut parts[at].1;
             let is_meant = part.etag == named.etag && part.checksum.is_none();
             if is_meant && (claimed || completion.checksum.is_some()) {
+                if was_read && began.elapsed() >= SUMS_TIME_MAX {
+                    return Err(ObjectError::SlowDown);
+                }
+                was_read = true;
                 let found = self.checksum_of_part(part, algorithm).await?;
-                part.checksum = Some((describe::algorithm_code(algorithm), found.value));
+                let sum = (describe::algorithm_code(algorithm), found.value);
+                *part = self.namespace().keep_part_checksum(upload, (named.number, &*part), sum).await?;
             }
         }
         Ok(parts)
@@ -511,12 +525,13 @@ fn part_of(number: u16, record: PartRecord, upload: &HeldUpload) -> Part {
     Part { number, size: record.size, etag: record.etag, checksum, modified: describe::time(record.modified) }
 }
 
-fn upload_of(key: &str, upload: &HeldUpload) -> Upload {
+fn upload_of(key: &str, upload: &HeldUpload, who: &Who) -> Upload {
+    let owner = &upload.record.owner;
     Upload {
         key: key.to_owned(),
         id: id_of(upload),
         begun: describe::time(upload.record.begun),
-        owner: upload.record.owner.clone(),
+        owner: if who.access_key.is_none() { disguised(owner) } else { owner.clone() },
         algorithm: describe::algorithm(upload.record.algorithm),
         kind: describe::kind(upload.record.composite),
         storage_class: upload.record.metadata.storage_class.clone(),

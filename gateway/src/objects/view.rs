@@ -12,7 +12,7 @@ use tidegate_protocols::objects::{
 };
 use zeroize::Zeroizing;
 
-use super::{Objects, bounded};
+use super::{Objects, bounded, disguised};
 
 #[async_trait]
 impl ObjectView for Objects {
@@ -47,8 +47,22 @@ impl ObjectView for Objects {
         self.remove_bucket(who, bucket).await
     }
 
+    fn owner_name(&self, who: &Who) -> String {
+        self.name_of(who)
+    }
+
     async fn settings(&self, who: &Who, bucket: &str) -> Result<Arc<BucketSettings>, ObjectError> {
-        bounded(async { Ok(self.access(who, bucket).await?.loaded.settings.clone()) }).await
+        bounded(async {
+            let settings = self.access(who, bucket).await?.loaded.settings.clone();
+            // Whoever shows no key need not learn one's id; that all is one owner's it may.
+            let hidden =
+                settings.owner.as_ref().filter(|_| who.access_key.is_none()).map(|name| disguised(name));
+            Ok(match hidden {
+                Some(owner) => Arc::new(BucketSettings { owner: Some(owner), ..(*settings).clone() }),
+                None => settings,
+            })
+        })
+        .await
     }
 
     async fn change_settings(

@@ -3,6 +3,7 @@
 use tidegate_replicator::repository::{Head, Heat, HotKind, LineTotals};
 use tidegate_replicator::warm::RANGE_BYTES_MAX;
 
+use super::asleep::{Asleep, Sleepers};
 use super::first::FirstByte;
 use super::model::Amount;
 
@@ -53,6 +54,8 @@ pub struct Amounts {
     pub hot: Amount,
     /// To everything.
     pub whole: Amount,
+    /// What of it sleeps.
+    pub asleep: Asleep,
 }
 
 impl Amounts {
@@ -72,7 +75,14 @@ impl Amounts {
             first: Amount { requests, bytes } + first.amount(),
             hot: kind(HotKind::Nodes) + kind(HotKind::Data),
             whole: whole(head),
+            asleep: Asleep::default(),
         }
+    }
+
+    /// The same, where so much sleeps.
+    #[must_use]
+    pub fn with_sleepers(self, sleepers: &Sleepers, first: &FirstByte, heat: &Heat) -> Self {
+        Self { asleep: Asleep::of(sleepers, first, heat, self.whole.bytes), ..self }
     }
 }
 

@@ -83,6 +83,8 @@ pub enum Bound {
     Opening,
     /// Waits that have nothing to do with any of these: the settling of a claim, starting.
     Waiting,
+    /// Thawing of what sleeps in the archive of the store.
+    Thawing,
 }
 
 impl Bound {
@@ -94,6 +96,7 @@ impl Bound {
             Self::Disk => "disk",
             Self::Opening => "opening",
             Self::Waiting => "waiting",
+            Self::Thawing => "thawing",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::amounts::Amounts;
+use super::asleep::Thaw;
 use super::model::{Amount, Bound, Machine, Way, fetch, one_by_one};
 use super::price::Prices;
 use crate::amounts::{bytes, seconds};
@@ -59,8 +60,9 @@ pub fn plan_share(
         let first = first.map_or(Duration::ZERO, |(first, _)| first);
         Some((first.saturating_add(time), bound))
     };
-    let stage =
-        |amount: Amount, time: Option<(Duration, Bound)>, objective: Option<Duration>| RecoveryStage {
+    let stage = |amount: Amount, thaw: Thaw, time: Option<(Duration, Bound)>, objective: Option<Duration>| {
+        let time = time.map(|time| thawed_before(time, thaw));
+        RecoveryStage {
             bytes: amount.bytes,
             requests: amount.requests,
             seconds: time.map(|(time, _)| time.as_secs_f64()),
@@ -68,13 +70,29 @@ pub fn plan_share(
             price: prices.map(|prices| prices.shown(amount)),
             objective_seconds: objective.map(|objective| objective.as_secs()),
             is_kept: time.zip(objective).map(|((time, _), objective)| time <= objective),
-        };
-    let Amounts { first: to_first, hot, whole } = *amounts;
+            asleep_bytes: thaw.bytes,
+            thaw_seconds: (thaw.bytes > 0).then(|| thaw.takes.as_secs_f64()),
+        }
+    };
+    let Amounts { first: to_first, hot, whole, asleep } = *amounts;
     [
-        stage(to_first, first, objectives.first),
-        stage(to_first + hot, later(hot), objectives.hot),
-        stage(to_first + whole, later(whole), objectives.whole),
+        stage(to_first, asleep.first, first, objectives.first),
+        stage(to_first + hot, asleep.hot, later(hot), objectives.hot),
+        stage(to_first + whole, asleep.whole, later(whole), objectives.whole),
     ]
+}
+
+/// A time, and what most of it is, when the store thaws first what sleeps.
+fn thawed_before((time, bound): (Duration, Bound), thaw: Thaw) -> (Duration, Bound) {
+    let bound = if thaw.takes > time { Bound::Thawing } else { bound };
+    (time.saturating_add(thaw.takes), bound)
+}
+
+/// What of it is thawed before, as it is said after the rest.
+fn thawing(stage: &RecoveryStage) -> String {
+    let Some(takes) = stage.thaw_seconds else { return String::new() };
+    let takes = seconds(takes.ceil() as u64);
+    format!(", for up to {} of it sleep, which the store thaws in {takes} at most", bytes(stage.asleep_bytes))
 }
 
 /// The keys of the objectives, in the order of the stages.
@@ -90,7 +108,7 @@ pub fn refusal(stages: [&RecoveryStage; 3], link: Option<&RecoveryLink>) -> Opti
         .map(|(key, stage)| {
             format!(
                 "{key} = {} cannot be kept: {} in {} requests, at {}/s with {:.0} ms an answer and {} at once, take {}, \
-                 most of it {}",
+                 most of it {}{}",
                 seconds(stage.objective_seconds.unwrap_or_default()),
                 bytes(stage.bytes),
                 stage.requests,
@@ -99,6 +117,7 @@ pub fn refusal(stages: [&RecoveryStage; 3], link: Option<&RecoveryLink>) -> Opti
                 link.requests_max,
                 seconds(stage.seconds.unwrap_or_default().ceil() as u64),
                 stage.bound.as_deref().unwrap_or("unknown"),
+                thawing(stage),
             )
         })
         .collect();

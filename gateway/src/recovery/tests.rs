@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use tidegate_replicator::repository::LineTotals;
 
 use super::{
-    Amount, Amounts, Bound, Machine, Objectives, Prices, Way, fetch, one_by_one, plan_share, refusal,
-    whole_bytes,
+    Amount, Amounts, Asleep, Bound, Machine, Objectives, Prices, Thaw, Way, fetch, one_by_one, plan_share,
+    refusal, whole_bytes,
 };
 use crate::control::RecoveryLink;
 
@@ -52,6 +52,7 @@ fn an_objective_that_cannot_be_kept_is_said_with_its_arithmetic() {
         first: Amount { requests: 25, bytes: 200_000 },
         hot: Amount { requests: 250, bytes: 1_000_000_000 },
         whole: Amount { requests: 25_000, bytes: 100_000_000_000 },
+        asleep: Asleep::default(),
     };
     let hour = Duration::from_hours(1);
     let objectives = Objectives {
@@ -87,6 +88,34 @@ fn an_objective_that_cannot_be_kept_is_said_with_its_arithmetic() {
     let [first, _, unknown] = plan_share(&amounts, &objectives, None, machine, None, &calendar);
     assert_eq!((first.seconds, unknown.is_kept), (None, None), "nothing measured, nothing said");
     assert_eq!(refusal([&first, &unknown, &unknown], None), None);
+}
+
+#[test]
+fn what_sleeps_is_thawed_before_and_an_objective_that_forgets_it_is_missed() {
+    let amount = Amount { requests: 10, bytes: 1_000_000 };
+    let thaw = Thaw { bytes: 900_000, takes: Duration::from_hours(12) };
+    let asleep = Asleep { whole: thaw, ..Asleep::default() };
+    let amounts = Amounts { first: amount, hot: amount, whole: amount, asleep };
+    let hour = Some(Duration::from_hours(1));
+    let objectives = Objectives { first: hour, hot: hour, whole: hour, accept_risk: false };
+    let machine = (&NO_MACHINE, Duration::from_secs(2));
+    let way = way(20, 12.5e6, 16);
+    let [first, hot, whole] = plan_share(&amounts, &objectives, Some(&way), machine, None, &|_| None);
+    assert_eq!([first.is_kept, hot.is_kept, whole.is_kept], [Some(true), Some(true), Some(false)]);
+    assert_eq!((whole.asleep_bytes, whole.thaw_seconds), (900_000, Some(43_200.0)));
+    assert_eq!(whole.bound.as_deref(), Some("thawing"));
+    assert!(whole.seconds.expect("a time") > 43_200.0, "{whole:?}");
+    assert_eq!((first.asleep_bytes, first.thaw_seconds), (0, None));
+    let link = RecoveryLink {
+        target: "main".into(),
+        latency_ms: 20.0,
+        bytes_per_second: 12_500_000,
+        requests_max: 16,
+        disk_bytes_per_second: None,
+        measured: None,
+    };
+    let missed = refusal([&first, &hot, &whole], Some(&link)).expect("it is missed");
+    assert!(missed.ends_with("sleep, which the store thaws in 12 h 0 min at most"), "{missed}");
 }
 
 #[test]

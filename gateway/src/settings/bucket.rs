@@ -101,6 +101,9 @@ table! {
         rpo: Span, default(Span::seconds(30)) in Span::seconds(1), Span::days(1);
         /// Serve, read-only, what another gateway publishes, and follow it.
         follow: bool, default(false);
+        /// Whose it is: the `owner` of the access key that made it. Keys with `own_buckets_only` of another owner do not see it.
+        /// Without it: nobody's, and so everybody's.
+        owner: AccessKeyId, optional;
         /// How much its objects may use, as for a share.
         quota: Quota, optional;
         /// Ask the store for packs that sleep in its archive when somebody reads an object in them, as for a share.
@@ -119,12 +122,14 @@ table! {
         id: AccessKeyId, required;
         /// Its secret.
         secret: SecretReference, required;
+        /// The name under which it owns the buckets that it makes. Keys with the same one own them together, so that a key can
+        /// be replaced by another. Without it: its id.
+        owner: AccessKeyId, optional;
         /// The buckets that it may use. Without any: all.
         buckets: Vec<BucketName>, default(Vec::new());
         /// Refuse every change.
         read_only: bool, default(false);
-        /// Hide buckets from it that other access keys have made, unless their policy lets it in. Buckets of the
-        /// settings, which no key has made, are not hidden.
+        /// Hide buckets of another `owner` from it, unless their policy lets it in. Buckets without an owner are not hidden.
         own_buckets_only: bool, default(false);
         /// What it may do besides, in the JSON language of AWS: `{"Statement": [{"Effect": "Allow", ...}]}`.
         /// Without it: everything. What the policy of a bucket allows or denies counts too.

@@ -112,7 +112,8 @@ fn bucket_fits(settings: &Settings, bucket: &Bucket, problems: &mut Problems<'_>
     if usual != *bucket {
         note(
             "share",
-            "is set, so rpo, follow, quota, on_store_lost and own_key are the share's: leave them out".into(),
+            "is set, so rpo, follow, owner, quota, on_store_lost and own_key are the share's: leave them out"
+                .into(),
         );
     }
 }

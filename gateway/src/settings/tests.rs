@@ -232,7 +232,6 @@ prop_compose! {
             rto_hot: flags[1].then(|| Span::seconds(rpo)),
             rto_whole: flags[2].then(|| Span::days(rpo.min(3_650))),
             accept_risk: flags[3],
-            thaw_on_read: flags[0],
             warm: Warm::ALL[at % Warm::ALL.len()],
             thaw_on_read: flags[1],
             clients: vec![format!("0.0.0.0/{bits}").parse().expect("a network"), "::/0".parse().expect("a network")],

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use tidegate_replicator::map::{Extent, Inode, InodeNumber, Key};
@@ -86,15 +87,25 @@ impl Transaction {
     /// add more than the share's quota leaves, [`ShareError::TooLong`] when no tree would take a record of them: what could never
     /// be published is not acknowledged.
     pub async fn submit(self, share: &Share, payload: Bytes) -> Result<Sequence, ShareError> {
+        self.submit_noting(share, payload, None).await
+    }
+
+    /// As [`Transaction::submit`]; `on_its_way` is set when the changes have room: until then they may be dropped.
+    pub(crate) async fn submit_noting(
+        self,
+        share: &Share,
+        payload: Bytes,
+        on_its_way: Option<&AtomicBool>,
+    ) -> Result<Sequence, ShareError> {
         if let Some(bytes) = self.too_long {
             return Err(ShareError::TooLong { bytes });
         }
         let (bytes, inodes) = (self.bytes, self.inodes);
         if (bytes, inodes) == (0, 0) {
-            return self.append(share, payload).await;
+            return self.append(share, payload, on_its_way).await;
         }
         let room = share.account().reserve(bytes, inodes, share.clock().utc())?;
-        let sequence = self.append(share, payload).await?;
+        let sequence = self.append(share, payload, on_its_way).await?;
         room.settle(share.clock().utc());
         if let Err(error) = share.account().record(share.live()).await {
             // The change is in the journal. If that has stopped, whoever waits for the disk is told; else
@@ -104,7 +115,12 @@ impl Transaction {
         Ok(sequence)
     }
 
-    async fn append(self, share: &Share, payload: Bytes) -> Result<Sequence, ShareError> {
+    async fn append(
+        self,
+        share: &Share,
+        payload: Bytes,
+        on_its_way: Option<&AtomicBool>,
+    ) -> Result<Sequence, ShareError> {
         let map = share.map().map;
         let mut changes: Vec<_> =
             self.ranges.into_iter().map(|range| Change::DeleteRange { map, range }).collect();
@@ -122,6 +138,6 @@ impl Transaction {
         if let Some((retry, outcome)) = self.outcome {
             changes.push(Change::Outcome { retry, outcome });
         }
-        Ok(share.live().submit(Batch { changes }, payload).await?)
+        Ok(share.live().submit_noting(Batch { changes }, payload, on_its_way).await?)
     }
 }

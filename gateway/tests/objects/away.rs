@@ -84,7 +84,7 @@ struct Publishing(Arc<Appliance>);
 
 #[async_trait]
 impl Host for Publishing {
-    async fn make_bucket(&self, _: &str) -> Result<ShareId, ObjectError> {
+    async fn make_bucket(&self, _: &str, _: Option<&str>) -> Result<ShareId, ObjectError> {
         Err(ObjectError::Internal)
     }
 

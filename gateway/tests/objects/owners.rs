@@ -21,26 +21,33 @@ const HERS: &str = "annas-bucket";
 struct Making {
     appliance: Arc<Appliance>,
     objects: Weak<Objects>,
+    dies: bool,
 }
 
 fn keys() -> HashMap<String, AccessKeyConfig> {
-    let plain = || access_key(Credentials::ROOT);
-    let own = || AccessKeyConfig { own_buckets_only: true, ..plain() };
-    HashMap::from([("anna".into(), own()), ("bert".into(), own()), ("carol".into(), plain())])
+    let of = |owner: Option<String>| AccessKeyConfig { owner, ..access_key(Credentials::ROOT) };
+    let own = |owner| AccessKeyConfig { own_buckets_only: true, ..of(owner) };
+    HashMap::from([
+        ("anna".into(), own(None)),
+        ("annas-next".into(), own(Some("anna".into()))),
+        ("bert".into(), own(None)),
+        ("carol".into(), of(None)),
+    ])
 }
 
 #[async_trait]
 impl Host for Making {
-    async fn make_bucket(&self, name: &str) -> Result<ShareId, ObjectError> {
+    async fn make_bucket(&self, name: &str, owner: Option<&str>) -> Result<ShareId, ObjectError> {
         let mut new = config(name);
         new.rules.exported = false;
         self.appliance.serve(new).await.unwrap();
         let share = self.appliance.share_id(name).unwrap();
-        let bucket =
-            BucketConfig { name: name.into(), share, flat: true, read_only: false, in_repository: false };
+        let (name, owner) = (name.to_owned(), owner.map(str::to_owned));
+        let bucket = BucketConfig { name, owner, share, flat: true, read_only: false, in_repository: false };
         let all = buckets(&self.appliance).into_iter().chain([bucket]).collect();
         self.objects.upgrade().unwrap().set(all, keys());
-        Ok(share)
+        // The rest is not done when somebody pulls the plug here.
+        if self.dies { Err(ObjectError::Internal) } else { Ok(share) }
     }
 
     async fn remove_bucket(&self, _: &str) -> Result<(), ObjectError> {
@@ -57,7 +64,7 @@ async fn scene() -> Scene {
     let scene = Scene::new().await;
     scene.objects.set(buckets(&scene.appliance), keys());
     let (appliance, objects) = (scene.appliance.clone(), Arc::downgrade(&scene.objects));
-    scene.objects.set_host(Some(Arc::new(Making { appliance, objects })));
+    scene.objects.set_host(Some(Arc::new(Making { appliance, objects, dies: false })));
     let new = NewBucket { region: Some("eu-central-1".into()), ..NewBucket::default() };
     scene.objects.create_bucket(&who("anna"), HERS, new).await.unwrap();
     scene
@@ -135,5 +142,41 @@ async fn what_is_set_of_a_bucket_later_leaves_it_its_makers() {
     assert!(settings.ownership_unsaid && settings.lock.is_some());
     scene.objects.change_settings(&anna, HERS, BucketChange::Ownership(true)).await.unwrap();
     assert!(!scene.objects.settings(&anna, HERS).await.unwrap().ownership_unsaid);
+    scene.objects.set_host(None);
+}
+
+#[tokio::test]
+async fn a_bucket_is_its_makers_from_the_moment_that_it_is_there() {
+    let scene = Scene::new().await;
+    scene.objects.set(buckets(&scene.appliance), keys());
+    let (appliance, objects) = (scene.appliance.clone(), Arc::downgrade(&scene.objects));
+    scene.objects.set_host(Some(Arc::new(Making { appliance, objects, dies: true })));
+    let (anna, bert) = (who("anna"), who("bert"));
+    let made = scene.objects.create_bucket(&anna, HERS, NewBucket::default()).await;
+    assert_eq!(made, Err(ObjectError::Internal));
+    assert_eq!(seen(&scene, &bert).await, [FLAT, TREE]);
+    assert!(may(&scene, &anna, "s3:GetObject", HERS, None).await);
+    assert!(!may(&scene, &bert, "s3:GetObject", HERS, None).await);
+    scene.objects.set_host(None);
+}
+
+#[tokio::test]
+async fn a_key_that_takes_the_place_of_another_owns_what_that_made() {
+    let scene = scene().await;
+    let next = who("annas-next");
+    assert_eq!(seen(&scene, &next).await, [HERS, FLAT, TREE]);
+    assert!(may(&scene, &next, "s3:DeleteBucket", HERS, None).await);
+    assert_eq!(scene.objects.owner_name(&next), "anna");
+    let again = scene.objects.create_bucket(&next, HERS, NewBucket::default()).await;
+    assert_eq!(again, Err(ObjectError::BucketOwned));
+    scene.objects.set_host(None);
+}
+
+#[tokio::test]
+async fn who_shows_no_key_learns_that_there_is_an_owner_and_not_its_name() {
+    let scene = scene().await;
+    let nobody = Who { access_key: None, ..who("") };
+    let shown = scene.objects.settings(&nobody, HERS).await.unwrap().owner.clone().unwrap();
+    assert_eq!(shown, blake3::hash(b"anna").to_hex().as_str(), "one owner is one name");
     scene.objects.set_host(None);
 }

@@ -67,6 +67,7 @@ pub fn access_key(credentials: Credentials) -> AccessKeyConfig {
         secret: Zeroizing::new("secret".into()),
         buckets: None,
         read_only: false,
+        owner: None,
         own_buckets_only: false,
         policy: None,
         credentials,
@@ -87,6 +88,7 @@ pub async fn serve(appliance: &Arc<Appliance>) -> Arc<Objects> {
 pub fn buckets(appliance: &Arc<Appliance>) -> Vec<BucketConfig> {
     let bucket = |name: &str, flat| BucketConfig {
         name: name.into(),
+        owner: None,
         share: appliance.share_id(name).unwrap(),
         flat,
         read_only: false,

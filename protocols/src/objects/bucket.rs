@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cors::CorsRule;
 use super::lifecycle::LifecycleRule;
-use super::{LockConfiguration, Tags, Versioning, Who};
+use super::{LockConfiguration, Tags, Versioning};
 use crate::view::Time;
 
 /// A bucket.
@@ -46,7 +46,7 @@ pub struct PublicAccessBlock {
 /// Everything that clients have set of a bucket.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BucketSettings {
-    /// The access key that made it; none for one that no client made.
+    /// The name of whose it is, as the caller may know it; none for one that is nobody's.
     pub owner: Option<String>,
     /// The region that was named when it was made; none for the usual one.
     pub region: Option<String>,
@@ -69,9 +69,9 @@ pub struct BucketSettings {
 }
 
 impl BucketSettings {
-    /// How its owner is called where S3 wants one; a bucket that no client made is the caller's.
-    pub fn owner_name<'a>(&'a self, who: &'a Who) -> &'a str {
-        self.owner.as_deref().unwrap_or_else(|| who.name())
+    /// How its owner is called where S3 wants one; a bucket that is nobody's is the caller's, who is called so.
+    pub fn owner_name<'a>(&'a self, caller: &'a str) -> &'a str {
+        self.owner.as_deref().unwrap_or(caller)
     }
 }
 

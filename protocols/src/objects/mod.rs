@@ -116,6 +116,11 @@ pub trait ObjectView: Send + Sync + 'static {
     /// The secret of an access key; none for one that is unknown or turned off.
     async fn secret(&self, access_key: &str) -> Option<Zeroizing<String>>;
 
+    /// How a caller is called where S3 wants an owner. Several access keys may have one name.
+    fn owner_name(&self, who: &Who) -> String {
+        who.name().to_owned()
+    }
+
     /// Whether a caller may do something; [`ObjectError::AccessDenied`] if not, and
     /// [`ObjectError::NoSuchBucket`] to one who might.
     async fn authorize(&self, who: &Who, asked: &Asked<'_>) -> Result<(), ObjectError>;

@@ -94,7 +94,7 @@ impl S3Access for Permissions {
 /// operation says so.
 async fn check_owner(view: &dyn ObjectView, who: &Who, bucket: &str, expected: &str) -> S3Result<()> {
     match view.settings(who, bucket).await {
-        Ok(settings) if settings.owner_name(who) == expected => Ok(()),
+        Ok(settings) if settings.owner_name(&view.owner_name(who)) == expected => Ok(()),
         Ok(_) => Err(denied()),
         Err(ObjectError::NoSuchBucket) => Ok(()),
         Err(error) => Err(s3_error(error)),

@@ -97,7 +97,7 @@ impl Operations {
         Ok(S3Response::new(ListBucketsOutput {
             continuation_token: last.map(|bucket| Token::write(&bucket.name, &scope)),
             buckets: Some(page.into_iter().map(to_wire).collect()),
-            owner: Some(owner(who.name())),
+            owner: Some(owner(&self.view().owner_name(&who))),
             prefix: input.prefix,
         }))
     }

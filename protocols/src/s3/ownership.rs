@@ -64,10 +64,10 @@ impl Operations {
         Ok(S3Response::new(DeleteBucketOwnershipControlsOutput::default()))
     }
 
-    /// The name of who owns a bucket and what is in it: the access key that made it, or else the caller.
+    /// The name of who owns a bucket and what is in it, or else the caller's.
     pub(super) async fn owner_of(&self, who: &Who, bucket: &str) -> S3Result<String> {
         let settings = self.view().settings(who, bucket).await.map_err(s3_error)?;
-        Ok(settings.owner_name(who).to_owned())
+        Ok(settings.owner_name(&self.view().owner_name(who)).to_owned())
     }
 
     async fn say_ownership(&self, who: &Who, bucket: &str, said: bool) -> S3Result<()> {

@@ -85,7 +85,7 @@ impl Operations {
             bucket: Some(input.bucket),
             checksum_algorithm: page.algorithm.map(checksums::algorithm_to_wire),
             checksum_type: page.algorithm.map(|_| checksums::kind_to_wire(page.kind)),
-            initiator: Some(initiator(who.name())),
+            initiator: Some(initiator(&self.view().owner_name(&who))),
             is_truncated: Some(page.more && limit > 0),
             key: Some(input.key),
             max_parts: Some(limit as i32),

@@ -139,3 +139,16 @@ async fn values_that_the_protocol_does_not_define_are_garbage_or_a_bad_type() {
         assert_eq!((word(&mknod, 5), word(&mknod, 6)), (0, 10_007), "MKNOD of type {kind}");
     }
 }
+
+#[tokio::test]
+async fn a_refusal_waits_a_moment_for_attributes_and_not_for_as_long_as_a_call_may_take() {
+    let served = serve().await;
+    let mut raw = served.raw().await;
+    let _held = served.view.hold("GETATTR");
+    let began = std::time::Instant::now();
+    let mkdir = [packed(&at(&root(), b"a/b")), vec![0; 24]].concat();
+    let reply = raw.exchange(&call(1, NFS, 3, 9, &mkdir)).await;
+    assert_eq!((word(&reply, 5), served.view.count("GETATTR")), (0, 1), "they were asked for");
+    assert_eq!((word(&reply, 6), reply.len()), (22, 28 + CONSISTENCY), "and left out");
+    assert!(began.elapsed() >= std::time::Duration::from_secs(1));
+}

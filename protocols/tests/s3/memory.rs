@@ -245,7 +245,7 @@ impl ObjectView for Memory {
             return Err(ObjectError::BucketOwned);
         }
         let mut content = Content::new(new.lock);
-        content.settings.owner = who.access_key.clone();
+        content.settings.owner.clone_from(&who.access_key);
         content.settings.region = new.region;
         buckets.insert(bucket.to_owned(), content);
         Ok(())

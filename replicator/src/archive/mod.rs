@@ -4,6 +4,8 @@
 //! rule.rs   which pack comes to which class: by age, by when it was read last, by what is in it (pure)
 //! reads.rs  for how long packs have not been read, as far as heads and gateways know
 //! plan.rs   marks as a collection does, and says what would come to which class
+//! owed.rs   which packs a copy of the repository lacks, and which so stay readable
+//! health.rs whether a pack is whole before it sleeps
 //! run.rs    carries that out: a copy of each pack onto itself
 //! need.rs   which packs a share, or a path of it, needs
 //! thaw.rs   which of them sleep, and asking the store for them
@@ -25,16 +27,22 @@
 //! nothing refers to it, and the next collection takes it. One that is read just then is read: the copy replaces it at
 //! once, and only classes that sleep make readers wait.
 //!
+//! A pack that is damaged is not archived, nor one that a copy of the repository lacks: nobody would read it again for a
+//! long time.
+//!
 //! **Bounds.** As of a marking (`collect`): memory by its budget and a record a pack, the local disk by its scratch. A run
 //! changes at most [`ArchiveOptions::packs_max`] packs, [`CHANGES_MAX`] at once.
 
+mod health;
 mod need;
+mod owed;
 mod plan;
 mod reads;
 mod rule;
 mod run;
 mod thaw;
 
+pub use health::Scrubbed;
 pub use need::{Need, NeedError, need_of};
 pub use plan::{Amount, ArchiveOptions, ArchivePlan, Move, plan};
 pub use reads::LastReads;

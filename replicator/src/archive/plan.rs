@@ -1,17 +1,19 @@
 //! What would come to which class. Reads only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidegate_chunker::PackId;
 
+use super::health::Scrubbed;
+use super::owed::owed;
 use super::reads::LastReads;
 use super::rule::{ArchiveRule, PackFacts, Reason, Verdict, judge};
 use crate::collect::{CollectError, CollectOptions, MarkedPack, mark};
 use crate::observer::Observer;
 use crate::repository::{Opened, Repository, RepositoryError};
-use crate::store::{STANDARD, StorageClass};
+use crate::store::{STANDARD, StorageClass, Store};
 
 /// How packs of one target are archived.
 #[derive(Clone, Debug)]
@@ -22,6 +24,10 @@ pub struct ArchiveOptions {
     pub collect: CollectOptions,
     /// Packs that one run changes.
     pub packs_max: usize,
+    /// The copies of the repository that are fed from this target: what one of them lacks stays.
+    pub copies: Vec<Arc<dyn Store>>,
+    /// What a scrub of this target knows.
+    pub scrubbed: Scrubbed,
 }
 
 /// A pack that comes to another class.
@@ -31,8 +37,12 @@ pub struct Move {
     pub pack: PackId,
     /// Its length in bytes.
     pub bytes: u64,
-    /// The class.
+    /// The class that it has.
+    pub from: Option<StorageClass>,
+    /// The class that it comes to.
     pub to: StorageClass,
+    /// Whether it is read and verified first: it will sleep, and no scrub has read it since it was written.
+    pub to_be_read: bool,
 }
 
 /// Packs, and their length together.
@@ -91,7 +101,7 @@ pub async fn plan(
     rules.sort_by_key(|rule| rule.after);
     let marked = mark(repository, &options.collect, observer).await?;
     let now = UNIX_EPOCH + Duration::from_nanos(options.collect.now.as_nanos().max(0) as u64);
-    let mut plan = ArchivePlan::default();
+    let (mut plan, mut moves) = (ArchivePlan::default(), Vec::new());
     for pack in &marked.packs {
         plan.all.add(pack.bytes);
         let class = pack.class.as_ref().map_or(STANDARD, StorageClass::as_str);
@@ -99,14 +109,32 @@ pub async fn plan(
         let facts = facts(pack, options, reads, now);
         match judge(&facts, &rules, &options.collect.classes) {
             Verdict::Stays(reason) => plan.stay.entry(reason).or_default().add(pack.bytes),
-            Verdict::Moves(_) if plan.moves.len() >= options.packs_max => plan.later.add(pack.bytes),
-            Verdict::Moves(rule) => {
-                let (pack, bytes) = (pack.id, pack.bytes);
-                plan.moves.push(Move { pack, bytes, to: rule.class.clone() });
-            }
+            Verdict::Moves(rule) => moves.push(move_of(pack, rule, options)),
+        }
+    }
+    let packs: BTreeSet<PackId> = moves.iter().map(|one| one.pack).collect();
+    let owed = owed(repository, &options.copies, &packs, observer).await?;
+    for one in moves {
+        if owed.contains(&one.pack) {
+            plan.stay.entry(Reason::Owed).or_default().add(one.bytes);
+        } else if plan.moves.len() >= options.packs_max {
+            plan.later.add(one.bytes);
+        } else {
+            plan.moves.push(one);
         }
     }
     Ok(plan)
+}
+
+fn move_of(pack: &MarkedPack, rule: &ArchiveRule, options: &ArchiveOptions) -> Move {
+    let sleeps = options.collect.classes.sleeps(Some(&rule.class));
+    Move {
+        pack: pack.id,
+        bytes: pack.bytes,
+        from: pack.class.clone(),
+        to: rule.class.clone(),
+        to_be_read: sleeps && !options.scrubbed.has_read(pack.modified),
+    }
 }
 
 fn facts(pack: &MarkedPack, options: &ArchiveOptions, reads: &LastReads, now: SystemTime) -> PackFacts {
@@ -120,6 +148,7 @@ fn facts(pack: &MarkedPack, options: &ArchiveOptions, reads: &LastReads, now: Sy
             || pack.is_sparse(options.collect.repack_below_percent),
         has_metadata: pack.has_metadata,
         is_known: pack.chunk_bytes > 0,
+        is_wounded: options.scrubbed.wounded.contains(&pack.id),
         unread_for: reads.unread_for(&pack.id),
     }
 }

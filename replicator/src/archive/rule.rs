@@ -5,6 +5,7 @@
 //!
 //! * a pack that moves was stored, or came to its class, at least `after` ago, has at least `bytes_min` bytes, holds file data
 //!   alone, and was not read for `unread_for` as far as anybody knows;
+//! * it is not known to be damaged;
 //! * it does not sleep, and the minimum storage duration of the class that it has is over;
 //! * a pack of a class that no rule names was brought there by somebody else, and stays there.
 
@@ -40,6 +41,8 @@ pub struct PackFacts {
     pub has_metadata: bool,
     /// Whether the index knows what lies in it.
     pub is_known: bool,
+    /// Whether something of it is known to be missing or damaged.
+    pub is_wounded: bool,
     /// For how long at least nobody has read it, as far as anybody knows.
     pub unread_for: Duration,
 }
@@ -67,11 +70,15 @@ pub enum Reason {
     Foreign,
     /// The index does not know what lies in it.
     Unknown,
+    /// Something of it is missing or damaged: what sleeps is neither read by a scrub nor healed.
+    Wounded,
+    /// A copy of the repository does not have it yet, and could not read it.
+    Owed,
 }
 
 impl Reason {
     /// All of them, in their order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::There,
         Self::Young,
         Self::Read,
@@ -82,6 +89,8 @@ impl Reason {
         Self::Asleep,
         Self::Foreign,
         Self::Unknown,
+        Self::Wounded,
+        Self::Owed,
     ];
 
     /// As it is written for programs.
@@ -97,6 +106,8 @@ impl Reason {
             Self::Asleep => "asleep",
             Self::Foreign => "foreign",
             Self::Unknown => "unknown",
+            Self::Wounded => "wounded",
+            Self::Owed => "owed",
         }
     }
 
@@ -113,6 +124,8 @@ impl Reason {
             Self::Asleep => "sleep, and cannot be copied on",
             Self::Foreign => "are of a class that no rule names",
             Self::Unknown => "are not known to the index",
+            Self::Wounded => "are damaged, and stay where a scrub reads them",
+            Self::Owed => "are not on every copy of the repository yet",
         }
     }
 }
@@ -155,6 +168,7 @@ fn stays_in_any_case(pack: &PackFacts, classes: &Classes) -> Option<Reason> {
         (pack.is_going, Reason::Going),
         (pack.has_metadata, Reason::Metadata),
         (!pack.is_known, Reason::Unknown),
+        (pack.is_wounded, Reason::Wounded),
         (classes.sleeps(class), Reason::Asleep),
         (pack.age < classes.traits(class).minimum, Reason::Paid),
     ];
@@ -193,8 +207,9 @@ mod tests {
 
     fn pack(age_days: u32, class: Option<StorageClass>) -> PackFacts {
         let age = DAY * age_days;
-        let (is_going, has_metadata, is_known) = (false, false, true);
-        PackFacts { bytes: 1_000, age, class, is_going, has_metadata, is_known, unread_for: Duration::MAX }
+        let (is_going, has_metadata, is_known, is_wounded) = (false, false, true, false);
+        let unread_for = Duration::MAX;
+        PackFacts { bytes: 1_000, age, class, is_going, has_metadata, is_known, is_wounded, unread_for }
     }
 
     #[test]
@@ -227,19 +242,21 @@ mod tests {
         assert_eq!(stays(PackFacts { has_metadata: true, ..usual() }), Verdict::Stays(Reason::Metadata));
         assert_eq!(stays(PackFacts { is_going: true, ..usual() }), Verdict::Stays(Reason::Going));
         assert_eq!(stays(PackFacts { is_known: false, ..usual() }), Verdict::Stays(Reason::Unknown));
+        assert_eq!(stays(PackFacts { is_wounded: true, ..usual() }), Verdict::Stays(Reason::Wounded));
         assert_eq!(stays(PackFacts { bytes: 99, ..usual() }), Verdict::Stays(Reason::Small));
     }
 
     fn facts() -> impl Strategy<Value = PackFacts> {
-        let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+        let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
         (0_u64..2_000, 0_u32..500, prop::option::of(0..NAMES.len()), flags, 0_u32..500).prop_map(
-            |(bytes, age, name, (is_going, has_metadata, is_known), unread)| PackFacts {
+            |(bytes, age, name, (is_going, has_metadata, is_known, is_wounded), unread)| PackFacts {
                 bytes,
                 age: DAY * age,
                 class: name.map(|name| class(NAMES[name])),
                 is_going,
                 has_metadata,
                 is_known,
+                is_wounded,
                 unread_for: DAY * unread,
             },
         )
@@ -266,7 +283,7 @@ mod tests {
             let at = rules.iter().position(|rule| rule == to).expect("one of them");
             prop_assert!(facts.age >= to.after && facts.unread_for >= to.unread_for);
             prop_assert!(facts.bytes >= to.bytes_min);
-            prop_assert!(facts.is_known && !facts.has_metadata && !facts.is_going);
+            prop_assert!(facts.is_known && !facts.has_metadata && !facts.is_going && !facts.is_wounded);
             let known = classes.traits(facts.class.as_ref());
             prop_assert!(!known.sleeps && facts.age >= known.minimum);
             if let Some(class) = &facts.class {

@@ -5,7 +5,8 @@
 //!
 //! Order of writes: new packs, then index objects that name them; only then the plan, which condemns the old
 //! packs and names the new ones. A crash before that leaves copies that nothing refers to, and the next round
-//! condemns them. A pack of which something does not open is left alone.
+//! condemns them. A pack of which something does not open is left alone; so is one that turns out to sleep, of whatever
+//! class it is said to be: it must not keep the others from being condemned.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +50,10 @@ pub(super) async fn repack(
         checkpoint(observer)?;
         match work.copy(&pack).await {
             Ok(()) => copied.push(pack),
+            Err(error) if error.is_asleep() => {
+                tracing::info!(pack = %pack.id, "a pack that was to be repacked sleeps: it is left");
+                proposal.asleep += 1;
+            }
             Err(error) if error.is_away() => return Err(error.into()),
             Err(error) => tracing::error!(pack = %pack.id, %error, "a pack cannot be repacked: run a check"),
         }

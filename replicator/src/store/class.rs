@@ -38,7 +38,7 @@ impl StorageClass {
         &self.0
     }
 
-    /// What a store has said: none for [`STANDARD`], and for what is no name.
+    /// What a store has said: none for [`STANDARD`], however it is written, and for what is no name.
     pub fn said(name: &str) -> Option<Self> {
         name.parse().ok()
     }
@@ -49,7 +49,7 @@ impl FromStr for StorageClass {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-        if text == STANDARD {
+        if text.eq_ignore_ascii_case(STANDARD) {
             return Err(format!(
                 "is what objects are without it; name a class that is colder than {STANDARD}"
             ));
@@ -214,10 +214,11 @@ mod tests {
         for legal in ["GLACIER", "cold-1", "COLD_2", &"x".repeat(64)] {
             assert_eq!(class(legal).as_str(), legal);
         }
-        for wrong in ["", "STANDARD", "a b", "ä", "a/b", &"x".repeat(65)] {
+        for wrong in ["", "STANDARD", "Standard", "a b", "ä", "a/b", &"x".repeat(65)] {
             assert!(wrong.parse::<StorageClass>().is_err(), "{wrong}");
         }
         assert_eq!(StorageClass::said("STANDARD"), None);
+        assert_eq!(StorageClass::said("standard"), None, "some stores write it so");
     }
 
     #[test]

@@ -343,11 +343,10 @@ impl Store for MemoryStore {
     }
 
     async fn special(&self, call: Special) -> Result<Answer, StoreError> {
-        match (&call, &self.freezer) {
-            (Special::Class(_) | Special::ChangeClass(..) | Special::Thaw(..), Some(freezer)) => {
-                return self.special_of_class(freezer, &call);
-            }
-            _ => {}
+        if let (Special::Class(_) | Special::ChangeClass(..) | Special::Thaw(..), Some(freezer)) =
+            (&call, &self.freezer)
+        {
+            return self.special_of_class(freezer, &call);
         }
         match &call {
             Special::Class(_) | Special::ChangeClass(..) | Special::Thaw(..) => {

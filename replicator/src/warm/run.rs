@@ -1,8 +1,11 @@
 //! Fetching ranges into a cache.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use tidegate_chunker::{FrameHeader, UnverifiedFrame};
+use parking_lot::Mutex;
+use tidegate_chunker::{FrameHeader, PackId, UnverifiedFrame};
 
 use super::{Keep, PackRange, RANGE_BYTES_MAX};
 use crate::fetch::FrameAt;
@@ -12,6 +15,8 @@ use crate::store::{ErrorKind, Store, StoreError};
 
 /// Requests that fail one after the other before the whole is given up.
 const FAILURES_MAX: u64 = 8;
+/// Packs that are remembered to sleep; with more, all are forgotten, and asked for once more.
+const SLEEPERS_MAX: usize = 65_536;
 
 /// How to warm.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +47,7 @@ pub struct WarmReport {
     pub frames: u64,
     /// Ranges of packs that are gone, or are not as they were said to be.
     pub gone: u64,
-    /// Ranges of packs that sleep.
+    /// Ranges of packs that sleep. The store is asked for one of each pack.
     pub asleep: u64,
     /// Whether it ended because there is no more room.
     pub is_full: bool,
@@ -55,9 +60,14 @@ enum Outcome {
     Here,
     NoRoom,
     Gone,
-    Asleep,
+    /// And whether the store was asked.
+    Asleep(bool),
     Failed(StoreError),
-    Came { bytes: u64, frames: u64, whole: bool },
+    Came {
+        bytes: u64,
+        frames: u64,
+        whole: bool,
+    },
 }
 
 /// Brings ranges here, in their order, several at once. Ends early when the room is used up, when told to, or with the
@@ -69,9 +79,13 @@ pub async fn warm(
     options: WarmOptions,
     observer: &dyn Observer,
 ) -> Result<WarmReport, StoreError> {
-    let fetching = ranges.map(|range| async move {
-        let bytes = range.bytes();
-        (bytes, fetch(store, &range, keep).await)
+    let sleepers = Sleepers::default();
+    let fetching = ranges.map(|range| {
+        let sleepers = &sleepers;
+        async move {
+            let bytes = range.bytes();
+            (bytes, fetch(store, &range, keep, sleepers).await)
+        }
     });
     let mut fetching = std::pin::pin!(fetching.buffer_unordered(options.requests_max.max(1)));
     let (mut report, mut failures, mut last_error) = (WarmReport::default(), 0, None);
@@ -91,8 +105,8 @@ pub async fn warm(
                 report.requests += 1;
                 report.gone += 1;
             }
-            Outcome::Asleep => {
-                report.requests += 1;
+            Outcome::Asleep(asked) => {
+                report.requests += u64::from(asked);
                 report.asleep += 1;
             }
             Outcome::Failed(error) => {
@@ -118,12 +132,33 @@ pub async fn warm(
     Ok(report)
 }
 
-async fn fetch(store: &dyn Store, wanted: &PackRange, keep: &dyn Keep) -> Outcome {
+/// Packs that were found to sleep.
+#[derive(Default)]
+struct Sleepers(Mutex<HashSet<PackId>>);
+
+impl Sleepers {
+    fn has(&self, pack: &PackId) -> bool {
+        self.0.lock().contains(pack)
+    }
+
+    fn note(&self, pack: PackId) {
+        let mut packs = self.0.lock();
+        if packs.len() >= SLEEPERS_MAX {
+            packs.clear();
+        }
+        packs.insert(pack);
+    }
+}
+
+async fn fetch(store: &dyn Store, wanted: &PackRange, keep: &dyn Keep, sleepers: &Sleepers) -> Outcome {
     if wanted.range.is_empty() || wanted.bytes() > RANGE_BYTES_MAX {
         return Outcome::Gone;
     }
     if !keep.lacks(wanted) {
         return Outcome::Here;
+    }
+    if sleepers.has(&wanted.pack) {
+        return Outcome::Asleep(false);
     }
     if keep.room_bytes() < wanted.bytes() {
         return Outcome::NoRoom;
@@ -135,7 +170,10 @@ async fn fetch(store: &dyn Store, wanted: &PackRange, keep: &dyn Keep) -> Outcom
         {
             Outcome::Gone
         }
-        Err(error) if error.kind() == ErrorKind::Asleep => Outcome::Asleep,
+        Err(error) if error.kind() == ErrorKind::Asleep => {
+            sleepers.note(wanted.pack);
+            Outcome::Asleep(true)
+        }
         Err(error) => Outcome::Failed(error),
     }
 }

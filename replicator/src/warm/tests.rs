@@ -15,7 +15,7 @@ use super::{Keep, PackRange, WarmOptions, WarmReport, warm};
 use crate::fetch::FrameAt;
 use crate::observer::{Observer, Silent};
 use crate::repository::pack_name;
-use crate::store::{Body, MemoryStore, PutMode, Store};
+use crate::store::{Body, Classes, MemoryStore, PutMode, SpecialStore, Store};
 
 /// A cache that keeps everything there is room for.
 #[derive(Default)]
@@ -140,6 +140,20 @@ async fn it_ends_with_the_room_and_when_it_is_told_to() {
     assert!(report.is_full && report.frames <= 10 + WarmOptions::default().requests_max as u64, "{report:?}");
     let report = run(&store, ranges, &Kept::with_room(1 << 20), &Stopped).await;
     assert!(report.is_cancelled && report.requests == 0);
+}
+
+#[tokio::test]
+async fn a_pack_that_sleeps_is_asked_for_once_and_all_its_ranges_are_counted() {
+    let (bytes, frames) = packed(pack(1), &[1000; 20]);
+    let glacier: crate::store::StorageClass = "GLACIER".parse().expect("a class");
+    let hours = std::time::Duration::from_hours(5);
+    let store = stored(&[(pack(1), bytes)]).await.freezing(&[glacier.clone()], Classes::default(), hours);
+    store.change_class(&pack_name(pack(1)), &glacier).await.expect("changed");
+    let ranges: Vec<_> = frames.iter().map(|frame| range(&[*frame])).collect();
+    let keep = Kept::with_room(1 << 20);
+    let options = WarmOptions { requests_max: 1 };
+    let report = warm(&store, stream::iter(ranges), &keep, options, &Silent).await.expect("it answers");
+    assert_eq!((report.asleep, report.requests, report.frames), (20, 1, 0), "{report:?}");
 }
 
 proptest! {

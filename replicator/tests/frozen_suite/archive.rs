@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tidegate_chunker::PackId;
 use tidegate_replicator::archive::{
-    ArchiveOptions, ArchivePlan, ArchiveRule, LastReads, Need, NeedError, Reason, SleepingPack, ThawPlan,
-    ask, need_of, plan, plan_thaw, run,
+    ArchiveOptions, ArchivePlan, ArchiveRule, Archived, LastReads, Need, NeedError, Reason, Scrubbed,
+    SleepingPack, ThawPlan, ask, need_of, plan, plan_thaw, run,
 };
 use tidegate_replicator::check::{self, CheckOptions, CheckReport, Sample, check};
 use tidegate_replicator::collect::{
@@ -21,9 +22,11 @@ use tidegate_replicator::mirror::{Mirror, MirrorOptions, PassReport, Stranger, p
 use tidegate_replicator::repository::{HeadName, Opened, Repository, UtcNanos, pack_name};
 use tidegate_replicator::restore::{self, Plan, RestoreError, RestoreOptions};
 use tidegate_replicator::store::{
-    Classes, ErrorKind, MemoryStore, SpecialStore, StorageClass, Store, ThawRequest, ThawTier,
+    ClassTraits, Classes, ErrorKind, FaultStore, MemoryStore, SpecialStore, StorageClass, Store, ThawRequest,
+    ThawTier,
 };
 use tidegate_replicator::tree::Root;
+use tokio::sync::RwLock;
 
 use super::restore::restore_to;
 use super::support::{CHUNK_BYTES, ROOT, SHARE, Share, noise};
@@ -45,12 +48,17 @@ struct Cold {
 
 impl Cold {
     async fn new() -> Self {
+        Self::with(&[glacier()], Classes::default()).await
+    }
+
+    /// Of a store that has these classes, and knows this of them.
+    async fn with(classes: &[StorageClass], known: Classes) -> Self {
         let clock = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + DAY * 20_000));
         let now = {
             let clock = clock.clone();
             Arc::new(move || *clock.lock())
         };
-        let store = MemoryStore::dating(now).freezing(&[glacier()], Classes::default(), THAW);
+        let store = MemoryStore::dating(now).freezing(classes, known, THAW);
         Self { share: Share::on(store).await, clock, scratch: tempfile::tempdir().unwrap() }
     }
 
@@ -79,7 +87,7 @@ impl Cold {
     fn options(&self) -> ArchiveOptions {
         let (after, unread_for) = (DAY * 30, DAY * 7);
         let rule = ArchiveRule { class: glacier(), after, unread_for, bytes_min: 1 };
-        ArchiveOptions { rules: vec![rule], collect: self.collect_options(), packs_max: 100 }
+        ArchiveOptions { rules: vec![rule], ..plain(self.collect_options()) }
     }
 
     async fn plan(&self, reads: &LastReads) -> ArchivePlan {
@@ -89,7 +97,11 @@ impl Cold {
     /// Archives what there is to archive; how many packs.
     async fn archive(&self) -> u64 {
         let planned = self.plan(&LastReads::default()).await;
-        run(self.repository(), &planned, &Silent).await.unwrap().moved.packs
+        self.run(&planned).await.moved.packs
+    }
+
+    async fn run(&self, planned: &ArchivePlan) -> Archived {
+        run(self.repository(), planned, &RwLock::default(), &Silent).await.unwrap()
     }
 
     async fn propose(&self) -> Proposal {
@@ -132,6 +144,11 @@ impl Cold {
         let cold = packs.into_iter().filter(|pack| pack.class == Some(glacier()));
         cold.map(|pack| pack.id).collect()
     }
+}
+
+fn plain(collect: CollectOptions) -> ArchiveOptions {
+    let (rules, copies, scrubbed) = Default::default();
+    ArchiveOptions { rules, collect, packs_max: 100, copies, scrubbed }
 }
 
 fn packs(of: &[SleepingPack]) -> Vec<PackId> {
@@ -300,7 +317,112 @@ async fn packs_of_a_store_that_locks_are_refused_with_the_reason() {
     let share = Share::on(store).await;
     let scratch = tempfile::tempdir().unwrap();
     let collect = CollectOptions::new(UtcNanos::from(SystemTime::now()), scratch.path().to_path_buf());
-    let options = ArchiveOptions { rules: Vec::new(), collect, packs_max: 1 };
+    let options = plain(collect);
     let error = plan(&share.repository, &options, &LastReads::default(), &Silent).await.expect_err("refused");
     assert!(error.to_string().contains("lifecycle rule"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_not_put_to_sleep_whoever_finds_it() {
+    let mut cold = Cold::new().await;
+    cold.share.file(ROOT, b"whole", &noise(1, CHUNK_BYTES));
+    cold.share.publish().await;
+    cold.share.file(ROOT, b"spoilt", &noise(2, CHUNK_BYTES));
+    cold.share.publish().await;
+    let [whole, spoilt] = [1, 2].map(|seed| cold.share.place_of(&noise(seed, CHUNK_BYTES)).pack);
+    let mut bytes = cold.share.store.get(&pack_name(spoilt), None).await.unwrap().to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    cold.share.store.damage(&pack_name(spoilt), Bytes::from(bytes));
+    cold.pass(DAY * 31);
+
+    let known = Scrubbed { wounded: [spoilt].into(), ..Scrubbed::default() };
+    let options = ArchiveOptions { scrubbed: known, ..cold.options() };
+    let told = plan(cold.repository(), &options, &LastReads::default(), &Silent).await.unwrap();
+    assert_eq!(told.stay[&Reason::Wounded].packs, 1);
+    assert_eq!(told.moves.iter().map(|one| (one.pack, one.to_be_read)).collect::<Vec<_>>(), [(whole, true)]);
+
+    let planned = cold.plan(&LastReads::default()).await;
+    assert_eq!(planned.moves.len(), 2, "nobody has looked yet");
+    let done = cold.run(&planned).await;
+    assert_eq!((done.moved.packs, done.wounded, done.left), (1, 1, 0));
+    assert_eq!(cold.sleepers().await, [whole]);
+}
+
+#[tokio::test]
+async fn what_a_scrub_has_read_is_not_read_again_and_what_came_later_is() {
+    let mut cold = Cold::new().await;
+    cold.share.file(ROOT, b"early", &noise(1, CHUNK_BYTES));
+    cold.share.publish().await;
+    cold.pass(DAY);
+    let scrub = *cold.clock.lock();
+    cold.pass(DAY);
+    cold.share.file(ROOT, b"late", &noise(2, CHUNK_BYTES));
+    cold.share.publish().await;
+    cold.pass(DAY * 31);
+    let scrubbed = Scrubbed { whole_before: Some(scrub), ..Scrubbed::default() };
+    let options = ArchiveOptions { scrubbed, ..cold.options() };
+    let planned = plan(cold.repository(), &options, &LastReads::default(), &Silent).await.unwrap();
+    let late = cold.share.place_of(&noise(2, CHUNK_BYTES)).pack;
+    for one in &planned.moves {
+        assert_eq!(one.to_be_read, one.pack == late, "{one:?}");
+    }
+    assert_eq!(cold.run(&planned).await.moved.packs, 2);
+}
+
+#[tokio::test]
+async fn what_a_copy_lacks_stays_and_so_it_does_while_the_copy_does_not_answer() {
+    let mut cold = Cold::new().await;
+    cold.share.file(ROOT, b"one", &noise(1, CHUNK_BYTES));
+    cold.share.publish().await;
+    cold.pass(DAY * 31);
+    let copy = MemoryStore::new();
+    let before = owed_to(&cold, Arc::new(copy.clone())).await;
+    assert_eq!(before, (0, 1));
+    assert!(cold.mirror_to(&copy).await.is_whole());
+    assert_eq!(owed_to(&cold, Arc::new(copy.clone())).await, (1, 0));
+    let silent = FaultStore::new(Arc::new(copy), 1);
+    silent.partition(true);
+    assert_eq!(owed_to(&cold, Arc::new(silent)).await, (0, 1));
+}
+
+/// Packs that move, and that stay for a copy.
+async fn owed_to(cold: &Cold, copy: Arc<dyn Store>) -> (usize, u64) {
+    let options = ArchiveOptions { copies: vec![copy], ..cold.options() };
+    let planned = plan(cold.repository(), &options, &LastReads::default(), &Silent).await.unwrap();
+    (planned.moves.len(), planned.stay.get(&Reason::Owed).map_or(0, |owed| owed.packs))
+}
+
+#[tokio::test]
+async fn a_sparse_pack_that_sleeps_unknown_to_the_rules_keeps_nothing_dead_alive() {
+    let cave: StorageClass = "CAVE".parse().unwrap();
+    let known = Classes::default().with(cave.clone(), ClassTraits { sleeps: true, ..ClassTraits::default() });
+    let mut cold = Cold::with(std::slice::from_ref(&cave), known).await;
+    let alone = cold.share.file(ROOT, b"alone", &noise(1, CHUNK_BYTES));
+    let (first, _) = cold.share.publish().await;
+    cold.share.file(ROOT, b"stays", &noise(2, CHUNK_BYTES));
+    let goes = [3, 4].map(|seed| {
+        let name = format!("goes-{seed}");
+        let number = cold.share.file(ROOT, name.as_bytes(), &noise(seed, CHUNK_BYTES));
+        (name, number)
+    });
+    let (second, _) = cold.share.publish().await;
+    let [dead, sparse] = [1, 2].map(|seed| cold.share.place_of(&noise(seed, CHUNK_BYTES)).pack);
+    cold.share.store.change_class(&pack_name(sparse), &cave).await.unwrap();
+    cold.share.remove(ROOT, b"alone", alone);
+    for (name, number) in goes {
+        cold.share.remove(ROOT, name.as_bytes(), number);
+    }
+    cold.publish_alone(&[first, second]).await;
+    cold.pass(DAY);
+    let proposal = cold.propose().await;
+    assert!(proposal.sparse.iter().any(|pack| pack.id == sparse), "nobody has said that it sleeps");
+    let plan = condemn(cold.repository(), proposal, &cold.collect_options(), &Silent).await.unwrap().unwrap();
+    cold.share.plans_honoured = vec![plan];
+    cold.share.publish().await;
+    let progress = carry_out(cold.repository(), plan, &cold.collect_options(), &Silent).await.unwrap();
+    assert!(matches!(progress, Progress::Done(_)), "{progress:?}");
+    let gone = cold.share.store.head(&pack_name(dead)).await.expect_err("it was deleted");
+    assert_eq!(gone.kind(), ErrorKind::Missing);
+    assert!(cold.share.store.head(&pack_name(sparse)).await.is_ok(), "it is left");
 }

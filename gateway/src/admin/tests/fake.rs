@@ -365,7 +365,7 @@ impl Control for FakeGateway {
             missed: None,
         };
         let shares = status.shares.into_iter().filter(|share| wanted(&share.name)).map(share).collect();
-        Ok(RecoveryPlan { link: None, shares })
+        Ok(RecoveryPlan { link: None, shares, unproven: None })
     }
 
     async fn warm(

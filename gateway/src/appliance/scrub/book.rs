@@ -5,9 +5,11 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tidegate_chunker::{ChunkId, Location, PackId};
+use tidegate_replicator::archive::Scrubbed;
 use tidegate_replicator::check::Finding;
 use tidegate_replicator::scrub::{BadFrame, Examined, Healed, Inventory};
 use tidegate_replicator::store::durable_file;
@@ -21,6 +23,8 @@ const LOST_MAX: usize = 1_000;
 /// Who needs a lost frame: so many are named.
 const USERS_MAX: usize = 24;
 const DAY_SECONDS: i64 = 86_400;
+/// How far this machine's clock may be ahead of the store's.
+const CLOCK_AHEAD_MAX: Duration = Duration::from_hours(1);
 
 /// See the head of this module.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +32,12 @@ pub(super) struct Book {
     version: u32,
     pub(super) round: Option<RoundState>,
     pub(super) last: Option<RoundEnd>,
+    /// The target that the round reads, and the one that the last round has read from its beginning to its end; empty
+    /// where others were read between.
+    #[serde(default)]
+    round_of: String,
+    #[serde(default)]
+    last_of: String,
     /// When it was last looked for packs that are gone, in seconds since 1970.
     pub(super) looked_at: Option<i64>,
     /// The day, and what was read on it.
@@ -64,6 +74,22 @@ pub(super) struct Done {
     pub(super) packs_healed: u64,
     pub(super) chunks_resealed: u64,
     pub(super) frames_lost: u64,
+    /// Of `packs` and `bytes`: what sleeps, and was not read.
+    #[serde(default)]
+    pub(super) packs_asleep: u64,
+    #[serde(default)]
+    pub(super) bytes_asleep: u64,
+}
+
+/// How a pack was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// It was read.
+    Read(Examined),
+    /// A collection has condemned it.
+    Condemned,
+    /// It sleeps.
+    Asleep,
 }
 
 /// A frame that nobody has a copy of.
@@ -177,7 +203,8 @@ impl Book {
             && self.last.is_none_or(|last| now >= last.began.saturating_add(every) || now < last.began)
     }
 
-    pub(super) fn begin_round(&mut self, now: i64, inventory: Inventory) {
+    pub(super) fn begin_round(&mut self, now: i64, inventory: Inventory, target: &str) {
+        target.clone_into(&mut self.round_of);
         self.round = Some(RoundState {
             began: now,
             after: None,
@@ -216,10 +243,20 @@ impl Book {
         }
     }
 
-    pub(super) fn passed(&mut self, pack: PackId, bytes: u64, examined: Examined) {
-        self.day_bytes += examined.bytes;
-        self.day_requests += examined.requests;
+    /// A pack of the target was passed: read, or left.
+    pub(super) fn passed(&mut self, pack: PackId, bytes: u64, passed: Passed, target: &str) {
+        if self.round_of != target {
+            self.round_of.clear();
+        }
+        if let Passed::Read(examined) = passed {
+            self.day_bytes += examined.bytes;
+            self.day_requests += examined.requests;
+        }
         if let Some(round) = &mut self.round {
+            if passed == Passed::Asleep {
+                round.done.packs_asleep += 1;
+                round.done.bytes_asleep += bytes;
+            }
             round.after = Some(pack.to_string());
             round.done.packs += 1;
             round.done.bytes += bytes;
@@ -252,8 +289,23 @@ impl Book {
     pub(super) fn end_round(&mut self, now: i64) {
         if let Some(round) = self.round.take() {
             self.last = Some(RoundEnd { began: round.began, ended: now, done: round.done });
+            self.last_of = std::mem::take(&mut self.round_of);
             // What was too much to name has been counted anew.
             self.more_lost = 0;
+        }
+    }
+
+    /// What it says of the packs of a target. The last round vouches for all that it has read if it left nothing damaged,
+    /// and the one under way has found nothing since.
+    pub(super) fn scrubbed(&self, target: &str) -> Scrubbed {
+        let is_clean = |done: &Done| done.frames_lost == 0 && done.chunks_resealed == 0;
+        let last = self.last.filter(|last| self.last_of == target && is_clean(&last.done));
+        let has_no_news =
+            self.round.as_ref().is_none_or(|round| is_clean(&round.done)) && self.more_lost == 0;
+        let before = last.filter(|_| has_no_news).and_then(|last| u64::try_from(last.began).ok());
+        Scrubbed {
+            whole_before: before.map(|began| (UNIX_EPOCH + Duration::from_secs(began)) - CLOCK_AHEAD_MAX),
+            wounded: self.lost.iter().map(|frame| frame.pack).collect(),
         }
     }
 
@@ -297,10 +349,9 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
+    const TARGET: &str = "memory:";
     const HOUR: i64 = 3_600;
 
     fn config() -> ScrubConfig {
@@ -328,7 +379,7 @@ mod tests {
                 && book.pack_is_due(now, 10, config)
             {
                 let number = book.round.as_ref().expect("a round").done.packs as u8;
-                book.passed(pack(number), 10, examined);
+                book.passed(pack(number), 10, Passed::Read(examined), TARGET);
             }
         }
         book.round.as_ref().expect("a round").done.packs
@@ -338,7 +389,7 @@ mod tests {
     fn a_round_goes_evenly_over_its_time() {
         let (mut book, config) = (Book::default(), config());
         assert!(book.round_is_due(0, &config));
-        book.begin_round(0, Inventory { packs: 50, bytes: 500 });
+        book.begin_round(0, Inventory { packs: 50, bytes: 500 }, TARGET);
         assert_eq!(read_by(&mut book, &config, 0..1, 50), 0);
         assert!((24..=26).contains(&read_by(&mut book, &config, 1..51, 50)));
         assert_eq!(read_by(&mut book, &config, 51..101, 50), 50);
@@ -352,7 +403,7 @@ mod tests {
     fn what_came_late_is_made_up_for_within_the_budgets_of_a_day() {
         let mut book = Book::default();
         let config = ScrubConfig { daily_bytes: Some(45), ..config() };
-        book.begin_round(0, Inventory { packs: 50, bytes: 500 });
+        book.begin_round(0, Inventory { packs: 50, bytes: 500 }, TARGET);
         assert_eq!(read_by(&mut book, &config, 96..97, 50), 4, "a day's bytes");
         assert_eq!(read_by(&mut book, &config, 97..144, 50), 8, "and those of the next");
         let config = ScrubConfig { daily_bytes: None, daily_requests: Some(7), ..config };
@@ -364,8 +415,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut book = Book::load(folder.path());
         assert_eq!(book, Book::default());
-        book.begin_round(5, Inventory { packs: 1, bytes: 10 });
-        book.passed(pack(7), 10, Examined::default());
+        book.begin_round(5, Inventory { packs: 1, bytes: 10 }, TARGET);
+        book.passed(pack(7), 10, Passed::Read(Examined::default()), TARGET);
         let at = tidegate_replicator::fetch::FrameAt { pack: pack(7), offset: 48, bytes: 9 };
         let bad = BadFrame { at, chunks: Vec::new(), why: "gone".to_owned() };
         book.was_wounded(pack(7), &Healed { lost: vec![bad], ..Healed::default() }, 6);
@@ -375,5 +426,34 @@ mod tests {
         assert_eq!((again.position(), again.lost.len()), (Some(pack(7)), 1));
         std::fs::write(folder.path().join(FILE), b"{").expect("spoilt");
         assert_eq!(Book::load(folder.path()), Book::default());
+    }
+
+    #[test]
+    fn a_round_vouches_for_what_it_has_read_and_for_nothing_else() {
+        let inventory = || Inventory { packs: 2, bytes: 20 };
+        let day = |days: u64| UNIX_EPOCH + Duration::from_hours(24) * days as u32;
+        let read = || Passed::Read(Examined { bytes: 10, requests: 3 });
+        let mut book = Book::default();
+        assert!(!book.scrubbed(TARGET).has_read(day(0)), "there was no round");
+        book.begin_round(10 * DAY_SECONDS, inventory(), TARGET);
+        book.passed(pack(1), 10, read(), TARGET);
+        book.passed(pack(2), 10, Passed::Asleep, TARGET);
+        assert!(!book.scrubbed(TARGET).has_read(day(1)), "it has not ended");
+        book.end_round(11 * DAY_SECONDS);
+        let done = book.last.expect("a round").done;
+        assert_eq!((done.packs, done.packs_asleep, done.bytes_asleep, book.day_bytes), (2, 1, 10, 10));
+        assert!(book.scrubbed(TARGET).has_read(day(9)) && !book.scrubbed(TARGET).has_read(day(10)));
+        assert!(!book.scrubbed("elsewhere:").has_read(day(9)), "it was of another target");
+        let at = tidegate_replicator::fetch::FrameAt { pack: pack(1), offset: 48, bytes: 9 };
+        let bad = BadFrame { at, chunks: Vec::new(), why: "gone".to_owned() };
+        book.begin_round(20 * DAY_SECONDS, inventory(), TARGET);
+        book.was_wounded(pack(1), &Healed { lost: vec![bad], ..Healed::default() }, 21 * DAY_SECONDS);
+        let scrubbed = book.scrubbed(TARGET);
+        assert!(scrubbed.wounded.contains(&pack(1)) && !scrubbed.has_read(day(9)), "{scrubbed:?}");
+        let mut moved = Book::default();
+        moved.begin_round(10 * DAY_SECONDS, inventory(), TARGET);
+        moved.passed(pack(1), 10, read(), "elsewhere:");
+        moved.end_round(11 * DAY_SECONDS);
+        assert!(!moved.scrubbed(TARGET).has_read(day(9)), "another target came to lead");
     }
 }

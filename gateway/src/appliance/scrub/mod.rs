@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidegate_chunker::PackId;
+use tidegate_replicator::archive::Scrubbed;
 use tidegate_replicator::check;
 use tidegate_replicator::collect::{Observer, Silent, VoidPacks};
 use tidegate_replicator::repository::{PackObject, pack_name};
@@ -30,7 +31,7 @@ use tidegate_replicator::store::{Classes, Store, Traffic};
 use tokio::sync::Notify;
 
 use super::{Appliance, ApplianceError};
-use book::{Book, LostFrame};
+use book::{Book, LostFrame, Passed};
 use copies::LocalCopies;
 
 /// How often it is looked what is due.
@@ -87,7 +88,9 @@ impl Scrubber {
     pub fn open(appliance: Arc<Appliance>, config: ScrubConfig) -> Arc<Self> {
         let book = Mutex::new(Book::load(&config.folder));
         let (config, working) = (Mutex::new(config), tokio::sync::Mutex::default());
-        Arc::new(Self { appliance, config, book, working, wake: Notify::new() })
+        let scrubber = Arc::new(Self { appliance, config, book, working, wake: Notify::new() });
+        *scrubber.appliance.scrubber.lock() = Arc::downgrade(&scrubber);
+        scrubber
     }
 
     /// Does what is due from now on, until the appliance is closed.
@@ -116,6 +119,11 @@ impl Scrubber {
     pub fn set(&self, config: ScrubConfig) {
         *self.config.lock() = config;
         self.wake.notify_one();
+    }
+
+    /// What it knows of the packs of a target.
+    pub(super) fn scrubbed(&self, target: &str) -> Scrubbed {
+        self.book.lock().scrubbed(target)
     }
 
     /// Does what is due now.
@@ -157,8 +165,9 @@ impl Scrubber {
     }
 
     async fn begin_round(&self, config: &ScrubConfig) -> Result<(), ApplianceError> {
+        let target = self.appliance.targets.lead().address();
         let inventory = Inventory::take(&self.appliance.backend.repository).await?;
-        self.note(config, |book| book.begin_round(self.now_seconds(), inventory))
+        self.note(config, |book| book.begin_round(self.now_seconds(), inventory, &target))
     }
 
     /// Goes through packs in order of id for as long as the next one is due.
@@ -181,19 +190,18 @@ impl Scrubber {
                     return Ok(());
                 }
                 // What a collection has condemned may go at any time; what sleeps is there, and cannot be read.
-                let is_left = void.contains(&pack) || config.classes.sleeps(class.as_ref());
-                let examined = if is_left {
-                    Some(Examined::default())
+                let passed = if void.contains(&pack) {
+                    Passed::Condemned
+                } else if config.classes.sleeps(class.as_ref()) {
+                    Passed::Asleep
                 } else {
                     match self.examine(config, &examiner, pack, &lead).await {
-                        Err(ApplianceError::Repository(error)) if error.is_asleep() => {
-                            Some(Examined::default())
-                        }
-                        examined => examined?,
+                        Err(ApplianceError::Repository(error)) if error.is_asleep() => Passed::Asleep,
+                        Ok(None) => continue 'pages,
+                        examined => Passed::Read(examined?.unwrap_or_default()),
                     }
                 };
-                let Some(examined) = examined else { continue 'pages };
-                self.note(config, |book| book.passed(pack, bytes, examined))?;
+                self.note(config, |book| book.passed(pack, bytes, passed, &lead.address()))?;
                 observer.advanced(bytes);
             }
             if !more {
@@ -223,7 +231,11 @@ impl Scrubber {
         let what = if wounds.is_missing { "missing" } else { "damaged" };
         tracing::error!(%pack, frames = wounds.frames.len(), ends = wounds.ends, "a pack on the target is {what}");
         copies.lost(&wounds.chunks()).await;
-        let healed = heal(examiner, wounds, &copies, &config.folder).await?;
+        let healed = {
+            // A copy of the pack into another class that has begun to read what is damaged ends first.
+            let _no_copies = self.appliance.heals.write().await;
+            heal(examiner, wounds, &copies, &config.folder).await?
+        };
         if healed.whole {
             tracing::warn!(%pack, "the pack is on the target again as it was");
         } else if healed.chunks_resealed > 0 {

@@ -21,6 +21,8 @@ impl Scrubber {
             packs_healed: done.packs_healed,
             chunks_resealed: done.chunks_resealed,
             frames_lost: done.frames_lost,
+            packs_asleep: done.packs_asleep,
+            bytes_asleep: done.bytes_asleep,
         };
         ScrubStatus {
             every_seconds: config.every.map(|every| every.as_secs()),

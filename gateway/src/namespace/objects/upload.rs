@@ -151,6 +151,29 @@ impl Namespace {
         Ok(record)
     }
 
+    /// Keeps the checksum of a part that has none, numbered as in records; what is known of the part then. Durable when this
+    /// returns. [`ObjectError::Conflict`] when the part was replaced since it was seen.
+    pub async fn keep_part_checksum(
+        &self,
+        upload: &HeldUpload,
+        (number, seen): (u16, &PartRecord),
+        checksum: (u8, String),
+    ) -> Result<PartRecord, ObjectError> {
+        let locks = self.share.locks().lock(&[upload.number, seen.inode]).await;
+        let found = self.part(upload.number, number).await?.ok_or(ObjectError::Conflict)?;
+        let record = PartRecord { checksum: Some(checksum), ..seen.clone() };
+        if found == record {
+            return Ok(found);
+        }
+        if found != *seen {
+            return Err(ObjectError::Conflict);
+        }
+        let mut transaction = Transaction::default();
+        transaction.put(&Key::Part(upload.number, number), record.encode());
+        self.finish_object(locks, transaction).await?;
+        Ok(record)
+    }
+
     async fn part(&self, upload: InodeNumber, number: u16) -> Result<Option<PartRecord>, ObjectError> {
         let found = self.reader().parts(upload, number.saturating_sub(1), 1).await?;
         Ok(found.into_iter().find(|(found, _)| *found == number).map(|(_, record)| record))

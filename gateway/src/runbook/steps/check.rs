@@ -113,9 +113,11 @@ pub(in super::super) async fn warm(site: &Site, step: &Step) -> Result<Done, Ste
         line.extend(step.all.then_some("--all"));
         let done: WarmDone = serde_json::from_value(site.tidegate(&line).await?)
             .map_err(|error| StepFailure::passing(format!("what was warmed cannot be read: {error}")))?;
-        let WarmDone { bytes, here, .. } = done;
+        let WarmDone { bytes, here, asleep, .. } = done;
         let full = if done.is_full { "; the cache has no more room" } else { "" };
-        return Ok(Done::saying(format!("{bytes} bytes came, {here} ranges were here{full}")));
+        let asleep =
+            if asleep > 0 { format!("; {asleep} ranges sleep, and did not come") } else { String::new() };
+        return Ok(Done::saying(format!("{bytes} bytes came, {here} ranges were here{asleep}{full}")));
     };
     let mut mounted = mount(site, step).await?;
     let top = mounted.find(path.as_str()).await?;

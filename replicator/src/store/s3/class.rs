@@ -2,7 +2,8 @@
 //!
 //! * An object comes to another class by `CopyObject` onto itself, server-side: no byte travels. One request suffices:
 //!   places in a pack are numbers of 32 bits, so no pack reaches the 5 GiB from which on S3 wants parts. Where objects are
-//!   locked the copy is locked by the request that makes it, as what is put.
+//!   locked the copy is locked by the request that makes it, as what is put. The copy is of the bytes that were there when it
+//!   was asked for (`x-amz-copy-source-if-match`): what is written over meanwhile is not copied half old, half new.
 //! * Whether an object can be read says its `HEAD`: class, and `x-amz-restore`.
 //! * `RestoreObject` thaws. Asked for again while it is under way, S3 answers 409, which is success here.
 
@@ -28,15 +29,7 @@ const UNDER_WAY: &str = "RestoreAlreadyInProgress";
 impl S3Store {
     /// The class of what the name shows now, and whether it can be read.
     pub(super) async fn class_state(&self, name: &ObjectName) -> Result<ClassState, StoreError> {
-        let doing = || Special::Class(name.clone()).doing();
-        let asked = async {
-            let request = self.client.head_object().bucket(&self.bucket).key(self.key(name));
-            match Box::pin(request.send()).await {
-                Err(error) if status(&error) == Some(404) => Err(self.missing_or_misconfigured(name).await),
-                answer => answer.map_err(|error| store_error(doing(), error)),
-            }
-        };
-        Ok(state_of(&within(self.answer_timeout * 2, doing, asked).await?))
+        Ok(state_of(&self.look(name).await?))
     }
 
     /// Copies an object onto itself, in another class.
@@ -48,17 +41,36 @@ impl S3Store {
         let doing = || Special::ChangeClass(name.clone(), class.clone()).doing();
         let lock = self.put_lock(name).await?;
         let key = self.key(name);
+        let tag = self.tag_of(name).await?;
         let request = self
             .client
             .copy_object()
             .bucket(&self.bucket)
             .key(&key)
             .copy_source(format!("{}/{key}", self.bucket))
+            .set_copy_source_if_match(tag)
             .storage_class(class.as_str().into())
             .set_object_lock_mode(lock.as_ref().map(|lock| lock.mode.clone()))
             .set_object_lock_retain_until_date(lock.map(|lock| lock.until));
         // The store copies the whole object before it answers; the deadline around this call is the bound.
         Box::pin(request.send()).await.map(drop).map_err(|error| store_error(doing(), error))
+    }
+
+    /// What the store says of the bytes that the name shows now, where it says anything.
+    async fn tag_of(&self, name: &ObjectName) -> Result<Option<String>, StoreError> {
+        Ok(self.look(name).await?.e_tag().map(str::to_owned))
+    }
+
+    async fn look(&self, name: &ObjectName) -> Result<HeadObjectOutput, StoreError> {
+        let doing = || Special::Class(name.clone()).doing();
+        let asked = async {
+            let request = self.client.head_object().bucket(&self.bucket).key(self.key(name));
+            match Box::pin(request.send()).await {
+                Err(error) if status(&error) == Some(404) => Err(self.missing_or_misconfigured(name).await),
+                answer => answer.map_err(|error| store_error(doing(), error)),
+            }
+        };
+        within(self.answer_timeout * 2, doing, asked).await
     }
 
     /// Asks the store to make an object readable.
