@@ -236,8 +236,11 @@ mod tests {
 
     async fn asleep(packs: u8) -> (Arc<dyn Store>, Arc<RequestCounts>) {
         let glacier: StorageClass = "GLACIER".parse().expect("a class");
-        let store =
-            MemoryStore::new().freezing(&[glacier.clone()], Classes::default(), Duration::from_hours(5));
+        let store = MemoryStore::new().freezing(
+            std::slice::from_ref(&glacier),
+            Classes::default(),
+            Duration::from_hours(5),
+        );
         for number in 0..packs {
             let name = pack_name(pack(number));
             let body = Body::Bytes(Bytes::from_static(b"ten bytes!"));
@@ -251,6 +254,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_store_is_asked_once_for_each_pack_within_the_budget() {
+        use Outcome::{Asked, OverBudget, UnderWay};
         let (store, counts) = asleep(4).await;
         let thawer = Thawer::default();
         let rule = ThawRule { daily_bytes: 25, ..ThawRule::default() };
@@ -259,7 +263,6 @@ mod tests {
         for number in [0, 0, 1, 2, 3] {
             outcomes.push(thawer.thaw(&*store, pack(number), 7).await.expect("asked"));
         }
-        use Outcome::{Asked, OverBudget, UnderWay};
         assert_eq!(outcomes, [Asked, UnderWay, Asked, OverBudget, OverBudget]);
         assert_eq!(counts.requests(Operation::Change), 2);
         assert_eq!(thawer.thaw(&*store, pack(2), 8).await.expect("asked"), Asked, "another day");

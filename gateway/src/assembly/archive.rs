@@ -62,7 +62,7 @@ pub(crate) fn thaw_terms(
 ) -> ThawTerms {
     let lead = &settings.lead().name;
     let known = settings.archives.iter().find(|archive| archive.target == *lead && archive.class == *class);
-    let usual = known.map(|archive| archive.thaw_tier).unwrap_or(settings::ThawTier::Standard);
+    let usual = known.map_or(settings::ThawTier::Standard, |archive| archive.thaw_tier);
     let wanted = tier.unwrap_or(usual);
     let takes = match known {
         Some(archive) if wanted == archive.thaw_tier => archive.thaw_takes(),

@@ -236,7 +236,7 @@ impl AuditLog {
                     self.append_to(
                         state,
                         Event::Forgotten,
-                        Entry { outcome, parameters, ..Entry::default() },
+                        Entry { parameters, outcome, ..Entry::default() },
                     )?;
                     files::remove(&self.folder, path).map_err(|source| self.failed("shorten", source))?;
                 }

@@ -59,7 +59,7 @@ fn known_of(text: &str) -> Result<(u64, blake3::Hash), Failure> {
     })
 }
 
-fn shown(records: &Vec<Seen>) -> String {
+fn shown(records: &[Seen]) -> String {
     let row = |seen: &Seen| {
         let (record, entry) = (&seen.record, &seen.record.entry);
         let mut call = entry.call.clone();

@@ -45,7 +45,7 @@ pub(super) struct Made {
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
-    let made = make(context, &command.place, !command.no_recovery_key).await?;
+    let made = Box::pin(make(context, &command.place, !command.no_recovery_key)).await?;
     context.terminal.data(&made, people)
 }
 

@@ -22,7 +22,7 @@ impl Asking {
         if self.dry_run {
             return Ok(());
         }
-        Ok(context.terminal.confirm(self.yes, question)?)
+        context.terminal.confirm(self.yes, question)
     }
 
     /// What goes behind the path of a call.

@@ -126,7 +126,7 @@ mod tests {
     async fn what_sleeps_is_known_by_pack_where_it_was_asked_and_else_by_its_sum() {
         let glacier: StorageClass = "GLACIER".parse().expect("a class");
         let hours = Duration::from_hours(5);
-        let store = MemoryStore::new().freezing(&[glacier.clone()], Classes::default(), hours);
+        let store = MemoryStore::new().freezing(std::slice::from_ref(&glacier), Classes::default(), hours);
         let folder = tempfile::tempdir().expect("a folder");
         let key = KeyFile::create(&folder.path().join("repository.key")).expect("a key");
         let new = NewRepository {

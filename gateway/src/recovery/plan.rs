@@ -71,7 +71,7 @@ pub fn plan_share(
             objective_seconds: objective.map(|objective| objective.as_secs()),
             is_kept: time.zip(objective).map(|((time, _), objective)| time <= objective),
             asleep_bytes: thaw.bytes,
-            thaw_seconds: (thaw.bytes > 0).then(|| thaw.takes.as_secs_f64()),
+            thaw_seconds: (thaw.bytes > 0).then_some(thaw.takes.as_secs_f64()),
         }
     };
     let Amounts { first: to_first, hot, whole, asleep } = *amounts;

@@ -530,11 +530,11 @@ mod tests {
     #[test]
     fn checksums_of_parts_are_of_one_length() {
         let values: [&[u8]; 3] = [&[1; 32], &[2; 32], &[3; 32]];
-        let sums = PartChecksums::new(5, values).unwrap();
+        let sums = PartChecksums::new(5, values).expect("equally long");
         let record = sums.encode();
         assert_eq!(record[..4], [1, 5, 32, 1], "golden: docs/format.md");
         assert_eq!(record.len(), 3 + 96);
-        let back = PartChecksums::decode(&record).unwrap();
+        let back = PartChecksums::decode(&record).expect("as it was written");
         assert_eq!((back.algorithm(), back.values().collect::<Vec<_>>()), (5, values.to_vec()));
         assert_eq!(back, sums);
         let mixed: [&[u8]; 2] = [&[1; 4], &[2; 8]];

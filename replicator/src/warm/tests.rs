@@ -147,7 +147,8 @@ async fn a_pack_that_sleeps_is_asked_for_once_and_all_its_ranges_are_counted() {
     let (bytes, frames) = packed(pack(1), &[1000; 20]);
     let glacier: crate::store::StorageClass = "GLACIER".parse().expect("a class");
     let hours = std::time::Duration::from_hours(5);
-    let store = stored(&[(pack(1), bytes)]).await.freezing(&[glacier.clone()], Classes::default(), hours);
+    let store =
+        stored(&[(pack(1), bytes)]).await.freezing(std::slice::from_ref(&glacier), Classes::default(), hours);
     store.change_class(&pack_name(pack(1)), &glacier).await.expect("changed");
     let ranges: Vec<_> = frames.iter().map(|frame| range(&[*frame])).collect();
     let keep = Kept::with_room(1 << 20);
