@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -17,6 +18,21 @@ use super::record::{RECENT_MAX, Seen};
 
 /// How much room is kept ahead of what is written, in bytes.
 pub(super) const RESERVE_BYTES: u64 = 1 << 20;
+
+/// How often a lock that is held is asked for, and how long it is waited in between.
+const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Whether the lock is ours. A child that this process is just starting holds what its parent held until it is another
+/// program, so a lock that was given back may be held for an instant still.
+fn lock_soon(lock: &File) -> bool {
+    (0..LOCK_ATTEMPTS).any(|attempt| {
+        if attempt > 0 {
+            std::thread::sleep(LOCK_PAUSE);
+        }
+        flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+    })
+}
 
 /// Why a line was not written.
 #[derive(Debug)]
@@ -50,7 +66,7 @@ impl Writer {
     pub(super) fn open(folder: &Path, bytes_max: u64) -> io::Result<Option<(Self, Option<String>)>> {
         files::make_folder(folder)?;
         let lock = files::open_lock(folder)?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if !lock_soon(&lock) {
             return Ok(None);
         }
         let end = End::find(folder)?;
