@@ -39,8 +39,15 @@ pub(super) async fn run(context: &Context, core: &dyn Start) -> Result<(), Failu
         None => None,
     };
 
-    let audit = open_audit(&settings).await?;
     let control = core.start(settings.clone()).await?;
+    // After the start: one that is refused leaves nothing behind, and no record of calls that nobody could make.
+    let audit = match open_audit(&settings).await {
+        Ok(audit) => audit,
+        Err(error) => {
+            control.stop().await?;
+            return Err(error.into());
+        }
+    };
     let admin = Admin::new(control.clone(), context.file.clone(), settings.clone(), audit, metrics);
     let stop = CancellationToken::new();
     let mut network = JoinSet::new();

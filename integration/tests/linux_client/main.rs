@@ -11,7 +11,6 @@
 //! random operations there are, and `TIDEGATE_IO_KILLS` how many kills meanwhile.
 
 mod compiler;
-mod locks;
 mod moved;
 mod posix;
 mod programs;
