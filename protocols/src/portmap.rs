@@ -4,8 +4,7 @@
 //! CALLIT, with which one host can be made to call another, does not exist here.
 //!
 //! A client that was mounted without `nolock` asks here for the lock manager. It is sent to a port of this server, where
-//! program 100021 is unavailable (RFC 5531 section 9): then its lock call fails at once, while clients that find no port ask
-//! again and again. The log says what to do.
+//! program 100021 is unavailable (RFC 5531 section 9), and the log says what to do.
 
 use std::sync::Arc;
 

@@ -221,7 +221,7 @@ async fn answers_become_the_kinds_that_say_what_to_do() {
         ("404 Not Found", "<html>a proxy's page</html>".to_owned(), ErrorKind::Misconfigured),
         ("403 Forbidden", xml("AccessDenied"), ErrorKind::Denied),
         ("403 Forbidden", xml("RequestTimeTooSkewed"), ErrorKind::Denied),
-        ("403 Forbidden", xml("InvalidObjectState"), ErrorKind::Misconfigured),
+        ("403 Forbidden", xml("InvalidObjectState"), ErrorKind::Asleep),
         ("400 Bad Request", xml("ExpiredToken"), ErrorKind::Denied),
         ("400 Bad Request", xml("AuthorizationHeaderMalformed"), ErrorKind::Misconfigured),
         ("301 Moved Permanently", xml("PermanentRedirect"), ErrorKind::Misconfigured),
