@@ -178,6 +178,11 @@ impl Classes {
         self
     }
 
+    /// Whether nothing is known but what names of classes mean.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What is known of a class; none stands for the one of objects that say nothing.
     pub fn traits(&self, class: Option<&StorageClass>) -> ClassTraits {
         let Some(class) = class else { return ClassTraits::default() };
