@@ -124,6 +124,13 @@ pub enum LedgerError {
     },
 }
 
+/// See [`Ledger::make_stages_durable`].
+#[derive(Debug, Default)]
+struct Stages {
+    noted: u64,
+    durable: u64,
+}
+
 /// See the head of this module.
 #[derive(Debug)]
 pub struct Ledger {
@@ -133,8 +140,8 @@ pub struct Ledger {
     backlog_bytes: AtomicU64,
     /// Packs that were indexed since they were last asked for, with their lengths.
     indexed: Mutex<Vec<(PackId, u64)>>,
-    /// Stages were noted that a crash would take back.
-    unflushed: Mutex<bool>,
+    /// How often stages were noted, and up to which of these a crash takes nothing back.
+    stages: Mutex<Stages>,
     /// Packs that are only here and that the target may have all the same: a process before this one, or a call whose
     /// answer was lost, may have stored them.
     doubtful: Mutex<HashSet<PackId>>,
@@ -160,7 +167,7 @@ impl Ledger {
             folder: folder.clone(),
             backlog_bytes: AtomicU64::new(0),
             indexed: Mutex::default(),
-            unflushed: Mutex::new(false),
+            stages: Mutex::default(),
             doubtful: Mutex::default(),
             void: RwLock::default(),
             copies: Copies::default(),
@@ -250,8 +257,8 @@ impl Ledger {
         let becomes_indexed = old.stage < Stage::Indexed && stage == Stage::Indexed;
         {
             // Whoever sees that a pack is indexed, and means to evict it, waits here until that is noted as not durable yet.
-            let mut unflushed = self.unflushed.lock();
-            *unflushed = true;
+            let mut stages = self.stages.lock();
+            stages.noted += 1;
             self.note(pack, &PackRecord { stage, ..old })?;
             if becomes_indexed {
                 // A crash between the two leaves it in both tables: it counts as waiting, and is indexed again.
@@ -316,11 +323,17 @@ impl Ledger {
     /// Makes every stage noted so far survive a crash. To be called before a file is evicted: a ledger
     /// that fell back to "only here" would take the pack for lost.
     pub(crate) fn make_stages_durable(&self) -> Result<(), LedgerError> {
-        let mut unflushed = self.unflushed.lock();
-        if *unflushed {
-            self.database.flush()?;
-            *unflushed = false;
-        }
+        let noted = {
+            let stages = self.stages.lock();
+            if stages.durable == stages.noted {
+                return Ok(());
+            }
+            stages.noted
+        };
+        // Not under the lock: whoever notes a stage does not wait for the disk.
+        self.database.flush()?;
+        let mut stages = self.stages.lock();
+        stages.durable = stages.durable.max(noted);
         Ok(())
     }
 

@@ -157,8 +157,13 @@ impl Admin {
         let parameters = if says_nothing { None } else { told(&query, &body) };
         let request = Request::from_parts(parts, Body::from(body));
         let carried_out = self.clone().carried_out(entry, parameters, request, next);
+        let place = self.calls_left.clone().acquire_owned().await;
         // The future of a connection ends with it; what is recorded as begun is not cut short by that.
-        tokio::spawn(carried_out).await.unwrap_or_else(|error| {
+        let carried_out = async move {
+            let _place = place;
+            carried_out.await
+        };
+        self.calls.spawn(carried_out).await.unwrap_or_else(|error| {
             let message = format!("the call broke off: {error}");
             ApiError(ControlError::new(ErrorKind::Failed, message)).into_response()
         })

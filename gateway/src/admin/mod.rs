@@ -51,7 +51,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use jobs::{JOBS_REMEMBERED_MAX, JOBS_RUNNING_MAX, JobInfo, JobState};
 pub use listener::{AdminListener, HealthListener, TlsListener};
@@ -72,6 +74,11 @@ use settings::SettingsChanges;
 /// How long after a failed attempt to listen on the network the next one comes.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 10 });
 
+/// Calls that are recorded and under way at once.
+const CALLS_MAX: usize = 64;
+/// How long a stop waits for them once no connection is open.
+const CALLS_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// The admin API over one running gateway.
 pub struct Admin {
     control: Arc<dyn Control>,
@@ -81,6 +88,10 @@ pub struct Admin {
     in_force: Arc<InForce>,
     access: Access,
     audit: Arc<AuditLog>,
+    /// Calls that are recorded, which go on when their client does not.
+    calls: TaskTracker,
+    /// How many more of them may be under way.
+    calls_left: Arc<Semaphore>,
 }
 
 impl Admin {
@@ -96,7 +107,9 @@ impl Admin {
         let changes = SettingsChanges::new(file, control.clone(), in_force.clone());
         control.settings_changed_by(Some(Arc::new(changes.clone())));
         let access = Access::new(in_force.clone());
-        Arc::new(Self { control, changes, jobs: Jobs::default(), metrics, in_force, access, audit })
+        let (jobs, calls) = (Jobs::default(), TaskTracker::new());
+        let calls_left = Arc::new(Semaphore::new(CALLS_MAX));
+        Arc::new(Self { control, changes, jobs, metrics, in_force, access, audit, calls, calls_left })
     }
 
     /// Binds an address of `api.listen`, and reads the certificate.
@@ -118,6 +131,10 @@ impl Admin {
             closing.cancel();
         };
         tokio::join!(server::serve(listener, routes, closing.clone()), drills_end);
+        self.calls.close();
+        if tokio::time::timeout(CALLS_TIME_MAX, self.calls.wait()).await.is_err() {
+            tracing::warn!("calls of the admin API are still under way; how they end is not recorded");
+        }
         self.jobs.stop().await;
     }
 

@@ -15,7 +15,8 @@ pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
 /// How long a client may take to send it.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// The body of a call. An empty body counts as `{}`.
+/// The body of a call: a JSON object. An empty body counts as `{}`. Other forms in which the same could be said are refused, so
+/// that what is looked for in a body before it is read is found there.
 pub(super) struct Payload<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Payload<T> {
@@ -24,6 +25,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Payload<T> {
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         let body = read_body(request.into_body(), BODY_BYTES_MAX).await?;
         let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
+        if text.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(refuse("the body is no JSON object".to_owned()));
+        }
         serde_json::from_slice(text)
             .map(Self)
             .map_err(|error| refuse(format!("the body cannot be read: {error}")))

@@ -160,12 +160,13 @@ pub(super) enum Value {
 }
 
 impl Said {
-    /// Whether a body says that, and does not ask for a dry run. One that cannot be read says nothing: its handler refuses it.
+    /// Whether a body says that, or says something there that only its handler understands, and does not ask for a dry run. One
+    /// that cannot be read, or is no object, says nothing: its handler refuses it.
     pub(super) fn is_in(self, body: &[u8]) -> bool {
         let Ok(body) = serde_json::from_slice::<serde_json::Value>(body) else { return false };
         let is_it = |found: &serde_json::Value| match self.value {
-            Value::Yes => found.as_bool() == Some(true),
-            Value::Word(word) => found.as_str() == Some(word),
+            Value::Yes => found.as_bool() != Some(false),
+            Value::Word(word) => found.as_str().is_none_or(|found| found == word),
         };
         let is_dry = body.get("dry_run").and_then(serde_json::Value::as_bool) == Some(true);
         !is_dry && body.get(self.member).is_some_and(is_it)

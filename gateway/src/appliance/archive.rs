@@ -91,7 +91,11 @@ impl Appliance {
                     () = tokio::time::sleep(pause) => {}
                 }
                 let Some(appliance) = appliance.upgrade() else { return };
-                appliance.archive_once().await;
+                // A store that is away is not waited for when the appliance is closed.
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = appliance.archive_once() => {}
+                }
                 pause = EVERY;
             }
         });

@@ -156,7 +156,8 @@ impl Appliance {
         Ok(claimed)
     }
 
-    /// Notes claims, and the target that they are on. If that fails, they are taken back.
+    /// Notes claims, and the target that they are on. From the note on they are not taken back: it may be on the disk although
+    /// it is said to have failed.
     async fn note_claimed(
         &self,
         repository: &Repository<Opened>,
@@ -165,22 +166,22 @@ impl Appliance {
         claimed: Vec<(Option<ShareRecord>, Leadership)>,
     ) -> Result<Vec<Leadership>, ApplianceError> {
         let (mut records, mut of_sources, mut leaderships) = (Vec::new(), Vec::new(), Vec::new());
+        let mut noted = Ok(());
         for (record, leadership) in claimed {
             if let Some(mut record) = record {
                 record.leadership = Some(leadership.note());
                 records.push(record);
             } else if let Some(source) = sources.iter().find(|source| source.id() == leadership.share()) {
-                of_sources.push(source.noting(&leadership)?);
+                noted = noted.and(source.noting(&leadership).map(|change| of_sources.push(change)));
             }
             leaderships.push(leadership);
         }
-        match self.note_lead(target, &records, of_sources).await {
-            Ok(()) => Ok(leaderships),
-            Err(error) => {
-                give_back(repository, leaderships.into_iter()).await;
-                Err(error)
-            }
+        if let Err(error) = noted {
+            give_back(repository, leaderships.into_iter()).await;
+            return Err(error.into());
         }
+        self.note_lead(target, &records, of_sources).await?;
+        Ok(leaderships)
     }
 
     async fn claim_one(

@@ -3,7 +3,8 @@
 //!
 //! Order: what is here beyond the line is a branch (refused otherwise); a new live map over the newest head and the record that
 //! says so, in one record of the journal; then the old map is dropped. A crash before leaves the share as it was, after it one
-//! that has joined. A claim is given back when what comes after it fails. Local packs and gathered frames stay, so that what was read here before is read from here again; only what
+//! that has joined. What can fail is tried before a claim, which ends the
+//! leadership of whoever led. Local packs and gathered frames stay, so that what was read here before is read from here again; only what
 //! changed since comes from the store.
 //!
 //! Handles of before stay valid under the rules of an attach ([`super::handles`]).
@@ -138,20 +139,15 @@ impl Appliance {
         }
         let leadership = match how {
             Rejoin::Follow => None,
-            // The claim comes before the look at the heads: what appears later is a fork.
-            Rejoin::Lead | Rejoin::TakeOver => Some(self.claim(id, name, self.settle).await?),
-        };
-        let begun = match self.begin_joined(open, how, leadership.as_ref()).await {
-            Ok(begun) => begun,
-            Err(error) => {
-                // Nothing here leads by it: whoever led before goes on.
-                if let Some(leadership) = leadership {
-                    leadership.give_back(&self.backend.repository).await;
-                }
-                return Err(error);
+            Rejoin::Lead | Rejoin::TakeOver => {
+                self.committer.plans.look_surely().await?;
+                let nothing = || ApplianceError::NothingToAttach { share: name.clone(), what: "head".into() };
+                self.backend.repository.newest_head(id).await?.ok_or_else(nothing)?;
+                // The claim comes before the look at the heads that counts: what appears later is a fork.
+                Some(self.claim(id, name, self.settle).await?)
             }
         };
-        let (changes, joined) = begun;
+        let (changes, joined) = self.begin_joined(open, how, leadership.as_ref()).await?;
         self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
         self.live.settle().await?;
         crate::crash::point("rejoin.recorded");

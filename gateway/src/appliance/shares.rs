@@ -190,19 +190,33 @@ impl Appliance {
         let nothing = |what: &str| ApplianceError::NothingToAttach { share: name.into(), what: what.into() };
         // By whatever head can be read: which one is attached is said by `point`.
         let share = self.backend.repository.find_share(name).await?.ok_or_else(|| nothing("head"))?;
-        // The claim comes before the look at the heads: what appears later is a fork.
+        // A claim ends the leadership of whoever led: what can fail is tried before it.
+        self.committer.plans.look_surely().await?;
+        self.check_point(share, name, point).await?;
+        // The claim comes before the look at the heads that counts: what appears later is a fork.
         let leadership = self.claim(share, name, self.settle).await?;
-        let changes = match self.begin_attached(share, name, point, &leadership).await {
-            Ok(changes) => changes,
-            Err(error) => {
-                // Nothing here leads by it: whoever led before goes on.
-                leadership.give_back(&self.backend.repository).await;
-                return Err(error);
-            }
-        };
+        let changes = self.begin_attached(share, name, point, &leadership).await?;
         self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
         self.live.settle().await?;
         Ok(share)
+    }
+
+    /// Refuses a state that cannot be read now.
+    async fn check_point(
+        &self,
+        share: ShareId,
+        name: &str,
+        point: AttachPoint,
+    ) -> Result<(), ApplianceError> {
+        let repository = &self.backend.repository;
+        match point {
+            AttachPoint::Newest => {
+                let nothing = || ApplianceError::NothingToAttach { share: name.into(), what: "head".into() };
+                repository.newest_head(share).await?.map(drop).ok_or_else(nothing)
+            }
+            AttachPoint::Head(head) => Ok(repository.read_head(share, &head).await.map(drop)?),
+            AttachPoint::Snapshot(id) => Ok(repository.read_snapshot(share, id).await.map(drop)?),
+        }
     }
 
     /// What makes a share that was claimed known here.
@@ -366,13 +380,10 @@ impl Appliance {
         let state = repository.lease(share).await?;
         let options = ClaimOptions::new(self.claimant.clone(), self.now(), settle)?;
         match repository.claim(&state, &options).await? {
-            ClaimOutcome::Leading(leadership) => match self.committer.plans.look_surely().await {
-                Ok(()) => Ok(leadership),
-                Err(error) => {
-                    leadership.give_back(repository).await;
-                    Err(error.into())
-                }
-            },
+            ClaimOutcome::Leading(leadership) => {
+                self.committer.plans.look_surely().await?;
+                Ok(leadership)
+            }
             ClaimOutcome::Lost { to } => Err(ApplianceError::Superseded { share: name.into(), by: to }),
         }
     }

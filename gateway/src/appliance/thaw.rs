@@ -165,7 +165,10 @@ impl Appliance {
         self.loops.spawn(async move {
             while let Some(pack) = next(&mut waiting, &stop).await {
                 let Some(appliance) = appliance.upgrade() else { return };
-                appliance.thaw_for_readers(pack).await;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = appliance.thaw_for_readers(pack) => {}
+                }
             }
         });
     }

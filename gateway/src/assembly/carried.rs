@@ -9,7 +9,9 @@
 //!
 //! A policy is taken over for those of its shares that the other gateway has, and grows by the next one that is attached
 //! there; its sources and hooks stay behind: they are programs and files of another machine. What the other gateway's own
-//! settings say under the same name counts more than what was carried.
+//! settings say under the same name counts more than what was carried; but a policy there that keeps by other rules is not
+//! let near the share: its snapshots are known by the name of their policy, and would be forgotten by rules that were
+//! never meant for them.
 
 use serde_json::Value;
 use toml_edit::{Array, DocumentMut, Item};
@@ -92,6 +94,12 @@ fn adopt_policy(document: &mut DocumentMut, policy: Policy, said: &mut Vec<Strin
     policy.shares.retain(|name| is_known(name.as_str()));
     let name = policy.name.to_string();
     if let Some(here) = settings.policy(&name) {
+        if rules(here) != rules(&policy) {
+            said.push(format!(
+                "policy {name} is left out: here one of that name keeps by other rules; add the share to a policy of another name"
+            ));
+            return Ok(());
+        }
         let lacking = policy.shares.iter().filter(|share| !here.shares.contains(share));
         let lacking: Vec<String> = lacking.map(ToString::to_string).collect();
         if !lacking.is_empty() {
@@ -107,6 +115,14 @@ fn adopt_policy(document: &mut DocumentMut, policy: Policy, said: &mut Vec<Strin
     let hooks = if had_hooks { ", without its hooks: they are programs of another machine" } else { "" };
     said.push(format!("policy {name} takes snapshots of it{hooks}"));
     Ok(())
+}
+
+/// A policy without what it is of.
+fn rules(policy: &Policy) -> Policy {
+    let (mut rules, _) = policy.clone().without_hooks();
+    rules.shares.clear();
+    rules.sources.clear();
+    rules
 }
 
 /// Lets a policy of the settings name more shares.
@@ -173,11 +189,16 @@ mod tests {
     }
 
     #[test]
-    fn what_the_other_machine_says_itself_counts_more() {
-        let own = "[[share]]\nname = \"own\"\n[[policy]]\nname = \"mails\"\nshares = [\"own\"]\nevery = \"9h\"\nkeep_last = 9\n";
-        let (settings, _) = attached(own, &["mail"]);
+    fn a_policy_of_the_same_name_takes_the_share_only_if_it_keeps_by_the_same_rules() {
+        let own = |rules: &str| {
+            format!("[[share]]\nname = \"own\"\n[[policy]]\nname = \"mails\"\nshares = [\"own\"]\n{rules}\n")
+        };
+        let (settings, said) = attached(&own("every = \"2h\"\nkeep_last = 1"), &["mail"]);
         let policy = settings.policy("mails").expect("it is there");
-        assert_eq!((policy.keep_last, policy.shares.len()), (Some(9), 2));
+        assert_eq!((policy.keep_last, policy.shares.len()), (Some(1), 1), "home kept three");
+        assert!(said.iter().any(|line| line.contains("mails is left out")), "{said:?}");
+        let (settings, _) = attached(&own("every = \"2h\"\nkeep_last = 3"), &["mail"]);
+        assert_eq!(settings.policy("mails").map(|policy| policy.shares.len()), Some(2));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::files::{self, Newest};
-use super::record::{Line, NO_DIGEST, RECENT_MAX, Seen};
+use super::record::{Line, NO_DIGEST, RECENT_MAX, SEQUENCE_MAX, Seen};
 
 /// Where a log goes on.
 pub(super) struct End {
@@ -23,7 +23,7 @@ impl End {
     /// Reads the newest files; takes a line away that was never synced.
     pub(super) fn find(folder: &Path) -> io::Result<Self> {
         let no_digest = blake3::Hash::from_bytes(NO_DIGEST);
-        let promised = Newest::read(folder);
+        let promised = Newest::read(folder).filter(|(number, _)| *number <= SEQUENCE_MAX);
         let files = files::list(folder)?;
         let Some((first, path)) = files.last() else {
             let next = promised.map_or(1, |(number, _)| number + 1);
@@ -44,14 +44,15 @@ impl End {
         for (_, path) in read {
             kept = end.read(path, promised)?;
         }
+        if let Some((number, _)) = promised.filter(|(number, _)| *number >= end.next) {
+            end.trouble.get_or_insert(format!("records {} to {number} are gone from the end", end.next));
+            end.next = number + 1;
+        }
+        // Only what was never synced goes: where anything is wrong, what is left stays to be looked at.
         if kept < fs::metadata(path)?.len() && end.trouble.is_none() {
             let file = File::options().write(true).open(path)?;
             file.set_len(kept)?;
             file.sync_all()?;
-        }
-        if let Some((number, _)) = promised.filter(|(number, _)| *number >= end.next) {
-            end.trouble.get_or_insert(format!("records {} to {number} are gone from the end", end.next));
-            end.next = number + 1;
         }
         if end.trouble.is_some() {
             // What is wrong stays as it is, for whoever looks: a file of that name is not written on.
@@ -80,6 +81,10 @@ impl End {
                 }
             };
             let number = line.record.sequence;
+            if number > SEQUENCE_MAX {
+                self.trouble.get_or_insert(format!("a record has the number {number}, which none can have"));
+                continue;
+            }
             let fits = number == self.next && (self.recent.is_empty() || line.follows(&self.digest));
             let is_promised =
                 promised.is_none_or(|(newest, digest)| newest != number || digest == line.digest);

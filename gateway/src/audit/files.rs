@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use super::record::LINE_BYTES_MAX;
+use super::record::{LINE_BYTES_MAX, SEQUENCE_MAX};
 
 /// Rights of all of them.
 const MODE: u32 = 0o600;
@@ -31,7 +31,8 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let number = name.strip_prefix("audit-").and_then(|name| name.strip_suffix(".log"));
-        found.extend(number.and_then(|number| number.parse().ok()).map(|number| (number, path)));
+        let number = number.and_then(|number| number.parse().ok()).filter(|number| *number <= SEQUENCE_MAX);
+        found.extend(number.map(|number| (number, path)));
     }
     found.sort();
     Ok(found)

@@ -87,6 +87,10 @@ pub struct AuditLog {
     files_max: usize,
     bytes_max: u64,
     state: Mutex<State>,
+    /// What is wrong, for whoever must not wait for the disk to learn it.
+    trouble: Mutex<Option<AuditTrouble>>,
+    /// Held by whoever writes from a task: one thread at a time waits for the disk.
+    turn: tokio::sync::Mutex<()>,
     export: Option<Export>,
 }
 
@@ -114,6 +118,7 @@ impl AuditLog {
         let mut state = log.state.lock();
         // What is wrong is said there.
         let _ = log.reopen(&mut state);
+        log.show_trouble(&state);
         drop(state);
         log
     }
@@ -125,35 +130,50 @@ impl AuditLog {
         export: Option<Export>,
     ) -> Result<Self, AuditError> {
         let log = Self::closed(folder, files_max, bytes_max, export);
-        log.reopen(&mut log.state.lock())?;
+        let mut state = log.state.lock();
+        log.reopen(&mut state)?;
+        log.show_trouble(&state);
+        drop(state);
         Ok(log)
     }
 
     fn closed(folder: &Path, files_max: usize, bytes_max: u64, export: Option<Export>) -> Self {
-        Self { folder: folder.to_owned(), files_max, bytes_max, state: Mutex::default(), export }
+        let (state, trouble, turn) = (Mutex::default(), Mutex::default(), tokio::sync::Mutex::default());
+        Self { folder: folder.to_owned(), files_max, bytes_max, state, trouble, turn, export }
     }
 
-    /// What is wrong with it now.
+    fn show_trouble(&self, state: &State) {
+        self.trouble.lock().clone_from(&state.trouble);
+    }
+
+    /// What is wrong with it now. Never waits for the disk.
     pub fn trouble(&self) -> Option<AuditTrouble> {
-        self.state.lock().trouble.clone()
+        self.trouble.lock().clone()
     }
 
     /// Records something; returns its number once it is on the disk.
     pub fn append(&self, event: Event, entry: Entry) -> Result<u64, AuditError> {
         let mut state = self.state.lock();
+        let appended = self.append_to_state(&mut state, event, entry);
+        self.show_trouble(&state);
+        appended
+    }
+
+    fn append_to_state(&self, state: &mut State, event: Event, entry: Entry) -> Result<u64, AuditError> {
         if state.writer.is_none() {
             let again = state.tried.is_none_or(|tried| tried.elapsed() >= REOPEN_AFTER);
             if state.is_lost || !again {
                 return Err(state.stopped());
             }
-            self.reopen(&mut state)?;
+            self.reopen(state)?;
         }
-        let written = self.append_and_rotate(&mut state, event, entry);
+        let written = self.append_and_rotate(state, event, entry);
         state.judge(written)
     }
 
     /// As [`AuditLog::append`], on a thread that may block.
     pub async fn write(self: &Arc<Self>, event: Event, entry: Entry) -> Result<u64, AuditError> {
+        let _turn = self.turn.lock().await;
         let log = self.clone();
         let written = tokio::task::spawn_blocking(move || log.append(event, entry)).await;
         written.unwrap_or_else(|error| Err(AuditError::Stopped { why: error.to_string() }))

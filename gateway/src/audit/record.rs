@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// The version of the form; it rises when a field goes or changes its meaning.
 pub(super) const VERSION: u32 = 1;
+/// No record has a higher number: a million a second would take 146,000 years to come so far.
+pub(super) const SEQUENCE_MAX: u64 = 1 << 62;
 /// The longest line, in bytes, without its end.
 pub(super) const LINE_BYTES_MAX: usize = 64 << 10;
 /// The longest name in a record, in bytes.

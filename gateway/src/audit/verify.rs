@@ -64,7 +64,7 @@ pub fn verify(folder: &Path, known: Option<(u64, blake3::Hash)>) -> io::Result<V
             match Line::read(&bytes) {
                 Err(why) => found.note(format!("{name}, line {}: {why}", number + 1)),
                 Ok(line) => {
-                    let wanted = if found.records == 0 { *first } else { found.last + 1 };
+                    let wanted = if found.records == 0 { *first } else { found.last.saturating_add(1) };
                     judge(&mut found, &line, wanted, before.as_ref(), &name);
                     for (kept, digest) in promised.iter().chain(&known) {
                         if *kept == line.record.sequence && *digest != line.digest {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::end::End;
 use super::files::{self, Newest};
@@ -23,15 +24,20 @@ pub(super) const RESERVE_BYTES: u64 = 1 << 20;
 const LOCK_ATTEMPTS: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// Whether the lock is ours. A child that this process is just starting holds what its parent held until it is another
+/// Whether the lock is ours, or another process has it. A child that this process is just starting holds what its parent held until it is another
 /// program, so a lock that was given back may be held for an instant still.
-fn lock_soon(lock: &File) -> bool {
-    (0..LOCK_ATTEMPTS).any(|attempt| {
+fn lock_soon(lock: &File) -> io::Result<bool> {
+    for attempt in 0..LOCK_ATTEMPTS {
         if attempt > 0 {
             std::thread::sleep(LOCK_PAUSE);
         }
-        flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok()
-    })
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
 }
 
 /// Why a line was not written.
@@ -66,7 +72,7 @@ impl Writer {
     pub(super) fn open(folder: &Path, bytes_max: u64) -> io::Result<Option<(Self, Option<String>)>> {
         files::make_folder(folder)?;
         let lock = files::open_lock(folder)?;
-        if !lock_soon(&lock) {
+        if !lock_soon(&lock)? {
             return Ok(None);
         }
         let end = End::find(folder)?;

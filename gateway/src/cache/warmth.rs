@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tidegate_chunker::{PackId, UnverifiedFrame};
 use tidegate_replicator::fetch::FrameAt;
 use tidegate_replicator::warm::{Keep, PackRange};
@@ -22,6 +23,9 @@ use crate::ledger::Ledger;
 /// Of the bound of the cache: nine tenths.
 const ROOM_PART: (u64, u64) = (9, 10);
 
+/// Ranges that are remembered: some 64 MiB.
+const SEEN_MAX: usize = 1 << 20;
+
 /// See the head of this module.
 pub(crate) struct Warmth {
     disk: Arc<DiskCache>,
@@ -31,6 +35,8 @@ pub(crate) struct Warmth {
     held: HashMap<PackId, Vec<Range<u64>>>,
     /// The packs whose part of that is counted already.
     hot: HashSet<PackId>,
+    /// Ranges that were looked at, up to [`SEEN_MAX`]: who walks a tree comes by the same ones again.
+    seen: Mutex<HashSet<(PackId, u64, u64)>>,
     /// What may come still, in bytes.
     left: AtomicU64,
 }
@@ -48,7 +54,15 @@ impl Warmth {
         let here: u64 = of_hot.map(|range| range.end - range.start).sum();
         let most = keeper.bytes_max() / ROOM_PART.1 * ROOM_PART.0;
         keeper.expect_packs(&hot);
-        Self { disk, keeper, ledger, held, hot, left: AtomicU64::new(most.saturating_sub(here)) }
+        let (seen, left) = (Mutex::default(), AtomicU64::new(most.saturating_sub(here)));
+        Self { disk, keeper, ledger, held, hot, seen, left }
+    }
+
+    /// Whether a range is looked at for the first time, as far as that is remembered.
+    fn is_new(&self, wanted: &PackRange) -> bool {
+        let mut seen = self.seen.lock();
+        let range = (wanted.pack, wanted.range.start, wanted.range.end);
+        if seen.len() >= SEEN_MAX { !seen.contains(&range) } else { seen.insert(range) }
     }
 
     fn take_room(&self, bytes: u64) {
@@ -64,7 +78,7 @@ impl Warmth {
 #[async_trait]
 impl Keep for Warmth {
     fn lacks(&self, wanted: &PackRange) -> bool {
-        if self.is_local(&wanted.pack) {
+        if self.is_local(&wanted.pack) || !self.is_new(wanted) {
             return false;
         }
         let mut reached = wanted.range.start;

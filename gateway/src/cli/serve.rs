@@ -1,7 +1,7 @@
 //! `tidegate serve`: runs the gateway until it is told to stop.
 //!
 //! Order of a start: settings, logging, admin socket (so that a second gateway is refused before it
-//! touches anything), audit log, core, admin API, its ports on the network. An audit log or a port that cannot be had is an
+//! touches anything), core, audit log, admin API, its ports on the network. An audit log or a port that cannot be had is an
 //! alarm; data is served in any case. SIGHUP loads the settings again; a file that is wrong is
 //! logged, and changes nothing. SIGTERM and SIGINT stop: the admin API first, then the core, which
 //! syncs its journal. What ends the core by itself ends the process with an error. A service manager is told of all of it

@@ -121,8 +121,8 @@ impl Ledger {
     /// A copy has these packs now; `whole` says that it has everything that the lead had. Blocks.
     pub(crate) fn settle(&self, copy: &str, packs: &[(PackId, u64)], whole: bool) -> Result<(), LedgerError> {
         // As in `advance`: who means to evict one of them waits until it is noted that a crash would owe it again.
-        let mut unflushed = self.unflushed.lock();
-        *unflushed = true;
+        let mut stages = self.stages.lock();
+        stages.noted += 1;
         for packs in packs.chunks(ROWS_MAX) {
             let mut state = self.copies.state.write();
             let Some(owed) = state.copies.get_mut(copy) else { return Ok(()) };
@@ -142,7 +142,7 @@ impl Ledger {
                 self.database.flush()?;
             }
         }
-        drop(unflushed);
+        drop(stages);
         self.recount()
     }
 

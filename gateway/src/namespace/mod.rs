@@ -66,6 +66,10 @@ impl From<ShareError> for FsError {
             tracing::debug!(resource = resource.as_str(), "a change does not fit the quota");
             return Self::Quota;
         }
+        if let ShareError::TooLong { bytes } = error {
+            tracing::warn!(bytes, "a record is longer than the repository takes");
+            return Self::FileTooBig;
+        }
         tracing::error!(error = &error as &dyn std::error::Error, "a file operation failed");
         Self::Io
     }

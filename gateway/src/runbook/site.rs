@@ -22,7 +22,8 @@ use super::world::{Done, Known, Probed, StepFailure, World};
 use crate::assembly::{OfflineRepository, open_store};
 use crate::control::{ControlError, Status};
 use crate::settings::{
-    Action, Gateway, Listen, Nbd, Nfs, S3, Settings, SettingsFile, Step, Table, table_from_json,
+    Action, Api, AuditLog, Gateway, Listen, Nbd, Nfs, S3, Settings, SettingsFile, Step, Table,
+    table_from_json,
 };
 
 /// The longest path of a Unix socket, in bytes.
@@ -145,7 +146,7 @@ impl Site {
     }
 
     /// The settings of the gateway of the run, as they are now.
-    fn of_gateway(&self) -> Result<Settings, StepFailure> {
+    pub(super) fn of_gateway(&self) -> Result<Settings, StepFailure> {
         let file = SettingsFile::new(&self.gateway);
         file.load().map_err(|error| StepFailure::passing(error.to_string()))
     }
@@ -223,6 +224,12 @@ impl Site {
         settings.cache.disk = settings.cache.disk.min(self.run.runbook.rules.drill_cache);
         settings.cache.dirty = settings.cache.dirty.min(self.run.runbook.rules.drill_cache);
         settings.targets = vec![self.settings.lead().clone()];
+        let lead = self.settings.lead().name.clone();
+        settings.archives.retain(|archive| archive.target == lead);
+        // Nobody reaches it but this machine, by its socket.
+        settings.api = table_from_json::<Api>(&serde_json::json!({})).map_err(wrong)?.0;
+        settings.audit = table_from_json::<AuditLog>(&serde_json::json!({})).map_err(wrong)?.0;
+        settings.tokens.clear();
         (settings.repository.lead, settings.repository.required) = (None, 1);
         settings.nfs = table_from_json::<Nfs>(&listen).map_err(wrong)?.0;
         settings.s3 = table_from_json::<S3>(&listen).map_err(wrong)?.0;
@@ -403,10 +410,10 @@ impl World for Site {
         if !self.run.mode.is_drill() {
             return Ok("nothing".to_owned());
         }
-        if self.gateway.exists() {
-            steps::end_machines(self).await?;
-        }
+        let machines = if self.gateway.exists() { steps::end_machines(self).await } else { Ok(()) };
         let ended = steps::end_gateways(&self.gateway).await?;
+        // The folder stays as long as it is needed to find them.
+        machines?;
         let scratch = self.scratch();
         match std::fs::remove_dir_all(&scratch) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -54,7 +54,8 @@ table! {
         /// (`nbd://host:port/export`), `{disks}` all of them with commas between, and `{id}` the last line that the start
         /// printed. The same stand in the environment, as `TIDEGATE_NAME`, `TIDEGATE_DISK0` and so on.
         start: Vec<Argument>, default(Vec::new());
-        /// With `command`: what starts it in a drill of a runbook, apart from production. Without it drills leave it out.
+        /// With `command`: what starts it in a drill of a runbook, apart from production. Without it drills leave it out. A drill runs
+        /// it under another name, so `stop` and `state` must then tell machines apart by `{name}` or `{id}`.
         drill_start: Vec<Argument>, default(Vec::new());
         /// With `command`: what stops it, and takes away what the start made. It is no error when nothing runs.
         stop: Vec<Argument>, default(Vec::new());
@@ -129,6 +130,18 @@ fn provider_fits(settings: &Settings, machine: &Machine, note: &mut impl FnMut(&
             }
             if machine.drill_start.first().is_some_and(|program| !program.as_str().starts_with('/')) {
                 note("drill_start", "must begin with the absolute path of a program".into());
+            }
+            let tells = |command: &[Argument]| {
+                command.iter().any(|word| ["{name}", "{id}"].iter().any(|mark| word.as_str().contains(mark)))
+            };
+            for (key, command) in [("stop", &machine.stop), ("state", &machine.state)] {
+                if !machine.drill_start.is_empty() && !tells(command) {
+                    note(
+                        key,
+                        "must have {name} or {id} in it: else a drill would stop the machine of production"
+                            .into(),
+                    );
+                }
             }
             for (key, command) in commands {
                 if !command.first().is_some_and(|program| program.as_str().starts_with('/')) {

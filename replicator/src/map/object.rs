@@ -138,7 +138,7 @@ pub struct UploadRecord {
     pub tag: u64,
     /// When it began.
     pub begun: Timestamp,
-    /// The access key that began it.
+    /// Whose access key began it: the owner's name.
     pub owner: String,
     /// Which checksum it computes, numbered as in [`ObjectChecksum`]; 0 for none.
     pub algorithm: u8,

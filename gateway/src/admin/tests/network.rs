@@ -476,6 +476,16 @@ async fn what_destroys_by_what_it_says_needs_the_right_to() {
         let answer = network.with(token, "POST", path, &body.to_string()).await;
         assert_eq!(answer.status, expected, "{path} {body} {token}: {answer:?}");
     }
+    // The same said in other forms that JSON has for it.
+    for (path, body, expected) in [
+        (restore, json!(["head", "/a", true]), 400),
+        (apply, json!([[], "theirs"]), 400),
+        (apply, json!({"on_conflict": {"theirs": null}}), 403),
+        ("/api/v1/machines/m/stop", json!([true]), 400),
+    ] {
+        let answer = network.with("operator", "POST", path, &body.to_string()).await;
+        assert_eq!(answer.status, expected, "{path} {body}: {answer:?}");
+    }
     assert_eq!(network.with("viewer", "GET", "/api/v1/recovery?measure=true", "").await.status, 403);
     assert_eq!(network.with("docs", "GET", "/api/v1/recovery?measure=true", "").await.status, 403);
     assert_eq!(network.with("viewer", "GET", "/api/v1/recovery", "").await.status, 200);

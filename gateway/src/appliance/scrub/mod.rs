@@ -201,6 +201,10 @@ impl Scrubber {
                         examined => Passed::Read(examined?.unwrap_or_default()),
                     }
                 };
+                // What another target has says nothing of this one.
+                if !self.leads(&lead) {
+                    continue 'pages;
+                }
                 self.note(config, |book| book.passed(pack, bytes, passed, &lead.address()))?;
                 observer.advanced(bytes);
             }

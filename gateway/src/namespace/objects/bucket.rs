@@ -10,7 +10,7 @@ use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::{InodeNumber, Key, kind_range};
 
 use super::{Namespace, Reader};
-use crate::share::{MapRead, Transaction};
+use crate::share::{MapRead, Share, Transaction};
 
 /// The name of the part that says whether there are versions.
 pub const VERSIONING_PART: &str = "versioning";
@@ -43,6 +43,15 @@ impl Reader<'_> {
     }
 }
 
+/// Has settings of a bucket read anew when it goes.
+struct NotesChange<'s>(&'s Share);
+
+impl Drop for NotesChange<'_> {
+    fn drop(&mut self) {
+        self.0.note_settings_changed();
+    }
+}
+
 impl Namespace {
     /// Sets parts of what clients have set of the bucket, or takes them away. `decide` sees all parts and says which
     /// change, or refuses. Durable when this returns.
@@ -62,9 +71,9 @@ impl Namespace {
                 None => transaction.delete(&key),
             }
         }
-        let done = self.finish_object(locks, transaction).await;
-        self.share.note_settings_changed();
-        done
+        // Also when nobody waits for the disk any more: the change is seen by then.
+        let _noting = NotesChange(&self.share);
+        self.finish_object(locks, transaction).await
     }
 
     /// Lets nothing in any more, if nothing is there: neither an object nor a version nor an upload. Else

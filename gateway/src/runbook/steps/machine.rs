@@ -43,7 +43,14 @@ pub(in super::super) async fn start_machine(site: &Site, step: &Step) -> Result<
     };
     let status = match status(site, &name).await? {
         Some(status) if status.state == Some(MachineState::Running) => status,
-        _ => start(site, &known, &name).await?,
+        None | Some(MachineStatus { state: Some(MachineState::Stopped), .. }) => {
+            start(site, &known, &name).await?
+        }
+        // What the run has not started it must not come to stop.
+        Some(status) => {
+            let why = status.trouble.unwrap_or_else(|| format!("{:?}", status.state));
+            return Err(StepFailure::passing(format!("whether machine {name} runs is not known: {why}")));
+        }
     };
     if let Some(console) =
         status.running.and_then(|running| running.console).filter(|_| step.contains.is_some())
@@ -60,7 +67,7 @@ pub(in super::super) async fn start_machine(site: &Site, step: &Step) -> Result<
 }
 
 async fn start(site: &Site, machine: &Machine, name: &str) -> Result<MachineStatus, StepFailure> {
-    site.note_started(&format!("machine-{name}"))?;
+    site.note_started(&noted_as(name))?;
     for volume in &machine.volumes {
         let order = boot_order_file(site, volume);
         // What was recorded in the share itself is newer, or of another place: it stays.
@@ -120,34 +127,45 @@ fn end_of(file: &Path) -> std::io::Result<Vec<u8>> {
 /// Stops what [`start_machine`] started, in a roll back.
 pub(in super::super) async fn stop_machine(site: &Site, step: &Step) -> Result<String, StepFailure> {
     let name = key(step.machine.as_ref(), "machine")?.as_str();
-    if !site.has_started(&format!("machine-{name}")) {
+    if !site.has_started(&noted_as(name)) {
         return Ok(format!("machine {name} was not started by this run, and goes on"));
     }
     site.tidegate(&["machine", "stop", name]).await?;
     Ok(format!("machine {name} is stopped"))
 }
 
-/// At the end of a drill: keeps what was read while its machines booted, and ends them.
+/// At the end of a drill: keeps what was read while its machines booted, and ends all of them; tells of the first that does not
+/// end.
 pub(in super::super) async fn end_machines(site: &Site) -> Result<(), StepFailure> {
-    for (machine, of_run) in machines_of(site) {
-        let name = of_run.name.as_str();
-        // The gateway may be gone; then nothing is recorded, and the machine is ended all the same.
-        if site.tidegate(&["machine", "stop", name, "--at-once"]).await.is_ok() {
-            for volume in &machine.volumes {
-                if let Err(failure) = keep_boot_order(site, volume).await {
-                    tracing::warn!(
-                        volume = volume.as_str(),
-                        why = failure.why,
-                        "what was read while it booted is not kept"
-                    );
-                }
+    let mut ended = Ok(());
+    // Those that the settings of its gateway have, which are what it was given, whatever has become of this site's since.
+    for machine in site.of_gateway()?.machines {
+        if site.has_started(&noted_as(machine.name.as_str())) {
+            ended = ended.and(end_machine(site, &machine).await);
+        }
+    }
+    ended
+}
+
+async fn end_machine(site: &Site, machine: &Machine) -> Result<(), StepFailure> {
+    let name = machine.name.as_str();
+    // The gateway may be gone; then nothing is recorded, and the machine is ended all the same.
+    if site.tidegate(&["machine", "stop", name, "--at-once"]).await.is_ok() {
+        for volume in &machine.volumes {
+            if let Err(failure) = keep_boot_order(site, volume).await {
+                let why = failure.why;
+                tracing::warn!(volume = volume.as_str(), why, "what was read while it booted is not kept");
             }
         }
-        let folder = site.gateway_data().join("machines").join(name);
-        let stopped = provider_of(&of_run).stop(&noted_in(&folder, name), Stop::AtOnce).await;
-        stopped.map_err(|error| StepFailure::passing(error.to_string()))?;
     }
-    Ok(())
+    let folder = site.gateway_data().join("machines").join(name);
+    let stopped = provider_of(machine).stop(&noted_in(&folder, name), Stop::AtOnce).await;
+    stopped.map_err(|error| StepFailure::passing(error.to_string()))
+}
+
+/// What a run notes that it has started.
+fn noted_as(machine: &str) -> String {
+    format!("machine-{machine}")
 }
 
 async fn keep_boot_order(site: &Site, volume: &Name) -> Result<(), StepFailure> {

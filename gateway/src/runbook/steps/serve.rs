@@ -34,7 +34,10 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(30);
 const KILL_TIME_MAX: Duration = Duration::from_secs(10);
 
 pub(in super::super) async fn serve(site: &Site, step: &Step) -> Result<Done, StepFailure> {
-    if gateways(site.gateway_settings()).is_empty() && site.status().await.is_err() {
+    let runs = !gateways(site.gateway_settings()).is_empty()
+        || site.status().await.is_ok()
+        || unit_is_active(site, step).await?;
+    if !runs {
         site.note_started(GATEWAY)?;
         match &step.unit {
             Some(unit) if !site.run.mode.is_drill() => {
@@ -60,6 +63,13 @@ pub(in super::super) async fn serve(site: &Site, step: &Step) -> Result<Done, St
         }
     }
     Ok(Done { note: said.join("; "), first_byte: true })
+}
+
+/// Whether the service manager runs the gateway already, perhaps one that does not answer yet.
+async fn unit_is_active(site: &Site, step: &Step) -> Result<bool, StepFailure> {
+    let Some(unit) = step.unit.as_ref().filter(|_| !site.run.mode.is_drill()) else { return Ok(false) };
+    let arguments = ["is-active", "--quiet", "--", unit.as_str()];
+    Ok(Child::new(&find_program("systemctl")?, arguments, Vec::new()).run().await?.status.success())
 }
 
 async fn first_byte(site: &Site, export: &str) -> Result<String, Refused> {

@@ -14,7 +14,9 @@
 //!   only that listings are strongly consistent, not that the store refuses to overwrite.
 //! * A leader knows itself superseded as soon as it sees any claim of a higher epoch, settled or not, or
 //!   finds its own claim gone or changed. It looks before it publishes and before it frees anything.
-//! * A head is followed only if its epoch has a settled claim. Settled claims of leaders are never removed.
+//! * A head is followed only if its epoch has a settled claim. Settled claims of leaders are never removed,
+//!   but by the claimant itself, before anything that says that it leads can have been written
+//!   ([`Leadership::give_back`]).
 //!
 //! Liveness: claimants wait for a settling time, then the lowest nonce goes on. If storing and listing take
 //! less than that time, exactly one leads. If they take longer, it may be that nobody does: then claim
