@@ -13,7 +13,9 @@ const OPENING_REQUESTS: u64 = 4 + 3 + 3;
 /// Requests of the claim and after it: the claims, and the last of them; the claim, read back, and the listing that decides;
 /// the plans; the newest head by two listings and a read; a pin of it; whether the claim still stands, by a listing and a read;
 /// the head again, for what was hot.
-const CLAIM_REQUESTS: u64 = 2 + 3 + 1 + 3 + 1 + 2 + 1;
+const CLAIM_REQUESTS: u64 = LOOK_REQUESTS + 2 + 3 + 1 + 3 + 1 + 2 + 1;
+/// Before that: the plans, claims, heads and the newest head, so that nothing is claimed that cannot be read.
+const LOOK_REQUESTS: u64 = 1 + 1 + 1 + 1;
 /// What the two commands ask besides: they open the repository three times, look for the share twice, and probe the store
 /// twice. A probe makes some of its requests at once; so many follow each other.
 const COMMAND_REQUESTS: u64 = 2 * 4 + 9 + 4 + 2 * PROBE_REQUESTS;
