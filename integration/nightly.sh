@@ -38,7 +38,10 @@ newest='import pathlib, sys, sources; print(sources.choose(None, pathlib.Path(sy
 TIDEGATE_TREE="${TIDEGATE_TREE:-$(PYTHONPATH=integration/demo python3 -c "$newest" "$cache" | tail -n 1)}"
 export TIDEGATE_TREE
 : >"$log.table"
-run "tests" cargo test --release --workspace --no-fail-fast -- --nocapture
+# First the programs that take longest.
+run "tests" python3 integration/lanes.py "$log.programs" \
+    power_cut linux_client larger_than_disk crash_sweep sigkill tidegate_replicator
+run "doc tests" cargo test --release --workspace --doc
 run "nfs-rs" env "TIDEGATE_PROGRAM=$CARGO_TARGET_DIR/release/tidegate" \
     cargo test --release --manifest-path integration/nfs_rs/Cargo.toml
 # A store of somebody else's making, where it can be installed.
@@ -50,7 +53,12 @@ fi
 run "demo" python3 integration/demo/demo.py --tidegate "$CARGO_TARGET_DIR/release/tidegate" \
     --nfswalk "$CARGO_TARGET_DIR/nfswalk" --cache "$cache"
 
-run "console" "${TIDEGATE_PYTHON:-python3}" integration/console/walk.py --tidegate "$CARGO_TARGET_DIR/release/tidegate"
+browser=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/tools/playwright/bin/python
+if [ -x "$browser" ] && command -v chromium >/dev/null; then
+    run "console" "$browser" integration/console/walk.py --tidegate "$CARGO_TARGET_DIR/release/tidegate"
+else
+    echo "| console | SKIPPED: Playwright or Chromium is not installed | 0 |" >>"$log.table"
+fi
 
 {
     echo "# Nightly run of $(date -u +%Y-%m-%d)"
@@ -60,6 +68,12 @@ run "console" "${TIDEGATE_PYTHON:-python3}" integration/console/walk.py --tidega
     echo "| stage | result | minutes |"
     echo "| --- | --- | ---: |"
     cat "$log.table"
+    echo
+    echo "The programs of the tests, $(nproc) beside each other:"
+    echo
+    echo "| program | result | minutes |"
+    echo "| --- | --- | ---: |"
+    cat "$log.programs"
     echo
     echo "## Seeds"
     echo

@@ -1,7 +1,7 @@
 #!/bin/sh
 # setup.sh [tests | nightly]: installs what building and the demo need, with `tests` what testing needs besides, and with
-# `nightly` a store of somebody else's making too, where it is missing (Debian, Ubuntu); and Rust, by rustup, where there is
-# none. One that is too old is yours to update. Does nothing, and asks nobody, when all is there.
+# `nightly` a store of somebody else's making and a browser too, where it is missing (Debian, Ubuntu); and Rust, by rustup,
+# where there is none. One that is too old is yours to update. Does nothing, and asks nobody, when all is there.
 set -eu
 
 # C and C++ for RocksDB and AWS-LC, libclang for RocksDB's bindings; then what the demo's client needs.
@@ -15,6 +15,8 @@ volume_packages="qemu-utils libnbd-bin syslinux syslinux-common mtools dosfstool
 client_packages="libnfs-utils awscli s3cmd rclone restic python3-boto3 postgresql barman-cli-cloud python3-venv"
 # An S3 store that the nightly tests start; without it they say so.
 store_packages="radosgw ceph-mon ceph-osd ceph-common"
+# The browser that the nightly tests walk through the console with.
+browser_packages="chromium fonts-noto-cjk"
 # The suite of POSIX calls that runs in a guest, and what it is built with.
 suite_version=0.2.2
 suite_packages="libacl1-dev libattr1-dev"
@@ -100,6 +102,15 @@ install_schemathesis() {
         echo "setup: no schemathesis: the test of the document of the admin API is skipped" >&2
 }
 
+# What leads the browser, and what looks for faults of accessibility.
+install_playwright() {
+    tool=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/tools/playwright
+    [ ! -x "$tool/bin/python" ] || "$tool/bin/python" -c 'import playwright, axe_playwright_python' 2>/dev/null || rm -rf "$tool"
+    [ ! -x "$tool/bin/python" ] || return 0
+    echo "setup: installing Playwright" >&2
+    python3 -m venv "$tool" && "$tool/bin/pip" install --quiet playwright axe-playwright-python
+}
+
 # A test suite from the crate registry, built once; its own target folder leaves ours alone.
 build_suite() {
     built=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/guest/pjdfstest-$suite_version
@@ -163,4 +174,7 @@ esac
 if [ "${1:-}" = nightly ]; then
     # shellcheck disable=SC2086
     (install_packages $store_packages) || echo "setup: no Ceph: the test with its gateway is skipped" >&2
+    # shellcheck disable=SC2086
+    (install_packages $browser_packages && install_playwright) ||
+        echo "setup: no browser: the walk through the console is skipped" >&2
 fi

@@ -228,7 +228,8 @@ impl Journal {
     }
 
     /// Reads `bytes` of payload, verified; from memory while they are not written yet. A short read of
-    /// what the system's page cache has is answered at once, any other by a thread that may wait.
+    /// what the system's page cache has is answered at once, any other by a thread that may wait. No bytes
+    /// read as nothing from anywhere.
     ///
     /// Errors: [`JournalError::Gone`] (look the extent up again), [`JournalError::Damaged`],
     /// [`JournalError::NoSuchPayload`], [`JournalError::Io`].

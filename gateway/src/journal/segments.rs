@@ -126,11 +126,8 @@ impl Segments {
         self.table.lock().entries.values().map(Entry::info).collect()
     }
 
-    /// Payload bytes from a file, verified.
+    /// Payload from a file, verified. At least one byte.
     pub(super) fn read(&self, position: Position, bytes: u64) -> Result<Bytes, JournalError> {
-        if bytes == 0 {
-            return Ok(Bytes::new());
-        }
         let place = self.find(position, bytes)?;
         read::payload(&place, position, bytes)
     }
@@ -146,7 +143,7 @@ impl Segments {
             let path = self.disk.path(&format::file_name(position.segment));
             read::Place { file: entry.file.clone()?, path, head: entry.head, start, may_wait: false }
         };
-        if bytes == 0 { None } else { read::payload(&place, position, bytes).ok() }
+        read::payload(&place, position, bytes).ok()
     }
 
     /// Opens what is needed to read at `position`.

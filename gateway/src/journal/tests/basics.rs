@@ -67,6 +67,20 @@ fn a_read_beyond_the_payload_is_refused_in_memory_and_on_disk() {
 }
 
 #[test]
+fn an_empty_payload_reads_as_nothing_also_where_the_next_record_begins() {
+    runtime().block_on(async {
+        let (journal, _) = open(&FaultDisk::default()).expect("open");
+        // A batch of 64 bytes needs no padding: the place of its payload is the head of the record behind.
+        let (_, empty) = append(&journal, 64, 0).await;
+        let (appended, behind) = append(&journal, 64, 100).await;
+        assert_eq!(behind.position.offset - empty.position.offset, 64 + 64 + 4, "the records touch");
+        assert_reads(&journal, &empty);
+        journal.durable(appended.sequence).await.expect("durable");
+        assert_reads(&journal, &empty);
+    });
+}
+
+#[test]
 fn a_closed_journal_opens_with_all_that_was_appended_in_a_new_segment() {
     runtime().block_on(async {
         let disk = FaultDisk::default();
