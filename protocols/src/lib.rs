@@ -51,7 +51,7 @@
 //! # What it deliberately does not do
 //!
 //! It checks no permissions and no export rules (the view does, on every call), keeps no file data,
-//! and serves neither the lock manager (clients mount with `nolock`) nor NFS over UDP.
+//! gives no locks (clients mount with `nolock`), and serves no NFS over UDP.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod blocks;
@@ -59,6 +59,7 @@ mod caller;
 pub mod mount;
 pub mod nbd;
 pub mod nfs3;
+pub mod nlm;
 pub mod objects;
 pub mod portmap;
 pub mod retransmission;

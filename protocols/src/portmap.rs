@@ -2,24 +2,14 @@
 //!
 //! It tells of the programs of this server and of nothing else: SET and UNSET are refused, and
 //! CALLIT, with which one host can be made to call another, does not exist here.
-//!
-//! A client that was mounted without `nolock` asks here for the lock manager. It is sent to a port of this server, where
-//! program 100021 is unavailable (RFC 5531 section 9), and the log says what to do.
-
-use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::rpc::{AbsentProgram, Answer, Procedure, Program, Request};
+use crate::rpc::{Answer, Procedure, Program, Request};
 use crate::xdr::{Body, DecodeError, Decoder, Encoder};
 
 /// The program number of the port mapper.
 pub const PORTMAP_PROGRAM: u32 = 100_000;
-/// The network lock manager, which is not served.
-pub const NLM_PROGRAM: u32 = 100_021;
-/// What to tell people whose clients ask for locks.
-pub const NLM_ADVICE: &str =
-    "a client asked for the network lock manager, which is not served: mount with the option nolock";
 
 const NULL: u32 = 0;
 const SET: u32 = 1;
@@ -60,44 +50,29 @@ pub struct Mapping {
 /// The port mapper over a fixed list.
 pub struct Portmap {
     mappings: Vec<Mapping>,
-    absent: Vec<Arc<AbsentProgram>>,
 }
 
 impl Portmap {
     /// Tells of `mappings`.
     pub fn new(mappings: Vec<Mapping>) -> Self {
-        Self { mappings, absent: Vec::new() }
-    }
-
-    /// Names a program that is not served, so that the log has advice when somebody asks for its port.
-    #[must_use]
-    pub fn absent(mut self, program: Arc<AbsentProgram>) -> Self {
-        self.absent.push(program);
-        self
+        Self { mappings }
     }
 
     fn get_port(&self, request: &Request) -> Result<Answer, DecodeError> {
         let mut arguments = Decoder::new(request.arguments.clone());
         let (program, version, protocol) = (arguments.u32()?, arguments.u32()?, arguments.u32()?);
-        for absent in self.absent.iter().filter(|absent| absent.number() == program) {
-            absent.asked_for(request.peer.ip());
-        }
         let mut out = Encoder::new();
         out.u32(u32::from(self.port(program, version, protocol)));
         Ok(Answer::success(out.finish()))
     }
 
     /// Zero when there is none. A version that is not served gets the port of one that is, so that
-    /// the client hears from the program itself which versions there are; a program that is absent gets one where it hears that.
+    /// the client hears from the program itself which versions there are.
     fn port(&self, program: u32, version: u32, protocol: u32) -> u16 {
         let over = self.mappings.iter().filter(|known| known.protocol as u32 == protocol);
-        let mut served = over.clone().filter(|known| known.program == program);
+        let mut served = over.filter(|known| known.program == program);
         let exact = served.clone().find(|known| known.version == version);
-        let refusing = || {
-            let is_absent = self.absent.iter().any(|absent| absent.number() == program);
-            over.clone().next().filter(|_| is_absent)
-        };
-        exact.or_else(|| served.next()).or_else(refusing).map_or(0, |known| known.port)
+        exact.or_else(|| served.next()).map_or(0, |known| known.port)
     }
 
     fn dump(&self) -> Answer {
@@ -158,9 +133,6 @@ mod tests {
         assert_eq!(portmap.port(100_003, 3, 6), 2049);
         assert_eq!(portmap.port(100_003, 4, 6), 2049);
         assert_eq!(portmap.port(100_003, 3, 17), 0);
-        assert_eq!(portmap.port(NLM_PROGRAM, 4, 6), 0);
-        let portmap = portmap.absent(Arc::new(AbsentProgram::new(NLM_PROGRAM, NLM_ADVICE)));
-        assert_eq!((portmap.port(NLM_PROGRAM, 4, 6), portmap.port(NLM_PROGRAM, 4, 17)), (2049, 0));
         assert_eq!(portmap.port(100_024, 1, 6), 0);
     }
 }

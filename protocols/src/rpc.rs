@@ -13,14 +13,12 @@
 //! | programs that are asked for and not served | `rpc/absent.rs` |
 //! | from record to reply | `rpc/programs.rs` |
 
-mod absent;
 mod credential;
 mod message;
 mod program;
 mod programs;
 mod record;
 
-pub use absent::AbsentProgram;
 pub use credential::{AuthStatus, Credential, GROUPS_MAX};
 pub use message::{CallHeader, Refusal, Reply, Verdict};
 pub use program::{Answer, Procedure, Program, Request, Transport};

@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::mount::{MOUNT_PROGRAM, MOUNT_VERSIONS, Mount};
 use crate::nfs3::{NFS_PROGRAM, NFS_VERSION, Nfs3};
-use crate::portmap::{Mapping, NLM_ADVICE, NLM_PROGRAM, PORTMAP_PROGRAM, Portmap, Protocol};
+use crate::nlm::{LockManager, NLM_PROGRAM, NLM_VERSIONS};
+use crate::portmap::{Mapping, PORTMAP_PROGRAM, Portmap, Protocol};
 use crate::retransmission::Retransmissions;
-use crate::rpc::{AbsentProgram, Program, Programs};
+use crate::rpc::{Program, Programs};
 use crate::telemetry::SlowCalls;
 use crate::transport::{Common, Limits, LimitsError, TcpServer, UdpServer};
 use crate::view::FileView;
@@ -110,7 +111,7 @@ impl NfsServerBuilder {
         let mut starting = Starting {
             retransmissions: Arc::new(Retransmissions::default()),
             slow_calls: Arc::new(SlowCalls::new(self.limits.slow_call)),
-            lock_manager: Arc::new(AbsentProgram::new(NLM_PROGRAM, NLM_ADVICE)),
+            locks: Arc::new(LockManager::default()),
             common: Common::new(self.limits, stop.clone()),
             stop,
             addresses: Addresses::default(),
@@ -168,7 +169,7 @@ impl NfsServer {
 struct Starting {
     retransmissions: Arc<Retransmissions>,
     slow_calls: Arc<SlowCalls>,
-    lock_manager: Arc<AbsentProgram>,
+    locks: Arc<dyn Program>,
     common: Common,
     stop: CancellationToken,
     addresses: Addresses,
@@ -186,7 +187,8 @@ impl Starting {
         let together = mount_addresses.is_empty();
         for &address in nfs_addresses {
             let (server, bound) = self.bind("nfs", address)?;
-            let programs = if together { vec![nfs, mount] } else { vec![nfs] };
+            let mut programs = vec![nfs, &self.locks];
+            programs.extend(together.then_some(mount));
             self.tasks.spawn(server.run(self.programs(&programs)));
             self.addresses.nfs.push(bound);
         }
@@ -211,8 +213,7 @@ impl Starting {
 
     async fn serve_portmap(&mut self, address: SocketAddr) -> Result<(), StartError> {
         let (server, bound) = self.bind("portmap", address)?;
-        let portmap = Portmap::new(mappings(&self.addresses, bound.port())).absent(self.lock_manager.clone());
-        let portmap: Arc<dyn Program> = Arc::new(portmap);
+        let portmap: Arc<dyn Program> = Arc::new(Portmap::new(mappings(&self.addresses, bound.port())));
         self.tasks.spawn(server.run(self.programs(&[&portmap])));
         self.serve_datagrams("portmap", bound, &portmap).await?;
         self.addresses.portmap.push(bound);
@@ -241,7 +242,6 @@ impl Starting {
 
     fn programs(&self, programs: &[&Arc<dyn Program>]) -> Arc<Programs> {
         let builder = Programs::builder(Arc::clone(&self.retransmissions), Arc::clone(&self.slow_calls));
-        let builder = builder.absent(Arc::clone(&self.lock_manager));
         let builder = programs.iter().fold(builder, |builder, &program| builder.serve(Arc::clone(program)));
         Arc::new(builder.build())
     }
@@ -260,6 +260,9 @@ fn mappings(served: &Addresses, portmap_port: u16) -> Vec<Mapping> {
     add(PORTMAP_PROGRAM, 2, Protocol::Udp, portmap_port);
     for address in &served.nfs {
         add(NFS_PROGRAM, NFS_VERSION, Protocol::Tcp, address.port());
+        for &version in NLM_VERSIONS {
+            add(NLM_PROGRAM, version, Protocol::Tcp, address.port());
+        }
     }
     for &version in MOUNT_VERSIONS {
         for address in &served.mount {

@@ -7,6 +7,7 @@
 //! | look | the copy has the newest head of every share that is led here, and every pack that is not here | nothing |
 //! | forget | when the lead is lost: what the copy's index does not name is no duplicate any more | nothing that matters |
 //! | claim | claims each share on the copy, above every epoch, naming its newest head there | claims without heads; a new promotion goes above them |
+//! | look back | unless the lead is lost: each share is still led here; of one that somebody took over meanwhile, heads may lie on the old lead alone | the same |
 //! | note | in one record of the journal: which target leads, and the new claims | a promoted copy |
 //! | switch | everything goes to the new lead; what led is a copy from now on | the same |
 //!
@@ -23,7 +24,8 @@ use std::sync::Arc;
 use tidegate_chunker::{DomainId, PackId, SealEpoch, ShareId};
 use tidegate_replicator::mirror::prepare;
 use tidegate_replicator::repository::{
-    ClaimOptions, ClaimOutcome, Leadership, Opened, Promotion, Repository, RepositoryError,
+    ClaimOptions, ClaimOutcome, Leadership, LeadershipNote, Opened, Promotion, Repository, RepositoryError,
+    Standing,
 };
 use tidegate_replicator::store::Store;
 
@@ -139,21 +141,44 @@ impl Appliance {
         self.forget_what_is_not_on(repository, target, lead_is_lost).await?;
         let mut wanted = Vec::new();
         for record in records {
-            wanted.push((record.id()?, record.name.clone(), Some(record)));
+            wanted.push((record.id()?, record.name.clone(), record.leadership.clone(), Some(record)));
         }
         let led = sources.iter().filter(|source| source.is_led());
-        wanted.extend(led.map(|source| (source.id(), source.name().to_owned(), None)));
-        let mut claimed = Vec::new();
-        for (share, name, record) in wanted {
+        wanted.extend(led.map(|source| (source.id(), source.name().to_owned(), source.note(), None)));
+        let (mut claimed, mut notes, mut failed) = (Vec::new(), Vec::new(), None);
+        for (share, name, note, record) in wanted {
             match self.claim_one(repository, share, &name).await {
                 Ok(leadership) => claimed.push((record, leadership)),
                 Err(error) => {
-                    give_back(repository, claimed.into_iter().map(|(_, claimed)| claimed)).await;
-                    return Err(error);
+                    failed = Some(error);
+                    break;
                 }
             }
+            notes.extend(note.map(|note| (name, note)));
+        }
+        if failed.is_none() && !lead_is_lost {
+            failed = self.still_leads(&notes).await.err();
+        }
+        if let Some(error) = failed {
+            give_back(repository, claimed.into_iter().map(|(_, claimed)| claimed)).await;
+            return Err(error);
         }
         Ok(claimed)
+    }
+
+    /// Refuses what somebody has taken over on the store that still leads: after the claims on the copy, so that whoever
+    /// takes over later comes after them.
+    async fn still_leads(&self, notes: &[(String, LeadershipNote)]) -> Result<(), ApplianceError> {
+        for (share, note) in notes {
+            match self.backend.repository.resume(note).await {
+                Standing::StillLeading(_) => {}
+                Standing::Superseded { by } => {
+                    return Err(ApplianceError::Superseded { share: share.clone(), by });
+                }
+                Standing::Unknown { error, .. } => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Notes claims, and the target that they are on. From the note on they are not taken back: it may be on the disk although

@@ -102,6 +102,11 @@ impl HeldLine {
         record.leadership.is_some() && !record.superseded
     }
 
+    /// Its claim, as far as it is known here.
+    pub(super) fn note(&self) -> Option<LeadershipNote> {
+        self.line.record.lock().leadership.clone()
+    }
+
     /// The change that keeps a new claim.
     pub(super) fn noting(&self, claimed: &Leadership) -> Result<Change, LiveError> {
         let record = SourceRecord { leadership: Some(claimed.note()), ..self.line.record.lock().clone() };

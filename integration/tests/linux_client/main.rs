@@ -11,6 +11,7 @@
 //! random operations there are, and `TIDEGATE_IO_KILLS` how many kills meanwhile.
 
 mod compiler;
+mod locks;
 mod moved;
 mod posix;
 mod programs;

@@ -13,7 +13,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::FutureExt;
 
-use super::absent::AbsentProgram;
 use super::message::{CallHeader, Refusal, Reply, Verdict};
 use super::program::{Answer, Program, Request, Transport};
 use crate::retransmission::{Attempt, Client, Kind, Retransmissions, retry_key};
@@ -29,7 +28,6 @@ struct Served {
 /// The programs that are served at one address.
 pub struct Programs {
     served: HashMap<u32, Served>,
-    absent: Vec<Arc<AbsentProgram>>,
     retransmissions: Arc<Retransmissions>,
     slow_calls: Arc<SlowCalls>,
 }
@@ -76,13 +74,6 @@ impl ProgramsBuilder {
         self
     }
 
-    /// Names a program that is not served, so that the log has advice when somebody calls it.
-    #[must_use]
-    pub fn absent(mut self, program: Arc<AbsentProgram>) -> Self {
-        self.programs.absent.push(program);
-        self
-    }
-
     /// Ends the list.
     pub fn build(self) -> Programs {
         self.programs
@@ -92,7 +83,7 @@ impl ProgramsBuilder {
 impl Programs {
     /// Serves nothing yet. Repetitions are looked up in `retransmissions`, which may be shared.
     pub fn builder(retransmissions: Arc<Retransmissions>, slow_calls: Arc<SlowCalls>) -> ProgramsBuilder {
-        let programs = Self { served: HashMap::new(), absent: Vec::new(), retransmissions, slow_calls };
+        let programs = Self { served: HashMap::new(), retransmissions, slow_calls };
         ProgramsBuilder { programs }
     }
 
@@ -169,9 +160,6 @@ impl Programs {
     ) -> Result<PreparedCall, Verdict> {
         let CallHeader { xid, program: number, version, procedure, credential, arguments } = header;
         let Some(Served { program, metrics }) = self.served.get(&number) else {
-            self.absent.iter().filter(|absent| absent.number() == number).for_each(|absent| {
-                absent.asked_for(peer.ip());
-            });
             return Err(Verdict::ProgramUnavailable);
         };
         let Some(metrics) = metrics.get(&version) else {

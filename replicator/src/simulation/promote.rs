@@ -8,7 +8,7 @@ use tidegate_chunker::{PackId, ShareId};
 use super::gateway::{Gateway, Settings};
 use super::trouble::{Outcome, Trouble};
 use crate::mirror::prepare;
-use crate::repository::{Leadership, Opened, Promotion, Repository, RepositoryError};
+use crate::repository::{Leadership, Opened, Promotion, Repository, RepositoryError, Standing};
 
 /// Where a promotion may be told to die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -201,7 +201,24 @@ impl Gateway {
                 }
             }
         }
+        if !lead_is_lost && let Err(trouble) = self.still_leads(led).await {
+            give_back(repository, claimed).await;
+            return Err(trouble);
+        }
         Ok(claimed)
+    }
+
+    /// Refuses what somebody has taken over on the site that still leads.
+    async fn still_leads(&self, led: &[ShareId]) -> Outcome<()> {
+        for share in led {
+            let Some(note) = self.machine.record(*share)?.note else { continue };
+            match self.repository.resume(&note).await {
+                Standing::StillLeading(_) => {}
+                Standing::Superseded { by } => return Err(Trouble::superseded(by)),
+                Standing::Unknown { error, .. } => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// In one record: the site that this gateway's claims are on, and the claims.

@@ -15,18 +15,19 @@ use crate::collect::{Progress, Silent, carry_out, condemn, propose, tidy};
 use crate::repository::{HeadName, Repository};
 
 /// Does a sequence in calm, with one machine or more, and looks at the end.
-pub(super) fn sequence<F>(machines: usize, create_new: bool, steps: impl FnOnce(Arc<Scene>) -> F)
+pub(super) fn sequence<F>(machines: usize, create_new: bool, steps: impl FnOnce(Arc<Scene>) -> F) -> F::Output
 where
-    F: Future<Output = ()>,
+    F: Future,
 {
     super::simulate(7, async {
         let scene = Arc::new(Scene::new(7, machines, [create_new; 2], false).await);
-        steps(scene.clone()).await;
+        let outcome = steps(scene.clone()).await;
         // What is late has come.
         tokio::time::sleep(Duration::from_mins(5)).await;
         scene.is_sound().await;
         scene.nothing_is_broken();
-    });
+        outcome
+    })
 }
 
 pub(super) const SHARE: ShareId = ShareId::new([1; 16]);

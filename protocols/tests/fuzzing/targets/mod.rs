@@ -15,11 +15,12 @@ use futures::FutureExt;
 use tidegate_protocols::SlowCalls;
 use tidegate_protocols::mount::Mount;
 use tidegate_protocols::nfs3::Nfs3;
-use tidegate_protocols::portmap::{Mapping, NLM_ADVICE, NLM_PROGRAM, Portmap, Protocol};
+use tidegate_protocols::nlm::LockManager;
+use tidegate_protocols::portmap::{Mapping, Portmap, Protocol};
 use tidegate_protocols::retransmission::Retransmissions;
 use tidegate_protocols::rpc::{
-    AbsentProgram, CallHeader, Credential, GRANT_BYTES, GROUPS_MAX, Incoming, Programs, Records, Refusal,
-    Reply, Step, Transport, Verdict,
+    CallHeader, Credential, GRANT_BYTES, GROUPS_MAX, Incoming, Programs, Records, Refusal, Reply, Step,
+    Transport, Verdict,
 };
 
 pub use self::dumb::DumbView;
@@ -112,13 +113,12 @@ pub struct Server {
 impl Default for Server {
     fn default() -> Self {
         let slow = Arc::new(SlowCalls::new(Duration::from_mins(1)));
-        let locks = Arc::new(AbsentProgram::new(NLM_PROGRAM, NLM_ADVICE));
         let mapping = Mapping { program: NFS, version: 3, protocol: Protocol::Tcp, port: 2049 };
         let programs = Programs::builder(Arc::new(Retransmissions::default()), slow)
             .serve(Arc::new(Nfs3::new(Arc::new(DumbView))))
             .serve(Arc::new(Mount::new(Arc::new(DumbView))))
-            .serve(Arc::new(Portmap::new(vec![mapping; 9]).absent(locks.clone())))
-            .absent(locks)
+            .serve(Arc::new(Portmap::new(vec![mapping; 9])))
+            .serve(Arc::new(LockManager::default()))
             .build();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         Self { programs, runtime: runtime.expect("a runtime") }
