@@ -10,8 +10,10 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use support::*;
 use tidegate_gateway::appliance::{ApplianceError, AttachPoint, ShareConfig};
 use tidegate_replicator::map::InodeNumber;
@@ -237,4 +239,45 @@ async fn shares_that_are_frozen_together_show_one_moment() {
     assert!(matches!(taken[0], Err(ApplianceError::NotTogether { .. })), "{:?}", taken[0]);
     assert!(matches!(taken[1], Err(ApplianceError::NoShare { .. })));
     appliance.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_beside_commits_finds_every_byte_in_its_place() {
+    const PIECE: usize = 3_000;
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    drop(init(store.clone(), &key).await);
+    let appliance = open(&folder.path().join("data"), store, &key).await;
+    let share = appliance.serve(config("docs")).await.unwrap();
+    let namespace = served(&appliance, share).namespace.clone();
+    let file = create(&namespace, ROOT_INODE, b"file").await.unwrap();
+    for round in 0..12 {
+        // Many pieces of the journal, which the commit replaces by chunks with other borders.
+        let content = Arc::new(noise(round, 200 * PIECE));
+        for (number, piece) in content.chunks(PIECE).enumerate() {
+            let offset = (number * PIECE) as u64;
+            namespace
+                .write(context().credentials, file, offset, Bytes::copy_from_slice(piece))
+                .await
+                .unwrap();
+        }
+        let is_committed = Arc::new(AtomicBool::new(false));
+        let reads = || {
+            let (namespace, content, is_committed) =
+                (namespace.clone(), content.clone(), is_committed.clone());
+            tokio::spawn(async move {
+                while !is_committed.load(Ordering::Relaxed) {
+                    let found = read_all(&namespace, file).await.unwrap();
+                    assert!(found == *content, "round {round}: {} bytes of {}", found.len(), content.len());
+                }
+            })
+        };
+        let readers = [reads(), reads()];
+        appliance.commit("docs").await.unwrap();
+        is_committed.store(true, Ordering::Relaxed);
+        for reader in readers {
+            reader.await.unwrap();
+        }
+    }
 }

@@ -27,7 +27,7 @@
 //! transport   a connection: one task reads, one writes, each call is a task; budgets
 //!   rpc       a record becomes a call; program, version, procedure; credential
 //!     retransmission   a repeated change gets its first answer
-//!       nfs3, mount, portmap   arguments become values, results become bytes
+//!  nfs3, mount, nlm, portmap   arguments become values, results become bytes
 //!         view   the files
 //! ```
 //!

@@ -10,7 +10,6 @@
 //! | calls and replies | `rpc/message.rs` |
 //! | AUTH_NONE, AUTH_SYS | `rpc/credential.rs` |
 //! | what a program is | `rpc/program.rs` |
-//! | programs that are asked for and not served | `rpc/absent.rs` |
 //! | from record to reply | `rpc/programs.rs` |
 
 mod credential;

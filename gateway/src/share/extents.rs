@@ -3,6 +3,10 @@
 //! Extents do not overlap, so replacing `[start, end)` means: of every extent that meets it, keep what
 //! sticks out on the left and on the right, and drop the rest. The plan is made under the inode's lock
 //! and carried out by the transaction of the write.
+//!
+//! Readers take no lock, and look extents up a page at a time. Between two pages a commit may have put chunks in the
+//! place of pieces of the journal, with other borders. Either page is right of the bytes that it covers, so what
+//! a later page says of bytes that an earlier one has told of is left out.
 
 use std::ops::Range;
 
@@ -15,7 +19,8 @@ use super::{MapRead, ShareError, Transaction};
 const EXTENTS_READ_FIRST: usize = 2;
 const EXTENTS_READ_MAX: usize = 64;
 
-/// All extents of a file that meet a range, in order.
+/// All extents of a file that meet a range, in order; no two of them overlap. See the head of this module for who
+/// does not hold the inode's lock.
 pub async fn extents_meeting(
     map: &dyn MapRead,
     file: InodeNumber,
@@ -35,8 +40,9 @@ pub async fn extents_meeting(
             if extent.start >= range.end {
                 return Ok(found);
             }
+            let told = found.last().map_or(0, |last: &Extent| last.end);
             from = end;
-            found.push(extent);
+            found.extend(extent.slice(&(told..end)));
         }
         if last_page || from >= range.end {
             return Ok(found);
@@ -67,4 +73,74 @@ pub fn cut_out(
         }
     }
     removed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use tidegate_replicator::map::{JournalPiece, Source};
+    use tidegate_replicator::tree::Value;
+
+    use super::*;
+
+    const FILE: InodeNumber = InodeNumber::ROOT;
+
+    /// A map whose extents have other borders from the second look on. Byte `n` of the file lies at byte `n` of a
+    /// segment of the journal, whichever extent it is in: number 1 before, number 2 after.
+    struct Swapped {
+        before: Vec<u64>,
+        after: Vec<u64>,
+        looks: AtomicUsize,
+    }
+
+    fn extents(segment: u64, ends: &[u64]) -> Vec<Extent> {
+        let starts = [0].into_iter().chain(ends.iter().copied());
+        let piece = |(start, end)| Extent {
+            start,
+            end,
+            source: Source::Journal(JournalPiece { segment, offset: start }),
+        };
+        starts.zip(ends.iter().copied()).map(piece).collect()
+    }
+
+    #[async_trait]
+    impl MapRead for Swapped {
+        async fn get(&self, _: &Key) -> Result<Option<Value>, ShareError> {
+            Ok(None)
+        }
+
+        async fn scan(&self, range: Range<Vec<u8>>, limit: usize) -> Result<Vec<(Key, Value)>, ShareError> {
+            let is_first = self.looks.fetch_add(1, Ordering::Relaxed) == 0;
+            let all = if is_first { extents(1, &self.before) } else { extents(2, &self.after) };
+            let entries = all.iter().map(|extent| (Key::Extent(FILE, extent.end), extent.to_value()));
+            let entries = entries.filter(|(key, _)| range.contains(&key.encode()));
+            Ok(entries.take(limit).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_into_which_a_swap_comes_finds_every_byte_once_and_in_its_place() {
+        for (before, after) in [
+            (vec![10, 20, 30, 40], vec![15, 25, 40]),
+            (vec![10, 20, 30, 40], vec![40]),
+            (vec![10, 20, 40], vec![10, 20, 30, 40]),
+            (vec![20, 30, 40], vec![5, 10, 15, 20, 25, 40]),
+        ] {
+            for range in [0..40, 3..33, 12..39, 0..25] {
+                let map =
+                    Swapped { before: before.clone(), after: after.clone(), looks: AtomicUsize::new(0) };
+                let found = extents_meeting(&map, FILE, &range).await.expect("memory answers");
+                let mut at = range.start;
+                for extent in found.iter().filter_map(|extent| extent.slice(&range)) {
+                    assert_eq!(extent.start, at, "{range:?} of {before:?} and {after:?}: {found:?}");
+                    let Source::Journal(piece) = extent.source else { panic!("it is in the journal") };
+                    assert_eq!(piece.offset, extent.start);
+                    at = extent.end;
+                }
+                assert_eq!(at, range.end);
+            }
+        }
+    }
 }

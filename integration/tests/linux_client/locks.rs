@@ -25,6 +25,7 @@ fn a_program_that_locks_on_a_mount_without_nolock_fails_at_once_and_the_log_says
     let (_folder, program) = super::build("status_monitor");
     let mut client = LinuxClient::boot(&parts, None, |initramfs| {
         initramfs.add_program(&program, "/bin/status_monitor");
+        initramfs.add_installed("flock");
     });
     client.run("status_monitor");
     client.mount(gateway.address(), "lock");
@@ -33,7 +34,7 @@ fn a_program_that_locks_on_a_mount_without_nolock_fails_at_once_and_the_log_says
     // A wait that has no end would be one; the client's own is 15 minutes.
     for kind in ["-x", "-s", "-n -x"] {
         let locked = client.attempt(&format!("timeout 60 flock {kind} /share/file true"));
-        assert_eq!(locked.status, 1, "flock {kind}: {}", locked.output);
+        assert_eq!(locked.status, 71, "flock {kind} fails with EX_OSERR: {}", locked.output);
         assert!(locked.output.contains("No locks available"), "flock {kind}: {}", locked.output);
     }
     assert_eq!(client.run("cat /share/file").trim(), "there");
