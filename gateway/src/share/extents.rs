@@ -77,32 +77,72 @@ pub fn cut_out(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use async_trait::async_trait;
+    use bytes::Bytes;
+    use proptest::prelude::*;
     use tidegate_replicator::map::{JournalPiece, Source};
-    use tidegate_replicator::tree::Value;
+    use tidegate_replicator::tree::{ChunkRef, Node, NodeSource, TreeError, Value};
 
     use super::*;
+    use crate::live::Page;
+    use crate::share::layered_scan;
 
     const FILE: InodeNumber = InodeNumber::ROOT;
+    const SIZE: u64 = 300;
 
-    /// A map whose extents have other borders from the second look on. Byte `n` of the file lies at byte `n` of a
-    /// segment of the journal, whichever extent it is in: number 1 before, number 2 after.
-    struct Swapped {
-        before: Vec<u64>,
-        after: Vec<u64>,
-        looks: AtomicUsize,
+    /// What the overlay has of a file: where extents end, and marks where none ends any more.
+    type Overlay = BTreeMap<Vec<u8>, Option<Bytes>>;
+
+    /// Byte `n` of the file lies at byte `n` of a segment of the journal, whichever extent it is in.
+    fn overlay(segment: u64, ends: &BTreeSet<u64>, marks: &BTreeSet<u64>) -> Overlay {
+        let mark = |end: &u64| (Key::Extent(FILE, *end).encode(), None);
+        let mut overlay: Overlay = marks.iter().map(mark).collect();
+        let mut start = 0;
+        for &end in ends.iter().chain([&SIZE]) {
+            let source = Source::Journal(JournalPiece { segment, offset: start });
+            let value = Bytes::from(Extent { start, end, source }.to_value().encode());
+            overlay.insert(Key::Extent(FILE, end).encode(), Some(value));
+            start = end;
+        }
+        overlay
     }
 
-    fn extents(segment: u64, ends: &[u64]) -> Vec<Extent> {
-        let starts = [0].into_iter().chain(ends.iter().copied());
-        let piece = |(start, end)| Extent {
-            start,
-            end,
-            source: Source::Journal(JournalPiece { segment, offset: start }),
-        };
-        starts.zip(ends.iter().copied()).map(piece).collect()
+    /// A map into which a swap comes after so many pages.
+    struct Swapped {
+        before: Overlay,
+        after: Overlay,
+        pages_before: usize,
+        pages: AtomicUsize,
+    }
+
+    impl Swapped {
+        fn page(&self, range: &Range<Vec<u8>>, limit: usize) -> Page {
+            let is_before = self.pages.fetch_add(1, Ordering::Relaxed) < self.pages_before;
+            let overlay = if is_before { &self.before } else { &self.after };
+            let mut entries: Vec<_> =
+                overlay.range(range.clone()).map(|(key, value)| (key.clone(), value.clone())).collect();
+            let end = entries.get(limit).map_or_else(|| range.end.clone(), |(key, _)| key.clone());
+            entries.truncate(limit);
+            Page { entries, end, hidden: Vec::new(), base: None }
+        }
+    }
+
+    /// The nodes of an empty base.
+    struct NoNodes;
+
+    #[async_trait]
+    impl NodeSource for NoNodes {
+        async fn node(&self, _: &ChunkRef) -> Result<Arc<Node>, TreeError> {
+            panic!("an empty tree has no node")
+        }
+
+        async fn value(&self, _: &ChunkRef) -> Result<Bytes, TreeError> {
+            panic!("an empty tree has no value")
+        }
     }
 
     #[async_trait]
@@ -112,35 +152,40 @@ mod tests {
         }
 
         async fn scan(&self, range: Range<Vec<u8>>, limit: usize) -> Result<Vec<(Key, Value)>, ShareError> {
-            let is_first = self.looks.fetch_add(1, Ordering::Relaxed) == 0;
-            let all = if is_first { extents(1, &self.before) } else { extents(2, &self.after) };
-            let entries = all.iter().map(|extent| (Key::Extent(FILE, extent.end), extent.to_value()));
-            let entries = entries.filter(|(key, _)| range.contains(&key.encode()));
-            Ok(entries.take(limit).collect())
+            let nodes: Arc<dyn NodeSource> = Arc::new(NoNodes);
+            layered_scan(|range, limit| Ok(self.page(range, limit)), &nodes, range, limit).await
         }
     }
 
-    #[tokio::test]
-    async fn a_look_into_which_a_swap_comes_finds_every_byte_once_and_in_its_place() {
-        for (before, after) in [
-            (vec![10, 20, 30, 40], vec![15, 25, 40]),
-            (vec![10, 20, 30, 40], vec![40]),
-            (vec![10, 20, 40], vec![10, 20, 30, 40]),
-            (vec![20, 30, 40], vec![5, 10, 15, 20, 25, 40]),
-        ] {
-            for range in [0..40, 3..33, 12..39, 0..25] {
-                let map =
-                    Swapped { before: before.clone(), after: after.clone(), looks: AtomicUsize::new(0) };
-                let found = extents_meeting(&map, FILE, &range).await.expect("memory answers");
-                let mut at = range.start;
-                for extent in found.iter().filter_map(|extent| extent.slice(&range)) {
-                    assert_eq!(extent.start, at, "{range:?} of {before:?} and {after:?}: {found:?}");
-                    let Source::Journal(piece) = extent.source else { panic!("it is in the journal") };
-                    assert_eq!(piece.offset, extent.start);
-                    at = extent.end;
-                }
-                assert_eq!(at, range.end);
+    fn places() -> impl Strategy<Value = BTreeSet<u64>> {
+        prop::collection::btree_set(1..SIZE, 0..40)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn a_look_into_which_a_swap_comes_finds_every_byte_once_and_in_its_place(
+            (before, after, old) in (places(), places(), places()),
+            (one, other) in (0..SIZE, 0..SIZE),
+            pages_before in 1..20_usize,
+        ) {
+            let marks = |other: &BTreeSet<u64>| other.union(&old).copied().collect();
+            let map = Swapped {
+                before: overlay(1, &before, &marks(&after)),
+                after: overlay(2, &after, &marks(&before)),
+                pages_before,
+                pages: AtomicUsize::new(0),
+            };
+            let range = one.min(other)..one.max(other) + 1;
+            let found = futures::executor::block_on(extents_meeting(&map, FILE, &range)).expect("memory answers");
+            let mut at = range.start;
+            for extent in found.iter().filter_map(|extent| extent.slice(&range)) {
+                prop_assert_eq!(extent.start, at);
+                let Source::Journal(piece) = extent.source else { panic!("it is in the journal") };
+                prop_assert_eq!(piece.offset, extent.start);
+                at = extent.end;
             }
+            prop_assert_eq!(at, range.end);
         }
     }
 }

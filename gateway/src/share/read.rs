@@ -17,6 +17,9 @@ use crate::live::{Known, Live, MapId, Page};
 
 /// Overlay entries that are read at once.
 const PAGE_ENTRIES: usize = 256;
+/// What the key of an extent is known by: the byte behind the inode.
+const EXTENT: u8 = b'e';
+const INODE_BYTES: usize = 8;
 
 /// A sorted map that can be asked.
 #[async_trait]
@@ -135,19 +138,30 @@ async fn get_sorted(
 
 /// The first `limit` entries of a range, from pages of the overlay and what they do not hide of the
 /// base. `page` gives the overlay's entries at the start of a range.
+///
+/// Each page is of one moment, and the next one of a later moment. Between them a commit may have given the extents
+/// of a file other borders. What a page covers beyond its last extent says nothing then: the byte behind that extent may
+/// lie in one that ends there by now. So extents go on from the last one found, and a page without any is
+/// asked for again, longer, until it has one or is the last. Whoever reads them so finds every byte (see `super::extents`).
 pub(crate) async fn layered_scan(
     page: impl Fn(&Range<Vec<u8>>, usize) -> Result<Page, ShareError>,
     nodes: &Arc<dyn NodeSource>,
     range: Range<Vec<u8>>,
     limit: usize,
 ) -> Result<Vec<(Key, Value)>, ShareError> {
-    let mut found = Vec::new();
-    let mut start = range.start;
+    let are_extents = range.start.get(INODE_BYTES) == Some(&EXTENT);
+    let mut found: Vec<(Key, Value)> = Vec::new();
+    let (mut start, mut entries_max) = (range.start, PAGE_ENTRIES.min(limit + 1));
     while found.len() < limit && start < range.end {
-        let page = page(&(start.clone()..range.end.clone()), PAGE_ENTRIES.min(limit + 1))?;
+        let page = page(&(start.clone()..range.end.clone()), entries_max)?;
         let end = page.end.clone();
-        found.extend(merge(page, &start, limit - found.len(), nodes).await?);
-        start = end;
+        let entries = merge(page, &start, limit - found.len(), nodes).await?;
+        match entries.last() {
+            _ if !are_extents || end >= range.end => start = end,
+            Some((last, _)) => start = [&last.encode()[..], &[0]].concat(),
+            None => entries_max *= 2,
+        }
+        found.extend(entries);
     }
     Ok(found)
 }
