@@ -75,11 +75,33 @@ impl Host for VolumeHost {
     }
 
     async fn frozen(&self, share: &str, moment: &Moment, keep: bool) -> Result<FrozenMap, FsError> {
-        let frozen = async {
-            let (name, head) = head_at(&self.0, share, moment).await?;
+        let why = if keep { Some("a scratch volume") } else { None };
+        Ok(self.held(share, moment, why).await?.1)
+    }
+
+    async fn published(&self, share: &str, moment: &Moment) -> Result<(String, FrozenMap), FsError> {
+        let (name, map) = self.held(share, moment, Some("a copy of a disk")).await?;
+        Ok((name.to_string(), map))
+    }
+}
+
+impl VolumeHost {
+    /// A share as it was at a moment; what it reaches is retained for a while if there is a reason.
+    async fn held(
+        &self,
+        share: &str,
+        moment: &Moment,
+        why: Option<&str>,
+    ) -> Result<(HeadName, FrozenMap), FsError> {
+        let held = async {
+            let is_drill = self.0.is_drill();
+            let (name, head) = match moment {
+                Moment::Live if is_drill => self.0.clone_base(share).await?,
+                _ => head_at(&self.0, share, moment).await?,
+            };
             // A drill pins nothing: its store takes no changes.
-            if keep && !self.0.is_drill() {
-                self.0.pin(name, &head, "a scratch volume").await?;
+            if let Some(why) = why.filter(|_| !is_drill) {
+                self.0.pin(name, &head, why).await?;
                 // Only if it is still there now it was retained by one or the other all the time.
                 let fixed = match moment {
                     Moment::Live | Moment::NewestHead => &Moment::Head(name.to_string()),
@@ -89,9 +111,9 @@ impl Host for VolumeHost {
                     return Err(ControlError::new(ErrorKind::Busy, format!("share {share:?} has moved on")));
                 }
             }
-            Ok::<_, ControlError>(self.0.frozen_map(&head)?)
+            Ok::<_, ControlError>((name, self.0.frozen_map(&head)?))
         };
-        frozen.await.map_err(|error| {
+        held.await.map_err(|error| {
             tracing::warn!(share, %moment, %error, "a moment that a volume shows cannot be had");
             match error.kind {
                 ErrorKind::NotFound => FsError::NotFound,

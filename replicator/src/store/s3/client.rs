@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -72,6 +74,32 @@ pub(super) fn build(
         config = config.endpoint_url(endpoint);
     }
     Ok(Client::from_conf(config.build()))
+}
+
+/// What clients of other services of the same provider need: region, credentials, endpoint, proxy, trusted certificates, time-outs,
+/// and repetitions, of which a client makes only as many as its budget holds (the token bucket of the SDK's standard mode).
+pub fn sdk_config(
+    connection: &Connection,
+    credentials: &Credentials,
+    attempts_max: u32,
+) -> Result<SdkConfig, StoreError> {
+    let region = Region::new(connection.region.clone());
+    let http = http_client(connection)?;
+    let times = TimeoutConfig::builder()
+        .connect_timeout(connection.connect_timeout)
+        .operation_attempt_timeout(connection.answer_timeout)
+        .build();
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(credentials.provider(&region, &http))
+        .region(region)
+        .http_client(http)
+        .timeout_config(times)
+        .retry_config(RetryConfig::standard().with_max_attempts(attempts_max));
+    if let Some(endpoint) = &connection.endpoint {
+        config = config.endpoint_url(endpoint);
+    }
+    Ok(config.build())
 }
 
 fn http_client(connection: &Connection) -> Result<SharedHttpClient, StoreError> {
