@@ -1,10 +1,12 @@
-//! moto's S3 server as a process: it knows the Glacier flow, and is told how fast a thaw goes on.
+//! moto's server as a process: what S3, EBS and EC2 of AWS answer, without AWS. It knows the Glacier flow, is told how fast a thaw goes
+//! on, and keeps, where it is asked to, what it was asked.
 //!
-//! Needs a Python with `moto[server]` (`pip install 'moto[server]'`): `TIDEGATE_TEST_PYTHON`, else `python3`. Without it there
-//! is nothing to test, and the test says so.
+//! Needs a Python with `moto[server]` (`pip install 'moto[server,ec2,ebs]'`): `TIDEGATE_TEST_PYTHON`, else the one that
+//! `packaging/setup.sh nightly` has made in the cache, else `python3`. Without it there is nothing to test, and the test says so.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,7 +32,12 @@ impl Drop for Moto {
 impl Moto {
     /// Starts one on a port of its choice; none where there is no moto.
     pub(crate) fn start() -> Option<Self> {
-        let python = std::env::var("TIDEGATE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        Self::start_with(&[])
+    }
+
+    /// The same, in an environment with more in it.
+    pub(crate) fn start_with(variables: &[(&str, &str)]) -> Option<Self> {
+        let python = python();
         let has_moto = Command::new(&python).args(["-c", "import moto.server"]).output();
         if !has_moto.is_ok_and(|done| done.status.success()) {
             println!("not run: {python} has no moto.server; pip install 'moto[server]'");
@@ -38,6 +45,7 @@ impl Moto {
         }
         let mut process = Command::new(&python)
             .args(["-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"])
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -73,6 +81,39 @@ impl Moto {
         assert!(answer.as_ref().is_some_and(|answer| answer.contains(" 201 ")), "{answer:?}");
     }
 
+    /// From now on requests must be signed with keys that it has made, and allowed.
+    pub(crate) fn begin_to_check_keys(&self) {
+        let answer = self.ask("POST", "/moto-api/reset-auth", "0");
+        assert!(answer.as_ref().is_some_and(|answer| answer.contains(" 200 ")), "{answer:?}");
+    }
+
+    /// Makes keys that a policy allows something, in JSON without blanks; gives access key id and secret.
+    pub(crate) fn make_keys(&self, policy: &str) -> (String, String) {
+        let policy: String = policy.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        self.identity("Action=CreateUser&UserName=gateway");
+        self.identity(&format!(
+            "Action=PutUserPolicy&UserName=gateway&PolicyName=rights&PolicyDocument={policy}"
+        ));
+        let keys = self.identity("Action=CreateAccessKey&UserName=gateway");
+        let between = |name: &str| {
+            let (_, rest) = keys.split_once(&format!("<{name}>")).expect("it is in the answer");
+            rest.split('<').next().unwrap_or_default().to_owned()
+        };
+        (between("AccessKeyId"), between("SecretAccessKey"))
+    }
+
+    /// A request to IAM, before keys are checked.
+    fn identity(&self, form: &str) -> String {
+        let (host, length) = (&self.address, form.len());
+        let answer = self.exchange(&format!(
+            "POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=none/20260101/us-east-1/iam/aws4_request\r\n\
+             Connection: close\r\n\r\n{form}"
+        ));
+        answer.filter(|answer| answer.contains(" 200 ")).expect("IAM takes it")
+    }
+
     fn wait(&self) {
         let until = Instant::now() + START_MAX;
         while self.ask("GET", "/moto-api/data.json", "").is_none() {
@@ -83,17 +124,31 @@ impl Moto {
 
     /// A request without a signature, which moto does not look at.
     fn ask(&self, method: &str, path: &str, body: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(&self.address).ok()?;
         let (host, length) = (&self.address, body.len());
-        let head = format!(
+        self.exchange(&format!(
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\
              Content-Type: application/json\r\nConnection: close\r\n\r\n{body}"
-        );
-        stream.write_all(head.as_bytes()).ok()?;
+        ))
+    }
+
+    fn exchange(&self, request: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).ok()?;
         String::from_utf8(answer).ok().filter(|answer| !answer.is_empty())
     }
+}
+
+/// The Python that has moto, if any has.
+fn python() -> String {
+    if let Ok(python) = std::env::var("TIDEGATE_TEST_PYTHON") {
+        return python;
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let made = cache.map(|cache| cache.join("tidegate/tools/moto/bin/python")).filter(|made| made.exists());
+    made.map_or_else(|| "python3".to_owned(), |made| made.display().to_string())
 }
 
 /// ` * Running on http://127.0.0.1:43210`.
