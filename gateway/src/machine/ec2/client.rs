@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use tidegate_replicator::store::{Connection, Style, sdk_config};
+use tidegate_replicator::store::{Connection, Style, aws_access};
 
+use super::query::Query;
 use crate::machine::ProviderError;
 use crate::settings;
 
@@ -15,10 +16,10 @@ const ATTEMPT_TIME_MAX: Duration = Duration::from_mins(1);
 const ATTEMPTS_MAX: u32 = 6;
 
 /// Both clients.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Clients {
-    /// Images and instances.
-    pub(super) ec2: aws_sdk_ec2::Client,
+    /// Snapshots, images and instances.
+    pub(super) ec2: Query,
     /// Blocks of snapshots.
     pub(super) ebs: aws_sdk_ebs::Client,
 }
@@ -41,8 +42,8 @@ impl Clients {
             connect_timeout: CONNECT_TIME_MAX,
             answer_timeout: ATTEMPT_TIME_MAX,
         };
-        let config = sdk_config(&connection, &credentials, ATTEMPTS_MAX);
-        let config = config.map_err(ProviderError::because("reach AWS for", name))?;
-        Ok(Self { ec2: aws_sdk_ec2::Client::new(&config), ebs: aws_sdk_ebs::Client::new(&config) })
+        let access = aws_access(&connection, &credentials, ATTEMPTS_MAX);
+        let access = access.map_err(ProviderError::because("reach AWS for", name))?;
+        Ok(Self { ec2: Query::new(&access), ebs: aws_sdk_ebs::Client::new(&access.config) })
     }
 }

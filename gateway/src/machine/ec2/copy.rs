@@ -19,18 +19,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_sdk_ebs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ebs::primitives::ByteStream;
 use aws_sdk_ebs::types::{ChecksumAggregationMethod, ChecksumAlgorithm, Tag};
-use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_ec2::types::{Snapshot, SnapshotState};
 use aws_smithy_types::base64;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::client::Clients;
-use super::error::{Action, Doing, code};
+use super::error::{Action, Doing, ebs_code};
 use super::progress::{Begun, Digest, Progress};
-use super::snapshots::{self, Complete};
+use super::snapshots::{self, Complete, Standing};
 use super::tags;
 use crate::control::{JobHandle, Unit};
 use crate::machine::{ContentError, DiskContent, ProviderError};
@@ -140,8 +139,8 @@ impl Copier<'_> {
     ) -> Result<Option<Plan>, ProviderError> {
         let begun = &progress.begun;
         let found = snapshots::find(self.clients, self.doing, &begun.snapshot).await?;
-        let state = found.as_ref().and_then(Snapshot::state);
-        if state.is_none_or(|state| *state == SnapshotState::Error) || begun.gib != gib {
+        let takes = |standing: &Standing| !matches!(standing, Standing::Lost(_));
+        if !found.is_some_and(|snapshot| takes(&snapshot.standing)) || begun.gib != gib {
             return Ok(None);
         }
         let Some(changed) = self.changed(content, begun.below.as_deref()).await? else { return Ok(None) };
@@ -195,7 +194,7 @@ impl Copier<'_> {
             .timeout(TIMEOUT_MINUTES)
             .send()
             .await
-            .map_err(self.doing.asking("ebs:StartSnapshot"))?;
+            .map_err(self.doing.asking_ebs("ebs:StartSnapshot"))?;
         let snapshot = started.snapshot_id().unwrap_or_default().to_owned();
         let below = below.map(|below| below.head);
         let begun = Begun { disk, snapshot, below, head, gib, is_sealed: false };
@@ -267,7 +266,7 @@ impl Copier<'_> {
             match put {
                 Ok(_) => return Ok(sum),
                 // One that was just begun is not known everywhere at once.
-                Err(error) if code(&error) == Some("ResourceNotFoundException") && attempt < UNKNOWN_ATTEMPTS => {
+                Err(error) if ebs_code(&error) == Some("ResourceNotFoundException") && attempt < UNKNOWN_ATTEMPTS => {
                     tokio::time::sleep(UNKNOWN_PAUSE * attempt).await;
                     attempt += 1;
                 }
@@ -283,13 +282,13 @@ impl Copier<'_> {
         R: std::fmt::Debug + 'static,
     {
         let does_not_fit = matches!(
-            code(&error),
+            ebs_code(&error),
             Some("ConflictException" | "ResourceNotFoundException" | "ValidationException")
         );
         if does_not_fit && let Err(error) = Progress::remove(self.folder, self.disk_at) {
             return self.doing.local()(error);
         }
-        self.doing.asking(action)(error)
+        self.doing.asking_ebs(action)(error)
     }
 
     /// Ends a snapshot that has all its blocks.
@@ -310,7 +309,7 @@ impl Copier<'_> {
         if let Err(error) = completed {
             // The answer to an earlier attempt may have been lost.
             let found = snapshots::find(self.clients, self.doing, &snapshot).await?;
-            if found.as_ref().and_then(Snapshot::state) != Some(&SnapshotState::Completed) {
+            if !found.is_some_and(|snapshot| snapshot.standing == Standing::Completed) {
                 return Err(self.refused("ebs:CompleteSnapshot", error));
             }
         }

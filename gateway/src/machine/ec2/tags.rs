@@ -1,7 +1,6 @@
 //! The tags of all that is made in AWS: by them it is found again, and by people too.
 
-use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
-
+use super::xml::Element;
 use crate::machine::Origin;
 use crate::settings;
 
@@ -47,25 +46,9 @@ pub(super) fn common(machine: &settings::Machine, name: &str, owner: &str) -> Ve
     tags
 }
 
-/// One tag.
-pub(super) fn tag(key: &str, value: &str) -> Tag {
-    Tag::builder().key(key).value(value).build()
-}
-
-/// Tags for what a call makes.
-pub(super) fn specification(kind: ResourceType, tags: &[(String, String)]) -> TagSpecification {
-    let tags = tags.iter().map(|(key, value)| tag(key, value)).collect();
-    TagSpecification::builder().resource_type(kind).set_tags(Some(tags)).build()
-}
-
-/// Only what has a tag.
-pub(super) fn filter(key: &str, value: &str) -> Filter {
-    Filter::builder().name(format!("tag:{key}")).values(value).build()
-}
-
-/// The value of a tag, among those of a thing.
-pub(super) fn find<'t>(tags: &'t [Tag], key: &str) -> Option<&'t str> {
-    tags.iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value)
+/// The value of a tag, among those that an answer says of a thing.
+pub(super) fn find<'e>(thing: &'e Element, key: &str) -> Option<&'e str> {
+    thing.list(&["tagSet"]).find(|tag| tag.text(&["key"]) == Some(key)).and_then(|tag| tag.text(&["value"]))
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub(super) fn build(
     clock: &Arc<StoreClock>,
 ) -> Result<Client, StoreError> {
     let region = Region::new(connection.region.clone());
-    let http = http_client(connection)?;
+    let http = client_of(http_connector(connection)?);
     let mut config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .credentials_provider(credentials.provider(&region, &http))
@@ -76,15 +76,25 @@ pub(super) fn build(
     Ok(Client::from_conf(config.build()))
 }
 
-/// What clients of other services of the same provider need: region, credentials, endpoint, proxy, trusted certificates, time-outs,
-/// and repetitions, of which a client makes only as many as its budget holds (the token bucket of the SDK's standard mode).
-pub fn sdk_config(
+/// What calls of other services of the same provider need.
+#[derive(Clone, Debug)]
+pub struct AwsAccess {
+    /// For clients of the SDK: region, credentials, endpoint, proxy, trusted certificates, time-outs, and repetitions, of which a client
+    /// makes only as many as its budget holds (the token bucket of the SDK's standard mode).
+    pub config: SdkConfig,
+    /// For who speaks HTTP himself, over the same proxy and with the same trust.
+    pub connector: SharedHttpConnector,
+}
+
+/// What calls of other services need to reach them so; asks nobody yet.
+pub fn aws_access(
     connection: &Connection,
     credentials: &Credentials,
     attempts_max: u32,
-) -> Result<SdkConfig, StoreError> {
+) -> Result<AwsAccess, StoreError> {
     let region = Region::new(connection.region.clone());
-    let http = http_client(connection)?;
+    let connector = http_connector(connection)?;
+    let http = client_of(connector.clone());
     let times = TimeoutConfig::builder()
         .connect_timeout(connection.connect_timeout)
         .operation_attempt_timeout(connection.answer_timeout)
@@ -99,10 +109,14 @@ pub fn sdk_config(
     if let Some(endpoint) = &connection.endpoint {
         config = config.endpoint_url(endpoint);
     }
-    Ok(config.build())
+    Ok(AwsAccess { config: config.build(), connector })
 }
 
-fn http_client(connection: &Connection) -> Result<SharedHttpClient, StoreError> {
+fn client_of(connector: SharedHttpConnector) -> SharedHttpClient {
+    http_client_fn(move |_settings, _components| connector.clone())
+}
+
+fn http_connector(connection: &Connection) -> Result<SharedHttpConnector, StoreError> {
     let settings = HttpConnectorSettings::builder().connect_timeout(connection.connect_timeout).build();
     let tls = tls_context(connection)?;
     let proxy = match &connection.proxy {
@@ -120,11 +134,10 @@ fn http_client(connection: &Connection) -> Result<SharedHttpClient, StoreError> 
         SharedHttpConnector::new(connector)
     };
     // The connector panics on certificates that it cannot read, and offers no way to check them before.
-    let connector = catch_unwind(AssertUnwindSafe(build)).map_err(|_panic| {
+    catch_unwind(AssertUnwindSafe(build)).map_err(|_panic| {
         let file = connection.ca_file.as_deref().unwrap_or(Path::new("of the system"));
         refused(format!("read the trusted certificates {}", file.display()))
-    })?;
-    Ok(http_client_fn(move |_settings, _components| connector.clone()))
+    })
 }
 
 fn tls_context(connection: &Connection) -> Result<TlsContext, StoreError> {
