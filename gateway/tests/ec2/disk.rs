@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tidegate_gateway::machine::{ContentError, Contents, DiskContent, Origin};
 use tidegate_replicator::repository::HeadName;
-use tokio::sync::Notify;
 
 pub const BLOCK: u64 = 512 << 10;
 
@@ -20,15 +19,14 @@ pub type State = Vec<Option<u8>>;
 pub struct Disk {
     path: &'static str,
     states: Arc<parking_lot::Mutex<Vec<State>>>,
-    /// Reads that are answered; whoever wants another one waits, and says so.
+    /// Reads that are answered; whoever wants another one waits in vain.
     reads: Arc<AtomicU64>,
-    pub waits: Arc<Notify>,
 }
 
 impl Disk {
     pub fn new(path: &'static str, first: State) -> Self {
         let states = Arc::new(parking_lot::Mutex::new(vec![first]));
-        Self { path, states, reads: Arc::new(AtomicU64::new(u64::MAX)), waits: Arc::default() }
+        Self { path, states, reads: Arc::new(AtomicU64::new(u64::MAX)) }
     }
 
     /// Publishes another state: the newest with changes.
@@ -44,6 +42,11 @@ impl Disk {
     /// Answers so many more reads.
     pub fn answer(&self, reads: u64) {
         self.reads.store(reads, Ordering::SeqCst);
+    }
+
+    /// Whether it has answered all the reads that it may.
+    pub fn is_waited_for(&self) -> bool {
+        self.reads.load(Ordering::SeqCst) == 0
     }
 
     pub fn newest(&self) -> State {
@@ -102,7 +105,6 @@ impl DiskContent for Opened {
     async fn read(&self, range: Range<u64>) -> Result<Bytes, ContentError> {
         let left = |reads: u64| reads.checked_sub(1);
         if self.disk.reads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_err() {
-            self.disk.waits.notify_one();
             std::future::pending::<()>().await;
         }
         let byte = self.state.get((range.start / BLOCK) as usize).copied().flatten().unwrap_or(0);

@@ -3,61 +3,32 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use aws_sdk_ec2::types::{Instance, Snapshot, Tag};
 use serde_json::Value;
 use tempfile::TempDir;
 use tidegate_gateway::control::JobHandle;
 use tidegate_gateway::machine::{Ec2Provider, MachineDisk, MachineSpec, Provider, ProviderError, Running};
 use tidegate_gateway::settings::{Machine, Settings};
-use tidegate_replicator::store::{Connection, Credentials, Style, sdk_config};
-use zeroize::Zeroizing;
 
 use crate::disk::{BLOCK, Disk};
-use crate::moto::Moto;
+use crate::moto::{Moto, items, value};
 
 /// What stands in for AWS, with two subnets.
 pub struct Place {
     pub moto: Moto,
     pub folder: TempDir,
-    pub ec2: aws_sdk_ec2::Client,
-    ebs: aws_sdk_ebs::Client,
     pub subnet: String,
     pub drill_subnet: String,
 }
 
 impl Place {
     /// None where there is no moto.
-    pub async fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let asked = folder.path().join("asked").display().to_string();
         let moto = Moto::start_with(&[("MOTO_ENABLE_RECORDING", "true"), ("MOTO_RECORDER_FILEPATH", &asked)])?;
-        let connection = Connection {
-            endpoint: Some(moto.endpoint()),
-            region: "us-east-1".into(),
-            style: Style::Path,
-            proxy: None,
-            ca_file: None,
-            connect_timeout: Duration::from_secs(10),
-            answer_timeout: Duration::from_mins(1),
-        };
-        let credentials = Credentials::Static {
-            access_key: "testing".into(),
-            secret_key: Zeroizing::new("testing".into()),
-            session_token: None,
-        };
-        let config = sdk_config(&connection, &credentials, 3).unwrap();
-        let (ec2, ebs) = (aws_sdk_ec2::Client::new(&config), aws_sdk_ebs::Client::new(&config));
-        let vpc = ec2.create_vpc().cidr_block("10.0.0.0/16").send().await.unwrap();
-        let vpc = vpc.vpc().unwrap().vpc_id().unwrap().to_owned();
-        let mut subnets = Vec::new();
-        for range in ["10.0.1.0/24", "10.0.2.0/24"] {
-            let made = ec2.create_subnet().vpc_id(&vpc).cidr_block(range).send().await.unwrap();
-            subnets.push(made.subnet().unwrap().subnet_id().unwrap().to_owned());
-        }
-        let (subnet, drill_subnet) = (subnets.remove(0), subnets.remove(0));
-        Some(Self { moto, folder, ec2, ebs, subnet, drill_subnet })
+        let (subnet, drill_subnet) = moto.two_subnets();
+        Some(Self { moto, folder, subnet, drill_subnet })
     }
 
     /// The settings of a machine, with further lines.
@@ -85,56 +56,83 @@ impl Place {
         std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Requests that were made so far whose method and path (or action) begin so, with their bodies.
+    /// Requests that were made so far whose method and path (or action) begin so.
     pub fn asked(&self, what: &str) -> Vec<Asked> {
         let text = std::fs::read_to_string(self.folder.path().join("asked")).unwrap_or_default();
-        let all = text.lines().map(|line| Asked::of(&serde_json::from_str(line).unwrap()));
+        // The last line may be being written.
+        let all = text.lines().filter_map(|line| Some(Asked::of(&serde_json::from_str(line).ok()?)));
         all.filter(|asked| asked.what.starts_with(what)).collect()
     }
 
-    /// Blocks that were sent so far.
-    pub fn puts(&self) -> usize {
-        self.asked("PUT /snapshots/").len()
+    /// Blocks that were sent so far, in the order in which they came.
+    pub fn puts(&self) -> Vec<u32> {
+        let puts = self.asked("PUT /snapshots/");
+        puts.iter().map(|put| put.what.rsplit('/').next().unwrap().parse().unwrap()).collect()
     }
 
-    pub async fn snapshots(&self) -> Vec<Snapshot> {
-        let found = self.ec2.describe_snapshots().owner_ids("self").send().await.unwrap();
-        let ours = |snapshot: &&Snapshot| tag(snapshot.tags(), "tidegate:owner").is_some();
-        found.snapshots().iter().filter(ours).cloned().collect()
+    /// Snapshots that the provider has made.
+    pub fn snapshots(&self) -> Vec<Thing> {
+        self.things("Action=DescribeSnapshots&Owner.1=self&Filter.1.Name=tag-key&Filter.1.Value.1=tidegate:owner", "snapshotId")
     }
 
-    /// What a snapshot holds, over those below it: the first byte of each block.
-    pub async fn content(&self, snapshot: &str) -> BTreeMap<i32, u8> {
-        let (mut content, mut next) = (BTreeMap::new(), Some(snapshot.to_owned()));
-        let known = self.snapshots().await;
+    /// What a snapshot holds, over those below it: the byte that each block is full of.
+    pub fn content(&self, snapshot: &str) -> BTreeMap<u32, u8> {
+        let (mut content, mut next, known) = (BTreeMap::new(), Some(snapshot.to_owned()), self.snapshots());
         while let Some(snapshot) = next {
-            let listed = self.ebs.list_snapshot_blocks().snapshot_id(&snapshot).send().await.unwrap();
-            for block in listed.blocks() {
-                let (at, token) = (block.block_index().unwrap(), block.block_token().unwrap());
-                let got = self.ebs.get_snapshot_block().snapshot_id(&snapshot).block_index(at).block_token(token);
-                let bytes = got.send().await.unwrap().block_data.collect().await.unwrap().into_bytes();
+            let listed = self.moto.get("ebs", &format!("/snapshots/{snapshot}/blocks"));
+            let listed: Value = serde_json::from_slice(&listed).unwrap();
+            for block in listed["Blocks"].as_array().unwrap() {
+                let (at, token) = (block["BlockIndex"].as_u64().unwrap(), block["BlockToken"].as_str().unwrap());
+                let bytes = self.moto.get("ebs", &format!("/snapshots/{snapshot}/blocks/{at}?blockToken={token}"));
                 assert!(bytes.len() as u64 == BLOCK && bytes.iter().all(|byte| *byte == bytes[0]), "block {at}");
-                content.entry(at).or_insert(bytes[0]);
+                content.entry(at as u32).or_insert(bytes[0]);
             }
-            let this = known.iter().find(|known| known.snapshot_id() == Some(&snapshot)).unwrap();
-            next = tag(this.tags(), "tidegate:parent").map(str::to_owned);
+            let this = known.iter().find(|known| known.id == snapshot).unwrap();
+            next = this.tags.get("tidegate:parent").cloned();
         }
         content.retain(|_, byte| *byte != 0);
         content
     }
 
     /// Instances that have not ended.
-    pub async fn instances(&self) -> Vec<Instance> {
-        let found = self.ec2.describe_instances().send().await.unwrap();
-        let all = found.reservations().iter().flat_map(|reservation| reservation.instances());
-        let lives = |instance: &&Instance| state(instance) != "terminated";
-        all.filter(lives).cloned().collect()
+    pub fn instances(&self) -> Vec<Thing> {
+        let all = self.things("Action=DescribeInstances", "instanceId");
+        all.into_iter().filter(|instance| !instance.text.contains("<name>terminated</name>")).collect()
     }
 
     /// Images of machines.
-    pub async fn images(&self) -> usize {
-        let found = self.ec2.describe_images().owners("self").send().await.unwrap();
-        found.images().iter().filter(|image| image.name().is_some_and(|name| name.starts_with("tidegate-"))).count()
+    pub fn images(&self) -> usize {
+        let found = self.moto.query("ec2", "Action=DescribeImages&Owner.1=self&Version=2016-11-15");
+        found.matches("<name>tidegate-").count()
+    }
+
+    fn things(&self, form: &str, id: &str) -> Vec<Thing> {
+        let answer = self.moto.query("ec2", &format!("{form}&Version=2016-11-15"));
+        let parts = answer.split(&format!("<{id}>")).skip(1);
+        parts.map(Thing::of).collect()
+    }
+}
+
+/// Something that EC2 tells of.
+#[derive(Debug)]
+pub struct Thing {
+    pub id: String,
+    pub tags: BTreeMap<String, String>,
+    /// What stands in the answer between its id and the next one.
+    pub text: String,
+}
+
+impl Thing {
+    fn of(part: &str) -> Self {
+        let tags = part.split_once("<tagSet>").and_then(|(_, rest)| rest.split_once("</tagSet>"));
+        let tags = items(tags.map_or("", |(tags, _)| tags));
+        let pair = |item: &&str| Some((value(item, "key")?, value(item, "value").unwrap_or_default()));
+        let tags = tags.iter().filter_map(pair).collect();
+        Self { id: part.split('<').next().unwrap().to_owned(), tags, text: part.to_owned() }
+    }
+
+    pub fn tag(&self, key: &str) -> Option<&str> {
+        self.tags.get(key).map(String::as_str)
     }
 }
 
@@ -155,8 +153,11 @@ impl Asked {
             _ => body.as_bytes().to_vec(),
         };
         let path = entry["url"].as_str().unwrap().splitn(4, '/').nth(3).unwrap_or_default().to_owned();
-        let of_ec2 = String::from_utf8_lossy(&body).split('&').find_map(|part| part.strip_prefix("Action=").map(str::to_owned));
-        let what = of_ec2.unwrap_or_else(|| format!("{} /{path}", entry["method"].as_str().unwrap()));
+        let action = body.strip_prefix(b"Action=").map(|rest| {
+            let end = rest.iter().position(|byte| *byte == b'&').unwrap_or(rest.len());
+            String::from_utf8_lossy(&rest[..end]).into_owned()
+        });
+        let what = action.unwrap_or_else(|| format!("{} /{path}", entry["method"].as_str().unwrap()));
         let headers = entry["headers"].as_object().unwrap().iter();
         let headers = headers.map(|(name, value)| (name.to_lowercase(), value.as_str().unwrap().to_owned()));
         Self { what, headers: headers.collect(), body }
@@ -165,14 +166,6 @@ impl Asked {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
-}
-
-pub fn tag<'t>(tags: &'t [Tag], key: &str) -> Option<&'t str> {
-    tags.iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value)
-}
-
-pub fn state(instance: &Instance) -> &str {
-    instance.state().and_then(|state| state.name()).map_or("", |name| name.as_str())
 }
 
 /// A machine in a folder, as one process after the other has it.

@@ -87,31 +87,43 @@ impl Moto {
         assert!(answer.as_ref().is_some_and(|answer| answer.contains(" 200 ")), "{answer:?}");
     }
 
-    /// Makes keys that a policy allows something, in JSON without blanks; gives access key id and secret.
+    /// Makes keys that a policy allows something, in JSON; gives access key id and secret.
     pub(crate) fn make_keys(&self, policy: &str) -> (String, String) {
         let policy: String = policy.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        self.identity("Action=CreateUser&UserName=gateway");
-        self.identity(&format!(
-            "Action=PutUserPolicy&UserName=gateway&PolicyName=rights&PolicyDocument={policy}"
-        ));
-        let keys = self.identity("Action=CreateAccessKey&UserName=gateway");
-        let between = |name: &str| {
-            let (_, rest) = keys.split_once(&format!("<{name}>")).expect("it is in the answer");
-            rest.split('<').next().unwrap_or_default().to_owned()
-        };
-        (between("AccessKeyId"), between("SecretAccessKey"))
+        self.query("iam", "Action=CreateUser&UserName=gateway");
+        let policy = format!("UserName=gateway&PolicyName=rights&PolicyDocument={policy}");
+        self.query("iam", &format!("Action=PutUserPolicy&{policy}"));
+        let keys = self.query("iam", "Action=CreateAccessKey&UserName=gateway");
+        let part = |name: &str| value(&keys, name).expect("it is in the answer");
+        (part("AccessKeyId"), part("SecretAccessKey"))
     }
 
-    /// A request to IAM, before keys are checked.
-    fn identity(&self, form: &str) -> String {
-        let (host, length) = (&self.address, form.len());
-        let answer = self.exchange(&format!(
-            "POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\n\
-             Authorization: AWS4-HMAC-SHA256 Credential=none/20260101/us-east-1/iam/aws4_request\r\n\
-             Connection: close\r\n\r\n{form}"
-        ));
-        answer.filter(|answer| answer.contains(" 200 ")).expect("IAM takes it")
+    /// Makes a network in EC2 with two subnets; their ids.
+    pub(crate) fn two_subnets(&self) -> (String, String) {
+        let make = |form: &str, id: &str| {
+            value(&self.query("ec2", &format!("{form}&Version=2016-11-15")), id).expect("it is made")
+        };
+        let network = make("Action=CreateVpc&CidrBlock=10.0.0.0/16", "vpcId");
+        let subnet = |range: &str| {
+            make(&format!("Action=CreateSubnet&VpcId={network}&CidrBlock={range}"), "subnetId")
+        };
+        (subnet("10.0.1.0/24"), subnet("10.0.2.0/24"))
+    }
+
+    /// A call by the Query protocol of a service, as long as keys are not checked; its answer.
+    pub(crate) fn query(&self, service: &str, form: &str) -> String {
+        let body = ("application/x-www-form-urlencoded", form);
+        let (head, body) = self.exchange("POST", "/", Some(service), Some(body)).expect("moto answers");
+        let body = String::from_utf8(body).expect("text");
+        assert!(head.contains(" 200 "), "{form}: {head}\n{body}");
+        body
+    }
+
+    /// Gets a resource of a service, as long as keys are not checked.
+    pub(crate) fn get(&self, service: &str, path: &str) -> Vec<u8> {
+        let (head, body) = self.exchange("GET", path, Some(service), None).expect("moto answers");
+        assert!(head.contains(" 200 "), "{path}: {head}");
+        body
     }
 
     fn wait(&self) {
@@ -122,22 +134,49 @@ impl Moto {
         }
     }
 
-    /// A request without a signature, which moto does not look at.
+    /// A request without a signature, which moto does not look at; its head.
     fn ask(&self, method: &str, path: &str, body: &str) -> Option<String> {
-        let (host, length) = (&self.address, body.len());
-        self.exchange(&format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\
-             Content-Type: application/json\r\nConnection: close\r\n\r\n{body}"
-        ))
+        let (head, _) = self.exchange(method, path, None, Some(("application/json", body)))?;
+        Some(head)
     }
 
-    fn exchange(&self, request: &str) -> Option<String> {
+    /// A request, to a service if that is not to be seen from its path; head and body of the answer.
+    fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        service: Option<&str>,
+        body: Option<(&str, &str)>,
+    ) -> Option<(String, Vec<u8>)> {
+        let (kind, body) = body.unwrap_or(("text/plain", ""));
+        let (host, length) = (&self.address, body.len());
+        let scope = service.map(|service| {
+            format!("Authorization: AWS4-HMAC-SHA256 Credential=none/20260101/us-east-1/{service}/aws4_request\r\n")
+        });
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nContent-Type: {kind}\r\n{}\
+             Connection: close\r\n\r\n{body}",
+            scope.unwrap_or_default()
+        );
         let mut stream = TcpStream::connect(&self.address).ok()?;
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).ok()?;
-        String::from_utf8(answer).ok().filter(|answer| !answer.is_empty())
+        let end = answer.windows(4).position(|end| end == b"\r\n\r\n")?;
+        let body = answer.split_off(end + 4);
+        Some((String::from_utf8(answer).ok()?, body))
     }
+}
+
+/// The text of the first element of a name, in an answer in XML.
+pub(crate) fn value(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    Some(rest.split('<').next()?.to_owned())
+}
+
+/// The items of a list in XML that has no lists in it.
+pub(crate) fn items(xml: &str) -> Vec<&str> {
+    xml.split("<item>").skip(1).collect()
 }
 
 /// The Python that has moto, if any has.
