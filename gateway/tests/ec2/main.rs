@@ -14,7 +14,8 @@ mod disk;
 mod moto;
 mod place;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_smithy_types::base64;
@@ -230,4 +231,26 @@ async fn keys_that_are_not_taken_and_rights_that_lack_are_told_with_what_to_do()
     place.write_keys(&id, "another");
     let error = site.start().await.unwrap_err().to_string();
     assert!(error.contains("does not take the credentials") && !error.contains("another"), "{error}");
+}
+
+/// Names of actions in a text: `ec2:RunInstances`, in quotation marks.
+fn actions(text: &str) -> BTreeSet<String> {
+    let parts = text.split('"').filter(|part| part.starts_with("ec2:") || part.starts_with("ebs:"));
+    let is_action = |name: &&str| name[4..].starts_with(|letter: char| letter.is_ascii_uppercase());
+    parts.filter(is_action).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_policy_allows_what_is_asked_for_and_no_more() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut asked = BTreeSet::new();
+    for entry in std::fs::read_dir(top.join("src/machine/ec2")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        asked.extend(actions(text.split("#[cfg(test)]").next().unwrap()));
+    }
+    let policy = std::fs::read_to_string(top.join("../packaging/cloud/ec2-policy.json")).unwrap();
+    let policy: serde_json::Value = serde_json::from_str(&policy).unwrap();
+    let statements = policy["Statement"].as_array().unwrap().iter();
+    let allowed = statements.flat_map(|statement| actions(&statement["Action"].to_string())).collect();
+    assert_eq!(asked, allowed);
 }
