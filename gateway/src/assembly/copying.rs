@@ -146,6 +146,10 @@ impl Published {
 mod tests {
     use super::*;
 
+    fn nobody_begins() -> Outcome {
+        panic!("one is being made already")
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_copy_goes_on_between_the_calls_that_ask_for_it() {
         let copying = Copying::default();
@@ -156,7 +160,7 @@ mod tests {
         };
         assert_eq!(copying.ask("m", long).await.expect("under way"), None);
         assert_eq!(copying.progress("m").map(|progress| progress.done), Some(7));
-        let never = |_| async { panic!("one is being made already") };
+        let never = |_: JobHandle| async { nobody_begins() };
         assert_eq!(copying.ask("m", never).await.expect("through"), Some(vec!["snap-1".to_owned()]));
         assert_eq!(copying.progress("m"), None);
     }
@@ -164,7 +168,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stop_cuts_a_copy_off_and_a_failure_is_told_once() {
         let copying = Arc::new(Copying::default());
-        let forever = |_| std::future::pending();
+        let forever = |_: JobHandle| std::future::pending::<Outcome>();
         let asking = tokio::spawn({
             let copying = copying.clone();
             async move { copying.ask("m", forever).await }
@@ -175,9 +179,9 @@ mod tests {
         copying.stop("m").await;
         let error = asking.await.expect("it ends").expect_err("cut off");
         assert_eq!(error.kind, ErrorKind::Cancelled);
-        let fails = |_| async { Err(ControlError::new(ErrorKind::Denied, "no")) };
+        let fails = |_: JobHandle| async { Outcome::Err(ControlError::new(ErrorKind::Denied, "no")) };
         assert!(copying.ask("m", fails).await.is_err_and(|error| error.kind == ErrorKind::Denied));
-        let works = |_| async { Ok(Vec::new()) };
+        let works = |_: JobHandle| async { Outcome::Ok(Vec::new()) };
         assert_eq!(copying.ask("m", works).await.expect("begun anew"), Some(Vec::new()));
     }
 }

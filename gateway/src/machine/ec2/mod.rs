@@ -85,7 +85,7 @@ impl Ec2Provider {
             Some(Standing::Ending) => return Err(doing.failed("its instance is ending; try again when it has")),
             Some(Standing::Pending) => {}
             Some(Standing::Stopped) => {
-                let id = found.as_ref().map_or("", |found| &found.id);
+                let id = found.as_ref().map_or("", |found| found.id.as_str());
                 instance::start_again(clients, doing, id).await?;
             }
             Some(Standing::Gone) | None => {

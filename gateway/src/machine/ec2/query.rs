@@ -112,7 +112,7 @@ impl fmt::Debug for Query {
 impl Query {
     /// In the region and at the endpoint of an access.
     pub(super) fn new(access: &AwsAccess) -> Self {
-        let region = access.config.region().map(ToString::to_string).unwrap_or_default();
+        let region = access.config.region().map_or("", |region| region.as_ref()).to_owned();
         let own = access.config.endpoint_url().map(str::to_owned);
         Self {
             connector: access.connector.clone(),
