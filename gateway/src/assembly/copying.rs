@@ -83,7 +83,9 @@ impl Copying {
     /// How far the copying for a machine is, if it goes on.
     pub(super) fn progress(&self, name: &str) -> Option<Progress> {
         let all = self.0.lock();
-        all.get(name).filter(|under_way| under_way.ended.borrow().is_none()).map(|under_way| under_way.job.progress())
+        all.get(name)
+            .filter(|under_way| under_way.ended.borrow().is_none())
+            .map(|under_way| under_way.job.progress())
     }
 
     /// Cuts it off, and returns once nothing of it goes on.
@@ -115,7 +117,9 @@ impl Contents for Published {
         let disk = self.volumes.published(volume, self.moment.as_ref()).await.map_err(|error| {
             let todo = match error {
                 FsError::NotFound => ": its file, or the moment that it shows, is not in what is published",
-                FsError::TryLater => ": the store does not answer, or the share is being taken over; try again",
+                FsError::TryLater => {
+                    ": the store does not answer, or the share is being taken over; try again"
+                }
                 _ => "",
             };
             ContentError(format!("volume {volume:?}: {error}{todo}"))

@@ -272,13 +272,7 @@ impl GatewayDisks {
                 return Err(error);
             }
         };
-        let noted = Noted {
-            machine: machine.to_owned(),
-            running,
-            scratch: request.scratch,
-            record,
-            exports,
-        };
+        let noted = Noted { machine: machine.to_owned(), running, scratch: request.scratch, record, exports };
         if let Err(error) = self.note(name, &noted) {
             let message = format!("machine {name:?} runs, and cannot be noted: {error}");
             return Err(ControlError::new(ErrorKind::Failed, message).todo("stop it by hand"));

@@ -72,7 +72,8 @@ impl Credentials {
     pub async fn resolve(&self) -> Result<store::Credentials, CredentialsError> {
         let Self::Secret(reference) = self else {
             let environment = std::env::var_os("AWS_ACCESS_KEY_ID").is_some();
-            let (of_environment, of_machine) = (store::Credentials::Environment, store::Credentials::InstanceRole);
+            let (of_environment, of_machine) =
+                (store::Credentials::Environment, store::Credentials::InstanceRole);
             return Ok(if environment { of_environment } else { of_machine });
         };
         let secret = reference.resolve().await?;

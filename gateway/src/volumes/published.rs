@@ -164,7 +164,9 @@ async fn pieces(map: &FrozenMap, file: InodeNumber, range: &Range<u64>) -> Resul
         let Lies::Chunk { chunk, offset, .. } = &part.source else { continue };
         let (start, length, offset) = (part.start - range.start, part.length(), u64::from(*offset));
         match found.last_mut() {
-            Some((at, bytes, id, from)) if *id == chunk.id && *at + *bytes == start && *from + *bytes == offset => {
+            Some((at, bytes, id, from))
+                if *id == chunk.id && *at + *bytes == start && *from + *bytes == offset =>
+            {
                 *bytes += length;
             }
             _ => found.push((start, length, chunk.id, offset)),

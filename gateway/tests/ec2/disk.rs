@@ -87,7 +87,11 @@ impl DiskContent for Opened {
         self.state.len() as u64 * BLOCK
     }
 
-    async fn blocks(&self, block_bytes: u64, since: Option<&str>) -> Result<Option<Vec<Range<u64>>>, ContentError> {
+    async fn blocks(
+        &self,
+        block_bytes: u64,
+        since: Option<&str>,
+    ) -> Result<Option<Vec<Range<u64>>>, ContentError> {
         assert_eq!(block_bytes, BLOCK);
         let states = self.disk.states.lock();
         let before = match since {

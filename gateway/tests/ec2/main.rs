@@ -128,7 +128,8 @@ async fn a_copy_that_was_broken_off_goes_on_and_sends_what_the_share_has_changed
 async fn an_image_and_an_instance_come_up_and_go_again_also_by_another_process() {
     let Some(place) = Place::new() else { return };
     let disk = Disk::new("/disk", first_state());
-    let site = Site::new(place.machine("tags = [\"cost=dr\"]\nboot_mode = \"uefi\"\n"), place.folder.path(), &disk);
+    let site =
+        Site::new(place.machine("tags = [\"cost=dr\"]\nboot_mode = \"uefi\"\n"), place.folder.path(), &disk);
     let known = site.known();
     assert_eq!(site.provider().state(&known).await.unwrap(), MachineState::Stopped);
     let running = site.start().await.unwrap();
@@ -141,15 +142,24 @@ async fn an_image_and_an_instance_come_up_and_go_again_also_by_another_process()
     assert_eq!(tags, [Some("web"), Some("dr"), None]);
     let image = place.asked("RegisterImage")[0].text();
     let snapshot = place.snapshots()[0].id.clone();
-    for part in ["BootMode=uefi", "Architecture=x86_64", &format!("Ebs.SnapshotId={snapshot}"), "Ebs.DeleteOnTermination=false"] {
+    for part in [
+        "BootMode=uefi",
+        "Architecture=x86_64",
+        &format!("Ebs.SnapshotId={snapshot}"),
+        "Ebs.DeleteOnTermination=false",
+    ] {
         assert!(image.contains(part), "{part}: {image}");
     }
     assert!(place.asked("RunInstances")[0].text().contains("ClientToken="));
-    assert!(matches!(site.provider().start(&site.spec(vec![snapshot])).await, Err(ProviderError::Runs { .. })));
+    assert!(matches!(
+        site.provider().start(&site.spec(vec![snapshot])).await,
+        Err(ProviderError::Runs { .. })
+    ));
 
     // The process was killed after the request and before the note of it.
     let note = std::fs::read_to_string(site.folder.join("ec2.json")).unwrap();
-    std::fs::write(site.folder.join("ec2.json"), note.replace(&format!("\"{}\"", running.id), "null")).unwrap();
+    std::fs::write(site.folder.join("ec2.json"), note.replace(&format!("\"{}\"", running.id), "null"))
+        .unwrap();
     assert_eq!(site.provider().state(&known).await.unwrap(), MachineState::Running);
     assert_eq!(site.prepare().await.unwrap(), Vec::<String>::new(), "it has disks of its own");
     assert_eq!(place.instances().len(), 1);
@@ -160,7 +170,11 @@ async fn an_image_and_an_instance_come_up_and_go_again_also_by_another_process()
     assert_eq!((place.instances().len(), place.images()), (0, 0));
     disk.publish(&[(2, Some(2))]);
     site.start().await.unwrap();
-    assert_eq!((place.puts().len(), place.snapshots().len()), (4, 2), "the snapshot of the last time is below");
+    assert_eq!(
+        (place.puts().len(), place.snapshots().len()),
+        (4, 2),
+        "the snapshot of the last time is below"
+    );
     site.provider().stop(&known, Stop::AtOnce).await.unwrap();
     let left = place.snapshots();
     assert_eq!(left.len(), 1, "only the newest stays");
@@ -179,7 +193,9 @@ async fn an_instance_that_has_shut_down_is_started_again_with_its_own_disks() {
     assert_eq!(site.start().await.unwrap().id, running.id);
     assert_eq!(place.puts().len(), 3, "nothing is copied over what it wrote");
     // One that was ended by somebody else is made anew.
-    place.moto.query("ec2", &format!("Action=TerminateInstances&Version=2016-11-15&InstanceId.1={}", running.id));
+    place
+        .moto
+        .query("ec2", &format!("Action=TerminateInstances&Version=2016-11-15&InstanceId.1={}", running.id));
     let again = site.start().await.unwrap();
     assert_ne!(again.id, running.id);
     assert_eq!(place.puts().len(), 4);
@@ -197,7 +213,10 @@ async fn a_drill_touches_nothing_that_it_did_not_make() {
     assert_eq!(place.puts().len(), 3, "it has the copy of production");
     let instances = place.instances();
     let of_drill = instances.iter().find(|instance| instance.id == drilled.id).unwrap();
-    assert!(of_drill.text.contains(&place.drill_subnet) && !of_drill.text.contains(&place.subnet), "{of_drill:?}");
+    assert!(
+        of_drill.text.contains(&place.drill_subnet) && !of_drill.text.contains(&place.subnet),
+        "{of_drill:?}"
+    );
     assert_eq!(of_drill.tag("tidegate:drill"), Some("web-0a1b2c3d"));
     assert!(place.asked("RegisterImage")[1].text().contains("Ebs.DeleteOnTermination=true"));
 

@@ -26,7 +26,8 @@ impl Place {
     pub fn new() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let asked = folder.path().join("asked").display().to_string();
-        let moto = Moto::start_with(&[("MOTO_ENABLE_RECORDING", "true"), ("MOTO_RECORDER_FILEPATH", &asked)])?;
+        let moto =
+            Moto::start_with(&[("MOTO_ENABLE_RECORDING", "true"), ("MOTO_RECORDER_FILEPATH", &asked)])?;
         let (subnet, drill_subnet) = moto.two_subnets();
         Some(Self { moto, folder, subnet, drill_subnet })
     }
@@ -72,7 +73,10 @@ impl Place {
 
     /// Snapshots that the provider has made.
     pub fn snapshots(&self) -> Vec<Thing> {
-        self.things("Action=DescribeSnapshots&Owner.1=self&Filter.1.Name=tag-key&Filter.1.Value.1=tidegate:owner", "snapshotId")
+        self.things(
+            "Action=DescribeSnapshots&Owner.1=self&Filter.1.Name=tag-key&Filter.1.Value.1=tidegate:owner",
+            "snapshotId",
+        )
     }
 
     /// What a snapshot holds, over those below it: the byte that each block is full of.
@@ -82,9 +86,14 @@ impl Place {
             let listed = self.moto.get("ebs", &format!("/snapshots/{snapshot}/blocks"));
             let listed: Value = serde_json::from_slice(&listed).unwrap();
             for block in listed["Blocks"].as_array().unwrap() {
-                let (at, token) = (block["BlockIndex"].as_u64().unwrap(), block["BlockToken"].as_str().unwrap());
-                let bytes = self.moto.get("ebs", &format!("/snapshots/{snapshot}/blocks/{at}?blockToken={token}"));
-                assert!(bytes.len() as u64 == BLOCK && bytes.iter().all(|byte| *byte == bytes[0]), "block {at}");
+                let (at, token) =
+                    (block["BlockIndex"].as_u64().unwrap(), block["BlockToken"].as_str().unwrap());
+                let bytes =
+                    self.moto.get("ebs", &format!("/snapshots/{snapshot}/blocks/{at}?blockToken={token}"));
+                assert!(
+                    bytes.len() as u64 == BLOCK && bytes.iter().all(|byte| *byte == bytes[0]),
+                    "block {at}"
+                );
                 content.entry(at as u32).or_insert(bytes[0]);
             }
             let this = known.iter().find(|known| known.id == snapshot).unwrap();

@@ -75,5 +75,9 @@ async fn a_small_write_is_a_block_whatever_extents_it_cuts() {
     assert!(told.iter().all(|block| (14..=20).contains(block) || (28..=33).contains(block)), "{told:?}");
     let same = published.origin().head.clone();
     assert_eq!(changed(&published, Some(&same)).await, Some(BTreeSet::new()));
-    assert_eq!(changed(&published, Some("ffffffff-ffffffffffffffff-00000000")).await, None, "there is no such head");
+    assert_eq!(
+        changed(&published, Some("ffffffff-ffffffffffffffff-00000000")).await,
+        None,
+        "there is no such head"
+    );
 }

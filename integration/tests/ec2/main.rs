@@ -91,7 +91,11 @@ fn instances(moto: &Moto) -> Vec<String> {
 fn copies(moto: &Moto) -> Vec<String> {
     let form = "Action=DescribeSnapshots&Version=2016-11-15&Owner.1=self&Filter.1.Name=tag-key&Filter.1.Value.1=tidegate:head";
     let answer = moto.query("ec2", form);
-    answer.split("<snapshotId>").skip(1).filter_map(|part| part.split('<').next().map(str::to_owned)).collect()
+    answer
+        .split("<snapshotId>")
+        .skip(1)
+        .filter_map(|part| part.split('<').next().map(str::to_owned))
+        .collect()
 }
 
 async fn production(folder: &Path) -> Gateway {
@@ -122,7 +126,8 @@ async fn a_drill_leaves_a_snapshot_and_the_failover_runs_over_it() {
     assert_eq!((instances(&moto).len(), left.len()), (0, 1), "{drilled:?}");
     let blocks = moto.get("ebs", &format!("/snapshots/{}/blocks", left[0]));
     let blocks: serde_json::Value = serde_json::from_slice(&blocks).expect("JSON");
-    let sent: Vec<_> = blocks["Blocks"].as_array().expect("blocks").iter().map(|block| &block["BlockIndex"]).collect();
+    let sent: Vec<_> =
+        blocks["Blocks"].as_array().expect("blocks").iter().map(|block| &block["BlockIndex"]).collect();
     assert_eq!(sent, [0, 5], "only what is no hole");
 
     production.kill();

@@ -104,9 +104,8 @@ impl Moto {
             value(&self.query("ec2", &format!("{form}&Version=2016-11-15")), id).expect("it is made")
         };
         let network = make("Action=CreateVpc&CidrBlock=10.0.0.0/16", "vpcId");
-        let subnet = |range: &str| {
-            make(&format!("Action=CreateSubnet&VpcId={network}&CidrBlock={range}"), "subnetId")
-        };
+        let subnet =
+            |range: &str| make(&format!("Action=CreateSubnet&VpcId={network}&CidrBlock={range}"), "subnetId");
         (subnet("10.0.1.0/24"), subnet("10.0.2.0/24"))
     }
 

@@ -107,7 +107,11 @@ impl Copier<'_> {
         move |error| doing.failed(error.0)
     }
 
-    async fn changed(&self, content: &dyn DiskContent, since: Option<&str>) -> Result<Option<Vec<Range<u64>>>, ProviderError> {
+    async fn changed(
+        &self,
+        content: &dyn DiskContent,
+        since: Option<&str>,
+    ) -> Result<Option<Vec<Range<u64>>>, ProviderError> {
         content.blocks(BLOCK_BYTES, since).await.map_err(self.unreadable())
     }
 
@@ -180,7 +184,10 @@ impl Copier<'_> {
         };
         let head = content.origin().head.clone();
         let mut own = self.tags.clone();
-        own.extend([(tags::DISK.to_owned(), disk.clone()), (tags::PATH.to_owned(), tags::value(&content.origin().path))]);
+        own.extend([
+            (tags::DISK.to_owned(), disk.clone()),
+            (tags::PATH.to_owned(), tags::value(&content.origin().path)),
+        ]);
         own.extend(below.iter().map(|below| (tags::PARENT.to_owned(), below.id.clone())));
         let started = self
             .clients
@@ -188,7 +195,9 @@ impl Copier<'_> {
             .start_snapshot()
             .volume_size(i64::from(gib))
             .set_parent_snapshot_id(below.as_ref().map(|below| below.id.clone()))
-            .set_tags(Some(own.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()))
+            .set_tags(Some(
+                own.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect(),
+            ))
             .description(tags::value(&format!("{} for {}", content.origin().path, self.doing.name)))
             .client_token(self.token(&disk, &head, below.as_ref()))
             .timeout(TIMEOUT_MINUTES)
@@ -220,8 +229,11 @@ impl Copier<'_> {
         let snapshot = progress.begun.snapshot.clone();
         let lies_over_nothing = progress.begun.below.is_none();
         // EBS has something else there, from this copy or from below, unless it is a first copy.
-        let may_skip: BTreeSet<u32> =
-            blocks.iter().copied().filter(|block| lies_over_nothing && !progress.sent.contains_key(block)).collect();
+        let may_skip: BTreeSet<u32> = blocks
+            .iter()
+            .copied()
+            .filter(|block| lies_over_nothing && !progress.sent.contains_key(block))
+            .collect();
         let sending = stream::iter(blocks).map(|block| {
             let (snapshot, may_skip) = (&snapshot, &may_skip);
             async move {
@@ -266,7 +278,10 @@ impl Copier<'_> {
             match put {
                 Ok(_) => return Ok(sum),
                 // One that was just begun is not known everywhere at once.
-                Err(error) if ebs_code(&error) == Some("ResourceNotFoundException") && attempt < UNKNOWN_ATTEMPTS => {
+                Err(error)
+                    if ebs_code(&error) == Some("ResourceNotFoundException")
+                        && attempt < UNKNOWN_ATTEMPTS =>
+                {
                     tokio::time::sleep(UNKNOWN_PAUSE * attempt).await;
                     attempt += 1;
                 }
@@ -328,7 +343,9 @@ impl Copier<'_> {
         }
         Progress::remove(self.folder, self.disk_at).map_err(self.doing.local())?;
         refused.map_or(Ok(()), |said| {
-            Err(self.doing.failed(format!("EBS did not take snapshot {} in: {said}; try again", begun.snapshot)))
+            Err(self
+                .doing
+                .failed(format!("EBS did not take snapshot {} in: {said}; try again", begun.snapshot)))
         })
     }
 }

@@ -131,7 +131,10 @@ mod tests {
             Doing { what: "start", name: "web" }.asking("ec2:RunInstances")(error).to_string()
         };
         let denied = told("UnauthorizedOperation");
-        assert!(denied.contains("are not allowed ec2:RunInstances") && denied.contains("the reason"), "{denied}");
+        assert!(
+            denied.contains("are not allowed ec2:RunInstances") && denied.contains("the reason"),
+            "{denied}"
+        );
         assert!(denied.starts_with("failed to start machine \"web\""), "{denied}");
         assert!(told("AuthFailure").contains("does not take the credentials"));
         assert!(told("RequestLimitExceeded").contains("try again later"));
@@ -140,6 +143,9 @@ mod tests {
         let metadata = ErrorMetadata::builder().code("AccessDeniedException").message("of EBS").build();
         let error = SdkError::service_error(StartSnapshotError::generic(metadata), ());
         let denied = Doing { what: "copy", name: "web" }.asking_ebs("ebs:StartSnapshot")(error).to_string();
-        assert!(denied.contains("are not allowed ebs:StartSnapshot") && denied.contains("of EBS"), "{denied}");
+        assert!(
+            denied.contains("are not allowed ebs:StartSnapshot") && denied.contains("of EBS"),
+            "{denied}"
+        );
     }
 }

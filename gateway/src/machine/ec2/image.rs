@@ -34,9 +34,10 @@ pub(super) async fn ensure(
         .with("EnaSupport", true)
         .with("RootDeviceName", ROOT_DEVICE)
         .tags(1, "image", &own);
-    let form = snapshots.iter().enumerate().fold(form, |form, (at, snapshot)| {
-        with_disk(form, at, snapshot, machine.keep_disks)
-    });
+    let form = snapshots
+        .iter()
+        .enumerate()
+        .fold(form, |form, (at, snapshot)| with_disk(form, at, snapshot, machine.keep_disks));
     let registered = clients.ec2.call("RegisterImage", &form).await;
     match registered {
         Ok(answer) => {
@@ -67,7 +68,8 @@ fn with_disk(form: Form, at: usize, snapshot: &str, keep: bool) -> Form {
 
 async fn find(clients: &Clients, doing: Doing<'_>, note: &Note) -> Result<Option<String>, ProviderError> {
     let form = Form::default().with("Owner.1", "self").filter("name", &note.image_name());
-    let found = clients.ec2.call("DescribeImages", &form).await.map_err(doing.asking("ec2:DescribeImages"))?;
+    let found =
+        clients.ec2.call("DescribeImages", &form).await.map_err(doing.asking("ec2:DescribeImages"))?;
     Ok(found.text(&["imagesSet", "item", "imageId"]).map(str::to_owned))
 }
 

@@ -65,8 +65,10 @@ pub(super) async fn find(
     if let Some(id) = &note.instance {
         form = form.filter("instance-id", id);
     }
-    let answer = clients.ec2.call("DescribeInstances", &form).await.map_err(doing.asking("ec2:DescribeInstances"))?;
-    let instances = answer.list(&["reservationSet"]).flat_map(|reservation| reservation.list(&["instancesSet"]));
+    let answer =
+        clients.ec2.call("DescribeInstances", &form).await.map_err(doing.asking("ec2:DescribeInstances"))?;
+    let instances =
+        answer.list(&["reservationSet"]).flat_map(|reservation| reservation.list(&["instancesSet"]));
     let mut found: Vec<Found> = instances.filter_map(Found::of).collect();
     // Of several, those that have ended were before it.
     found.sort_by_key(|found| found.standing == Standing::Gone);
@@ -92,9 +94,9 @@ pub(super) async fn run(
         .with("MaxCount", 1)
         .tags(1, "instance", &own)
         .tags(2, "volume", &own);
-    let form = (1..).zip(&machine.security_groups).fold(form, |form, (at, group)| {
-        form.with(format!("SecurityGroupId.{at}"), group)
-    });
+    let form = (1..)
+        .zip(&machine.security_groups)
+        .fold(form, |form, (at, group)| form.with(format!("SecurityGroupId.{at}"), group));
     let made = clients.ec2.call("RunInstances", &form).await.map_err(doing.asking("ec2:RunInstances"))?;
     let id = made.text(&["instancesSet", "item", "instanceId"]);
     id.map(str::to_owned).ok_or_else(|| doing.failed("ec2:RunInstances answered without an instance"))
@@ -148,7 +150,9 @@ pub(super) async fn end(
             }
         }
         if how == Stop::AtOnce {
-            return Err(doing.failed(format!("instance {} has not ended after {time:?}; ask again", found.id)));
+            return Err(
+                doing.failed(format!("instance {} has not ended after {time:?}; ask again", found.id))
+            );
         }
         tracing::warn!(machine = doing.name, "it did not shut down in time; its power is cut");
         how = Stop::AtOnce;

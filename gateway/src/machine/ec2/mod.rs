@@ -82,7 +82,9 @@ impl Ec2Provider {
         let found = instance::find(clients, doing, &note).await?;
         match found.as_ref().map(|found| found.standing) {
             Some(Standing::Running) => return Err(ProviderError::Runs { name: spec.name.clone() }),
-            Some(Standing::Ending) => return Err(doing.failed("its instance is ending; try again when it has")),
+            Some(Standing::Ending) => {
+                return Err(doing.failed("its instance is ending; try again when it has"));
+            }
             Some(Standing::Pending) => {}
             Some(Standing::Stopped) => {
                 let id = found.as_ref().map_or("", |found| found.id.as_str());

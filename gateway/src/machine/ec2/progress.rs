@@ -5,8 +5,9 @@
 //! ec2-disk0.blocks  a record of 40 bytes for each block that was sent: number u32, SHA-256 [32], CRC32C of both u32; big endian
 //! ```
 //!
-//! A digest of zeros means that the block must be sent again, since the copy turned to another head. Records are written after the block was taken, without waiting for the disk: one that a power cut loses is sent again, which
-//! changes nothing. A record that was written in part, or is no record, ends the file.
+//! A digest of zeros means that the block must be sent again, since the copy turned to another head. Records are written after the
+//! block was taken, without waiting for the disk: one that a power cut loses is sent again, which changes nothing. A record that was
+//! written in part, or is no record, ends the file.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

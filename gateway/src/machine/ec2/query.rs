@@ -50,7 +50,9 @@ impl Form {
 
     /// Only what has this value.
     pub(super) fn filter(self, name: &str, value: &str) -> Self {
-        let at = self.0.iter().filter(|(name, _)| name.starts_with("Filter.") && name.ends_with(".Name")).count() + 1;
+        let at =
+            self.0.iter().filter(|(name, _)| name.starts_with("Filter.") && name.ends_with(".Name")).count()
+                + 1;
         self.with(format!("Filter.{at}.Name"), name).with(format!("Filter.{at}.Value.1"), value)
     }
 
@@ -59,7 +61,8 @@ impl Form {
         let place = format!("TagSpecification.{at}");
         let form = self.with(format!("{place}.ResourceType"), kind);
         (1..).zip(tags).fold(form, |form, (number, (key, value))| {
-            form.with(format!("{place}.Tag.{number}.Key"), key).with(format!("{place}.Tag.{number}.Value"), value)
+            form.with(format!("{place}.Tag.{number}.Key"), key)
+                .with(format!("{place}.Tag.{number}.Value"), value)
         })
     }
 
@@ -160,7 +163,8 @@ impl Query {
             return parsed.ok_or_else(strange);
         }
         let part = |name: &str| {
-            let error = parsed.as_ref()?.at(&["Errors", "Error"]).or_else(|| parsed.as_ref()?.at(&["Error"]))?;
+            let error =
+                parsed.as_ref()?.at(&["Errors", "Error"]).or_else(|| parsed.as_ref()?.at(&["Error"]))?;
             error.text(&[name]).map(str::to_owned)
         };
         let code = part("Code").unwrap_or_else(|| format!("status {}", status.as_u16()));

@@ -165,7 +165,8 @@ pub(super) async fn say_head(
     id: &str,
     head: &str,
 ) -> Result<(), ProviderError> {
-    let form = Form::default().with("ResourceId.1", id).with("Tag.1.Key", tags::HEAD).with("Tag.1.Value", head);
+    let form =
+        Form::default().with("ResourceId.1", id).with("Tag.1.Key", tags::HEAD).with("Tag.1.Value", head);
     let said = clients.ec2.call("CreateTags", &form).await;
     said.map(drop).map_err(doing.asking("ec2:CreateTags"))
 }

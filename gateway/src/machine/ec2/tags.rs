@@ -57,8 +57,7 @@ mod tests {
 
     #[test]
     fn a_disk_is_called_by_share_and_path_and_values_have_only_letters_that_they_may() {
-        let origin =
-            |path: &str| Origin { share: "0a".into(), path: path.into(), head: "h".into() };
+        let origin = |path: &str| Origin { share: "0a".into(), path: path.into(), head: "h".into() };
         assert_eq!(disk_of(&origin("/a")), disk_of(&Origin { head: "other".into(), ..origin("/a") }));
         assert_ne!(disk_of(&origin("/a")), disk_of(&origin("/b")));
         assert_eq!(value("/a b\\x00{é}"), "/a b_x00_é_");
