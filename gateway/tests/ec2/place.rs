@@ -11,7 +11,7 @@ use tidegate_gateway::machine::{Ec2Provider, MachineDisk, MachineSpec, Provider,
 use tidegate_gateway::settings::{Machine, Settings};
 
 use crate::disk::{BLOCK, Disk};
-use crate::moto::{Moto, items, value};
+use crate::moto::{Moto, Xml};
 
 /// What stands in for AWS, with two subnets.
 pub struct Place {
@@ -106,19 +106,18 @@ impl Place {
     /// Instances that have not ended.
     pub fn instances(&self) -> Vec<Thing> {
         let all = self.things("Action=DescribeInstances", "instanceId");
-        all.into_iter().filter(|instance| !instance.text.contains("<name>terminated</name>")).collect()
+        all.into_iter().filter(|instance| instance.state() != "terminated").collect()
     }
 
     /// Images of machines.
     pub fn images(&self) -> usize {
-        let found = self.moto.query("ec2", "Action=DescribeImages&Owner.1=self&Version=2016-11-15");
-        found.matches("<name>tidegate-").count()
+        let found = self.moto.query("ec2", "Action=DescribeImages&Owner.1=self");
+        found.all("name").iter().filter(|name| name.text.starts_with("tidegate-")).count()
     }
 
     fn things(&self, form: &str, id: &str) -> Vec<Thing> {
-        let answer = self.moto.query("ec2", &format!("{form}&Version=2016-11-15"));
-        let parts = answer.split(&format!("<{id}>")).skip(1);
-        parts.map(Thing::of).collect()
+        let answer = self.moto.query("ec2", form);
+        answer.all("item").into_iter().filter_map(|item| Thing::of(item, id)).collect()
     }
 }
 
@@ -127,21 +126,29 @@ impl Place {
 pub struct Thing {
     pub id: String,
     pub tags: BTreeMap<String, String>,
-    /// What stands in the answer between its id and the next one.
-    pub text: String,
+    told: Xml,
 }
 
 impl Thing {
-    fn of(part: &str) -> Self {
-        let tags = part.split_once("<tagSet>").and_then(|(_, rest)| rest.split_once("</tagSet>"));
-        let tags = items(tags.map_or("", |(tags, _)| tags));
-        let pair = |item: &&str| Some((value(item, "key")?, value(item, "value").unwrap_or_default()));
-        let tags = tags.iter().filter_map(pair).collect();
-        Self { id: part.split('<').next().unwrap().to_owned(), tags, text: part.to_owned() }
+    fn of(item: &Xml, id: &str) -> Option<Self> {
+        let tags = item.child("tagSet").map(|tags| tags.children.as_slice()).unwrap_or_default();
+        let tags = tags.iter().filter_map(|tag| Some((tag.value("key")?, tag.value("value")?))).collect();
+        Some(Self { id: item.child(id)?.text.clone(), tags, told: item.clone() })
     }
 
     pub fn tag(&self, key: &str) -> Option<&str> {
         self.tags.get(key).map(String::as_str)
+    }
+
+    /// How an instance is.
+    pub fn state(&self) -> String {
+        let state = self.told.child("instanceState").and_then(|state| state.value("name"));
+        state.unwrap_or_default()
+    }
+
+    /// The subnet of an instance.
+    pub fn subnet(&self) -> String {
+        self.told.child("subnetId").map(|subnet| subnet.text.clone()).unwrap_or_default()
     }
 }
 

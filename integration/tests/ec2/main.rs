@@ -14,7 +14,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use moto::Moto;
+use moto::{Moto, Xml};
 use tempfile::TempDir;
 use tidegate_integration::attempt::{Ended, attempt};
 use tidegate_integration::gateway::{Gateway, free_address};
@@ -82,20 +82,20 @@ impl Drop for Site {
 
 /// Ids of instances that run.
 fn instances(moto: &Moto) -> Vec<String> {
-    let answer = moto.query("ec2", "Action=DescribeInstances&Version=2016-11-15");
-    let parts = answer.split("<instanceId>").skip(1).filter(|part| part.contains("<name>running</name>"));
-    parts.filter_map(|part| part.split('<').next().map(str::to_owned)).collect()
+    let answer = moto.query("ec2", "Action=DescribeInstances");
+    let runs = |item: &&&Xml| {
+        item.child("instanceState")
+            .and_then(|state| state.value("name"))
+            .is_some_and(|name| name == "running")
+    };
+    answer.all("item").iter().filter(runs).filter_map(|item| item.value("instanceId")).collect()
 }
 
 /// Ids of snapshots that are copies of disks.
 fn copies(moto: &Moto) -> Vec<String> {
-    let form = "Action=DescribeSnapshots&Version=2016-11-15&Owner.1=self&Filter.1.Name=tag-key&Filter.1.Value.1=tidegate:head";
+    let form = "Action=DescribeSnapshots&Owner.1=self&Filter.1.Name=tag-key&Filter.1.Value.1=tidegate:head";
     let answer = moto.query("ec2", form);
-    answer
-        .split("<snapshotId>")
-        .skip(1)
-        .filter_map(|part| part.split('<').next().map(str::to_owned))
-        .collect()
+    answer.all("snapshotId").iter().map(|id| id.text.clone()).collect()
 }
 
 async fn production(folder: &Path) -> Gateway {
@@ -141,6 +141,6 @@ async fn a_drill_leaves_a_snapshot_and_the_failover_runs_over_it() {
 
     let stopped = site.run(&["machine", "stop", "web"]);
     assert_eq!(stopped.code, Some(0), "{stopped:?}");
-    let image = moto.query("ec2", "Action=DescribeImages&Version=2016-11-15&Owner.1=self");
-    assert!(instances(&moto).is_empty() && !image.contains("<name>tidegate-"), "{image}");
+    let images = moto.query("ec2", "Action=DescribeImages&Owner.1=self").all("imageId").len();
+    assert_eq!((instances(&moto).len(), images), (0, 0));
 }

@@ -94,15 +94,13 @@ impl Moto {
         let policy = format!("UserName=gateway&PolicyName=rights&PolicyDocument={policy}");
         self.query("iam", &format!("Action=PutUserPolicy&{policy}"));
         let keys = self.query("iam", "Action=CreateAccessKey&UserName=gateway");
-        let part = |name: &str| value(&keys, name).expect("it is in the answer");
+        let part = |name: &str| keys.value(name).expect("it is in the answer");
         (part("AccessKeyId"), part("SecretAccessKey"))
     }
 
     /// Makes a network in EC2 with two subnets; their ids.
     pub(crate) fn two_subnets(&self) -> (String, String) {
-        let make = |form: &str, id: &str| {
-            value(&self.query("ec2", &format!("{form}&Version=2016-11-15")), id).expect("it is made")
-        };
+        let make = |form: &str, id: &str| self.query("ec2", form).value(id).expect("it is made");
         let network = make("Action=CreateVpc&CidrBlock=10.0.0.0/16", "vpcId");
         let subnet =
             |range: &str| make(&format!("Action=CreateSubnet&VpcId={network}&CidrBlock={range}"), "subnetId");
@@ -110,12 +108,14 @@ impl Moto {
     }
 
     /// A call by the Query protocol of a service, as long as keys are not checked; its answer.
-    pub(crate) fn query(&self, service: &str, form: &str) -> String {
-        let body = ("application/x-www-form-urlencoded", form);
+    pub(crate) fn query(&self, service: &str, form: &str) -> Xml {
+        let version = if service == "ec2" { "2016-11-15" } else { "2010-05-08" };
+        let form = format!("{form}&Version={version}");
+        let body = ("application/x-www-form-urlencoded", form.as_str());
         let (head, body) = self.exchange("POST", "/", Some(service), Some(body)).expect("moto answers");
         let body = String::from_utf8(body).expect("text");
         assert!(head.contains(" 200 "), "{form}: {head}\n{body}");
-        body
+        Xml::parse(&body)
     }
 
     /// Gets a resource of a service, as long as keys are not checked.
@@ -167,15 +167,52 @@ impl Moto {
     }
 }
 
-/// The text of the first element of a name, in an answer in XML.
-pub(crate) fn value(xml: &str, name: &str) -> Option<String> {
-    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
-    Some(rest.split('<').next()?.to_owned())
+/// An element of an answer in XML, without its attributes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Xml {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) children: Vec<Xml>,
 }
 
-/// The items of a list in XML that has no lists in it.
-pub(crate) fn items(xml: &str) -> Vec<&str> {
-    xml.split("<item>").skip(1).collect()
+impl Xml {
+    /// Reads an answer; entities stay as they are written.
+    pub(crate) fn parse(text: &str) -> Self {
+        let mut open = vec![Self::default()];
+        for part in text.split('<').skip(1) {
+            let (tag, text) = part.split_once('>').expect("a tag ends");
+            let name = tag.trim_end_matches('/').split_whitespace().next().unwrap_or_default().to_owned();
+            match tag.as_bytes() {
+                [b'?' | b'!', ..] => {}
+                [b'/', ..] => {
+                    let closed = open.pop().expect("it was opened");
+                    open.last_mut().expect("the document").children.push(closed);
+                }
+                [.., b'/'] => {
+                    open.last_mut().expect("the document").children.push(Self { name, ..Self::default() })
+                }
+                _ => open.push(Self { name, ..Self::default() }),
+            }
+            open.last_mut().expect("the document").text.push_str(text);
+        }
+        open.remove(0)
+    }
+
+    /// All elements of a name, however deep.
+    pub(crate) fn all(&self, name: &str) -> Vec<&Self> {
+        let below = self.children.iter().flat_map(|child| child.all(name));
+        self.children.iter().filter(|child| child.name == name).chain(below).collect()
+    }
+
+    /// The element of a name that lies directly in this one.
+    pub(crate) fn child(&self, name: &str) -> Option<&Self> {
+        self.children.iter().find(|child| child.name == name)
+    }
+
+    /// The text of the first element of a name, however deep.
+    pub(crate) fn value(&self, name: &str) -> Option<String> {
+        self.all(name).first().map(|found| found.text.clone())
+    }
 }
 
 /// The Python that has moto, if any has.
