@@ -250,7 +250,7 @@ async fn keys_that_are_not_taken_and_rights_that_lack_are_told_with_what_to_do()
 /// Names of actions in a text: `ec2:RunInstances`, in quotation marks.
 fn actions(text: &str) -> BTreeSet<String> {
     let parts = text.split('"').filter(|part| part.starts_with("ec2:") || part.starts_with("ebs:"));
-    let is_action = |name: &&str| name[4..].starts_with(|letter: char| letter.is_ascii_uppercase());
+    let is_action = |name: &&str| name[4..].chars().all(char::is_alphanumeric);
     parts.filter(is_action).map(str::to_owned).collect()
 }
 

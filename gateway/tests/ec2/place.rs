@@ -60,8 +60,9 @@ impl Place {
     /// Requests that were made so far whose method and path (or action) begin so.
     pub fn asked(&self, what: &str) -> Vec<Asked> {
         let text = std::fs::read_to_string(self.folder.path().join("asked")).unwrap_or_default();
-        // The last line may be being written.
-        let all = text.lines().filter_map(|line| Some(Asked::of(&serde_json::from_str(line).ok()?)));
+        // The last one may be being written; ends of lines come when they come.
+        let all = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+        let all = all.map_while(Result::ok).map(|entry| Asked::of(&entry));
         all.filter(|asked| asked.what.starts_with(what)).collect()
     }
 
