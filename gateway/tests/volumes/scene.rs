@@ -14,7 +14,7 @@ use tidegate_gateway::share::FrozenMap;
 use tidegate_gateway::volumes::{Host, VolumeConfig, Volumes};
 use tidegate_protocols::blocks::{BlockView, OpenVolume, Piece};
 use tidegate_protocols::view::FsError;
-use tidegate_replicator::repository::{HeadName, SlotKey};
+use tidegate_replicator::repository::SlotKey;
 use tidegate_replicator::store::{MemoryStore, Store};
 
 use crate::support::{budgets, config, init, slot_key, try_open};
@@ -77,13 +77,15 @@ impl Host for TestHost {
                 let found = snapshots.into_iter().find(|entry| entry.id.to_string() == *wanted);
                 found.ok_or(FsError::NotFound)?.snapshot.head
             }
+            Moment::Head(wanted) => {
+                let snapshots = self.0.snapshots(share).await.map_err(|_| FsError::Io)?;
+                let mut snapshots = snapshots.into_iter().map(|entry| entry.snapshot);
+                let found = snapshots.find(|snapshot| snapshot.head_name.to_string() == *wanted);
+                found.ok_or(FsError::NotFound)?.head
+            }
             _ => {
-                let heads = self.0.heads(share, 1_000).await.map_err(|_| FsError::Io)?;
-                let wanted = |name: &HeadName| match moment {
-                    Moment::Head(wanted) => name.to_string() == *wanted,
-                    _ => true,
-                };
-                heads.into_iter().find(|(name, _)| wanted(name)).ok_or(FsError::NotFound)?.1
+                let heads = self.0.heads(share, 1).await.map_err(|_| FsError::Io)?;
+                heads.into_iter().next().ok_or(FsError::NotFound)?.1
             }
         };
         self.0.frozen_map(&head).map_err(|_| FsError::Io)
@@ -92,6 +94,7 @@ impl Host for TestHost {
     async fn published(&self, share: &str, moment: &Moment) -> Result<(String, FrozenMap), FsError> {
         assert_eq!(*moment, Moment::Live, "no test copies another moment");
         let (name, head) = self.0.commit(share).await.map_err(|_| FsError::Io)?;
+        self.0.pin(name, &head, "a copy").await.map_err(|_| FsError::Io)?;
         Ok((name.to_string(), self.0.frozen_map(&head).map_err(|_| FsError::Io)?))
     }
 }
