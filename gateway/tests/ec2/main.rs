@@ -83,11 +83,11 @@ async fn every_block_and_every_snapshot_have_their_checksums() {
     let mut sums = BTreeMap::new();
     for put in place.asked("PUT /snapshots/") {
         let block: u32 = put.what.rsplit('/').next().unwrap().parse().unwrap();
-        let sum = digest(&SHA256, &put.body);
+        let sum = digest(&SHA256, &put.body).as_ref().to_vec();
         assert_eq!(put.headers["x-amz-checksum"], base64::encode(&sum));
         assert_eq!(put.headers["x-amz-checksum-algorithm"], "SHA256");
         assert_eq!(put.headers["x-amz-data-length"], BLOCK.to_string());
-        sums.insert(block, sum.as_ref().to_vec());
+        sums.insert(block, sum);
     }
     let all: Vec<u8> = sums.into_values().flatten().collect();
     let completed = &place.asked("POST /snapshots/completion/")[0].headers;

@@ -193,7 +193,7 @@ mod tests {
     fn the_newest_head_comes_first_and_what_is_no_head_last() {
         let name = |epoch: u32, sequence: u64| HeadName { epoch, sequence, suffix: 7 }.to_string();
         let snapshot = |id: &str, head: String| Complete { id: id.into(), head, gib: 1 };
-        let mut all = vec![
+        let mut all = [
             snapshot("a", name(1, 9)),
             snapshot("b", "nonsense".into()),
             snapshot("c", name(2, 3)),
