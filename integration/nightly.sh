@@ -60,6 +60,13 @@ else
     echo "| console | SKIPPED: Playwright or Chromium is not installed | 0 |" >>"$log.table"
 fi
 
+# Last, for it leaves a program with more in it; `make` builds the usual one again.
+if [ -x "${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/tools/moto/bin/python" ]; then
+    run "machines in EC2" cargo test --release --workspace --features tidegate-integration/ec2 --test ec2
+else
+    echo "| machines in EC2 | SKIPPED: moto is not installed | 0 |" >>"$log.table"
+fi
+
 {
     echo "# Nightly run of $(date -u +%Y-%m-%d)"
     echo

@@ -1,6 +1,6 @@
 #!/bin/sh
 # setup.sh [tests | nightly]: installs what building and the demo need, with `tests` what testing needs besides, and with
-# `nightly` a store of somebody else's making and a browser too, where it is missing (Debian, Ubuntu); and Rust, by rustup,
+# `nightly` a store of somebody else's making, a browser and a stand-in for AWS too, where it is missing (Debian, Ubuntu); and Rust, by rustup,
 # where there is none. One that is too old is yours to update. Does nothing, and asks nobody, when all is there.
 set -eu
 
@@ -111,6 +111,15 @@ install_playwright() {
     python3 -m venv "$tool" && "$tool/bin/pip" install --quiet playwright axe-playwright-python
 }
 
+# What stands in for AWS.
+install_moto() {
+    tool=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/tools/moto
+    [ ! -x "$tool/bin/python" ] || "$tool/bin/python" -c 'import moto.server, moto.ec2, moto.ebs' 2>/dev/null || rm -rf "$tool"
+    [ ! -x "$tool/bin/python" ] || return 0
+    echo "setup: installing moto" >&2
+    python3 -m venv "$tool" && "$tool/bin/pip" install --quiet 'moto[server,ec2,ebs]'
+}
+
 # A test suite from the crate registry, built once; its own target folder leaves ours alone.
 build_suite() {
     built=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/guest/pjdfstest-$suite_version
@@ -177,4 +186,5 @@ if [ "${1:-}" = nightly ]; then
     # shellcheck disable=SC2086
     (install_packages $browser_packages && install_playwright) ||
         echo "setup: no browser: the walk through the console is skipped" >&2
+    install_moto || echo "setup: no moto: the tests of classes that sleep and of machines in EC2 are skipped" >&2
 fi

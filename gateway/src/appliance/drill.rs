@@ -15,6 +15,7 @@ use super::registry::{self, ShareRecord};
 use super::shares::{AttachPoint, begin_over, random};
 use super::{Appliance, ApplianceError};
 use crate::live::Batch;
+use crate::share::Base;
 
 impl Appliance {
     /// Whether it is the clone of a drill.
@@ -39,6 +40,14 @@ impl Appliance {
         self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
         self.live.settle().await?;
         Ok(share)
+    }
+
+    /// The head that the clone of a share was made over.
+    pub async fn clone_base(&self, share: &str) -> Result<(HeadName, Head), ApplianceError> {
+        let open = self.share_named(share)?;
+        let nothing = || ApplianceError::NothingToAttach { share: share.into(), what: "head".into() };
+        let name = Base::load(&self.live, open.share.map().map)?.head.ok_or_else(nothing)?;
+        Ok((name, self.backend.repository.read_head(open.share.id(), &name).await?))
     }
 
     async fn head_of(

@@ -93,11 +93,23 @@ impl Appliance {
     /// Keeps the state at which a share was taken over, until whoever led it before has come back and set aside what
     /// he had beyond it; for `TAKEOVER_DAYS` at the most.
     pub(super) async fn pin_takeover(&self, name: HeadName, head: &Head) -> Result<(), ApplianceError> {
+        self.pin_for(name, head, "a takeover", TAKEOVER_DAYS).await
+    }
+
+    /// Keeps the root of a head for so many days. Whether it was never without a keeper is to be looked at as after
+    /// [`Appliance::pin`].
+    pub async fn pin_for(
+        &self,
+        name: HeadName,
+        head: &Head,
+        why: &str,
+        days: u64,
+    ) -> Result<(), ApplianceError> {
         let tags = BTreeMap::from([
-            (PIN_TAG.to_owned(), "a takeover".to_owned()),
-            (PIN_DAYS_TAG.to_owned(), TAKEOVER_DAYS.to_string()),
+            (PIN_TAG.to_owned(), why.to_owned()),
+            (PIN_DAYS_TAG.to_owned(), days.to_string()),
         ]);
-        let new = NewSnapshot { label: "held for a takeover".into(), policy: None, tags };
+        let new = NewSnapshot { label: format!("held for {why}"), policy: None, tags };
         self.backend.repository.create_snapshot((name, head), new, self.now()).await?;
         Ok(())
     }

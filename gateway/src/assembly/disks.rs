@@ -4,7 +4,7 @@
 //! it is told of: so a gateway that was restarted still knows what runs, as which machine, and what to take away with it. Its scratch
 //! volumes do not outlive the gateway; it is then told that its disks are gone.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,13 +13,14 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tidegate_protocols::view::FsError;
 
+use super::copying::{Copying, Published};
 use super::nbd::volume_config;
 use crate::control::{
     ControlError, Disks, ErrorKind, MachineStartRequest, MachineStatus, MachineStopRequest, Moment,
     ResizeRequest, TemporaryRequest, VolumeStatus,
 };
 use crate::machine::{
-    MachineDisk, MachineSpec, ProviderError, RUNNING_FILE, Running, Stop, noted_in, provider_of,
+    MachineDisk, MachineSpec, MachineState, ProviderError, RUNNING_FILE, Running, Stop, noted_in, provider_of,
 };
 use crate::settings::{Machine, Name, Settings, Volume};
 use crate::volumes::{BootOrder, VolumeConfig, VolumeReport, Volumes};
@@ -47,6 +48,7 @@ pub(super) struct GatewayDisks {
     address: Option<SocketAddr>,
     /// Held while a machine is started or stopped: one after the other.
     changing: tokio::sync::Mutex<()>,
+    copying: Copying,
 }
 
 impl GatewayDisks {
@@ -55,14 +57,19 @@ impl GatewayDisks {
         settings: Arc<Settings>,
         address: Option<SocketAddr>,
     ) -> Arc<Self> {
-        let changing = tokio::sync::Mutex::default();
-        Arc::new(Self { volumes, settings: Mutex::new(settings), address, changing })
+        let (changing, copying) = (tokio::sync::Mutex::default(), Copying::default());
+        Arc::new(Self { volumes, settings: Mutex::new(settings), address, changing, copying })
     }
 
     /// Takes over changed settings.
     pub(super) fn set(&self, settings: Arc<Settings>) {
         self.volumes.set(settings.served_volumes().map(volume_config).collect());
         *self.settings.lock() = settings;
+    }
+
+    /// Cuts copies of disks off: the gateway ends.
+    pub(super) fn close(&self) {
+        self.copying.close();
     }
 
     fn settings(&self) -> Arc<Settings> {
@@ -116,7 +123,7 @@ impl GatewayDisks {
         for volume in &machine.volumes {
             let volume = Self::volume(&settings, volume.as_str())?;
             let own = volume.name.as_str().to_owned();
-            if !request.scratch {
+            if !request.scratch || machine.provider.copies_disks() {
                 exports.push((own.clone(), own));
                 continue;
             }
@@ -147,12 +154,15 @@ impl GatewayDisks {
         machine: &Machine,
         name: &str,
         exports: &[(String, String)],
+        copies: Vec<String>,
     ) -> Result<MachineSpec, ControlError> {
         let nowhere = || {
             ControlError::new(ErrorKind::Invalid, "there is no NBD server: it listens nowhere")
                 .todo("set nbd.listen and restart the gateway")
         };
-        let address = self.address.ok_or_else(nowhere)?;
+        // A machine that has copies does not ask for it.
+        let unasked = machine.provider.copies_disks().then_some((Ipv4Addr::UNSPECIFIED, 0).into());
+        let address = self.address.or(unasked).ok_or_else(nowhere)?;
         let host = match &machine.nbd_host {
             Some(host) => host.as_str().to_owned(),
             None if address.ip().is_unspecified() && address.is_ipv4() => "127.0.0.1".to_owned(),
@@ -171,6 +181,7 @@ impl GatewayDisks {
             memory_bytes: machine.memory.bytes(),
             cpus: machine.cpus,
             disks: exports.iter().map(disk).collect(),
+            copies,
             folder: self.folder(name)?,
         })
     }
@@ -187,6 +198,7 @@ impl GatewayDisks {
             machine: machine.to_owned(),
             state: None,
             trouble: None,
+            copying: self.copying.progress(name),
             running: noted.as_ref().map(|noted| noted.running.clone()),
             scratch: noted.as_ref().is_some_and(|noted| noted.scratch),
             volumes: match &noted {
@@ -202,8 +214,29 @@ impl GatewayDisks {
         Ok(status)
     }
 
-    async fn start(&self, machine: &str, request: &MachineStartRequest) -> Result<(), ControlError> {
-        let _one_at_a_time = self.changing.lock().await;
+    /// Copies of the disks of a machine that cannot read them over NBD; none while they are being made.
+    async fn copies(
+        &self,
+        known: &Machine,
+        name: &str,
+        request: &MachineStartRequest,
+    ) -> Result<Option<Vec<String>>, ControlError> {
+        if !known.provider.copies_disks() {
+            return Ok(Some(Vec::new()));
+        }
+        let folder = self.folder(name)?;
+        if provider_of(known).state(&noted_in(&folder, name)).await? == MachineState::Running {
+            return Err(ProviderError::Runs { name: name.to_owned() }.into());
+        }
+        let exports = self.exports(known, name, request)?;
+        let spec = self.spec(known, name, &exports, Vec::new())?;
+        let published = Published::of(&self.volumes, self.settings().gateway.drill, request);
+        let known = known.clone();
+        self.copying.ask(name, |job| published.copy(known, spec, job)).await
+    }
+
+    /// Whether it runs now; it does not while copies of its disks are being made.
+    async fn start(&self, machine: &str, request: &MachineStartRequest) -> Result<bool, ControlError> {
         let settings = self.settings();
         let known = settings.machine(machine).ok_or_else(|| no_machine(machine))?;
         let name = request.run_as.as_deref().unwrap_or(machine);
@@ -217,10 +250,13 @@ impl GatewayDisks {
                 ControlError::new(ErrorKind::Invalid, "a machine of another moment writes to no share");
             return Err(error.todo("ask for scratch volumes too"));
         }
+        let Some(copies) = self.copies(known, name, request).await? else { return Ok(false) };
+        let _one_at_a_time = self.changing.lock().await;
+        let record = request.record && !known.provider.copies_disks();
         let exports = self.exports(known, name, request)?;
         let started = async {
-            let spec = self.spec(known, name, &exports)?;
-            if request.record {
+            let spec = self.spec(known, name, &exports, copies)?;
+            if record {
                 for (export, _) in &exports {
                     self.volumes.record(export).map_err(|error| failed(export, error))?;
                 }
@@ -236,23 +272,18 @@ impl GatewayDisks {
                 return Err(error);
             }
         };
-        let noted = Noted {
-            machine: machine.to_owned(),
-            running,
-            scratch: request.scratch,
-            record: request.record,
-            exports,
-        };
+        let noted = Noted { machine: machine.to_owned(), running, scratch: request.scratch, record, exports };
         if let Err(error) = self.note(name, &noted) {
             let message = format!("machine {name:?} runs, and cannot be noted: {error}");
             return Err(ControlError::new(ErrorKind::Failed, message).todo("stop it by hand"));
         }
         tracing::info!(machine, name, scratch = request.scratch, "a machine was started");
-        Ok(())
+        Ok(true)
     }
 
     async fn stop(&self, name: &str, request: MachineStopRequest) -> Result<MachineStatus, ControlError> {
         let folder = self.folder(name)?;
+        self.copying.stop(name).await;
         let _one_at_a_time = self.changing.lock().await;
         let settings = self.settings();
         let noted = self.noted(name);
@@ -471,8 +502,13 @@ impl Disks for GatewayDisks {
         machine: &str,
         request: &MachineStartRequest,
     ) -> Result<MachineStatus, ControlError> {
-        self.start(machine, request).await?;
-        self.machine_status(request.run_as.as_deref().unwrap_or(machine)).await
+        let runs = self.start(machine, request).await?;
+        let mut status = self.machine_status(request.run_as.as_deref().unwrap_or(machine)).await?;
+        if !runs {
+            // It may have ended at this moment: whoever asks again is then answered at once.
+            status.copying.get_or_insert_default();
+        }
+        Ok(status)
     }
 
     async fn machine_stop(

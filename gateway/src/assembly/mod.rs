@@ -9,6 +9,7 @@ mod browse;
 mod buckets;
 mod carried;
 mod clients;
+mod copying;
 mod disks;
 mod garbage;
 mod heart;

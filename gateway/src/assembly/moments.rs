@@ -15,6 +15,8 @@ use crate::control::{ControlError, ErrorKind, Moment};
 use crate::share::FrozenMap;
 use crate::volumes::Host;
 
+/// How long a head stays whose disk was copied elsewhere: the next copy is what has changed since.
+const COPY_DAYS: u64 = 60;
 /// Most heads that are looked at to find a point in time.
 const HEADS_MAX: usize = 10_000;
 
@@ -75,11 +77,41 @@ impl Host for VolumeHost {
     }
 
     async fn frozen(&self, share: &str, moment: &Moment, keep: bool) -> Result<FrozenMap, FsError> {
-        let frozen = async {
-            let (name, head) = head_at(&self.0, share, moment).await?;
+        let keep = if keep { Keep::Briefly("a scratch volume") } else { Keep::No };
+        Ok(self.held(share, moment, keep).await?.1)
+    }
+
+    async fn published(&self, share: &str, moment: &Moment) -> Result<(String, FrozenMap), FsError> {
+        let (name, map) = self.held(share, moment, Keep::ForDays("a copy of a disk", COPY_DAYS)).await?;
+        Ok((name.to_string(), map))
+    }
+}
+
+/// Whether what a moment reaches is to stay, and why.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    No,
+    Briefly(&'static str),
+    ForDays(&'static str, u64),
+}
+
+impl VolumeHost {
+    /// A share as it was at a moment.
+    async fn held(&self, share: &str, moment: &Moment, keep: Keep) -> Result<(HeadName, FrozenMap), FsError> {
+        let held = async {
+            let is_drill = self.0.is_drill();
+            let (name, head) = match moment {
+                Moment::Live if is_drill => self.0.clone_base(share).await?,
+                Moment::Head(wanted) if keep == Keep::No => self.head_or_snapshot(share, wanted).await?,
+                _ => head_at(&self.0, share, moment).await?,
+            };
             // A drill pins nothing: its store takes no changes.
-            if keep && !self.0.is_drill() {
-                self.0.pin(name, &head, "a scratch volume").await?;
+            if keep != Keep::No && !is_drill {
+                match keep {
+                    Keep::ForDays(why, days) => self.0.pin_for(name, &head, why, days).await?,
+                    Keep::Briefly(why) => drop(self.0.pin(name, &head, why).await?),
+                    Keep::No => {}
+                }
                 // Only if it is still there now it was retained by one or the other all the time.
                 let fixed = match moment {
                     Moment::Live | Moment::NewestHead => &Moment::Head(name.to_string()),
@@ -89,9 +121,9 @@ impl Host for VolumeHost {
                     return Err(ControlError::new(ErrorKind::Busy, format!("share {share:?} has moved on")));
                 }
             }
-            Ok::<_, ControlError>(self.0.frozen_map(&head)?)
+            Ok::<_, ControlError>((name, self.0.frozen_map(&head)?))
         };
-        frozen.await.map_err(|error| {
+        held.await.map_err(|error: ControlError| {
             tracing::warn!(share, %moment, %error, "a moment that a volume shows cannot be had");
             match error.kind {
                 ErrorKind::NotFound => FsError::NotFound,
@@ -99,6 +131,18 @@ impl Host for VolumeHost {
                 _ => FsError::Io,
             }
         })
+    }
+
+    /// A head by its name, also one that only a snapshot keeps.
+    async fn head_or_snapshot(&self, share: &str, wanted: &str) -> Result<(HeadName, Head), ControlError> {
+        match head_at(&self.0, share, &Moment::Head(wanted.to_owned())).await {
+            Err(missing) if missing.kind == ErrorKind::NotFound => {
+                let mut snapshots = self.0.snapshots(share).await?.into_iter().map(|entry| entry.snapshot);
+                let found = snapshots.find(|snapshot| snapshot.head_name.to_string() == wanted);
+                found.map(|snapshot| (snapshot.head_name, snapshot.head)).ok_or(missing)
+            }
+            found => found,
+        }
     }
 }
 

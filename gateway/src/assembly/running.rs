@@ -528,6 +528,7 @@ impl Control for Running {
 
     async fn stop(&self) -> Result<(), ControlError> {
         self.stop.cancel();
+        self.disks.close();
         let server = self.server.lock().take();
         let s3 = self.s3.lock().take();
         let nbd = self.nbd.lock().take();

@@ -3,10 +3,9 @@
 use tidegate_replicator::store::{
     Address, Credentials, LockFound, OpenStore, ProbeReport, StoreSettings, Style, open, probe,
 };
-use zeroize::Zeroizing;
 
 use super::AssemblyError;
-use crate::settings::{self, RepositoryAddress, Target, UrlStyle};
+use crate::settings::{self, CredentialsError, RepositoryAddress, Target, UrlStyle};
 
 /// Attempts at the first request to a store. One that never answers is given up after a minute.
 const FIRST_CONTACT_ATTEMPTS: u32 = 2;
@@ -78,22 +77,12 @@ pub fn refuse_unlockable(target: &Target, found: &ProbeReport) -> Result<(), Ass
     }
 }
 
-/// Two or three lines: access key id, secret access key, session token.
 async fn credentials(target: &Target) -> Result<Credentials, AssemblyError> {
-    let settings::Credentials::Secret(reference) = &target.credentials else {
-        let environment = std::env::var_os("AWS_ACCESS_KEY_ID").is_some();
-        return Ok(if environment { Credentials::Environment } else { Credentials::InstanceRole });
-    };
-    let secret = reference.resolve().await?;
-    let unusable = || AssemblyError::Unusable {
-        what: format!("the credentials of target {}", target.name.as_str()),
-        why: "expected the access key id and the secret access key, each on a line".into(),
-    };
-    let mut lines = secret.expose_text().ok_or_else(unusable)?.lines().map(str::trim);
-    let mut line = || lines.next().filter(|line| !line.is_empty());
-    let (access_key, secret_key) = line().zip(line()).ok_or_else(unusable)?;
-    let access_key = access_key.to_owned();
-    let secret_key = Zeroizing::new(secret_key.to_owned());
-    let session_token = line().map(|token| Zeroizing::new(token.to_owned()));
-    Ok(Credentials::Static { access_key, secret_key, session_token })
+    target.credentials.resolve().await.map_err(|error| match error {
+        CredentialsError::Secret(error) => error.into(),
+        CredentialsError::Unusable => AssemblyError::Unusable {
+            what: format!("the credentials of target {}", target.name.as_str()),
+            why: error.to_string(),
+        },
+    })
 }

@@ -5,15 +5,17 @@ use clap::Subcommand;
 use super::Context;
 use super::client::segment;
 use super::exit::Failure;
+use super::follow::ProgressDisplay;
 use super::format::table;
-use crate::control::{MachineStartRequest, MachineStatus, MachineStopRequest, Moment};
+use crate::control::{MachineStartRequest, MachineStatus, MachineStopRequest, Moment, Progress};
 use crate::machine::MachineState;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Show all machines, and whether they run.
     List,
-    /// Start a machine of the settings; returns once it runs, long before it has booted.
+    /// Start a machine of the settings; returns once it runs, long before it has booted. One that runs in a cloud has copies of its
+    /// disks, which are brought up to date first: that goes on when this command is ended, and until the machine is stopped.
     Start {
         /// The machine.
         machine: String,
@@ -50,7 +52,13 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         Command::Start { machine, run_as, scratch, moment, record } => {
             let request = MachineStartRequest { run_as, scratch, moment, record };
             let path = format!("/machines/{}/start", segment(&machine));
-            let status: MachineStatus = client.post(&path, &request).await?;
+            let mut status: MachineStatus = client.post(&path, &request).await?;
+            let mut display = ProgressDisplay::new(&context.terminal);
+            while let Some(progress) = &status.copying {
+                display.show(progress);
+                status = client.post(&path, &request).await?;
+            }
+            display.end();
             context.terminal.data(&status, |status| list(std::slice::from_ref(status)))
         }
         Command::Stop { machine, at_once } => {
@@ -64,6 +72,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
 fn list(machines: &[MachineStatus]) -> String {
     let row = |machine: &MachineStatus| {
         let state = match (&machine.state, &machine.trouble) {
+            _ if machine.copying.is_some() => machine.copying.as_ref().map(copied).unwrap_or_default(),
             (Some(MachineState::Running), _) => "running".to_owned(),
             (Some(MachineState::Stopped), _) => "stopped".to_owned(),
             (Some(MachineState::Unwell(why)), _) => format!("UNWELL: {why}"),
@@ -82,4 +91,12 @@ fn list(machines: &[MachineStatus]) -> String {
     };
     let heading = ["NAME", "MACHINE", "STATE", "DISKS", "CHANGES", "CONSOLE"];
     table(heading, &machines.iter().map(row).collect::<Vec<_>>())
+}
+
+/// How far the copying of disks is.
+fn copied(progress: &Progress) -> String {
+    match progress.total {
+        Some(total) if total > 0 => format!("copying, {} %", progress.done.saturating_mul(100) / total),
+        Some(_) | None => "copying".to_owned(),
+    }
 }

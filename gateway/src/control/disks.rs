@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ControlError, Moment};
+use super::{ControlError, Moment, Progress};
 use crate::machine::{MachineState, Running};
 use crate::volumes::BootOrder;
 
@@ -99,6 +99,10 @@ pub struct MachineStatus {
     /// What its provider says instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// How far the copying of its disks is, which comes before its start where it cannot read them from here. Absent while
+    /// none goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copying: Option<Progress>,
     /// What is known of it since it was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Running>,

@@ -182,7 +182,8 @@ mod tests {
             read_only: false,
         };
         let (memory_bytes, disks) = (64 << 20, vec![disk("a"), disk("b")]);
-        MachineSpec { name: "m".into(), memory_bytes, cpus: 2, disks, folder: folder.to_owned() }
+        let (name, copies) = ("m".into(), Vec::new());
+        MachineSpec { name, memory_bytes, cpus: 2, disks, copies, folder: folder.to_owned() }
     }
 
     #[tokio::test]

@@ -5,17 +5,22 @@
 //!
 //! # To add another provider
 //!
-//! 1. A file beside `command.rs` with a type that implements [`Provider`]. What it needs of the settings it takes
-//!    from the [`settings::Machine`] when it is made.
-//! 2. A word for it in `ProviderKind` and its keys in `[[machine]]` (`settings/machine.rs`), with what must hold between them.
+//! 1. A file beside `command.rs`, or a folder as `ec2` is one, with a type that implements [`Provider`]. What it needs of the
+//!    settings it takes from the [`settings::Machine`] when it is made.
+//! 2. A word for it in `ProviderKind` and its keys in `[[machine]]` (`settings/machine.rs`), with what must hold between them, and
+//!    what of them a drill has (`Machine::for_drill`).
 //! 3. A line in [`provider_of`].
 //!
-//! A provider that keeps nothing but what [`Running`] says can be asked by a process that did not start the
-//! machine: runbooks go on after a restart. One that must copy the disks first (a cloud that boots from its own) does
-//! so in [`Provider::start`], reading them over NBD as any client does. Whoever does not want to write Rust
-//! uses the provider `command`.
+//! A provider that keeps nothing but what [`Running`] says, and what lies in the folder of the machine, can be asked by a process
+//! that did not start the machine: runbooks go on after a restart. One whose machines cannot read over NBD (a cloud that boots from
+//! disks of its own) says so in `ProviderKind::copies_disks`, and copies them in [`Provider::prepare`], which may take hours and
+//! is called again until it is through; [`DiskContent`] tells it what has changed since an earlier copy. Whoever does not want to write
+//! Rust uses the provider `command`.
 
 mod command;
+mod content;
+#[cfg(feature = "ec2")]
+mod ec2;
 mod qemu;
 mod qmp;
 
@@ -26,8 +31,12 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 pub use command::CommandProvider;
+pub use content::{ContentError, Contents, DiskContent, Origin};
+#[cfg(feature = "ec2")]
+pub use ec2::Ec2Provider;
 pub use qemu::QemuProvider;
 
+use crate::control::JobHandle;
 use crate::policy::hook::HookError;
 use crate::settings;
 
@@ -63,6 +72,8 @@ pub struct MachineSpec {
     pub cpus: u32,
     /// Its disks, in order; it boots from the first.
     pub disks: Vec<MachineDisk>,
+    /// What [`Provider::prepare`] calls the copies of them, in the same order; empty for a provider that makes none.
+    pub copies: Vec<String>,
     /// A folder that the provider may keep files in, which belongs to this name alone. It may be missing.
     pub folder: PathBuf,
 }
@@ -161,6 +172,19 @@ impl ProviderError {
 /// running, which [`Provider::state`] then tells and [`Provider::stop`] ends.
 #[async_trait]
 pub trait Provider: Send + Sync + 'static {
+    /// Copies the disks to where the machine will run, if it cannot read them over NBD; gives what the copies are called. It may take as
+    /// long as it takes, notes in the folder of the machine how far it is, and goes on there when it is called again after it was
+    /// dropped or the process was killed. `job` is told of the progress. A provider that reads over NBD has nothing to do.
+    async fn prepare(
+        &self,
+        spec: &MachineSpec,
+        contents: &dyn Contents,
+        job: &JobHandle,
+    ) -> Result<Vec<String>, ProviderError> {
+        let _ = (spec, contents, job);
+        Ok(Vec::new())
+    }
+
     /// Starts a machine; returns once it runs, which is long before it has booted. [`ProviderError::Runs`] if one
     /// of that name does.
     async fn start(&self, spec: &MachineSpec) -> Result<Running, ProviderError>;
@@ -178,6 +202,30 @@ pub fn provider_of(machine: &settings::Machine) -> Arc<dyn Provider> {
     match machine.provider {
         settings::ProviderKind::Qemu => Arc::new(QemuProvider::new(machine)),
         settings::ProviderKind::Command => Arc::new(CommandProvider::new(machine)),
+        #[cfg(feature = "ec2")]
+        settings::ProviderKind::Ec2 => Arc::new(Ec2Provider::new(machine)),
+        #[cfg(not(feature = "ec2"))]
+        settings::ProviderKind::Ec2 => Arc::new(NotBuilt),
+    }
+}
+
+/// Of a program that was built without the provider. Its settings refuse it, so nobody meets this.
+#[cfg(not(feature = "ec2"))]
+struct NotBuilt;
+
+#[cfg(not(feature = "ec2"))]
+#[async_trait]
+impl Provider for NotBuilt {
+    async fn start(&self, spec: &MachineSpec) -> Result<Running, ProviderError> {
+        Err(ProviderError::because("start", &spec.name)("this build has no provider ec2"))
+    }
+
+    async fn state(&self, machine: &Running) -> Result<MachineState, ProviderError> {
+        Err(ProviderError::because("ask for the state of", &machine.name)("this build has no provider ec2"))
+    }
+
+    async fn stop(&self, machine: &Running, _how: Stop) -> Result<(), ProviderError> {
+        Err(ProviderError::because("stop", &machine.name)("this build has no provider ec2"))
     }
 }
 

@@ -198,6 +198,7 @@ mod tests {
             memory_bytes: 1 << 30,
             cpus: 3,
             disks: vec![disk],
+            copies: Vec::new(),
             folder: "/x,y".into(),
         };
         let words = provider(&["-nic", "user"]).command(&spec);

@@ -50,14 +50,16 @@ pub use docs::settings_page;
 pub use file::{Edit, SettingsFile, add_table, remove_table, remove_table_by};
 pub use gateway::{Cache, Gateway, LogFormat, LogLevel};
 pub use json::table_from_json;
-pub use machine::{Machine, ProviderKind};
-pub use names::{AccessKeyId, BucketName, ExportPath, HostName, LocalPath, Name, Region, RepositoryAddress};
+pub use machine::{Architecture, BootMode, Machine, ProviderKind};
+pub use names::{
+    AccessKeyId, BucketName, CloudWord, ExportPath, HostName, LocalPath, Name, Region, RepositoryAddress,
+};
 pub use network::{Listen, Network, Url};
 pub use policy::{Argument, Calendar, OnHookFailure, Policy, ShareName, TagPattern, Zone};
 pub use problems::{Problem, SettingsError};
 pub use quota::{Count, Limits, Quota};
 pub use recovery::{Currency, Price, PriceTable, Recovery};
-pub use repository::{Credentials, LockMode, Repository, Target, UrlStyle};
+pub use repository::{Credentials, CredentialsError, LockMode, Repository, Target, UrlStyle};
 pub use retention::{HeadRung, Retention};
 pub use runbook::{
     Action, InDrill, MomentText, OnStepFailure, RecordKind, Runbook, RunbookRules, Step, TsigAlgorithm,

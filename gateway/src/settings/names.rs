@@ -310,6 +310,41 @@ impl fmt::Display for Region {
 
 text_setting!(Region, "a region such as \"eu-central-1\"");
 
+/// The longest word of a cloud, in bytes: the value of a tag is the longest (Amazon EC2 user guide, "Tag restrictions").
+const CLOUD_WORD_BYTES_MAX: usize = 256;
+
+/// What a cloud calls something of its own: a kind of machine, a network, a role, a mark as `key=value`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CloudWord(String);
+
+impl CloudWord {
+    /// The word as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for CloudWord {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"+-=._:/@".contains(&byte);
+        if (1..=CLOUD_WORD_BYTES_MAX).contains(&text.len()) && text.bytes().all(legal) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("is no name that a cloud gives".to_owned())
+        }
+    }
+}
+
+impl fmt::Display for CloudWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+text_setting!(CloudWord, "1 to 256 letters, digits and any of + - = . _ : / @");
+
 #[cfg(test)]
 mod tests {
     use super::*;

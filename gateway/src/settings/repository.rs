@@ -2,11 +2,12 @@
 
 use tidegate_replicator::store::{self, LockRule};
 use toml_edit::Value;
+use zeroize::Zeroizing;
 
 use super::names::{LocalPath, Name, Region, RepositoryAddress};
 use super::network::Url;
 use super::schema::{Setting, table};
-use super::secret::SecretReference;
+use super::secret::{SecretError, SecretReference};
 use super::values::{Rate, choice};
 
 table! {
@@ -53,6 +54,37 @@ pub enum Credentials {
     Ambient,
     /// From a secret of two or three lines: access key id, secret access key, session token.
     Secret(SecretReference),
+}
+
+/// Why credentials cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// The secret cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// It is something else.
+    #[error("expected the access key id and the secret access key, each on a line")]
+    Unusable,
+}
+
+impl Credentials {
+    /// What a client signs with. A secret has two or three lines: access key id, secret access key, session token.
+    pub async fn resolve(&self) -> Result<store::Credentials, CredentialsError> {
+        let Self::Secret(reference) = self else {
+            let environment = std::env::var_os("AWS_ACCESS_KEY_ID").is_some();
+            let (of_environment, of_machine) =
+                (store::Credentials::Environment, store::Credentials::InstanceRole);
+            return Ok(if environment { of_environment } else { of_machine });
+        };
+        let secret = reference.resolve().await?;
+        let mut lines = secret.expose_text().ok_or(CredentialsError::Unusable)?.lines().map(str::trim);
+        let mut line = || lines.next().filter(|line| !line.is_empty());
+        let (access_key, secret_key) = line().zip(line()).ok_or(CredentialsError::Unusable)?;
+        let access_key = access_key.to_owned();
+        let secret_key = Zeroizing::new(secret_key.to_owned());
+        let session_token = line().map(|token| Zeroizing::new(token.to_owned()));
+        Ok(store::Credentials::Static { access_key, secret_key, session_token })
+    }
 }
 
 /// How [`Credentials::Ambient`] is written.

@@ -16,4 +16,8 @@ pub trait Host: Send + Sync + 'static {
     /// A share as it was at a moment. With `keep`, what it reaches stays in the repository for as long as a scratch volume
     /// usually lasts, even if it is not retained otherwise.
     async fn frozen(&self, share: &str, moment: &Moment, keep: bool) -> Result<FrozenMap, FsError>;
+
+    /// The same with the name of its head, for somebody who copies it. What is live is published first; in the clone of a drill,
+    /// which publishes nothing, it is the head that the clone was made over.
+    async fn published(&self, share: &str, moment: &Moment) -> Result<(String, FrozenMap), FsError>;
 }

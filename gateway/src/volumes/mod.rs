@@ -8,6 +8,8 @@
 //! disk         a volume as a client has it open
 //! boot         which parts were read while a machine booted, in order    pure
 //! warm         fetches those first
+//! published    a disk as it was published, to be copied elsewhere
+//!   runs       sets of blocks                                            pure
 //! patience     waits for what cannot be had now
 //! host         what is asked of the gateway around                       a seam
 //! ```
@@ -24,6 +26,8 @@ mod disk;
 mod host;
 mod patience;
 mod place;
+mod published;
+mod runs;
 mod scratch;
 mod source;
 mod stretches;
@@ -47,6 +51,7 @@ use crate::settings::Network;
 
 pub use boot::{BOOT_ORDER_ATTRIBUTE, BootOrder, BootOrderError, UNIT_BYTES};
 pub use host::Host;
+pub use published::PublishedDisk;
 use scratch::ScratchRoom;
 use volume::Volume;
 pub use volume::VolumeReport;

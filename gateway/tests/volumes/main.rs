@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod published;
 mod scene;
 #[path = "../support/mod.rs"]
 mod support;

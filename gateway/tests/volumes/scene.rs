@@ -71,15 +71,31 @@ impl Host for TestHost {
     }
 
     async fn frozen(&self, share: &str, moment: &Moment, _keep: bool) -> Result<FrozenMap, FsError> {
-        let head = if let Moment::Snapshot(wanted) = moment {
-            let snapshots = self.0.snapshots(share).await.map_err(|_| FsError::Io)?;
-            let found = snapshots.into_iter().find(|entry| entry.id.to_string() == *wanted);
-            found.ok_or(FsError::NotFound)?.snapshot.head
-        } else {
-            let heads = self.0.heads(share, 1).await.map_err(|_| FsError::Io)?;
-            heads.into_iter().next().ok_or(FsError::NotFound)?.1
+        let head = match moment {
+            Moment::Snapshot(wanted) => {
+                let snapshots = self.0.snapshots(share).await.map_err(|_| FsError::Io)?;
+                let found = snapshots.into_iter().find(|entry| entry.id.to_string() == *wanted);
+                found.ok_or(FsError::NotFound)?.snapshot.head
+            }
+            Moment::Head(wanted) => {
+                let snapshots = self.0.snapshots(share).await.map_err(|_| FsError::Io)?;
+                let mut snapshots = snapshots.into_iter().map(|entry| entry.snapshot);
+                let found = snapshots.find(|snapshot| snapshot.head_name.to_string() == *wanted);
+                found.ok_or(FsError::NotFound)?.head
+            }
+            _ => {
+                let heads = self.0.heads(share, 1).await.map_err(|_| FsError::Io)?;
+                heads.into_iter().next().ok_or(FsError::NotFound)?.1
+            }
         };
         self.0.frozen_map(&head).map_err(|_| FsError::Io)
+    }
+
+    async fn published(&self, share: &str, moment: &Moment) -> Result<(String, FrozenMap), FsError> {
+        assert_eq!(*moment, Moment::Live, "no test copies another moment");
+        let (name, head) = self.0.commit(share).await.map_err(|_| FsError::Io)?;
+        self.0.pin(name, &head, "a copy").await.map_err(|_| FsError::Io)?;
+        Ok((name.to_string(), self.0.frozen_map(&head).map_err(|_| FsError::Io)?))
     }
 }
 

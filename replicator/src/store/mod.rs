@@ -67,7 +67,7 @@ pub use self::probe::{LockFound, ProbeReport, probe};
 pub use self::read_only::ReadOnlyStore;
 pub use self::retry::{RetryPolicy, RetryStore};
 pub use self::retry_budget::RetryBudget;
-pub use self::s3::{ChecksumMode, Conduct, Connection, Credentials, S3Store, Style};
+pub use self::s3::{AwsAccess, ChecksumMode, Conduct, Connection, Credentials, S3Store, Style, aws_access};
 pub use self::settings::{OpenStore, StoreSettingError, StoreSettings, create_place, open};
 pub use self::special::{Answer, LockState, ObjectVersion, Special, SpecialStore, VersionMark, VersionPage};
 

@@ -35,7 +35,7 @@ use aws_sdk_s3::Client;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use self::client::{Connection, Style};
+pub use self::client::{AwsAccess, Connection, Style, aws_access};
 pub use self::credentials::Credentials;
 use self::error::store_error;
 use super::body::check_length;

@@ -8,6 +8,7 @@
 //!
 //! The other variables are those of `store_live.rs`.
 
+#[allow(dead_code, reason = "other tests use more of it")]
 mod moto;
 
 use std::sync::Arc;

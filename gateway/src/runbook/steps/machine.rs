@@ -3,7 +3,9 @@
 //! In a failover it is a machine of this site's settings. In a drill the gateway of the drill has the same machine under a name
 //! of the run, over the clones ([`drill_tables`]): what it writes goes with the drill, and it has no network but the one that
 //! `drill_arguments` or `drill_start` give it, so that it never meets production. What is read while it boots is recorded, and
-//! kept in `<data>/boot-orders` of this site: the next start of the machine here, drill or not, fetches that first.
+//! kept in `<data>/boot-orders` of this site: the next start of the machine here, drill or not, fetches that first. A machine that has
+//! copies of its disks elsewhere reads none of them from here; an attempt that takes too long leaves the copying to go on, and
+//! the next one finds it.
 //!
 //! Before a machine is started the run notes it; a roll back stops what the run has started. The teardown of a drill stops
 //! its machines also when the gateway of the drill is gone.
@@ -37,7 +39,7 @@ pub(in super::super) async fn start_machine(site: &Site, step: &Step) -> Result<
         Some(of_run) => of_run.name.to_string(),
         None => {
             return Ok(Done::saying(format!(
-                "machine {machine} has no drill_start: it is left out of drills"
+                "machine {machine} has no drill_start or drill_subnet: it is left out of drills"
             )));
         }
     };
@@ -68,7 +70,7 @@ pub(in super::super) async fn start_machine(site: &Site, step: &Step) -> Result<
 
 async fn start(site: &Site, machine: &Machine, name: &str) -> Result<MachineStatus, StepFailure> {
     site.note_started(&noted_as(name))?;
-    for volume in &machine.volumes {
+    for volume in machine.volumes.iter().filter(|_| !machine.provider.copies_disks()) {
         let order = boot_order_file(site, volume);
         // What was recorded in the share itself is newer, or of another place: it stays.
         if order.exists() && site.tidegate(&["volume", "boot-order", volume.as_str()]).await.is_err() {
@@ -151,7 +153,7 @@ async fn end_machine(site: &Site, machine: &Machine) -> Result<(), StepFailure> 
     let name = machine.name.as_str();
     // The gateway may be gone; then nothing is recorded, and the machine is ended all the same.
     if site.tidegate(&["machine", "stop", name, "--at-once"]).await.is_ok() {
-        for volume in &machine.volumes {
+        for volume in machine.volumes.iter().filter(|_| !machine.provider.copies_disks()) {
             if let Err(failure) = keep_boot_order(site, volume).await {
                 let why = failure.why;
                 tracing::warn!(volume = volume.as_str(), why, "what was read while it booted is not kept");

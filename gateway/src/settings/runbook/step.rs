@@ -113,7 +113,7 @@ table! {
         /// With `warm`, without `path`: everything comes, not only what was used lately.
         all: bool, default(false);
         /// With `start-machine`: the machine, of the settings of the place that carries the runbook out. In a drill it runs under another
-        /// name, over the clones, with the network that its `drill_arguments` or `drill_start` give it.
+        /// name, over the clones, with the network that its `drill_arguments`, `drill_start` or `drill_subnet` give it.
         machine: Name, optional;
         /// With `serve`: the unit of systemd that is started in a failover. Without it the gateway is started as a process of
         /// its own, which outlives the run.

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -57,7 +59,7 @@ pub(super) fn build(
     clock: &Arc<StoreClock>,
 ) -> Result<Client, StoreError> {
     let region = Region::new(connection.region.clone());
-    let http = http_client(connection)?;
+    let http = client_of(http_connector(connection)?);
     let mut config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .credentials_provider(credentials.provider(&region, &http))
@@ -74,7 +76,47 @@ pub(super) fn build(
     Ok(Client::from_conf(config.build()))
 }
 
-fn http_client(connection: &Connection) -> Result<SharedHttpClient, StoreError> {
+/// What calls of other services of the same provider need.
+#[derive(Clone, Debug)]
+pub struct AwsAccess {
+    /// For clients of the SDK: region, credentials, endpoint, proxy, trusted certificates, time-outs, and repetitions, of which a client
+    /// makes only as many as its budget holds (the token bucket of the SDK's standard mode).
+    pub config: SdkConfig,
+    /// For who speaks HTTP himself, over the same proxy and with the same trust.
+    pub connector: SharedHttpConnector,
+}
+
+/// What calls of other services need to reach them so; asks nobody yet.
+pub fn aws_access(
+    connection: &Connection,
+    credentials: &Credentials,
+    attempts_max: u32,
+) -> Result<AwsAccess, StoreError> {
+    let region = Region::new(connection.region.clone());
+    let connector = http_connector(connection)?;
+    let http = client_of(connector.clone());
+    let times = TimeoutConfig::builder()
+        .connect_timeout(connection.connect_timeout)
+        .operation_attempt_timeout(connection.answer_timeout)
+        .build();
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(credentials.provider(&region, &http))
+        .region(region)
+        .http_client(http)
+        .timeout_config(times)
+        .retry_config(RetryConfig::standard().with_max_attempts(attempts_max));
+    if let Some(endpoint) = &connection.endpoint {
+        config = config.endpoint_url(endpoint);
+    }
+    Ok(AwsAccess { config: config.build(), connector })
+}
+
+fn client_of(connector: SharedHttpConnector) -> SharedHttpClient {
+    http_client_fn(move |_settings, _components| connector.clone())
+}
+
+fn http_connector(connection: &Connection) -> Result<SharedHttpConnector, StoreError> {
     let settings = HttpConnectorSettings::builder().connect_timeout(connection.connect_timeout).build();
     let tls = tls_context(connection)?;
     let proxy = match &connection.proxy {
@@ -92,11 +134,10 @@ fn http_client(connection: &Connection) -> Result<SharedHttpClient, StoreError> 
         SharedHttpConnector::new(connector)
     };
     // The connector panics on certificates that it cannot read, and offers no way to check them before.
-    let connector = catch_unwind(AssertUnwindSafe(build)).map_err(|_panic| {
+    catch_unwind(AssertUnwindSafe(build)).map_err(|_panic| {
         let file = connection.ca_file.as_deref().unwrap_or(Path::new("of the system"));
         refused(format!("read the trusted certificates {}", file.display()))
-    })?;
-    Ok(http_client_fn(move |_settings, _components| connector.clone()))
+    })
 }
 
 fn tls_context(connection: &Connection) -> Result<TlsContext, StoreError> {
