@@ -73,7 +73,7 @@ impl Tool for Tidegate {
              [repository]\nkey = {{ file = \"{own}/repository.key\" }}\n\n\
              [[target]]\nname = \"local\"\naddress = \"file://{}\"\n\n\
              [nfs]\nlisten = []\n\n\
-             [retention]\nheads = []\n\n\
+             [retention]\nheads = []\nbin = \"0s\"\n\n\
              [[source]]\nname = \"source\"\nfolder = \"{}\"\n",
             place.repository.display(),
             place.source.display()

@@ -13,6 +13,7 @@
 //! * What destroys keeps the way back: a rollback retains the state before it as a snapshot.
 
 mod alarm;
+mod bin;
 mod branch;
 mod disks;
 mod error;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use alarm::{Alarm, AlarmCode, Severity};
+pub use bin::{BinEntry, BinKind, BinRestoreRequest, Binning, BroughtBack};
 pub use branch::{
     Against, BranchApplyReport, BranchApplyRequest, BranchChange, BranchDiffPage, BranchDiffRequest,
     BranchInfo, Branching, FailbackPlan, OnConflict, PATHS_NAMED_MAX, RejoinReport, RejoinRequest,
@@ -63,7 +65,7 @@ pub use requests::{
     RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
 };
 pub use scrub::{LostPart, LostUser, ScrubRound, ScrubStatus};
-pub use settings::ChangeSettings;
+pub use settings::{ChangeSettings, SettingsEdit};
 pub use sight::{ClientInfo, KeySlot};
 pub use source::{PathTrouble, SourceDetails, SourceRun, SourceRunRequest, SourceStatus};
 pub use status::{
@@ -75,7 +77,7 @@ use crate::settings::Settings;
 
 /// A running gateway, as its operator sees it.
 #[async_trait]
-pub trait Control: Branching + Send + Sync + 'static {
+pub trait Control: Binning + Branching + Send + Sync + 'static {
     /// Everything an overview needs. Cheap: it may be asked for every second.
     async fn status(&self) -> Status;
 
@@ -105,7 +107,7 @@ pub trait Control: Branching + Send + Sync + 'static {
         job: &JobHandle,
     ) -> Result<SnapshotInfo, ControlError>;
 
-    /// Stops retaining a snapshot, named by its id or its name.
+    /// Puts a snapshot, named by its id or its name, into the bin; where there is none, stops retaining it.
     async fn snapshot_remove(&self, share: &str, snapshot: &str) -> Result<SnapshotInfo, ControlError>;
 
     /// What differs between two moments of a share, in byte order of paths, page by page.

@@ -176,6 +176,8 @@ struct Site {
     share: ShareId,
     files: BTreeMap<u64, u64>,
     snapshots: Vec<(SnapshotId, BTreeMap<u64, u64>)>,
+    /// The same, in the bin.
+    binned: Vec<(SnapshotId, BTreeMap<u64, u64>)>,
 }
 
 /// What the sites and the collector share.
@@ -209,7 +211,15 @@ impl World {
         let data = folder.join(name);
         let appliance = open_at(&data, self.store.clone(), &self.key, self.clock.clone()).await;
         let share = appliance.serve(config(name)).await.unwrap();
-        Site { name, data, appliance: Some(appliance), share, files: BTreeMap::new(), snapshots: Vec::new() }
+        Site {
+            name,
+            data,
+            appliance: Some(appliance),
+            share,
+            files: BTreeMap::new(),
+            snapshots: Vec::new(),
+            binned: Vec::new(),
+        }
     }
 
     /// The repository as a machine opens it that knows nothing yet.
@@ -307,6 +317,22 @@ impl Site {
         self.appliance().remove_snapshot(self.name, id).await.unwrap();
     }
 
+    /// Into the bin, for longer than the test runs.
+    async fn bin(&mut self, which: usize) {
+        let (id, files) = self.snapshots.remove(which);
+        let long = Duration::from_hours(24 * 365);
+        self.appliance().bin_snapshot(self.name, id, long).await.unwrap().unwrap();
+        let entries = self.appliance().bin(self.name).await.unwrap();
+        let inside = entries.into_iter().find(|entry| entry.of == Some(id)).unwrap();
+        self.binned.push((inside.id, files));
+    }
+
+    async fn unbin(&mut self, which: usize) {
+        let (id, files) = self.binned.remove(which);
+        let back = self.appliance().unbin_snapshot(self.name, id, None).await.unwrap().unwrap();
+        self.snapshots.push((back.id, files));
+    }
+
     /// Puts the share back to a snapshot, which may go at once: the pin holds what it needs.
     async fn roll_back(&mut self, which: usize, forget: bool) {
         let (id, files) = self.snapshots[which].clone();
@@ -348,14 +374,16 @@ async fn step(world: &World, site: &mut Site, chance: &mut Chance) {
             world.collect(which).await;
         }
     };
-    let snapshots = site.snapshots.len() as u64;
+    let (snapshots, binned) = (site.snapshots.len() as u64, site.binned.len() as u64);
     let acting = async {
         match chance.below(100) {
             0..=29 => site.put(name, number).await,
             30..=39 => site.remove(name).await,
             40..=74 => site.commit().await,
             75..=82 => site.snapshot().await,
-            83..=90 if snapshots > 0 => site.forget(chance.below(snapshots) as usize).await,
+            83..=86 if snapshots > 0 => site.forget(chance.below(snapshots) as usize).await,
+            87..=88 if snapshots > 0 => site.bin(chance.below(snapshots) as usize).await,
+            89..=90 if binned > 0 => site.unbin(chance.below(binned) as usize).await,
             91..=95 if snapshots > 0 => {
                 let (which, forget) = (chance.below(snapshots) as usize, chance.below(2) == 0);
                 site.roll_back(which, forget).await;
@@ -405,6 +433,7 @@ async fn run(seed: u64, steps: u64) -> u64 {
         share,
         files: home.files.clone(),
         snapshots: Vec::new(),
+        binned: Vec::new(),
     };
     moved.is_what_it_should_be().await;
     deleted
@@ -415,6 +444,9 @@ async fn finish(world: &World, sites: &mut [Site; 2]) {
     for site in sites.iter_mut() {
         while !site.snapshots.is_empty() {
             site.forget(0).await;
+        }
+        for entry in site.appliance().bin(site.name).await.unwrap() {
+            site.appliance().remove_snapshot(site.name, entry.id).await.unwrap();
         }
         for entry in site.appliance().snapshots(site.name).await.unwrap() {
             site.appliance().remove_snapshot(site.name, entry.id).await.unwrap();

@@ -295,6 +295,31 @@ async fn handles_outlive_a_restart_and_go_with_their_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_goes_to_the_bin_goes_out_of_the_folder_and_comes_back_under_its_name() {
+    let scene = Scene::new().await;
+    scene.put(b"file", b"data").await;
+    let entry = scene.snapshot("one").await;
+    scene.put(b"file", b"more").await;
+    scene.appliance.commit("docs").await.unwrap();
+    let one = scene.named("one").await;
+    let week = std::time::Duration::from_hours(7 * 24);
+    let until = scene.appliance.bin_snapshot("docs", entry.id, week).await.unwrap();
+    assert!(until.is_some_and(|until| until > entry.snapshot.taken_at));
+    assert!(!scene.names(".snapshot", 100).await.contains(&one));
+    assert!(scene.appliance.snapshots("docs").await.unwrap().is_empty());
+    assert_eq!(scene.appliance.bin_snapshot("docs", entry.id, week).await.unwrap(), None);
+    let inside = scene.appliance.bin("docs").await.unwrap().remove(0);
+    assert_eq!((inside.of, &inside.snapshot), (Some(entry.id), &entry.snapshot));
+    let back = scene.appliance.unbin_snapshot("docs", inside.id, None).await.unwrap().unwrap();
+    assert_eq!(back.snapshot, entry.snapshot);
+    assert_eq!(scene.read(&format!(".snapshot/{one}/file")).await.unwrap(), b"data");
+    assert!(scene.appliance.bin("docs").await.unwrap().is_empty());
+    // Nobody is in the bin from the start.
+    let tags = BTreeMap::from([("tidegate.bin.until".to_owned(), "2020-01-01T00:00:00Z".to_owned())]);
+    assert!(scene.appliance.create_snapshot("docs", "two", tags).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listing_in_pages_neither_repeats_nor_loses_what_was_there_throughout() {
     let scene = Scene::new().await;
     for number in 0..9u8 {

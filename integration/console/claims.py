@@ -114,15 +114,22 @@ def changes_appear_without_reloading(browser, stage, url):
             yield "the focus was lost"
 
 
-def a_snapshot_is_taken_and_removed(browser, stage, url):
+def a_snapshot_is_taken_removed_brought_back_and_ended(browser, stage, url):
     with _page(browser, f"{url}/console/#/shares/files") as page:
         page.get_by_role("button", name="Take a snapshot").click()
         dialog = page.get_by_role("dialog")
         dialog.get_by_label("Name").fill("by <b>hand</b>")
         dialog.get_by_role("button", name="Take a snapshot").click()
         page.get_by_role("link", name="by <b>hand</b>").wait_for()
-        page.get_by_role("button", name="Remove snapshot by <b>hand</b>").click()
+        remove = page.get_by_role("button", name="Remove snapshot by <b>hand</b>")
+        remove.click()
         page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+        page.get_by_role("button", name="Bring snapshot by <b>hand</b> back").click()
+        page.get_by_role("dialog").get_by_role("button", name="Bring back").click()
+        remove.click()
+        page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+        page.get_by_role("button", name="End by <b>hand</b> in the bin now").click()
+        page.get_by_role("dialog").get_by_role("button", name="End now").click()
         page.get_by_role("link", name="by <b>hand</b>").wait_for(state="detached")
 
 

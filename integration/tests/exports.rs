@@ -147,6 +147,45 @@ async fn networks_and_read_only_change_under_a_client_and_are_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_that_was_taken_out_is_in_the_bin_and_comes_back_with_its_settings() {
+    let house = House::open();
+    let gateway = &house.gateway;
+    gateway.run(&["share", "add", "second", "--client", "127.0.0.1", "--rpo", "45s"]);
+    let before = house.exports().await;
+    gateway.run(&["commit", "second"]);
+    let listed = || gateway.run(&["bin", "list"]);
+    assert!(!listed().contains("second"));
+    gateway.run(&["share", "remove", "second", "--yes"]);
+    assert!(listed().contains("second") && house.exports().await != before);
+    gateway.run(&["bin", "restore", "second"]);
+    assert_eq!(house.exports().await, before);
+    assert!(!listed().contains("second"));
+    let settings = fs::read_to_string(gateway.settings()).expect("it can be read");
+    assert!(settings.contains("second") && settings.contains("45s"), "{settings}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_was_removed_is_in_the_bin_until_somebody_ends_it() {
+    let house = House::open();
+    let run = |line: &str| house.gateway.run(&line.split(' ').collect::<Vec<_>>());
+    let names = |text: String| text.matches("\"monday\"").count();
+    run(&format!("snapshot create {SHARE} monday"));
+    run(&format!("snapshot remove {SHARE} monday --yes"));
+    assert_eq!(names(run(&format!("snapshot list {SHARE}"))), 0);
+    assert_eq!(names(run(&format!("bin list {SHARE}"))), 1);
+    run(&format!("bin restore {SHARE} monday"));
+    assert_eq!(names(run(&format!("snapshot list {SHARE}"))), 1);
+    run(&format!("snapshot remove {SHARE} monday --yes"));
+    run(&format!("snapshot create {SHARE} monday"));
+    run(&format!("bin restore {SHARE} monday --as tuesday"));
+    run(&format!("snapshot remove {SHARE} monday --yes"));
+    assert_eq!(names(run(&format!("bin empty {SHARE} --dry-run"))), 1);
+    assert_eq!(names(run("bin list")), 1);
+    run(&format!("bin empty {SHARE} monday --yes"));
+    assert_eq!(names(run("bin list")), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_squash_that_changes_holds_from_the_next_call_on() {
     let house = House::open();
     let mut nfs = Nfs::connect(house.address()).await;

@@ -17,6 +17,7 @@
 
 mod access;
 mod audit;
+mod bin;
 mod branches;
 mod disks;
 mod door;

@@ -71,7 +71,8 @@ pub(super) async fn share_remove(
     Asked(ask): Asked<DryRun>,
 ) -> Answer<Removal> {
     let Json(found) = share(State(admin.clone()), Path(name.clone())).await?;
-    let mut gone = vec![format!("clients lose {}; the repository keeps its data", found.export)];
+    let mut gone =
+        vec![format!("clients lose {}; `tidegate bin restore {name}` serves it again", found.export)];
     if found.dirty_bytes > 0 {
         gone.push(format!("{} bytes were acknowledged and are in no head yet", found.dirty_bytes));
     }

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use toml_edit::{DocumentMut, Table};
 
 use super::in_force::InForce;
-use crate::control::{ChangeSettings, Control, ControlError, ErrorKind};
+use crate::control::{ChangeSettings, Control, ControlError, ErrorKind, SettingsEdit};
 use crate::settings::{Bucket, Settings, SettingsError, SettingsFile, add_table, remove_table};
 
 /// Settings that are in force.
@@ -110,6 +110,10 @@ impl ChangeSettings for SettingsChanges {
             Ok(())
         };
         self.edit(change).await.map(drop)
+    }
+
+    async fn edit_by(&self, edit: SettingsEdit) -> Result<(), ControlError> {
+        self.edit(edit).await.map(drop)
     }
 
     async fn remove_bucket(&self, name: &str) -> Result<(), ControlError> {

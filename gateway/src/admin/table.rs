@@ -14,21 +14,22 @@ use super::door::{Gate, pass};
 use super::error::ApiError;
 use super::row::{Answered, Effect, Reach, Row, Value};
 use super::{
-    Admin, Applied, JobInfo, audit, branches, disks, files, health, openapi, policies, recovery, removal,
-    routes, runbooks, scrub, session, sources, targets, tokens,
+    Admin, Applied, JobInfo, audit, bin, branches, disks, files, health, openapi, policies, recovery,
+    removal, routes, runbooks, scrub, session, sources, targets, tokens,
 };
 use crate::audit::Page;
 use crate::console;
 use crate::control::{
-    Alarm, BranchApplyReport, BranchApplyRequest, BranchDiffPage, BranchDiffRequest, BranchInfo, ClientInfo,
-    CloneReport, CollectionReport, ControlError, DiffPage, DiffRequest, ErrorKind, FailbackPlan, FileRequest,
-    FilesPage, FilesRequest, HandoverRequest, HeadInfo, KeySlot, LifecycleReport, LifecycleRequest,
-    LimitRequest, LinkStatus, MachineStartRequest, MachineStatus, MachineStopRequest, PolicyDetails,
-    PolicyRun, PolicyRunRequest, PolicySimulation, PolicySimulationRequest, PolicyStatus, PromoteReport,
-    PromoteRequest, RecoveryPlan, RecoveryRequest, RejoinReport, RejoinRequest, ResizeRequest, RestoreReport,
-    RestoreRequest, RollbackReport, RollbackRequest, ScrubStatus, ShareStatus, SnapshotInfo, SnapshotRequest,
-    SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Status, TargetStatus, TemporaryRequest,
-    VolumeStatus, WarmDone, WarmRequest,
+    Alarm, BinEntry, BinRestoreRequest, BranchApplyReport, BranchApplyRequest, BranchDiffPage,
+    BranchDiffRequest, BranchInfo, BroughtBack, ClientInfo, CloneReport, CollectionReport, ControlError,
+    DiffPage, DiffRequest, ErrorKind, FailbackPlan, FileRequest, FilesPage, FilesRequest, HandoverRequest,
+    HeadInfo, KeySlot, LifecycleReport, LifecycleRequest, LimitRequest, LinkStatus, MachineStartRequest,
+    MachineStatus, MachineStopRequest, PolicyDetails, PolicyRun, PolicyRunRequest, PolicySimulation,
+    PolicySimulationRequest, PolicyStatus, PromoteReport, PromoteRequest, RecoveryPlan, RecoveryRequest,
+    RejoinReport, RejoinRequest, ResizeRequest, RestoreReport, RestoreRequest, RollbackReport,
+    RollbackRequest, ScrubStatus, ShareStatus, SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun,
+    SourceRunRequest, SourceStatus, Status, TargetStatus, TemporaryRequest, VolumeStatus, WarmDone,
+    WarmRequest,
 };
 use crate::runbook::Report;
 use crate::settings::{AccessKey, Bucket, Share, Target, Token, Volume};
@@ -45,6 +46,7 @@ pub(super) static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
         access(),
         shares(),
         history(),
+        binning(),
         branching(),
         buckets(),
         stores(),
@@ -130,7 +132,7 @@ fn shares() -> Vec<Row> {
         Row::new((M::POST, "/shares"), (Administers, Whole), "Adds a share.", || post(routes::share_add))
             .takes_table::<Share>().makes::<Applied>(),
         Row::new((M::GET, "/shares/{share}"), (Reads, Reach::Share), "A share.", || get(routes::share)).tells::<ShareStatus>(),
-        Row::new((M::DELETE, "/shares/{share}"), (Destroys, Reach::Share), "Serves a share no more; the repository keeps its data.", || delete(routes::share_remove))
+        Row::new((M::DELETE, "/shares/{share}"), (Destroys, Reach::Share), "Serves a share no more; the repository keeps its data, and the bin lists it.", || delete(routes::share_remove))
             .asks::<removal::DryRun>().tells::<removal::Removal>(),
         Row::new((M::GET, "/shares/{share}/heads"), (Reads, Reach::Share), "Published heads, the newest first.", || get(routes::heads))
             .asks::<routes::HeadsQuery>().tells::<Vec<HeadInfo>>(),
@@ -154,7 +156,7 @@ fn history() -> Vec<Row> {
             .tells::<Vec<SnapshotInfo>>(),
         Row::new((M::POST, "/shares/{share}/snapshots"), (Changes, Reach::Share), "Takes a snapshot.", || post(routes::snapshot_create))
             .takes::<SnapshotRequest>().starts::<SnapshotInfo>(),
-        Row::new((M::DELETE, "/shares/{share}/snapshots/{snapshot}"), (Destroys, Reach::Share), "Retains a snapshot no more.", || delete(routes::snapshot_remove))
+        Row::new((M::DELETE, "/shares/{share}/snapshots/{snapshot}"), (Destroys, Reach::Share), "Puts a snapshot into the bin; where there is none, retains it no more.", || delete(routes::snapshot_remove))
             .asks::<removal::DryRun>().tells::<SnapshotInfo>(),
         Row::new((M::POST, "/shares/{share}/diff"), (Browses, Reach::Share), "What differs between two moments, page by page.", || post(routes::diff))
             .takes::<DiffRequest>().tells::<DiffPage>(),
@@ -166,6 +168,26 @@ fn history() -> Vec<Row> {
             .takes::<RestoreRequest>().destroys_with("remove_newer", Value::Yes).starts::<RestoreReport>(),
         Row::new((M::POST, "/shares/{share}/rollback"), (Destroys, Reach::Share), "Puts a whole share back to what it was; a dry run answers 200 and what would change.", || post(routes::rollback))
             .asks::<removal::DryRun>().takes::<RollbackRequest>().starts::<RollbackReport>(),
+    ]
+}
+
+#[rustfmt::skip]
+fn binning() -> Vec<Row> {
+    vec![
+        Row::new((M::GET, "/bin"), (Reads, Listed), "What was removed and can still be brought back.", || get(bin::list))
+            .tells::<Vec<BinEntry>>(),
+        Row::new((M::DELETE, "/bin"), (Destroys, Whole), "Ends every snapshot in the bin before its time.", || delete(bin::empty))
+            .asks::<removal::DryRun>().tells::<Vec<BinEntry>>(),
+        Row::new((M::POST, "/bin/{share}/restore"), (Administers, Whole), "Serves a share again that was taken out of the settings.", || post(bin::restore_share))
+            .tells::<BroughtBack>(),
+        Row::new((M::GET, "/shares/{share}/bin"), (Reads, Reach::Share), "Snapshots of a share in the bin.", || get(bin::list_of))
+            .tells::<Vec<BinEntry>>(),
+        Row::new((M::DELETE, "/shares/{share}/bin"), (Destroys, Reach::Share), "Ends them before their time.", || delete(bin::empty_of))
+            .asks::<removal::DryRun>().tells::<Vec<BinEntry>>(),
+        Row::new((M::POST, "/shares/{share}/bin/{snapshot}/restore"), (Changes, Reach::Share), "Brings a snapshot back out of the bin.", || post(bin::restore))
+            .takes::<BinRestoreRequest>().tells::<SnapshotInfo>(),
+        Row::new((M::DELETE, "/shares/{share}/bin/{snapshot}"), (Destroys, Reach::Share), "Ends a snapshot in the bin before its time.", || delete(bin::end))
+            .asks::<removal::DryRun>().tells::<Vec<BinEntry>>(),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! Claims about the admin API, made over its real socket against a gateway in memory.
 
+mod bin;
 mod branches;
 pub(crate) mod fake;
 mod files;

@@ -3,7 +3,9 @@
 use super::Admin;
 use super::access::{Caller, Right};
 use super::jobs::JobInfo;
-use crate::control::{Alarm, PolicyStatus, RecoveryPlan, ShareStatus, Status, TargetStatus, VolumeStatus};
+use crate::control::{
+    Alarm, BinEntry, PolicyStatus, RecoveryPlan, ShareStatus, Status, TargetStatus, VolumeStatus,
+};
 
 /// Kinds of jobs that are about a share.
 const KINDS_OF_SHARES: [&str; 9] = [
@@ -41,6 +43,11 @@ impl Caller {
     pub(super) fn within_shares(&self, mut shares: Vec<ShareStatus>) -> Vec<ShareStatus> {
         shares.retain(|share| self.reaches(&share.name));
         shares
+    }
+
+    pub(super) fn within_bin(&self, mut entries: Vec<BinEntry>) -> Vec<BinEntry> {
+        entries.retain(|entry| self.reaches(&entry.share));
+        entries
     }
 
     /// Policies that are about nothing else.

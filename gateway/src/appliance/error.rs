@@ -177,6 +177,12 @@ pub enum ApplianceError {
         /// What it says.
         text: String,
     },
+    /// A tag that only this program gives.
+    #[error("the tag {tag} is given by the bin alone: choose another")]
+    SnapshotTag {
+        /// Which.
+        tag: String,
+    },
     /// Somebody else leads the share.
     #[error("another gateway leads share {share:?}: {by}")]
     Superseded {

@@ -17,6 +17,7 @@
 mod archive;
 mod aside;
 mod backend;
+mod bin;
 mod budget;
 mod cache_loop;
 mod collect;
@@ -63,6 +64,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use archive::{ArchiveConfig, TargetRules};
+pub use bin::RemovedShare;
 pub use collect::{CollectConfig, Collected, CollectionFigures};
 pub use copies::CopyReport;
 pub use error::ApplianceError;

@@ -19,7 +19,7 @@ use tidegate_chunker::{SecretKey, ShareId};
 use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::Timestamp;
 use tidegate_replicator::repository::{
-    Head, HeadName, Opened, Repository, RepositoryError, SnapshotId, UtcNanos,
+    Head, HeadName, Opened, Repository, RepositoryError, SnapshotId, UtcNanos, is_binned,
 };
 use tidegate_replicator::tree::NodeSource;
 
@@ -45,7 +45,8 @@ enum Retained {
 /// A retained state that was read: what becomes of it in the list, and the head that it shows.
 struct Known {
     head: HeadName,
-    moment: Arc<Moment>,
+    /// None of a snapshot in the bin: it is not shown, and not read again.
+    moment: Option<Arc<Moment>>,
 }
 
 #[derive(Default)]
@@ -140,11 +141,14 @@ impl ShareMoments {
             }
             Retained::Snapshot(id) => {
                 let snapshot = self.repository.read_snapshot(self.share, id).await?;
+                if is_binned(&snapshot) {
+                    return Ok(Known { head: snapshot.head_name, moment: None });
+                }
                 (snapshot.head_name, id.object(self.share), snapshot.head, snapshot.label)
             }
         };
         let moment = self.moment(object.as_str(), &head, &label);
-        Ok(Known { head: name, moment: Arc::new(moment) })
+        Ok(Known { head: name, moment: Some(Arc::new(moment)) })
     }
 
     fn moment(&self, object: &str, head: &Head, label: &str) -> Moment {
@@ -191,14 +195,16 @@ impl Moments for ShareMoments {
     }
 }
 
-/// What is shown of what is known: snapshots, and heads that no snapshot was taken of. Names that would come
+/// What is shown of what is known: snapshots that are not in the bin, and heads that none of them was taken of. Names that would come
 /// twice are told apart by their numbers.
 fn listed(known: &HashMap<Retained, Known>) -> MomentList {
     let is_snapshot = |which: &Retained| matches!(which, Retained::Snapshot(_));
+    let known: Vec<_> =
+        known.iter().filter_map(|(which, known)| Some((which, known.head, known.moment.as_ref()?))).collect();
     let taken: HashSet<HeadName> =
-        known.iter().filter(|(which, _)| is_snapshot(which)).map(|(_, known)| known.head).collect();
-    let shown = known.iter().filter(|(which, known)| is_snapshot(which) || !taken.contains(&known.head));
-    let mut moments: Vec<_> = shown.map(|(_, known)| known.moment.clone()).collect();
+        known.iter().filter(|(which, ..)| is_snapshot(which)).map(|(_, head, _)| *head).collect();
+    let shown = known.iter().filter(|(which, head, _)| is_snapshot(which) || !taken.contains(head));
+    let mut moments: Vec<_> = shown.map(|(.., moment)| (*moment).clone()).collect();
     moments.sort_unstable_by_key(|moment| (moment.frozen_at, moment.view));
     let mut names = HashSet::new();
     for moment in &mut moments {

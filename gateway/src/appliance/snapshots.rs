@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tidegate_chunker::ShareId;
 use tidegate_replicator::collect::{PIN_DAYS_TAG, PIN_TAG};
 use tidegate_replicator::repository::{
-    Head, HeadName, NewSnapshot, RepositoryError, Snapshot, SnapshotId, Usage,
+    Head, HeadName, NewSnapshot, RepositoryError, Snapshot, SnapshotId, Usage, is_binned, is_tag_of_bin,
 };
 
 use super::registry::{self, ShareRecord};
@@ -51,6 +51,7 @@ impl Appliance {
         new: NewSnapshot,
     ) -> Result<SnapshotEntry, ApplianceError> {
         Self::check_lock_tag(&new.tags)?;
+        check_bin_tags(&new.tags)?;
         for _ in 0..SNAPSHOT_ATTEMPTS_MAX {
             let (name, head) = self.commit(share).await?;
             if let Some(entry) = self.keep(name, &head, new.clone()).await? {
@@ -135,23 +136,25 @@ impl Appliance {
         Ok(Some(SnapshotEntry { id, snapshot }))
     }
 
-    /// The snapshots of a share, oldest first; those that cannot be read are in the log.
+    /// The snapshots of a share, the first that was taken first, without what is in the bin; those that cannot be read are
+    /// in the log.
     pub async fn snapshots(&self, share: &str) -> Result<Vec<SnapshotEntry>, ApplianceError> {
         let id = self.line_id(share)?;
         let listed = self.backend.repository.list_snapshots(id).await?;
-        Ok(listed
-            .into_iter()
-            .filter_map(|(id, snapshot)| match snapshot {
-                Ok(snapshot) => Some(SnapshotEntry { id, snapshot }),
-                Err(error) => {
-                    tracing::error!(snapshot = %id, %error, "a snapshot cannot be read");
-                    None
-                }
-            })
-            .collect())
+        let readable = listed.into_iter().filter_map(|(id, snapshot)| match snapshot {
+            Ok(snapshot) => Some(SnapshotEntry { id, snapshot }),
+            Err(error) => {
+                tracing::error!(snapshot = %id, %error, "a snapshot cannot be read");
+                None
+            }
+        });
+        let mut entries: Vec<_> = readable.filter(|entry| !is_binned(&entry.snapshot)).collect();
+        // What came back out of the bin has a younger id.
+        entries.sort_by_key(|entry| entry.snapshot.taken_at);
+        Ok(entries)
     }
 
-    /// The ids of the snapshots of a share, oldest first.
+    /// The ids of all snapshots of a share, also of those in the bin, oldest first.
     pub async fn snapshot_ids(&self, share: &str) -> Result<Vec<SnapshotId>, ApplianceError> {
         let id = self.line_id(share)?;
         Ok(self.backend.repository.snapshot_ids(id).await?)
@@ -163,7 +166,7 @@ impl Appliance {
         Ok(self.backend.repository.read_snapshot(share, id).await?)
     }
 
-    /// Stops retaining a snapshot, unless it is locked.
+    /// Stops retaining a snapshot, in the bin or not, unless it is locked.
     pub async fn remove_snapshot(&self, share: &str, id: SnapshotId) -> Result<(), ApplianceError> {
         let share = self.line_id(share)?;
         self.check_unlocked(share, id).await?;
@@ -173,7 +176,7 @@ impl Appliance {
     }
 
     /// What is retained of a share has changed.
-    fn show_moments_anew(&self, share: ShareId) {
+    pub(super) fn show_moments_anew(&self, share: ShareId) {
         if let Some(open) = self.shares.lock().get(&share) {
             open.moments.look_again();
         }
@@ -250,5 +253,13 @@ impl Appliance {
         self.live.submit_durably(Batch { changes }, Bytes::new()).await?;
         self.live.settle().await?;
         Ok(id)
+    }
+}
+
+/// Refuses tags by which a snapshot would be in the bin from the start.
+fn check_bin_tags(tags: &BTreeMap<String, String>) -> Result<(), ApplianceError> {
+    match tags.keys().find(|tag| is_tag_of_bin(tag)) {
+        Some(tag) => Err(ApplianceError::SnapshotTag { tag: tag.clone() }),
+        None => Ok(()),
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         | ApplianceError::NotToBePromoted { .. }
         | ApplianceError::SourceBusy { .. } => ErrorKind::Busy,
         ApplianceError::SnapshotLocked { .. } => ErrorKind::Denied,
-        ApplianceError::SnapshotLock { .. } => ErrorKind::Invalid,
+        ApplianceError::SnapshotLock { .. } | ApplianceError::SnapshotTag { .. } => ErrorKind::Invalid,
         ApplianceError::Source { error, .. } => backup_kind(error),
         ApplianceError::Superseded { .. }
         | ApplianceError::NotLed { .. }

@@ -4,6 +4,7 @@
 //! commands that work on a repository without a running gateway.
 
 mod archive;
+mod bin;
 mod branches;
 mod browse;
 mod buckets;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tidegate_chunker::ShareId;
 use tidegate_protocols::view::FsError;
-use tidegate_replicator::repository::{Head, HeadName};
+use tidegate_replicator::repository::{Head, HeadName, SnapshotId};
 
 use super::kinds::appliance_kind;
 use super::offline::utc_nanos;
+use super::overview::timestamp;
 use super::points::not_after;
 use crate::appliance::{Appliance, SnapshotEntry};
-use crate::control::{ControlError, ErrorKind, Moment};
+use crate::control::{ControlError, ErrorKind, Moment, SnapshotInfo};
 use crate::share::FrozenMap;
 use crate::volumes::Host;
 
@@ -65,6 +66,26 @@ pub(super) async fn snapshot(
         ControlError::new(ErrorKind::NotFound, format!("share {share:?} has no snapshot {name:?}"))
             .todo(format!("see `tidegate snapshot list {share}`"))
     })
+}
+
+/// A snapshot as operators see it.
+pub(super) fn snapshot_info(entry: &SnapshotEntry) -> SnapshotInfo {
+    let snapshot = &entry.snapshot;
+    SnapshotInfo {
+        id: entry.id.to_string(),
+        name: called(entry.id, &snapshot.label),
+        frozen: timestamp(snapshot.head.frozen_at),
+        policy: snapshot.policy.clone(),
+        tags: snapshot.tags.clone(),
+        files: snapshot.head.usage.inodes,
+        bytes: snapshot.head.usage.bytes,
+        bin_until: None,
+    }
+}
+
+/// What people call a snapshot: one without a name by its id.
+pub(super) fn called(id: SnapshotId, label: &str) -> String {
+    if label.is_empty() { id.to_string() } else { label.to_owned() }
 }
 
 /// The gateway around volumes.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tidegate_chunker::ShareId;
-use tidegate_replicator::repository::{Head, HeadName, Opened, Repository, SnapshotId, UtcNanos};
+use tidegate_replicator::repository::{Head, HeadName, Opened, Repository, SnapshotId, UtcNanos, is_binned};
 use tidegate_replicator::store::{RequestCounts, StoreHealth};
 
 use super::points::not_after;
@@ -64,7 +64,7 @@ impl OfflineRepository {
         Ok(self.repository.read_head(share, &found).await.map_err(AssemblyError::from)?)
     }
 
-    /// By id, or the newest that is called so.
+    /// By id, also in the bin; or the newest out of it that is called so.
     async fn snapshot(&self, share: ShareId, name: &str) -> Result<Head, ControlError> {
         if let Some(id) = SnapshotId::parse(name) {
             let snapshot = self.repository.read_snapshot(share, id).await.map_err(AssemblyError::from)?;
@@ -74,7 +74,7 @@ impl OfflineRepository {
         let mut unreadable = None;
         for id in ids.into_iter().rev() {
             match self.repository.read_snapshot(share, id).await {
-                Ok(snapshot) if snapshot.label == name => return Ok(snapshot.head),
+                Ok(snapshot) if snapshot.label == name && !is_binned(&snapshot) => return Ok(snapshot.head),
                 Ok(_) => {}
                 Err(error) => unreadable = Some(error),
             }

@@ -1,6 +1,6 @@
 //! What of changed settings is taken over while the gateway runs, and what waits for a restart.
 
-use crate::settings::{Settings, Target};
+use crate::settings::{Retention, Settings, Target};
 
 /// The tables whose change waits for a restart.
 pub(super) fn waiting_for_restart(before: &Settings, after: &Settings) -> Vec<String> {
@@ -15,7 +15,9 @@ pub(super) fn waiting_for_restart(before: &Settings, after: &Settings) -> Vec<St
     // A lead that is reached another way; copies follow at once.
     note(leads_elsewhere(before, after), "target");
     note(before.cache != after.cache, "cache");
-    note(before.retention != after.retention, "retention");
+    // How long the bin keeps is asked each time.
+    let retention = Retention { bin: after.retention.bin, ..before.retention.clone() };
+    note(retention != after.retention, "retention");
     note(before.nfs != after.nfs, "nfs");
     note(before.s3 != after.s3, "s3");
     note(before.nbd != after.nbd, "nbd");

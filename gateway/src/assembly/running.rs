@@ -21,6 +21,7 @@ use super::garbage::collect_now;
 use super::heart::Heart;
 use super::host::GatewayHost;
 use super::keys::key_slots;
+use super::moments::snapshot_info;
 use super::nbd::start_disks;
 use super::overview::{Overview, head_info, timestamp};
 use super::policies::start_policies;
@@ -239,7 +240,7 @@ impl Running {
         moments::head_at(&self.appliance, share, moment).await
     }
 
-    async fn snapshot(&self, share: &str, name: &str) -> Result<SnapshotEntry, ControlError> {
+    pub(super) async fn snapshot(&self, share: &str, name: &str) -> Result<SnapshotEntry, ControlError> {
         moments::snapshot(&self.appliance, share, name).await
     }
 }
@@ -340,9 +341,7 @@ impl Control for Running {
     }
 
     async fn snapshot_remove(&self, share: &str, snapshot: &str) -> Result<SnapshotInfo, ControlError> {
-        let entry = self.snapshot(share, snapshot).await?;
-        self.appliance.remove_snapshot(share, entry.id).await?;
-        Ok(snapshot_info(&entry))
+        self.remove_to_bin(share, snapshot).await
     }
 
     async fn diff(&self, share: &str, request: &DiffRequest) -> Result<DiffPage, ControlError> {
@@ -554,20 +553,6 @@ impl Control for Running {
             self.heart.stop().await;
         }
         Ok(())
-    }
-}
-
-pub(super) fn snapshot_info(entry: &SnapshotEntry) -> SnapshotInfo {
-    let snapshot = &entry.snapshot;
-    let name = if snapshot.label.is_empty() { entry.id.to_string() } else { snapshot.label.clone() };
-    SnapshotInfo {
-        id: entry.id.to_string(),
-        name,
-        frozen: timestamp(snapshot.head.frozen_at),
-        policy: snapshot.policy.clone(),
-        tags: snapshot.tags.clone(),
-        files: snapshot.head.usage.inodes,
-        bytes: snapshot.head.usage.bytes,
     }
 }
 

@@ -9,7 +9,7 @@ use tidegate_replicator::backup::{LeftOut, Options, Source as Reads, SourceError
 use tidegate_replicator::repository::NewSnapshot;
 use tokio::sync::Semaphore;
 
-use super::running::snapshot_info;
+use super::moments::snapshot_info;
 use crate::appliance::{Appliance, OpenSource, SnapshotEntry, SourceConfig, SourceRequest, SourceTaken};
 use crate::clock::{Clock, SystemClock};
 use crate::control::{

@@ -8,6 +8,7 @@ mod alarms;
 mod archive;
 mod attach;
 mod audit;
+mod bin;
 mod branch;
 mod bucket;
 mod check;
@@ -147,6 +148,9 @@ enum Command {
     /// Create, list, compare and remove snapshots.
     #[command(subcommand)]
     Snapshot(snapshot::Command),
+    /// Show what was removed, bring it back, or end it before its time.
+    #[command(subcommand)]
+    Bin(bin::Command),
     /// List, show, run and simulate the policies that take snapshots by themselves.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -301,6 +305,7 @@ async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Resu
         Command::Commit(command) => commit::run(context, command).await,
         Command::Head(command) => head::run(context, command).await,
         Command::Snapshot(command) => snapshot::run(context, command).await,
+        Command::Bin(command) => bin::run(context, command).await,
         Command::Policy(command) => policy::run(context, command).await,
         Command::Source(command) => source::run(context, command).await,
         Command::Restore(command) => restore::run(context, command).await,

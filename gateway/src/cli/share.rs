@@ -40,7 +40,7 @@ pub(super) enum Command {
         #[command(flatten)]
         job: JobOptions,
     },
-    /// Take a share out of the settings; the repository keeps its data.
+    /// Take a share out of the settings; the repository keeps its data, and `tidegate bin restore` serves it again.
     Remove {
         /// The share.
         share: String,

@@ -46,7 +46,7 @@ pub(super) enum Command {
         #[arg(long, default_value = "/")]
         path: FilePath,
     },
-    /// Stop retaining a snapshot.
+    /// Put a snapshot into the bin, which keeps it as long as `retention.bin` says.
     Remove {
         /// The share.
         share: String,
@@ -74,14 +74,22 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         }
         Command::Diff { share, from, to, path } => diff(context, &share, from, to, path).await,
         Command::Remove { share, snapshot, asking } => {
-            let question =
-                format!("What only snapshot {snapshot} of share {share} still has will be gone. Remove it?");
+            let question = format!(
+                "Snapshot {snapshot} of share {share} goes to the bin, and for good once its time there is over. Remove it?"
+            );
             asking.confirm(context, &question)?;
             let path = format!("/shares/{}/snapshots/{}", segment(&share), segment(&snapshot));
             let removed: SnapshotInfo =
                 context.client()?.delete(&format!("{path}{}", asking.query())).await?;
             context.terminal.data(&removed, |removed| {
-                format!("snapshot {} ({}) {}", removed.name, removed.id, asking.verb())
+                let until = removed.bin_until.map(|until| format!("; the bin keeps it until {until}"));
+                format!(
+                    "snapshot {} ({}) {}{}",
+                    removed.name,
+                    removed.id,
+                    asking.verb(),
+                    until.unwrap_or_default()
+                )
             })
         }
     }

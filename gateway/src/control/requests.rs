@@ -41,6 +41,9 @@ pub struct SnapshotInfo {
     pub files: u64,
     /// Their length in bytes, holes not counted.
     pub bytes: u64,
+    /// Of one that was removed: until when the bin keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bin_until: Option<Timestamp>,
 }
 
 /// Compare two moments of a share.

@@ -53,6 +53,9 @@ table! {
             HeadRung::new(Span::seconds(3600), Span::days(1)),
             HeadRung::new(Span::days(1), Span::days(30)),
         ]);
+        /// How long a snapshot that somebody removes stays in the bin, from where `tidegate bin restore` brings it back. The
+        /// first collection after that ends it. `0s` for no bin. What a policy forgets by its own rules does not go there.
+        bin: Span, default(Span::days(7)) in Span::seconds(0), Span::days(366);
         /// Whether this gateway deletes packs that nothing retained reaches. Of several gateways on one
         /// repository one is enough; more do no harm. `tidegate gc` does it by hand.
         collect: bool, default(true);

@@ -56,6 +56,8 @@ pub struct Proposal {
     pub passed_heads: Vec<(ShareId, HeadName)>,
     /// Pins whose time is over.
     pub expired_pins: Vec<(ShareId, SnapshotId)>,
+    /// Snapshots in the bin whose time there is over. What they reach is retained still: the next proposal finds it.
+    pub ended_in_bin: Vec<(ShareId, SnapshotId)>,
 }
 
 impl Proposal {
@@ -78,6 +80,7 @@ pub async fn propose(
         packs: marked.packs.len() as u64,
         passed_heads: marked.roots.passed.clone(),
         expired_pins: marked.roots.expired.clone(),
+        ended_in_bin: marked.roots.ended.clone(),
         ..Proposal::default()
     };
     let (mut sparse, mut full, mut dead) = (Vec::new(), Vec::new(), Vec::new());

@@ -8,7 +8,7 @@ use tidegate_chunker::{DomainId, ShareId};
 use super::error::CollectError;
 use crate::repository::{
     Head, HeadName, HeadStanding, Opened, Repository, RepositoryError, Snapshot, SnapshotId, UtcNanos,
-    base_of, is_branch,
+    base_of, is_binned, is_branch, is_over,
 };
 use crate::tree::Root;
 
@@ -41,6 +41,8 @@ pub(super) struct Roots {
     pub(super) passed: Vec<(ShareId, HeadName)>,
     /// Pins whose time is over.
     pub(super) expired: Vec<(ShareId, SnapshotId)>,
+    /// Snapshots in the bin whose time there is over. They are retained for as long as their objects are there.
+    pub(super) ended: Vec<(ShareId, SnapshotId)>,
 }
 
 /// Lists everything that is retained at `now`: heads, then snapshots, then heads once more.
@@ -102,11 +104,14 @@ impl Roots {
             match repository.read_snapshot(share, id).await {
                 Ok(snapshot) => {
                     let age = now.as_nanos().saturating_sub(snapshot.taken_at.as_nanos());
-                    let is_over =
-                        u128::try_from(age).is_ok_and(|age| age > pin_age_max(&snapshot).as_nanos());
-                    if snapshot.tags.contains_key(PIN_TAG) && is_over {
+                    let is_old = u128::try_from(age).is_ok_and(|age| age > pin_age_max(&snapshot).as_nanos());
+                    let is_pin = snapshot.tags.contains_key(PIN_TAG) && !is_binned(&snapshot);
+                    if is_pin && is_old {
                         self.expired.push((share, id));
                     } else {
+                        if is_over(&snapshot, now) {
+                            self.ended.push((share, id));
+                        }
                         self.keep(&id.object(share).to_string(), &snapshot);
                     }
                 }

@@ -19,16 +19,20 @@ pub struct Round {
     pub progress: Progress,
 }
 
-/// Removes what the proposal found passed or expired; tells how many objects went. The oldest first, so that
+/// Removes what the proposal found passed, expired, or in the bin for its whole time; tells how many objects went. The oldest first, so that
 /// a line can be followed to whatever of it is still there.
 pub async fn tidy(repository: &Repository<Opened>, proposal: &Proposal) -> Result<u64, CollectError> {
     for (share, name) in &proposal.passed_heads {
         repository.remove_head(*share, name).await?;
     }
-    for (share, id) in &proposal.expired_pins {
+    for (share, id) in proposal.expired_pins.iter().chain(&proposal.ended_in_bin) {
         repository.remove_snapshot(*share, *id).await?;
     }
-    Ok((proposal.passed_heads.len() + proposal.expired_pins.len()) as u64)
+    for (share, id) in &proposal.ended_in_bin {
+        tracing::info!(%share, snapshot = %id, "the time of a snapshot in the bin is over");
+    }
+    let snapshots = proposal.expired_pins.len() + proposal.ended_in_bin.len();
+    Ok((proposal.passed_heads.len() + snapshots) as u64)
 }
 
 /// Repacks and condemns what was proposed; `None` if that is nothing. Refuses to condemn a greater part of all

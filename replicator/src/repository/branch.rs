@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt, stream};
 use tidegate_chunker::ShareId;
 
+use super::bin::is_binned;
 use super::envelope::store_object;
 use super::error::{RepositoryError, Result};
 use super::head::Head;
@@ -199,7 +200,7 @@ impl Repository<Opened> {
         }
     }
 
-    /// All branches of a share, named ones and forks, oldest first. A snapshot or head that cannot be read is
+    /// All branches of a share, named ones and forks, oldest first; what is in the bin is none. A snapshot or head that cannot be read is
     /// none, and in the log.
     pub async fn branches(&self, share: ShareId) -> Result<Vec<Branch>> {
         let ids = self.snapshot_ids(share).await?;
@@ -208,6 +209,7 @@ impl Repository<Opened> {
         let mut branches = Vec::new();
         while let Some((id, snapshot)) = reads.next().await {
             match snapshot {
+                Ok(snapshot) if is_binned(&snapshot) => {}
                 Ok(snapshot) => branches.extend(named(id, snapshot)),
                 Err(RepositoryError::Missing { .. }) => {}
                 Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => {
@@ -257,7 +259,7 @@ impl Repository<Opened> {
         Ok(Departure { ancestor: at, root: on_line.map(|head| head.root), is_fork })
     }
 
-    /// The newest branch-free states that were frozen at `time` or before, and the first after it.
+    /// The newest states, without branches and what is in the bin, that were frozen at `time` or before, and the first after it.
     pub async fn moments_around(&self, share: ShareId, time: UtcNanos) -> Result<Around> {
         let mut around = Around::default();
         if let Some(newest) = self.newest_head(share).await? {
@@ -271,7 +273,7 @@ impl Repository<Opened> {
         let read: Vec<_> = stream::iter(reads).buffered(READS_MAX).collect().await;
         for (id, snapshot) in read {
             match snapshot {
-                Ok(snapshot) if is_branch(&snapshot) => {}
+                Ok(snapshot) if is_branch(&snapshot) || is_binned(&snapshot) => {}
                 Ok(snapshot) => around.note(Point::Snapshot(id), snapshot.head.frozen_at, time),
                 Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => {
                     return Err(error);

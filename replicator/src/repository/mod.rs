@@ -69,6 +69,7 @@
 //! Not here: which chunks there are and what they mean (`tree`), how many packs go up at once (whoever commits),
 //! retries and rates (decorators of the store).
 
+mod bin;
 mod branch;
 mod chance;
 mod config;
@@ -96,6 +97,8 @@ mod slot;
 mod snapshot;
 mod time;
 
+pub(crate) use bin::is_over;
+pub use bin::{BIN_TAG, Binned, is_binned, is_tag_of_bin};
 pub(crate) use branch::base_of;
 pub use branch::{
     Around, BRANCH_TAG, Branch, BranchCause, BranchId, Departure, NewBranch, Point, is_branch, minute,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod archive;
+mod bin;
 mod check;
 mod collect;
 #[path = "../repository_suite/support/dying_store.rs"]

@@ -10,9 +10,12 @@ import { table } from "../parts/table.js";
 import { go, link } from "../router.js";
 import { may } from "../session.js";
 import { count, t } from "../words.js";
-import { commit, forget, rollBack, takeSnapshot } from "./share_changes.js";
+import { bringBack, commit, endInBin, forget, rollBack, takeSnapshot } from "./share_changes.js";
 
 const HEADS = 12;
+/** How old what is shown of the bin may be, in milliseconds. */
+const BIN_AGE = 60_000;
+let known = null;
 
 export const title = ({ share }) => share;
 export const every = 4_000;
@@ -21,10 +24,19 @@ export async function load({ share }) {
   const where = path("shares", share);
   const [status, snapshots, heads] = await Promise.all([
     get(where), get(`${where}/snapshots`), get(`${where}/heads`, { limit: HEADS })]);
-  return { status, snapshots, heads };
+  return { status, snapshots, bin: await binOf(share, where, snapshots), heads };
 }
 
-export function view({ status, snapshots, heads }, { refresh }) {
+/** The bin is asked for when snapshots have come or gone, and now and then: each answer reads all of them. */
+async function binOf(share, where, snapshots) {
+  const key = [share, ...snapshots.map((snapshot) => snapshot.id)].join();
+  if (known?.key !== key || Date.now() - known.at > BIN_AGE) {
+    known = { key, at: Date.now(), entries: await get(`${where}/bin`) };
+  }
+  return known.entries;
+}
+
+export function view({ status, snapshots, bin, heads }, { refresh }) {
   const share = status.name;
   return [
     heading(share, { trail: [[t("shares.title"), link(["shares"])]], actions: [
@@ -46,6 +58,8 @@ export function view({ status, snapshots, heads }, { refresh }) {
       [t("share.id"), h("code", {}, status.id)],
     ]),
     section(t("snapshots.title"), { key: "snapshots" }, snapshotTable(status, snapshots, refresh)),
+    bin.length > 0 && section(t("bin.title"), { key: "bin" }, h("p", { class: "note-line" }, t("bin.note")),
+      binTable(share, bin, refresh)),
     section(t("heads.title"), { key: "heads" }, h("p", { class: "note-line" }, t("heads.note")), headTable(share, heads)),
   ];
 }
@@ -80,6 +94,24 @@ function snapshotTable({ name: share }, snapshots, refresh) {
           { kind: "quiet", label: t("snapshot.rollback.label", { name: snapshot.name }) }),
         may("forget", share) && button(t("snapshot.forget"), () => forget(share, snapshot, refresh),
           { kind: "quiet", label: t("snapshot.forget.label", { name: snapshot.name }) })) },
+    ],
+  });
+}
+
+function binTable(share, bin, refresh) {
+  return table({
+    caption: t("bin.title"), rows: bin, key: (entry) => entry.id, empty: t("bin.none"),
+    columns: [
+      { head: t("snapshots.name"), wide: true, cell: (entry) =>
+        h("a", { href: link(["shares", share, "browse"], { at: `snapshot:${entry.id}` }) }, entry.name) },
+      { head: t("snapshots.frozen"), number: true, cell: (entry) => date(entry.frozen) },
+      { head: t("bin.until"), number: true, cell: (entry) => (entry.until ? date(entry.until) : t("bin.stays")) },
+      { head: t("shares.size"), number: true, cell: (entry) => bytes(entry.bytes) },
+      { head: t("table.actions"), tail: true, cell: (entry) => h("div", { class: "actions" },
+        may("snapshot", share) && button(t("bin.restore"), () => bringBack(share, entry, refresh),
+          { kind: "quiet", label: t("bin.restore.label", { name: entry.name }) }),
+        may("forget", share) && button(t("bin.end"), () => endInBin(share, entry, () => { known = null; refresh(); }),
+          { kind: "quiet", label: t("bin.end.label", { name: entry.name }) })) },
     ],
   });
 }

@@ -41,8 +41,38 @@ export function forget(share, snapshot, refresh) {
     title: t("snapshot.forget.title", { name: snapshot.name }), verb: t("snapshot.forget"), danger: true,
     body: () => h("p", {}, t("snapshot.forget.text", { time: absolute(snapshot.frozen) })),
     act: async () => {
-      await remove(`${path("shares", share)}${path("snapshots", snapshot.id)}`);
-      note("good", t("snapshot.forgotten", { name: snapshot.name }));
+      const removed = await remove(`${path("shares", share)}${path("snapshots", snapshot.id)}`);
+      note("good", removed.bin_until
+        ? t("snapshot.binned", { name: snapshot.name, time: absolute(removed.bin_until) })
+        : t("snapshot.forgotten", { name: snapshot.name }));
+      refresh();
+    },
+  });
+}
+
+/** Brings a snapshot back out of the bin; under another name where its own is taken. */
+export function bringBack(share, entry, refresh) {
+  ask({
+    title: t("bin.restore.title", { name: entry.name }), verb: t("bin.restore"), state: { name: "" },
+    body: (state) => field(t("snapshot.name"), { value: state.name, maxlength: 180, hint: t("bin.restore.hint"),
+      on: { input: (event) => { state.name = event.target.value; } } }),
+    act: async (state) => {
+      const back = await post(`${path("shares", share)}${path("bin", entry.id)}/restore`,
+        state.name ? { name: state.name } : {});
+      note("good", t("bin.restored", { name: back.name }));
+      refresh();
+    },
+  });
+}
+
+/** Ends a snapshot in the bin before its time. */
+export function endInBin(share, entry, refresh) {
+  ask({
+    title: t("bin.end.title", { name: entry.name }), verb: t("bin.end"), danger: true,
+    body: () => h("p", {}, t("bin.end.text", { time: absolute(entry.frozen) })),
+    act: async () => {
+      await remove(`${path("shares", share)}${path("bin", entry.id)}`);
+      note("good", t("snapshot.forgotten", { name: entry.name }));
       refresh();
     },
   });

@@ -28,6 +28,8 @@ use crate::settings::{Count, Policy, Settings, Size};
 #[derive(Default)]
 pub(crate) struct FakeGateway {
     state: Mutex<State>,
+    /// What lies in the bin, with the share of each.
+    pub(super) binned: Mutex<Vec<(String, SnapshotInfo)>>,
     /// Told when the removal of snapshot `slow` has begun; it goes on when the other is told.
     pub(super) begun: Notify,
     pub(super) go_on: Notify,
@@ -59,6 +61,16 @@ impl FakeGateway {
             Some(_) => Ok(()),
             None => Err(ControlError::new(ErrorKind::NotFound, format!("there is no share {share:?}"))),
         }
+    }
+
+    pub(super) fn keep_snapshot(&self, share: &str, made: SnapshotInfo) -> Result<(), ControlError> {
+        let mut state = self.state.lock();
+        let snapshots = state.snapshots.entry(share.to_owned()).or_default();
+        if snapshots.iter().any(|other| other.name == made.name) {
+            return Err(ControlError::new(ErrorKind::Exists, format!("there is a snapshot {:?}", made.name)));
+        }
+        snapshots.insert(0, made);
+        Ok(())
     }
 
     fn head(&self) -> HeadInfo {
@@ -115,6 +127,7 @@ fn snapshot(name: &str) -> SnapshotInfo {
         tags: BTreeMap::new(),
         files: 3,
         bytes: 4096,
+        bin_until: None,
     }
 }
 
@@ -220,12 +233,7 @@ impl Control for FakeGateway {
         self.known(share)?;
         let mut made = snapshot(request.name.as_deref().unwrap_or("1970-01-01"));
         made.tags = request.tags.clone();
-        let mut state = self.state.lock();
-        let snapshots = state.snapshots.entry(share.to_owned()).or_default();
-        if snapshots.iter().any(|other| other.name == made.name) {
-            return Err(ControlError::new(ErrorKind::Exists, format!("there is a snapshot {:?}", made.name)));
-        }
-        snapshots.insert(0, made.clone());
+        self.keep_snapshot(share, made.clone())?;
         Ok(made)
     }
 
@@ -253,7 +261,9 @@ impl Control for FakeGateway {
         let snapshots = state.snapshots.entry(share.to_owned()).or_default();
         let at = snapshots.iter().position(|snapshot| snapshot.name == name || snapshot.id == name);
         let missing = || ControlError::new(ErrorKind::NotFound, format!("there is no snapshot {name:?}"));
-        at.map(|at| snapshots.remove(at)).ok_or_else(missing)
+        let removed = snapshots.remove(at.ok_or_else(missing)?);
+        self.binned.lock().push((share.to_owned(), removed.clone()));
+        Ok(removed)
     }
 
     async fn diff(&self, share: &str, request: &DiffRequest) -> Result<DiffPage, ControlError> {

@@ -57,6 +57,13 @@ POST /shares/{share}/branches/{branch}/diff   yes  yes  yes  no   yes
 POST /shares/{share}/branches/{branch}/apply  no   yes  yes  no   yes
 POST /shares/{share}/rejoin                   no   no   yes  no   yes
 GET /shares/{share}/failback                  yes  yes  yes  yes  yes
+GET /bin                                      yes  yes  yes  yes  yes
+DELETE /bin                                   no   no   yes  no   no
+POST /bin/{share}/restore                     no   no   yes  no   no
+GET /shares/{share}/bin                       yes  yes  yes  yes  yes
+DELETE /shares/{share}/bin                    no   no   yes  no   yes
+POST /shares/{share}/bin/{snapshot}/restore   no   yes  yes  no   yes
+DELETE /shares/{share}/bin/{snapshot}         no   no   yes  no   yes
 POST /buckets                                 no   no   yes  no   no
 DELETE /buckets/{bucket}                      no   no   yes  no   yes
 POST /buckets/{bucket}/lifecycle              no   no   yes  no   yes
