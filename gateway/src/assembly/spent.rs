@@ -26,7 +26,9 @@ fn of(table: &PriceTable, counts: &RequestCounts) -> SpentStatus {
         let requests = u128::from(counts.requests(operation));
         match operation {
             Operation::Get | Operation::GetTail | Operation::Head | Operation::Ask => reads += requests,
-            Operation::Put | Operation::List | Operation::ListFolders | Operation::Change => writes += requests,
+            Operation::Put | Operation::List | Operation::ListFolders | Operation::Change => {
+                writes += requests
+            }
             Operation::Delete => {}
         }
     }

@@ -54,7 +54,9 @@ fn record_target(target: &TargetStatus) {
     metrics::TARGET_BACKLOG_BYTES.with(&label).set(target.backlog_bytes as f64);
     metrics::TARGET_BACKLOG_PACKS.with(&label).set(target.backlog_packs as f64);
     metrics::TARGET_REACHABLE.with(&label).set(f64::from(u8::from(target.reachable)));
-    metrics::TARGET_BEHIND_SECONDS.with(&label).set(target.behind_seconds.map_or(f64::NAN, |behind| behind as f64));
+    metrics::TARGET_BEHIND_SECONDS
+        .with(&label)
+        .set(target.behind_seconds.map_or(f64::NAN, |behind| behind as f64));
     follow(metrics::TARGET_UPLOADED_BYTES, &label, target.uploaded_bytes);
     let seconds = target.backlog_seconds.map_or(-1.0, |seconds| seconds as f64);
     metrics::TARGET_BACKLOG_SECONDS.with(&label).set(seconds);
