@@ -144,7 +144,10 @@ impl Writer {
 
     /// One round; `false` after the last.
     fn turn(&mut self) -> Result<bool, JournalError> {
-        self.prepare_spare();
+        if self.spare.is_none() {
+            let _round = metrics::Round::begin();
+            self.prepare_spare();
+        }
         let work = self.wait_for_work();
         let _round = metrics::Round::begin();
         for run in work.records.chunk_by(|one, next| one.segment == next.segment) {

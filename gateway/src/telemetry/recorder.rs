@@ -35,20 +35,26 @@ impl Metrics {
     pub fn render(&self, status: &Status) -> String {
         record_status(status);
         self.0.run_upkeep();
-        without_gone(&self.0.render(), status)
+        without_gone(&self.0.render(), &subjects(status))
     }
 }
 
-/// The lines of a text for Prometheus, but those about what the status does not have.
-fn without_gone(text: &str, status: &Status) -> String {
+/// What metrics with this beginning tell of, by a label; and the values of that label that there are.
+type Subjects<'s> = (&'static str, &'static str, BTreeSet<&'s str>);
+
+fn subjects(status: &Status) -> [Subjects<'_>; 3] {
     let shares = status.shares.iter().map(|share| share.name.as_str()).collect();
     let targets = status.targets.iter().map(|target| target.name.as_str()).collect();
     let policies = status.policies.iter().map(|policy| policy.name.as_str()).collect();
-    let there: [(&str, &str, BTreeSet<&str>); 3] = [
+    [
         ("tidegate_share_", "share=\"", shares),
         ("tidegate_target_", "target=\"", targets),
         ("tidegate_policy_", "policy=\"", policies),
-    ];
+    ]
+}
+
+/// The lines of a text for Prometheus, but those about what there is no more.
+fn without_gone(text: &str, there: &[Subjects<'_>]) -> String {
     let is_gone = |line: &str| {
         there.iter().filter(|(prefix, ..)| line.starts_with(prefix)).any(|(_, label, names)| {
             let value = line.split_once(label).and_then(|(_, rest)| rest.split_once('"'));
@@ -130,6 +136,17 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn what_is_gone_has_no_values() {
+        let there: [Subjects<'_>; 1] = [("tidegate_share_", "share=\"", BTreeSet::from(["docs"]))];
+        let kept = "# TYPE tidegate_share_files gauge\n\
+                    tidegate_share_files{share=\"docs\"} 7\n\
+                    tidegate_chunked_bytes_total{share=\"a source\"} 7\n";
+        let gone = "tidegate_share_files{share=\"doc\"} 7\n\
+                    tidegate_share_recovery_seconds{share=\"old\",stage=\"hot\"} 7\n";
+        assert_eq!(without_gone(&format!("{kept}{gone}"), &there), kept);
+    }
 
     #[test]
     fn the_page_of_metrics_is_what_the_code_says() {

@@ -24,7 +24,7 @@ fn follow(counter: Counter, labels: &[&str], count: u64) {
 }
 
 /// Sets the gauges and counters that the status knows.
-pub fn record_status(status: &Status) {
+pub(super) fn record_status(status: &Status) {
     metrics::BUILD_INFO.with(&[&status.version]).set(1.0);
     metrics::UPTIME_SECONDS.with(&[]).set(status.uptime_seconds as f64);
     metrics::MEMORY_RESIDENT_BYTES.with(&[]).set(status.memory.resident_bytes as f64);
@@ -139,5 +139,25 @@ fn record_quota(share: &str, quota: Option<&QuotaStatus>) {
         gauge.with(&[share, "hard"]).set(limit.hard.unwrap_or(0) as f64);
         let since = limit.over_soft_since.map_or(0, jiff::Timestamp::as_second);
         metrics::SHARE_QUOTA_OVER_SINCE_SECONDS.with(&[share, resource]).set(since as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    #[test]
+    fn a_counter_goes_on_where_its_count_begins_anew() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let shown = recorder.handle();
+        ::metrics::with_local_recorder(&recorder, || {
+            for count in [5, 8, 8, 2, 3] {
+                follow(metrics::TARGET_UPLOADED_BYTES, &["of a test"], count);
+            }
+        });
+        let line = "tidegate_target_uploaded_bytes_total{target=\"of a test\"} 11";
+        assert!(shown.render().contains(line), "{}", shown.render());
     }
 }
