@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use tidegate_integration::gateway::{SHARE, free_address};
 
@@ -18,6 +19,9 @@ const AWAY: [&str; 8] = [
     "TidegateShareNotServed",
     "TidegateNfsSlow",
 ];
+
+/// A life that is long enough to be seen: the time since the start is shown in seconds.
+const LIFE: Duration = Duration::from_millis(2_500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_store_that_is_away_is_an_alert_and_so_is_each_thing_that_comes_of_it() {
@@ -96,4 +100,13 @@ async fn a_gateway_that_died_is_an_alert_and_every_metric_is_on_the_page() {
     stage.prometheus.until_fired(&["TidegateSilent"], || {});
     stage.gateway.start();
     stage.prometheus.until_over(&["TidegateSilent"]);
+
+    // One that begins anew again and again: each life is long enough to be seen.
+    let Stage { prometheus, gateway, .. } = &mut stage;
+    prometheus.until_fired(&["TidegateRestarts"], || {
+        std::thread::sleep(LIFE);
+        gateway.kill();
+        gateway.start();
+    });
+    stage.prometheus.until_over(&["TidegateRestarts"]);
 }

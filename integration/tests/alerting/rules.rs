@@ -16,6 +16,7 @@ const SHORTER: &[(&str, &str)] = &[
     // How long the free room is looked at, and how far ahead.
     ("[1h:1m]", "[15s:1s]"),
     ("4 * 3600", "60"),
+    ("tidegate_uptime_seconds[30m]", "tidegate_uptime_seconds[1m]"),
     // The windows of rates and growth.
     ("[1h]", "[10s]"),
     ("[30m] offset 30m", "[10s] offset 10s"),

@@ -160,23 +160,6 @@ impl Client {
         })
     }
 
-    /// One that goes on writing whatever it is told.
-    pub(super) fn that_fails(address: SocketAddr) -> Self {
-        Self::start(async move |stop| {
-            let mut nfs = Nfs::connect(address).await;
-            let root = nfs.root();
-            while !stop.load(Ordering::Relaxed) {
-                let _ = nfs.create(&root, b"in vain").await;
-                tokio::time::sleep(PAUSE).await;
-            }
-        })
-    }
-
-    /// Ends it at once, whatever it waits for.
-    pub(super) fn abort(&self) {
-        self.task.abort();
-    }
-
     /// Stops it, once what it waits for is answered.
     pub(super) async fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
