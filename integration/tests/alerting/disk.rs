@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidegate_integration::disk::Disk;
 use tidegate_integration::skip::skip;
 
-use super::stage::{Client, Stage, can_be_made};
+use super::stage::{Client, Stage, can_be_made, folder};
 
 /// How large the disk is.
 const DISK_BYTES: u64 = 1 << 30;
@@ -25,7 +25,7 @@ async fn a_disk_that_is_slow_or_hangs_or_fills_or_fails_is_an_alert() {
     if !can_be_made("the disk of the journal") {
         return;
     }
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder();
     let disk = match Disk::mount(&folder.path().join("data"), DISK_BYTES) {
         Ok(disk) => disk,
         Err(why) => return skip("the disk of the journal", &format!("no disk can be mounted: {why}")),

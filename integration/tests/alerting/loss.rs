@@ -7,12 +7,12 @@ use tempfile::TempDir;
 use tidegate_integration::gateway::{Gateway, SHARE};
 use tidegate_integration::nfs::Nfs;
 
-use super::stage::{Client, Stage, can_be_made, noise};
+use super::stage::{Client, Stage, can_be_made, folder, noise};
 
 /// A repository that a gateway left behind with this many files of noise, and a gateway elsewhere, whose cache is empty, that
 /// took its share over.
 async fn left_behind(files: u64) -> (TempDir, Gateway) {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder();
     let (home, site) = (folder.path().join("home"), folder.path().join("site"));
     fs::create_dir(&home).expect("a folder");
     fs::create_dir(&site).expect("a folder");
@@ -26,7 +26,10 @@ async fn left_behind(files: u64) -> (TempDir, Gateway) {
     }
     gateway.commit();
     assert!(gateway.stop().success(), "it stops well:\n{}", gateway.log());
-    let site = Gateway::attach(&site, &gateway.repository(), &gateway.key());
+    let site = Gateway::configure(&site, &gateway.repository(), &gateway.key());
+    // Else it fetches what is hot, and has a copy to heal with.
+    site.change_settings("squash = \"none\"\n", "squash = \"none\"\nwarm = \"none\"\n");
+    site.run(&["attach", SHARE]);
     (folder, site)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidegate_integration::gateway::{SHARE, free_address};
 
-use super::stage::{Client, Stage, can_be_made};
+use super::stage::{Client, Stage, can_be_made, folder};
 
 /// What a store that is away comes to, while somebody writes.
 const AWAY: [&str; 8] = [
@@ -28,11 +28,13 @@ async fn a_store_that_is_away_is_an_alert_and_so_is_each_thing_that_comes_of_it(
     if !can_be_made("the store is away") {
         return;
     }
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder();
     let stage = Stage::set(folder, "");
     let client = Client::at_work(stage.gateway.address());
     stage.is_well();
 
+    // All that is written from now on waits, and so do all who write.
+    client.stop().await;
     let (repository, away) = (stage.gateway.repository(), stage.path("away"));
     fs::rename(&repository, &away).expect("moved");
     let filler = Client::that_fills(stage.gateway.address(), "filler");
@@ -40,8 +42,9 @@ async fn a_store_that_is_away_is_an_alert_and_so_is_each_thing_that_comes_of_it(
     fs::rename(&away, &repository).expect("moved back");
     filler.stop().await;
     stage.prometheus.until_over(&AWAY);
-    client.stop().await;
+    let client = Client::at_work(stage.gateway.address());
     stage.is_well();
+    client.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -49,13 +52,14 @@ async fn a_copy_that_is_away_is_an_alert_until_it_follows_or_is_no_target_any_mo
     if !can_be_made("a copy is away") {
         return;
     }
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder();
     let stage = Stage::set(folder, "");
     let (copy, away) = (stage.path("copy"), stage.path("copy that is away"));
     fs::create_dir(&copy).expect("a folder");
     let address = format!("file://{}", copy.display());
     stage.gateway.run(&["target", "add", "copy", "--address", &address]);
     let client = Client::at_work(stage.gateway.address());
+    stage.until_metric("tidegate_target_reachable{target=\"copy\"}", |reachable| reachable == 1.0);
     stage.prometheus.until_over(&["TidegateTargetAway"]);
     stage.is_well();
 
@@ -80,7 +84,7 @@ async fn a_gateway_that_died_is_an_alert_and_every_metric_is_on_the_page() {
     if !can_be_made("the gateway died") {
         return;
     }
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder();
     let s3 = free_address();
     let settings =
         format!("\n[s3]\nlisten = [\"{s3}\"]\n\n[[bucket]]\nname = \"{SHARE}\"\nshare = \"{SHARE}\"\n");

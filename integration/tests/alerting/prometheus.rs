@@ -17,7 +17,7 @@ use super::rules;
 /// How often it scrapes, and looks at the rules.
 const EVERY: &str = "500ms";
 /// How often it is asked.
-const POLL: Duration = Duration::from_millis(200);
+pub(super) const POLL: Duration = Duration::from_millis(200);
 /// Longer than anything takes to fire or to end on a busy machine: the slowest are looked at once a minute by the gateway.
 pub(super) const PATIENCE: Duration = Duration::from_mins(5);
 

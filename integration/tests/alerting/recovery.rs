@@ -2,8 +2,7 @@
 
 use tidegate_integration::nfs::Nfs;
 
-use super::prometheus::PATIENCE;
-use super::stage::{Client, Stage, can_be_made, noise};
+use super::stage::{Client, Stage, can_be_made, folder, noise};
 
 /// How long everything may take to come back.
 const OBJECTIVE: &str = "rto_whole = \"60s\"\n";
@@ -17,7 +16,7 @@ async fn recovery_that_is_predicted_to_take_too_long_is_an_alert() {
     if !can_be_made("predicted recovery") {
         return;
     }
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder();
     let stage = Stage::set_with(folder, "", |gateway| {
         gateway.change_settings("squash = \"none\"\n", &format!("squash = \"none\"\n{OBJECTIVE}"));
     });
@@ -28,15 +27,7 @@ async fn recovery_that_is_predicted_to_take_too_long_is_an_alert() {
         nfs.write(&file, 0, &noise(number)).await.expect("written");
     }
     stage.gateway.commit();
-    let is_predicted = || {
-        let seconds = stage.metric("tidegate_share_recovery_seconds{share=\"files\",stage=\"whole\"}");
-        seconds.is_some_and(f64::is_finite)
-    };
-    let end = std::time::Instant::now() + PATIENCE;
-    while !is_predicted() {
-        assert!(std::time::Instant::now() < end, "nothing is predicted:\n{}", stage.gateway.log());
-        std::thread::sleep(std::time::Duration::from_millis(500));
-    }
+    stage.until_metric("tidegate_share_recovery_seconds{share=\"files\",stage=\"whole\"}", f64::is_finite);
     stage.is_well();
 
     stage.gateway.run(&["target", "limit", "local", "--down", SLOW]);
@@ -63,7 +54,7 @@ async fn a_drill_that_fails_or_takes_longer_than_it_may_is_an_alert() {
     if !can_be_made("drills") {
         return;
     }
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder();
     let fail = folder.path().join("fail");
     let runbook = runbook(&fail);
     let stage = Stage::set(folder, &runbook);

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -18,13 +19,14 @@ use tidegate_integration::gateway::{Gateway, SHARE, free_address};
 use tidegate_integration::nfs::Nfs;
 use tidegate_replicator::store::{Credentials, ObjectName, Store, StoreSettings, open};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::stage::{Client, Stage, can_be_made, noise};
+use super::stage::{Client, Stage, can_be_made, folder, noise};
 use server::{BUCKET, Server};
 
-/// How long each piece of an answer is held back by a store that is slow.
+/// How long an answer is held back by a store that is slow.
 const SLOW: Duration = Duration::from_secs(3);
 /// The most that is one piece.
 const PIECE: usize = 1 << 20;
@@ -58,26 +60,32 @@ impl Gate {
     }
 }
 
-/// Carries bytes both ways until an end hangs up or the gate is shut.
+/// Carries bytes both ways until an end hangs up or the gate is shut. What answers a request is held back once.
 async fn carry(outside: TcpStream, store: SocketAddr, delay: watch::Receiver<Option<Duration>>) {
     let Ok(inside) = TcpStream::connect(store).await else { return };
-    let (mut asked, mut answer) = outside.into_split();
-    let (mut answered, mut ask) = inside.into_split();
-    let mut shut = delay.clone();
-    let back = async {
-        let mut piece = vec![0; PIECE];
-        while let Ok(length) = answered.read(&mut piece).await {
-            let held = delay.borrow().unwrap_or_default();
-            tokio::time::sleep(held).await;
-            if length == 0 || answer.write_all(&piece[..length]).await.is_err() {
-                break;
-            }
-        }
-    };
+    let (asks, answered) = outside.into_split();
+    let (answers, asked) = inside.into_split();
+    let (is_asked, mut shut) = (AtomicBool::new(false), delay.clone());
     tokio::select! {
-        _ = tokio::io::copy(&mut asked, &mut ask) => {}
-        () = back => {}
+        () = pass(asks, asked, async || is_asked.store(true, Ordering::Relaxed)) => {}
+        () = pass(answers, answered, async || {
+            let held = delay.borrow().unwrap_or_default();
+            if is_asked.swap(false, Ordering::Relaxed) {
+                tokio::time::sleep(held).await;
+            }
+        }) => {}
         _ = shut.wait_for(Option::is_none) => {}
+    }
+}
+
+/// Passes pieces on until either end hangs up; `before` each.
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, before: impl AsyncFn()) {
+    let mut piece = vec![0; PIECE];
+    while let Ok(length) = from.read(&mut piece).await {
+        before().await;
+        if length == 0 || to.write_all(&piece[..length]).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -168,7 +176,7 @@ async fn what_clients_wait_for_and_what_is_paid_are_alerts() {
     }
     let server = Server::start().await;
     let gate = Gate::before(server.address).await;
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder();
     let door = free_address();
     let gateway = left_behind(&folder, gate.address, door).await;
     let stage = Stage::watch(folder, gateway);
@@ -181,11 +189,12 @@ async fn what_clients_wait_for_and_what_is_paid_are_alerts() {
     cold.abort();
     prometheus.until_over(&["TidegateCacheMisses", "TidegateSpendingJumps"]);
 
+    // Everything was text; from now on nothing is.
+    client.stop().await;
     let noise = Client::that_fills(stage.gateway.address(), "encrypted");
     prometheus.until_fired(&["TidegateSavingsFell"], || {});
     noise.stop().await;
     prometheus.until_over(&["TidegateSavingsFell"]);
-    client.stop().await;
 
     gate.set(Some(SLOW));
     let cold = reader(store.clone(), OBJECTS / 2);

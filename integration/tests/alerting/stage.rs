@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tidegate_integration::chance::Chance;
@@ -14,7 +14,7 @@ use tidegate_integration::skip::skip;
 use tidegate_integration::tools::tool;
 use tokio::task::JoinHandle;
 
-use super::prometheus::{Prometheus, get};
+use super::prometheus::{PATIENCE, POLL, Prometheus, get};
 
 /// How long a gateway that is well is watched before anything is broken.
 const WELL: Duration = Duration::from_secs(8);
@@ -31,6 +31,18 @@ pub(super) struct Stage {
     pub(super) prometheus: Prometheus,
     metrics: SocketAddr,
     folder: TempDir,
+}
+
+/// Where memory is a disk, on Linux.
+const MEMORY: &str = "/dev/shm";
+/// Room that a test needs.
+const ROOM_BYTES: u64 = 4 << 30;
+
+/// A folder for a test: in memory, if there is room. A disk that others keep busy is slow, and that is an alert.
+pub(super) fn folder() -> TempDir {
+    let free = rustix::fs::statvfs(MEMORY).map_or(0, |found| found.f_bavail * found.f_frsize);
+    let made = if free > ROOM_BYTES { tempfile::tempdir_in(MEMORY) } else { tempfile::tempdir() };
+    made.expect("a folder")
 }
 
 /// Whether a test can be made here; says why it cannot.
@@ -93,6 +105,15 @@ impl Stage {
         line.map(|value| value.parse().expect("a number"))
     }
 
+    /// Waits until a metric is as it should be.
+    pub(super) fn until_metric(&self, name: &str, is_so: impl Fn(f64) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !self.metric(name).is_some_and(&is_so) {
+            assert!(Instant::now() < end, "{name} is {:?}:\n{}", self.metric(name), self.gateway.log());
+            std::thread::sleep(POLL);
+        }
+    }
+
     /// The gateway is well, with a client at work.
     pub(super) fn is_well(&self) {
         self.prometheus.stays_silent(WELL);
@@ -117,14 +138,14 @@ impl Client {
             let mut nfs = Nfs::connect(address).await;
             let (root, mut number) = (nfs.root(), 0);
             while !stop.load(Ordering::Relaxed) {
+                tokio::time::sleep(PAUSE).await;
                 number += 1;
                 let text = format!("file {number} says what others say too\n").repeat(1_000).into_bytes();
-                // A share that is full or read-only is what other tests are about.
+                // A share that was taken away is read-only.
                 let Ok(file) = nfs.create(&root, format!("text-{number}").as_bytes()).await else { continue };
                 if nfs.write(&file, 0, &text).await.is_ok() {
                     assert!(nfs.read(&file, 0, text.len() as u64).await.is_ok_and(|read| read == text));
                 }
-                tokio::time::sleep(PAUSE).await;
             }
         })
     }
