@@ -15,7 +15,9 @@ port=${TIDEGATE_PORT:-22049}
 served=
 
 say() { echo "package: $*" >&2; }
-inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"; }
+surroundings="PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive"
+# shellcheck disable=SC2086 # one word each
+inside() { env -i $surroundings chroot "$root" "$@"; }
 
 tidy_up() {
     [ -z "$served" ] || kill "$served" 2>/dev/null || true
@@ -61,7 +63,10 @@ install() {
 start() {
     mkdir -p "$root/run/tidegate"
     inside chown tidegate:tidegate /run/tidegate
-    inside setpriv --reuid=tidegate --regid=tidegate --clear-groups tidegate serve >"$root/tmp/log" 2>&1 &
+    # Not by the function: what runs in the background would be a shell, and the signals would reach that.
+    # shellcheck disable=SC2086
+    env -i $surroundings chroot "$root" setpriv --reuid=tidegate --regid=tidegate --clear-groups \
+        tidegate serve >"$root/tmp/log" 2>&1 &
     served=$!
     tries=0
     until inside tidegate status >/dev/null 2>&1; do
