@@ -65,24 +65,38 @@ async fn carry(outside: TcpStream, store: SocketAddr, delay: watch::Receiver<Opt
     let Ok(inside) = TcpStream::connect(store).await else { return };
     let (asks, answered) = outside.into_split();
     let (answers, asked) = inside.into_split();
-    let (is_asked, mut shut) = (AtomicBool::new(false), delay.clone());
+    let (is_asked, mut shut) = (Arc::new(AtomicBool::new(false)), delay.clone());
     tokio::select! {
-        () = pass(asks, asked, async || is_asked.store(true, Ordering::Relaxed)) => {}
-        () = pass(answers, answered, async || {
-            let held = delay.borrow().unwrap_or_default();
-            if is_asked.swap(false, Ordering::Relaxed) {
-                tokio::time::sleep(held).await;
-            }
-        }) => {}
+        () = ask(asks, asked, is_asked.clone()) => {}
+        () = answer(answers, answered, is_asked, delay) => {}
         _ = shut.wait_for(Option::is_none) => {}
     }
 }
 
-/// Passes pieces on until either end hangs up; `before` each.
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, before: impl AsyncFn()) {
+/// Passes requests on, and says so.
+async fn ask(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_asked: Arc<AtomicBool>) {
     let mut piece = vec![0; PIECE];
     while let Ok(length) = from.read(&mut piece).await {
-        before().await;
+        is_asked.store(true, Ordering::Relaxed);
+        if length == 0 || to.write_all(&piece[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Passes answers on; the first piece after a request waits.
+async fn answer(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    is_asked: Arc<AtomicBool>,
+    delay: watch::Receiver<Option<Duration>>,
+) {
+    let mut piece = vec![0; PIECE];
+    while let Ok(length) = from.read(&mut piece).await {
+        let held = delay.borrow().unwrap_or_default();
+        if is_asked.swap(false, Ordering::Relaxed) {
+            tokio::time::sleep(held).await;
+        }
         if length == 0 || to.write_all(&piece[..length]).await.is_err() {
             return;
         }
