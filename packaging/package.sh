@@ -24,4 +24,5 @@ done
 gzip -9n "$pages"/man/*.1
 
 mkdir -p "$out"
-"$tools/bin/cargo-deb" deb --no-build --package tidegate-gateway --output "$out/"
+# What debuggers and the traces of a crash need goes into a package of its own (tidegate-dbgsym): more than half of the size.
+"$tools/bin/cargo-deb" deb --no-build --dbgsym --package tidegate-gateway --output "$out/"

@@ -80,16 +80,20 @@ find_guest_kernel() {
     [ -n "$package" ]
 }
 
-# What checks rules of alarms: unpacked and not installed, since the package starts a server.
-unpack_promtool() {
-    tool=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/tools/bin/promtool
-    [ ! -x "$tool" ] && ! command -v promtool >/dev/null || return 0
-    echo "setup: unpacking promtool" >&2
+# What checks rules of alarms, and what fires them: unpacked and not installed, since the package starts a server.
+unpack_prometheus() {
+    tools=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/tools/bin
+    missing=
+    for tool in promtool prometheus; do
+        [ -x "$tools/$tool" ] || command -v $tool >/dev/null || missing=yes
+    done
+    [ -n "$missing" ] || return 0
+    echo "setup: unpacking Prometheus" >&2
     unpacked=$(mktemp -d)
     (
-        cd "$unpacked" && apt-get download -qq prometheus && dpkg -x ./*.deb . && mkdir -p "$(dirname "$tool")" &&
-            mv usr/bin/promtool "$tool"
-    ) || echo "setup: no promtool: the test of the rules for Prometheus is skipped" >&2
+        cd "$unpacked" && apt-get download -qq prometheus && dpkg -x ./*.deb . && mkdir -p "$tools" &&
+            mv usr/bin/promtool usr/bin/prometheus "$tools"
+    ) || echo "setup: no Prometheus: the tests of the rules for it are skipped" >&2
     rm -rf "$unpacked"
 }
 
@@ -161,7 +165,7 @@ install_for_tests() {
     # shellcheck disable=SC2086
     (install_packages $volume_packages) ||
         echo "setup: tests of volumes with programs that are not installed will be skipped" >&2
-    unpack_promtool
+    unpack_prometheus
     install_schemathesis
     # shellcheck disable=SC2086
     if ! (install_packages $guest_packages && unpack_guest_kernel); then

@@ -15,7 +15,9 @@ port=${TIDEGATE_PORT:-22049}
 served=
 
 say() { echo "package: $*" >&2; }
-inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"; }
+surroundings="PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive"
+# shellcheck disable=SC2086 # one word each
+inside() { env -i $surroundings chroot "$root" "$@"; }
 
 tidy_up() {
     [ -z "$served" ] || kill "$served" 2>/dev/null || true
@@ -27,15 +29,20 @@ trap tidy_up EXIT
 
 make_machine() {
     mkdir -p "$cache"
-    if [ ! -e "$cache/$suite.tar" ]; then
+    # The smallest machine that has the units which ours goes by.
+    machine=$cache/$suite-systemd
+    if [ ! -e "$machine.tar" ]; then
         say "making a machine of $suite"
-        debootstrap --variant=minbase "$suite" "$cache/$suite.new" >/dev/null
-        tar -C "$cache/$suite.new" -cf "$cache/$suite.tar.new" .
-        mv "$cache/$suite.tar.new" "$cache/$suite.tar"
-        rm -rf --one-file-system "$cache/$suite.new"
+        rm -rf --one-file-system "$machine.new"
+        debootstrap --variant=minbase --include=systemd "$suite" "$machine.new" >/dev/null
+        tar -C "$machine.new" -cf "$machine.tar.new" .
+        mv "$machine.tar.new" "$machine.tar"
+        rm -rf --one-file-system "$machine.new"
     fi
-    tar -C "$root" -xf "$cache/$suite.tar"
+    tar -C "$root" -xf "$machine.tar"
     cp /etc/resolv.conf "$root/etc/resolv.conf"
+    # The mirrors of this machine, each once.
+    [ ! -e /etc/apt/sources.list ] && [ ! -e /etc/apt/sources.list.d ] || rm -f "$root/etc/apt/sources.list"
     [ ! -e /etc/apt/apt.conf.d ] || cp -r /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"
     cp /etc/apt/sources.list "$root/etc/apt/sources.list" 2>/dev/null || true
     [ ! -e /etc/apt/sources.list.d ] || cp -r /etc/apt/sources.list.d/. "$root/etc/apt/sources.list.d/"
@@ -56,7 +63,10 @@ install() {
 start() {
     mkdir -p "$root/run/tidegate"
     inside chown tidegate:tidegate /run/tidegate
-    inside setpriv --reuid=tidegate --regid=tidegate --clear-groups tidegate serve >"$root/tmp/log" 2>&1 &
+    # Not by the function: what runs in the background would be a shell, and the signals would reach that.
+    # shellcheck disable=SC2086
+    env -i $surroundings chroot "$root" setpriv --reuid=tidegate --regid=tidegate --clear-groups \
+        tidegate serve >"$root/tmp/log" 2>&1 &
     served=$!
     tries=0
     until inside tidegate status >/dev/null 2>&1; do
@@ -74,6 +84,18 @@ stop() {
     kill -TERM "$served"
     wait "$served"
     served=
+}
+
+# As the unit does it, on a machine that may lack /bin/kill.
+reload() {
+    command=$(sed -n 's/^ExecReload=//p' "$unit")
+    inside setpriv --reuid=tidegate --regid=tidegate --clear-groups env "MAINPID=$served" /bin/sh -c "$command"
+    tries=0
+    until grep -q 'settings applied' "$root/tmp/log"; do
+        tries=$((tries + 1))
+        [ $tries -le 300 ] || { cat "$root/tmp/log" >&2; say "it does not load its settings again"; exit 1; }
+        sleep 0.1
+    done
 }
 
 place="nfs://127.0.0.1/files"
@@ -117,6 +139,8 @@ start
 write "$content" first
 inside tidegate commit files >&2
 read_back "$content" first
+say "loading the settings again"
+reload
 stop
 
 say "installing it again, over itself"

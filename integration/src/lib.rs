@@ -7,6 +7,7 @@
 pub mod attempt;
 pub mod chance;
 pub mod client;
+pub mod disk;
 pub mod gateway;
 pub mod guest;
 pub mod load;
@@ -16,3 +17,4 @@ pub mod nfs;
 pub mod reader;
 pub mod scribe;
 pub mod skip;
+pub mod tools;

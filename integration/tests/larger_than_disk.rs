@@ -9,49 +9,20 @@
 //! 2048 and 10240. Where the file system cannot be had, the test says why and passes; not with `TIDEGATE_NIGHTLY`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nfs3_types::nfs3::nfsstat3;
 use tidegate_integration::chance::Chance;
+use tidegate_integration::disk::Disk;
 use tidegate_integration::gateway::Gateway;
 use tidegate_integration::nfs::{Handle, Nfs};
+use tidegate_integration::skip::skip;
 
 const MIB: u64 = 1 << 20;
 /// The disk, unless the environment says otherwise, in MiB.
 const DISK_MIB: u64 = 320;
 /// Blocks are numbered within files, and files apart by this.
 const FILE_STRIDE: u64 = 1 << 32;
-
-/// A mounted image; unmounted when dropped.
-struct Disk {
-    mount: PathBuf,
-}
-
-impl Disk {
-    fn mount(folder: &Path, bytes: u64) -> Result<Self, String> {
-        let (image, mount) = (folder.join("disk.img"), folder.join("data"));
-        fs::create_dir(&mount).expect("a folder");
-        fs::File::create(&image).and_then(|file| file.set_len(bytes)).expect("a sparse file");
-        run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&image))?;
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&mount))?;
-        Ok(Self { mount })
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: a test that failed may still have files open.
-        let _ = run(Command::new("umount").arg("-l").arg(&self.mount));
-    }
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    let said = || format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.status.success().then_some(()).ok_or_else(said)
-}
 
 fn mib(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a number of MiB"))
@@ -115,16 +86,14 @@ async fn more_than_the_disk_goes_through_it_and_an_outage_fills_it_without_harm(
     let disk_mib = mib("TIDEGATE_DISK_MIB", DISK_MIB);
     let write_mib = mib("TIDEGATE_WRITE_MIB", disk_mib * 2);
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = match Disk::mount(folder.path(), disk_mib * MIB) {
+    let disk = match Disk::mount(&folder.path().join("data"), disk_mib * MIB) {
         Ok(disk) => disk,
         Err(why) => {
-            assert!(std::env::var_os("TIDEGATE_NIGHTLY").is_none(), "{why}");
-            println!("skipped: a small file system cannot be mounted here: {why}");
-            return;
+            return skip("larger than disk", &format!("a small file system cannot be mounted: {why}"));
         }
     };
     let mut gateway = Gateway::create(folder.path());
-    assert_eq!(gateway.data(), disk.mount);
+    assert_eq!(gateway.data(), disk.path());
     // What the settings allow is more than the disk has: the disk is what bounds.
     gateway.change_settings("[cache]\ndirty = \"128MiB\"", "[cache]\ndirty = \"1TiB\"");
     gateway.change_settings("[gateway]\n", "[gateway]\nmemory = \"256MiB\"\n");

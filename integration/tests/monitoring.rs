@@ -4,16 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tidegate_integration::skip::skip;
+use tidegate_integration::tools::tool;
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/monitoring")
-}
-
-/// The one that the set-up has unpacked, or else the one on the path.
-fn promtool() -> PathBuf {
-    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
-    let unpacked = cache.map(|cache| cache.join("tidegate/tools/bin/promtool"));
-    unpacked.filter(|tool| tool.exists()).unwrap_or_else(|| "promtool".into())
 }
 
 /// The words of a text that are metrics of ours.
@@ -61,17 +56,12 @@ fn the_dashboard_is_json_with_a_query_in_every_panel() {
 
 #[test]
 fn every_rule_fires_for_its_cause_and_for_nothing_else() {
-    let mut promtool = Command::new(promtool());
-    promtool.args(["test", "rules", "alerts_test.yml"]).current_dir(folder());
-    match promtool.output() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("skipped: promtool is not installed (Debian: prometheus)");
-        }
-        ended => {
-            let ended = ended.expect("promtool can be run");
-            let said =
-                String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
-            assert!(ended.status.success(), "{said}");
-        }
-    }
+    let Some(promtool) = tool("promtool") else {
+        return skip("the rules for Prometheus", "promtool is not there (Debian: prometheus)");
+    };
+    let mut promtool = Command::new(promtool);
+    let ended = promtool.args(["test", "rules", "alerts_test.yml"]).current_dir(folder()).output();
+    let ended = ended.expect("promtool can be run");
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
 }

@@ -11,7 +11,7 @@ use axum::routing::get;
 
 use super::Admin;
 use super::error::ApiError;
-use crate::telemetry::record_status;
+use crate::telemetry::record_runs;
 
 /// The version of the text format of Prometheus.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4";
@@ -30,8 +30,11 @@ pub(super) fn alone() -> Router {
 }
 
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    record_status(&admin.control.status().await);
-    ([(CONTENT_TYPE, PROMETHEUS_TEXT)], admin.metrics.render()).into_response()
+    let data = admin.in_force.settings().gateway.data.clone();
+    // Without the runs the rest is shown all the same.
+    let _ = tokio::task::spawn_blocking(move || record_runs(data.as_path())).await;
+    let text = admin.metrics.render(&admin.control.status().await);
+    ([(CONTENT_TYPE, PROMETHEUS_TEXT)], text).into_response()
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {

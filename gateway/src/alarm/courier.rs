@@ -24,6 +24,11 @@ pub const ATTEMPTS_MAX: u32 = 8;
 /// The pause after the first failure, and the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_mins(5);
+/// What comes of a notice, as the metrics have it.
+const DELIVERED: &str = "delivered";
+const FAILED: &str = "failed";
+const DROPPED: &str = "dropped";
+const OUTCOMES: [&str; 3] = [DELIVERED, FAILED, DROPPED];
 
 /// See the head of this module. Dropping it ends it; what waits is not told.
 pub struct Courier {
@@ -50,6 +55,8 @@ impl Courier {
         let (queue, stop) = (Arc::new(Queue::default()), CancellationToken::new());
         let round = Round { name: name.to_owned(), way, sender, timeout, wait };
         let (waiting, stopping) = (queue.clone(), stop.clone());
+        // From the start on: the growth of a counter that appears with a failure cannot be seen.
+        OUTCOMES.iter().for_each(|outcome| count(name, outcome, 0));
         tokio::spawn(async move {
             tokio::select! {
                 () = stopping.cancelled() => {}
@@ -64,7 +71,7 @@ impl Courier {
         let mut waiting = self.queue.waiting.lock();
         if waiting.len() >= QUEUE_MAX {
             waiting.pop_front();
-            count(&self.name, "dropped");
+            count(&self.name, DROPPED, 1);
             tracing::warn!(notify = self.name, "too much waits for a notifier: the oldest is dropped");
         }
         waiting.push_back(notice);
@@ -105,7 +112,7 @@ impl Round {
             match self.attempt(notice).await {
                 Ok(()) => {
                     tracing::debug!(notify, %code, "told");
-                    return count(notify, "delivered");
+                    return count(notify, DELIVERED, 1);
                 }
                 Err(DeliverError::Passing(why)) if attempt < ATTEMPTS_MAX => {
                     tracing::debug!(notify, %code, why, "a notifier was not reached; it is tried again");
@@ -114,7 +121,7 @@ impl Round {
                 }
                 Err(DeliverError::Passing(why) | DeliverError::Refused(why)) => {
                     tracing::warn!(notify, %code, why, "a notifier could not be told");
-                    return count(notify, "failed");
+                    return count(notify, FAILED, 1);
                 }
             }
         }
@@ -127,8 +134,8 @@ impl Round {
     }
 }
 
-fn count(notify: &str, outcome: &str) {
-    metrics::NOTIFICATIONS.with(&[notify, outcome]).increment(1);
+fn count(notify: &str, outcome: &str, more: u64) {
+    metrics::NOTIFICATIONS.with(&[notify, outcome]).increment(more);
 }
 
 /// A time from the upper half of a pause.

@@ -34,6 +34,7 @@ mod s3;
 mod scrub;
 mod simulation;
 mod sources;
+mod spent;
 mod store;
 mod targets;
 mod warm;

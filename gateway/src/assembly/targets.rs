@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 
 use tidegate_replicator::mirror::{Obstacle, PassReport, prepare};
 use tidegate_replicator::repository::RepositoryError;
-use tidegate_replicator::store::{Link, OpenStore, Store, StoreGroup, StoreHealth};
+use tidegate_replicator::store::{Link, OpenStore, RequestCounts, Store, StoreGroup, StoreHealth};
 
 use super::overview::timestamp;
 use super::running::Running;
+use super::spent::spent;
 use super::{AssemblyError, check_lock, contact_store, open_store, probe_target, refuse_unlockable};
 use crate::appliance::{Appliance, CopyReport, CopyTarget, LockReport, Targets};
 use crate::bandwidth::Links;
@@ -29,6 +30,8 @@ pub(super) struct Way {
     health: Arc<StoreHealth>,
     /// How fast.
     pub(super) link: Arc<Link>,
+    /// How much was asked of it.
+    counts: Arc<RequestCounts>,
 }
 
 /// The ways to all targets, by their names.
@@ -36,7 +39,7 @@ pub(super) type Ways = BTreeMap<String, Way>;
 
 impl Way {
     pub(super) fn of(opened: &OpenStore) -> Self {
-        Self { health: opened.health.clone(), link: opened.link.clone() }
+        Self { health: opened.health.clone(), link: opened.link.clone(), counts: opened.counts.clone() }
     }
 }
 
@@ -210,6 +213,7 @@ pub(super) fn target_statuses(
     });
     let with_estimate = |status: TargetStatus| TargetStatus {
         backlog_seconds: links.seconds_for(&status.name, status.backlog_bytes),
+        spent: ways.get(&status.name).and_then(|way| spent(settings, &status.name, &way.counts)),
         ..status
     };
     let of_all = std::iter::once(of_lead).chain(of_copies).map(with_estimate);
@@ -250,6 +254,7 @@ fn asked(target: &Target, ways: &Ways, links: &Links) -> TargetStatus {
         uploaded_bytes: 0,
         backlog_seconds: None,
         link: links.status(name),
+        spent: None,
         last_failure: failing
             .map(|failing| StoreFailure { at: timestamp(failing.at.into()), message: failing.why }),
         clock_ahead_ms: health.and_then(|health| health.clock().ahead_ms()),

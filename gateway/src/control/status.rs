@@ -222,6 +222,9 @@ pub struct TargetStatus {
     /// The link to it.
     #[serde(default)]
     pub link: LinkStatus,
+    /// What it has charged since it was opened, where the settings have its prices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<SpentStatus>,
     /// The last failed call, while it fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<StoreFailure>,
@@ -231,6 +234,17 @@ pub struct TargetStatus {
     /// How objects are locked there, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockStatus>,
+}
+
+/// What a target has charged, by the prices of the settings. A request counts once it has ended, each attempt by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SpentStatus {
+    /// For requests, in millionths of the currency.
+    pub requests_millionths: u64,
+    /// For bytes that left it, in millionths of the currency.
+    pub bytes_millionths: u64,
+    /// The currency.
+    pub currency: String,
 }
 
 /// How the objects of a target are locked.

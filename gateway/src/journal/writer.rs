@@ -144,8 +144,12 @@ impl Writer {
 
     /// One round; `false` after the last.
     fn turn(&mut self) -> Result<bool, JournalError> {
-        self.prepare_spare();
+        if self.spare.is_none() {
+            let _round = metrics::Round::begin();
+            self.prepare_spare();
+        }
         let work = self.wait_for_work();
+        let _round = metrics::Round::begin();
         for run in work.records.chunk_by(|one, next| one.segment == next.segment) {
             if run[0].segment != self.head.segment {
                 self.rotate(run[0].segment, run[0].sequence)?;

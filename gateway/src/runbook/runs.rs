@@ -158,11 +158,16 @@ impl Runs {
         }
     }
 
+    /// The report of a run, as it lies beside the journal.
+    pub fn kept_report(&self, run: &str) -> io::Result<Report> {
+        read_report(&self.folder.join(run))
+    }
+
     /// The reports of all runs that have one, oldest first; of one runbook if it is named.
     pub fn reports(&self, runbook: Option<&str>) -> Result<Vec<Report>, RunsError> {
         let mut reports = Vec::new();
         for name in self.names()? {
-            let Ok(report) = read_report(&self.folder.join(name)) else { continue };
+            let Ok(report) = self.kept_report(&name) else { continue };
             if runbook.is_none_or(|runbook| report.runbook == runbook) {
                 reports.push(report);
             }

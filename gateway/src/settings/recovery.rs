@@ -27,7 +27,8 @@ table! {
 }
 
 table! {
-    /// What a target charges for what recovery takes from it. Without it, no prices are shown.
+    /// What a target charges. Without it, no prices are shown: neither of a recovery nor, among the metrics, of what the
+    /// gateway asks of it.
     pub struct PriceTable("prices", repeated) {
         /// The target.
         target: Name, required;
@@ -35,6 +36,8 @@ table! {
         per_gb_out: Price, default(Price(0));
         /// For a thousand requests that read.
         per_thousand_requests: Price, default(Price(0));
+        /// For a thousand requests that write or list.
+        per_thousand_writes: Price, default(Price(0));
         /// In what they are paid.
         currency: Currency, default(Currency("USD".to_owned()));
     }
@@ -47,6 +50,11 @@ pub struct Price(u64);
 impl Price {
     /// Nothing.
     pub(super) const FREE: Self = Self(0);
+
+    /// In millionths of a unit of the currency.
+    pub fn millionths(self) -> u64 {
+        self.0
+    }
 
     /// In units of the currency.
     pub fn units(self) -> f64 {

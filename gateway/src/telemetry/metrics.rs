@@ -1,5 +1,5 @@
-//! Every metric of the gateway, declared once: name, labels, unit, meaning. Those of the NFS server are
-//! declared by the crate that has it, in `tidegate_protocols::METRICS`.
+//! Every metric of the gateway, declared once: name, labels, unit, meaning. Those of the servers are
+//! declared by the crate that has them, in `tidegate_protocols::METRICS`.
 //!
 //! A part that records keeps the handle that [`Counter::with`], [`Gauge::with`] or
 //! [`Histogram::with`] gives it, since looking it up costs more than recording. Label values come
@@ -142,6 +142,9 @@ declare! {
     Gauge POLICY_NEXT_RUN_SECONDS = "tidegate_policy_next_run_seconds" ["policy"];
     /// Snapshots that the policy has taken and that are kept.
     Gauge POLICY_SNAPSHOTS = "tidegate_policy_snapshots" ["policy"];
+    /// When the earliest run that is not done was to begin, or is, in seconds since 1970; 0 if there is none. Tries after a
+    /// failure do not move it.
+    Gauge POLICY_DUE_SECONDS = "tidegate_policy_due_seconds" ["policy"];
     /// Runs of the policy that failed.
     Counter POLICY_FAILURES = "tidegate_policy_failures_total" ["policy"];
 
@@ -151,7 +154,8 @@ declare! {
     Gauge TARGET_BACKLOG_PACKS = "tidegate_target_backlog_packs" ["target"];
     /// 1 when the last call to the store succeeded, else 0.
     Gauge TARGET_REACHABLE = "tidegate_target_reachable" ["target"];
-    /// How far the target is behind the lead: the age of its newest head of the share that is furthest behind.
+    /// How far the target is behind the lead: the age of its newest head of the share that is furthest behind; NaN while
+    /// that is not known.
     Gauge TARGET_BEHIND_SECONDS = "tidegate_target_behind_seconds" ["target"];
     /// Bytes sent to the target.
     Counter TARGET_UPLOADED_BYTES = "tidegate_target_uploaded_bytes_total" ["target"];
@@ -159,14 +163,23 @@ declare! {
     /// Seconds until the target will have what it lacks now; 0 when it lacks nothing, -1 while nothing moves.
     Gauge TARGET_BACKLOG_SECONDS = "tidegate_target_backlog_seconds" ["target"];
     /// How long recovery of the share would take from nothing but the repository, to its first byte, to what was used
-    /// lately, to everything (`first`, `hot`, `whole`), by the link as it was measured.
+    /// lately, to everything (`first`, `hot`, `whole`), by the link as it was measured; NaN while it cannot be said.
     Gauge SHARE_RECOVERY_SECONDS = "tidegate_share_recovery_seconds" ["share", "stage"];
     /// Bytes that it takes.
     Gauge SHARE_RECOVERY_BYTES = "tidegate_share_recovery_bytes" ["share", "stage"];
-    /// How long it may take; 0 without an objective.
+    /// How long it may take; 0 without an objective, and where `accept_risk` accepts that it is not kept.
     Gauge SHARE_RECOVERY_OBJECTIVE_SECONDS = "tidegate_share_recovery_objective_seconds" ["share", "stage"];
     /// Bytes that warming of the share has still to bring; 0 when it is done.
     Gauge SHARE_WARMING_BYTES = "tidegate_share_warming_bytes" ["share"];
+    /// How long the last run of the runbook that ended took to the end of its last check: the recovery time that was
+    /// measured; NaN when it did not come so far. Of runs that this machine made.
+    Gauge RUNBOOK_RTO_SECONDS = "tidegate_runbook_rto_seconds" ["runbook", "mode"];
+    /// How long that may take; 0 without an objective.
+    Gauge RUNBOOK_RTO_OBJECTIVE_SECONDS = "tidegate_runbook_rto_objective_seconds" ["runbook", "mode"];
+    /// When that run ended, in seconds since 1970.
+    Gauge RUNBOOK_ENDED_SECONDS = "tidegate_runbook_ended_seconds" ["runbook", "mode"];
+    /// 1 when that run did not end as it should, else 0.
+    Gauge RUNBOOK_FAILED = "tidegate_runbook_failed" ["runbook", "mode"];
     /// Bytes per second to and from the target over the last minute.
     Gauge TARGET_BYTES_PER_SECOND = "tidegate_target_bytes_per_second" ["target", "direction"];
     /// The rate that holds now; 0 without one.
@@ -180,6 +193,16 @@ declare! {
     /// How many requests run at once at most, as was found to be best.
     Gauge TARGET_REQUESTS_FOUND = "tidegate_target_requests_found" ["target", "direction"];
 
+    /// What the requests to the target, and the bytes out of it, have cost by the `[[prices]]` of the settings (`on` is
+    /// `requests` or `bytes`), in millionths of the currency.
+    Counter TARGET_SPENT = "tidegate_target_spent_millionths_total" ["target", "on", "currency"];
+    /// Requests to the store, each attempt by itself, by how they ended: `ok`, the kind of the error, or `dropped`.
+    Counter STORE_REQUESTS = "tidegate_store_requests_total" ["store", "operation", "outcome"];
+    /// Time of those requests; what the rate of the link held up is not counted.
+    Histogram STORE_SECONDS = "tidegate_store_seconds" ["store", "operation"];
+    /// Bytes of bodies to and from the store.
+    Counter STORE_BYTES = "tidegate_store_bytes_total" ["store", "direction"];
+
     /// Parts of packs on the target that are missing or damaged and have no copy.
     Gauge SCRUB_LOST_PARTS = "tidegate_scrub_lost_parts" [];
 
@@ -191,6 +214,9 @@ declare! {
     Gauge CACHE_DIRTY_BYTES = "tidegate_cache_dirty_bytes" [];
     /// The bound of those: writers wait when it is reached.
     Gauge CACHE_DIRTY_BYTES_MAX = "tidegate_cache_dirty_bytes_max" [];
+    /// The part of what may wait for the store that is used, by that bound or by what disk and memory allow, whichever is
+    /// more: writers are slowed down from 0.7 on, and wait at 1.
+    Gauge CACHE_DIRTY_RATIO = "tidegate_cache_dirty_ratio" [];
     /// Reads answered from the cache.
     Counter CACHE_HITS = "tidegate_cache_hits_total" [];
     /// Reads that went to the store.
@@ -200,12 +226,16 @@ declare! {
     Gauge JOURNAL_BYTES = "tidegate_journal_bytes" [];
     /// Free bytes of the file system that the journal lies on.
     Gauge JOURNAL_FREE_BYTES = "tidegate_journal_free_bytes" [];
+    /// Free bytes that are kept for making room.
+    Gauge JOURNAL_RESERVE_BYTES = "tidegate_journal_reserve_bytes" [];
     /// Bytes written to segments, heads and checksums included.
     Counter JOURNAL_WRITTEN_BYTES = "tidegate_journal_written_bytes_total" [];
     /// Time of one `fdatasync` of a segment.
     Histogram JOURNAL_SYNC_SECONDS = "tidegate_journal_sync_seconds" [];
     /// Records that became durable with one `fdatasync`.
     Histogram JOURNAL_SYNC_RECORDS = "tidegate_journal_sync_records" [];
+    /// When the round of writing and syncing that is under way began, in seconds since 1970; 0 while none is.
+    Gauge JOURNAL_ROUND_BEGAN_SECONDS = "tidegate_journal_round_began_seconds" [];
     /// 1 once a failed write or sync has stopped the journal, else 0.
     Gauge JOURNAL_STOPPED = "tidegate_journal_stopped" [];
 

@@ -8,8 +8,9 @@
 mod log;
 pub mod metrics;
 mod recorder;
+mod runs;
 mod status;
 
 pub use log::start_logging;
 pub use recorder::{Metrics, metrics_page};
-pub use status::record_status;
+pub use runs::record_runs;

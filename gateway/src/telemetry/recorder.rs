@@ -1,5 +1,6 @@
 //! The recorder behind [`super::metrics`], and the page that describes them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::OnceLock;
 
@@ -7,6 +8,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tidegate_protocols::METRICS as PROTOCOL_METRICS;
 
 use super::metrics::ALL;
+use super::status::record_status;
+use crate::control::Status;
 
 /// Upper bounds of the buckets of histograms in seconds: from a memory access to a cold read.
 const BUCKETS_SECONDS: [f64; 14] =
@@ -27,11 +30,38 @@ impl Metrics {
         Self(HANDLE.get_or_init(install).clone())
     }
 
-    /// The text that Prometheus reads.
-    pub fn render(&self) -> String {
+    /// The text that Prometheus reads, with what is read off the status. Shares, targets and policies that are gone have
+    /// no values: else the last ones would stay, and alarms with them.
+    pub fn render(&self, status: &Status) -> String {
+        record_status(status);
         self.0.run_upkeep();
-        self.0.render()
+        without_gone(&self.0.render(), &subjects(status))
     }
+}
+
+/// What metrics with this beginning tell of, by a label; and the values of that label that there are.
+type Subjects<'s> = (&'static str, &'static str, BTreeSet<&'s str>);
+
+fn subjects(status: &Status) -> [Subjects<'_>; 3] {
+    let shares = status.shares.iter().map(|share| share.name.as_str()).collect();
+    let targets = status.targets.iter().map(|target| target.name.as_str()).collect();
+    let policies = status.policies.iter().map(|policy| policy.name.as_str()).collect();
+    [
+        ("tidegate_share_", "share=\"", shares),
+        ("tidegate_target_", "target=\"", targets),
+        ("tidegate_policy_", "policy=\"", policies),
+    ]
+}
+
+/// The lines of a text for Prometheus, but those about what there is no more.
+fn without_gone(text: &str, there: &[Subjects<'_>]) -> String {
+    let is_gone = |line: &str| {
+        there.iter().filter(|(prefix, ..)| line.starts_with(prefix)).any(|(_, label, names)| {
+            let value = line.split_once(label).and_then(|(_, rest)| rest.split_once('"'));
+            value.is_some_and(|(name, _)| !names.contains(name))
+        })
+    };
+    text.split_inclusive('\n').filter(|line| !is_gone(line)).collect()
 }
 
 /// One metric, wherever it is declared.
@@ -85,7 +115,7 @@ const INTRODUCTION: &str = "\
 
 A running gateway shows these under `/metrics`, on its admin socket and, when `gateway.metrics` is set,
 on that address. Units are in the names. Counters start at zero with the process. A metric appears
-once it has been recorded.
+once it has been recorded; what tells of a share, target or policy goes with it.
 
 | metric | kind | labels | meaning |
 |---|---|---|---|
@@ -106,6 +136,17 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn what_is_gone_has_no_values() {
+        let there: [Subjects<'_>; 1] = [("tidegate_share_", "share=\"", BTreeSet::from(["docs"]))];
+        let kept = "# TYPE tidegate_share_files gauge\n\
+                    tidegate_share_files{share=\"docs\"} 7\n\
+                    tidegate_chunked_bytes_total{share=\"a source\"} 7\n";
+        let gone = "tidegate_share_files{share=\"doc\"} 7\n\
+                    tidegate_share_recovery_seconds{share=\"old\",stage=\"hot\"} 7\n";
+        assert_eq!(without_gone(&format!("{kept}{gone}"), &there), kept);
+    }
 
     #[test]
     fn the_page_of_metrics_is_what_the_code_says() {

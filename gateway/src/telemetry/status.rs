@@ -1,11 +1,30 @@
 //! Metrics that are read off the status when somebody asks for them.
+//!
+//! What a status counts begins anew where a part of the gateway does, a store that is opened again for one; the counters
+//! here go on from where they were.
 
-use crate::control::{LaneStatus, PolicyStatus, QuotaStatus, Severity, ShareState, ShareStatus, Status};
+use std::collections::BTreeMap;
 
-use super::metrics;
+use parking_lot::Mutex;
+
+use crate::control::{
+    LaneStatus, PolicyStatus, QuotaStatus, Severity, ShareState, ShareStatus, Status, TargetStatus,
+};
+
+use super::metrics::{self, Counter};
+
+/// The last value of each counter that follows a count of the status, by its name and labels.
+static FOLLOWED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+
+/// Adds to a counter what a count has grown by; all of it, if the count has begun anew.
+fn follow(counter: Counter, labels: &[&str], count: u64) {
+    let key = format!("{} {}", counter.0.name, labels.join(" "));
+    let before = FOLLOWED.lock().insert(key, count).unwrap_or_default();
+    counter.with(labels).increment(if count < before { count } else { count - before });
+}
 
 /// Sets the gauges and counters that the status knows.
-pub fn record_status(status: &Status) {
+pub(super) fn record_status(status: &Status) {
     metrics::BUILD_INFO.with(&[&status.version]).set(1.0);
     metrics::UPTIME_SECONDS.with(&[]).set(status.uptime_seconds as f64);
     metrics::MEMORY_RESIDENT_BYTES.with(&[]).set(status.memory.resident_bytes as f64);
@@ -16,29 +35,38 @@ pub fn record_status(status: &Status) {
     }
     status.shares.iter().for_each(record_share);
     status.policies.iter().for_each(record_policy);
-    for target in &status.targets {
-        let label = [target.name.as_str()];
-        metrics::TARGET_BACKLOG_BYTES.with(&label).set(target.backlog_bytes as f64);
-        metrics::TARGET_BACKLOG_PACKS.with(&label).set(target.backlog_packs as f64);
-        metrics::TARGET_REACHABLE.with(&label).set(f64::from(u8::from(target.reachable)));
-        if let Some(behind) = target.behind_seconds {
-            metrics::TARGET_BEHIND_SECONDS.with(&label).set(behind as f64);
-        }
-        metrics::TARGET_UPLOADED_BYTES.with(&label).absolute(target.uploaded_bytes);
-        let seconds = target.backlog_seconds.map_or(-1.0, |seconds| seconds as f64);
-        metrics::TARGET_BACKLOG_SECONDS.with(&label).set(seconds);
-        record_lane(&target.name, "up", &target.link.up);
-        record_lane(&target.name, "down", &target.link.down);
-    }
+    status.targets.iter().for_each(record_target);
     metrics::SCRUB_LOST_PARTS.with(&[]).set(status.lost_parts as f64);
     metrics::CACHE_DISK_BYTES.with(&[]).set(status.cache.disk_bytes as f64);
     metrics::CACHE_MEMORY_BYTES.with(&[]).set(status.cache.memory_bytes as f64);
     metrics::CACHE_DIRTY_BYTES.with(&[]).set(status.cache.dirty_bytes as f64);
     metrics::CACHE_DIRTY_BYTES_MAX.with(&[]).set(status.cache.dirty_bytes_max as f64);
+    metrics::CACHE_DIRTY_RATIO.with(&[]).set(status.cache.dirty_percent as f64 / 100.0);
     metrics::CACHE_HITS.with(&[]).absolute(status.cache.hits);
     metrics::CACHE_MISSES.with(&[]).absolute(status.cache.misses);
     metrics::JOURNAL_BYTES.with(&[]).set(status.journal.bytes as f64);
     metrics::JOURNAL_FREE_BYTES.with(&[]).set(status.journal.free_bytes as f64);
+    metrics::JOURNAL_RESERVE_BYTES.with(&[]).set(status.journal.reserve_bytes as f64);
+}
+
+fn record_target(target: &TargetStatus) {
+    let label = [target.name.as_str()];
+    metrics::TARGET_BACKLOG_BYTES.with(&label).set(target.backlog_bytes as f64);
+    metrics::TARGET_BACKLOG_PACKS.with(&label).set(target.backlog_packs as f64);
+    metrics::TARGET_REACHABLE.with(&label).set(f64::from(u8::from(target.reachable)));
+    metrics::TARGET_BEHIND_SECONDS
+        .with(&label)
+        .set(target.behind_seconds.map_or(f64::NAN, |behind| behind as f64));
+    follow(metrics::TARGET_UPLOADED_BYTES, &label, target.uploaded_bytes);
+    let seconds = target.backlog_seconds.map_or(-1.0, |seconds| seconds as f64);
+    metrics::TARGET_BACKLOG_SECONDS.with(&label).set(seconds);
+    record_lane(&target.name, "up", &target.link.up);
+    record_lane(&target.name, "down", &target.link.down);
+    if let Some(spent) = &target.spent {
+        for (on, millionths) in [("requests", spent.requests_millionths), ("bytes", spent.bytes_millionths)] {
+            follow(metrics::TARGET_SPENT, &[&target.name, on, &spent.currency], millionths);
+        }
+    }
 }
 
 fn record_lane(target: &str, direction: &str, lane: &LaneStatus) {
@@ -54,7 +82,7 @@ fn record_lane(target: &str, direction: &str, lane: &LaneStatus) {
         ("replication", lane.replication_bytes),
         ("housekeeping", lane.housekeeping_bytes),
     ] {
-        metrics::TARGET_MOVED_BYTES.with(&[target, direction, class]).absolute(bytes);
+        follow(metrics::TARGET_MOVED_BYTES, &[target, direction, class], bytes);
     }
 }
 
@@ -63,6 +91,7 @@ fn record_policy(policy: &PolicyStatus) {
     let seconds = |time: Option<jiff::Timestamp>| time.map_or(0.0, |time| time.as_second() as f64);
     metrics::POLICY_LAST_SUCCESS_SECONDS.with(&label).set(seconds(policy.last_success));
     metrics::POLICY_NEXT_RUN_SECONDS.with(&label).set(seconds(policy.next));
+    metrics::POLICY_DUE_SECONDS.with(&label).set(seconds(policy.due));
     metrics::POLICY_SNAPSHOTS.with(&label).set(policy.snapshots as f64);
     metrics::POLICY_FAILURES.with(&label).absolute(policy.failures);
 }
@@ -94,11 +123,9 @@ fn record_recovery(share: &ShareStatus) {
     for (name, stage) in recovery.stages() {
         let label = [share.name.as_str(), name];
         metrics::SHARE_RECOVERY_BYTES.with(&label).set(stage.bytes as f64);
-        let objective = stage.objective_seconds.unwrap_or(0);
+        let objective = stage.objective_seconds.filter(|_| !recovery.accept_risk).unwrap_or(0);
         metrics::SHARE_RECOVERY_OBJECTIVE_SECONDS.with(&label).set(objective as f64);
-        if let Some(seconds) = stage.seconds {
-            metrics::SHARE_RECOVERY_SECONDS.with(&label).set(seconds);
-        }
+        metrics::SHARE_RECOVERY_SECONDS.with(&label).set(stage.seconds.unwrap_or(f64::NAN));
     }
 }
 
@@ -112,5 +139,25 @@ fn record_quota(share: &str, quota: Option<&QuotaStatus>) {
         gauge.with(&[share, "hard"]).set(limit.hard.unwrap_or(0) as f64);
         let since = limit.over_soft_since.map_or(0, jiff::Timestamp::as_second);
         metrics::SHARE_QUOTA_OVER_SINCE_SECONDS.with(&[share, resource]).set(since as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    #[test]
+    fn a_counter_goes_on_where_its_count_begins_anew() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let shown = recorder.handle();
+        ::metrics::with_local_recorder(&recorder, || {
+            for count in [5, 8, 8, 2, 3] {
+                follow(metrics::TARGET_UPLOADED_BYTES, &["of a test"], count);
+            }
+        });
+        let line = "tidegate_target_uploaded_bytes_total{target=\"of a test\"} 11";
+        assert!(shown.render().contains(line), "{}", shown.render());
     }
 }

@@ -173,6 +173,7 @@ impl Control for FakeGateway {
             uploaded_bytes: 7,
             backlog_seconds: Some(0),
             link: LinkStatus::default(),
+            spent: None,
             last_failure: None,
             clock_ahead_ms: None,
             lock: None,

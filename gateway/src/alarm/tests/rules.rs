@@ -50,6 +50,7 @@ fn well() -> Status {
         uploaded_bytes: 0,
         backlog_seconds: Some(0),
         link: LinkStatus::default(),
+        spent: None,
         last_failure: None,
         clock_ahead_ms: Some(-900),
         lock: None,
