@@ -17,15 +17,14 @@ use crate::collect::{
 };
 use crate::fetch::FrameAt;
 use crate::mirror::{Mirror, MirrorHost, MirrorOptions, Obstacle, PassReport, prepare, prepare_or_find};
-use crate::repository::{Head, HeadName, NewSnapshot, Opened, Repository, SnapshotId, UtcNanos, is_binned};
+use crate::repository::{Head, HeadName, NewSnapshot, Opened, Repository, SnapshotId, UtcNanos};
 use crate::scrub::{Copies, Examiner, heal, missing_packs};
 use crate::store::{Classes, Store, StoreGroup};
 
 /// Packs that are copied at once.
 const PARALLEL: usize = 2;
-/// How long what is in the bin stays there: longer than any run, or so short that it ends in it.
-const BIN_LONG: Duration = Duration::from_hours(24 * 365);
-const BIN_SHORT_MS: u64 = 20_000;
+/// How long what is in the bin stays there: longer than any run.
+const BIN_TERM: Duration = Duration::from_hours(24 * 365);
 
 /// How to collect.
 #[derive(Clone, Copy, Debug, Default)]
@@ -129,31 +128,22 @@ impl Gateway {
         Ok(self.repository.remove_snapshot(share, id).await?)
     }
 
-    /// Puts a snapshot into the bin; brings one that is there back, or ends it.
-    pub(super) async fn use_bin(&self, share: ShareId) -> Outcome<()> {
-        let ids = self.repository.snapshot_ids(share).await?;
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let id = ids[self.world.below(ids.len() as u64) as usize];
-        let inside = is_binned(&self.repository.read_snapshot(share, id).await?);
-        let (now, is_long) = (self.world.now(), self.world.one_in(2));
-        let term = if is_long { BIN_LONG } else { self.world.milliseconds(BIN_SHORT_MS) };
-        let until = UtcNanos::new(now.as_nanos() + term.as_nanos() as i64);
-        self.world.event(&format!("{} takes {id} of {share} through the bin for {term:?}", self.who()));
+    /// Puts a snapshot into the bin.
+    pub(super) async fn bin(&self, share: ShareId, id: SnapshotId) -> Outcome<Option<SnapshotId>> {
         self.world.oracle.lock().removed.insert((share, id));
-        let became = match (inside, self.world.one_in(3)) {
-            (false, _) => self.repository.bin_snapshot(share, id, now, until).await?,
-            (true, false) => self.repository.unbin_snapshot(share, id, None, now).await?,
-            (true, true) => {
-                self.repository.remove_snapshot(share, id).await?;
-                None
-            }
-        };
-        if let Some(id) = became.filter(|_| inside || is_long) {
-            self.world.oracle.lock().kept.insert((share, id));
-        }
-        Ok(())
+        let now = self.world.now();
+        let until = UtcNanos::new(now.as_nanos() + BIN_TERM.as_nanos() as i64);
+        let inside = self.repository.bin_snapshot(share, id, now, until).await?;
+        self.world.oracle.lock().kept.extend(inside.map(|id| (share, id)));
+        Ok(inside)
+    }
+
+    /// Brings one back.
+    pub(super) async fn unbin(&self, share: ShareId, id: SnapshotId) -> Outcome<Option<SnapshotId>> {
+        self.world.oracle.lock().removed.insert((share, id));
+        let back = self.repository.unbin_snapshot(share, id, None, self.world.now()).await?;
+        self.world.oracle.lock().kept.extend(back.map(|id| (share, id)));
+        Ok(back)
     }
 
     /// Puts a share back to one of its snapshots.

@@ -205,7 +205,6 @@ async fn publish_and_so_on(gateway: &Arc<Gateway>) {
                 ("promote", promoted)
             }
             (2, Some(share)) => ("snapshot", gateway.take_snapshot(share).await.map(drop)),
-            (3, Some(share)) if world.one_in(2) => ("use the bin", gateway.use_bin(share).await),
             (3, Some(share)) => ("remove a snapshot", gateway.remove_snapshot(share).await),
             (4, Some(share)) => ("roll back", gateway.roll_back(share).await),
             (_, Some(share)) => ("commit", gateway.commit(share).await.map(drop)),

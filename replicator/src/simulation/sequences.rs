@@ -10,6 +10,7 @@ use super::gateway::{Gateway, Machine};
 use super::operations::Collecting;
 use super::promote::{Step, set_lead};
 use super::random::{Scene, share};
+use super::verify;
 use super::world::Weather;
 use crate::collect::{Progress, Silent, carry_out, condemn, propose, tidy};
 use crate::repository::{HeadName, Repository};
@@ -171,6 +172,34 @@ pub(super) async fn collect_all(gateway: &Gateway) {
         gateway.edit(SHARE, |live| live.remove("changing"));
         gateway.commit(SHARE).await.unwrap();
     }
+}
+
+#[test]
+fn what_is_in_the_bin_outlives_collections_and_is_on_the_copy_which_brings_it_back() {
+    sequence(2, true, |scene| async move {
+        let gateway = copied(&scene).await;
+        let (_, id) = gateway.take_snapshot(SHARE).await.unwrap().unwrap();
+        pass(&gateway, 1).await;
+        let inside = gateway.bin(SHARE, id).await.unwrap().unwrap();
+        gateway.edit(SHARE, |live| live.remove("first"));
+        collect_all(&gateway).await;
+        gateway.pass_over(1).await.unwrap();
+        for site in &scene.sites {
+            assert!(site.has(&inside.object(SHARE)) && !site.has(&id.object(SHARE)));
+            verify::is_whole(&scene.world, site, "in the bin").await;
+        }
+        // Whoever leads from the copy brings it back there.
+        gateway.promote(1, false, Step::Never).await.unwrap();
+        let back = gateway.unbin(SHARE, inside).await.unwrap().unwrap();
+        collect_all(&gateway).await;
+        gateway.pass_over(0).await.unwrap();
+        // The other one keeps what is not much older than the promotion, as it does with every snapshot.
+        assert!(!scene.sites[1].has(&inside.object(SHARE)));
+        for site in &scene.sites {
+            assert!(site.has(&back.object(SHARE)));
+            verify::is_whole(&scene.world, site, "back again").await;
+        }
+    });
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Scene {
 
     /// The next head, which passes none.
     async fn publish(&mut self) {
-        self.share.kept = self.line.clone();
+        self.share.kept.clone_from(&self.line);
         let head = self.share.publish().await;
         self.line.insert(0, kept(&head));
     }
