@@ -9,6 +9,9 @@ use tidegate_integration::nfs::Nfs;
 
 use super::stage::{Client, Stage, can_be_made, folder, noise};
 
+/// The exit code for what is damaged.
+const DAMAGED: i32 = 9;
+
 /// A repository that a gateway left behind with this many files of noise, and a gateway elsewhere, whose cache is empty, that
 /// took its share over.
 async fn left_behind(files: u64) -> (TempDir, Gateway) {
@@ -60,6 +63,7 @@ async fn a_spoilt_pack_without_a_copy_and_a_share_that_was_taken_away_are_alerts
     let key = folder.path().join("home/repository.key");
     let stage = Stage::watch(folder, gateway);
     let client = Client::at_work(stage.gateway.address());
+    stage.leads();
     stage.is_well();
 
     let pack = largest(&repository.join("packs"));
@@ -68,7 +72,8 @@ async fn a_spoilt_pack_without_a_copy_and_a_share_that_was_taken_away_are_alerts
     let middle = spoilt.len() / 2;
     spoilt[middle] ^= 1;
     fs::write(&pack, &spoilt).expect("it can be spoilt");
-    stage.gateway.run(&["scrub", "run"]);
+    let scrubbed = stage.gateway.attempt(&["scrub", "run"]);
+    assert_eq!(scrubbed.code, Some(DAMAGED), "{scrubbed:?}");
     stage.prometheus.until_fired(&["TidegatePartsLost"], || {});
     fs::write(&pack, &whole).expect("it can be put back");
     stage.gateway.run(&["scrub", "run"]);

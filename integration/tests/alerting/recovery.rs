@@ -37,14 +37,14 @@ async fn recovery_that_is_predicted_to_take_too_long_is_an_alert() {
     stage.is_well();
 }
 
-/// A drill whose last check fails while there is a file `fail`.
+/// A drill whose last check takes two seconds, and fails while there is a file `fail`.
 fn runbook(fail: &std::path::Path) -> String {
     format!(
         "[runbook.loss]\nrto = \"10m\"\n\
          [[runbook.loss.step]]\nname = \"attach\"\naction = \"attach\"\nshare = \"files\"\n\
          [[runbook.loss.step]]\nname = \"serve\"\naction = \"serve\"\nafter = [\"attach\"]\n\
          [[runbook.loss.step]]\nname = \"check\"\naction = \"check-command\"\nafter = [\"serve\"]\nretries = 0\n\
-         command = [\"/bin/sh\", \"-c\", \"test ! -e {}\"]\n",
+         command = [\"/bin/sh\", \"-c\", \"sleep 2; test ! -e {}\"]\n",
         fail.display()
     )
 }

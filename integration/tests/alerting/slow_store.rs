@@ -196,6 +196,7 @@ async fn what_clients_wait_for_and_what_is_paid_are_alerts() {
     let stage = Stage::watch(folder, gateway);
     let client = Client::at_work(stage.gateway.address());
     let (prometheus, store) = (&stage.prometheus, bucket(door));
+    stage.leads();
     stage.is_well();
 
     let cold = reader(store.clone(), 0);

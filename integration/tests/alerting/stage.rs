@@ -114,6 +114,12 @@ impl Stage {
         }
     }
 
+    /// Waits until a gateway that took a share over has published for the first time, which takes longer than the next times.
+    pub(super) fn leads(&self) {
+        self.gateway.commit();
+        self.prometheus.until_over(&["TidegateObjectiveMissed"]);
+    }
+
     /// The gateway is well, with a client at work.
     pub(super) fn is_well(&self) {
         self.prometheus.stays_silent(WELL);
