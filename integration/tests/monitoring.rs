@@ -35,6 +35,36 @@ fn rules_and_dashboard_name_only_metrics_that_there_are() {
     }
 }
 
+/// The sources of the program below a folder, but for the list of metrics.
+fn sources(folder: &Path, list: &Path) -> String {
+    let entries = std::fs::read_dir(folder).expect("sources").map(|entry| entry.expect("an entry").path());
+    let text = |path: PathBuf| match path.extension() {
+        _ if path.is_dir() => sources(&path, list),
+        Some(extension) if extension == "rs" && path != list => std::fs::read_to_string(&path).expect("text"),
+        _ => String::new(),
+    };
+    entries.map(text).collect()
+}
+
+#[test]
+fn every_metric_that_is_declared_is_recorded_somewhere() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let list = top.join("gateway/src/telemetry/metrics.rs");
+    let declared = std::fs::read_to_string(&list).expect("the list of metrics");
+    let sources = sources(&top.join("gateway/src"), &list) + &sources(&top.join("replicator/src"), &list);
+    let words: BTreeSet<&str> =
+        sources.split(|character: char| !(character.is_ascii_alphanumeric() || character == '_')).collect();
+    let mut count = 0;
+    for line in declared.lines().map(str::trim) {
+        let Some((constant, rest)) = line.split_once(" = \"tidegate_") else { continue };
+        let constant = constant.split(' ').next_back().expect("a name");
+        let name = format!("tidegate_{}", rest.split('"').next().expect("a name"));
+        assert!(words.contains(constant) || words.contains(name.as_str()), "nothing records {name}");
+        count += 1;
+    }
+    assert!(count > 50, "the list of metrics has another form than expected: {count} found");
+}
+
 #[test]
 fn the_dashboard_is_json_with_a_query_in_every_panel() {
     let text = std::fs::read_to_string(folder().join("dashboard.json")).expect("readable");

@@ -20,6 +20,7 @@ use super::{Appliance, ApplianceError};
 use crate::commit::{CommitError, Committed, FreezeGroup, Member};
 use crate::journal::Sequence;
 use crate::namespace::Namespace;
+use crate::telemetry::record_commit;
 
 /// The longest pause between two attempts while the store is away.
 const PAUSE_MAX: Duration = Duration::from_mins(1);
@@ -190,6 +191,7 @@ impl Appliance {
             || ApplianceError::NothingToAttach { share: open.config.name.clone(), what: "head".into() };
         let name = committed.head.ok_or_else(nothing)?;
         if let Some(head) = committed.published {
+            record_commit(&open.config.name, &head.statistics);
             let sent = head.statistics.bytes_uploaded;
             self.uploaded_bytes.fetch_add(sent, Ordering::Relaxed);
             tracing::info!(share = open.config.name, head = %name, entries = head.statistics.entries_changed,

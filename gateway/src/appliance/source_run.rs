@@ -35,6 +35,7 @@ use super::{Appliance, ApplianceError, SnapshotEntry};
 use crate::commit::{CommitError, NextHead};
 use crate::control::{JobHandle, Unit};
 use crate::ledger::Ledger;
+use crate::telemetry::record_commit;
 
 /// From so many waiting bytes on packs are sent while a run goes on.
 const SENT_FROM_BYTES: u64 = 64 << 20;
@@ -116,6 +117,7 @@ impl Appliance {
             heat: None,
         };
         let (head_name, head) = self.publish_source(&line, &mut turn, next, started).await?;
+        record_commit(&request.config.name, &head.statistics);
         self.keep_source(request, (head_name, &head), frozen_at, outcome.report).await
     }
 

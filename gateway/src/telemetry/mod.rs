@@ -5,12 +5,14 @@
 //! else. Log levels ask for something: ERROR, a person must look; WARN, handled, but worth a look;
 //! INFO, starts, stops and publications. Nothing secret and no file content is ever logged.
 
+mod commit;
 mod log;
 pub mod metrics;
 mod recorder;
 mod runs;
 mod status;
 
+pub use commit::record_commit;
 pub use log::start_logging;
 pub use recorder::{Metrics, metrics_page};
 pub use runs::record_runs;
