@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
 use tidegate_integration::disk::Disk;
+use tidegate_integration::gateway::Gateway;
 use tidegate_integration::skip::skip;
 
 use super::stage::{Client, Stage, can_be_made, folder};
@@ -14,11 +16,10 @@ use super::stage::{Client, Stage, can_be_made, folder};
 const DISK_BYTES: u64 = 1 << 30;
 /// How much somebody else writes to it between two looks.
 const PIECE: usize = 4 << 20;
-/// How long the process is stopped at a time, and runs between: most syncs that it begins then take longer than 0.1 s.
+/// How long the process is stopped at a time, longer than a sync may take; and how long it runs between, not much longer than
+/// one takes.
 const STOPPED: Duration = Duration::from_millis(150);
-const RUNS: Duration = Duration::from_millis(30);
-/// How often that is done between two looks.
-const STOPS: usize = 8;
+const RUNS: Duration = Duration::from_millis(15);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_disk_that_is_slow_or_hangs_or_fills_or_fails_is_an_alert() {
@@ -36,7 +37,7 @@ async fn a_disk_that_is_slow_or_hangs_or_fills_or_fails_is_an_alert() {
     let prometheus = &stage.prometheus;
     stage.is_well();
 
-    prometheus.until_fired(&["TidegateSyncsSlow"], || stop_and_go(&stage));
+    stop_and_go(&stage.gateway, || prometheus.until_fired(&["TidegateSyncsSlow"], || {}));
     prometheus.until_over(&["TidegateSyncsSlow"]);
 
     disk.freeze();
@@ -60,11 +61,29 @@ async fn a_disk_that_is_slow_or_hangs_or_fills_or_fails_is_an_alert() {
     assert!(gateway.has_died(), "it goes on without a disk:\n{}", gateway.log());
 }
 
-fn stop_and_go(stage: &Stage) {
-    for _ in 0..STOPS {
-        stage.gateway.pause();
-        sleep(STOPPED);
-        stage.gateway.wake();
-        sleep(RUNS);
+/// Stops the process again and again, and lets it run for a moment, while `work` goes on.
+fn stop_and_go(gateway: &Gateway, work: impl FnOnce()) {
+    let goes_on = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        // Also when the work panics.
+        let _ends = Ends(&goes_on);
+        scope.spawn(|| {
+            while goes_on.load(Ordering::Relaxed) {
+                gateway.pause();
+                sleep(STOPPED);
+                gateway.wake();
+                sleep(RUNS);
+            }
+        });
+        work();
+    });
+}
+
+/// Says that nothing goes on any more, when dropped.
+struct Ends<'e>(&'e AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }

@@ -74,6 +74,7 @@ async fn a_copy_that_is_away_is_an_alert_until_it_follows_or_is_no_target_any_mo
     stage.prometheus.until_fired(&alerts, || {});
     stage.gateway.run(&["target", "remove", "copy", "--yes"]);
     stage.prometheus.until_over(&alerts);
+    stage.prometheus.until_over(&["TidegateAlarm"]);
     assert!(!stage.metrics().contains("target=\"copy\""), "a target that is gone is shown");
     client.stop().await;
     stage.is_well();

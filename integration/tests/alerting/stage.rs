@@ -20,6 +20,8 @@ use super::prometheus::{PATIENCE, POLL, Prometheus, get};
 const WELL: Duration = Duration::from_secs(8);
 /// A client's pause between two files.
 const PAUSE: Duration = Duration::from_millis(30);
+/// Its pause between two small writes: without one it alone would use the dirty budget up.
+const BREATH: Duration = Duration::from_millis(2);
 /// A large write.
 const BLOCK: usize = 1 << 20;
 /// The gateway's own alarms, as soon as they may be.
@@ -177,12 +179,13 @@ impl Client {
             let mut nfs = Nfs::connect(address).await;
             let root = nfs.root();
             let file = nfs.create(&root, b"synced").await.expect("made");
-            let line = b"one line more".repeat(8);
+            let page = b"one line more\n".repeat(1_200);
             for number in 0.. {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
-                nfs.write(&file, number % 1_000 * line.len() as u64, &line).await.expect("written");
+                nfs.write(&file, number % 100 * page.len() as u64, &page).await.expect("written");
+                tokio::time::sleep(BREATH).await;
             }
         })
     }

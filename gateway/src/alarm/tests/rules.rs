@@ -12,6 +12,26 @@ use crate::settings::Settings;
 
 const NOW: i64 = 1_000_000;
 
+fn target() -> TargetStatus {
+    TargetStatus {
+        name: "main".to_owned(),
+        address: "s3://bucket/prefix".to_owned(),
+        leads: false,
+        reachable: true,
+        behind_seconds: Some(0),
+        obstacles: Vec::new(),
+        backlog_bytes: 0,
+        backlog_packs: 0,
+        uploaded_bytes: 0,
+        backlog_seconds: Some(0),
+        link: LinkStatus::default(),
+        spent: None,
+        last_failure: None,
+        clock_ahead_ms: Some(-900),
+        lock: None,
+    }
+}
+
 fn well() -> Status {
     let head = HeadInfo {
         name: "head".to_owned(),
@@ -38,23 +58,6 @@ fn well() -> Status {
         recovery: None,
         warming: None,
     };
-    let target = TargetStatus {
-        name: "main".to_owned(),
-        address: "s3://bucket/prefix".to_owned(),
-        leads: false,
-        reachable: true,
-        behind_seconds: Some(0),
-        obstacles: Vec::new(),
-        backlog_bytes: 0,
-        backlog_packs: 0,
-        uploaded_bytes: 0,
-        backlog_seconds: Some(0),
-        link: LinkStatus::default(),
-        spent: None,
-        last_failure: None,
-        clock_ahead_ms: Some(-900),
-        lock: None,
-    };
     let policy = PolicyStatus {
         name: "nightly".to_owned(),
         shares: vec!["docs".to_owned()],
@@ -72,7 +75,7 @@ fn well() -> Status {
         started: second(0),
         uptime_seconds: NOW as u64,
         shares: vec![share],
-        targets: vec![target],
+        targets: vec![target()],
         lost_parts: 0,
         policies: vec![policy],
         cache: CacheStatus { dirty_percent: 10, ..CacheStatus::default() },
