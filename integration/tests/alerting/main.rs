@@ -5,7 +5,7 @@
 //! `packaging/monitoring/alerts.yml` with shorter times (`rules`). Each test breaks something as the world does: a hook that
 //! fails, a repository that is moved away, a disk that hangs, a pack that is spoilt.
 //!
-//! Where there is no Prometheus the tests say so and pass; not in a nightly run.
+//! They belong to the nightly tests, and say so in any other run.
 
 mod disk;
 mod loss;

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tidegate_integration::chance::Chance;
 use tidegate_integration::gateway::{Gateway, free_address};
 use tidegate_integration::nfs::Nfs;
-use tidegate_integration::skip::skip;
+use tidegate_integration::skip::{is_nightly, skip};
 use tidegate_integration::tools::tool;
 use tokio::task::JoinHandle;
 
@@ -47,8 +47,13 @@ pub(super) fn folder() -> TempDir {
     made.expect("a folder")
 }
 
-/// Whether a test can be made here; says why it cannot.
+/// Whether a test can be made here; says why it cannot. All together take minutes, and a machine that is busy otherwise
+/// raises alarms of its own: they belong to the nightly tests.
 pub(super) fn can_be_made(test: &str) -> bool {
+    if !is_nightly() {
+        skip(test, "it takes minutes: the nightly tests do it (TIDEGATE_NIGHTLY)");
+        return false;
+    }
     let is_there = tool("prometheus").is_some();
     if !is_there {
         skip(test, "there is no prometheus (Debian: prometheus; packaging/setup.sh unpacks it)");
