@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tidegate_integration::disk::Disk;
 use tidegate_integration::gateway::Gateway;
+use tidegate_integration::nfs::Nfs;
 use tidegate_integration::skip::skip;
 
 use super::stage::{Client, Stage, can_be_made, folder};
@@ -53,10 +54,17 @@ async fn a_disk_that_is_slow_or_hangs_or_fills_or_fails_is_an_alert() {
     drop(other);
     prometheus.until_over(&["TidegateDiskFilling"]);
 
-    // A gateway whose journal cannot be written ends, and cannot begin anew.
+    // A gateway whose journal cannot be written ends, and cannot begin anew. The client that tries it is told so, or loses its
+    // connection.
     client.stop().await;
+    let mut nfs = Nfs::connect(stage.gateway.address()).await;
     disk.fail();
+    let told = tokio::spawn(async move {
+        let root = nfs.root();
+        nfs.create(&root, b"in vain").await.is_err()
+    });
     prometheus.until_fired(&["TidegateSilent"], || {});
+    assert!(told.await.unwrap_or(true), "a change was acknowledged that no disk has");
     let mut gateway = stage.gateway;
     assert!(gateway.has_died(), "it goes on without a disk:\n{}", gateway.log());
 }
