@@ -11,6 +11,8 @@ from stage import HOSTILE, HOSTILE_FOLDER, RESTORED
 
 # How long something may take to be seen, in milliseconds.
 PATIENCE = 20_000
+# How long a drill may take.
+DRILL_PATIENCE = 180_000
 
 
 @contextlib.contextmanager
@@ -131,6 +133,27 @@ def a_snapshot_is_taken_removed_brought_back_and_ended(browser, stage, url):
         page.get_by_role("button", name="End by <b>hand</b> in the bin now").click()
         page.get_by_role("dialog").get_by_role("button", name="End now").click()
         page.get_by_role("link", name="by <b>hand</b>").wait_for(state="detached")
+
+
+def a_drill_is_begun_and_followed_to_its_end(browser, stage, url):
+    with _page(browser, f"{url}/console/#/dr") as page:
+        page.get_by_role("button", name="Drill of practice").click()
+        page.get_by_role("dialog").get_by_role("button", name="Start a drill").click()
+        page.wait_for_url("**/console/#/dr/practice/*")
+        run = urllib.parse.unquote(page.url.rsplit("/", 1)[1])
+        page.get_by_role("cell", name="check-file").wait_for()
+        # Said once it has ended and taken away what it made.
+        page.get_by_text("Everything", exact=True).wait_for(timeout=DRILL_PATIENCE)
+        shown = page.get_by_role("cell", name="done", exact=True).count()
+        if shown != 3:
+            yield f"{shown} steps are shown as done"
+        page.get_by_role("link", name="practice").click()
+        page.get_by_role("link", name=run).wait_for()
+    report = json.loads(_ask(url, f"/runbooks/practice/runs/{run}"))
+    if report["outcome"] != "done" or report["mode"] != "drill" or not report["torn_down"]:
+        yield f"the run ended as {report['outcome']} of {report['mode']}, taken away: {report['torn_down']}"
+    if report["rto_checked"]["measured_ms"] is None:
+        yield "it was not measured"
 
 
 def a_keyboard_suffices(browser, stage, url):

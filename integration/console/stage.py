@@ -92,6 +92,24 @@ folder = "{folder}/outside"
 
 [scrub]
 every = "30d"
+
+[runbook.practice]
+about = "The files, from the repository alone"
+rto = "2m"
+[[runbook.practice.step]]
+name = "attach"
+action = "attach"
+share = "files"
+[[runbook.practice.step]]
+name = "serve"
+action = "serve"
+after = ["attach"]
+[[runbook.practice.step]]
+name = "there"
+action = "check-file"
+share = "files"
+path = "media/large.bin"
+after = ["serve"]
 """
 
 

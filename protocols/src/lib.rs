@@ -73,5 +73,5 @@ pub mod waits;
 pub mod xdr;
 
 pub use server::{Addresses, NfsServer, NfsServerBuilder, StartError};
-pub use telemetry::{METRICS, MetricDescription, SlowCalls};
+pub use telemetry::{CarriedOut, Follower, METRICS, MetricDescription, SlowCalls, follow_calls};
 pub use transport::{Limits, LimitsError};

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
@@ -259,6 +259,32 @@ impl ClientNotices {
     }
 }
 
+/// A call of any protocol that has just been carried out.
+#[derive(Debug)]
+pub struct CarriedOut<'c> {
+    /// What was called.
+    pub procedure: &'c str,
+    /// By whom.
+    pub client: IpAddr,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What it waited for.
+    pub waits: &'c Waits,
+    /// Whether it took as long as calls that are logged.
+    pub slow: bool,
+}
+
+/// Who is told of every call. It runs between the call and its answer, so it must be quick.
+pub type Follower = fn(&CarriedOut<'_>);
+
+static FOLLOWER: OnceLock<Follower> = OnceLock::new();
+
+/// Has somebody told of every call of this process from now on. Only the first is.
+pub fn follow_calls(follower: Follower) {
+    // A second one is the same one: the process has one part that follows calls.
+    let _ = FOLLOWER.set(follower);
+}
+
 /// The slow-call log: a line for each call over a threshold, with a bound on their rate, and with what
 /// the call waited for ([`crate::waits`]).
 pub struct SlowCalls {
@@ -279,9 +305,13 @@ impl SlowCalls {
         Self { threshold, window: Mutex::new(window) }
     }
 
-    /// Notes a call that took `elapsed`.
+    /// Notes a call that took `elapsed`, and tells whoever follows calls.
     pub(crate) fn note(&self, procedure: &str, client: IpAddr, elapsed: Duration, waits: &Waits) {
-        if elapsed < self.threshold {
+        let slow = elapsed >= self.threshold;
+        if let Some(follower) = FOLLOWER.get() {
+            follower(&CarriedOut { procedure, client, elapsed, waits, slow });
+        }
+        if !slow {
             return;
         }
         let Some(suppressed) = self.admit(Instant::now()) else { return };

@@ -3,7 +3,7 @@
 //! The server counts for each call that it carries out; the view says how long it waited for what, from
 //! wherever the call has led it, as long as it is in the same task. Outside of a call nothing is counted.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -26,7 +26,8 @@ pub enum Wait {
 impl Wait {
     const ALL: [Self; 5] = [Self::Lock, Self::Room, Self::Journal, Self::Cache, Self::Store];
 
-    fn name(self) -> &'static str {
+    /// What it is called where people read it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Lock => "other calls",
             Self::Room => "room",
@@ -37,22 +38,61 @@ impl Wait {
     }
 }
 
+/// What is shorter is not told by itself.
+const LONG: Duration = Duration::from_millis(1);
+/// The most long waits of one call that are remembered one by one.
+const LONG_MAX: usize = 32;
+
 tokio::task_local! {
     static OF_THIS_CALL: Waits;
 }
 
+/// One wait of a call, of [`LONG`] or longer.
+#[derive(Clone, Copy, Debug)]
+pub struct Waited {
+    /// For what.
+    pub wait: Wait,
+    /// When it was over.
+    pub ended: Instant,
+    /// How long it took.
+    pub time: Duration,
+}
+
 /// How long a call has waited for what. Waits that overlap count each.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Waits([Cell<Duration>; Wait::ALL.len()]);
+#[derive(Debug, Default)]
+pub struct Waits {
+    total: [Cell<Duration>; Wait::ALL.len()],
+    long: RefCell<Vec<Waited>>,
+}
 
 impl Waits {
     /// Carries a call out, and gives what it waited for.
-    pub(crate) async fn of<T>(call: impl Future<Output = T>) -> (T, Self) {
+    pub async fn of<T>(call: impl Future<Output = T>) -> (T, Self) {
         let counted = async {
             let answer = call.await;
-            (answer, OF_THIS_CALL.with(Clone::clone))
+            (answer, OF_THIS_CALL.with(Self::take))
         };
         OF_THIS_CALL.scope(Self::default(), counted).await
+    }
+
+    fn take(&self) -> Self {
+        Self { total: self.total.clone(), long: RefCell::new(self.long.take()) }
+    }
+
+    fn note(&self, wait: Wait, time: Duration) {
+        let counted = &self.total[wait as usize];
+        counted.set(counted.get() + time);
+        if time >= LONG {
+            let mut long = self.long.borrow_mut();
+            if long.len() < LONG_MAX {
+                long.push(Waited { wait, ended: Instant::now(), time });
+            }
+        }
+    }
+
+    /// Its long waits in the order in which they were over; of very many, the first.
+    pub fn long(&self) -> Vec<Waited> {
+        self.long.borrow().clone()
     }
 }
 
@@ -60,9 +100,9 @@ impl fmt::Display for Waits {
     /// What it waited for a millisecond or longer, longest first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut waits: Vec<_> =
-            Wait::ALL.into_iter().map(|wait| (self.0[wait as usize].get(), wait)).collect();
+            Wait::ALL.into_iter().map(|wait| (self.total[wait as usize].get(), wait)).collect();
         waits.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
-        waits.retain(|(time, _)| *time >= Duration::from_millis(1));
+        waits.retain(|(time, _)| *time >= LONG);
         if waits.is_empty() {
             return f.write_str("nothing that is counted");
         }
@@ -77,10 +117,7 @@ impl fmt::Display for Waits {
 /// Notes that the call of this task has waited.
 pub fn waited(wait: Wait, time: Duration) {
     // Outside of a call there is nobody to tell.
-    let _ = OF_THIS_CALL.try_with(|waits| {
-        let counted = &waits.0[wait as usize];
-        counted.set(counted.get() + time);
-    });
+    let _ = OF_THIS_CALL.try_with(|waits| waits.note(wait, time));
 }
 
 /// Waits, and notes how long.

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::control::{ControlError, ErrorKind, JobHandle, Progress};
 use crate::telemetry::metrics::JOBS_RUNNING;
+use crate::telemetry::trace_work;
 
 /// The most jobs that run at once.
 pub const JOBS_RUNNING_MAX: usize = 16;
@@ -253,6 +254,10 @@ impl Jobs {
                 info.error = Some(error);
             }
         }
+        let took = info.ended.unwrap_or(info.started).duration_since(info.started).unsigned_abs();
+        let about = [("tidegate.job", id), ("tidegate.share", &info.share)];
+        let failed = info.error.as_ref().map(ToString::to_string);
+        trace_work(&format!("job: {}", info.kind), &about, &[], took, failed.as_deref());
         tracing::info!(
             job = id,
             kind = info.kind,

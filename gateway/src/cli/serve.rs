@@ -21,7 +21,7 @@ use crate::admin::{Admin, AdminListener, HealthListener};
 use crate::audit::{AUDIT_FOLDER, AuditLog, Export};
 use crate::control::{Control, ControlError, Start};
 use crate::settings::Settings;
-use crate::telemetry::{Metrics, start_logging};
+use crate::telemetry::{Metrics, follow, start_logging};
 
 /// What the service manager shows.
 const SERVING: &str = "serving";
@@ -64,6 +64,8 @@ pub(super) async fn run(context: &Context, core: &dyn Start) -> Result<(), Failu
         let (admin, stop) = (admin.clone(), stop.clone());
         tokio::spawn(async move { admin.serve_health(health, stop).await })
     });
+    tidegate_protocols::follow_calls(follow);
+    let exporting = tokio::spawn(admin.clone().export_telemetry(stop.clone()));
     let watchdog = tokio::spawn(service_manager::keep_watchdog(control.clone(), stop.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %gateway.socket, "serving");
     service_manager::serving(SERVING);
@@ -72,6 +74,7 @@ pub(super) async fn run(context: &Context, core: &dyn Start) -> Result<(), Failu
     service_manager::stopping();
     stop.cancel();
     watchdog.await.map_err(|error| failed("stop the watchdog", &error))?;
+    exporting.await.map_err(|error| failed("stop sending metrics", &error))?;
     let served = serving.await;
     if let Some(showing) = showing {
         showing.await.map_err(|error| failed("stop showing metrics", &error))?;

@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
@@ -30,6 +30,7 @@ use crate::control::{
     ControlError, ErrorKind, JobHandle, PolicyDetails, PolicyRun, PolicyRunRequest, PolicySnapshot,
     PolicyStatus,
 };
+use crate::telemetry::trace_work;
 
 /// How often it is looked whether something is due. Often, because a clock may be set.
 const LOOK: Duration = Duration::from_secs(2);
@@ -389,13 +390,21 @@ impl Engine {
         job: &JobHandle,
     ) -> Outcome {
         let _running = Running::begin(&runner.running);
-        let seams = (&*self.host, &*self.clock);
+        let (seams, began) = ((&*self.host, &*self.clock), Instant::now());
         let outcome = run::run(&runner.plan, seams, shares, &request.tags, job).await;
         let policy = runner.plan.name();
         match &outcome.failure {
             None => tracing::info!(policy, "a policy has run"),
             Some(error) => tracing::warn!(policy, %error, "a run of a policy failed"),
         }
+        let failed = outcome.failure.as_ref().map(ToString::to_string);
+        trace_work(
+            "run of a policy",
+            &[("tidegate.policy", policy)],
+            &[],
+            began.elapsed(),
+            failed.as_deref(),
+        );
         {
             let mut state = runner.state.lock();
             for share in &outcome.run.shares {

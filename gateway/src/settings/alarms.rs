@@ -77,7 +77,7 @@ table! {
         /// Where a POST with JSON goes: the same as above as `event`, `code` and so on, and all of it as `text`.
         webhook: WebhookAddress, optional;
         /// The header of that request that carries `secret`.
-        header: HeaderText, default(HeaderText("authorization".to_owned()));
+        header: HeaderText, default(HeaderText::authorization());
         /// The secret of a webhook (the whole value of the header, such as `Bearer abc`), or the password of `smtp_user`.
         secret: SecretReference, optional;
         /// The server that takes mail.
@@ -174,6 +174,11 @@ impl Setting for WebhookAddress {
 pub struct HeaderText(String);
 
 impl HeaderText {
+    /// The one that HTTP itself has for secrets (RFC 9110 section 11.6.2).
+    pub(super) fn authorization() -> Self {
+        Self("authorization".to_owned())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
     AccessKey, Alarms, Api, Archive, AuditLog, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify,
-    Policy, PriceTable, Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step,
+    Otlp, Policy, PriceTable, Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step,
     Target, Token, Volume,
 };
 
@@ -54,6 +54,7 @@ pub fn settings_page() -> String {
         Policy::describe(),
         Alarms::describe(),
         Notify::describe(),
+        Otlp::describe(),
         Api::describe(),
         Token::describe(),
         AuditLog::describe(),

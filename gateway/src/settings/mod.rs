@@ -22,6 +22,7 @@ mod json;
 mod machine;
 mod names;
 mod network;
+mod otlp;
 mod policy;
 mod problems;
 mod quota;
@@ -55,6 +56,7 @@ pub use names::{
     AccessKeyId, BucketName, CloudWord, ExportPath, HostName, LocalPath, Name, Region, RepositoryAddress,
 };
 pub use network::{Listen, Network, Url};
+pub use otlp::Otlp;
 pub use policy::{Argument, Calendar, OnHookFailure, Policy, ShareName, TagPattern, Zone};
 pub use problems::{Problem, SettingsError};
 pub use quota::{Count, Limits, Quota};
@@ -129,6 +131,8 @@ pub struct Settings {
     pub alarms: Alarms,
     /// `[[notify]]`
     pub notify: Vec<Notify>,
+    /// `[otlp]`
+    pub otlp: Otlp,
     /// `[api]`
     pub api: Api,
     /// `[audit]`
@@ -140,7 +144,7 @@ pub struct Settings {
 }
 
 /// The tables of the file.
-const TABLES: [&str; 26] = [
+const TABLES: [&str; 27] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -163,6 +167,7 @@ const TABLES: [&str; 26] = [
     Policy::NAME,
     Alarms::NAME,
     Notify::NAME,
+    Otlp::NAME,
     Api::NAME,
     AuditLog::NAME,
     Token::NAME,
@@ -248,6 +253,7 @@ impl Settings {
         document.insert(Policy::NAME, Item::ArrayOfTables(self.policies.iter().map(Table::write).collect()));
         document.insert(Alarms::NAME, Item::Table(self.alarms.write()));
         document.insert(Notify::NAME, Item::ArrayOfTables(self.notify.iter().map(Table::write).collect()));
+        document.insert(Otlp::NAME, Item::Table(self.otlp.write()));
         document.insert(Api::NAME, Item::Table(self.api.write()));
         document.insert(AuditLog::NAME, Item::Table(self.audit.write()));
         document.insert(Token::NAME, Item::ArrayOfTables(self.tokens.iter().map(Table::write).collect()));
@@ -312,6 +318,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let policies = tables(root, problems);
     let alarms = table(root, problems);
     let notify = tables(root, problems);
+    let otlp = table(root, problems);
     let api = table(root, problems);
     let audit = table(root, problems);
     let tokens = tables(root, problems);
@@ -339,6 +346,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         policies: policies?,
         alarms: alarms?,
         notify: notify?,
+        otlp: otlp?,
         api: api?,
         audit: audit?,
         tokens: tokens?,

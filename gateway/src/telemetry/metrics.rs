@@ -246,6 +246,11 @@ declare! {
     /// Bytes of those after compression and sealing.
     Counter CHUNKED_SEALED_BYTES = "tidegate_chunked_sealed_bytes_total" ["share"];
 
+    /// Requests that the OpenTelemetry collector of `[otlp]` did not take.
+    Counter OTLP_FAILURES = "tidegate_otlp_failures_total" [];
+    /// Spans that were dropped because too many waited for the collector.
+    Counter OTLP_SPANS_DROPPED = "tidegate_otlp_spans_dropped_total" [];
+
     /// Jobs that are running.
     Gauge JOBS_RUNNING = "tidegate_jobs_running" [];
 }

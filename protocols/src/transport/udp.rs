@@ -2,17 +2,18 @@
 //!
 //! A datagram is a call, its reply another. Replies are small on purpose: source addresses of
 //! datagrams can be forged, and a server that answers more than it was asked is a weapon. So lists are cut
-//! to what fits ([`Transport::reply_bytes_max`]); over TCP they are longer.
+//! to what fits ([`Transport::reply_bytes_max`]); over TCP they are longer. A reply comes from the address that was asked,
+//! also where the server listens at all of them (`datagram.rs`).
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::datagram::{Asked, Datagrams};
 use super::tcp::canonical;
 use crate::rpc::{Incoming, Programs, Reply, Transport};
 
@@ -23,19 +24,19 @@ const CALLS_MAX: usize = 64;
 
 /// A datagram address.
 pub(crate) struct UdpServer {
-    socket: Arc<UdpSocket>,
+    socket: Arc<Datagrams>,
     stop: CancellationToken,
 }
 
 impl UdpServer {
     /// Listens at `address`.
     pub(crate) async fn bind(address: SocketAddr, stop: CancellationToken) -> io::Result<Self> {
-        Ok(Self { socket: Arc::new(UdpSocket::bind(address).await?), stop })
+        Ok(Self { socket: Arc::new(Datagrams::bind(address).await?), stop })
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.socket.address()
     }
 
     /// Serves `programs` until stopped, then waits for calls in flight.
@@ -44,10 +45,10 @@ impl UdpServer {
         let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
         loop {
             let slot = Arc::clone(&slots).acquire_owned().await.expect("the slots are never closed");
-            let (length, peer) = tokio::select! {
+            let (length, asked) = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
-                received = self.socket.recv_from(&mut buffer) => match received {
+                received = self.socket.receive(&mut buffer) => match received {
                     Ok(received) => received,
                     Err(error) => {
                         tracing::debug!(%error, "failed to receive a datagram");
@@ -58,8 +59,8 @@ impl UdpServer {
             let record = Bytes::copy_from_slice(&buffer[..length]);
             let (socket, programs) = (Arc::clone(&self.socket), Arc::clone(&programs));
             tokio::spawn(async move {
-                if let Some(reply) = answer(&programs, record, peer).await {
-                    send(&socket, reply, peer).await;
+                if let Some(reply) = answer(&programs, record, asked.by).await {
+                    send(&socket, reply, &asked).await;
                 }
                 drop(slot);
             });
@@ -76,12 +77,12 @@ async fn answer(programs: &Programs, record: Bytes, peer: SocketAddr) -> Option<
     }
 }
 
-async fn send(socket: &UdpSocket, reply: Reply, peer: SocketAddr) {
+async fn send(socket: &Datagrams, reply: Reply, asked: &Asked) {
     if reply.len() > DATAGRAM_BYTES_MAX {
-        tracing::debug!(client = %peer.ip(), bytes = reply.len(), "reply too large for a datagram");
+        tracing::debug!(client = %asked.by.ip(), bytes = reply.len(), "reply too large for a datagram");
         return;
     }
-    if let Err(error) = socket.send_to(&reply.to_vec(), peer).await {
+    if let Err(error) = socket.reply(&reply.to_vec(), asked).await {
         tracing::debug!(%error, "failed to send a datagram");
     }
 }

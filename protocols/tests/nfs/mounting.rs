@@ -153,6 +153,28 @@ async fn mount_and_port_mapper_answer_datagrams() {
     assert_eq!(word(&none, 5), 1, "NFS is not served over UDP");
 }
 
+#[tokio::test]
+async fn a_datagram_is_answered_from_the_address_that_it_came_to() {
+    for (listen, asked) in [("0.0.0.0:0", "127.0.0.2"), ("[::]:0", "127.0.0.2"), ("[::]:0", "::1")] {
+        let view = std::sync::Arc::new(crate::common::MemoryView::default());
+        let any: std::net::SocketAddr = listen.parse().unwrap();
+        if any.is_ipv6() && UdpSocket::bind("[::1]:0").await.is_err() {
+            eprintln!("skipped: {listen}: this machine has no IPv6");
+            continue;
+        }
+        let server = tidegate_protocols::NfsServer::builder(view).nfs_address(any).start().await.unwrap();
+        let port = server.addresses().mount_udp[0].port();
+        // Connected, it takes nothing that comes from another address.
+        let own = if asked.contains(':') { "[::1]:0" } else { "127.0.0.1:0" };
+        let socket = UdpSocket::bind(own).await.unwrap();
+        socket.connect((asked, port)).await.unwrap();
+        socket.send(&call(7, MOUNT, 3, 0, &[])).await.unwrap();
+        let mut buffer = [0; 9000];
+        let length = timeout(PATIENCE, socket.recv(&mut buffer)).await.expect(listen).unwrap();
+        assert_eq!(word(&buffer[..length], 0), 7, "{listen}");
+    }
+}
+
 /// How many mounts a DUMP lists.
 fn listed(reply: &[u8]) -> usize {
     let (mut at, mut count) = (6, 0);

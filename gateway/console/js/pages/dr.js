@@ -146,11 +146,20 @@ function startDrill(book, refresh) {
     title: t("drill.title", { name: book.name }), verb: t("drill.start"), state: { job: null },
     body: (state) => [h("p", {}, t("drill.text")), state.job && progress(state.job)],
     act: async (state, redraw) => {
-      const started = await post(`${path("runbooks", book.name)}/runs`, { mode: "drill" });
+      const where = `${path("runbooks", book.name)}/runs`;
+      const before = new Set((await get(where)).map(nameOf));
+      let job = await post(where, { mode: "drill" });
       note("good", t("drill.started", { name: book.name }));
-      // A run is followed on its own page, a job here to its end.
-      if (started?.run) return go(["dr", book.name, started.run]);
-      if (started?.progress) await ended(started, (job) => { state.job = job; redraw(); });
+      // The run has a page that shows it step by step, once it has a name; what keeps it from beginning is said here.
+      for (;;) {
+        state.job = job;
+        redraw();
+        const begun = (await get(where)).find((run) => !before.has(nameOf(run)));
+        if (begun) return go(["dr", book.name, nameOf(begun)]);
+        if (job.state !== "running" && job.state !== "cancelling") break;
+        job = await get(path("jobs", job.id), { wait_seconds: 1 });
+      }
+      await ended(job);
       refresh();
     },
   });
