@@ -25,6 +25,7 @@ pub mod locking;
 pub mod machine;
 pub mod namespace;
 pub mod objects;
+mod outbound;
 pub mod policy;
 pub mod recovery;
 pub mod runbook;

@@ -11,7 +11,8 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
-use super::{DeliverError, Notice, Sender, Way, tls, with_causes};
+use super::{DeliverError, Notice, Sender, Way};
+use crate::outbound::{pem, with_causes};
 use crate::settings::{LocalPath, MailAddress, SecretReference, SmtpServer};
 
 /// See the head of this module.
@@ -56,7 +57,8 @@ impl Mail {
         };
         let mut parameters = TlsParameters::builder(host.to_owned());
         if let Some(path) = &self.ca_file {
-            let certificates = Certificate::from_pem(&tls::pem(path).await?).map_err(refused)?;
+            let certificates =
+                Certificate::from_pem(&pem(path).await.map_err(DeliverError::Refused)?).map_err(refused)?;
             parameters =
                 parameters.certificate_store(CertificateStore::None).add_root_certificate(certificates);
         }

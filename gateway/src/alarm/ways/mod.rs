@@ -5,7 +5,6 @@
 
 mod command;
 mod mail;
-mod tls;
 mod webhook;
 
 use std::sync::Arc;
@@ -62,18 +61,6 @@ pub fn way(notify: &Notify) -> Arc<dyn Way> {
         });
     }
     Arc::new(command::Command { command: notify.command.clone(), timeout: notify.timeout.duration() })
-}
-
-/// The causes of an error, one after the other.
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// How much longer than its own time-out a delivery may take before it is dropped.

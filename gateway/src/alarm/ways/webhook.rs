@@ -4,22 +4,16 @@
 //! notice and its secret go where the settings say, and nowhere else. What a server says that will not change by
 //! asking again (400 to 499, but for 408, 425 and 429) is a refusal.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
-use super::{DeliverError, Notice, Sender, Way, tls, with_causes};
+use super::{DeliverError, Notice, Sender, Way};
+use crate::outbound::{self, Roots, connector, with_causes};
 use crate::settings::{HeaderText, LocalPath, SecretReference, WebhookAddress};
 
 /// See the head of this module.
@@ -36,7 +30,8 @@ impl Way for Webhook {
         let request = self.request(notice.json(sender)).await?;
         let speaks_tls = request.uri().scheme_str() == Some("https");
         let roots = if speaks_tls { Roots::of(self.ca_file.as_ref()) } else { Roots::None };
-        let client = Client::builder(TokioExecutor::new()).build(connector(roots).await?);
+        let client = Client::builder(TokioExecutor::new())
+            .build(connector(roots).await.map_err(DeliverError::Refused)?);
         // The address may hold a secret, so an error that could name it is told by its causes alone.
         let answer = client.request(request).await.map_err(|error| {
             let why = std::error::Error::source(&error).map(with_causes);
@@ -65,7 +60,7 @@ impl Webhook {
             .method(Method::POST)
             .uri(address.as_str())
             .header(CONTENT_TYPE, "application/json")
-            .header(USER_AGENT, concat!("tidegate/", env!("CARGO_PKG_VERSION")))
+            .header(USER_AGENT, outbound::USER_AGENT)
             .body(Full::new(Bytes::from(body)))
             .map_err(|_| refused("its address is none"))?;
         if let Some(reference) = &self.secret {
@@ -79,43 +74,6 @@ impl Webhook {
         }
         Ok(request)
     }
-}
-
-/// By which certificates a server is trusted.
-enum Roots<'r> {
-    None,
-    System,
-    File(&'r LocalPath),
-}
-
-impl<'r> Roots<'r> {
-    fn of(file: Option<&'r LocalPath>) -> Self {
-        file.map_or(Self::System, Self::File)
-    }
-}
-
-/// HTTP and HTTPS.
-async fn connector(roots: Roots<'_>) -> Result<HttpsConnector<HttpConnector>, DeliverError> {
-    let provider = Arc::new(crypto::aws_lc_rs::default_provider());
-    let refused = |why: String| DeliverError::Refused(format!("TLS cannot be set up: {why}"));
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| refused(error.to_string()))?;
-    let builder = match roots {
-        Roots::None => builder.with_root_certificates(RootCertStore::empty()),
-        Roots::System => builder.with_native_roots().map_err(|error| refused(error.to_string()))?,
-        Roots::File(path) => {
-            let pem = tls::pem(path).await?;
-            let mut roots = RootCertStore::empty();
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(|error| refused(format!("{path}: {error}")))?;
-                roots.add(certificate).map_err(|error| refused(format!("{path}: {error}")))?;
-            }
-            builder.with_root_certificates(roots)
-        }
-    };
-    let settings = builder.with_no_client_auth();
-    Ok(HttpsConnectorBuilder::new().with_tls_config(settings).https_or_http().enable_http1().build())
 }
 
 #[cfg(test)]
