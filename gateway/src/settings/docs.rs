@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
     AccessKey, Alarms, Api, Archive, AuditLog, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify,
-    Policy, PriceTable, Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step,
+    Oidc, Policy, PriceTable, Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step,
     Target, Token, Volume,
 };
 
@@ -56,6 +56,7 @@ pub fn settings_page() -> String {
         Notify::describe(),
         Api::describe(),
         Token::describe(),
+        Oidc::describe(),
         AuditLog::describe(),
         RunbookRules::describe(),
         Step::describe(),

@@ -22,6 +22,7 @@ mod json;
 mod machine;
 mod names;
 mod network;
+mod oidc;
 mod policy;
 mod problems;
 mod quota;
@@ -55,6 +56,7 @@ pub use names::{
     AccessKeyId, BucketName, CloudWord, ExportPath, HostName, LocalPath, Name, Region, RepositoryAddress,
 };
 pub use network::{Listen, Network, Url};
+pub use oidc::{Grant, Issuer, Oidc, TokenText};
 pub use policy::{Argument, Calendar, OnHookFailure, Policy, ShareName, TagPattern, Zone};
 pub use problems::{Problem, SettingsError};
 pub use quota::{Count, Limits, Quota};
@@ -135,12 +137,14 @@ pub struct Settings {
     pub audit: AuditLog,
     /// `[[token]]`
     pub tokens: Vec<Token>,
+    /// `[[oidc]]`
+    pub oidc: Vec<Oidc>,
     /// `[runbook.NAME]`
     pub runbooks: Vec<Runbook>,
 }
 
 /// The tables of the file.
-const TABLES: [&str; 26] = [
+const TABLES: [&str; 27] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -166,6 +170,7 @@ const TABLES: [&str; 26] = [
     Api::NAME,
     AuditLog::NAME,
     Token::NAME,
+    Oidc::NAME,
     runbook::RUNBOOK,
 ];
 
@@ -251,6 +256,7 @@ impl Settings {
         document.insert(Api::NAME, Item::Table(self.api.write()));
         document.insert(AuditLog::NAME, Item::Table(self.audit.write()));
         document.insert(Token::NAME, Item::ArrayOfTables(self.tokens.iter().map(Table::write).collect()));
+        document.insert(Oidc::NAME, Item::ArrayOfTables(self.oidc.iter().map(Table::write).collect()));
         runbook::write_runbooks(document.as_table_mut(), &self.runbooks);
         document.to_string()
     }
@@ -315,6 +321,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let api = table(root, problems);
     let audit = table(root, problems);
     let tokens = tables(root, problems);
+    let oidc = tables(root, problems);
     let runbooks = runbook::read_runbooks(root, problems);
     Some(Settings {
         gateway: gateway?,
@@ -342,6 +349,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         api: api?,
         audit: audit?,
         tokens: tokens?,
+        oidc: oidc?,
         runbooks: runbooks?,
     })
 }
