@@ -230,6 +230,7 @@ impl Site {
         settings.api = table_from_json::<Api>(&serde_json::json!({})).map_err(wrong)?.0;
         settings.audit = table_from_json::<AuditLog>(&serde_json::json!({})).map_err(wrong)?.0;
         settings.tokens.clear();
+        settings.oidc.clear();
         (settings.repository.lead, settings.repository.required) = (None, 1);
         settings.nfs = table_from_json::<Nfs>(&listen).map_err(wrong)?.0;
         settings.s3 = table_from_json::<S3>(&listen).map_err(wrong)?.0;

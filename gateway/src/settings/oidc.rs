@@ -31,7 +31,8 @@ table! {
         /// Who issues its tokens, exactly as `iss` in them says. The discovery document lies below it, at
         /// `/.well-known/openid-configuration`.
         issuer: Issuer, required;
-        /// Whom a token must be for: this must be among its `aud`.
+        /// Whom a token must be for: this must be among its `aud`. Let it be the gateway's own, since every token for it counts,
+        /// whatever it was made for.
         audience: TokenText, required;
         /// The claim that says what somebody is, as the steps to it: `["groups"]`, or `["realm_access", "roles"]` for a claim
         /// within another. It is a text, or a list of them.

@@ -290,10 +290,9 @@ async fn who_has_a_token_of_the_provider_may_do_what_its_claim_grants_and_is_in_
     assert_eq!(network.call("POST", "/api/v1/session", &[], &body).await.status, 401);
     // No token is in the log: each begins like this.
     let folder = network.served.folder.path().join("audit");
-    for entry in std::fs::read_dir(&folder).expect("a folder") {
-        let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("text");
-        assert!(text.contains("oidc:staff:u-17") && !text.contains("eyJ"), "{text}");
-    }
+    let files = std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let log: String = files.map(|file| std::fs::read_to_string(file).expect("text")).collect();
+    assert!(log.contains("oidc:staff:u-17") && !log.contains("eyJ"), "{log}");
 }
 
 /// Shows tokens, none of which is taken; then one that is.
