@@ -220,6 +220,23 @@ mod tests {
     }
 
     #[test]
+    fn an_issuer_is_a_host_perhaps_with_a_port_and_a_path_and_is_kept_to_the_letter() {
+        for good in
+            ["https://a", "https://A.example:8443/realms/x", "https://[2001:db8::1]", "https://[::1]:8443/"]
+        {
+            let issuer: Issuer = good.parse().expect(good);
+            assert_eq!(issuer.as_str(), good);
+            let place = issuer.discovery();
+            assert!(place.starts_with(good.trim_end_matches('/')) && !place[8..].contains("//"), "{place}");
+        }
+        for bad in
+            ["https://", "https:///a", "https://a:", "https://a:x", "https://a b", "HTTPS://a", "a", ""]
+        {
+            assert!(bad.parse::<Issuer>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn what_could_let_in_nobody_or_everybody_is_refused() {
         let grants = "grants = [{ value = \"ops\", role = \"admin\" }]";
         for (text, part) in [
