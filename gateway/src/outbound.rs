@@ -110,3 +110,36 @@ pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{Empty, Full};
+    use hyper_util::client::legacy::Client;
+    use hyper_util::rt::TokioExecutor;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_of_an_answer_is_read_than_is_wanted() {
+        let body = || Full::new(Bytes::from_static(b"hello world"));
+        assert_eq!(read_whole(body(), 11).await, Ok(Bytes::from_static(b"hello world")));
+        assert_eq!(read_whole(body(), 10).await, Err("it has more than 10 bytes".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn where_certificates_count_nothing_is_asked_without_tls_and_a_file_that_is_missing_trusts_nobody()
+    {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocols/tests/s3/certificates");
+        let file = |name: &str| {
+            let folder = std::fs::canonicalize(folder).expect("a folder");
+            folder.join(name).to_string_lossy().parse::<LocalPath>().expect("a path")
+        };
+        let missing = connector(Roots::of(Some(&file("missing.pem")))).await.map(drop);
+        assert!(missing.is_err_and(|why| why.contains("missing.pem")));
+        let secure = connector(Roots::of(Some(&file("authority.pem")))).await.expect("certificates");
+        let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(secure);
+        let refused = client.get("http://127.0.0.1:9/".parse().expect("an address")).await;
+        let why = with_causes(&refused.expect_err("without TLS"));
+        assert!(why.contains("unsupported scheme http"), "{why}");
+    }
+}

@@ -69,10 +69,13 @@ pub(super) async fn pass(
         // Its handler knows who it is, and records it.
         return next.run(request).await;
     }
-    let caller = admin.access.caller(peer, request.method(), request.headers(), Instant::now());
+    let caller = admin.access.caller(peer, request.method(), request.headers(), Instant::now()).await;
     let caller = match caller {
         Ok(caller) => caller,
-        Err(refusal) => return admin.refuse(peer, entry, refusal).await,
+        Err(refusal) => {
+            let entry = Entry { who: refusal.who().to_owned(), ..entry };
+            return admin.refuse(peer, entry, refusal).await;
+        }
     };
     let entry = Entry { who: caller.who.clone(), role: caller.role.as_str().to_owned(), ..entry };
     if let Err(refusal) = authorise(&admin, row, &caller, &subject) {

@@ -27,6 +27,7 @@ mod health;
 mod in_force;
 mod jobs;
 mod listener;
+mod oidc;
 mod openapi;
 mod payload;
 mod policies;

@@ -95,7 +95,7 @@ fn document() -> Value {
             "schemas": schemas.answered.take_definitions(true),
             "responses": responses,
             "securitySchemes": {
-                "token": { "type": "http", "scheme": "bearer", "description": "A token of the settings." },
+                "token": { "type": "http", "scheme": "bearer", "description": "A token of the settings, or of an OpenID provider that they name." },
                 "session": {
                     "type": "apiKey", "in": "cookie", "name": "__Host-tidegate",
                     "description": "A session, begun with POST /session. Changes carry x-tidegate-csrf besides.",

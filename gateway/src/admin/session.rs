@@ -32,7 +32,8 @@ pub(super) struct Login {
 /// Who calls, and what they may do.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Whoami {
-    /// As the settings call them; `socket` for whoever uses the Unix socket.
+    /// As the settings call them; `socket` for whoever uses the Unix socket; `oidc:PROVIDER:SUBJECT` for who shows a token of
+    /// an OpenID provider.
     name: String,
     /// Their role.
     role: String,

@@ -5,6 +5,7 @@ mod branches;
 pub(crate) mod fake;
 mod files;
 mod network;
+mod oidc;
 mod roles;
 mod sessions;
 

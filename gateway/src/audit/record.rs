@@ -57,7 +57,7 @@ impl Event {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Entry {
-    /// Who called: `token:NAME`, `session:NAME`, `socket` or `signal`; empty where nobody knows.
+    /// Who called: `token:NAME`, `session:NAME`, `oidc:PROVIDER:SUBJECT`, `socket` or `signal`; empty where nobody knows.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub who: String,
     /// The role that they have.

@@ -22,7 +22,7 @@ use super::world::{Done, Known, Probed, StepFailure, World};
 use crate::assembly::{OfflineRepository, open_store};
 use crate::control::{ControlError, Status};
 use crate::settings::{
-    Action, Api, AuditLog, Gateway, Listen, Nbd, Nfs, S3, Settings, SettingsFile, Step, Table,
+    Action, Api, AuditLog, Gateway, Listen, Nbd, Nfs, Otlp, S3, Settings, SettingsFile, Step, Table,
     table_from_json,
 };
 
@@ -230,6 +230,9 @@ impl Site {
         settings.api = table_from_json::<Api>(&serde_json::json!({})).map_err(wrong)?.0;
         settings.audit = table_from_json::<AuditLog>(&serde_json::json!({})).map_err(wrong)?.0;
         settings.tokens.clear();
+        settings.oidc.clear();
+        // Its metrics would be taken for those of the gateway that it practises for.
+        settings.otlp = table_from_json::<Otlp>(&serde_json::json!({})).map_err(wrong)?.0;
         (settings.repository.lead, settings.repository.required) = (None, 1);
         settings.nfs = table_from_json::<Nfs>(&listen).map_err(wrong)?.0;
         settings.s3 = table_from_json::<S3>(&listen).map_err(wrong)?.0;

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::names::{LocalPath, Name};
 use super::network::Listen;
+use super::oidc::providers_fit;
 use super::policy::ShareName;
 use super::problems::Problems;
 use super::schema::table;
@@ -194,6 +195,7 @@ pub(super) fn api_fits(settings: &Settings, problems: &mut Problems<'_>) {
             "is empty; name at least one share, or leave the key out for the whole gateway",
         );
     }
+    providers_fit(&settings.oidc, problems);
     check::distinct("token", "name", settings.tokens.iter().map(|token| &token.name), problems);
     check::distinct("token", "hash", settings.tokens.iter().map(|token| token.hash.to_string()), problems);
 }

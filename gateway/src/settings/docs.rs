@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::schema::{KeyDescription, Table, TableDescription};
 use super::{
     AccessKey, Alarms, Api, Archive, AuditLog, Bandwidth, Bucket, Cache, Gateway, Machine, Nbd, Nfs, Notify,
-    Otlp, Policy, PriceTable, Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source, Step,
-    Target, Token, Volume,
+    Oidc, Otlp, Policy, PriceTable, Recovery, Repository, Retention, RunbookRules, S3, Scrub, Share, Source,
+    Step, Target, Token, Volume,
 };
 
 /// What the page says before the tables.
@@ -57,6 +57,7 @@ pub fn settings_page() -> String {
         Otlp::describe(),
         Api::describe(),
         Token::describe(),
+        Oidc::describe(),
         AuditLog::describe(),
         RunbookRules::describe(),
         Step::describe(),

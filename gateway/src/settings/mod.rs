@@ -22,6 +22,7 @@ mod json;
 mod machine;
 mod names;
 mod network;
+mod oidc;
 mod otlp;
 mod policy;
 mod problems;
@@ -56,6 +57,7 @@ pub use names::{
     AccessKeyId, BucketName, CloudWord, ExportPath, HostName, LocalPath, Name, Region, RepositoryAddress,
 };
 pub use network::{Listen, Network, Url};
+pub use oidc::{Grant, Issuer, Oidc, TokenText};
 pub use otlp::Otlp;
 pub use policy::{Argument, Calendar, OnHookFailure, Policy, ShareName, TagPattern, Zone};
 pub use problems::{Problem, SettingsError};
@@ -139,12 +141,14 @@ pub struct Settings {
     pub audit: AuditLog,
     /// `[[token]]`
     pub tokens: Vec<Token>,
+    /// `[[oidc]]`
+    pub oidc: Vec<Oidc>,
     /// `[runbook.NAME]`
     pub runbooks: Vec<Runbook>,
 }
 
 /// The tables of the file.
-const TABLES: [&str; 27] = [
+const TABLES: [&str; 28] = [
     Gateway::NAME,
     Repository::NAME,
     Target::NAME,
@@ -171,6 +175,7 @@ const TABLES: [&str; 27] = [
     Api::NAME,
     AuditLog::NAME,
     Token::NAME,
+    Oidc::NAME,
     runbook::RUNBOOK,
 ];
 
@@ -257,6 +262,7 @@ impl Settings {
         document.insert(Api::NAME, Item::Table(self.api.write()));
         document.insert(AuditLog::NAME, Item::Table(self.audit.write()));
         document.insert(Token::NAME, Item::ArrayOfTables(self.tokens.iter().map(Table::write).collect()));
+        document.insert(Oidc::NAME, Item::ArrayOfTables(self.oidc.iter().map(Table::write).collect()));
         runbook::write_runbooks(document.as_table_mut(), &self.runbooks);
         document.to_string()
     }
@@ -322,6 +328,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
     let api = table(root, problems);
     let audit = table(root, problems);
     let tokens = tables(root, problems);
+    let oidc = tables(root, problems);
     let runbooks = runbook::read_runbooks(root, problems);
     Some(Settings {
         gateway: gateway?,
@@ -350,6 +357,7 @@ fn read_tables(root: &toml_edit::Table, problems: &mut Problems<'_>) -> Option<S
         api: api?,
         audit: audit?,
         tokens: tokens?,
+        oidc: oidc?,
         runbooks: runbooks?,
     })
 }

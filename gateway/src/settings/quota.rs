@@ -125,7 +125,7 @@ impl Setting for Quota {
 }
 
 /// The parts of a value in braces, all of which must be known.
-fn braces<'a>(value: &'a Value, known: &[&str]) -> Result<&'a InlineTable, String> {
+pub(super) fn braces<'a>(value: &'a Value, known: &[&str]) -> Result<&'a InlineTable, String> {
     let table = value.as_inline_table().ok_or("is not a table in braces")?;
     match table.iter().find(|(name, _)| !known.contains(name)) {
         Some((name, _)) => Err(format!("has a part {name:?}; there are {}", known.join(", "))),
@@ -134,7 +134,7 @@ fn braces<'a>(value: &'a Value, known: &[&str]) -> Result<&'a InlineTable, Strin
 }
 
 /// A part that may be absent.
-fn part<T: Setting>(table: &InlineTable, name: &str) -> Result<Option<T>, String> {
+pub(super) fn part<T: Setting>(table: &InlineTable, name: &str) -> Result<Option<T>, String> {
     within(name, table.get(name).map(T::parse))
 }
 

@@ -9,15 +9,20 @@ use axum::response::{IntoResponse, Response};
 use super::Right;
 use crate::admin::error::ApiError;
 use crate::admin::listener::Peer;
+use crate::admin::oidc::Claimed;
 use crate::control::{ControlError, ErrorKind};
 use crate::settings::{Role, Token};
+
+/// When somebody comes again whose provider is away, in seconds.
+const PROVIDER_AGAIN_SECONDS: u64 = 30;
+const GRANTS_NOTHING: &str = "the token is valid, and the settings grant its holder nothing";
 
 /// Who calls.
 #[derive(Clone, Debug)]
 pub(in crate::admin) struct Caller {
     /// As the audit log has it.
     pub(in crate::admin) who: String,
-    /// As the settings call them.
+    /// As the settings call them; who shows a token of a provider, as the audit log has it.
     pub(in crate::admin) name: String,
     pub(in crate::admin) role: Role,
     /// The shares that they may call for; none: all, and the gateway as a whole.
@@ -56,6 +61,11 @@ impl Caller {
         }
     }
 
+    pub(super) fn of_claimed(claimed: Claimed, peer: Peer) -> Self {
+        let Claimed { who, role, shares } = claimed;
+        Self { name: who.clone(), who, role, shares, peer, cookie: None, csrf: None }
+    }
+
     /// Whether their role has the right.
     pub(in crate::admin) fn may(&self, right: Right) -> bool {
         self.role.has(right)
@@ -79,6 +89,13 @@ pub(in crate::admin) enum Refusal {
         /// Whether it is the first one refused for that, which is recorded.
         first: bool,
     },
+    /// The keys by which a token would be verified cannot be had.
+    ProviderAway,
+    /// A provider says who it is, and the settings grant them nothing.
+    GrantsNothing {
+        /// Who, as the audit log has it.
+        who: String,
+    },
     /// They may not do that.
     Forbidden(&'static str),
 }
@@ -89,7 +106,17 @@ impl Refusal {
         match self {
             Self::Unknown => "no token or session that is valid",
             Self::TooMany { .. } => "too many calls; further ones of this minute are not recorded one by one",
+            Self::ProviderAway => "the keys of the token's provider cannot be had",
+            Self::GrantsNothing { .. } => GRANTS_NOTHING,
             Self::Forbidden(why) => why,
+        }
+    }
+
+    /// Who is refused, where that is known by nothing but this.
+    pub(in crate::admin) fn who(&self) -> &str {
+        match self {
+            Self::GrantsNothing { who } => who,
+            Self::Unknown | Self::TooMany { .. } | Self::ProviderAway | Self::Forbidden(_) => "",
         }
     }
 
@@ -97,7 +124,7 @@ impl Refusal {
     pub(in crate::admin) fn is_recorded(&self) -> bool {
         match self {
             Self::TooMany { first, .. } => *first,
-            Self::Unknown | Self::Forbidden(_) => true,
+            Self::Unknown | Self::ProviderAway | Self::GrantsNothing { .. } | Self::Forbidden(_) => true,
         }
     }
 }
@@ -124,6 +151,19 @@ impl IntoResponse for Refusal {
                     answer(StatusCode::TOO_MANY_REQUESTS, ControlError::new(ErrorKind::Busy, message));
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(again));
                 response
+            }
+            Self::ProviderAway => {
+                let message = "the keys of the provider that issued the token cannot be had now";
+                let error = ControlError::new(ErrorKind::Busy, message)
+                    .todo("come again; a token of the settings works in any case (`tidegate token add`)");
+                let mut response = answer(StatusCode::SERVICE_UNAVAILABLE, error);
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(PROVIDER_AGAIN_SECONDS));
+                response
+            }
+            Self::GrantsNothing { .. } => {
+                let error = ControlError::new(ErrorKind::Denied, format!("refused: {GRANTS_NOTHING}"))
+                    .todo("have a value of your token written into `grants` of its `[[oidc]]`");
+                answer(StatusCode::FORBIDDEN, error)
             }
             Self::Forbidden(why) => {
                 answer(StatusCode::FORBIDDEN, ControlError::new(ErrorKind::Denied, format!("refused: {why}")))

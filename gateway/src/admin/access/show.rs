@@ -14,8 +14,9 @@ use super::session::Terms;
 use super::{Began, CSRF_HEADER, Caller, Limit, Refusal, Sessions, cookie_of, peer_key};
 use crate::admin::in_force::InForce;
 use crate::admin::listener::Peer;
+use crate::admin::oidc::{self, Denied, Providers};
 use crate::control::ControlError;
-use crate::settings::{Api, Token, TokenHash};
+use crate::settings::{Api, Settings, Token, TokenHash};
 
 /// Who may be the page that makes a browser call (Fetch Metadata Request Headers, section 2.3).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -33,6 +34,7 @@ const TOKEN_BYTES_MAX: usize = 512;
 /// See the head of this module's parent.
 pub(in crate::admin) struct Access {
     in_force: Arc<InForce>,
+    providers: Providers,
     pub(in crate::admin) sessions: Sessions,
     calls: Limit<String>,
     addresses: Limit<IpAddr>,
@@ -55,6 +57,7 @@ impl Access {
         let sessions = Sessions::default();
         Self {
             in_force,
+            providers: Providers::default(),
             sessions,
             calls: Limit::default(),
             addresses: Limit::default(),
@@ -68,7 +71,7 @@ impl Access {
 
     /// Who makes a call. Nothing of its body has been read. A valid token is bound by its own calls alone: what others do at
     /// the same address does not shut it out, and nobody guesses 200 bits.
-    pub(in crate::admin) fn caller(
+    pub(in crate::admin) async fn caller(
         &self,
         peer: Peer,
         method: &Method,
@@ -80,10 +83,11 @@ impl Access {
         let api = &settings.api;
         let caller = match headers.get(AUTHORIZATION) {
             Some(value) => {
-                let bearer = value.to_str().ok().and_then(bearer_of);
-                let token = bearer.and_then(|bearer| find(&settings.tokens, bearer));
-                let token = token.ok_or_else(|| self.failed(address, api, now))?;
-                Caller::of_token(token, peer)
+                let bearer = value.to_str().ok().and_then(bearer_of).unwrap_or_default();
+                match find(&settings.tokens, bearer) {
+                    Some(token) => Caller::of_token(token, peer),
+                    None => self.of_provider(&settings, bearer, (peer, address), now).await?,
+                }
             }
             // A cookie that has ended is no guess: nobody guesses 256 bits.
             None => {
@@ -97,6 +101,35 @@ impl Access {
         };
         self.calls.take(caller.name.clone(), api.calls_per_minute, now)?;
         Ok(caller)
+    }
+
+    /// Who shows a token of an OpenID provider. Whatever is wrong with one counts as a wrong token.
+    async fn of_provider(
+        &self,
+        settings: &Settings,
+        bearer: &str,
+        (peer, address): (Peer, IpAddr),
+        now: Instant,
+    ) -> Result<Caller, Refusal> {
+        if settings.oidc.is_empty() || !oidc::is_like_one(bearer) {
+            return Err(self.failed(address, &settings.api, now));
+        }
+        match self.providers.claimed(&settings.oidc, bearer).await {
+            Ok(claimed) => Ok(Caller::of_claimed(claimed, peer)),
+            // It is somebody, and so no guess: their calls are counted as those of others are.
+            Err(Denied::GrantsNothing(who)) => {
+                self.calls.take(who.clone(), settings.api.calls_per_minute, now)?;
+                Err(Refusal::GrantsNothing { who })
+            }
+            Err(Denied::Away) => Err(match self.stranger(address, &settings.api, now) {
+                Refusal::Unknown => Refusal::ProviderAway,
+                refusal => refusal,
+            }),
+            Err(Denied::Invalid(why)) => {
+                tracing::debug!(why, "a token of a provider is not taken");
+                Err(self.failed(address, &settings.api, now))
+            }
+        }
     }
 
     /// Begins a session with a token.

@@ -25,7 +25,7 @@ pub(super) struct OnNetwork {
 }
 
 /// The folder with the certificates of the tests.
-fn certificates() -> PathBuf {
+pub(super) fn certificates() -> PathBuf {
     let workspace = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
     workspace.join("protocols/tests/s3/certificates")
 }
