@@ -107,7 +107,8 @@ fn converse(command: &mut Command) -> Result<(), Failure> {
     }
     if squash.is_none() {
         let question = "Which users of these machines become nobody on the share: none, root or all?";
-        *squash = ask_for(question, "none: its top folder belongs to root, who makes folders for others there")?;
+        *squash =
+            ask_for(question, "none: its top folder belongs to root, who makes folders for others there")?;
     }
     Ok(())
 }

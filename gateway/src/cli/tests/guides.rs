@@ -113,7 +113,8 @@ fn every_command_within_a_sentence_begins_as_one_does() {
             // Whether something is missing at its end is not looked at: the help is asked for.
             let line = without_brackets(&command).into_iter().chain(["--help".to_owned()]);
             let parsed = described().try_get_matches_from(line).expect_err("at most help is shown");
-            let lacks_value = parsed.get(ContextKind::InvalidValue) == Some(&ContextValue::String(String::new()));
+            let lacks_value =
+                parsed.get(ContextKind::InvalidValue) == Some(&ContextValue::String(String::new()));
             if parsed.kind() != ErrorKind::DisplayHelp && !lacks_value {
                 wrong += &format!("{}: {command}\n{parsed}\n", page.display());
             }
