@@ -196,7 +196,7 @@ impl Appliance {
         to: &Head,
     ) -> Result<SnapshotEntry, ApplianceError> {
         let open = self.share_named(share)?;
-        let before = self.create_snapshot(share, "before rollback", BTreeMap::new()).await?;
+        let before = self.create_snapshot(share, "before-rollback", BTreeMap::new()).await?;
         let _changing = self.changing.lock().await;
         let leadership = open.leadership.lock().await;
         self.files.withdraw(open.share.id());

@@ -170,6 +170,16 @@ async fn slots_are_added_and_removed_but_never_the_last() {
 }
 
 #[tokio::test]
+async fn a_slot_needs_no_label() {
+    let machine = Machine::new();
+    machine.init().await;
+    let file = machine.path("new.key");
+    assert_eq!(machine.run("tidegate.toml", &format!("key add key-file {}", file.display())).await.0, 0);
+    assert_eq!(machine.run("tidegate.toml", "key add recovery").await.0, 0);
+    assert!(file.exists());
+}
+
+#[tokio::test]
 async fn moments_are_listed_where_no_gateway_runs() {
     let machine = Machine::new();
     machine.with_a_file().await;
