@@ -1,8 +1,9 @@
 //! Disaster recovery: before it, on the day, and afterwards.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidegate_integration::gateway::PATIENCE;
 
@@ -10,6 +11,9 @@ use crate::guides::{PLAN, content, moment, publish};
 use crate::machine::Machine;
 use crate::scene::Scene;
 use crate::script::Script;
+
+/// How often something is looked at.
+const POLL: Duration = Duration::from_millis(20);
 
 /// The example of the book without the programs and names of one company.
 const SITE_LOSS: &str = r#"
@@ -99,6 +103,7 @@ pub(crate) fn lost(script: &mut Script) {
     let mut failover = Failover::begin(&other, &begin);
     failover.wait_for(&other, "moment");
     let run = failover.run(&other);
+    failover.wait_until_it_says(&format!("tidegate runbook approve {run} moment"));
     let words = [("RUN", run.as_str()), ("at:2026-11-20T14:05:00Z", good.as_str())];
     let commands = script.commands();
     for command in &commands {
@@ -116,21 +121,25 @@ pub(crate) fn lost(script: &mut Script) {
 /// A failover that waits for people, in a process of its own.
 struct Failover {
     process: Child,
+    /// What it says goes there.
+    said: PathBuf,
 }
 
 impl Failover {
     fn begin(machine: &Machine, command: &str) -> Self {
         // Nobody sits before it who could answer.
         let line = machine.line(command) + " --yes";
+        let said = machine.folder().join("failover");
         let process = Command::new("sh")
             .args(["-c", &format!("exec {line}")])
             .current_dir(machine.folder())
             .env("PATH", machine.search_path())
             .env("TIDEGATE_SETTINGS", machine.gateway().settings())
             .stdin(Stdio::null())
+            .stderr(File::create(&said).expect("a writable folder"))
             .spawn()
             .expect("a shell");
-        Self { process }
+        Self { process, said }
     }
 
     /// The name of the run.
@@ -154,7 +163,19 @@ impl Failover {
             let ended = self.process.try_wait().expect("a child can be asked");
             assert!(ended.is_none(), "it ended with {ended:?}:\n{journal}");
             assert!(Instant::now() < end, "it does not come to {step}:\n{journal}");
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn wait_until_it_says(&self, text: &str) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let said = fs::read_to_string(&self.said).expect("it writes there");
+            if said.contains(text) {
+                return;
+            }
+            assert!(Instant::now() < end, "it does not say {text:?}:\n{said}");
+            std::thread::sleep(POLL);
         }
     }
 
