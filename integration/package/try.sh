@@ -14,7 +14,9 @@ root=$(mktemp -d /var/tmp/tidegate-package-XXXXXX)
 port=${TIDEGATE_PORT:-22049}
 served=
 
-say() { echo "package: $*" >&2; }
+began=$(date +%s)
+# With the seconds since the beginning.
+say() { echo "package: $(($(date +%s) - began)) s: $*" >&2; }
 surroundings="PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive"
 # shellcheck disable=SC2086 # one word each
 inside() { env -i $surroundings chroot "$root" "$@"; }

@@ -104,7 +104,7 @@ pub(crate) fn disks(script: &mut Script) {
     for command in &commands {
         if command.contains("machine start") {
             // There is nothing on the disk that could be told to stop.
-            machine.add_settings(&web.replace("memory = \"2GiB\"", "memory = \"128MiB\"\ntimeout = \"1s\""));
+            machine.add_settings(&web.replace("memory = \"2GiB\"", "memory = \"128MiB\"\ntimeout = \"15s\""));
             machine.stop();
             machine.serve();
         }
