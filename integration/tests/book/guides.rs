@@ -3,7 +3,6 @@
 use std::fs;
 use std::time::Instant;
 
-use serde_json::Value;
 use tidegate_integration::gateway::PATIENCE;
 
 use crate::machine::Machine;
@@ -16,7 +15,7 @@ pub(crate) const PLAN: &str = "/mnt/projects/plan";
 /// Puts a file into the share `files`, and publishes it.
 pub(crate) fn publish(machine: &mut Machine, path: &str, content: &[u8]) {
     let at = machine.path("/mnt");
-    machine.mounted.is_mounted("files", &at);
+    machine.mounted.assume("files", &at);
     machine.mounted.write(&machine.real(path), content);
     machine.tidegate("commit files");
 }
@@ -24,7 +23,7 @@ pub(crate) fn publish(machine: &mut Machine, path: &str, content: &[u8]) {
 /// What a file of the share holds.
 pub(crate) fn content(machine: &mut Machine, path: &str) -> Vec<u8> {
     let at = machine.path("/mnt");
-    machine.mounted.is_mounted("files", &at);
+    machine.mounted.assume("files", &at);
     machine.mounted.read(&machine.real(path))
 }
 
@@ -32,11 +31,6 @@ pub(crate) fn content(machine: &mut Machine, path: &str) -> Vec<u8> {
 pub(crate) fn moment(machine: &Machine) -> String {
     let heads = machine.tidegate("head list files --limit 1");
     format!("at:{}", heads[0]["frozen"].as_str().expect("a time"))
-}
-
-/// The state of the share in `tidegate status`.
-pub(crate) fn share(machine: &Machine) -> Value {
-    machine.tidegate("status")["shares"][0].clone()
 }
 
 pub(crate) fn file_back(script: &mut Script) {
@@ -236,7 +230,7 @@ pub(crate) fn archive(script: &mut Script) {
     machine.tidegate("init --no-recovery-key");
     machine.serve();
     let at = machine.path("/mnt");
-    machine.mounted.is_mounted("documents", &at);
+    machine.mounted.assume("documents", &at);
     machine.mounted.write(&machine.real("/mnt/projects/2019/report"), b"of long ago");
     machine.tidegate("snapshot create documents year-end");
     script.play(&mut machine);

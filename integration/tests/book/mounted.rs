@@ -36,7 +36,7 @@ impl Mounted {
     }
 
     /// The same on a machine where somebody else has mounted it.
-    pub(crate) fn is_mounted(&mut self, share: &str, at: &Path) {
+    pub(crate) fn assume(&mut self, share: &str, at: &Path) {
         self.shares.insert(at.display().to_string(), share.to_owned());
     }
 

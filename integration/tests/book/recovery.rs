@@ -82,9 +82,10 @@ pub(crate) fn runbooks(script: &mut Script) {
     let commands = script.commands();
     let mut failover = Failover::begin(&other, &commands[0].replace(words[0].0, words[0].1));
     failover.wait_for(&other, "moment");
-    other.tidegate(&format!("runbook approve {} moment", failover.run(&other)));
+    let run = run_of(&other).expect("it has begun");
+    other.tidegate(&format!("runbook approve {run} moment"));
     failover.wait_for(&other, "go");
-    other.tidegate(&format!("runbook approve {} go", failover.run(&other)));
+    other.tidegate(&format!("runbook approve {run} go"));
     failover.ends_well();
     assert_eq!(content(&mut other, PLAN), b"practised");
 }
@@ -102,7 +103,7 @@ pub(crate) fn lost(script: &mut Script) {
     let begin = script.commands().remove(0);
     let mut failover = Failover::begin(&other, &begin);
     failover.wait_for(&other, "moment");
-    let run = failover.run(&other);
+    let run = run_of(&other).expect("it has begun");
     failover.wait_until_it_says(&format!("tidegate runbook approve {run} moment"));
     let words = [("RUN", run.as_str()), ("at:2026-11-20T14:05:00Z", good.as_str())];
     let commands = script.commands();
@@ -116,6 +117,12 @@ pub(crate) fn lost(script: &mut Script) {
     }
     script.play_with(&mut other, &words, &[]);
     assert_eq!(content(&mut other, PLAN), b"good", "the share goes on from the moment that was chosen");
+}
+
+/// The name of the only run of a machine, once it has begun.
+fn run_of(machine: &Machine) -> Option<String> {
+    let run = fs::read_dir(machine.path("/var/lib/tidegate/runbooks")).ok()?.next()?.expect("an entry");
+    Some(run.file_name().to_string_lossy().into_owned())
 }
 
 /// A failover that waits for people, in a process of its own.
@@ -142,20 +149,12 @@ impl Failover {
         Self { process, said }
     }
 
-    /// The name of the run.
-    fn run(&self, machine: &Machine) -> String {
-        let mut runs: Vec<_> =
-            fs::read_dir(machine.path("/var/lib/tidegate/runbooks")).expect("runs").collect();
-        let run = runs.pop().expect("a run").expect("an entry");
-        run.file_name().to_string_lossy().into_owned()
-    }
-
     /// Waits until a step waits for a person.
     fn wait_for(&mut self, machine: &Machine, step: &str) {
         let end = Instant::now() + PATIENCE;
         let runs = machine.path("/var/lib/tidegate/runbooks");
         loop {
-            let journal = runs.exists().then(|| runs.join(self.run(machine)).join("journal"));
+            let journal = run_of(machine).map(|run| runs.join(run).join("journal"));
             let journal = journal.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
             if journal.contains(&format!("\"step\":\"{step}\"")) {
                 return;
