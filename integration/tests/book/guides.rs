@@ -112,7 +112,6 @@ pub(crate) fn store_away(script: &mut Script) {
     publish(&mut machine, PLAN, b"on both");
     add_second(&mut machine);
     scene.home.gate.shut();
-    // It says what is in the way.
     let ran = script.play_with(&mut machine, &[], &[("tidegate doctor", 1)]);
     assert!(ran[0].said.contains("WRONG"), "{}", ran[0].said);
     script.play(&mut machine);

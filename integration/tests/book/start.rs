@@ -113,7 +113,8 @@ fn package() -> Option<PathBuf> {
     let found = fs::read_dir(target).ok()?.flatten().map(|entry| entry.path());
     let is_package = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("tidegate_") && name.ends_with(".deb")
+        // Not that with what debuggers need.
+        name.starts_with("tidegate_") && path.extension().is_some_and(|kind| kind == "deb")
     };
     found.filter(is_package).max()
 }
