@@ -52,4 +52,3 @@ async fn carry(mut outside: TcpStream, store: SocketAddr, mut open: watch::Recei
         _ = open.wait_for(|open| !open) => {}
     }
 }
-
