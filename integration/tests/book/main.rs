@@ -44,7 +44,7 @@ macro_rules! chapters {
 }
 
 chapters! {
-    start_with_questions: "start.md" "" => start::with_questions;
+    from_the_package_to_a_file_that_is_safe_it_takes_at_most_ten_commands: "start.md" "" => start::twice;
     a_file_was_deleted_or_spoiled: "guides/file-back.md" "" => guides::file_back;
     the_machine_is_gone: "guides/machine-gone.md" "" => guides::machine_gone;
     a_planned_move: "guides/move.md" "" => guides::planned_move;

@@ -42,8 +42,8 @@ impl Way {
 }
 
 /// The whole chapter twice: with the conversation, and with the command that asks nothing.
-pub(crate) fn with_questions(script: &mut Script) {
-    let install = script.commands().remove(0);
+pub(crate) fn twice(script: &mut Script) {
+    let (install, credentials) = (script.commands().remove(0), script.commands().remove(0));
     let (asks, asks_nothing) = (script.commands().remove(0), script.commands().remove(0));
     let rest: Vec<String> = (0..3).flat_map(|_| script.commands()).collect();
     assert_eq!(without_comment(&install), INSTALL);
@@ -54,7 +54,8 @@ pub(crate) fn with_questions(script: &mut Script) {
         fs::write(machine.folder().join("report.pdf"), REPORT).expect("a file");
         let mut way = Way::default();
         way.step(&install, unpack_package(machine.folder()));
-        for command in std::iter::once(&setup).chain(&rest) {
+        fs::remove_file(machine.path("/etc/tidegate/s3")).expect("the command of the page makes it");
+        for command in [&credentials, &setup].into_iter().chain(&rest) {
             let begin = Instant::now();
             let ran = script.play_one(&mut machine, command, &[], &[]).expect("it is run here");
             way.step(command, begin);
