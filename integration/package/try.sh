@@ -14,7 +14,9 @@ root=$(mktemp -d /var/tmp/tidegate-package-XXXXXX)
 port=${TIDEGATE_PORT:-22049}
 served=
 
-say() { echo "package: $*" >&2; }
+began=$(date +%s)
+# With the seconds since the beginning.
+say() { echo "package: $(($(date +%s) - began)) s: $*" >&2; }
 surroundings="PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive"
 # shellcheck disable=SC2086 # one word each
 inside() { env -i $surroundings chroot "$root" "$@"; }
@@ -129,8 +131,7 @@ inside tidegate setup --yes --address file:///srv/repository --share files --lis
 grep -q 'RECOVERY SHEET' "$root/tmp/setup"
 [ "$(inside stat -c %U:%a /etc/tidegate/repository.key)" = tidegate:600 ]
 grep -q /srv/repository "$root/etc/systemd/system/tidegate.service.d/paths.conf"
-# The root of a new share belongs to root, who is nobody over NFS.
-sed -i 's/^name = "files"$/&\nsquash = "none"/' "$root/etc/tidegate/tidegate.toml"
+# The root of a new share belongs to root.
 where="version=3&nfsport=$port&mountport=$port&uid=0&gid=0"
 inside tidegate doctor >&2
 

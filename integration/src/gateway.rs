@@ -85,6 +85,11 @@ impl Gateway {
         Self { folder: folder.to_path_buf(), address, process: None }
     }
 
+    /// One whose settings somebody else writes, to `tidegate.toml` in the folder: it serves NFS at `address`.
+    pub fn found(folder: &Path, address: SocketAddr) -> Self {
+        Self { folder: folder.to_path_buf(), address, process: None }
+    }
+
     /// Its repository, if it made one.
     pub fn repository(&self) -> PathBuf {
         self.folder.join("repository")

@@ -8,6 +8,7 @@ pub mod attempt;
 pub mod chance;
 pub mod client;
 pub mod disk;
+pub mod gate;
 pub mod gateway;
 pub mod guest;
 pub mod load;

@@ -15,54 +15,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use tidegate_integration::chance::Chance;
+use tidegate_integration::gate::Gate;
 use tidegate_integration::gateway::{Gateway, SHARE};
 use tidegate_integration::load::Load;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 use server::{BUCKET, Server};
 
 /// How long the load goes on in each phase.
 const LIFE: Duration = Duration::from_secs(3);
-
-/// What stands between gateway and store.
-struct Gate {
-    address: SocketAddr,
-    open: watch::Sender<bool>,
-}
-
-impl Gate {
-    async fn before(store: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("bound");
-        let (open, seen) = watch::channel(true);
-        tokio::spawn(async move {
-            while let Ok((outside, _)) = listener.accept().await {
-                if *seen.borrow() {
-                    tokio::spawn(carry(outside, store, seen.clone()));
-                }
-            }
-        });
-        Self { address, open }
-    }
-
-    fn shut(&self) {
-        self.open.send_replace(false);
-    }
-
-    fn reopen(&self) {
-        self.open.send_replace(true);
-    }
-}
-
-/// Carries bytes both ways until an end hangs up or the gate is shut.
-async fn carry(mut outside: TcpStream, store: SocketAddr, mut open: watch::Receiver<bool>) {
-    let Ok(mut inside) = TcpStream::connect(store).await else { return };
-    tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut outside, &mut inside) => {}
-        _ = open.wait_for(|open| !open) => {}
-    }
-}
 
 /// The lines of the settings that name the bucket behind the gate.
 fn target(folder: &Path, gate: SocketAddr) -> String {
@@ -103,7 +63,7 @@ async fn a_bucket_brings_everything_back_after_kills_an_outage_and_the_loss_of_t
     let gate = Gate::before(server.address).await;
     let folder = tempfile::tempdir().expect("a folder");
     let key = folder.path().join("repository.key");
-    let target = target(folder.path(), gate.address);
+    let target = target(folder.path(), gate.address());
     let mut gateway = Gateway::configure_on(folder.path(), &target, &key);
     gateway = tokio::task::spawn_blocking(move || {
         gateway.run(&["init", "--no-recovery-key"]);

@@ -33,6 +33,23 @@ pub struct SnapshotEntry {
     pub snapshot: Snapshot,
 }
 
+impl SnapshotEntry {
+    /// Those of a repository's list that can be read and are not in the bin, oldest first.
+    pub(crate) fn in_force(listed: Vec<(SnapshotId, Result<Snapshot, RepositoryError>)>) -> Vec<Self> {
+        let readable = listed.into_iter().filter_map(|(id, snapshot)| match snapshot {
+            Ok(snapshot) => Some(Self { id, snapshot }),
+            Err(error) => {
+                tracing::error!(snapshot = %id, %error, "a snapshot cannot be read");
+                None
+            }
+        });
+        let mut entries: Vec<_> = readable.filter(|entry| !is_binned(&entry.snapshot)).collect();
+        // What came back out of the bin has a younger id.
+        entries.sort_by_key(|entry| entry.snapshot.taken_at);
+        entries
+    }
+}
+
 impl Appliance {
     /// Retains the state of a share as it is now: commits first.
     pub async fn create_snapshot(
@@ -140,18 +157,7 @@ impl Appliance {
     /// in the log.
     pub async fn snapshots(&self, share: &str) -> Result<Vec<SnapshotEntry>, ApplianceError> {
         let id = self.line_id(share)?;
-        let listed = self.backend.repository.list_snapshots(id).await?;
-        let readable = listed.into_iter().filter_map(|(id, snapshot)| match snapshot {
-            Ok(snapshot) => Some(SnapshotEntry { id, snapshot }),
-            Err(error) => {
-                tracing::error!(snapshot = %id, %error, "a snapshot cannot be read");
-                None
-            }
-        });
-        let mut entries: Vec<_> = readable.filter(|entry| !is_binned(&entry.snapshot)).collect();
-        // What came back out of the bin has a younger id.
-        entries.sort_by_key(|entry| entry.snapshot.taken_at);
-        Ok(entries)
+        Ok(SnapshotEntry::in_force(self.backend.repository.list_snapshots(id).await?))
     }
 
     /// The ids of all snapshots of a share, also of those in the bin, oldest first.
@@ -190,7 +196,7 @@ impl Appliance {
         to: &Head,
     ) -> Result<SnapshotEntry, ApplianceError> {
         let open = self.share_named(share)?;
-        let before = self.create_snapshot(share, "before rollback", BTreeMap::new()).await?;
+        let before = self.create_snapshot(share, "before-rollback", BTreeMap::new()).await?;
         let _changing = self.changing.lock().await;
         let leadership = open.leadership.lock().await;
         self.files.withdraw(open.share.id());

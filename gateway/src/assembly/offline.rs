@@ -7,9 +7,12 @@ use tidegate_chunker::ShareId;
 use tidegate_replicator::repository::{Head, HeadName, Opened, Repository, SnapshotId, UtcNanos, is_binned};
 use tidegate_replicator::store::{RequestCounts, StoreHealth};
 
+use super::moments::snapshot_info;
+use super::overview::head_info;
 use super::points::not_after;
 use super::{AssemblyError, open_store, slot_key};
-use crate::control::{ControlError, ErrorKind, Moment};
+use crate::appliance::SnapshotEntry;
+use crate::control::{ControlError, ErrorKind, HeadInfo, Moment, SnapshotInfo};
 use crate::settings::Settings;
 
 /// See the head of this module.
@@ -49,6 +52,21 @@ impl OfflineRepository {
                 "what clients see now is known to the gateway that serves it, not to the repository",
             )),
         }
+    }
+
+    /// Heads of a share that can be opened, newest first, at most so many: as a running gateway lists them.
+    pub async fn heads(&self, share: &str, limit: usize) -> Result<Vec<HeadInfo>, ControlError> {
+        let id = self.share(share).await?;
+        let listed = self.repository.list_heads(id, limit).await.map_err(AssemblyError::from)?;
+        let opened = listed.into_iter().filter_map(|listed| Some((listed.name, listed.head.ok()?)));
+        Ok(opened.map(|(name, head)| head_info(name, &head)).collect())
+    }
+
+    /// Snapshots of a share that are not in the bin, newest first: as a running gateway lists them.
+    pub async fn snapshots(&self, share: &str) -> Result<Vec<SnapshotInfo>, ControlError> {
+        let id = self.share(share).await?;
+        let listed = self.repository.list_snapshots(id).await.map_err(AssemblyError::from)?;
+        Ok(SnapshotEntry::in_force(listed).iter().rev().map(snapshot_info).collect())
     }
 
     async fn newest(&self, share: ShareId) -> Result<(HeadName, Head), ControlError> {

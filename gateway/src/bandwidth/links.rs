@@ -218,11 +218,13 @@ impl Rules {
                 down: by_hand.down.unwrap_or(in_force.rates.down),
             };
             let until = change.map_or(by_hand.until, |change| change.min(by_hand.until));
-            return Now {
-                rates,
-                rule: format!("set by hand until {:.0}", by_hand.until),
-                until: Some(until),
+            // Where the calendar changes something sooner, that is what `until` says.
+            let rule = if until == by_hand.until {
+                "set by hand".to_owned()
+            } else {
+                format!("set by hand until {:.0}", by_hand.until)
             };
+            return Now { rates, rule, until: Some(until) };
         }
         let when = in_force.row.and_then(|row| self.calendar.when(row));
         let rule = when.map_or_else(|| "the target's own".to_owned(), str::to_owned);

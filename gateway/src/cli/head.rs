@@ -6,11 +6,12 @@ use super::Context;
 use super::client::segment;
 use super::exit::Failure;
 use super::format::{seconds, table};
+use crate::assembly::OfflineRepository;
 use crate::control::HeadInfo;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show the published heads of a share, newest first.
+    /// Show the published heads of a share, newest first. Where no gateway runs, those that the repository has.
     List {
         /// The share.
         share: String,
@@ -22,8 +23,12 @@ pub(super) enum Command {
 
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     let Command::List { share, limit } = command;
-    let path = format!("/shares/{}/heads?limit={limit}", segment(&share));
-    let heads: Vec<HeadInfo> = context.client()?.get(&path).await?;
+    let client = context.client()?;
+    let heads: Vec<HeadInfo> = if client.is_there().await {
+        client.get(&format!("/shares/{}/heads?limit={limit}", segment(&share))).await?
+    } else {
+        OfflineRepository::open(&context.settings()?).await?.heads(&share, limit).await?
+    };
     context.terminal.data(&heads, |heads| list(heads))
 }
 

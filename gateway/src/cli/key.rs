@@ -76,7 +76,7 @@ pub(super) enum New {
 #[derive(Debug, Args)]
 pub(super) struct Label {
     /// What to call it.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "made by key add")]
     label: String,
 }
 

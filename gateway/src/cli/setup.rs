@@ -22,11 +22,13 @@ use super::terminal::failed;
 use super::{doctor, init, recovery_sheet};
 use crate::assembly::open_repository;
 use crate::doctor::{Finding, examine};
-use crate::settings::{Name, Network, Settings, Share, add_table};
+use crate::settings::{Name, Network, Settings, Share, Squash, add_table};
 use speed::Speed;
 
 /// Who runs the gateway where it was installed from its package.
 const USER: &str = "tidegate";
+/// A first share is to be written to: its top folder belongs to root, who makes folders for others there.
+const SQUASH: Squash = Squash::None;
 
 #[derive(Debug, Args)]
 pub(super) struct Command {
@@ -38,6 +40,10 @@ pub(super) struct Command {
     /// A network whose machines may mount it; may be repeated [default: this machine alone].
     #[arg(long = "client", value_name = "NETWORK")]
     clients: Vec<Network>,
+    /// Which users of these machines lose their identity: root, all or none. The top folder of a share belongs to root: with
+    /// root or all nobody writes into it until somebody has made folders for others there [default: none].
+    #[arg(long)]
+    squash: Option<Squash>,
     /// The user that the gateway will run as, who is given settings, keys and folders.
     #[arg(long, default_value = USER)]
     user: String,
@@ -70,7 +76,8 @@ pub(super) async fn run(context: &Context, mut command: Command) -> Result<(), F
     }
     let share = command.share.unwrap_or_else(|| "files".parse().expect("a legal name"));
     let made = Box::pin(init::make(context, &command.place, false)).await?;
-    let settings = add_share(context, &share, &command.clients)?;
+    let squash = command.squash.unwrap_or(SQUASH);
+    let settings = add_share(context, &share, &command.clients, squash)?;
     let speed = speed::measure(settings.lead()).await?;
     let drop_in = owner::hand_over(path, &settings, &command.user)?;
     let repository = open_repository(&settings).await?;
@@ -83,7 +90,7 @@ pub(super) async fn run(context: &Context, mut command: Command) -> Result<(), F
 
 /// Asks for what no option has said.
 fn converse(command: &mut Command) -> Result<(), Failure> {
-    let Command { place, share, clients, .. } = command;
+    let Command { place, share, clients, squash, .. } = command;
     place.ask(|question, example| ask(question, example))?;
     if share.is_none() {
         *share = ask_for("What shall the first share be called?", "files")?;
@@ -97,6 +104,11 @@ fn converse(command: &mut Command) -> Result<(), Failure> {
             Ok(networks) => *clients = networks,
             Err(wrong) => tell(&format!("{answer:?} {wrong}")),
         }
+    }
+    if squash.is_none() {
+        let question = "Which users of these machines become nobody on the share: none, root or all?";
+        *squash =
+            ask_for(question, "none: its top folder belongs to root, who makes folders for others there")?;
     }
     Ok(())
 }
@@ -128,7 +140,12 @@ fn tell(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-fn add_share(context: &Context, name: &Name, clients: &[Network]) -> Result<Settings, Failure> {
+fn add_share(
+    context: &Context,
+    name: &Name,
+    clients: &[Network],
+    squash: Squash,
+) -> Result<Settings, Failure> {
     let edit = context.file.edit(|document| {
         let mut share = Table::new();
         share.insert("name", toml_edit::value(name.to_string()));
@@ -136,6 +153,7 @@ fn add_share(context: &Context, name: &Name, clients: &[Network]) -> Result<Sett
             let clients = clients.iter().map(ToString::to_string);
             share.insert("clients", toml_edit::value(Array::from_iter(clients)));
         }
+        share.insert("squash", toml_edit::value(squash.as_str()));
         add_table::<Share>(document, share)
     })?;
     Ok(edit.settings)

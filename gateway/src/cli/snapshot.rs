@@ -10,6 +10,7 @@ use super::exit::Failure;
 use super::follow::{self, JobOptions};
 use super::format::{bytes, table};
 use super::removing::Asking;
+use crate::assembly::OfflineRepository;
 use crate::control::{
     Change, ChangeKind, DIFF_PAGE_MAX, DiffPage, DiffRequest, FilePath, Moment, SnapshotInfo, SnapshotRequest,
 };
@@ -28,7 +29,7 @@ pub(super) enum Command {
         #[command(flatten)]
         job: JobOptions,
     },
-    /// Show the retained snapshots of a share, newest first.
+    /// Show the retained snapshots of a share, newest first. Where no gateway runs, those that the repository has.
     List {
         /// The share.
         share: String,
@@ -68,8 +69,12 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
     match command {
         Command::Create { share, name, tags, job } => create(context, &share, name, tags, job).await,
         Command::List { share } => {
-            let path = format!("/shares/{}/snapshots", segment(&share));
-            let snapshots: Vec<SnapshotInfo> = context.client()?.get(&path).await?;
+            let client = context.client()?;
+            let snapshots: Vec<SnapshotInfo> = if client.is_there().await {
+                client.get(&format!("/shares/{}/snapshots", segment(&share))).await?
+            } else {
+                OfflineRepository::open(&context.settings()?).await?.snapshots(&share).await?
+            };
             context.terminal.data(&snapshots, |snapshots| list(snapshots))
         }
         Command::Diff { share, from, to, path } => diff(context, &share, from, to, path).await,

@@ -35,6 +35,6 @@ pub use plot::shown as shown_duration;
 pub use preview::{Check, Planned, checks, preview};
 pub use report::{Objective, Report, StepReport};
 pub use runs::{Approval, Run, Runs, RunsError};
-pub use site::Site;
+pub use site::{Site, Tell};
 pub use state::{Entry, Mode, Record, Standing, State, StepState};
 pub use world::{Done, Known, Probed, StepFailure, World};

@@ -40,15 +40,24 @@ pub struct Site {
     settings: Settings,
     gateway: PathBuf,
     before: Mutex<Vec<ShareEvidence>>,
+    tell: Box<Tell>,
 }
 
+/// Tells whoever sits before the run something that the run waits for.
+pub type Tell = dyn Fn(&str) + Send + Sync;
+
 impl Site {
-    /// The site of a run: this machine, with the settings of a file.
-    pub fn new(run: Run, program: PathBuf, file: SettingsFile, settings: Settings) -> Self {
+    /// The site of a run: this machine, with the settings of a file. `tell` shows what a run waits for.
+    pub fn new(run: Run, program: PathBuf, file: SettingsFile, settings: Settings, tell: Box<Tell>) -> Self {
         let own = std::path::absolute(file.path()).unwrap_or_else(|_| file.path().to_owned());
         let scratch = run.folder.join("scratch").join("tidegate.toml");
         let gateway = if run.mode.is_drill() { scratch } else { own };
-        Self { run, program, file, settings, gateway, before: Mutex::default() }
+        Self { run, program, file, settings, gateway, before: Mutex::default(), tell }
+    }
+
+    /// Tells whoever sits before the run.
+    pub(super) fn tell(&self, text: &str) {
+        (self.tell)(text);
     }
 
     /// The program, for children.

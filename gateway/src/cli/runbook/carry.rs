@@ -68,7 +68,9 @@ async fn carry(
     taken_up: Option<TakenUp>,
 ) -> Result<(), Failure> {
     let program = std::env::current_exe().map_err(|error| failed("find this program", &error))?;
-    let site = Site::new(run, program, context.file.clone(), context.settings()?);
+    let terminal = context.terminal.clone();
+    let tell = Box::new(move |text: &str| terminal.say(text));
+    let site = Site::new(run, program, context.file.clone(), context.settings()?, tell);
     site.knows(state.before.as_ref());
     let stop = CancellationToken::new();
     let (runbook, mode) = (site.run.runbook.clone(), site.run.mode);

@@ -170,6 +170,28 @@ async fn slots_are_added_and_removed_but_never_the_last() {
 }
 
 #[tokio::test]
+async fn a_slot_needs_no_label() {
+    let machine = Machine::new();
+    machine.init().await;
+    let file = machine.path("new.key");
+    assert_eq!(machine.run("tidegate.toml", &format!("key add key-file {}", file.display())).await.0, 0);
+    assert_eq!(machine.run("tidegate.toml", "key add recovery").await.0, 0);
+    assert!(file.exists());
+}
+
+#[tokio::test]
+async fn moments_are_listed_where_no_gateway_runs() {
+    let machine = Machine::new();
+    machine.with_a_file().await;
+    let (code, heads) = machine.run("tidegate.toml", "head list docs --json").await;
+    assert_eq!(code, 0, "{heads}");
+    let heads: Value = serde_json::from_str(&heads).expect("JSON");
+    assert!(heads.as_array().is_some_and(|heads| !heads.is_empty()), "{heads}");
+    assert_eq!(machine.run("tidegate.toml", "snapshot list docs --json").await, (0, "[]\n".to_owned()));
+    assert_eq!(machine.run("tidegate.toml", "head list none").await.0, 4);
+}
+
+#[tokio::test]
 async fn a_wrong_key_opens_nothing() {
     let machine = Machine::new();
     machine.init().await;

@@ -10,18 +10,36 @@ use crate::control::{Alarm, AlarmCode, Severity};
 use crate::runbook::runs::Approval;
 use crate::runbook::site::Site;
 use crate::runbook::world::{Done, StepFailure};
-use crate::settings::Step;
+use crate::settings::{Action, Step};
 
 /// How often it is looked whether somebody has said something.
 const POLL: Duration = Duration::from_millis(500);
 
+/// Waits until somebody has said something; tells first which command does.
 async fn said(site: &Site, step: &Step) -> Approval {
+    let mut told = false;
     loop {
         if let Some(approval) = site.run.approval(step.name.as_str()) {
             return approval;
         }
+        if !told {
+            site.tell(&waits(site, step));
+            told = true;
+        }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// What a step asks, and how it is answered.
+fn waits(site: &Site, step: &Step) -> String {
+    let asks = step.message.as_ref().map(|message| format!(": {}", site.words().fill(message.as_str())));
+    let answer = format!("tidegate runbook approve {} {}", site.run.name, step.name);
+    let answers = if step.action == Action::Choose {
+        format!("{answer}    (goes on from {})\n  {answer} --at MOMENT", step.at)
+    } else {
+        answer
+    };
+    format!("step {} waits for a person{}\n  {answers}", step.name, asks.unwrap_or_default())
 }
 
 pub(in super::super) async fn approve(site: &Site, step: &Step) -> Result<Done, StepFailure> {
