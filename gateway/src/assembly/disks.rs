@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tidegate_protocols::view::FsError;
 
-use super::copying::{Copying, Published};
+use super::copying::{Copying, Published, Wanted};
 use super::nbd::volume_config;
 use crate::control::{
     ControlError, Disks, ErrorKind, MachineStartRequest, MachineStatus, MachineStopRequest, Moment,
@@ -231,8 +231,13 @@ impl GatewayDisks {
         let exports = self.exports(known, name, request)?;
         let spec = self.spec(known, name, &exports, Vec::new())?;
         let published = Published::of(&self.volumes, self.settings().gateway.drill, request);
+        let wanted = Wanted {
+            machine: known.name.to_string(),
+            moment: request.moment.clone(),
+            scratch: request.scratch,
+        };
         let known = known.clone();
-        self.copying.ask(name, |job| published.copy(known, spec, job)).await
+        self.copying.ask(name, wanted, |job| published.copy(known, spec, job)).await
     }
 
     /// Whether it runs now; it does not while copies of its disks are being made.
