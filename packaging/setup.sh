@@ -93,7 +93,7 @@ unpack_prometheus() {
     (
         cd "$unpacked" && apt-get download -qq prometheus && dpkg -x ./*.deb . && mkdir -p "$tools" &&
             mv usr/bin/promtool usr/bin/prometheus "$tools"
-    ) || echo "setup: no Prometheus: the tests of the rules for it are skipped" >&2
+    ) || echo "setup: no Prometheus: the tests of the rules for it are skipped, and fail in a nightly run" >&2
     rm -rf "$unpacked"
 }
 
@@ -104,6 +104,10 @@ install_schemathesis() {
     echo "setup: installing schemathesis" >&2
     (python3 -m venv "$tool" && "$tool/bin/pip" install --quiet schemathesis) ||
         echo "setup: no schemathesis: the test of the document of the admin API is skipped" >&2
+}
+
+has_browser() {
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null
 }
 
 # What leads the browser, and what looks for faults of accessibility.
@@ -188,7 +192,8 @@ if [ "${1:-}" = nightly ]; then
     # shellcheck disable=SC2086
     (install_packages $store_packages) || echo "setup: no Ceph: the test with its gateway is skipped" >&2
     # shellcheck disable=SC2086
-    (install_packages $browser_packages && install_playwright) ||
-        echo "setup: no browser: the walk through the console is skipped" >&2
+    if ! (has_browser || install_packages $browser_packages) || ! install_playwright; then
+        echo "setup: no browser, or nothing that leads it: the walk through the console is skipped" >&2
+    fi
     install_moto || echo "setup: no moto: the tests of classes that sleep and of machines in EC2 are skipped" >&2
 fi

@@ -114,8 +114,12 @@ pub enum LedgerError {
         /// Why.
         source: std::io::Error,
     },
-    /// A pack of ours that does not open.
-    #[error("failed to open local pack {pack}: if its upload is not done, move the file away and restart")]
+    /// A pack of ours that does not open: it is damaged, or the keys that it was sealed under are not where the repository
+    /// is to be led from now.
+    #[error(
+        "failed to open local pack {pack}: if the settings name another lead than before, let the one of before lead until \
+         the new one is a whole copy; else, if its upload is not done, move the file away and restart"
+    )]
     Pack {
         /// Which pack.
         pack: PackId,

@@ -30,7 +30,7 @@ use tidegate_replicator::collect::{
     CollectOptions, Progress, Proposal, Silent, condemn, finish_open, propose, tidy,
 };
 use tidegate_replicator::map::{InodeNumber, Timestamp};
-use tidegate_replicator::repository::{Opened, Repository, SlotKey, SnapshotId, UtcNanos};
+use tidegate_replicator::repository::{Binned, Opened, Repository, SlotKey, SnapshotId, UtcNanos};
 use tidegate_replicator::store::{
     Body, Capabilities, ListPage, MemoryStore, ObjectInfo, ObjectName, PutMode, Store, StoreError,
 };
@@ -177,7 +177,7 @@ struct Site {
     files: BTreeMap<u64, u64>,
     snapshots: Vec<(SnapshotId, BTreeMap<u64, u64>)>,
     /// The same, in the bin.
-    binned: Vec<(SnapshotId, BTreeMap<u64, u64>)>,
+    binned: Vec<(Binned, BTreeMap<u64, u64>)>,
 }
 
 /// What the sites and the collector share.
@@ -324,12 +324,12 @@ impl Site {
         self.appliance().bin_snapshot(self.name, id, long).await.unwrap().unwrap();
         let entries = self.appliance().bin(self.name).await.unwrap();
         let inside = entries.into_iter().find(|entry| entry.of == Some(id)).unwrap();
-        self.binned.push((inside.id, files));
+        self.binned.push((inside, files));
     }
 
     async fn unbin(&mut self, which: usize) {
-        let (id, files) = self.binned.remove(which);
-        let back = self.appliance().unbin_snapshot(self.name, id, None).await.unwrap().unwrap();
+        let (inside, files) = self.binned.remove(which);
+        let back = self.appliance().unbin_snapshot(self.name, &inside, None).await.unwrap().unwrap();
         self.snapshots.push((back.id, files));
     }
 

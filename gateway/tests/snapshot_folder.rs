@@ -310,7 +310,7 @@ async fn what_goes_to_the_bin_goes_out_of_the_folder_and_comes_back_under_its_na
     assert_eq!(scene.appliance.bin_snapshot("docs", entry.id, week).await.unwrap(), None);
     let inside = scene.appliance.bin("docs").await.unwrap().remove(0);
     assert_eq!((inside.of, &inside.snapshot), (Some(entry.id), &entry.snapshot));
-    let back = scene.appliance.unbin_snapshot("docs", inside.id, None).await.unwrap().unwrap();
+    let back = scene.appliance.unbin_snapshot("docs", &inside, None).await.unwrap().unwrap();
     assert_eq!(back.snapshot, entry.snapshot);
     assert_eq!(scene.read(&format!(".snapshot/{one}/file")).await.unwrap(), b"data");
     assert!(scene.appliance.bin("docs").await.unwrap().is_empty());

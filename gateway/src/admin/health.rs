@@ -33,6 +33,7 @@ pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     let data = admin.in_force.settings().gateway.data.clone();
     // Without the runs the rest is shown all the same.
     let _ = tokio::task::spawn_blocking(move || record_runs(data.as_path())).await;
+    let _showing = admin.showing.lock().await;
     let text = admin.metrics.render(&admin.control.status().await);
     ([(CONTENT_TYPE, PROMETHEUS_TEXT)], text).into_response()
 }

@@ -86,6 +86,9 @@ pub struct Admin {
     changes: SettingsChanges,
     jobs: Jobs,
     metrics: Metrics,
+    /// Held from the status to what is shown of it: a status that is older than one that was shown would look like counts
+    /// that began anew.
+    showing: tokio::sync::Mutex<()>,
     in_force: Arc<InForce>,
     access: Access,
     audit: Arc<AuditLog>,
@@ -110,7 +113,19 @@ impl Admin {
         let access = Access::new(in_force.clone());
         let (jobs, calls) = (Jobs::default(), TaskTracker::new());
         let calls_left = Arc::new(Semaphore::new(CALLS_MAX));
-        Arc::new(Self { control, changes, jobs, metrics, in_force, access, audit, calls, calls_left })
+        let showing = tokio::sync::Mutex::default();
+        Arc::new(Self {
+            control,
+            changes,
+            jobs,
+            metrics,
+            showing,
+            in_force,
+            access,
+            audit,
+            calls,
+            calls_left,
+        })
     }
 
     /// Binds an address of `api.listen`, and reads the certificate.

@@ -20,7 +20,7 @@ use super::{Admin, Applied};
 use crate::control::{
     Alarm, ClientInfo, CloneRequest, Control, ControlError, DIFF_PAGE_MAX, DiffPage, DiffRequest, ErrorKind,
     FilePath, HandoverRequest, HeadInfo, JobHandle, KeySlot, LifecycleRequest, Moment, RestoreRequest,
-    RollbackRequest, ShareStatus, SnapshotInfo, SnapshotRequest, Status,
+    RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Status,
 };
 use crate::settings::{AccessKey, Bucket, Share, Table, add_table, table_from_json};
 
@@ -71,8 +71,14 @@ pub(super) async fn share_remove(
     Asked(ask): Asked<DryRun>,
 ) -> Answer<Removal> {
     let Json(found) = share(State(admin.clone()), Path(name.clone())).await?;
-    let mut gone =
-        vec![format!("clients lose {}; `tidegate bin restore {name}` serves it again", found.export)];
+    let mut gone = vec![match found.state {
+        ShareState::Following | ShareState::Superseded | ShareState::Failed => {
+            format!("clients lose {}", found.export)
+        }
+        ShareState::Serving | ShareState::ReadOnly | ShareState::Full => {
+            format!("clients lose {}; `tidegate bin restore {name}` serves it again", found.export)
+        }
+    }];
     if found.dirty_bytes > 0 {
         gone.push(format!("{} bytes were acknowledged and are in no head yet", found.dirty_bytes));
     }

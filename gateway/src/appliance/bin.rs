@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use tidegate_chunker::ShareId;
-use tidegate_replicator::repository::{Binned, NewestHead, SnapshotId, UtcNanos};
+use tidegate_replicator::repository::{Binned, NewestHead, RepositoryError, SnapshotId, UtcNanos};
 
 use super::registry::{self, ShareRecord};
 use super::{Appliance, ApplianceError, SnapshotEntry};
@@ -19,8 +19,8 @@ pub struct RemovedShare {
     pub name: String,
     /// Its id.
     pub id: ShareId,
-    /// Its newest head.
-    pub newest: NewestHead,
+    /// Its newest head, if it has ever published one.
+    pub newest: Option<NewestHead>,
 }
 
 impl Appliance {
@@ -51,30 +51,65 @@ impl Appliance {
     pub async fn unbin_snapshot(
         &self,
         share: &str,
-        id: SnapshotId,
+        entry: &Binned,
         name: Option<&str>,
     ) -> Result<Option<SnapshotEntry>, ApplianceError> {
         let (share, repository) = (self.line_id(share)?, &self.backend.repository);
-        let back = repository.unbin_snapshot(share, id, name, self.now()).await;
+        let back = repository.unbin_snapshot(share, entry.id, name, self.now()).await;
         self.show_moments_anew(share);
         let Some(id) = back? else { return Ok(None) };
         let snapshot = repository.read_snapshot(share, id).await?;
+        for twin in &entry.twins {
+            repository.remove_snapshot(share, *twin).await?;
+        }
         Ok(Some(SnapshotEntry { id, snapshot }))
     }
 
-    /// Shares that this gateway knows and leads and does not serve, with their newest heads; not those without any.
+    /// Ends a snapshot in the bin, for good.
+    pub async fn end_binned(&self, share: &str, entry: &Binned) -> Result<(), ApplianceError> {
+        for id in entry.twins.iter().chain([&entry.id]) {
+            self.remove_snapshot(share, *id).await?;
+        }
+        Ok(())
+    }
+
+    /// Shares that this gateway knows and leads and does not serve. One whose newest head cannot be read is in the log, and
+    /// has none here.
     pub async fn removed_shares(&self) -> Result<Vec<RemovedShare>, ApplianceError> {
         let mut removed = Vec::new();
-        for record in registry::load(&self.live)? {
-            let id = record.id()?;
-            if self.shares.lock().contains_key(&id) || !is_led(&record) {
-                continue;
-            }
-            if let Some(newest) = self.backend.repository.newest_head(id).await? {
-                removed.push(RemovedShare { name: record.name, id, newest });
-            }
+        for (name, id) in self.led_and_not_served()? {
+            let newest = match self.backend.repository.newest_head(id).await {
+                Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => {
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    tracing::error!(share = name, %error, "the newest head of a share that was taken out cannot be read");
+                    None
+                }
+                Ok(newest) => newest,
+            };
+            removed.push(RemovedShare { name, id, newest });
         }
         Ok(removed)
+    }
+
+    /// One of them. `None`: there is none of that name.
+    pub async fn removed_share(&self, name: &str) -> Result<Option<RemovedShare>, ApplianceError> {
+        let found = self.led_and_not_served()?.into_iter().find(|(known, _)| known == name);
+        let Some((name, id)) = found else { return Ok(None) };
+        let newest = self.backend.repository.newest_head(id).await?;
+        Ok(Some(RemovedShare { name, id, newest }))
+    }
+
+    fn led_and_not_served(&self) -> Result<Vec<(String, ShareId)>, ApplianceError> {
+        let mut found = Vec::new();
+        for record in registry::load(&self.live)? {
+            let id = record.id()?;
+            if is_led(&record) && !self.shares.lock().contains_key(&id) {
+                found.push((record.name, id));
+            }
+        }
+        Ok(found)
     }
 }
 

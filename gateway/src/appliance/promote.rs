@@ -24,8 +24,7 @@ use std::sync::Arc;
 use tidegate_chunker::{DomainId, PackId, SealEpoch, ShareId};
 use tidegate_replicator::mirror::prepare;
 use tidegate_replicator::repository::{
-    ClaimOptions, ClaimOutcome, Leadership, LeadershipNote, Opened, Promotion, Repository, RepositoryError,
-    Standing,
+    ClaimOptions, ClaimOutcome, Leadership, Opened, Promotion, Repository, RepositoryError, Standing,
 };
 use tidegate_replicator::store::Store;
 
@@ -74,6 +73,10 @@ impl Appliance {
         let repository = prepare(&self.backend.repository, store.clone()).await?;
         let of_copy = targets::in_ledger(&targets.lead, &*store);
         let claimed = self.claim_all(&repository, (&targets.lead, &of_copy), &sources, lead_is_lost).await?;
+        if !lead_is_lost && let Err(error) = self.look_back(&claimed, &mut held, &sources).await {
+            give_back(&repository, claimed.into_iter().map(|(_, claimed)| claimed)).await;
+            return Err(error);
+        }
         let claimed = self.note_claimed(&repository, &targets.lead, &sources, claimed).await?;
         self.targets.set_lead(store);
         for claimed in claimed {
@@ -141,42 +144,50 @@ impl Appliance {
         self.forget_what_is_not_on(repository, target, lead_is_lost).await?;
         let mut wanted = Vec::new();
         for record in records {
-            wanted.push((record.id()?, record.name.clone(), record.leadership.clone(), Some(record)));
+            wanted.push((record.id()?, record.name.clone(), Some(record)));
         }
         let led = sources.iter().filter(|source| source.is_led());
-        wanted.extend(led.map(|source| (source.id(), source.name().to_owned(), source.note(), None)));
-        let (mut claimed, mut notes, mut failed) = (Vec::new(), Vec::new(), None);
-        for (share, name, note, record) in wanted {
+        wanted.extend(led.map(|source| (source.id(), source.name().to_owned(), None)));
+        let mut claimed = Vec::new();
+        for (share, name, record) in wanted {
             match self.claim_one(repository, share, &name).await {
                 Ok(leadership) => claimed.push((record, leadership)),
                 Err(error) => {
-                    failed = Some(error);
-                    break;
+                    give_back(repository, claimed.into_iter().map(|(_, claimed)| claimed)).await;
+                    return Err(error);
                 }
             }
-            notes.extend(note.map(|note| (name, note)));
-        }
-        if failed.is_none() && !lead_is_lost {
-            failed = self.still_leads(&notes).await.err();
-        }
-        if let Some(error) = failed {
-            give_back(repository, claimed.into_iter().map(|(_, claimed)| claimed)).await;
-            return Err(error);
         }
         Ok(claimed)
     }
 
-    /// Refuses what somebody has taken over on the store that still leads: after the claims on the copy, so that whoever
-    /// takes over later comes after them.
-    async fn still_leads(&self, notes: &[(String, LeadershipNote)]) -> Result<(), ApplianceError> {
-        for (share, note) in notes {
-            match self.backend.repository.resume(note).await {
-                Standing::StillLeading(_) => {}
-                Standing::Superseded { by } => {
-                    return Err(ApplianceError::Superseded { share: share.clone(), by });
-                }
+    /// Refuses what somebody has taken over on the store that still leads, which is not led here from then on. After the claims
+    /// on the copy, so that whoever takes over later comes after them.
+    async fn look_back(
+        &self,
+        claimed: &[(Option<ShareRecord>, Leadership)],
+        held: &mut [(&Arc<OpenShare>, tokio::sync::MutexGuard<'_, Option<Leadership>>)],
+        sources: &[HeldLine],
+    ) -> Result<(), ApplianceError> {
+        for (record, leadership) in claimed {
+            let source = sources.iter().find(|source| source.id() == leadership.share());
+            let (name, note) = match (record, source) {
+                (Some(record), _) => (record.name.clone(), record.leadership.clone()),
+                (None, Some(source)) => (source.name().to_owned(), source.note()),
+                (None, None) => continue,
+            };
+            let Some(note) = note else { continue };
+            let by = match self.backend.repository.resume(&note).await {
+                Standing::StillLeading(_) => continue,
                 Standing::Unknown { error, .. } => return Err(error.into()),
+                Standing::Superseded { by } => by,
+            };
+            if let Some((open, led)) = held.iter_mut().find(|(open, _)| open.share.id() == leadership.share())
+            {
+                **led = None;
+                self.end_leading(open).await?;
             }
+            return Err(ApplianceError::Superseded { share: name, by });
         }
         Ok(())
     }

@@ -50,8 +50,7 @@ impl Appliance {
         share: &str,
         new: NewSnapshot,
     ) -> Result<SnapshotEntry, ApplianceError> {
-        Self::check_lock_tag(&new.tags)?;
-        check_bin_tags(&new.tags)?;
+        check_given_tags(&new.tags)?;
         for _ in 0..SNAPSHOT_ATTEMPTS_MAX {
             let (name, head) = self.commit(share).await?;
             if let Some(entry) = self.keep(name, &head, new.clone()).await? {
@@ -122,6 +121,7 @@ impl Appliance {
         head: &Head,
         new: NewSnapshot,
     ) -> Result<Option<SnapshotEntry>, ApplianceError> {
+        check_given_tags(&new.tags)?;
         let (repository, share) = (&self.backend.repository, head.share.id);
         let id = repository.create_snapshot((name, head), new, self.now()).await?;
         self.show_moments_anew(share);
@@ -256,8 +256,9 @@ impl Appliance {
     }
 }
 
-/// Refuses tags by which a snapshot would be in the bin from the start.
-fn check_bin_tags(tags: &BTreeMap<String, String>) -> Result<(), ApplianceError> {
+/// Refuses tags by which a snapshot would be in the bin from the start, and a lock that is none.
+fn check_given_tags(tags: &BTreeMap<String, String>) -> Result<(), ApplianceError> {
+    Appliance::check_lock_tag(tags)?;
     match tags.keys().find(|tag| is_tag_of_bin(tag)) {
         Some(tag) => Err(ApplianceError::SnapshotTag { tag: tag.clone() }),
         None => Ok(()),

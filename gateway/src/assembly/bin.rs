@@ -43,8 +43,10 @@ impl Binning for Running {
         let appliance = self.appliance();
         let entry = find(appliance, share, snapshot).await?;
         let name = request.name.as_deref().unwrap_or(&entry.snapshot.label);
+        // All snapshots of a policy have one name.
+        let shares_its_name = entry.snapshot.policy.is_some() && request.name.is_none();
         let here = appliance.snapshots(share).await?;
-        if !name.is_empty() && here.iter().any(|other| other.snapshot.label == name) {
+        if !name.is_empty() && !shares_its_name && here.iter().any(|other| other.snapshot.label == name) {
             let message = format!("share {share:?} has a snapshot {name:?} already");
             let todo = format!(
                 "bring it back under another name: `tidegate bin restore {share} {} --as NAME`",
@@ -52,21 +54,21 @@ impl Binning for Running {
             );
             return Err(ControlError::new(ErrorKind::Exists, message).todo(todo));
         }
-        let back = appliance.unbin_snapshot(share, entry.id, request.name.as_deref()).await?;
+        let back = appliance.unbin_snapshot(share, &entry, request.name.as_deref()).await?;
         Ok(snapshot_info(&back.ok_or_else(|| missing(share, snapshot))?))
     }
 
     async fn bin_restore_share(&self, share: &str) -> Result<BroughtBack, ControlError> {
         self.refuse_in_drill()?;
-        let removed = self.appliance().removed_shares().await?;
-        let removed = removed.into_iter().find(|removed| removed.name == share).ok_or_else(|| {
+        let removed = self.appliance().removed_share(share).await?.ok_or_else(|| {
             ControlError::new(
                 ErrorKind::NotFound,
                 format!("no share {share:?} was taken out of these settings"),
             )
             .todo("see `tidegate bin list`; `tidegate attach` takes over what another gateway served")
         })?;
-        let (name, carried) = (share.to_owned(), removed.newest.head.settings);
+        let (name, carried) =
+            (share.to_owned(), removed.newest.map(|newest| newest.head.settings).unwrap_or_default());
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let edit = move |document: &mut toml_edit::DocumentMut| {
             add_served(document, &name, &carried)?;
@@ -98,7 +100,7 @@ impl Binning for Running {
             };
             for entry in entries {
                 if !dry_run {
-                    appliance.remove_snapshot(&share, entry.id).await?;
+                    appliance.end_binned(&share, &entry).await?;
                 }
                 ended.push(info(&share, entry));
             }
@@ -168,7 +170,7 @@ fn info(share: &str, entry: Binned) -> BinEntry {
         share: share.to_owned(),
         id: id.to_string(),
         name: called(id, &snapshot.label),
-        frozen: timestamp(snapshot.head.frozen_at),
+        frozen: Some(timestamp(snapshot.head.frozen_at)),
         since: since.map(timestamp),
         until: until.map(timestamp),
         policy: snapshot.policy,
@@ -178,18 +180,19 @@ fn info(share: &str, entry: Binned) -> BinEntry {
 }
 
 fn share_info(removed: RemovedShare) -> BinEntry {
-    let head = removed.newest.head;
+    let head = removed.newest.map(|newest| newest.head);
+    let usage = head.as_ref().map(|head| head.usage).unwrap_or_default();
     BinEntry {
         kind: BinKind::Share,
         id: removed.id.to_string(),
         name: removed.name.clone(),
         share: removed.name,
-        frozen: timestamp(head.frozen_at),
+        frozen: head.map(|head| timestamp(head.frozen_at)),
         since: None,
         until: None,
         policy: None,
-        files: head.usage.inodes,
-        bytes: head.usage.bytes,
+        files: usage.inodes,
+        bytes: usage.bytes,
     }
 }
 

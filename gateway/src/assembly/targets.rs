@@ -10,7 +10,7 @@ use tidegate_replicator::store::{Link, OpenStore, RequestCounts, Store, StoreGro
 
 use super::overview::timestamp;
 use super::running::Running;
-use super::spent::spent;
+use super::spent::Charged;
 use super::{AssemblyError, check_lock, contact_store, open_store, probe_target, refuse_unlockable};
 use crate::appliance::{Appliance, CopyReport, CopyTarget, LockReport, Targets};
 use crate::bandwidth::Links;
@@ -32,6 +32,8 @@ pub(super) struct Way {
     pub(super) link: Arc<Link>,
     /// How much was asked of it.
     counts: Arc<RequestCounts>,
+    /// What that cost.
+    charged: Arc<Charged>,
 }
 
 /// The ways to all targets, by their names.
@@ -39,7 +41,8 @@ pub(super) type Ways = BTreeMap<String, Way>;
 
 impl Way {
     pub(super) fn of(opened: &OpenStore) -> Self {
-        Self { health: opened.health.clone(), link: opened.link.clone(), counts: opened.counts.clone() }
+        let (health, link, counts) = (opened.health.clone(), opened.link.clone(), opened.counts.clone());
+        Self { health, link, counts, charged: Arc::default() }
     }
 }
 
@@ -213,7 +216,7 @@ pub(super) fn target_statuses(
     });
     let with_estimate = |status: TargetStatus| TargetStatus {
         backlog_seconds: links.seconds_for(&status.name, status.backlog_bytes),
-        spent: ways.get(&status.name).and_then(|way| spent(settings, &status.name, &way.counts)),
+        spent: ways.get(&status.name).and_then(|way| way.charged.count(settings, &status.name, &way.counts)),
         ..status
     };
     let of_all = std::iter::once(of_lead).chain(of_copies).map(with_estimate);

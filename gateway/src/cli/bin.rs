@@ -107,7 +107,7 @@ fn list(entries: &[BinEntry]) -> String {
             entry.share.clone(),
             kind.to_owned(),
             entry.name.clone(),
-            entry.frozen.to_string(),
+            entry.frozen.map_or_else(|| "-".to_owned(), |frozen| frozen.to_string()),
             entry.until.map_or_else(|| "(stays)".to_owned(), |until| until.to_string()),
             entry.files.to_string(),
             bytes(entry.bytes),

@@ -28,8 +28,8 @@ pub struct BinEntry {
     pub id: String,
     /// What it is called once it is brought back.
     pub name: String,
-    /// When its content was frozen; of a share, that of its newest head.
-    pub frozen: Timestamp,
+    /// When its content was frozen; of a share, that of its newest head, if it has one that can be read.
+    pub frozen: Option<Timestamp>,
     /// Since when it is there, as far as that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,

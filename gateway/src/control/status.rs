@@ -236,7 +236,8 @@ pub struct TargetStatus {
     pub lock: Option<LockStatus>,
 }
 
-/// What a target has charged, by the prices of the settings. A request counts once it has ended, each attempt by itself.
+/// What a target has charged since its store was opened, by the prices of the settings: each request by those that stood when it
+/// was first counted. A request counts once it has ended, each attempt by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpentStatus {
     /// For requests, in millionths of the currency.

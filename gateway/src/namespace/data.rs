@@ -58,8 +58,16 @@ impl Reader<'_> {
                 return Ok(Data { pieces: Vec::new(), end: range.start >= node.inode.size, node });
             }
             let end = range.end == node.inode.size;
-            match read_pieces(self.map, share, number, range).await {
-                Ok(pieces) => return Ok(Data { pieces, end, node }),
+            match read_parts_once(self.map, share, number, range.clone()).await {
+                // The file may have been cut or removed since its size was read: what is not there then is no hole.
+                Ok(parts)
+                    if attempts < READ_ATTEMPTS
+                        && parts.iter().any(|part| matches!(part, Part::Hole(_)))
+                        && self.node(number).await?.inode.size < range.end =>
+                {
+                    attempts += 1;
+                }
+                Ok(parts) => return Ok(Data { pieces: with_zeros(parts), end, node }),
                 Err(ShareError::Live(crate::live::LiveError::Journal(JournalError::Gone { .. })))
                     if attempts < READ_ATTEMPTS =>
                 {
@@ -92,21 +100,16 @@ pub enum Part {
     Hole(u64),
 }
 
-/// The bytes of a range of a file, holes as zeros.
-pub async fn read_pieces(
-    map: &dyn MapRead,
-    share: &Share,
-    file: InodeNumber,
-    range: Range<u64>,
-) -> Result<Vec<Bytes>, ShareError> {
-    let mut pieces = Vec::new();
-    for part in read_parts_once(map, share, file, range).await? {
+/// Parts as bytes, holes as zeros.
+fn with_zeros(parts: Vec<Part>) -> Vec<Bytes> {
+    let mut pieces = Vec::with_capacity(parts.len());
+    for part in parts {
         match part {
             Part::Data(bytes) => pieces.push(bytes),
             Part::Hole(length) => push_zeros(&mut pieces, length),
         }
     }
-    Ok(pieces)
+    pieces
 }
 
 /// What a range of a file consists of, of whatever length the file is.

@@ -106,10 +106,11 @@ fn next_as_time_passes(crontab: &Crontab, zone: &TimeZone, time: Timestamp) -> O
         let found = crontab.find_next(wall).ok()?.timestamp();
         let found = offset.to_timestamp(Offset::UTC.to_datetime(found)).ok()?;
         let Some(change) = change.filter(|change| found >= *change) else { return Some(found) };
-        // Only what is after `from` counts, and the time of the change itself may be due.
-        let new_offset = zone.to_offset(change);
-        let wall = Offset::UTC.to_timestamp(new_offset.to_datetime(change)).ok()?;
-        if crontab.matches(wall).ok()? {
+        // Only what is after `from` counts, and the time of the change itself may be due: where a minute begins. Tables of
+        // zones have changes of nothing too, as at the end of times of 32 bits.
+        let shown = zone.to_offset(change).to_datetime(change);
+        let wall = Offset::UTC.to_timestamp(shown).ok()?;
+        if shown.second() == 0 && crontab.matches(wall).ok()? {
             return Some(change);
         }
         from = change;

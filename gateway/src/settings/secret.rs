@@ -172,11 +172,17 @@ fn command_words(value: &Value) -> Result<Vec<String>, String> {
 /// Whether the owner of a file matters.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
-    /// This process's user, or root; and nobody else has any right. Root reads whatever the user owns whom the gateway runs
-    /// as, and who that is it does not know: commands for a gateway that is a service are run by root.
+    /// One that [`may_own`] such a file; and nobody else has any right.
     Checked,
     /// Any.
     Any,
+}
+
+/// Whether a user may own a file with a secret that another one reads: root, and who reads it. Root, who runs commands for a
+/// gateway that is a service of another user, reads what that user owns too, as far as that one owns the folder as
+/// well: whoever does could put any file there.
+fn may_own(reader: u32, owner: u32, owner_of_folder: Option<u32>) -> bool {
+    owner == 0 || owner == reader || (reader == 0 && owner_of_folder == Some(owner))
 }
 
 /// Reads a file that nobody but its owner can read. Never waits: a pipe or device is refused.
@@ -193,10 +199,12 @@ fn read_private_file(path: &Path, owner: Owner) -> Result<Vec<u8>, String> {
     }
     if owner == Owner::Checked {
         let uid = rustix::process::geteuid().as_raw();
-        if ![0, metadata.uid()].contains(&uid) && metadata.uid() != 0 {
+        let of_folder = path.parent().and_then(|folder| folder.metadata().ok()).map(|folder| folder.uid());
+        if !may_own(uid, metadata.uid(), of_folder) {
             return Err(format!(
-                "it belongs to user {}; chown it to the gateway's user {uid}",
-                metadata.uid()
+                "it belongs to user {}; chown it to the gateway's user{}",
+                metadata.uid(),
+                if uid == 0 { String::new() } else { format!(" {uid}") }
             ));
         }
         if metadata.mode() & 0o177 != 0 {
@@ -268,6 +276,28 @@ mod tests {
             let error = reference.resolve().await.expect_err("too open").to_string();
             assert!(error.contains("chmod it to 0600") && !error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_is_of_root_of_its_reader_or_for_root_of_whoever_has_its_folder() {
+        let (root, gateway, other) = (0, 5, 6);
+        for (reader, owner, folder, may) in [
+            (gateway, gateway, root, true),
+            (gateway, root, root, true),
+            (gateway, other, gateway, false),
+            (gateway, other, other, false),
+            (root, root, other, true),
+            (root, gateway, gateway, true),
+            (root, gateway, root, false),
+            (root, other, gateway, false),
+        ] {
+            assert_eq!(
+                may_own(reader, owner, Some(folder)),
+                may,
+                "{reader} reads what {owner} has in {folder}"
+            );
+        }
+        assert!(!may_own(root, gateway, None));
     }
 
     #[tokio::test]

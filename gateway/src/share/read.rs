@@ -17,6 +17,8 @@ use crate::live::{Known, Live, MapId, Page};
 
 /// Overlay entries that are read at once.
 const PAGE_ENTRIES: usize = 256;
+/// The most overlay entries that are read at once to find an extent, of some hundred bytes each.
+const EXTENT_ENTRIES_MAX: usize = 1 << 18;
 /// What the key of an extent is known by: the byte behind the inode.
 const EXTENT: u8 = b'e';
 const INODE_BYTES: usize = 8;
@@ -143,6 +145,8 @@ async fn get_sorted(
 /// of a file other borders. What a page covers beyond its last extent says nothing then: the byte behind that extent may
 /// lie in one that ends there by now. So extents go on from the last one found, and a page without any is
 /// asked for again, longer, until it has one or is the last. Whoever reads them so finds every byte (see `super::extents`).
+/// Between two extents lie at most as many marks as a chunk has bytes, or as pieces were punched out of the file since the last
+/// commit; beyond [`EXTENT_ENTRIES_MAX`] of them it is gone on page by page, whatever comes between.
 pub(crate) async fn layered_scan(
     page: impl Fn(&Range<Vec<u8>>, usize) -> Result<Page, ShareError>,
     nodes: &Arc<dyn NodeSource>,
@@ -159,7 +163,8 @@ pub(crate) async fn layered_scan(
         match entries.last() {
             _ if !are_extents || end >= range.end => start = end,
             Some((last, _)) => start = [&last.encode()[..], &[0]].concat(),
-            None => entries_max *= 2,
+            None if entries_max < EXTENT_ENTRIES_MAX => entries_max *= 2,
+            None => start = end,
         }
         found.extend(entries);
     }

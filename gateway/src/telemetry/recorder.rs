@@ -115,7 +115,7 @@ const INTRODUCTION: &str = "\
 
 A running gateway shows these under `/metrics`, on its admin socket and, when `gateway.metrics` is set,
 on that address. Units are in the names. Counters start at zero with the process. A metric appears
-once it has been recorded; what tells of a share, target or policy goes with it.
+once it has been recorded; `tidegate_share_*`, `tidegate_target_*` and `tidegate_policy_*` go with what they tell of.
 
 | metric | kind | labels | meaning |
 |---|---|---|---|

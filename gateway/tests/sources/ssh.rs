@@ -49,10 +49,20 @@ async fn a_host_comes_back_by_its_own_find_and_tar() {
         }
     }
     scene.check().await;
-    let again = SourceRunRequest { rescan: true, ..SourceRunRequest::default() };
     scene.run("host").await.unwrap();
-    let again = scene.run_as("host", again).await.unwrap();
-    assert_eq!((again.bytes_new, again.new, again.changed, again.gone), (0, 0, 0, 0));
+    // What was young when it was read is noted once more when it is not: by the times of the folders above too, in which
+    // others work. That ends.
+    let mut noted_again = u64::MAX;
+    for _ in 0..20 {
+        let again = SourceRunRequest { rescan: true, ..SourceRunRequest::default() };
+        let again = scene.run_as("host", again).await.unwrap();
+        assert_eq!((again.bytes_new, again.new, again.gone), (0, 0, 0));
+        noted_again = again.changed;
+        if noted_again == 0 {
+            break;
+        }
+    }
+    assert_eq!(noted_again, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

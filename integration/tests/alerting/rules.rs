@@ -10,9 +10,10 @@ const FOR: &str = "for: 3s";
 
 /// What stands in the rules, and what in its place; in this order.
 const SHORTER: &[(&str, &str)] = &[
-    // A day and its last hour, as 40 seconds and 10.
+    // A day, or a week, and the last hour, as 40 seconds and 10.
     ("[1d] offset 1h) / 24", "[40s] offset 10s) / 4"),
-    ("[1d] offset 1h", "[40s] offset 10s"),
+    ("[7d] offset 1h", "[40s] offset 10s"),
+    ("total offset 1d", "total offset 40s"),
     // How long the free room is looked at, and how far ahead.
     ("[1h:1m]", "[15s:1s]"),
     ("4 * 3600", "60"),

@@ -234,8 +234,9 @@ impl Mirror {
             }
         }
         let (coming, going) = line.snapshots();
+        let mut all_came = true;
         for id in coming {
-            self.bring(ObjectKind::Snapshot, &id.object(line.share), report).await?;
+            all_came &= self.bring(ObjectKind::Snapshot, &id.object(line.share), report).await?;
         }
         let mut has_newest = newest.is_none_or(|(newest, _)| line.copy.heads.contains(&newest));
         for name in line.coming() {
@@ -254,8 +255,12 @@ impl Mirror {
             let is_before = |time| id.is_before(time, SNAPSHOT_SKEW);
             published_at.is_some_and(is_before) && promoted_at.is_none_or(is_before)
         };
-        let (going, unknown): (Vec<_>, Vec<_>) =
+        let (mut going, unknown): (Vec<_>, Vec<_>) =
             going.into_iter().partition(|id| is_told(id) || self.seen.contains(&(line.share, *id)));
+        if !all_came {
+            // One that goes may be kept by one that comes (the bin): then only by that.
+            going.clear();
+        }
         let heads_going = line.going(&promotions);
         for name in &heads_going {
             self.copy.remove_head(line.share, name).await?;

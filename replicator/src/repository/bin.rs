@@ -21,7 +21,8 @@
 //! Between the two writes of either it is looked once more whether what was copied is still there: only then the copy was
 //! never without a keeper, however long it took to write.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::{StreamExt, stream};
 use tidegate_chunker::ShareId;
@@ -59,6 +60,8 @@ pub struct Binned {
     pub until: Option<UtcNanos>,
     /// What it was, and is again once it is brought back.
     pub snapshot: Snapshot,
+    /// The same once more, from removals that were cut: they go with it.
+    pub twins: Vec<SnapshotId>,
 }
 
 /// Whether a snapshot is in the bin.
@@ -103,20 +106,30 @@ fn binned(id: SnapshotId, snapshot: Snapshot) -> Option<Binned> {
     }
     let of = snapshot.tags.get(OF_TAG).and_then(|of| <SnapshotId as HexId>::from_hex(of));
     let (since, until) = (time_of(&snapshot, BIN_TAG), time_of(&snapshot, UNTIL_TAG));
-    Some(Binned { id, of, since, until, snapshot: take_out(snapshot) })
+    Some(Binned { id, of, since, until, snapshot: take_out(snapshot), twins: Vec::new() })
 }
 
-/// What is in the bin: of a removal that was cut, the snapshot is not; of one that was begun twice, the later counts.
+/// What is in the bin: of a removal that was cut, the snapshot is not; of one that was begun twice, the later counts, and has
+/// the others as its twins.
 fn shown(listed: Vec<(SnapshotId, Snapshot)>) -> Vec<Binned> {
     let kept: HashSet<SnapshotId> =
         listed.iter().filter(|(_, snapshot)| !is_binned(snapshot)).map(|(id, _)| *id).collect();
-    let (mut found, mut seen) = (Vec::new(), HashSet::new());
+    let (mut found, mut places) = (Vec::<Binned>::new(), HashMap::<_, usize>::new());
     // Ids sort by the time when they were given.
     for (id, snapshot) in listed.into_iter().rev() {
         let Some(entry) = binned(id, snapshot) else { continue };
-        if entry.of.is_none_or(|of| !kept.contains(&of) && seen.insert(of)) {
-            found.push(entry);
+        match entry.of {
+            Some(of) if kept.contains(&of) => continue,
+            Some(of) => match places.entry(of) {
+                Entry::Occupied(later) => {
+                    found[*later.get()].twins.push(entry.id);
+                    continue;
+                }
+                Entry::Vacant(place) => drop(place.insert(found.len())),
+            },
+            None => {}
         }
+        found.push(entry);
     }
     found.reverse();
     found
@@ -143,7 +156,8 @@ impl Repository<Opened> {
     }
 
     /// Brings a snapshot back out of the bin, under a name if one is given, else under the one that it had; gives its id
-    /// from now on. `None`: it is not in the bin, or ended meanwhile.
+    /// from now on. It is nobody's but whose who brought it back: no policy counts it any more, or forgets it. `None`: it is
+    /// not in the bin, or ended meanwhile.
     ///
     /// # Errors
     ///
@@ -156,7 +170,7 @@ impl Repository<Opened> {
         now: UtcNanos,
     ) -> Result<Option<SnapshotId>> {
         let Some(snapshot) = self.there(share, id).await?.filter(is_binned) else { return Ok(None) };
-        let mut snapshot = take_out(snapshot);
+        let mut snapshot = Snapshot { policy: None, ..take_out(snapshot) };
         if let Some(name) = name {
             name.clone_into(&mut snapshot.label);
         }
@@ -195,8 +209,9 @@ impl Repository<Opened> {
         snapshot: Snapshot,
         now: UtcNanos,
     ) -> Result<Option<SnapshotId>> {
-        // Of this time and not of when it was taken: copies tell by it what they have not been told of yet.
-        let id = SnapshotId::new(now)?;
+        // Of this time and not of when it was taken: copies tell by it what they have not been told of yet. And behind the old
+        // one, whatever the clock says: who lists while both change places then sees one of them.
+        let id = SnapshotId::new(now.max(old.after()))?;
         let name = id.object(share);
         let sealed = self.seal_record(&name, &snapshot)?;
         store_object(&*self.store, &name, sealed, PutMode::Overwrite).await?;

@@ -295,6 +295,11 @@ impl SnapshotId {
         u128::from(self.nanos) + by.as_nanos() < u128::from(time.as_nanos().max(0) as u64)
     }
 
+    /// A time at which an id sorts behind this one.
+    pub(crate) fn after(&self) -> UtcNanos {
+        UtcNanos::new(i64::try_from(self.nanos).unwrap_or(i64::MAX).saturating_add(1))
+    }
+
     /// The object's name.
     pub fn object(&self, share: ShareId) -> ObjectName {
         object(format!("{}{self}", snapshots_of(share)))

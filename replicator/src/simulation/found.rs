@@ -170,3 +170,22 @@ fn a_share_that_somebody_else_has_taken_over_is_not_promoted() {
         });
     }
 }
+
+#[test]
+fn who_died_after_new_keys_is_not_started_on_a_copy_without_them_and_goes_on_at_home() {
+    sequence(1, true, |scene| async move {
+        let gateway = copied(&scene).await;
+        gateway.repository.rotate_domain(gateway.repository.default_domain()).await.unwrap();
+        let last = write(&gateway, "under new keys", &[4]).await;
+        // What was noted of its packs since is lost with it; the files are there.
+        drop(gateway);
+        set_lead(&scene.machines[0], 1);
+        let refused = super::gateway::Gateway::start(&scene.machines[0]).await.err().expect("it is refused");
+        assert!(refused.text.contains("lacks the keys"), "{refused:?}");
+        set_lead(&scene.machines[0], 0);
+        let gateway = scene.start(0).await;
+        assert_eq!(newest(&scene, 0).await, Some(last));
+        pass(&gateway, 1).await;
+        gateway.promote(1, false, Step::Never).await.unwrap();
+    });
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tidegate_chunker::{ChunkId, DomainId, DomainKeys, Location, PackId, PackIndex, PackTail};
+use tidegate_chunker::{ChunkId, DomainId, DomainKeys, ErrorKind, Location, PackId, PackIndex, PackTail};
 
 use super::trouble::{Outcome, Trouble};
 use super::world::World;
@@ -299,10 +299,16 @@ impl Known for KnownChunks {
 
 fn read_index(path: &Path, pack: PackId, keys: &[Arc<DomainKeys>]) -> Outcome<PackIndex> {
     let bytes = std::fs::read(path)?;
+    let mut lacks_keys = false;
     for keys in keys {
-        if let Ok(PackTail::Index(index)) = PackIndex::from_tail(keys, pack, &bytes) {
-            return Ok(index);
+        match PackIndex::from_tail(keys, pack, &bytes) {
+            Ok(PackTail::Index(index)) => return Ok(index),
+            Ok(PackTail::NeedsBytes(_)) => {}
+            Err(error) => lacks_keys |= error.kind() == ErrorKind::UnknownEpoch,
         }
+    }
+    if lacks_keys {
+        return Err(Trouble::new("refused: the new lead lacks the keys of a local pack"));
     }
     Err(Trouble::new(format!("pack {pack} does not open")))
 }

@@ -194,7 +194,7 @@ async fn go(repository: &Repository<Opened>, way: Way, id: SnapshotId) -> Result
 
 #[tokio::test]
 async fn who_dies_on_the_way_in_or_out_leaves_it_retained_and_the_next_one_gets_there() {
-    let mut deaths = 0;
+    let (mut deaths, mut twins) = (0, 0);
     for (way, meant) in [(Way::In, (0, 1)), (Way::Out, (1, 0)), (Way::End, (0, 0))] {
         for (changes, applied) in (0..3).flat_map(|changes| [(changes, false), (changes, true)]) {
             let mut scene = Scene::new().await;
@@ -222,9 +222,16 @@ async fn who_dies_on_the_way_in_or_out_leaves_it_retained_and_the_next_one_gets_
             let meant = if way == Way::Out { (here + inside, 0) } else { meant };
             assert_eq!(seen(scene.repository()).await, meant, "{what}");
             is_clean(scene.repository()).await;
+            if way == Way::In {
+                let entry = scene.repository().bin(SHARE).await.unwrap().remove(0);
+                let objects = scene.repository().list_snapshots(SHARE).await.unwrap().len();
+                assert_eq!(objects, 1 + entry.twins.len(), "{what}: its twins are known");
+                twins += entry.twins.len();
+            }
         }
     }
     assert_eq!(deaths, 4 + 4 + 2);
+    assert_eq!(twins, 2, "left by whoever wrote the copy and died before the removal");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ fn entry(kind: BinKind, share: &str, name: &str) -> BinEntry {
         share,
         id,
         name,
-        frozen: Timestamp::UNIX_EPOCH,
+        frozen: Some(Timestamp::UNIX_EPOCH),
         since,
         until,
         policy: None,

@@ -96,6 +96,16 @@ fn what_falls_into_an_hour_that_is_left_out_runs_when_it_ends() {
 }
 
 #[test]
+fn a_change_of_the_zone_within_a_minute_is_no_time_of_its_own() {
+    // Here the table of this zone ends, with a change of nothing.
+    let schedule =
+        plan("schedule = \"59 */2 * * *\"\ntime_zone = \"Asia/Kathmandu\"\nkeep_last = 1").schedule;
+    let due = |after: &str| schedule.due_after(time(after)).expect("soon").to_string();
+    assert_eq!(due("2038-01-19T02:00:00Z"), "2038-01-19T03:14:00Z");
+    assert_eq!(due("2038-01-19T03:14:00Z"), "2038-01-19T05:14:00Z");
+}
+
+#[test]
 fn intervals_count_from_1970_whenever_the_gateway_starts() {
     let schedule = plan("every = \"15m\"\nkeep_last = 1").schedule;
     let due = |after: &str| schedule.due_after(time(after)).expect("soon").to_string();
