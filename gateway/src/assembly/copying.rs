@@ -4,8 +4,8 @@
 //! and says how far it is. It ends with the gateway, and with a stop of the machine; the provider has noted what is copied, so the
 //! next start goes on from there.
 //!
-//! Promises: what a start gets is what it asked for. One that asks for something else than what is being copied under its name is refused;
-//! and what had ended before anybody asked is not given out, since the share may have moved on: it is asked for anew, which costs little.
+//! Promises: what a start gets is what it asked for. One that asks for something else than what is being copied under its name (another
+//! moment, or the settings of the machine or of its volumes have changed) is refused; and what had ended before anybody asked is not given out, since the share may have moved on: it is asked for anew, which costs little.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,7 +21,7 @@ use tokio::task::AbortHandle;
 use crate::control::{ControlError, ErrorKind, JobHandle, MachineStartRequest, Moment, Progress};
 use crate::machine::{ContentError, Contents, DiskContent, MachineSpec, provider_of};
 use crate::settings::Machine;
-use crate::volumes::Volumes;
+use crate::volumes::{VolumeConfig, Volumes};
 
 /// How long one start waits for a copy before it says how far that is: clients give up after two minutes.
 const ANSWER_TIME: Duration = Duration::from_mins(1);
@@ -30,10 +30,12 @@ const ANSWER_TIME: Duration = Duration::from_mins(1);
 type Outcome = Result<Vec<String>, ControlError>;
 
 /// What a start wants copied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Wanted {
-    /// The machine of the settings.
-    pub(super) machine: String,
+    /// The machine as the settings have it, and so where the copies are to be.
+    pub(super) machine: Machine,
+    /// Its volumes as the settings have them.
+    pub(super) volumes: Vec<VolumeConfig>,
     /// The moment that its disks show.
     pub(super) moment: Option<Moment>,
     /// Whether nothing that it writes is to stay.
@@ -68,9 +70,13 @@ impl UnderWay {
         F: Future<Output = Outcome> + Send + 'static,
     {
         let (job, (sender, ended)) = (JobHandle::new(), watch::channel(None));
-        let work = begin(job.clone());
+        let (work, machine) = (begin(job.clone()), wanted.machine.name.to_string());
         let work = async move {
             let outcome = work.await;
+            if let Err(error) = &outcome {
+                // Perhaps nobody waits, and whoever asks next begins anew.
+                tracing::warn!(machine, %error, "the copying of its disks has ended");
+            }
             // Whoever asks next may not have come yet.
             sender.send_replace(Some(outcome));
         };
@@ -211,14 +217,23 @@ impl Published {
 
 #[cfg(test)]
 mod tests {
+    use super::super::nbd::volume_config;
     use super::*;
+    use crate::settings::Settings;
 
     fn nobody_begins() -> Outcome {
         panic!("one is being made already")
     }
 
     fn of(moment: Option<Moment>) -> Wanted {
-        Wanted { machine: "m".into(), scratch: moment.is_some(), moment }
+        let text = "[repository]\nkey = { env = \"K\" }\n[[target]]\nname = \"t\"\naddress = \"file:///srv/r\"\n\
+                    [nbd]\nlisten = [\"127.0.0.1:10809\"]\n[[share]]\nname = \"vm\"\n\
+                    [[volume]]\nname = \"disk\"\nshare = \"vm\"\npath = \"/disk\"\n\
+                    [[machine]]\nname = \"m\"\nprovider = \"qemu\"\nvolumes = [\"disk\"]\n";
+        let settings = Settings::parse(text).expect("correct");
+        let volumes = settings.volumes.iter().map(volume_config).collect();
+        let machine = settings.machines.into_iter().next().expect("one");
+        Wanted { machine, volumes, scratch: moment.is_some(), moment }
     }
 
     #[tokio::test(start_paused = true)]
@@ -271,6 +286,11 @@ mod tests {
         assert_eq!(copying.ask("m", of(None), long("old")).await.expect("under way"), None);
         let never = |_: JobHandle| async { nobody_begins() };
         let error = copying.ask("m", of(Some(Moment::NewestHead)), never).await.expect_err("another moment");
+        assert_eq!(error.kind, ErrorKind::Busy);
+        let mut elsewhere = of(None);
+        elsewhere.volumes[0].path = "/other".parse().expect("a path");
+        let never = |_: JobHandle| async { nobody_begins() };
+        let error = copying.ask("m", elsewhere, never).await.expect_err("another file");
         assert_eq!(error.kind, ErrorKind::Busy);
         assert!(copying.progress("m").is_some(), "it goes on");
         tokio::time::sleep(ANSWER_TIME).await;
