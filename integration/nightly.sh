@@ -66,6 +66,7 @@ fi
 
 # Last, for they leave a program with more in it; `make` builds the usual one again.
 run "lints of EC2" cargo clippy --release --workspace --all-targets --features tidegate-integration/ec2 -- -D warnings
+run "parts of machines in EC2" cargo test --release --workspace --features tidegate-integration/ec2 --lib -- machine
 if "$tools/moto/bin/python" -c 'import moto.server, moto.ec2, moto.ebs' 2>/dev/null; then
     run "machines in EC2" cargo test --release --workspace --features tidegate-integration/ec2 --test ec2 -- --nocapture
 else

@@ -1,44 +1,40 @@
 //! What the operator may ask of volumes, and the machines that have them as disks.
 //!
-//! A machine that was started is noted in a file of its folder (`<data>/machines/NAME/running.json`), written before
-//! it is told of: so a gateway that was restarted still knows what runs, as which machine, and what to take away with it. Its scratch
-//! volumes do not outlive the gateway; it is then told that its disks are gone.
+//! A machine is noted ([`Noted`]) before anything is made for it: so a gateway that was restarted still knows what runs, as which machine,
+//! and what to take away with it. Its scratch volumes do not outlive the gateway; it is then told that its disks are gone. The list of all
+//! waits for no provider that does not answer: it says then that it is not known.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tidegate_protocols::view::FsError;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
-use super::copying::{Copying, Published};
+use super::copying::{Copying, Published, Wanted};
 use super::nbd::volume_config;
+use super::noted::{Noted, folder_of, is_name};
 use crate::control::{
     ControlError, Disks, ErrorKind, MachineStartRequest, MachineStatus, MachineStopRequest, Moment,
     ResizeRequest, TemporaryRequest, VolumeStatus,
 };
 use crate::machine::{
-    MachineDisk, MachineSpec, MachineState, ProviderError, RUNNING_FILE, Running, Stop, noted_in, provider_of,
+    MachineDisk, MachineSpec, MachineState, Provider, ProviderError, Running, Stop, noted_in, provider_of,
 };
-use crate::settings::{Machine, Name, Settings, Volume};
+use crate::settings::{Machine, Settings, Volume};
 use crate::volumes::{BootOrder, VolumeConfig, VolumeReport, Volumes};
 
 /// The most volumes that are served besides those of the settings when one more is asked for.
 const TEMPORARY_MAX: usize = 64;
-
-/// A machine that was started, as it is noted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Noted {
-    /// The machine of the settings.
-    machine: String,
-    running: Running,
-    scratch: bool,
-    record: bool,
-    /// Its exports, and the volumes that they are of.
-    exports: Vec<(String, String)>,
-}
+/// How long providers may take to say how their machines are, before that is unknown: clients give up after two minutes.
+const STATE_TIME_MAX: Duration = Duration::from_secs(30);
+/// Machines that are asked for at once.
+const STATES_AT_ONCE: usize = 16;
 
 /// See the head of this module.
 pub(super) struct GatewayDisks {
@@ -91,24 +87,28 @@ impl GatewayDisks {
     }
 
     fn noted(&self, name: &str) -> Option<Noted> {
-        let bytes = std::fs::read(self.folder(name).ok()?.join(RUNNING_FILE)).ok()?;
-        serde_json::from_slice(&bytes).ok()
+        Noted::read(&self.folder(name).ok()?)
     }
 
-    fn note(&self, name: &str, noted: &Noted) -> std::io::Result<()> {
-        let folder = self.folder(name).map_err(std::io::Error::other)?;
-        std::fs::create_dir_all(&folder)?;
-        let new = folder.join("running.new");
-        std::fs::write(&new, serde_json::to_vec(noted)?)?;
-        std::fs::rename(new, folder.join(RUNNING_FILE))
-    }
-
-    /// Names that something was started under.
-    fn noted_names(&self) -> Vec<String> {
-        let folder = self.settings().gateway.data.as_path().join("machines");
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        names.filter(|name| self.noted(name).is_some()).collect()
+    /// Notes that a start has begun, before anything is made: should it fail half way, the machine can be found, and stopped. Tells
+    /// whether nothing was noted before.
+    fn note_begun(
+        &self,
+        machine: &str,
+        name: &str,
+        request: &MachineStartRequest,
+        exports: &[(String, String)],
+    ) -> Result<bool, ControlError> {
+        if self.noted(name).is_some() {
+            return Ok(false);
+        }
+        let (machine, exports) = (machine.to_owned(), exports.to_vec());
+        let noted = Noted { machine, running: None, scratch: request.scratch, record: false, exports };
+        noted.write(&self.folder(name)?).map_err(|error| {
+            ControlError::new(ErrorKind::Failed, format!("machine {name:?} cannot be noted: {error}"))
+                .todo("look at the disk of gateway.data")
+        })?;
+        Ok(true)
     }
 
     /// The exports of a machine: its volumes, or scratch ones over them.
@@ -154,7 +154,7 @@ impl GatewayDisks {
         machine: &Machine,
         name: &str,
         exports: &[(String, String)],
-        copies: Vec<String>,
+        request: &MachineStartRequest,
     ) -> Result<MachineSpec, ControlError> {
         let nowhere = || {
             ControlError::new(ErrorKind::Invalid, "there is no NBD server: it listens nowhere")
@@ -181,13 +181,14 @@ impl GatewayDisks {
             memory_bytes: machine.memory.bytes(),
             cpus: machine.cpus,
             disks: exports.iter().map(disk).collect(),
-            copies,
+            copies: Vec::new(),
+            scratch: request.scratch,
             folder: self.folder(name)?,
         })
     }
 
-    /// What is known of what runs under a name.
-    async fn machine_status(&self, name: &str) -> Result<MachineStatus, ControlError> {
+    /// What is known of what runs under a name, by a time.
+    async fn machine_status(&self, name: &str, until: Instant) -> Result<MachineStatus, ControlError> {
         let folder = self.folder(name)?;
         let settings = self.settings();
         let noted = self.noted(name);
@@ -199,7 +200,7 @@ impl GatewayDisks {
             state: None,
             trouble: None,
             copying: self.copying.progress(name),
-            running: noted.as_ref().map(|noted| noted.running.clone()),
+            running: noted.as_ref().and_then(|noted| noted.running.clone()),
             scratch: noted.as_ref().is_some_and(|noted| noted.scratch),
             volumes: match &noted {
                 Some(noted) => noted.exports.iter().map(|(export, _)| export.clone()).collect(),
@@ -207,10 +208,7 @@ impl GatewayDisks {
             },
         };
         let asked = noted_in(&folder, name);
-        match provider_of(known).state(&asked).await {
-            Ok(state) => status.state = Some(state),
-            Err(error) => status.trouble = Some(error.to_string()),
-        }
+        (status.state, status.trouble) = told(&*provider_of(known), &asked, until).await;
         Ok(status)
     }
 
@@ -229,10 +227,19 @@ impl GatewayDisks {
             return Err(ProviderError::Runs { name: name.to_owned() }.into());
         }
         let exports = self.exports(known, name, request)?;
-        let spec = self.spec(known, name, &exports, Vec::new())?;
+        let spec = self.spec(known, name, &exports, request)?;
+        self.note_begun(known.name.as_str(), name, request, &exports)?;
         let published = Published::of(&self.volumes, self.settings().gateway.drill, request);
+        let settings = self.settings();
+        let volumes = known.volumes.iter().filter_map(|volume| settings.volume(volume.as_str()));
+        let wanted = Wanted {
+            machine: known.clone(),
+            volumes: volumes.map(volume_config).collect(),
+            moment: request.moment.clone(),
+            scratch: request.scratch,
+        };
         let known = known.clone();
-        self.copying.ask(name, |job| published.copy(known, spec, job)).await
+        self.copying.ask(name, wanted, |job| published.copy(known, spec, job)).await
     }
 
     /// Whether it runs now; it does not while copies of its disks are being made.
@@ -250,12 +257,19 @@ impl GatewayDisks {
                 ControlError::new(ErrorKind::Invalid, "a machine of another moment writes to no share");
             return Err(error.todo("ask for scratch volumes too"));
         }
+        if let Some(other) = self.noted(name).filter(|noted| noted.machine != machine) {
+            let message = format!("{name:?} was started, as machine {:?}", other.machine);
+            let todo = format!("stop it first: `tidegate machine stop {name}`");
+            return Err(ControlError::new(ErrorKind::Exists, message).todo(todo));
+        }
         let Some(copies) = self.copies(known, name, request).await? else { return Ok(false) };
         let _one_at_a_time = self.changing.lock().await;
         let record = request.record && !known.provider.copies_disks();
         let exports = self.exports(known, name, request)?;
+        let mut is_new = false;
         let started = async {
-            let spec = self.spec(known, name, &exports, copies)?;
+            let spec = MachineSpec { copies, ..self.spec(known, name, &exports, request)? };
+            is_new = self.note_begun(machine, name, request, &exports)?;
             if record {
                 for (export, _) in &exports {
                     self.volumes.record(export).map_err(|error| failed(export, error))?;
@@ -269,16 +283,30 @@ impl GatewayDisks {
                 if request.scratch {
                     self.hide_all(&exports);
                 }
+                if is_new {
+                    self.forget_if_nothing_is(known, name).await;
+                }
                 return Err(error);
             }
         };
-        let noted = Noted { machine: machine.to_owned(), running, scratch: request.scratch, record, exports };
-        if let Err(error) = self.note(name, &noted) {
+        let (running, scratch) = (Some(running), request.scratch);
+        let noted = Noted { machine: machine.to_owned(), running, scratch, record, exports };
+        if let Err(error) = self.folder(name).map_err(std::io::Error::other).and_then(|at| noted.write(&at)) {
             let message = format!("machine {name:?} runs, and cannot be noted: {error}");
             return Err(ControlError::new(ErrorKind::Failed, message).todo("stop it by hand"));
         }
         tracing::info!(machine, name, scratch = request.scratch, "a machine was started");
         Ok(true)
+    }
+
+    /// Forgets a start that has failed, if it left nothing that must be stopped: copies of disks are such.
+    async fn forget_if_nothing_is(&self, known: &Machine, name: &str) {
+        let Ok(folder) = self.folder(name) else { return };
+        let asked = noted_in(&folder, name);
+        let (state, _) = told(&*provider_of(known), &asked, Instant::now() + STATE_TIME_MAX).await;
+        if state == Some(MachineState::Stopped) && !known.provider.copies_disks() {
+            Noted::forget(&folder);
+        }
     }
 
     async fn stop(&self, name: &str, request: MachineStopRequest) -> Result<MachineStatus, ControlError> {
@@ -302,9 +330,9 @@ impl GatewayDisks {
                 self.hide_all(&noted.exports);
             }
         }
-        let status = self.machine_status(name).await?;
+        let status = self.machine_status(name, Instant::now() + STATE_TIME_MAX).await?;
         // It is asked for no more; its console stays to be read.
-        let _ = std::fs::remove_file(folder.join(RUNNING_FILE));
+        Noted::forget(&folder);
         tracing::info!(machine, name, "a machine was stopped");
         Ok(status)
     }
@@ -345,6 +373,19 @@ fn status(report: VolumeReport) -> VolumeStatus {
     }
 }
 
+/// What a provider says of a machine by a time: how it is, or why that is not known.
+async fn told(
+    provider: &dyn Provider,
+    machine: &Running,
+    until: Instant,
+) -> (Option<MachineState>, Option<String>) {
+    match tokio::time::timeout_at(until, provider.state(machine)).await {
+        Ok(Ok(state)) => (Some(state), None),
+        Ok(Err(error)) => (None, Some(error.to_string())),
+        Err(_) => (None, Some(format!("its provider has not answered within {STATE_TIME_MAX:?}"))),
+    }
+}
+
 fn no_machine(machine: &str) -> ControlError {
     ControlError::new(ErrorKind::NotFound, format!("there is no machine {machine:?}"))
         .todo("`tidegate machine list` shows all machines")
@@ -358,18 +399,6 @@ fn checked(name: &str, machine: &str, settings: &Settings) -> Result<(), Control
         return Err(ControlError::new(ErrorKind::Exists, message).todo("choose another name to run under"));
     }
     Ok(())
-}
-
-/// The folder of a machine: none for what is no name, so that no path leads out of the folder of all.
-fn folder_of(data: &Path, name: &str) -> Result<PathBuf, ControlError> {
-    is_name(name)?;
-    Ok(data.join("machines").join(name))
-}
-
-/// Whether a machine may be called so.
-fn is_name(name: &str) -> Result<(), ControlError> {
-    let why = name.parse::<Name>().err();
-    why.map_or(Ok(()), |why| Err(ControlError::new(ErrorKind::Invalid, format!("{name:?} {why}"))))
 }
 
 /// Why something about a volume did not go, for the operator.
@@ -481,13 +510,18 @@ impl Disks for GatewayDisks {
     async fn machines(&self) -> Vec<MachineStatus> {
         let settings = self.settings();
         let own = settings.machines.iter().map(|machine| machine.name.to_string());
-        let mut names: Vec<String> = own.chain(self.noted_names()).collect();
+        let mut names: Vec<String> = own.chain(Noted::names(settings.gateway.data.as_path())).collect();
         names.sort();
         names.dedup();
+        let (until, turns) = (Instant::now() + STATE_TIME_MAX, Semaphore::new(STATES_AT_ONCE));
+        let answers = join_all(names.iter().map(async |name| {
+            let _turn = turns.acquire().await;
+            (name, self.machine_status(name, until).await)
+        }));
         let mut found = Vec::new();
-        for name in names {
+        for (name, status) in answers.await {
             // One whose machine is in the settings no more is named in the log, and left alone.
-            match self.machine_status(&name).await {
+            match status {
                 Ok(status) => found.push(status),
                 Err(error) => {
                     tracing::warn!(machine = name, %error, "it was started, and is not in the settings")
@@ -503,7 +537,8 @@ impl Disks for GatewayDisks {
         request: &MachineStartRequest,
     ) -> Result<MachineStatus, ControlError> {
         let runs = self.start(machine, request).await?;
-        let mut status = self.machine_status(request.run_as.as_deref().unwrap_or(machine)).await?;
+        let name = request.run_as.as_deref().unwrap_or(machine);
+        let mut status = self.machine_status(name, Instant::now() + STATE_TIME_MAX).await?;
         if !runs {
             // It may have ended at this moment: whoever asks again is then answered at once.
             status.copying.get_or_insert_default();
@@ -524,16 +559,29 @@ impl Disks for GatewayDisks {
 mod tests {
     use super::*;
 
-    #[test]
-    fn no_name_of_a_machine_leads_out_of_their_folder() {
-        let data = Path::new("/var/lib/tidegate");
-        for name in ["../../tmp/x", "..", ".", "a/b", "", "/tmp/x", "a\0b"] {
-            assert_eq!(
-                folder_of(data, name).map_err(|error| error.kind),
-                Err(ErrorKind::Invalid),
-                "{name:?}"
-            );
+    /// One that never answers.
+    struct Silent;
+
+    #[async_trait]
+    impl Provider for Silent {
+        async fn start(&self, _spec: &MachineSpec) -> Result<Running, ProviderError> {
+            std::future::pending().await
         }
-        assert_eq!(folder_of(data, "web-1"), Ok(data.join("machines/web-1")));
+
+        async fn state(&self, _machine: &Running) -> Result<MachineState, ProviderError> {
+            std::future::pending().await
+        }
+
+        async fn stop(&self, _machine: &Running, _how: Stop) -> Result<(), ProviderError> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_machine_whose_provider_does_not_answer_it_is_said_that_it_is_not_known() {
+        let machine = noted_in(std::path::Path::new("/none"), "web");
+        let (state, trouble) = told(&Silent, &machine, Instant::now() + STATE_TIME_MAX).await;
+        assert_eq!(state, None);
+        assert!(trouble.is_some_and(|trouble| trouble.contains("has not answered within 30s")));
     }
 }

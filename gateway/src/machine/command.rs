@@ -183,7 +183,7 @@ mod tests {
         };
         let (memory_bytes, disks) = (64 << 20, vec![disk("a"), disk("b")]);
         let (name, copies) = ("m".into(), Vec::new());
-        MachineSpec { name, memory_bytes, cpus: 2, disks, copies, folder: folder.to_owned() }
+        MachineSpec { name, memory_bytes, cpus: 2, disks, copies, scratch: false, folder: folder.to_owned() }
     }
 
     #[tokio::test]

@@ -74,6 +74,8 @@ pub struct MachineSpec {
     pub disks: Vec<MachineDisk>,
     /// What [`Provider::prepare`] calls the copies of them, in the same order; empty for a provider that makes none.
     pub copies: Vec<String>,
+    /// Whether nothing that it writes is to stay: disks that are made for it go with it.
+    pub scratch: bool,
     /// A folder that the provider may keep files in, which belongs to this name alone. It may be missing.
     pub folder: PathBuf,
 }

@@ -199,6 +199,7 @@ mod tests {
             cpus: 3,
             disks: vec![disk],
             copies: Vec::new(),
+            scratch: false,
             folder: "/x,y".into(),
         };
         let words = provider(&["-nic", "user"]).command(&spec);

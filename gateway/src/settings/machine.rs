@@ -133,7 +133,7 @@ table! {
         /// With `ec2`: tags as `key=value` for everything that is made there, besides those of ours (`tidegate:...`).
         tags: Vec<CloudWord>, default(Vec::new());
         /// With `ec2`: what the machine wrote stays when it is stopped: its EBS volumes are not deleted with the instance. Those of
-        /// a drill always are.
+        /// a drill always are, and those of scratch disks.
         keep_disks: bool, default(true);
         /// How long starting may take, and stopping before it is done by force.
         timeout: Span, default(Span::seconds(120)) in Span::seconds(1), Span::days(1);
@@ -170,6 +170,11 @@ impl Machine {
             ..self.clone()
         };
         (!is_left_out).then_some(of_drill)
+    }
+
+    /// Whether it is one that [`Self::for_drill`] has made.
+    pub fn is_of_drill(&self) -> bool {
+        self.tag_pairs().any(|(key, _)| key == DRILL_TAG)
     }
 
     /// What is written of `tags`, in two; one without a value has an empty one.
@@ -299,7 +304,6 @@ fn ec2_fits(machine: &Machine, note: &mut impl FnMut(&str, String)) {
     if machine.architecture == Architecture::Arm && machine.boot_mode != BootMode::Uefi {
         note("boot_mode", "must be \"uefi\" with the architecture arm64".into());
     }
-    let is_drill = machine.tag_pairs().any(|(key, _)| key == DRILL_TAG);
     for (key, _) in machine.tag_pairs() {
         let is_ours = key.starts_with("tidegate:") && key != DRILL_TAG;
         if key.is_empty() || is_ours || key.starts_with("aws:") {
@@ -311,7 +315,7 @@ fn ec2_fits(machine: &Machine, note: &mut impl FnMut(&str, String)) {
             );
         }
     }
-    if machine.tags.len() > TAGS_MAX + usize::from(is_drill) {
+    if machine.tags.len() > TAGS_MAX + usize::from(machine.is_of_drill()) {
         note("tags", format!("has {} elements; write at most {TAGS_MAX}", machine.tags.len()));
     }
 }
@@ -410,6 +414,7 @@ mod tests {
         assert!(!of_drill.keep_disks);
         let tags: Vec<_> = of_drill.tag_pairs().collect();
         assert_eq!(tags, [("cost", "dr"), ("tidegate:drill", "web-0a1b2c3d")]);
+        assert!(of_drill.is_of_drill() && !read("").is_of_drill());
     }
 
     fn json_of(item: &toml_edit::Item) -> serde_json::Value {

@@ -183,19 +183,28 @@ impl Asked {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
+
+    /// A value of a form.
+    pub fn value(&self, name: &str) -> Option<String> {
+        let text = self.text();
+        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).next()
+    }
 }
 
 /// A machine in a folder, as one process after the other has it.
 pub struct Site {
     pub machine: Machine,
     pub folder: PathBuf,
+    /// Whether nothing that it writes is to stay.
+    pub scratch: bool,
     disk: Disk,
 }
 
 impl Site {
     pub fn new(machine: Machine, folder: &Path, disk: &Disk) -> Self {
         let folder = folder.join(machine.name.as_str());
-        Self { machine, folder, disk: disk.clone() }
+        Self { machine, folder, scratch: false, disk: disk.clone() }
     }
 
     pub fn provider(&self) -> Ec2Provider {
@@ -204,13 +213,25 @@ impl Site {
 
     pub fn spec(&self, copies: Vec<String>) -> MachineSpec {
         let disk = MachineDisk { host: "none".into(), port: 0, export: "disk".into(), read_only: false };
-        let (name, folder) = (self.machine.name.to_string(), self.folder.clone());
-        MachineSpec { name, memory_bytes: 1 << 30, cpus: 1, disks: vec![disk], copies, folder }
+        let (name, folder, scratch) = (self.machine.name.to_string(), self.folder.clone(), self.scratch);
+        MachineSpec { name, memory_bytes: 1 << 30, cpus: 1, disks: vec![disk], copies, scratch, folder }
     }
 
     pub fn known(&self) -> Running {
         let name = self.machine.name.to_string();
         Running { id: name.clone(), name, folder: self.folder.clone(), console: None }
+    }
+
+    /// What is noted of what was made.
+    pub fn note(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(self.folder.join("ec2.json")).unwrap()).unwrap()
+    }
+
+    /// Notes something else.
+    pub fn set_note(&self, key: &str, value: impl Into<Value>) {
+        let mut note = self.note();
+        note[key] = value.into();
+        std::fs::write(self.folder.join("ec2.json"), note.to_string()).unwrap();
     }
 
     pub async fn prepare(&self) -> Result<Vec<String>, ProviderError> {

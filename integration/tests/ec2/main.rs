@@ -1,5 +1,6 @@
 //! Goal: a runbook starts a machine in EC2 over what a lost site had published; a drill of it leaves nothing there but the snapshot,
-//! which the failover then need not make again.
+//! which the failover then need not make again. What was begun and failed can be found and stopped, and an AWS that does not answer keeps
+//! nobody from seeing the list.
 //!
 //! Method: a gateway with a disk in a share, killed; the program run at an empty site, as its operator would, over moto in the place
 //! of AWS; moto asked what there is.
@@ -10,6 +11,7 @@
 #[allow(dead_code, reason = "other tests use more of it")]
 mod moto;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -39,18 +41,21 @@ impl Site {
         fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).expect("its mode");
         let (subnet, drill_subnet) = moto.two_subnets();
         let (place, keys, key) = (folder.display(), keys.display(), production.key());
+        let ec2 = format!(
+            "provider = \"ec2\"\nvolumes = [\"disk\"]\nregion = \"us-east-1\"\nendpoint = \"{}\"\n\
+             credentials = {{ file = \"{keys}\" }}\ninstance_type = \"t3.small\"\n",
+            moto.endpoint(),
+        );
         let settings = format!(
             "[gateway]\ndata = \"{place}/data\"\nsocket = \"{place}/admin.sock\"\n\n\
              [repository]\nkey = {{ file = \"{}\" }}\n\n[[target]]\nname = \"local\"\naddress = \"file://{}\"\n\n\
              [nfs]\nlisten = [\"{}\"]\n\n\
              [[volume]]\nname = \"disk\"\nshare = \"files\"\npath = \"/disk\"\nlater = true\n\n\
-             [[machine]]\nname = \"web\"\nprovider = \"ec2\"\nvolumes = [\"disk\"]\nregion = \"us-east-1\"\n\
-             endpoint = \"{}\"\ncredentials = {{ file = \"{keys}\" }}\ninstance_type = \"t3.small\"\n\
-             subnet = \"{subnet}\"\ndrill_subnet = \"{drill_subnet}\"\n",
+             [[machine]]\nname = \"web\"\n{ec2}subnet = \"{subnet}\"\ndrill_subnet = \"{drill_subnet}\"\n\
+             [[machine]]\nname = \"web-nowhere\"\n{ec2}subnet = \"subnet-0123456789abcdef0\"\n",
             key.display(),
             production.repository().display(),
             free_address(),
-            moto.endpoint(),
         );
         fs::write(folder.join("tidegate.toml"), settings).expect("written");
         Self { folder }
@@ -58,6 +63,10 @@ impl Site {
 
     fn settings(&self) -> PathBuf {
         self.folder.join("tidegate.toml")
+    }
+
+    fn machines(&self) -> serde_json::Value {
+        serde_json::from_str(&self.run(&["machine", "list"]).out).expect("JSON")
     }
 
     fn run(&self, line: &[&str]) -> Ended {
@@ -126,21 +135,86 @@ async fn a_drill_leaves_a_snapshot_and_the_failover_runs_over_it() {
     assert_eq!((instances(&moto).len(), left.len()), (0, 1), "{drilled:?}");
     let blocks = moto.get("ebs", &format!("/snapshots/{}/blocks", left[0]));
     let blocks: serde_json::Value = serde_json::from_slice(&blocks).expect("JSON");
-    let sent: Vec<_> =
-        blocks["Blocks"].as_array().expect("blocks").iter().map(|block| &block["BlockIndex"]).collect();
-    assert_eq!(sent, [0, 5], "only what is no hole");
+    let blocks = blocks["Blocks"].as_array().expect("blocks").iter();
+    // In the order in which they came.
+    let sent: BTreeSet<u64> = blocks.map(|block| block["BlockIndex"].as_u64().expect("a number")).collect();
+    assert_eq!(sent, BTreeSet::from([0, 5]), "only what is no hole");
 
     production.kill();
     let failover = site.run(&["runbook", "failover", "loss", "--yes"]);
     assert_eq!(failover.code, Some(0), "{failover:?}");
     let running = instances(&moto);
     assert_eq!((running.len(), copies(&moto)), (1, left), "the snapshot of the drill is used: {failover:?}");
-    let machines = site.run(&["machine", "list"]);
-    let machines: serde_json::Value = serde_json::from_str(&machines.out).expect("JSON");
+    let machines = site.machines();
     assert_eq!(machines[0]["running"]["id"], running[0], "{machines}");
+    a_start_that_fails_half_way_is_listed_and_can_be_stopped(&site, &moto);
 
     let stopped = site.run(&["machine", "stop", "web"]);
     assert_eq!(stopped.code, Some(0), "{stopped:?}");
-    let images = moto.query("ec2", "Action=DescribeImages&Owner.1=self").all("imageId").len();
-    assert_eq!((instances(&moto).len(), images), (0, 0));
+    assert_eq!((instances(&moto).len(), images(&moto)), (0, 0));
+}
+
+/// Its subnet is none, which EC2 says when the copies and the image are there.
+fn a_start_that_fails_half_way_is_listed_and_can_be_stopped(site: &Site, moto: &Moto) {
+    let (listed, images_before) = (|| names(&site.machines()), images(moto));
+    let failed = site.run(&["machine", "start", "web-nowhere", "--as", "trial", "--scratch"]);
+    assert!(failed.code != Some(0) && failed.err.contains("ec2:RunInstances"), "{failed:?}");
+    assert_eq!(images(moto), images_before + 1);
+    assert_eq!(listed(), ["trial", "web", "web-nowhere"]);
+    let other = site.run(&["machine", "start", "web", "--as", "trial", "--scratch"]);
+    assert!(other.code != Some(0) && other.err.contains("machine stop trial"), "{other:?}");
+    let stopped = site.run(&["machine", "stop", "trial"]);
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    assert_eq!(images(moto), images_before);
+    assert_eq!(listed(), ["web", "web-nowhere"]);
+}
+
+fn names(machines: &serde_json::Value) -> Vec<String> {
+    let all = machines.as_array().expect("a list").iter();
+    all.map(|machine| machine["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+fn images(moto: &Moto) -> usize {
+    moto.query("ec2", "Action=DescribeImages&Owner.1=self").all("imageId").len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_list_of_machines_comes_also_when_aws_does_not_answer() {
+    let folder = TempDir::new().expect("a folder");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let keys = folder.path().join("keys");
+    fs::write(&keys, "testing\ntesting\n").expect("written");
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).expect("its mode");
+    let machines = ["east", "west"].map(|name| {
+        format!(
+            "[[machine]]\nname = \"{name}\"\nprovider = \"ec2\"\nvolumes = [\"disk\"]\nregion = \"us-east-1\"\n\
+             endpoint = \"http://{}\"\ncredentials = {{ file = \"{}\" }}\ninstance_type = \"t3.small\"\n\
+             subnet = \"subnet-1\"\n",
+            silent.local_addr().expect("an address"),
+            keys.display()
+        )
+    });
+    let volume = "[[volume]]\nname = \"disk\"\nshare = \"files\"\npath = \"/disk\"\n";
+    let home = folder.path().join("home");
+    fs::create_dir(&home).expect("a folder");
+    let mut gateway = Gateway::create_with(&home, &format!("{volume}{}", machines.concat()));
+    for name in ["east", "west"] {
+        // Something was made for them, so AWS is asked.
+        let folder = home.join("data/machines").join(name);
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(
+            folder.join("ec2.json"),
+            r#"{"owner":"mark","disks":[],"image":null,"instance":"i-1","before":0}"#,
+        )
+        .expect("written");
+    }
+    gateway.start();
+    let listed = tokio::task::block_in_place(|| attempt(&gateway.settings(), &["machine", "list"]));
+    assert_eq!(listed.code, Some(0), "{listed:?}");
+    let listed: serde_json::Value = serde_json::from_str(&listed.out).expect("JSON");
+    assert_eq!(names(&listed), ["east", "west"]);
+    for machine in listed.as_array().expect("a list") {
+        let trouble = machine["trouble"].as_str().unwrap_or_default();
+        assert!(machine["state"].is_null() && trouble.contains("has not answered"), "{machine}");
+    }
 }

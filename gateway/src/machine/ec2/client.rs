@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tidegate_replicator::store::{Connection, Style, aws_access};
 
+use super::note::Place;
 use super::query::Query;
 use crate::machine::ProviderError;
 use crate::settings;
@@ -25,17 +26,14 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// As a machine has them; asks AWS for nothing yet.
-    pub(super) async fn of(machine: &settings::Machine) -> Result<Self, ProviderError> {
+    /// At a place, with what a machine has besides; asks AWS for nothing yet.
+    pub(super) async fn of(machine: &settings::Machine, place: &Place) -> Result<Self, ProviderError> {
         let name = machine.name.as_str();
         let credentials = machine.credentials.resolve().await;
         let credentials = credentials.map_err(ProviderError::because("get the credentials of", name))?;
-        let region = machine.region.as_ref().map(settings::Region::as_str);
-        let region = region.ok_or("its settings name no region");
-        let region = region.map_err(ProviderError::because("find the place of", name))?;
         let connection = Connection {
-            endpoint: machine.endpoint.as_ref().map(|url| url.as_str().to_owned()),
-            region: region.to_owned(),
+            endpoint: place.endpoint.clone(),
+            region: place.region.clone(),
             style: Style::VirtualHost,
             proxy: machine.proxy.as_ref().map(|url| url.as_str().to_owned()),
             ca_file: machine.ca_file.as_ref().map(|path| path.as_path().to_owned()),

@@ -6,12 +6,15 @@
 //! 1 StartSnapshot            a snapshot that nobody knows; EBS gives it up after a day
 //! 2 the copy is noted        goes on at the next call, also if the share has moved on: blocks that it changed are sent again
 //! 3 PutSnapshotBlock ...     those that are noted as sent are not sent again
-//! 4 CompleteSnapshot         goes on with 5
+//! 4 CompleteSnapshot         that it is asked for is noted before: it is asked for again, then goes on with 5
 //! 5 the tag with the head    only now it is a copy, for everybody
 //! ```
 //!
 //! Blocks of holes, and in a first copy blocks of zeros, are not sent. Each block has its SHA-256, and the snapshot that of all of them
 //! (linear aggregation: the SHA-256 of the digests in the order of the blocks), so a snapshot that lacks one is not completed.
+//!
+//! EBS may have completed a snapshot whose answer was lost, and refuses to do so again: a snapshot that takes no block any more is
+//! complete, or will be. A copy that is given up is not begun again by its token, which would give the same snapshot: copies are counted.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -56,6 +59,10 @@ pub(super) struct Copier<'a> {
     pub(super) folder: &'a Path,
     /// Which of the machine's disks it is.
     pub(super) disk_at: usize,
+    /// The mark of who makes it.
+    pub(super) owner: &'a str,
+    /// Whether it is for a trial, which says nothing of snapshots of others.
+    pub(super) is_trial: bool,
     /// What its snapshot is tagged with.
     pub(super) tags: Vec<(String, String)>,
     pub(super) job: &'a JobHandle,
@@ -67,21 +74,51 @@ struct Plan {
     blocks: BTreeSet<u32>,
 }
 
+/// What EBS does not do.
+struct Refusal {
+    code: Option<String>,
+    error: ProviderError,
+}
+
+impl Refusal {
+    /// Whether what is noted of the copy does not fit what EBS has.
+    fn is_misfit(&self) -> bool {
+        matches!(
+            self.code.as_deref(),
+            Some("ConflictException" | "ResourceNotFoundException" | "ValidationException")
+        )
+    }
+
+    fn is_unknown(&self) -> bool {
+        self.code.as_deref() == Some("ResourceNotFoundException")
+    }
+}
+
 impl Copier<'_> {
     /// The snapshot that has the content of a disk.
     pub(super) async fn copy(&self, content: &dyn DiskContent) -> Result<String, ProviderError> {
         let (disk, gib) = (tags::disk_of(content.origin()), self.gib(content)?);
         let noted = Progress::open(self.folder, self.disk_at).map_err(self.doing.local())?;
-        let noted = match noted.filter(|progress| progress.begun.disk == disk) {
-            Some(progress) if progress.begun.is_sealed => {
-                self.finish(&progress.begun).await?;
-                None
+        let (mut noted, mut ended) = (noted.filter(|progress| progress.begun.disk == disk), None);
+        if let Some(progress) =
+            noted.take_if(|progress| progress.begun.is_sealed || progress.begun.is_closing)
+        {
+            let begun = progress.begun.clone();
+            if begun.is_sealed {
+                self.finish(&begun).await?;
+            } else {
+                // Whether it is at its end must be known before it may get what has changed since, which may lie over it too.
+                self.complete(progress, content).await?;
             }
-            noted => noted,
-        };
-        let known = snapshots::complete(self.clients, self.doing, &disk).await?;
+            ended = Some(self.ended(begun));
+        }
+        let mut known = snapshots::complete(self.clients, self.doing, &disk).await?;
+        // It may not be listed yet.
+        if let Some(ended) = ended.filter(|ended| known.iter().all(|known| known.id != ended.id)) {
+            known.insert(0, ended);
+        }
         if let Some(same) = self.same(&known, content, gib).await? {
-            Progress::remove(self.folder, self.disk_at).map_err(self.doing.local())?;
+            self.forget()?;
             return Ok(same);
         }
         let resumed = match noted {
@@ -93,7 +130,17 @@ impl Copier<'_> {
             None => self.begin(disk, &known, content, gib).await?,
         };
         let progress = self.send(plan, content).await?;
-        self.complete(progress).await
+        self.complete(progress, content).await
+    }
+
+    fn ended(&self, begun: Begun) -> Complete {
+        let Begun { snapshot: id, head, gib, .. } = begun;
+        Complete { id, head, owner: Some(self.owner.to_owned()), is_of_trial: self.is_trial, gib }
+    }
+
+    /// Forgets what is noted of a copy: it has ended, or is given up.
+    fn forget(&self) -> Result<(), ProviderError> {
+        Progress::remove(self.folder, self.disk_at).map_err(self.doing.local())
     }
 
     fn gib(&self, content: &dyn DiskContent) -> Result<i32, ProviderError> {
@@ -130,7 +177,10 @@ impl Copier<'_> {
         if self.changed(content, Some(&newest.head)).await?.is_none_or(|changed| !changed.is_empty()) {
             return Ok(None);
         }
-        snapshots::say_head(self.clients, self.doing, &newest.id, head).await?;
+        // The head that it has may be one that its maker keeps, and that of a trial is kept by nobody.
+        if !self.is_trial || newest.is_of(self.owner) {
+            snapshots::say_head(self.clients, self.doing, &newest.id, head).await?;
+        }
         Ok(Some(newest.id.clone()))
     }
 
@@ -170,6 +220,8 @@ impl Copier<'_> {
         content: &dyn DiskContent,
         gib: i32,
     ) -> Result<Plan, ProviderError> {
+        // One that could not be gone on with.
+        self.forget()?;
         let mut below = None;
         // A snapshot cannot be smaller than the one that it lies over.
         for snapshot in known.iter().filter(|snapshot| snapshot.gib <= gib).take(BELOW_MAX) {
@@ -188,6 +240,7 @@ impl Copier<'_> {
             (tags::DISK.to_owned(), disk.clone()),
             (tags::PATH.to_owned(), tags::value(&content.origin().path)),
         ]);
+        own.extend(self.is_trial.then(|| (tags::TRIAL.to_owned(), "yes".to_owned())));
         own.extend(below.iter().map(|below| (tags::PARENT.to_owned(), below.id.clone())));
         let started = self
             .clients
@@ -199,26 +252,34 @@ impl Copier<'_> {
                 own.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect(),
             ))
             .description(tags::value(&format!("{} for {}", content.origin().path, self.doing.name)))
-            .client_token(self.token(&disk, &head, below.as_ref()))
+            .client_token(self.token(&disk, &head, below.as_ref())?)
             .timeout(TIMEOUT_MINUTES)
             .send()
             .await
-            .map_err(self.doing.asking_ebs("ebs:StartSnapshot"))?;
+            .map_err(self.refusal("ebs:StartSnapshot"))
+            .map_err(|refusal| self.not_begun(refusal))?;
         let snapshot = started.snapshot_id().unwrap_or_default().to_owned();
         let below = below.map(|below| below.head);
-        let begun = Begun { disk, snapshot, below, head, gib, is_sealed: false };
+        let begun = Begun { disk, snapshot, below, head, gib, is_closing: false, is_sealed: false };
         let progress = Progress::begin(self.folder, self.disk_at, begun).map_err(self.doing.local())?;
         Ok(Plan { progress, blocks: numbers(changed).collect() })
     }
 
-    /// A second request for the same snapshot answers the first, should the note of it be lost.
-    fn token(&self, disk: &str, head: &str, below: Option<&Complete>) -> String {
+    /// Why no copy was begun. One whose token EBS knows for another request has another one the next time.
+    fn not_begun(&self, refusal: Refusal) -> ProviderError {
+        let counted =
+            if refusal.is_misfit() { Progress::count_end(self.folder, self.disk_at) } else { Ok(()) };
+        counted.map_err(self.doing.local()).err().unwrap_or(refusal.error)
+    }
+
+    /// A second request for the same snapshot answers the first, should the note of it be lost; after a copy that has ended it is another.
+    fn token(&self, disk: &str, head: &str, below: Option<&Complete>) -> Result<String, ProviderError> {
+        let ended = Progress::ended(self.folder, self.disk_at).map_err(self.doing.local())?.to_string();
         let mut hasher = blake3::Hasher::new();
-        let owner = self.tags.iter().find(|(key, _)| key == tags::OWNER).map_or("", |(_, owner)| owner);
-        for part in [owner, disk, head, below.map_or("", |below| &below.id)] {
+        for part in [self.owner, disk, head, below.map_or("", |below| &below.id), &ended] {
             hasher.update(part.as_bytes()).update(b"\0");
         }
-        hasher.finalize().to_hex()[..32].to_owned()
+        Ok(hasher.finalize().to_hex()[..32].to_owned())
     }
 
     /// Sends blocks; each is noted when it was taken.
@@ -259,57 +320,66 @@ impl Copier<'_> {
         Ok(progress)
     }
 
+    /// Sends a block, also to a snapshot that was just begun and is not known everywhere.
     async fn put(&self, snapshot: &str, block: u32, data: Bytes) -> Result<Digest, ProviderError> {
-        let sum = sha256(&data);
-        let (number, mut attempt) = (i32::try_from(block).unwrap_or(i32::MAX), 1);
+        let (sum, mut attempt) = (sha256(&data), 1);
         loop {
-            let put = self
-                .clients
-                .ebs
-                .put_snapshot_block()
-                .snapshot_id(snapshot)
-                .block_index(number)
-                .data_length(BLOCK_BYTES as i32)
-                .checksum(base64::encode(sum))
-                .checksum_algorithm(ChecksumAlgorithm::ChecksumAlgorithmSha256)
-                .block_data(ByteStream::from(data.clone()))
-                .send()
-                .await;
-            match put {
-                Ok(_) => return Ok(sum),
-                // One that was just begun is not known everywhere at once.
-                Err(error)
-                    if ebs_code(&error) == Some("ResourceNotFoundException")
-                        && attempt < UNKNOWN_ATTEMPTS =>
-                {
+            match self.put_once(snapshot, block, sum, data.clone()).await {
+                Ok(()) => return Ok(sum),
+                Err(refusal) if refusal.is_unknown() && attempt < UNKNOWN_ATTEMPTS => {
                     tokio::time::sleep(UNKNOWN_PAUSE * attempt).await;
                     attempt += 1;
                 }
-                Err(error) => return Err(self.refused("ebs:PutSnapshotBlock", error)),
+                Err(refusal) => return Err(self.refused(refusal)),
             }
         }
     }
 
-    /// Why EBS does not take what is sent. If what is noted of the copy does not fit what EBS has, the next attempt begins anew.
-    fn refused<E, R>(&self, action: Action, error: SdkError<E, R>) -> ProviderError
+    async fn put_once(&self, snapshot: &str, block: u32, sum: Digest, data: Bytes) -> Result<(), Refusal> {
+        let put = self
+            .clients
+            .ebs
+            .put_snapshot_block()
+            .snapshot_id(snapshot)
+            .block_index(i32::try_from(block).unwrap_or(i32::MAX))
+            .data_length(BLOCK_BYTES as i32)
+            .checksum(base64::encode(sum))
+            .checksum_algorithm(ChecksumAlgorithm::ChecksumAlgorithmSha256)
+            .block_data(ByteStream::from(data))
+            .send()
+            .await;
+        put.map(drop).map_err(self.refusal("ebs:PutSnapshotBlock"))
+    }
+
+    /// For `map_err` of a call of EBS.
+    fn refusal<E, R>(&self, action: Action) -> impl FnOnce(SdkError<E, R>) -> Refusal
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        let does_not_fit = matches!(
-            ebs_code(&error),
-            Some("ConflictException" | "ResourceNotFoundException" | "ValidationException")
-        );
-        if does_not_fit && let Err(error) = Progress::remove(self.folder, self.disk_at) {
-            return self.doing.local()(error);
+        let doing = self.doing;
+        move |error| {
+            let code = ebs_code(&error).map(str::to_owned);
+            Refusal { code, error: doing.asking_ebs(action)(error) }
         }
-        self.doing.asking_ebs(action)(error)
+    }
+
+    /// Why EBS does not take what is sent. If what is noted of the copy does not fit what EBS has, the next attempt begins anew.
+    fn refused(&self, refusal: Refusal) -> ProviderError {
+        let forgotten = if refusal.is_misfit() { self.forget() } else { Ok(()) };
+        forgotten.err().unwrap_or(refusal.error)
     }
 
     /// Ends a snapshot that has all its blocks.
-    async fn complete(&self, mut progress: Progress) -> Result<String, ProviderError> {
+    async fn complete(
+        &self,
+        mut progress: Progress,
+        content: &dyn DiskContent,
+    ) -> Result<String, ProviderError> {
         let snapshot = progress.begun.snapshot.clone();
         let digests: Vec<u8> = progress.sent.values().flatten().flatten().copied().collect();
+        progress.begun.is_closing = true;
+        progress.save().map_err(self.doing.local())?;
         let completed = self
             .clients
             .ebs
@@ -320,18 +390,46 @@ impl Copier<'_> {
             .checksum_algorithm(ChecksumAlgorithm::ChecksumAlgorithmSha256)
             .checksum_aggregation_method(ChecksumAggregationMethod::ChecksumAggregationLinear)
             .send()
-            .await;
-        if let Err(error) = completed {
-            // The answer to an earlier attempt may have been lost.
-            let found = snapshots::find(self.clients, self.doing, &snapshot).await?;
-            if !found.is_some_and(|snapshot| snapshot.standing == Standing::Completed) {
-                return Err(self.refused("ebs:CompleteSnapshot", error));
-            }
+            .await
+            .map_err(self.refusal("ebs:CompleteSnapshot"));
+        if let Err(refusal) = completed
+            && !self.is_closed(&progress, &refusal, content).await?
+        {
+            return Err(self.refused(refusal));
         }
         progress.begun.is_sealed = true;
         progress.save().map_err(self.doing.local())?;
         self.finish(&progress.begun).await?;
         Ok(snapshot)
+    }
+
+    /// Whether EBS has ended a snapshot although it now refuses to: the answer to an earlier request was lost. While it takes one in, only
+    /// that it takes no block tells it from one that was never ended.
+    async fn is_closed(
+        &self,
+        progress: &Progress,
+        refusal: &Refusal,
+        content: &dyn DiskContent,
+    ) -> Result<bool, ProviderError> {
+        let snapshot = &progress.begun.snapshot;
+        match snapshots::find(self.clients, self.doing, snapshot).await?.map(|found| found.standing) {
+            Some(Standing::Completed) => return Ok(true),
+            Some(Standing::Lost(_)) => {
+                self.forget()?;
+                return Ok(false);
+            }
+            Some(Standing::Pending) if refusal.is_misfit() => {}
+            Some(Standing::Pending) | None => return Ok(false),
+        }
+        let Some(block) = progress.sent.keys().next() else { return Ok(false) };
+        let start = u64::from(*block) * BLOCK_BYTES;
+        let data = content.read(start..start + BLOCK_BYTES).await.map_err(self.unreadable())?;
+        // If it is taken the copy is given up: it may be of another head.
+        match self.put_once(snapshot, *block, sha256(&data), data).await {
+            Ok(()) => Ok(false),
+            Err(refusal) if refusal.is_misfit() => Ok(true),
+            Err(refusal) => Err(refusal.error),
+        }
     }
 
     /// Makes a snapshot that takes no more blocks a copy that everybody knows.
@@ -341,7 +439,7 @@ impl Copier<'_> {
         if refused.is_none() {
             snapshots::say_head(self.clients, self.doing, &begun.snapshot, &begun.head).await?;
         }
-        Progress::remove(self.folder, self.disk_at).map_err(self.doing.local())?;
+        self.forget()?;
         refused.map_or(Ok(()), |said| {
             Err(self
                 .doing
@@ -360,3 +458,6 @@ fn sha256(bytes: &[u8]) -> Digest {
     sum.copy_from_slice(digest(&SHA256, bytes).as_ref());
     sum
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! The image that an instance boots from: the snapshots of its disks, and how it boots.
+//! The image that an instance boots from: the snapshots of its disks, and how it boots. All of that is in its name, as a digest: one that
+//! is found by its name is the one that is wanted, and never one of older snapshots.
 
 use super::client::Clients;
 use super::error::Doing;
@@ -21,12 +22,16 @@ pub(super) async fn ensure(
     note: &Note,
     snapshots: &[String],
 ) -> Result<String, ProviderError> {
-    if let Some(there) = find(clients, doing, note).await? {
+    let keep = machine.keep_disks && !note.is_trial;
+    let how = [machine.architecture.to_string(), machine.boot_mode.to_string(), keep.to_string()];
+    let made_of: Vec<&str> = how.iter().chain(snapshots).map(String::as_str).collect();
+    let name = note.image_name(&made_of);
+    if let Some(there) = find(clients, doing, &name).await?.into_iter().next() {
         return Ok(there);
     }
     let own = tags::common(machine, doing.name, &note.owner);
     let form = Form::default()
-        .with("Name", note.image_name())
+        .with("Name", &name)
         .with("Description", tags::value(&format!("machine {}, by Tidegate", doing.name)))
         .with("Architecture", machine.architecture)
         .with("BootMode", machine.boot_mode)
@@ -34,10 +39,8 @@ pub(super) async fn ensure(
         .with("EnaSupport", true)
         .with("RootDeviceName", ROOT_DEVICE)
         .tags(1, "image", &own);
-    let form = snapshots
-        .iter()
-        .enumerate()
-        .fold(form, |form, (at, snapshot)| with_disk(form, at, snapshot, machine.keep_disks));
+    let form =
+        snapshots.iter().enumerate().fold(form, |form, (at, snapshot)| with_disk(form, at, snapshot, keep));
     let registered = clients.ec2.call("RegisterImage", &form).await;
     match registered {
         Ok(answer) => {
@@ -46,7 +49,7 @@ pub(super) async fn ensure(
         }
         // The answer to an earlier attempt was lost, and the list did not show it yet.
         Err(error) if error.code() == Some("InvalidAMIName.Duplicate") => {
-            let there = find(clients, doing, note).await?;
+            let there = find(clients, doing, &name).await?.into_iter().next();
             there.ok_or_else(|| doing.asking("ec2:RegisterImage")(error))
         }
         Err(error) => Err(doing.asking("ec2:RegisterImage")(error)),
@@ -66,16 +69,30 @@ fn with_disk(form: Form, at: usize, snapshot: &str, keep: bool) -> Form {
         .with(format!("{place}.Ebs.DeleteOnTermination"), !keep)
 }
 
-async fn find(clients: &Clients, doing: Doing<'_>, note: &Note) -> Result<Option<String>, ProviderError> {
-    let form = Form::default().with("Owner.1", "self").filter("name", &note.image_name());
+/// Images of a name, which may have an asterisk in it.
+async fn find(clients: &Clients, doing: Doing<'_>, name: &str) -> Result<Vec<String>, ProviderError> {
+    let form = Form::default().with("Owner.1", "self").filter("name", name);
     let found =
         clients.ec2.call("DescribeImages", &form).await.map_err(doing.asking("ec2:DescribeImages"))?;
-    Ok(found.text(&["imagesSet", "item", "imageId"]).map(str::to_owned))
+    let images = found.list(&["imagesSet"]).filter_map(|image| image.text(&["imageId"]));
+    Ok(images.map(str::to_owned).collect())
 }
 
-/// Takes the image away; its snapshots stay. That there is none is no error.
-pub(super) async fn remove(clients: &Clients, doing: Doing<'_>, note: &Note) -> Result<(), ProviderError> {
-    let Some(image) = find(clients, doing, note).await? else { return Ok(()) };
+/// Takes all images of what is noted away, also one that is not listed yet; their snapshots stay. That there is none is no error.
+pub(super) async fn remove_all(
+    clients: &Clients,
+    doing: Doing<'_>,
+    note: &Note,
+) -> Result<(), ProviderError> {
+    let listed = find(clients, doing, &note.image_names()).await?;
+    let unlisted = note.image.iter().filter(|image| !listed.contains(image));
+    for image in listed.iter().chain(unlisted) {
+        remove(clients, doing, image).await?;
+    }
+    Ok(())
+}
+
+async fn remove(clients: &Clients, doing: Doing<'_>, image: &str) -> Result<(), ProviderError> {
     match clients.ec2.call("DeregisterImage", &Form::default().with("ImageId", image)).await {
         Err(error) if !matches!(error.code(), Some("InvalidAMIID.NotFound" | "InvalidAMIID.Unavailable")) => {
             Err(doing.asking("ec2:DeregisterImage")(error))

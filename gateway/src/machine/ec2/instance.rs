@@ -1,4 +1,7 @@
 //! The instance: made, asked for, waited for, ended.
+//!
+//! What EC2 does not list is not taken for gone: for a minute after an instance was asked for it may not be shown. It is ended by the id
+//! that is noted, listed or not.
 
 use std::time::Duration;
 
@@ -7,7 +10,7 @@ use tokio::time::Instant;
 use super::client::Clients;
 use super::error::Doing;
 use super::note::Note;
-use super::query::Form;
+use super::query::{Form, QueryError};
 use super::tags;
 use super::xml::Element;
 use crate::machine::{ProviderError, Stop};
@@ -55,18 +58,21 @@ impl Found {
     }
 }
 
-/// The instance of what is noted; none if there is none. One that was made a moment ago may not be known to EC2 everywhere.
+/// The instance of what is noted; none if EC2 shows none, which says nothing for as long as [`Note::unsettled`].
 pub(super) async fn find(
     clients: &Clients,
     doing: Doing<'_>,
     note: &Note,
 ) -> Result<Option<Found>, ProviderError> {
-    let mut form = Form::default().filter(&format!("tag:{}", tags::OWNER), &note.owner);
-    if let Some(id) = &note.instance {
-        form = form.filter("instance-id", id);
-    }
-    let answer =
-        clients.ec2.call("DescribeInstances", &form).await.map_err(doing.asking("ec2:DescribeInstances"))?;
+    let form = match &note.instance {
+        Some(id) => Form::default().with("InstanceId.1", id),
+        None => Form::default().filter(&format!("tag:{}", tags::OWNER), &note.owner),
+    };
+    let answer = match clients.ec2.call("DescribeInstances", &form).await {
+        Ok(answer) => answer,
+        Err(error) if is_unknown(&error) => return Ok(None),
+        Err(error) => return Err(doing.asking("ec2:DescribeInstances")(error)),
+    };
     let instances =
         answer.list(&["reservationSet"]).flat_map(|reservation| reservation.list(&["instancesSet"]));
     let mut found: Vec<Found> = instances.filter_map(Found::of).collect();
@@ -75,21 +81,42 @@ pub(super) async fn find(
     Ok(found.into_iter().next())
 }
 
-/// Makes it. Asked again, with the same note, it answers what it has made.
+/// The same, once it can be believed that there is none.
+pub(super) async fn find_surely(
+    clients: &Clients,
+    doing: Doing<'_>,
+    note: &Note,
+) -> Result<Option<Found>, ProviderError> {
+    let settled = Instant::now() + note.unsettled();
+    loop {
+        let found = find(clients, doing, note).await?;
+        if found.is_some() || Instant::now() >= settled {
+            return Ok(found);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn is_unknown(error: &QueryError) -> bool {
+    error.code() == Some("InvalidInstanceID.NotFound")
+}
+
+/// Makes it. Asked again, with the same note and image, it answers what it has made. That EC2 refuses it for good is told apart: then
+/// there is none.
 pub(super) async fn run(
     clients: &Clients,
     doing: Doing<'_>,
     machine: &settings::Machine,
     note: &Note,
     image: &str,
-) -> Result<String, ProviderError> {
+) -> Result<String, NotMade> {
     let own = tags::common(machine, doing.name, &note.owner);
     let form = Form::default()
         .with("ImageId", image)
         .with_some("InstanceType", machine.instance_type.as_ref())
         .with_some("SubnetId", machine.subnet.as_ref())
         .with_some("IamInstanceProfile.Name", machine.instance_profile.as_ref())
-        .with("ClientToken", note.instance_token())
+        .with("ClientToken", note.instance_token(image))
         .with("MinCount", 1)
         .with("MaxCount", 1)
         .tags(1, "instance", &own)
@@ -97,9 +124,21 @@ pub(super) async fn run(
     let form = (1..)
         .zip(&machine.security_groups)
         .fold(form, |form, (at, group)| form.with(format!("SecurityGroupId.{at}"), group));
-    let made = clients.ec2.call("RunInstances", &form).await.map_err(doing.asking("ec2:RunInstances"))?;
-    let id = made.text(&["instancesSet", "item", "instanceId"]);
-    id.map(str::to_owned).ok_or_else(|| doing.failed("ec2:RunInstances answered without an instance"))
+    let made = clients.ec2.call("RunInstances", &form).await.map_err(|error| NotMade {
+        for_sure: error.is_for_good(),
+        why: doing.asking("ec2:RunInstances")(error),
+    })?;
+    let id = made.text(&["instancesSet", "item", "instanceId"]).map(str::to_owned);
+    let strange = || doing.failed("ec2:RunInstances answered without an instance");
+    id.ok_or_else(|| NotMade { for_sure: false, why: strange() })
+}
+
+/// That no instance came of a request.
+#[derive(Debug)]
+pub(super) struct NotMade {
+    /// Whether there is none; else one may come to be shown.
+    pub(super) for_sure: bool,
+    pub(super) why: ProviderError,
 }
 
 /// Starts one that has stopped, with its own disks.
@@ -131,7 +170,8 @@ pub(super) async fn until_it_runs(
     }
 }
 
-/// Ends it for good, and waits until it has. Gently, its system gets the time to shut down, and loses its power after that.
+/// Ends it for good, and waits until it has. Gently, its system gets the time to shut down, and loses its power after that. One that
+/// EC2 does not show is ended by its id; that there is none is believed when it can be.
 pub(super) async fn end(
     clients: &Clients,
     doing: Doing<'_>,
@@ -139,40 +179,109 @@ pub(super) async fn end(
     how: Stop,
     time: Duration,
 ) -> Result<(), ProviderError> {
-    let mut how = how;
+    let (mut how, settled) = (how, Instant::now() + note.unsettled());
     loop {
+        let Some(id) = ask_to_end(clients, doing, note, how, settled).await? else { return Ok(()) };
         let until = Instant::now() + time;
-        let Some(found) = ask_to_end(clients, doing, note, how).await? else { return Ok(()) };
         while Instant::now() < until {
             match find(clients, doing, note).await? {
-                Some(Found { standing: Standing::Gone, .. }) | None => return Ok(()),
-                Some(_) => tokio::time::sleep(POLL).await,
+                Some(Found { standing: Standing::Gone, .. }) => return Ok(()),
+                None if Instant::now() >= settled => return Ok(()),
+                Some(_) | None => tokio::time::sleep(POLL).await,
             }
         }
         if how == Stop::AtOnce {
-            return Err(
-                doing.failed(format!("instance {} has not ended after {time:?}; ask again", found.id))
-            );
+            return Err(doing.failed(format!("instance {id} has not ended after {time:?}; ask again")));
         }
         tracing::warn!(machine = doing.name, "it did not shut down in time; its power is cut");
         how = Stop::AtOnce;
     }
 }
 
+/// Asks for its end; gives its id, or nothing if there is none that has not ended.
 async fn ask_to_end(
     clients: &Clients,
     doing: Doing<'_>,
     note: &Note,
     how: Stop,
-) -> Result<Option<Found>, ProviderError> {
-    let found = find(clients, doing, note).await?.filter(|found| found.standing != Standing::Gone);
-    let Some(found) = found else { return Ok(None) };
-    let at_once = (how == Stop::AtOnce).then_some(true);
-    let form = Form::default().with("InstanceId.1", &found.id).with_some("SkipOsShutdown", at_once);
-    match clients.ec2.call("TerminateInstances", &form).await {
-        Err(error) if error.code() != Some("InvalidInstanceID.NotFound") => {
-            Err(doing.asking("ec2:TerminateInstances")(error))
+    settled: Instant,
+) -> Result<Option<String>, ProviderError> {
+    loop {
+        match find(clients, doing, note).await? {
+            Some(Found { standing: Standing::Gone, .. }) => return Ok(None),
+            Some(found) => {
+                let ended = terminate(clients, &found.id, how).await;
+                ended.map_err(doing.asking("ec2:TerminateInstances"))?;
+                return Ok(Some(found.id));
+            }
+            None if Instant::now() >= settled => return Ok(None),
+            None => {}
         }
-        Ok(_) | Err(_) => Ok(Some(found)),
+        // What is not shown may be refused as unknown, or as something of which the policy knows no tag: it is shown later.
+        if let Some(id) = &note.instance
+            && terminate(clients, id, how).await.is_ok()
+        {
+            return Ok(Some(id.clone()));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn terminate(clients: &Clients, id: &str, how: Stop) -> Result<(), QueryError> {
+    let at_once = (how == Stop::AtOnce).then_some(true);
+    let form = Form::default().with("InstanceId.1", id).with_some("SkipOsShutdown", at_once);
+    clients.ec2.call("TerminateInstances", &form).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::door::{self, Answer, Asked, Door};
+    use super::*;
+
+    const DOING: Doing<'static> = Doing { what: "stop", name: "web" };
+
+    fn note() -> Note {
+        let mut note = Note { owner: "o".into(), instance: Some("i-1".into()), ..Note::default() };
+        note.ask();
+        note
+    }
+
+    fn is(state: &str) -> Answer {
+        let instance = format!(
+            "<item><instanceId>i-1</instanceId><instanceState><name>{state}</name></instanceState></item>"
+        );
+        let set =
+            format!("<reservationSet><item><instancesSet>{instance}</instancesSet></item></reservationSet>");
+        Answer::xml(&format!("<DescribeInstancesResponse>{set}</DescribeInstancesResponse>"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_instance_that_is_not_shown_yet_is_ended_by_its_id() {
+        let door = Door::new(|asked: &Asked| match (asked.what.as_str(), asked.nth) {
+            ("DescribeInstances", 0..=4) => Answer::refused("InvalidInstanceID.NotFound"),
+            ("DescribeInstances", _) => is("terminated"),
+            ("TerminateInstances", 0) => Answer::refused("InvalidInstanceID.NotFound"),
+            ("TerminateInstances", 1) => Answer::refused("UnauthorizedOperation"),
+            ("TerminateInstances", _) => Answer::xml("<TerminateInstancesResponse/>"),
+            (what, nth) => panic!("{what} {nth}"),
+        });
+        let clients = door::clients(&door);
+        end(&clients, DOING, &note(), Stop::AtOnce, Duration::from_mins(2)).await.expect("it ends");
+        let ended = door.asked("TerminateInstances");
+        assert_eq!(ended.len(), 3);
+        assert!(ended[2].body.contains("InstanceId.1=i-1"), "{}", ended[2].body);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_there_is_no_instance_is_believed_after_a_minute_and_not_before() {
+        let door = Door::new(|_: &Asked| Answer::refused("InvalidInstanceID.NotFound"));
+        let (clients, begun) = (door::clients(&door), Instant::now());
+        end(&clients, DOING, &note(), Stop::AtOnce, Duration::from_mins(2)).await.expect("there is none");
+        assert!(begun.elapsed() > Duration::from_secs(55), "{:?}", begun.elapsed());
+        assert_eq!(find_surely(&clients, DOING, &note()).await.expect("answered"), None);
+        assert!(begun.elapsed() > Duration::from_secs(110), "{:?}", begun.elapsed());
+        let (old, begun) = (Note { asked: Some(0), ..note() }, Instant::now());
+        end(&clients, DOING, &old, Stop::AtOnce, Duration::from_mins(2)).await.expect("there is none");
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     }
 }

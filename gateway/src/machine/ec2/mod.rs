@@ -19,17 +19,22 @@
 //! Promises:
 //!
 //! * **Nothing is touched that was not made here.** Whatever is made has a mark of this machine in this place as a tag, which
-//!   is random; what has not that mark is neither counted as the machine nor ended. Snapshots alone are shared: a complete one of the
-//!   same disk is used whoever made it.
-//! * **Every step may be asked for twice**, also by another process after a crash: an image has a name of its own, an instance a token
-//!   by which EC2 knows the request again, and the note is durable before either.
+//!   is random; what has not that mark is neither counted as the machine nor ended. Snapshots alone are shared, those that say which disk
+//!   they are of: a complete one is used whoever made it. Backups of the instance's volumes, which may take over its mark, are none.
+//! * **Every step may be asked for twice**, also by another process after a crash: an image has a name by what it is made of, an instance a
+//!   token by which EC2 knows the request for one of that image again, and the note is durable before either.
+//! * **What EC2 does not show is not taken for gone** within a minute after it was asked for; and it is looked for where it was made,
+//!   whatever the settings say since.
 //! * **The newest snapshot stays** when a machine is stopped, for the next one to lie over; older ones of the disk go. So do
 //!   the image, the instance and, unless `keep_disks` says otherwise, its volumes.
+//! * **A trial**, in a drill or over scratch disks, leaves what others have made as it is, tags too, and no volumes of its own.
 //!
 //! It has not been run against AWS, but against moto, which takes the same requests and checks little of them.
 
 mod client;
 mod copy;
+#[cfg(test)]
+mod door;
 mod error;
 mod image;
 mod instance;
@@ -43,13 +48,12 @@ mod xml;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::OnceCell;
 
 use self::client::Clients;
 use self::copy::Copier;
 use self::error::Doing;
 use self::instance::{Found, Standing};
-use self::note::Note;
+use self::note::{Note, Place};
 use self::progress::Progress;
 use super::{Contents, MachineSpec, MachineState, Provider, ProviderError, Running, Stop};
 use crate::control::JobHandle;
@@ -59,17 +63,42 @@ use crate::settings;
 #[derive(Debug)]
 pub struct Ec2Provider {
     machine: settings::Machine,
-    clients: OnceCell<Clients>,
 }
 
 impl Ec2Provider {
     /// With what the settings say of a machine.
     pub fn new(machine: &settings::Machine) -> Self {
-        Self { machine: machine.clone(), clients: OnceCell::new() }
+        Self { machine: machine.clone() }
     }
 
-    async fn clients(&self) -> Result<&Clients, ProviderError> {
-        self.clients.get_or_try_init(|| Clients::of(&self.machine)).await
+    /// Where the settings have the machine.
+    fn place(&self, doing: Doing<'_>) -> Result<Place, ProviderError> {
+        let region = self.machine.region.as_ref().map(|region| region.as_str().to_owned());
+        let region = region.ok_or_else(|| doing.failed("its settings name no region"))?;
+        let endpoint = self.machine.endpoint.as_ref().map(|url| url.as_str().to_owned());
+        Ok(Place { region, endpoint })
+    }
+
+    /// Where what is noted was made.
+    async fn clients(&self, doing: Doing<'_>, note: &Note) -> Result<Clients, ProviderError> {
+        let place = note.place.clone().map_or_else(|| self.place(doing), Ok)?;
+        Clients::of(&self.machine, &place).await
+    }
+
+    /// What is noted, for something to be made: a new note if there is none. Refused if what was made for it is in another place.
+    fn note(&self, doing: Doing<'_>, spec: &MachineSpec) -> Result<Note, ProviderError> {
+        let place = self.place(doing)?;
+        let mut note = Note::load_or_begin(&spec.folder, &place).map_err(doing.local())?;
+        if let Some(there) = note.place.as_ref().filter(|there| **there != place) {
+            return Err(doing.failed(format!(
+                "its settings say {place}, and what was made for it is in {there}; stop it first, which ends that: \
+                 `tidegate machine stop {}`",
+                spec.name
+            )));
+        }
+        note.place = Some(place);
+        note.is_trial = spec.scratch || self.machine.is_of_drill();
+        Ok(note)
     }
 
     fn timeout(&self) -> Duration {
@@ -77,9 +106,14 @@ impl Ec2Provider {
     }
 
     /// Its instance, made and running.
-    async fn running(&self, spec: &MachineSpec, mut note: Note) -> Result<String, ProviderError> {
-        let (clients, doing) = (self.clients().await?, Doing { what: "start", name: &spec.name });
-        let found = instance::find(clients, doing, &note).await?;
+    async fn running(
+        &self,
+        clients: &Clients,
+        spec: &MachineSpec,
+        mut note: Note,
+    ) -> Result<String, ProviderError> {
+        let doing = Doing { what: "start", name: &spec.name };
+        let found = instance::find_surely(clients, doing, &note).await?;
         match found.as_ref().map(|found| found.standing) {
             Some(Standing::Running) => return Err(ProviderError::Runs { name: spec.name.clone() }),
             Some(Standing::Ending) => {
@@ -91,9 +125,9 @@ impl Ec2Provider {
                 instance::start_again(clients, doing, id).await?;
             }
             Some(Standing::Gone) | None => {
-                if found.is_some() {
-                    // Its token would give it again.
-                    (note.instance, note.before) = (None, note.before + 1);
+                if found.is_some() || note.instance.is_some() {
+                    // Its token would give it again: EC2 knows it for longer than it shows one that has ended.
+                    note.instance_ended();
                 }
                 self.run_instance(clients, doing, spec, &mut note).await?;
             }
@@ -115,27 +149,38 @@ impl Ec2Provider {
         }
         let image = image::ensure(clients, doing, &self.machine, note, &spec.copies).await?;
         note.image = Some(image.clone());
+        note.ask();
         note.save(&spec.folder).map_err(doing.local())?;
-        let id = instance::run(clients, doing, &self.machine, note, &image).await?;
-        note.instance = Some(id);
-        note.save(&spec.folder).map_err(doing.local())
-    }
-
-    /// Takes away snapshots of its disks that nobody needs: those that were begun for it and never completed, and those that are older
-    /// than the newest.
-    async fn remove_snapshots(&self, doing: Doing<'_>, note: &Note) -> Result<(), ProviderError> {
-        let clients = self.clients().await?;
-        let own = snapshots::with_tag(clients, doing, tags::OWNER, &note.owner).await?;
-        for snapshot in own.iter().filter(|snapshot| !snapshot.is_complete()) {
-            snapshots::delete(clients, doing, &snapshot.id).await?;
-        }
-        for disk in &note.disks {
-            for old in snapshots::complete(clients, doing, disk).await?.iter().skip(1) {
-                snapshots::delete(clients, doing, &old.id).await?;
+        match instance::run(clients, doing, &self.machine, note, &image).await {
+            Ok(id) => {
+                note.instance = Some(id);
+                note.save(&spec.folder).map_err(doing.local())
+            }
+            Err(not_made) => {
+                if not_made.for_sure {
+                    note.asked = None;
+                    note.save(&spec.folder).map_err(doing.local())?;
+                }
+                Err(not_made.why)
             }
         }
-        Ok(())
     }
+}
+
+/// Takes away snapshots of its disks that nobody needs: copies that were begun for it and never completed, and those that are older
+/// than the newest; a trial, only those that were made for trials.
+async fn remove_snapshots(clients: &Clients, doing: Doing<'_>, note: &Note) -> Result<(), ProviderError> {
+    let own = snapshots::with_tag(clients, doing, tags::OWNER, &note.owner).await?;
+    for snapshot in own.iter().filter(|snapshot| snapshot.is_begun_copy()) {
+        snapshots::delete(clients, doing, &snapshot.id).await?;
+    }
+    for disk in &note.disks {
+        let known = snapshots::complete(clients, doing, disk).await?;
+        for old in known.iter().skip(1).filter(|old| !note.is_trial || old.is_of_trial) {
+            snapshots::delete(clients, doing, &old.id).await?;
+        }
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -147,9 +192,9 @@ impl Provider for Ec2Provider {
         job: &JobHandle,
     ) -> Result<Vec<String>, ProviderError> {
         let doing = Doing { what: "copy the disks of", name: &spec.name };
-        let clients = self.clients().await?;
-        let mut note = Note::load_or_begin(&spec.folder).map_err(doing.local())?;
-        let found = instance::find(clients, doing, &note).await?;
+        let mut note = self.note(doing, spec)?;
+        let clients = &self.clients(doing, &note).await?;
+        let found = instance::find_surely(clients, doing, &note).await?;
         if found.is_some_and(|found| found.standing != Standing::Gone) {
             // It has disks of its own, with what it wrote to them.
             return Ok(Vec::new());
@@ -161,7 +206,8 @@ impl Provider for Ec2Provider {
             note.disks.push(tags::disk_of(content.origin()));
             note.save(&spec.folder).map_err(doing.local())?;
             let tags = tags::common(&self.machine, &spec.name, &note.owner);
-            let copier = Copier { clients, doing, folder: &spec.folder, disk_at, tags, job };
+            let (folder, owner, is_trial) = (spec.folder.as_path(), note.owner.as_str(), note.is_trial);
+            let copier = Copier { clients, doing, folder, disk_at, owner, is_trial, tags, job };
             copies.push(copier.copy(&*content).await?);
         }
         Ok(copies)
@@ -169,8 +215,8 @@ impl Provider for Ec2Provider {
 
     async fn start(&self, spec: &MachineSpec) -> Result<Running, ProviderError> {
         let doing = Doing { what: "start", name: &spec.name };
-        let note = Note::load_or_begin(&spec.folder).map_err(doing.local())?;
-        let id = self.running(spec, note).await?;
+        let note = self.note(doing, spec)?;
+        let id = self.running(&self.clients(doing, &note).await?, spec, note).await?;
         Ok(Running { name: spec.name.clone(), id, folder: spec.folder.clone(), console: None })
     }
 
@@ -179,8 +225,11 @@ impl Provider for Ec2Provider {
         let Some(note) = Note::load(&machine.folder).map_err(doing.local())? else {
             return Ok(MachineState::Stopped);
         };
-        let found = instance::find(self.clients().await?, doing, &note).await?;
+        let found = instance::find(&self.clients(doing, &note).await?, doing, &note).await?;
         Ok(match found {
+            None if !note.unsettled().is_zero() => MachineState::Unwell(
+                "its instance was asked for a moment ago, and EC2 does not show it yet".into(),
+            ),
             Some(Found { standing: Standing::Running, .. }) => MachineState::Running,
             Some(Found { standing: Standing::Pending, id, .. }) => {
                 MachineState::Unwell(format!("instance {id} is being made"))
@@ -196,10 +245,10 @@ impl Provider for Ec2Provider {
     async fn stop(&self, machine: &Running, how: Stop) -> Result<(), ProviderError> {
         let doing = Doing { what: "stop", name: &machine.name };
         let Some(note) = Note::load(&machine.folder).map_err(doing.local())? else { return Ok(()) };
-        let clients = self.clients().await?;
+        let clients = &self.clients(doing, &note).await?;
         instance::end(clients, doing, &note, how, self.timeout()).await?;
-        image::remove(clients, doing, &note).await?;
-        self.remove_snapshots(doing, &note).await?;
+        image::remove_all(clients, doing, &note).await?;
+        remove_snapshots(clients, doing, &note).await?;
         for disk_at in 0..note.disks.len() {
             Progress::remove(&machine.folder, disk_at).map_err(doing.local())?;
         }

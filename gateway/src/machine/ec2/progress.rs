@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! ec2-disk0.copy    JSON: the snapshot, what it is over, whose content it gets; written durably before the first block is sent
+//! ec2-disk0.ended   how many copies of the disk have ended, whichever way: each has a token of its own by that; written durably before
+//!                   the other two go, and stays
 //! ec2-disk0.blocks  a record of 40 bytes for each block that was sent: number u32, SHA-256 [32], CRC32C of both u32; big endian
 //! ```
 //!
-//! A digest of zeros means that the block must be sent again, since the copy turned to another head. Records are written after the
-//! block was taken, without waiting for the disk: one that a power cut loses is sent again, which changes nothing. A record that was
-//! written in part, or is no record, ends the file.
+//! A digest of zeros means that the block must be sent (again), since the copy turned to another head. Records are written after the
+//! block was taken, without waiting for the disk: one that a power cut loses is sent again, which changes nothing. That the copy may have
+//! turned meanwhile to a head in which the block is as below, and would not be sent, is why a turn notes all blocks that it changes: also those
+//! of which nobody knows whether they were sent. A record that was written in part, or is no record, ends the file.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -32,6 +35,9 @@ pub(super) struct Begun {
     pub(super) head: String,
     /// The size of the snapshot.
     pub(super) gib: i32,
+    /// Whether EBS was asked to end the snapshot, which it then may have done: the copy turns to no other head before that is known.
+    #[serde(default)]
+    pub(super) is_closing: bool,
     /// Whether the snapshot takes no more blocks.
     pub(super) is_sealed: bool,
 }
@@ -80,10 +86,10 @@ impl Progress {
         durable_file::replace(&self.place, &serde_json::to_vec(&self.begun)?)
     }
 
-    /// From now on it gets the content of another head, in which some blocks differ; durably.
+    /// From now on it gets the content of another head, in which some blocks differ; durably. All of those are to be sent.
     pub(super) fn turn_to(&mut self, head: &str, differing: impl Iterator<Item = u32>) -> io::Result<()> {
         for block in differing {
-            self.sent.entry(block).and_modify(|digest| *digest = None);
+            self.sent.insert(block, None);
         }
         let bytes: Vec<u8> = self.sent.iter().flat_map(|(block, digest)| encode(*block, *digest)).collect();
         let blocks = self.place.with_extension("blocks");
@@ -100,8 +106,26 @@ impl Progress {
         Ok(())
     }
 
-    /// Forgets a copy.
+    /// How many copies of a disk have ended.
+    pub(super) fn ended(folder: &Path, disk_at: usize) -> io::Result<u64> {
+        match std::fs::read_to_string(ended(folder, disk_at)) {
+            Ok(text) => text.trim().parse().map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One more has ended, durably.
+    pub(super) fn count_end(folder: &Path, disk_at: usize) -> io::Result<()> {
+        let count = Self::ended(folder, disk_at)? + 1;
+        durable_file::replace(&ended(folder, disk_at), count.to_string().as_bytes())
+    }
+
+    /// Forgets a copy, if there is one: it has ended.
     pub(super) fn remove(folder: &Path, disk_at: usize) -> io::Result<()> {
+        if folder.join(format!("ec2-disk{disk_at}.copy")).try_exists()? {
+            Self::count_end(folder, disk_at)?;
+        }
         for ending in ["copy", "blocks"] {
             match std::fs::remove_file(folder.join(format!("ec2-disk{disk_at}.{ending}"))) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -110,6 +134,10 @@ impl Progress {
         }
         Ok(())
     }
+}
+
+fn ended(folder: &Path, disk_at: usize) -> PathBuf {
+    folder.join(format!("ec2-disk{disk_at}.ended"))
 }
 
 fn encode(block: u32, digest: Option<Digest>) -> [u8; RECORD_BYTES] {
@@ -139,6 +167,7 @@ mod tests {
             below: None,
             head: "h1".into(),
             gib: 1,
+            is_closing: false,
             is_sealed: false,
         }
     }
@@ -180,8 +209,10 @@ mod tests {
         let again = Progress::open(folder, 3).expect("readable").expect("begun");
         assert_eq!(again.begun.head, "h2");
         let sent = again.sent.into_iter().map(|(block, digest)| (block, digest.is_some()));
-        assert_eq!(sent.collect::<Vec<_>>(), [(4, true), (5, false), (6, true), (9, true)]);
+        assert_eq!(sent.collect::<Vec<_>>(), [(4, true), (5, false), (6, true), (8, false), (9, true)]);
         Progress::remove(folder, 3).expect("removed");
         assert!(Progress::open(folder, 3).expect("readable").is_none());
+        Progress::remove(folder, 3).expect("there is none");
+        assert_eq!(Progress::ended(folder, 3).expect("readable"), 1, "it is counted once");
     }
 }

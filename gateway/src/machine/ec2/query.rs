@@ -91,6 +91,21 @@ impl QueryError {
         }
     }
 
+    /// Whether nothing came of the call, nor will: EC2 says so, and not because of how it is at the moment.
+    pub(super) fn is_for_good(&self) -> bool {
+        let passes = |code: &str| {
+            let codes = [
+                "InternalError",
+                "InternalFailure",
+                "RequestLimitExceeded",
+                "ServiceUnavailable",
+                "Unavailable",
+            ];
+            codes.contains(&code) || code.starts_with("status ") || code.starts_with("Throttling")
+        };
+        self.code().is_some_and(|code| !passes(code))
+    }
+
     fn because(error: &dyn std::error::Error) -> Self {
         let causes = std::iter::successors(Some(error), |error| error.source());
         Self::Unreached(causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
@@ -122,6 +137,19 @@ impl Query {
             credentials: access.config.credentials_provider(),
             endpoint: own.unwrap_or_else(|| endpoint_of(&region)),
             region,
+            budget: Mutex::new(RetryBudget::new(RETRY_PERCENT)),
+        }
+    }
+
+    /// Of tests, which answer themselves.
+    #[cfg(test)]
+    pub(super) fn through(connector: SharedHttpConnector) -> Self {
+        let keys = aws_credential_types::Credentials::new("id", "secret", None, None, "test");
+        Self {
+            connector,
+            credentials: Some(SharedCredentialsProvider::new(keys)),
+            region: "us-east-1".to_owned(),
+            endpoint: "http://door".to_owned(),
             budget: Mutex::new(RetryBudget::new(RETRY_PERCENT)),
         }
     }

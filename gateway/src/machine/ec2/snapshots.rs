@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::client::Clients;
 use super::error::Doing;
+use super::note::SETTLE_TIME;
 use super::query::{Form, QueryError};
 use super::tags;
 use super::xml::Element;
@@ -41,6 +42,11 @@ pub(super) struct Snapshot {
     pub(super) standing: Standing,
     /// The head whose content it has, once it is complete.
     head: Option<String>,
+    /// Whether it is a copy of a disk: others have the owner's mark too, such as backups of volumes of the instance, whose tags they take
+    /// over.
+    is_copy: bool,
+    owner: Option<String>,
+    is_of_trial: bool,
     gib: i32,
 }
 
@@ -56,13 +62,16 @@ impl Snapshot {
             id: item.text(&["snapshotId"])?.to_owned(),
             standing,
             head: tags::find(item, tags::HEAD).map(str::to_owned),
+            is_copy: tags::find(item, tags::DISK).is_some(),
+            owner: tags::find(item, tags::OWNER).map(str::to_owned),
+            is_of_trial: tags::find(item, tags::TRIAL).is_some(),
             gib: item.text(&["volumeSize"])?.parse().ok()?,
         })
     }
 
-    /// Whether it is a copy that everybody may use.
-    pub(super) fn is_complete(&self) -> bool {
-        self.head.is_some()
+    /// Whether it is a copy that was begun and of which nobody may know yet.
+    pub(super) fn is_begun_copy(&self) -> bool {
+        self.is_copy && self.head.is_none()
     }
 }
 
@@ -72,15 +81,24 @@ pub(super) struct Complete {
     pub(super) id: String,
     /// The head whose content it has.
     pub(super) head: String,
+    /// The mark of who made it.
+    pub(super) owner: Option<String>,
+    /// Whether it was made for a trial.
+    pub(super) is_of_trial: bool,
     /// Its size.
     pub(super) gib: i32,
 }
 
 impl Complete {
     fn of(snapshot: Snapshot) -> Option<Self> {
-        let is_usable = snapshot.standing == Standing::Completed;
-        let (id, gib) = (snapshot.id, snapshot.gib);
-        snapshot.head.filter(|_| is_usable).map(|head| Self { id, head, gib })
+        let is_usable = snapshot.standing == Standing::Completed && snapshot.is_copy;
+        let Snapshot { id, head, owner, is_of_trial, gib, .. } = snapshot;
+        head.filter(|_| is_usable).map(|head| Self { id, head, owner, is_of_trial, gib })
+    }
+
+    /// Whether it was made for a machine of this mark.
+    pub(super) fn is_of(&self, owner: &str) -> bool {
+        self.owner.as_deref() == Some(owner)
     }
 }
 
@@ -144,11 +162,13 @@ pub(super) async fn taken_in(
     doing: Doing<'_>,
     id: &str,
 ) -> Result<Option<String>, ProviderError> {
-    let until = Instant::now() + TAKE_IN_TIME_MAX;
+    let (until, settled) = (Instant::now() + TAKE_IN_TIME_MAX, Instant::now() + SETTLE_TIME);
     loop {
         match find(clients, doing, id).await?.map(|snapshot| snapshot.standing) {
             Some(Standing::Completed) => return Ok(None),
             Some(Standing::Lost(said)) => return Ok(Some(said)),
+            // One that was made a moment ago is not shown everywhere.
+            None if Instant::now() < settled => tokio::time::sleep(POLL).await,
             None => return Ok(Some("it is gone".to_owned())),
             Some(Standing::Pending) if Instant::now() > until => {
                 return Err(doing.failed(format!("EBS has not taken snapshot {id} in yet; try again later")));
@@ -187,12 +207,19 @@ fn is_gone(error: &QueryError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::door::{self, Answer, Asked, Door};
     use super::*;
 
     #[test]
     fn the_newest_head_comes_first_and_what_is_no_head_last() {
         let name = |epoch: u32, sequence: u64| HeadName { epoch, sequence, suffix: 7 }.to_string();
-        let snapshot = |id: &str, head: String| Complete { id: id.into(), head, gib: 1 };
+        let snapshot = |id: &str, head: String| Complete {
+            id: id.into(),
+            head,
+            owner: None,
+            is_of_trial: false,
+            gib: 1,
+        };
         let mut all = [
             snapshot("a", name(1, 9)),
             snapshot("b", "nonsense".into()),
@@ -202,5 +229,22 @@ mod tests {
         all.sort_by(newest_first);
         let order: Vec<&str> = all.iter().map(|snapshot| snapshot.id.as_str()).collect();
         assert_eq!(order, ["d", "c", "a", "b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_that_is_not_shown_yet_is_waited_for_and_believed_to_be_gone_after_a_minute() {
+        let doing = Doing { what: "copy the disks of", name: "web" };
+        let completed = "<R><snapshotSet><item><snapshotId>snap-1</snapshotId><status>completed</status>\
+                         <volumeSize>1</volumeSize></item></snapshotSet></R>";
+        let late = Door::new(move |asked: &Asked| match asked.nth {
+            0..=9 => Answer::refused("InvalidSnapshot.NotFound"),
+            _ => Answer::xml(completed),
+        });
+        assert_eq!(taken_in(&door::clients(&late), doing, "snap-1").await.expect("answered"), None);
+        let never = Door::new(|_: &Asked| Answer::refused("InvalidSnapshot.NotFound"));
+        let begun = Instant::now();
+        let said = taken_in(&door::clients(&never), doing, "snap-1").await.expect("answered");
+        assert_eq!(said.as_deref(), Some("it is gone"));
+        assert!(begun.elapsed() >= SETTLE_TIME, "{:?}", begun.elapsed());
     }
 }

@@ -14,6 +14,8 @@ pub(super) const DISK: &str = "tidegate:disk";
 pub(super) const PATH: &str = "tidegate:path";
 /// Of a snapshot: the snapshot that its blocks lie over.
 pub(super) const PARENT: &str = "tidegate:parent";
+/// Of a snapshot that was made for a trial.
+pub(super) const TRIAL: &str = "tidegate:trial";
 /// Of a snapshot that is complete: the head whose content it has. Set when it is, never before.
 pub(super) const HEAD: &str = "tidegate:head";
 /// What consoles show as the name.
