@@ -1,8 +1,9 @@
 //! What becomes a trace: calls of clients with their long waits, commits, runs of policies, jobs.
 //!
 //! A span is made when what it tells of has ended, so a call that is not traced costs the reading of a clock. Of calls,
-//! as many are traced each second as the settings say, evenly spaced, and as many slow ones beside them: how often a call comes
-//! is what metrics are for. The long waits of a call are its children.
+//! as many are traced each second as the settings say, and as many slow ones beside them: how often a call comes is what metrics
+//! are for. What was left of a second counts for a burst, so that all of a few calls are traced that come together, and
+//! not the first alone. The long waits of a call are its children.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,11 +31,14 @@ struct Spans {
     waiting: Mutex<VecDeque<Span>>,
 }
 
-/// Lets something through at most once in a while.
+/// Nanoseconds of the second that rates are about.
+const SECOND: u64 = 1_000_000_000;
+
+/// Lets something through so often a second (the generic cell rate algorithm, ITU-T I.371 annex A, with a burst of a second).
 struct Spaced {
     /// How often, in nanoseconds; never if it is 0.
     every: AtomicU64,
-    /// The next time, in nanoseconds since 1970.
+    /// When the next one would come if all came evenly, in nanoseconds since 1970.
     next: AtomicU64,
 }
 
@@ -49,9 +53,10 @@ impl Spaced {
 
     fn admits(&self, now: u64) -> bool {
         let (every, next) = (self.every.load(Ordering::Relaxed), self.next.load(Ordering::Relaxed));
+        let from = next.max(now);
         every != 0
-            && now >= next
-            && self.next.compare_exchange(next, now + every, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && from - now <= SECOND - every
+            && self.next.compare_exchange(next, from + every, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -74,7 +79,7 @@ impl Spans {
 
 /// How many calls are traced each second; none, and nothing else, if it is 0.
 pub(super) fn set_rate(each_second: u32) {
-    let every = 1_000_000_000u64.checked_div(each_second.into()).unwrap_or(0);
+    let every = SECOND.checked_div(each_second.into()).unwrap_or(0);
     SPANS.calls.every.store(every, Ordering::Relaxed);
     SPANS.slow_calls.every.store(every, Ordering::Relaxed);
 }
@@ -171,12 +176,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_let_through_evenly_spaced_and_never_when_it_is_off() {
+    fn so_many_calls_are_let_through_a_second_and_none_when_it_is_off() {
         let spaced = Spaced::new();
-        assert!(!spaced.admits(u64::MAX - 1), "off");
-        spaced.every.store(100, Ordering::Relaxed);
-        let through: Vec<u64> = (1_000..1_500).filter(|now| spaced.admits(*now)).collect();
-        assert_eq!(through, [1_000, 1_100, 1_200, 1_300, 1_400]);
+        assert!(!spaced.admits(SECOND), "off");
+        spaced.every.store(SECOND / 10, Ordering::Relaxed);
+        let through = |from: u64, calls: u64, apart: u64| {
+            (0..calls).filter(|number| spaced.admits(from + number * apart)).count()
+        };
+        assert_eq!(through(SECOND, 30, 0), 10, "of a burst a second's");
+        assert_eq!(through(2 * SECOND, 5_000, SECOND / 1_000), 10 + 5 * 10 - 1, "then evenly");
+        assert_eq!(through(60 * SECOND, 30, 1), 10, "no more after a pause");
+        spaced.every.store(SECOND, Ordering::Relaxed);
+        assert_eq!(through(90 * SECOND, 10, 0), 1);
     }
 
     #[test]
