@@ -61,22 +61,30 @@ fn answer(mut socket: &TcpStream) -> Option<Got> {
     Some((path.expect("a POST"), body))
 }
 
-/// Waits for a request to a path that has all of these texts in it.
-fn wait_for(got: &Receiver<Got>, path: &str, texts: &[&str]) {
-    let until = Instant::now() + PATIENCE;
-    let has = |body: &[u8], text: &str| body.windows(text.len()).any(|window| window == text.as_bytes());
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let (at, body) = got.recv_timeout(left).unwrap_or_else(|_| panic!("no {texts:?} at {path}"));
-        if at == path && texts.iter().all(|text| has(&body, text)) {
-            return;
+/// What came, and what comes.
+struct Collected {
+    coming: Receiver<Got>,
+    came: Vec<Got>,
+}
+
+impl Collected {
+    /// Waits for a request to a path that has all of these texts in it, unless there was one.
+    fn wait_for(&mut self, path: &str, texts: &[&str]) {
+        let until = Instant::now() + PATIENCE;
+        let has = |body: &[u8], text: &str| body.windows(text.len()).any(|window| window == text.as_bytes());
+        let is_it = |(at, body): &Got| at == path && texts.iter().all(|text| has(body, text));
+        while !self.came.iter().any(is_it) {
+            let left = until.saturating_duration_since(Instant::now());
+            let next = self.coming.recv_timeout(left);
+            self.came.push(next.unwrap_or_else(|_| panic!("no {texts:?} at {path}")));
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_sends_its_metrics_and_what_its_clients_call_while_it_is_told_to() {
-    let (address, got) = collector();
+    let (address, coming) = collector();
+    let mut got = Collected { coming, came: Vec::new() };
     let folder = tempfile::tempdir().expect("a folder");
     let table = |every: &str| {
         format!(
@@ -85,21 +93,22 @@ async fn a_gateway_sends_its_metrics_and_what_its_clients_call_while_it_is_told_
     };
     let mut gateway = Gateway::create_with(folder.path(), &table("1h"));
     gateway.start();
-    wait_for(&got, "/v1/metrics", &["service.name", "tidegate_share_serving", SHARE]);
+    got.wait_for("/v1/metrics", &["service.name", "tidegate_share_serving", SHARE]);
     let mut client = Client::connect(gateway.address(), "d").await.expect("it serves");
     client.put("file", b"content").await.expect("written");
-    wait_for(&got, "/v1/traces", &["WRITE", "client.address", "127.0.0.1"]);
+    got.wait_for("/v1/traces", &["WRITE", "client.address", "127.0.0.1"]);
     gateway.commit();
-    wait_for(&got, "/v1/traces", &["commit", "tidegate.share", "tidegate.bytes_read"]);
+    got.wait_for("/v1/traces", &["commit", "tidegate.share", "tidegate.bytes_read"]);
     // Settings that change are in force with the next round: metrics come again.
+    got.came.clear();
     gateway.change_settings("\"1h\"", "\"5s\"");
     gateway.reload();
-    wait_for(&got, "/v1/metrics", &["tidegate_nfs_call_seconds", "procedure", "WRITE"]);
+    got.wait_for("/v1/metrics", &["tidegate_nfs_call_seconds", "procedure", "WRITE"]);
     gateway.change_settings(&table("5s"), "\n");
     gateway.reload();
     // What was under way by then may still come; after that nothing does, for longer than two rounds.
     let until = Instant::now() + PATIENCE;
-    while got.recv_timeout(Duration::from_secs(12)) != Err(RecvTimeoutError::Timeout) {
+    while got.coming.recv_timeout(Duration::from_secs(12)) != Err(RecvTimeoutError::Timeout) {
         assert!(Instant::now() < until, "it goes on");
     }
     assert!(gateway.stop().success());
