@@ -256,8 +256,8 @@ impl Jobs {
         }
         let took = info.ended.unwrap_or(info.started).duration_since(info.started).unsigned_abs();
         let about = [("tidegate.job", id), ("tidegate.share", &info.share)];
-        let failed = info.error.as_ref().map(ToString::to_string);
-        trace_work(&format!("job: {}", info.kind), &about, &[], took, failed.as_deref());
+        let failed = info.error.as_ref().map(|error| error.kind);
+        trace_work(&format!("job: {}", info.kind), &about, &[], took, failed);
         tracing::info!(
             job = id,
             kind = info.kind,

@@ -397,14 +397,8 @@ impl Engine {
             None => tracing::info!(policy, "a policy has run"),
             Some(error) => tracing::warn!(policy, %error, "a run of a policy failed"),
         }
-        let failed = outcome.failure.as_ref().map(ToString::to_string);
-        trace_work(
-            "run of a policy",
-            &[("tidegate.policy", policy)],
-            &[],
-            began.elapsed(),
-            failed.as_deref(),
-        );
+        let failed = outcome.failure.as_ref().map(|error| error.kind);
+        trace_work("run of a policy", &[("tidegate.policy", policy)], &[], began.elapsed(), failed);
         {
             let mut state = runner.state.lock();
             for share in &outcome.run.shares {

@@ -8,7 +8,8 @@
 //! * Nothing waits for a collector. One that is away costs spans (the newest are dropped once some thousands wait, and
 //!   counted) and no metrics, which are totals since the start.
 //! * What a collector refuses is not asked again with the same; what may pass is, ever less often.
-//! * Nothing of a file but procedures' names and clients' addresses is in a trace.
+//! * A trace has names of procedures, shares and policies, and addresses of clients; no name of a file, and of what failed the kind
+//!   alone, since messages name files and repeat what hooks have said.
 //!
 //! Refuses: logs. They are lines on standard error, where the service manager has them.
 
@@ -26,6 +27,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
+use prost::Message;
 use tokio_util::sync::CancellationToken;
 
 use self::send::{Collector, SendError};
@@ -70,11 +72,53 @@ struct Exporter {
     resource: Resource,
     /// When the process began to count, in nanoseconds since 1970.
     began: u64,
-    /// The collector, and the settings that it is made from.
-    collector: Option<(Otlp, Collector)>,
+    /// The settings that all of the following is of.
+    of: Option<Otlp>,
+    collector: Option<Collector>,
     metrics_due: Instant,
-    /// When a collector that failed is asked again, and how long it was left alone.
+    /// A collector may take the one and not the other.
+    metrics: Way,
+    traces: Way,
+}
+
+/// How it goes with what is sent to one path.
+struct Way {
+    /// What that is.
+    what: &'static str,
+    /// Until when it is left alone after a failure, and how long that is.
     pause: Option<(Instant, Duration)>,
+}
+
+impl Way {
+    const fn new(what: &'static str) -> Self {
+        Self { what, pause: None }
+    }
+
+    fn rests(&self) -> bool {
+        self.pause.is_some_and(|(until, _)| Instant::now() < until)
+    }
+
+    /// Says what is wrong when it begins and when it is over, and how long nothing is sent.
+    fn judge(&mut self, sent: Result<(), SendError>) {
+        let what = self.what;
+        let error = match sent {
+            Ok(()) if self.pause.take().is_some() => {
+                tracing::info!(what, "the OpenTelemetry collector takes them again");
+                return;
+            }
+            Ok(()) => return,
+            Err(error) => error,
+        };
+        metrics::OTLP_FAILURES.with(&[]).increment(1);
+        let longer = self.pause.map_or(TICK, |(_, before)| (before * 2).min(PAUSE_MAX));
+        let asked = if let SendError::Passing { wait: Some(wait), .. } = &error { *wait } else { longer };
+        let pause = asked.clamp(longer, PAUSE_MAX);
+        if self.pause.is_none() {
+            tracing::warn!(what, %error, "they do not reach the OpenTelemetry collector of [otlp]; it is tried again, and \
+                                          `tidegate_otlp_failures_total` counts");
+        }
+        self.pause = Some((Instant::now() + pause, pause));
+    }
 }
 
 impl Exporter {
@@ -88,52 +132,67 @@ impl Exporter {
         Self {
             resource: Resource { attributes, ..Resource::default() },
             began: spans::nanos(SystemTime::now()),
+            of: None,
             collector: None,
             metrics_due: Instant::now(),
-            pause: None,
+            metrics: Way::new("metrics"),
+            traces: Way::new("traces"),
         }
     }
 
     /// Sends what is due.
     async fn round<T: Future<Output = String>>(&mut self, otlp: &Otlp, page: &impl Fn() -> T) {
+        if self.of.as_ref() != Some(otlp) {
+            (self.of, self.collector, self.metrics_due) = (Some(otlp.clone()), None, Instant::now());
+            (self.metrics.pause, self.traces.pause) = (None, None);
+        }
         if otlp.endpoint.is_none() {
             spans::set_rate(0);
-            (self.collector, self.pause) = (None, None);
+            drop(spans::take(usize::MAX));
             return;
         }
         spans::set_rate(otlp.traces_per_second);
-        if self.collector.as_ref().is_some_and(|(of, _)| of != otlp) {
-            (self.collector, self.pause, self.metrics_due) = (None, None, Instant::now());
+        if Instant::now() >= self.metrics_due && !self.metrics.rests() {
+            let sent = self.send_metrics(otlp, page).await;
+            self.metrics.judge(sent);
         }
-        if self.pause.is_some_and(|(until, _)| Instant::now() < until) {
-            return;
+        if !self.traces.rests() {
+            let sent = self.send_traces(otlp).await;
+            self.traces.judge(sent);
         }
-        let sent = self.send(otlp, page).await;
-        self.judge(sent);
     }
 
-    async fn send<T: Future<Output = String>>(
+    /// Sends a message to a path. After a failure addresses, secrets and certificates are read anew.
+    async fn post(&mut self, otlp: &Otlp, path: &str, message: &impl Message) -> Result<(), SendError> {
+        let collector = match self.collector.take() {
+            Some(collector) => collector,
+            None => Collector::new(otlp).await?,
+        };
+        collector.post(path, message).await?;
+        self.collector = Some(collector);
+        Ok(())
+    }
+
+    async fn send_metrics<T: Future<Output = String>>(
         &mut self,
         otlp: &Otlp,
         page: &impl Fn() -> T,
     ) -> Result<(), SendError> {
-        if self.collector.is_none() {
-            self.collector = Some((otlp.clone(), Collector::new(otlp).await?));
-        }
-        let Some((_, collector)) = &self.collector else { return Ok(()) };
         let now = Instant::now();
-        if now >= self.metrics_due {
-            let message = self.metrics(&page().await);
-            collector.post("/v1/metrics", &message).await?;
-            self.metrics_due = now + otlp.metrics_every.duration();
-        }
+        let message = self.metrics_of(&page().await);
+        self.post(otlp, "/v1/metrics", &message).await?;
+        self.metrics_due = now + otlp.metrics_every.duration();
+        Ok(())
+    }
+
+    async fn send_traces(&mut self, otlp: &Otlp) -> Result<(), SendError> {
         loop {
             let taken = spans::take(SPANS_MAX);
             if taken.is_empty() {
                 return Ok(());
             }
-            let message = self.traces(taken);
-            if let Err(error) = collector.post("/v1/traces", &message).await {
+            let message = self.traces_of(taken);
+            if let Err(error) = self.post(otlp, "/v1/traces", &message).await {
                 if matches!(error, SendError::Passing { .. }) {
                     let back = message.resource_spans.into_iter().flat_map(|spans| spans.scope_spans);
                     spans::put_back(back.flat_map(|scope| scope.spans).collect());
@@ -143,30 +202,7 @@ impl Exporter {
         }
     }
 
-    /// Says what is wrong when it begins and when it is over, and how long the collector is left alone.
-    fn judge(&mut self, sent: Result<(), SendError>) {
-        let error = match sent {
-            Ok(()) if self.pause.take().is_some() => {
-                tracing::info!("the OpenTelemetry collector takes metrics and traces again");
-                return;
-            }
-            Ok(()) => return,
-            Err(error) => error,
-        };
-        metrics::OTLP_FAILURES.with(&[]).increment(1);
-        // A secret that changed is read again, and so is a certificate.
-        self.collector = None;
-        let longer = self.pause.map_or(TICK, |(_, before)| (before * 2).min(PAUSE_MAX));
-        let asked = if let SendError::Passing { wait: Some(wait), .. } = &error { *wait } else { longer };
-        let pause = asked.clamp(longer, PAUSE_MAX);
-        if self.pause.is_none() {
-            tracing::warn!(%error, "metrics and traces do not reach the OpenTelemetry collector of [otlp]; it is tried \
-                                    again, and `tidegate_otlp_failures_total` counts");
-        }
-        self.pause = Some((Instant::now() + pause, pause));
-    }
-
-    fn metrics(&self, page: &str) -> ExportMetricsServiceRequest {
+    fn metrics_of(&self, page: &str) -> ExportMetricsServiceRequest {
         let metrics = exposition::metrics(page, self.began, spans::nanos(SystemTime::now()));
         let scope = ScopeMetrics { scope: scope(), metrics, ..ScopeMetrics::default() };
         let resource_metrics = vec![ResourceMetrics {
@@ -177,7 +213,10 @@ impl Exporter {
         ExportMetricsServiceRequest { resource_metrics }
     }
 
-    fn traces(&self, spans: Vec<opentelemetry_proto::tonic::trace::v1::Span>) -> ExportTraceServiceRequest {
+    fn traces_of(
+        &self,
+        spans: Vec<opentelemetry_proto::tonic::trace::v1::Span>,
+    ) -> ExportTraceServiceRequest {
         let scope = ScopeSpans { scope: scope(), spans, ..ScopeSpans::default() };
         let resource_spans = vec![ResourceSpans {
             resource: Some(self.resource.clone()),

@@ -19,6 +19,7 @@ use tidegate_protocols::CarriedOut;
 
 use super::super::metrics;
 use super::{attribute, text};
+use crate::control::ErrorKind;
 
 /// Spans that wait to be sent; of some hundred bytes each.
 const WAITING_MAX: usize = 4_096;
@@ -133,13 +134,13 @@ fn of_call(call: &CarriedOut<'_>, ended: u64) -> Vec<Span> {
     [root].into_iter().chain(waits).collect()
 }
 
-/// Traces work of the gateway itself that has just ended, and why it failed if it did.
+/// Traces work of the gateway itself that has just ended, and of what kind its failure was if it failed.
 pub(crate) fn trace_work(
     name: &str,
     about: &[(&str, &str)],
     numbers: &[(&str, u64)],
     took: Duration,
-    failed: Option<&str>,
+    failed: Option<ErrorKind>,
 ) {
     if SPANS.calls.is_off() {
         return;
@@ -150,8 +151,13 @@ pub(crate) fn trace_work(
     let attributes =
         about.iter().map(|(key, value)| text(key, value)).chain(numbers.iter().map(number)).collect();
     let mut span = finished(name, SpanKind::Internal, (nanos(SystemTime::now()), took), attributes);
-    span.status = failed.map(|why| Status { message: why.to_owned(), code: StatusCode::Error.into() });
+    span.status = failed.map(|kind| Status { message: named(kind), code: StatusCode::Error.into() });
     SPANS.add([span]);
+}
+
+/// As the API calls it.
+fn named(kind: ErrorKind) -> String {
+    serde_json::to_value(kind).ok().and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// A span of a trace of its own, from when it ended and how long it took.
@@ -188,6 +194,11 @@ mod tests {
         assert_eq!(through(60 * SECOND, 30, 1), 10, "no more after a pause");
         spaced.every.store(SECOND, Ordering::Relaxed);
         assert_eq!(through(90 * SECOND, 10, 0), 1);
+    }
+
+    #[test]
+    fn a_failure_is_told_by_its_kind() {
+        assert_eq!(named(ErrorKind::StoreAway), "store-away");
     }
 
     #[test]

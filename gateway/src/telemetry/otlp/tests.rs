@@ -137,23 +137,35 @@ async fn spans_wait_for_a_collector_that_is_busy_and_go_with_one_that_refuses_th
     call("READ that waits").await;
     collected.answers.lock().push_back((StatusCode::SERVICE_UNAVAILABLE, "240"));
     exporter.round(&otlp, &page).await;
-    let (until, length) = exporter.pause.expect("it is left alone");
+    let (until, length) = exporter.traces.pause.expect("it is left alone");
     assert_eq!(length, Duration::from_secs(240), "as it asked");
     let before = collected.got.lock().len();
     exporter.round(&otlp, &page).await;
     assert_eq!(collected.got.lock().len(), before, "not asked until {until:?}");
-    exporter.pause = Some((Instant::now(), TICK));
+    exporter.traces.pause = Some((Instant::now(), TICK));
     exporter.round(&otlp, &page).await;
     let names = || collected.spans().into_iter().map(|span| span.name).collect::<Vec<_>>();
     assert_eq!(names().iter().filter(|name| *name == "READ that waits").count(), 2, "asked once more");
-    assert!(exporter.pause.is_none());
+    assert!(exporter.traces.pause.is_none());
 
     call("READ that is refused").await;
     collected.answers.lock().push_back((StatusCode::BAD_REQUEST, "0"));
     exporter.round(&otlp, &page).await;
-    exporter.pause = Some((Instant::now(), TICK));
+    exporter.traces.pause = Some((Instant::now(), TICK));
     exporter.round(&otlp, &page).await;
     assert_eq!(names().iter().filter(|name| *name == "READ that is refused").count(), 1, "not asked again");
+
+    // One that takes no metrics gets traces all the same, and is asked again at once when its settings change.
+    exporter.metrics_due = Instant::now();
+    collected.answers.lock().push_back((StatusCode::NOT_FOUND, "0"));
+    call("READ beside refused metrics").await;
+    exporter.round(&otlp, &page).await;
+    assert!(exporter.metrics.rests() && !exporter.traces.rests());
+    assert!(names().iter().any(|name| name == "READ beside refused metrics"));
+    let before = collected.got.lock().len();
+    let changed = Otlp { traces_per_second: 999, ..otlp.clone() };
+    exporter.round(&changed, &page).await;
+    assert!(collected.got.lock().len() > before && !exporter.metrics.rests());
 
     // Without an endpoint nothing is sent, and nothing waits for it.
     let none: Otlp = table_from_toml("").expect("settings");
