@@ -23,6 +23,7 @@ use super::targets::{CopyTarget, Targets};
 use super::{Appliance, ApplianceError};
 use crate::commit::CopyingHeads;
 use crate::ledger::{Ledger, Owed};
+use crate::outbound::with_causes;
 
 /// How often a copy is looked at although nothing was published here: other gateways publish too.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
@@ -379,10 +380,4 @@ impl Copy {
             removed: CancellationToken::new(),
         }
     }
-}
-
-/// An error, and what caused it.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -23,7 +23,7 @@ use crate::share::{FrozenMap, MapRead, Share, ShareError, Transaction, cut_out, 
 
 /// How many extents are counted when a file is cut.
 const CUT_EXTENTS_COUNTED: usize = 4096;
-/// How often a read looks extents up again because the journal moved on meanwhile.
+/// How often a read looks extents up again because the journal moved on, or the file changed where it seems to have a hole.
 const READ_ATTEMPTS: usize = 8;
 /// A page of zeros for holes.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -59,11 +59,12 @@ impl Reader<'_> {
             }
             let end = range.end == node.inode.size;
             match read_parts_once(self.map, share, number, range.clone()).await {
-                // The file may have been cut or removed since its size was read: what is not there then is no hole.
+                // The file may have been cut since its size was read, and written anew since: what is not there then is no
+                // hole.
                 Ok(parts)
                     if attempts < READ_ATTEMPTS
                         && parts.iter().any(|part| matches!(part, Part::Hole(_)))
-                        && self.node(number).await?.inode.size < range.end =>
+                        && self.node(number).await?.inode.change != node.inode.change =>
                 {
                     attempts += 1;
                 }

@@ -107,6 +107,7 @@ pub(crate) fn lost(script: &mut Script) {
     failover.wait_until_it_says(&format!("tidegate runbook approve {run} moment"));
     let words = [("RUN", run.as_str()), ("at:2026-11-20T14:05:00Z", good.as_str())];
     let commands = script.commands();
+    assert!(commands.iter().any(|command| command.ends_with(" go")), "the page has the approval");
     for command in &commands {
         if command.ends_with(" go") {
             failover.wait_for(&other, "go");
@@ -184,7 +185,15 @@ impl Failover {
     }
 
     fn ends_well(mut self) {
-        let status = self.process.wait().expect("a child ends");
+        let end = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.process.try_wait().expect("a child can be asked") {
+                break status;
+            }
+            let said = fs::read_to_string(&self.said).unwrap_or_default();
+            assert!(Instant::now() < end, "it does not end:\n{said}");
+            std::thread::sleep(POLL);
+        };
         assert!(status.success(), "{status}");
     }
 }

@@ -22,6 +22,8 @@ use crate::admin::access::Limit;
 const FETCHES_PER_MINUTE: u32 = 4;
 /// How old keys are that are fetched again.
 const FRESH_FOR: Duration = Duration::from_hours(1);
+/// How long keys at hand are used before a provider that was away is asked again beside a call.
+const AWAY_FOR: Duration = Duration::from_mins(1);
 /// How old keys may become.
 const KEYS_AGE_MAX: Duration = Duration::from_hours(24);
 
@@ -107,7 +109,9 @@ impl<S: Source> Provider<S> {
 
     /// Has keys fetched that are no longer fresh, unless somebody does so already. Nobody waits for it.
     fn refresh(self: &Arc<Self>, known: &Arc<Known>) {
-        if known.fetched.elapsed() > FRESH_FOR && self.failed.try_lock().is_ok() {
+        let may_ask = |failed: &Option<Instant>| failed.is_none_or(|ended| ended.elapsed() > AWAY_FOR);
+        if known.fetched.elapsed() > FRESH_FOR && self.failed.try_lock().is_ok_and(|failed| may_ask(&failed))
+        {
             let (this, seen) = (self.clone(), Some(known.clone()));
             tokio::spawn(async move { this.look(seen).await });
         }
@@ -119,15 +123,17 @@ impl<S: Source> Provider<S> {
         let mut failed = self.failed.lock().await;
         let now = self.known.read().clone();
         if let Some(now) = now
-            && seen.is_none_or(|seen| !Arc::ptr_eq(&seen, &now))
+            && seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &now))
         {
             return Looked::Known(now);
         }
         if failed.is_some_and(|ended| ended > asked) {
             return Looked::Away;
         }
+        // By what it said last it is away: whose key is not known is no guess then.
+        let was_away = failed.is_some_and(|ended| seen.as_ref().is_none_or(|seen| ended > seen.fetched));
         if self.fetches.take((), FETCHES_PER_MINUTE, Instant::now()).is_err() {
-            return Looked::TooOften;
+            return if was_away { Looked::Away } else { Looked::TooOften };
         }
         match self.source.keys().await {
             Ok(keys) => {
@@ -209,7 +215,8 @@ mod tests {
             let before = Instant::now();
             provider.key(&wanted("1")).await.expect("known");
             assert_eq!(before.elapsed(), Duration::ZERO, "nobody waits");
-            tokio::time::sleep(TAKES).await;
+            // The fetch beside it has ended by then.
+            tokio::time::sleep(2 * TAKES).await;
         }
         assert!((20..=23).contains(&provider.asked()), "asked {} times", provider.asked());
         tokio::time::advance(Duration::from_hours(1)).await;
@@ -250,6 +257,23 @@ mod tests {
                 assert_eq!(one.await.expect("it ended"), Some(Denied::Away));
             }
             assert_eq!((began.elapsed(), provider.asked()), (TAKES, asked));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newer_key_of_a_provider_that_is_away_is_no_guess_and_keys_at_hand_leave_it_alone() {
+        let provider = Arc::new(Provider::new(Slow::default()));
+        provider.key(&wanted("1")).await.expect("fetched");
+        provider.is_away(true);
+        tokio::time::advance(FRESH_FOR + TAKES).await;
+        let began = Instant::now();
+        while began.elapsed() < 3 * AWAY_FOR {
+            provider.key(&wanted("1")).await.expect("known");
+            tokio::time::sleep(TAKES / 5).await;
+        }
+        assert!((2..=5).contains(&provider.asked()), "asked {} times", provider.asked());
+        for _ in 0..10 {
+            assert_eq!(provider.key(&wanted("newer")).await.err(), Some(Denied::Away));
         }
     }
 

@@ -378,6 +378,8 @@ impl Copier<'_> {
     ) -> Result<String, ProviderError> {
         let snapshot = progress.begun.snapshot.clone();
         let digests: Vec<u8> = progress.sent.values().flatten().flatten().copied().collect();
+        // Once it is noted as closing nothing is sent again, so the records must be there to stay.
+        progress.records.sync_data().map_err(self.doing.local())?;
         progress.begun.is_closing = true;
         progress.save().map_err(self.doing.local())?;
         let completed = self

@@ -96,8 +96,18 @@ impl Ec2Provider {
                 spec.name
             )));
         }
-        note.place = Some(place);
-        note.is_trial = spec.scratch || self.machine.is_of_drill();
+        let is_trial = spec.scratch || self.machine.is_of_drill();
+        if note.is_trial != is_trial && (note.instance.is_some() || note.asked.is_some()) {
+            // The disks of a trial end with it, and those of the other are nobody's to try things on.
+            let kind = |is_trial| if is_trial { "a trial" } else { "to stay" };
+            return Err(doing.failed(format!(
+                "its instance was made as {}, and this is {}; stop it first, which ends that: `tidegate machine stop {}`",
+                kind(note.is_trial),
+                kind(is_trial),
+                spec.name
+            )));
+        }
+        (note.place, note.is_trial) = (Some(place), is_trial);
         Ok(note)
     }
 
@@ -120,6 +130,13 @@ impl Ec2Provider {
                 return Err(doing.failed("its instance is ending; try again when it has"));
             }
             Some(Standing::Pending) => {}
+            Some(Standing::Stopped) if note.is_trial => {
+                return Err(doing.failed(format!(
+                    "its instance was stopped from within, and a trial begins from its copies; stop it first: \
+                     `tidegate machine stop {}`",
+                    spec.name
+                )));
+            }
             Some(Standing::Stopped) => {
                 let id = found.as_ref().map_or("", |found| found.id.as_str());
                 instance::start_again(clients, doing, id).await?;
@@ -158,7 +175,8 @@ impl Ec2Provider {
             }
             Err(not_made) => {
                 if not_made.for_sure {
-                    note.asked = None;
+                    // The next attempt has another token: this one would be answered as now for as long as EC2 knows it.
+                    note.instance_ended();
                     note.save(&spec.folder).map_err(doing.local())?;
                 }
                 Err(not_made.why)

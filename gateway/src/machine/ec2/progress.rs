@@ -51,7 +51,7 @@ pub(super) struct Progress {
     pub(super) begun: Begun,
     /// Blocks that were sent; without a digest: with a content that is not wanted any more.
     pub(super) sent: BTreeMap<u32, Option<Digest>>,
-    records: File,
+    pub(super) records: File,
 }
 
 impl Progress {

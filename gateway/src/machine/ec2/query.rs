@@ -97,6 +97,8 @@ impl QueryError {
             let codes = [
                 "InternalError",
                 "InternalFailure",
+                // Something else was asked with the same token before, and may have been made.
+                "IdempotentParameterMismatch",
                 "RequestLimitExceeded",
                 "ServiceUnavailable",
                 "Unavailable",
