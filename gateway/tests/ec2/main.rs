@@ -229,6 +229,32 @@ async fn an_instance_that_has_shut_down_is_started_again_with_its_own_disks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_to_stay_is_never_started_on_the_disks_of_a_trial_nor_a_trial_on_those_that_stay() {
+    let Some(place) = Place::new() else { return };
+    let disk = Disk::new("/disk", first_state());
+    for made_as_trial in [true, false] {
+        let folder = place.folder.path().join(format!("trial-{made_as_trial}"));
+        let mut site = Site::new(place.machine(""), &folder, &disk);
+        site.scratch = made_as_trial;
+        let running = site.start().await.unwrap();
+        place.moto.query("ec2", &format!("Action=StopInstances&InstanceId.1={}", running.id));
+        assert_eq!(site.provider().state(&running).await.unwrap(), MachineState::Stopped);
+        site.scratch = !made_as_trial;
+        let error = site.start().await.unwrap_err().to_string();
+        assert!(error.contains("tidegate machine stop"), "{error}");
+        assert_eq!(
+            site.provider().state(&running).await.unwrap(),
+            MachineState::Stopped,
+            "it is left as it is"
+        );
+        site.scratch = made_as_trial;
+        // A trial begins from its copies, so one that was stopped is not gone on with either.
+        assert_eq!(site.start().await.is_err(), made_as_trial);
+        site.provider().stop(&running, Stop::AtOnce).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_that_ended_so_long_ago_that_ec2_shows_it_no_more_is_made_anew() {
     let Some(place) = Place::new() else { return };
     let disk = Disk::new("/disk", first_state());
