@@ -21,6 +21,8 @@ use tidegate_integration::skip::skip;
 const MIB: u64 = 1 << 20;
 /// The disk, unless the environment says otherwise, in MiB.
 const DISK_MIB: u64 = 320;
+/// Names that are made before anything else: some hundred KiB of tree nodes.
+const NAMES: u64 = 2000;
 /// Blocks are numbered within files, and files apart by this.
 const FILE_STRIDE: u64 = 1 << 32;
 
@@ -43,6 +45,18 @@ async fn write(nfs: &mut Nfs, name: &str, number: u64, blocks: u64) -> Handle {
         assert_eq!(written, Ok(MIB as usize), "{name} at {block} MiB");
     }
     file
+}
+
+/// A directory with enough names for some tree nodes of its own.
+async fn make_names(nfs: &mut Nfs) -> Handle {
+    let root = nfs.root();
+    let names = nfs.make_directory(&root, b"names").await.expect("made");
+    for number in 0..NAMES {
+        nfs.create(&names, format!("a name that is asked for later {number}").as_bytes())
+            .await
+            .expect("made");
+    }
+    names
 }
 
 async fn check(nfs: &mut Nfs, file: &Handle, number: u64, blocks: u64) {
@@ -99,6 +113,8 @@ async fn more_than_the_disk_goes_through_it_and_an_outage_fills_it_without_harm(
     gateway.change_settings("[gateway]\n", "[gateway]\nmemory = \"256MiB\"\n");
     gateway.start();
     let mut nfs = Nfs::connect(gateway.address()).await;
+    let names = make_names(&mut nfs).await;
+    gateway.commit();
 
     let large_blocks = disk_mib * 5 / 4;
     let small_blocks = write_mib.saturating_sub(large_blocks) / 4;
@@ -116,6 +132,8 @@ async fn more_than_the_disk_goes_through_it_and_an_outage_fills_it_without_harm(
     let (repository, away) = (gateway.repository(), folder.path().join("away"));
     fs::rename(&repository, &away).expect("moved");
     let root = nfs.root();
+    // Names that nobody has asked for since: all the data that went through the cache has not driven them out of it.
+    nfs.create(&names, b"made without the store").await.expect("names are here");
     let filler = nfs.create(&root, b"filler").await.expect("made");
     let taken = fill(&mut nfs, &filler, 6, disk_mib).await;
     assert!(taken > disk_mib / 5, "only {taken} MiB were taken");

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tidegate_chunker::{PackId, UnverifiedFrame};
+use tidegate_chunker::{ChunkKind, PackId, UnverifiedFrame};
 use tidegate_replicator::fetch::FrameAt;
 use tokio::sync::Notify;
 
@@ -287,7 +287,10 @@ impl Shared {
         for &number in &numbers {
             let path = file::path(&self.folder, number);
             match file::read_index(&path) {
-                Ok(Some((entries, bytes))) => self.admit(number, &entries, bytes, Place::Main),
+                Ok(Some((entries, bytes))) => {
+                    let place = self.place_of(number, &entries);
+                    self.admit(number, &entries, bytes, place);
+                }
                 Ok(None) => std::fs::remove_file(&path)?,
                 Err(error) => {
                     tracing::warn!(file = %path.display(), %error, "a file of the cache cannot be read: dropped");
@@ -296,6 +299,13 @@ impl Shared {
             }
         }
         Ok(numbers.last().map_or(0, |last| last + 1))
+    }
+
+    /// Where a file of before a restart belongs: its frames are all of names, or all of data.
+    fn place_of(&self, number: u64, entries: &[Entry]) -> Place {
+        let first = entries.first().and_then(|entry| self.read(number, entry.position, entry.frame));
+        let is_of_names = first.is_some_and(|frame| frame.header().kind != ChunkKind::Data);
+        if is_of_names { Place::Names } else { Place::Main }
     }
 
     fn admit(&self, number: u64, entries: &[Entry], bytes: u64, place: Place) {

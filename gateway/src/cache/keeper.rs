@@ -18,7 +18,7 @@ use tidegate_replicator::fetch::LocalFrames;
 use tokio::sync::Notify;
 
 use super::{DiskCache, Place, Policy, Room, Unit, Volume};
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Contents, Ledger, LedgerError};
 
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,8 +50,8 @@ impl Keeper {
         policy: Arc<Mutex<Policy>>,
         (volume, bytes_max): (Arc<dyn Volume>, u64),
     ) -> Result<Self, LedgerError> {
-        for (pack, bytes) in ledger.evictable_files()? {
-            policy.lock().admit(Unit::Pack(pack), bytes, Place::Main);
+        for found in ledger.evictable_files()? {
+            policy.lock().admit(Unit::Pack(found.pack), found.bytes, place(found.contents, Place::Main));
         }
         Ok(Self {
             ledger,
@@ -99,8 +99,8 @@ impl Keeper {
     pub(crate) fn sweep(&self, wanted_bytes: u64) -> Swept {
         self.leave_free(wanted_bytes);
         let _one_at_a_time = self.sweeping.lock();
-        for (pack, bytes) in self.ledger.take_indexed() {
-            self.policy.lock().admit(Unit::Pack(pack), bytes, Place::Small);
+        for new in self.ledger.take_indexed() {
+            self.policy.lock().admit(Unit::Pack(new.pack), new.bytes, place(new.contents, Place::Small));
         }
         let mut swept = Swept::default();
         while self.is_over(wanted_bytes) {
@@ -144,6 +144,13 @@ impl Keeper {
         crate::crash::point("cache.pack.removed");
         self.packs.close(pack);
         Ok(())
+    }
+}
+
+fn place(contents: Contents, of_data: Place) -> Place {
+    match contents {
+        Contents::Data => of_data,
+        Contents::Names => Place::Names,
     }
 }
 

@@ -7,9 +7,15 @@
 //! In the main queue a used unit goes round again, at most [`USES_MAX`] times. So a scan passes through
 //! the small queue, one in [`SMALL_PART`] of the bytes, and leaves the main queue alone.
 //!
+//! **Names stay.** Tree nodes and large values are small beside data, and without them no name is found. They have a queue
+//! of their own, in which a used unit goes round like in the main one; nothing leaves it for data before they are more
+//! than one in [`NAMES_PART`] of the bytes. So a gateway through which any amount of data goes still lists, creates and
+//! removes while its store is away. Beyond their part the oldest unused go first: nodes that no tree has any more.
+//!
 //! **What is a use.** A unit holds many frames, and a scan reads each once. Reading a frame of a pack for
 //! the first time is therefore no use; reading it again is (told apart by place, in steps of
-//! `1 << STEP_BITS` bytes). Frames of a gathered unit were wanted once already, so each read of them is.
+//! `1 << STEP_BITS` bytes). Frames of a gathered unit were wanted once already, so each read of them is; and so is each
+//! read of a node, because memory answers the others.
 //!
 //! Bounds: the units are those on disk; a unit costs one bit a step besides its entry; at most
 //! [`GHOSTS_MAX`] ghosts.
@@ -22,6 +28,8 @@ use tidegate_chunker::PackId;
 const USES_MAX: u8 = 3;
 /// The small queue's part of all bytes: one in this many.
 const SMALL_PART: u64 = 10;
+/// What tree nodes and large values have for themselves: one in this many bytes.
+const NAMES_PART: u64 = 4;
 /// Packs remembered of what left the small queue.
 const GHOSTS_MAX: usize = 8192;
 /// Reads within this many bytes, as a power of two, count as reads of the same frame.
@@ -43,12 +51,15 @@ pub(crate) enum Place {
     Small,
     /// What has come back, and what was here before a restart.
     Main,
+    /// Tree nodes and large values.
+    Names,
 }
 
 #[derive(Debug)]
 struct Kept {
     bytes: u64,
     uses: u8,
+    is_of_names: bool,
     /// One bit for each step that was read.
     read: Vec<u64>,
 }
@@ -61,6 +72,8 @@ pub(crate) struct Policy {
     small_bytes: u64,
     main: VecDeque<Unit>,
     main_bytes: u64,
+    names: VecDeque<Unit>,
+    names_bytes: u64,
     ghosts: HashSet<PackId>,
     ghost_order: VecDeque<PackId>,
 }
@@ -71,7 +84,8 @@ impl Policy {
         if self.units.contains_key(&unit) {
             return;
         }
-        self.units.insert(unit, Kept { bytes, uses: 0, read: Vec::new() });
+        let is_of_names = place == Place::Names;
+        self.units.insert(unit, Kept { bytes, uses: 0, is_of_names, read: Vec::new() });
         self.enqueue(unit, bytes, place);
     }
 
@@ -80,7 +94,7 @@ impl Policy {
         let Some(kept) = self.units.get_mut(&unit) else { return };
         let again = match unit {
             Unit::Gathered(_) => true,
-            Unit::Pack(_) => !kept.mark(offset),
+            Unit::Pack(_) => kept.is_of_names || !kept.mark(offset),
         };
         if again {
             kept.uses = (kept.uses + 1).min(USES_MAX);
@@ -89,16 +103,14 @@ impl Policy {
 
     /// Bytes of all units.
     pub(crate) fn bytes(&self) -> u64 {
-        self.small_bytes + self.main_bytes
+        self.small_bytes + self.main_bytes + self.names_bytes
     }
 
     /// Takes out the unit that is worth least.
     pub(crate) fn victim(&mut self) -> Option<Unit> {
         // Each round takes a unit out, moves it to the main queue, or takes a use off it.
         while !self.units.is_empty() {
-            let small_is_over = self.small_bytes > self.bytes() / SMALL_PART || self.main.is_empty();
-            let from_small = small_is_over && !self.small.is_empty();
-            let place = if from_small { Place::Small } else { Place::Main };
+            let place = self.place_of_next();
             let unit = self.dequeue(place)?;
             let kept = self.units.get_mut(&unit)?;
             if kept.uses == 0 {
@@ -110,11 +122,23 @@ impl Policy {
                 self.units.remove(&unit);
                 return Some(unit);
             }
-            kept.uses = if from_small { 0 } else { kept.uses - 1 };
+            kept.uses = if place == Place::Small { 0 } else { kept.uses - 1 };
             let bytes = kept.bytes;
-            self.enqueue(unit, bytes, Place::Main);
+            self.enqueue(unit, bytes, if place == Place::Names { place } else { Place::Main });
         }
         None
+    }
+
+    /// The queue whose front is looked at next; not an empty one unless all are.
+    fn place_of_next(&self) -> Place {
+        let data_bytes = self.small_bytes + self.main_bytes;
+        let is_without_data = self.small.is_empty() && self.main.is_empty();
+        let names_are_over = self.names_bytes > self.bytes() / NAMES_PART && !self.names.is_empty();
+        if names_are_over || is_without_data {
+            return Place::Names;
+        }
+        let small_is_over = self.small_bytes > data_bytes / SMALL_PART || self.main.is_empty();
+        if small_is_over && !self.small.is_empty() { Place::Small } else { Place::Main }
     }
 
     /// Remembers packs whose frames went.
@@ -153,6 +177,7 @@ impl Policy {
         match place {
             Place::Small => (&mut self.small, &mut self.small_bytes),
             Place::Main => (&mut self.main, &mut self.main_bytes),
+            Place::Names => (&mut self.names, &mut self.names_bytes),
         }
     }
 }
@@ -223,10 +248,41 @@ mod tests {
         assert_eq!(policy.place_for(&pack(1)), Place::Main);
     }
 
+    #[test]
+    fn names_outlive_any_amount_of_data_and_give_way_beyond_their_part() {
+        let mut policy = Policy::default();
+        let held = |policy: &Policy, numbers: std::ops::Range<u32>| {
+            numbers.filter(|number| policy.units.contains_key(&Unit::Pack(pack(*number)))).count()
+        };
+        let shrink = |policy: &mut Policy| {
+            while policy.bytes() > 40 * PACK_BYTES {
+                policy.victim().expect("there is something");
+            }
+        };
+        for number in 0..8 {
+            policy.admit(Unit::Pack(pack(number)), PACK_BYTES, Place::Names);
+        }
+        for number in 1000..2000 {
+            admit(&mut policy, number);
+            scan(&mut policy, number);
+            scan(&mut policy, number);
+            shrink(&mut policy);
+        }
+        assert_eq!(held(&policy, 0..8), 8, "data drove names out");
+        for number in 8..100 {
+            policy.touch(Unit::Pack(pack(3)), 0);
+            policy.admit(Unit::Pack(pack(number)), PACK_BYTES, Place::Names);
+            shrink(&mut policy);
+        }
+        assert_eq!(held(&policy, 0..100), 10, "names have a quarter");
+        assert!(policy.units.contains_key(&Unit::Pack(pack(3))), "the one that is used stays");
+        assert!(held(&policy, 1000..2000) >= 30, "the rest is data's");
+    }
+
     proptest! {
         #[test]
         fn bytes_are_those_of_the_units_and_every_unit_can_be_evicted(
-            operations in prop::collection::vec((0..40u32, 0..4u8), 0..400),
+            operations in prop::collection::vec((0..40u32, 0..5u8), 0..400),
         ) {
             let mut policy = Policy::default();
             for (number, what) in operations {
@@ -234,11 +290,13 @@ mod tests {
                     0 => policy.admit(Unit::Pack(pack(number)), u64::from(number) + 1, Place::Small),
                     1 => policy.admit(Unit::Gathered(number.into()), u64::from(number) + 1, Place::Main),
                     2 => policy.touch(Unit::Pack(pack(number)), 0),
+                    3 => policy.admit(Unit::Pack(pack(number)), u64::from(number) + 1, Place::Names),
                     _ => drop(policy.victim()),
                 }
                 let total: u64 = policy.units.values().map(|kept| kept.bytes).sum();
                 prop_assert_eq!(policy.bytes(), total);
-                prop_assert_eq!(policy.small.len() + policy.main.len(), policy.units.len());
+                let queued = policy.small.len() + policy.main.len() + policy.names.len();
+                prop_assert_eq!(queued, policy.units.len());
             }
             let left = policy.units.len();
             prop_assert_eq!(std::iter::from_fn(|| policy.victim()).count(), left);

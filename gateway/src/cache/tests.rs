@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use tidegate_chunker::{ChunkKind, DomainId, FrameHeader, PackId, UnverifiedFrame};
 use tidegate_replicator::fetch::{FrameAt, LocalFrames};
 
-use super::{DiskCache, DiskCacheBounds, Keeper, Policy, Room, Volume};
+use super::{DiskCache, DiskCacheBounds, Keeper, Policy, Room, Unit, Volume};
 use crate::ledger::{Ledger, Stage};
 use crate::live::Database;
 
@@ -141,8 +141,12 @@ proptest! {
 
 /// A frame of the right shape; nobody opens it here.
 fn frame(number: u32) -> (FrameAt, UnverifiedFrame) {
+    frame_of(ChunkKind::Data, number)
+}
+
+fn frame_of(kind: ChunkKind, number: u32) -> (FrameAt, UnverifiedFrame) {
     let sealed_bytes = 100 + number % 50;
-    let mut bytes = vec![1, 0, ChunkKind::Data as u8, 0];
+    let mut bytes = vec![1, 0, kind as u8, 0];
     for field in [0, number, 100, sealed_bytes] {
         bytes.extend_from_slice(&u32::to_le_bytes(field));
     }
@@ -156,7 +160,11 @@ fn gathered(folder: &Path, volume: &Arc<Told>, bounds: DiskCacheBounds) -> DiskC
 }
 
 fn is_here(cache: &DiskCache, number: u32) -> bool {
-    let (at, frame) = frame(number);
+    is_here_of(cache, ChunkKind::Data, number)
+}
+
+fn is_here_of(cache: &DiskCache, kind: ChunkKind, number: u32) -> bool {
+    let (at, frame) = frame_of(kind, number);
     cache.get(at).is_some_and(|found| found.as_bytes() == frame.as_bytes())
 }
 
@@ -180,6 +188,30 @@ fn gathered_frames_are_there_at_once_and_after_a_restart_but_not_once_rejected()
     assert!(!cache.forget(at));
     cache.offer(at, &spoilt);
     assert!(!is_here(&cache, 14), "what did not open is not kept again");
+}
+
+#[test]
+fn gathered_names_leave_after_all_data_also_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let volume = Arc::new(Told(AtomicU64::new(PLENTY)));
+    let cache = gathered(folder.path(), &volume, bounds(1 << 20));
+    for number in 0..100 {
+        let kind = [ChunkKind::Data, ChunkKind::Data, ChunkKind::Data, ChunkKind::Data, ChunkKind::Node];
+        let (at, frame) = frame_of(kind[number as usize % 5], number);
+        cache.offer(at, &frame);
+    }
+    drop(cache);
+    let policy: Arc<Mutex<Policy>> = Arc::default();
+    let cache =
+        DiskCache::open(folder.path(), policy.clone(), volume, bounds(1 << 20)).expect("a sound folder");
+    let is_of_names = |unit| {
+        let Unit::Gathered(number) = unit else { panic!("{unit:?} was gathered") };
+        cache.remove(number).expect("it can be deleted");
+        (4..100).step_by(5).all(|number| !is_here_of(&cache, ChunkKind::Node, number))
+    };
+    let left: Vec<bool> = std::iter::from_fn(|| policy.lock().victim()).map(is_of_names).collect();
+    assert_eq!(left.iter().filter(|of_names| **of_names).count(), 1, "{left:?}");
+    assert_eq!((left.len() > 1, left.last()), (true, Some(&true)), "names went before data: {left:?}");
 }
 
 #[test]

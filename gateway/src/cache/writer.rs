@@ -1,7 +1,7 @@
 //! The one thread that writes gathered frames.
 //!
-//! It keeps two files open: one for newcomers, one for frames of packs that have come back (see
-//! [`super::policy`]). A file that has reached its length is sealed and becomes a unit that can be
+//! It keeps three files open: one for newcomers, one for frames of packs that have come back, one for tree nodes and large
+//! values (see [`super::policy`]). A file that has reached its length is sealed and becomes a unit that can be
 //! evicted. When the disk is short of room, or a write fails, frames are dropped: they are in the store.
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
-use tidegate_chunker::UnverifiedFrame;
+use tidegate_chunker::{ChunkKind, UnverifiedFrame};
 use tidegate_replicator::fetch::FrameAt;
 
 use super::disk::Shared;
@@ -43,7 +43,7 @@ impl Writer {
                 self.shared.take_queued(at);
             }
         }
-        for place in [Place::Small, Place::Main] {
+        for place in [Place::Small, Place::Main, Place::Names] {
             self.seal(place);
         }
     }
@@ -53,7 +53,10 @@ impl Writer {
         if !self.has_room(at) {
             return false;
         }
-        let place = self.shared.policy.lock().place_for(&at.pack);
+        let place = match frame.header().kind {
+            ChunkKind::Data => self.shared.policy.lock().place_for(&at.pack),
+            ChunkKind::Node | ChunkKind::Value => Place::Names,
+        };
         if let Err(error) = self.write(place, at, frame) {
             tracing::debug!(%error, "failed to keep a frame in the cache");
             self.give_up(place);
