@@ -6,7 +6,7 @@
 //! evicted ([`crate::cache`]). What is evicted stays in both tables: its chunks are on the target.
 //!
 //! Layout: side tables `waiting` (packs that are local or uploaded) and `packs` (indexed ones), pack id ->
-//! [record](PackRecord); side table `chunks`, chunk id -> location. All can be
+//! version u8 = 1, stage u8, bytes u64, domain id; side table `chunks`, chunk id -> location. All can be
 //! made again: from the files in the folder, and from the index on the target. What waits is apart, so that
 //! a commit looks at what waits and not at everything that was ever stored.
 //!
@@ -24,12 +24,9 @@
 //! for nobody. Which packs that are is in the side table `void`, flushed before anything relies on it.
 
 mod owed;
-mod record;
 mod void;
 
 pub use owed::Owed;
-pub(crate) use record::Evictable;
-pub use record::{Contents, PackRecord, Stage};
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -47,10 +44,58 @@ use tidegate_replicator::collect::VoidPacks;
 use crate::live::{Database, LiveError, SideTable};
 use owed::Copies;
 
+const VERSION: u8 = 1;
 /// Chunks that are forgotten in one write, when packs have vanished.
 const FORGOTTEN_CHUNKS_MAX: usize = 4096;
 /// Length of a location in bytes.
 const LOCATION: usize = Location::LEN;
+
+/// How far a pack has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Only here.
+    Local,
+    /// On the target.
+    Uploaded,
+    /// On the target, and named by its index.
+    Indexed,
+}
+
+/// What the ledger says of a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackRecord {
+    /// How far it has come.
+    pub stage: Stage,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// The domain that sealed it.
+    pub domain: DomainId,
+}
+
+impl PackRecord {
+    fn encode(&self) -> Vec<u8> {
+        let stage = match self.stage {
+            Stage::Local => 0,
+            Stage::Uploaded => 1,
+            Stage::Indexed => 2,
+        };
+        [&[VERSION, stage][..], &self.bytes.to_le_bytes(), self.domain.as_bytes()].concat()
+    }
+
+    fn decode(record: &[u8]) -> Result<Self, LiveError> {
+        let bad = || LiveError::Undecodable("the record of a pack");
+        let (head, rest) = record.split_first_chunk::<2>().ok_or_else(bad)?;
+        let (bytes, domain) = rest.split_first_chunk::<8>().ok_or_else(bad)?;
+        let stage = match head {
+            [VERSION, 0] => Stage::Local,
+            [VERSION, 1] => Stage::Uploaded,
+            [VERSION, 2] => Stage::Indexed,
+            _ => return Err(bad()),
+        };
+        let domain = DomainId::from_slice(domain).ok_or_else(bad)?;
+        Ok(Self { stage, bytes: u64::from_le_bytes(*bytes), domain })
+    }
+}
 
 /// What can go wrong with the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -97,8 +142,8 @@ pub struct Ledger {
     folder: PathBuf,
     /// Bytes of packs that are only here.
     backlog_bytes: AtomicU64,
-    /// Packs that were indexed since they were last asked for.
-    indexed: Mutex<Vec<Evictable>>,
+    /// Packs that were indexed since they were last asked for, with their lengths.
+    indexed: Mutex<Vec<(PackId, u64)>>,
     /// How often stages were noted, and up to which of these a crash takes nothing back.
     stages: Mutex<Stages>,
     /// Packs that are only here and that the target may have all the same: a process before this one, or a call whose
@@ -225,7 +270,7 @@ impl Ledger {
             }
         }
         if becomes_indexed && self.note_indexed(pack, old.bytes)? {
-            self.indexed.lock().push(old.evictable(*pack));
+            self.indexed.lock().push((*pack, old.bytes));
         }
         Ok(())
     }
@@ -239,22 +284,21 @@ impl Ledger {
     #[cfg(test)]
     pub(crate) fn put_for_test(&self, pack: PackId, bytes: u64, domain: DomainId) {
         std::fs::write(self.path(&pack), vec![0; bytes as usize]).expect("room");
-        let record = PackRecord { stage: Stage::Local, bytes, domain, contents: Contents::Data };
-        self.note(&pack, &record).expect("a sound database");
+        self.note(&pack, &PackRecord { stage: Stage::Local, bytes, domain }).expect("a sound database");
         self.backlog_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Packs that were indexed since the last call: the cache may have them.
-    pub(crate) fn take_indexed(&self) -> Vec<Evictable> {
+    /// Packs that were indexed since the last call, with their lengths: the cache may have them.
+    pub(crate) fn take_indexed(&self) -> Vec<(PackId, u64)> {
         std::mem::take(&mut self.indexed.lock())
     }
 
-    /// The packs that may be evicted and whose files are here.
-    pub(crate) fn evictable_files(&self) -> Result<Vec<Evictable>, LedgerError> {
+    /// The packs that may be evicted and whose files are here, with their lengths.
+    pub(crate) fn evictable_files(&self) -> Result<Vec<(PackId, u64)>, LedgerError> {
         let mut found = self.files_of_indexed()?;
         let mut failure = None;
-        found.retain(|found| {
-            self.is_spread(&found.pack).unwrap_or_else(|error| {
+        found.retain(|(pack, _)| {
+            self.is_spread(pack).unwrap_or_else(|error| {
                 failure = Some(error);
                 false
             })
@@ -268,13 +312,13 @@ impl Ledger {
         Ok(indexed && self.is_spread(pack)?)
     }
 
-    fn files_of_indexed(&self) -> Result<Vec<Evictable>, LedgerError> {
+    fn files_of_indexed(&self) -> Result<Vec<(PackId, u64)>, LedgerError> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.folder).map_err(|source| self.unreadable(source))? {
             let entry = entry.map_err(|source| self.unreadable(source))?;
             let Some(pack) = entry.file_name().to_str().and_then(pack_of_file_name) else { continue };
             if let Some(record) = self.record(&pack)?.filter(|record| record.stage == Stage::Indexed) {
-                found.push(record.evictable(pack));
+                found.push((pack, record.bytes));
             }
         }
         Ok(found)
@@ -397,8 +441,7 @@ impl Ledger {
         domain: DomainId,
     ) -> Result<(), LedgerError> {
         self.learn_remote(index.chunks().map(|placed| (placed.id, placed.location)))?;
-        let record = PackRecord { stage: Stage::Local, bytes, domain, contents: Contents::of(index) };
-        self.note(&pack, &record)?;
+        self.note(&pack, &PackRecord { stage: Stage::Local, bytes, domain })?;
         self.owe(&pack, bytes)?;
         self.backlog_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())

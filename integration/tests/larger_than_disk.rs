@@ -52,11 +52,13 @@ async fn make_names(nfs: &mut Nfs) -> Handle {
     let root = nfs.root();
     let names = nfs.make_directory(&root, b"names").await.expect("made");
     for number in 0..NAMES {
-        nfs.create(&names, format!("a name that is asked for later {number}").as_bytes())
-            .await
-            .expect("made");
+        nfs.create(&names, name(number).as_bytes()).await.expect("made");
     }
     names
+}
+
+fn name(number: u64) -> String {
+    format!("a name that is asked for later {number}")
 }
 
 async fn check(nfs: &mut Nfs, file: &Handle, number: u64, blocks: u64) {
@@ -132,13 +134,15 @@ async fn more_than_the_disk_goes_through_it_and_an_outage_fills_it_without_harm(
     let (repository, away) = (gateway.repository(), folder.path().join("away"));
     fs::rename(&repository, &away).expect("moved");
     let root = nfs.root();
-    // Names that nobody has asked for since: all the data that went through the cache has not driven them out of it.
+    // Nobody has asked for these since, and all the data that went through the cache has not driven them out of it.
     nfs.create(&names, b"made without the store").await.expect("names are here");
     let filler = nfs.create(&root, b"filler").await.expect("made");
     let taken = fill(&mut nfs, &filler, 6, disk_mib).await;
     assert!(taken > disk_mib / 5, "only {taken} MiB were taken");
     check(&mut nfs, &filler, 6, taken).await;
     nfs.remove(&root, b"file 5").await.expect("deletes work");
+    nfs.remove(&names, name(NAMES / 2).as_bytes()).await.expect("names are still here");
+    assert_eq!(nfs.list(&names).await.expect("names are still here").len() as u64, NAMES);
     assert!(!gateway.has_died(), "{}", gateway.log());
 
     fs::rename(&away, &repository).expect("moved back");

@@ -70,7 +70,7 @@ impl Backend {
         bounds: ReaderBounds,
     ) -> Result<Self, ApplianceError> {
         let volume: Arc<dyn Volume> = Arc::new(FileSystem::of(data));
-        let policy: Arc<Mutex<Policy>> = Arc::default();
+        let policy = Arc::new(Mutex::new(Policy::new(bounds.disk.cache_bytes)));
         let folder = data.join("cache");
         let disk = DiskCache::open(&folder, policy.clone(), volume.clone(), bounds.disk)
             .map_err(|source| ApplianceError::Cache { folder, source })?;

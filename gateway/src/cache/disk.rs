@@ -30,11 +30,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tidegate_chunker::{ChunkKind, PackId, UnverifiedFrame};
+use tidegate_chunker::{PackId, UnverifiedFrame};
 use tidegate_replicator::fetch::FrameAt;
 use tokio::sync::Notify;
 
-use super::file::{self, Entry};
+use super::contents::Contents;
+use super::file::{self, Entry, Growing, Sealed};
 use super::writer::Writer;
 use super::{Place, Policy, Unit, Volume};
 
@@ -48,6 +49,8 @@ const REJECTED_MAX: usize = 4096;
 const FRAME_INDEX_BYTES: u64 = 192;
 /// Files that the bound of the cache is divided into, about.
 const FILES: u64 = 64;
+/// Files of names are so much shorter, as names are less: what a crash takes back is fetched again, frame by frame.
+const NAMES_PART: u64 = 16;
 /// Least and greatest length of a file, in bytes.
 const FILE_BYTES: std::ops::RangeInclusive<u64> = (1 << 20)..=(64 << 20);
 const _: () = assert!(*FILE_BYTES.end() <= file::FILE_BYTES_MAX / 2);
@@ -72,10 +75,16 @@ pub(super) enum Kept {
     Filed { file: u64, position: u32 },
 }
 
+/// What lies in a file.
+struct Filed {
+    contents: Contents,
+    frames: Vec<FrameAt>,
+}
+
 #[derive(Default)]
 struct Index {
     frames: HashMap<FrameAt, Kept>,
-    files: HashMap<u64, Vec<FrameAt>>,
+    files: HashMap<u64, Filed>,
     rejected: HashSet<FrameAt>,
     rejected_order: VecDeque<FrameAt>,
 }
@@ -83,7 +92,7 @@ struct Index {
 /// What the writer and the readers share.
 pub(super) struct Shared {
     pub(super) folder: PathBuf,
-    pub(super) file_bytes: u64,
+    file_bytes: u64,
     pub(super) policy: Arc<Mutex<Policy>>,
     pub(super) volume: Arc<dyn Volume>,
     /// What the journal will need: it is left free besides the reserve.
@@ -245,8 +254,10 @@ impl DiskCache {
 
     /// Removes a file that the policy has given up. Who is reading from it reads on.
     pub(crate) fn remove(&self, number: u64) -> io::Result<()> {
-        let packs = self.shared.drop_file(number);
-        self.shared.policy.lock().remember(packs);
+        if let Some(Filed { contents: Contents::Data, frames }) = self.shared.drop_file(number) {
+            let packs: HashSet<_> = frames.into_iter().map(|at| at.pack).collect();
+            self.shared.policy.lock().remember(packs);
+        }
         match std::fs::remove_file(file::path(&self.shared.folder, number)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -287,10 +298,7 @@ impl Shared {
         for &number in &numbers {
             let path = file::path(&self.folder, number);
             match file::read_index(&path) {
-                Ok(Some((entries, bytes))) => {
-                    let place = self.place_of(number, &entries);
-                    self.admit(number, &entries, bytes, place);
-                }
+                Ok(Some(sealed)) => self.admit(number, &sealed),
                 Ok(None) => std::fs::remove_file(&path)?,
                 Err(error) => {
                     tracing::warn!(file = %path.display(), %error, "a file of the cache cannot be read: dropped");
@@ -301,23 +309,25 @@ impl Shared {
         Ok(numbers.last().map_or(0, |last| last + 1))
     }
 
-    /// Where a file of before a restart belongs: its frames are all of names, or all of data.
-    fn place_of(&self, number: u64, entries: &[Entry]) -> Place {
-        let first = entries.first().and_then(|entry| self.read(number, entry.position, entry.frame));
-        let is_of_names = first.is_some_and(|frame| frame.header().kind != ChunkKind::Data);
-        if is_of_names { Place::Names } else { Place::Main }
+    /// How long a file becomes, in bytes.
+    pub(super) fn file_bytes(&self, contents: Contents) -> u64 {
+        match contents {
+            Contents::Data => self.file_bytes,
+            Contents::Names => (self.file_bytes / NAMES_PART).max(*FILE_BYTES.start()),
+        }
     }
 
-    fn admit(&self, number: u64, entries: &[Entry], bytes: u64, place: Place) {
+    fn admit(&self, number: u64, Sealed { contents, entries, bytes }: &Sealed) {
         {
             let mut index = self.index.lock();
             for entry in entries {
                 let kept = Kept::Filed { file: number, position: entry.position };
                 index.frames.insert(entry.frame, kept);
             }
-            index.files.insert(number, entries.iter().map(|entry| entry.frame).collect());
+            let frames = entries.iter().map(|entry| entry.frame).collect();
+            index.files.insert(number, Filed { contents: *contents, frames });
         }
-        self.policy.lock().admit(Unit::Gathered(number), bytes, place);
+        self.policy.lock().admit(Unit::Gathered(number), *bytes, Place::Main.of(*contents));
     }
 
     fn read(&self, number: u64, position: u32, at: FrameAt) -> Option<UnverifiedFrame> {
@@ -336,12 +346,13 @@ impl Shared {
     }
 
     /// A frame is in a file now, unless it was forgotten meanwhile.
-    pub(super) fn filed(&self, number: u64, entry: Entry) {
+    pub(super) fn filed(&self, growing: &Growing, entry: Entry) {
         let mut index = self.index.lock();
         if let Some(kept) = index.frames.get_mut(&entry.frame) {
-            *kept = Kept::Filed { file: number, position: entry.position };
+            *kept = Kept::Filed { file: growing.number, position: entry.position };
         }
-        index.files.entry(number).or_default().push(entry.frame);
+        let new = || Filed { contents: growing.contents, frames: Vec::new() };
+        index.files.entry(growing.number).or_insert_with(new).frames.push(entry.frame);
     }
 
     /// A frame is no longer on its way, whatever became of it.
@@ -359,15 +370,20 @@ impl Shared {
         }
     }
 
-    /// Forgets all frames of a file; gives the packs that they came from.
-    pub(super) fn drop_file(&self, number: u64) -> HashSet<PackId> {
+    /// Forgets all frames of a file; gives what it was, if it was known.
+    fn drop_file(&self, number: u64) -> Option<Filed> {
         let mut index = self.index.lock();
-        let frames = index.files.remove(&number).unwrap_or_default();
-        for at in &frames {
+        let filed = index.files.remove(&number)?;
+        for at in &filed.frames {
             if matches!(index.frames.get(at), Some(Kept::Filed { file, .. }) if *file == number) {
                 index.frames.remove(at);
             }
         }
-        frames.into_iter().map(|at| at.pack).collect()
+        Some(filed)
+    }
+
+    /// Forgets all frames of a file that is given up while it is written.
+    pub(super) fn discard(&self, number: u64) {
+        drop(self.drop_file(number));
     }
 }

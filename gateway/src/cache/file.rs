@@ -7,7 +7,7 @@
 //! index: for each frame 44 bytes
 //!     pack id [32], offset in the pack u32, length u32, position in this file u32
 //! trailer, 24 bytes
-//!     magic "TGFRAMES", version u32 = 1, number of frames u32, CRC-32C of index u32,
+//!     magic "TGFRAMES" (file data) or "TGNAMES\0" (tree nodes and large values), version u32 = 1, number of frames u32, CRC-32C of index u32,
 //!     CRC-32C of the trailer so far u32
 //! ```
 //!
@@ -24,8 +24,10 @@ use std::path::{Path, PathBuf};
 use tidegate_chunker::PackId;
 use tidegate_replicator::fetch::FrameAt;
 
+use super::contents::Contents;
+
 const EXTENSION: &str = ".frames";
-const MAGIC: &[u8; 8] = b"TGFRAMES";
+const MAGIC_BYTES: usize = 8;
 const VERSION: u32 = 1;
 const ENTRY_BYTES: usize = 44;
 const TRAILER_BYTES: usize = 24;
@@ -75,15 +77,16 @@ pub(super) fn number_of(name: &str) -> Option<u64> {
 #[derive(Debug)]
 pub(super) struct Growing {
     pub(super) number: u64,
+    pub(super) contents: Contents,
     pub(super) entries: Vec<Entry>,
     file: File,
     end: u64,
 }
 
 impl Growing {
-    pub(super) fn create(folder: &Path, number: u64) -> io::Result<Self> {
+    pub(super) fn create(folder: &Path, number: u64, contents: Contents) -> io::Result<Self> {
         let file = File::options().write(true).create_new(true).open(path(folder, number))?;
-        Ok(Self { number, entries: Vec::new(), file, end: 0 })
+        Ok(Self { number, contents, entries: Vec::new(), file, end: 0 })
     }
 
     /// Bytes of frames so far.
@@ -107,7 +110,7 @@ impl Growing {
         self.entries.iter().for_each(|entry| entry.encode(&mut tail));
         let index_checksum = crc32c::crc32c(&tail);
         let index_bytes = tail.len();
-        tail.extend_from_slice(MAGIC);
+        tail.extend_from_slice(magic(self.contents));
         for number in [VERSION, self.entries.len() as u32, index_checksum] {
             tail.extend_from_slice(&number.to_le_bytes());
         }
@@ -118,14 +121,30 @@ impl Growing {
     }
 }
 
-/// What a sealed file holds, and its length. `None` when it is torn, damaged, or of another version.
-pub(super) fn read_index(path: &Path) -> io::Result<Option<(Vec<Entry>, u64)>> {
+/// A sealed file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Sealed {
+    pub(super) contents: Contents,
+    pub(super) entries: Vec<Entry>,
+    /// Length of the whole.
+    pub(super) bytes: u64,
+}
+
+fn magic(contents: Contents) -> &'static [u8; MAGIC_BYTES] {
+    match contents {
+        Contents::Data => b"TGFRAMES",
+        Contents::Names => b"TGNAMES\0",
+    }
+}
+
+/// What a sealed file holds. `None` when it is torn, damaged, or of another version.
+pub(super) fn read_index(path: &Path) -> io::Result<Option<Sealed>> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
     let Some(index_end) = length.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
     let mut trailer = [0; TRAILER_BYTES];
     file.read_exact_at(&mut trailer, index_end)?;
-    let Some((count, checksum)) = decode_trailer(&trailer) else { return Ok(None) };
+    let Some((contents, count, checksum)) = decode_trailer(&trailer) else { return Ok(None) };
     let Some(index_start) = index_end.checked_sub(u64::from(count) * ENTRY_BYTES as u64) else {
         return Ok(None);
     };
@@ -136,15 +155,18 @@ pub(super) fn read_index(path: &Path) -> io::Result<Option<(Vec<Entry>, u64)>> {
     }
     let entries: Option<Vec<_>> = index.chunks_exact(ENTRY_BYTES).map(Entry::decode).collect();
     let inside = |entry: &Entry| u64::from(entry.position) + u64::from(entry.frame.bytes) <= index_start;
-    Ok(entries.filter(|entries| entries.iter().all(inside)).map(|entries| (entries, length)))
+    let entries = entries.filter(|entries| entries.iter().all(inside));
+    Ok(entries.map(|entries| Sealed { contents, entries, bytes: length }))
 }
 
-fn decode_trailer(trailer: &[u8; TRAILER_BYTES]) -> Option<(u32, u32)> {
+/// Contents, number of frames, checksum of the index.
+fn decode_trailer(trailer: &[u8; TRAILER_BYTES]) -> Option<(Contents, u32, u32)> {
     let (told, checksum) = trailer.split_at(TRAILER_BYTES - 4);
-    let (magic, numbers) = told.split_at(MAGIC.len());
-    let sound = magic == MAGIC && read_u32(checksum)? == crc32c::crc32c(told);
-    let version = read_u32(numbers)?;
-    (sound && version == VERSION).then_some((read_u32(&numbers[4..])?, read_u32(&numbers[8..])?))
+    let (found, numbers) = told.split_at(MAGIC_BYTES);
+    let contents =
+        [Contents::Data, Contents::Names].into_iter().find(|contents| found == magic(*contents))?;
+    let sound = read_u32(checksum)? == crc32c::crc32c(told) && read_u32(numbers)? == VERSION;
+    sound.then_some((contents, read_u32(&numbers[4..])?, read_u32(&numbers[8..])?))
 }
 
 #[cfg(test)]
@@ -155,8 +177,8 @@ mod tests {
         FrameAt { pack: PackId::new([7; 32]), offset, bytes }
     }
 
-    fn sealed(folder: &Path) -> (PathBuf, Vec<Entry>) {
-        let mut growing = Growing::create(folder, 3).expect("a new file");
+    fn sealed(folder: &Path, contents: Contents) -> (PathBuf, Vec<Entry>) {
+        let mut growing = Growing::create(folder, 3, contents).expect("a new file");
         for number in 0..5u32 {
             growing.append(frame(number * 100, 10 + number), &vec![1; 10 + number as usize]).expect("room");
         }
@@ -166,10 +188,12 @@ mod tests {
 
     #[test]
     fn a_sealed_file_gives_its_index_back() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (path, entries) = sealed(folder.path());
-        let length = path.metadata().expect("it is there").len();
-        assert_eq!(read_index(&path).expect("readable"), Some((entries, length)));
+        for contents in [Contents::Data, Contents::Names] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (path, entries) = sealed(folder.path(), contents);
+            let bytes = path.metadata().expect("it is there").len();
+            assert_eq!(read_index(&path).expect("readable"), Some(Sealed { contents, entries, bytes }));
+        }
         assert_eq!(number_of("0000000000000003.frames"), Some(3));
         assert_eq!(number_of("3.frames"), None);
     }
@@ -177,7 +201,7 @@ mod tests {
     #[test]
     fn a_file_cut_anywhere_or_with_any_bit_of_its_tail_flipped_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (path, _) = sealed(folder.path());
+        let (path, _) = sealed(folder.path(), Contents::Names);
         let whole = std::fs::read(&path).expect("readable");
         for length in 0..whole.len() {
             std::fs::write(&path, &whole[..length]).expect("writable");

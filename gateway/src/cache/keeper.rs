@@ -17,8 +17,12 @@ use tidegate_chunker::PackId;
 use tidegate_replicator::fetch::LocalFrames;
 use tokio::sync::Notify;
 
+use super::contents::Contents;
 use super::{DiskCache, Place, Policy, Room, Unit, Volume};
-use crate::ledger::{Contents, Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError};
+
+/// Packs of before the start that a sweep looks into, unless it has to make room: then it looks into all.
+const READ_AT_ONCE: usize = 512;
 
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,14 +39,14 @@ pub(crate) struct Keeper {
     policy: Arc<Mutex<Policy>>,
     volume: Arc<dyn Volume>,
     bytes_max: u64,
-    /// One sweep at a time.
-    sweeping: Mutex<()>,
+    /// Packs of before the start, of which nobody has looked yet what they hold. Held for a sweep: one at a time.
+    unread: Mutex<Vec<PackId>>,
     /// Asks for a sweep now.
     pub(crate) wake: Notify,
 }
 
 impl Keeper {
-    /// Takes in the packs that are here and may go.
+    /// Takes in the packs that are here and may go. What they hold is read by the sweeps.
     pub(crate) fn open(
         ledger: Arc<Ledger>,
         packs: Arc<LocalFrames>,
@@ -50,8 +54,9 @@ impl Keeper {
         policy: Arc<Mutex<Policy>>,
         (volume, bytes_max): (Arc<dyn Volume>, u64),
     ) -> Result<Self, LedgerError> {
-        for found in ledger.evictable_files()? {
-            policy.lock().admit(Unit::Pack(found.pack), found.bytes, place(found.contents, Place::Main));
+        let found = ledger.evictable_files()?;
+        for (pack, bytes) in &found {
+            policy.lock().admit(Unit::Pack(*pack), *bytes, Place::Main);
         }
         Ok(Self {
             ledger,
@@ -60,7 +65,7 @@ impl Keeper {
             policy,
             volume,
             bytes_max,
-            sweeping: Mutex::new(()),
+            unread: Mutex::new(found.into_iter().map(|(pack, _)| pack).collect()),
             wake: Notify::new(),
         })
     }
@@ -98,13 +103,19 @@ impl Keeper {
     /// Evicts until the bounds hold and `wanted_bytes` are free besides the reserve. Blocks.
     pub(crate) fn sweep(&self, wanted_bytes: u64) -> Swept {
         self.leave_free(wanted_bytes);
-        let _one_at_a_time = self.sweeping.lock();
-        for new in self.ledger.take_indexed() {
-            self.policy.lock().admit(Unit::Pack(new.pack), new.bytes, place(new.contents, Place::Small));
+        let mut unread = self.unread.lock();
+        for (pack, bytes) in self.ledger.take_indexed() {
+            let place = Place::Small.of(self.contents(&pack));
+            self.policy.lock().admit(Unit::Pack(pack), bytes, place);
+        }
+        let readable = if self.is_over(wanted_bytes) { unread.len() } else { READ_AT_ONCE.min(unread.len()) };
+        for pack in unread.drain(..readable) {
+            if self.contents(&pack) == Contents::Names {
+                self.policy.lock().now_of_names(Unit::Pack(pack));
+            }
         }
         let mut swept = Swept::default();
-        while self.is_over(wanted_bytes) {
-            let Some(unit) = self.policy.lock().victim() else { break };
+        while let Some(unit) = self.victim(wanted_bytes) {
             if let Err(error) = self.evict(unit, &mut swept) {
                 tracing::warn!(?unit, %error, "failed to evict from the cache; the next start tries again");
             }
@@ -112,9 +123,29 @@ impl Keeper {
         swept
     }
 
+    /// What must go next, taken out of the policy; none when the bounds hold, or nothing is left.
+    fn victim(&self, wanted_bytes: u64) -> Option<Unit> {
+        if self.is_over(wanted_bytes) {
+            return self.policy.lock().victim();
+        }
+        if self.disk.index_is_full() {
+            // Packs that were made here have no entry in it.
+            return self.policy.lock().gathered_victim();
+        }
+        None
+    }
+
     fn is_over(&self, wanted_bytes: u64) -> bool {
         let short = |room: Room| room.free_bytes < room.reserve_bytes() + wanted_bytes;
-        self.bytes() > self.bytes_max || self.disk.index_is_full() || self.room().is_some_and(short)
+        self.bytes() > self.bytes_max || self.room().is_some_and(short)
+    }
+
+    /// What a pack holds whose file is here. One that cannot be read counts as data; who reads it will say what is wrong.
+    fn contents(&self, pack: &PackId) -> Contents {
+        Contents::of_pack(&self.ledger.path(pack)).unwrap_or_else(|error| {
+            tracing::debug!(%pack, %error, "what a pack holds cannot be told");
+            Contents::Data
+        })
     }
 
     fn evict(&self, unit: Unit, swept: &mut Swept) -> Result<(), EvictError> {
@@ -144,13 +175,6 @@ impl Keeper {
         crate::crash::point("cache.pack.removed");
         self.packs.close(pack);
         Ok(())
-    }
-}
-
-fn place(contents: Contents, of_data: Place) -> Place {
-    match contents {
-        Contents::Data => of_data,
-        Contents::Names => Place::Names,
     }
 }
 

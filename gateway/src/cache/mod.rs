@@ -18,6 +18,7 @@
 //! index by [`DiskCache`]; frames on their way to the disk by its queue. When a bound is met something
 //! is not cached; nobody waits.
 
+mod contents;
 mod disk;
 mod file;
 mod keeper;

@@ -5,12 +5,13 @@
 //! goes, and the packs whose frames it held are remembered by name: the *ghosts*. A frame that is
 //! fetched again and whose pack is a ghost is gathered into a unit that enters the main queue at once.
 //! In the main queue a used unit goes round again, at most [`USES_MAX`] times. So a scan passes through
-//! the small queue, one in [`SMALL_PART`] of the bytes, and leaves the main queue alone.
+//! the small queue, one in [`SMALL_PART`] of the bytes of data, and leaves the others alone.
 //!
 //! **Names stay.** Tree nodes and large values are small beside data, and without them no name is found. They have a queue
-//! of their own, in which a used unit goes round like in the main one; nothing leaves it for data before they are more
-//! than one in [`NAMES_PART`] of the bytes. So a gateway through which any amount of data goes still lists, creates and
-//! removes while its store is away. Beyond their part the oldest unused go first: nodes that no tree has any more.
+//! of their own, in which a used unit goes round like in the main one. While they are at most one in [`NAMES_PART`] of what
+//! the cache may hold, all data leaves before them: a gateway through which any amount of data goes still lists, creates
+//! and removes while its store is away. Beyond that they give way before the main queue, the oldest first; nodes that
+//! no tree has any more are not told from the others.
 //!
 //! **What is a use.** A unit holds many frames, and a scan reads each once. Reading a frame of a pack for
 //! the first time is therefore no use; reading it again is (told apart by place, in steps of
@@ -24,11 +25,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use tidegate_chunker::PackId;
 
+use super::contents::Contents;
+
 /// Uses are counted up to this: two bits.
 const USES_MAX: u8 = 3;
-/// The small queue's part of all bytes: one in this many.
+/// The small queue's part of the bytes of data: one in this many.
 const SMALL_PART: u64 = 10;
-/// What tree nodes and large values have for themselves: one in this many bytes.
+/// What tree nodes and large values have for themselves: one in this many bytes of the bound of the cache.
 const NAMES_PART: u64 = 4;
 /// Packs remembered of what left the small queue.
 const GHOSTS_MAX: usize = 8192;
@@ -49,10 +52,20 @@ pub(crate) enum Unit {
 pub(crate) enum Place {
     /// Newcomers.
     Small,
-    /// What has come back, and what was here before a restart.
+    /// Data that has come back, or was here before a restart.
     Main,
     /// Tree nodes and large values.
     Names,
+}
+
+impl Place {
+    /// This place for data; that of names for names.
+    pub(super) fn of(self, contents: Contents) -> Self {
+        match contents {
+            Contents::Data => self,
+            Contents::Names => Self::Names,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -74,11 +87,18 @@ pub(crate) struct Policy {
     main_bytes: u64,
     names: VecDeque<Unit>,
     names_bytes: u64,
+    /// What names have for themselves.
+    names_bytes_max: u64,
     ghosts: HashSet<PackId>,
     ghost_order: VecDeque<PackId>,
 }
 
 impl Policy {
+    /// Of a cache that may hold so many bytes.
+    pub(crate) fn new(cache_bytes: u64) -> Self {
+        Self { names_bytes_max: cache_bytes / NAMES_PART, ..Self::default() }
+    }
+
     /// Takes in a unit; does nothing when it is there.
     pub(crate) fn admit(&mut self, unit: Unit, bytes: u64, place: Place) {
         if self.units.contains_key(&unit) {
@@ -108,7 +128,7 @@ impl Policy {
 
     /// Takes out the unit that is worth least.
     pub(crate) fn victim(&mut self) -> Option<Unit> {
-        // Each round takes a unit out, moves it to the main queue, or takes a use off it.
+        // Each round takes a unit out, moves it from the small queue to the main one, or takes a use off it.
         while !self.units.is_empty() {
             let place = self.place_of_next();
             let unit = self.dequeue(place)?;
@@ -129,16 +149,45 @@ impl Policy {
         None
     }
 
+    /// Takes out a gathered unit, the oldest of the least worthy queue that has one.
+    pub(crate) fn gathered_victim(&mut self) -> Option<Unit> {
+        let is_gathered = |unit: &Unit| matches!(unit, Unit::Gathered(_));
+        for place in [Place::Small, Place::Main, Place::Names] {
+            let queue = self.queue(place).0;
+            let Some(unit) = queue.iter().position(is_gathered).and_then(|at| queue.remove(at)) else {
+                continue;
+            };
+            let bytes = self.units.remove(&unit).map_or(0, |kept| kept.bytes);
+            *self.queue(place).1 -= bytes;
+            return Some(unit);
+        }
+        None
+    }
+
+    /// A unit of data turned out to be of names; does nothing when it is not there.
+    pub(crate) fn now_of_names(&mut self, unit: Unit) {
+        for place in [Place::Small, Place::Main] {
+            let queue = self.queue(place).0;
+            let Some(at) = queue.iter().position(|queued| *queued == unit) else { continue };
+            queue.remove(at);
+            let Some(kept) = self.units.get_mut(&unit) else { return };
+            kept.is_of_names = true;
+            let bytes = kept.bytes;
+            *self.queue(place).1 -= bytes;
+            self.enqueue(unit, bytes, Place::Names);
+            return;
+        }
+    }
+
     /// The queue whose front is looked at next; not an empty one unless all are.
     fn place_of_next(&self) -> Place {
         let data_bytes = self.small_bytes + self.main_bytes;
-        let is_without_data = self.small.is_empty() && self.main.is_empty();
-        let names_are_over = self.names_bytes > self.bytes() / NAMES_PART && !self.names.is_empty();
-        if names_are_over || is_without_data {
-            return Place::Names;
-        }
         let small_is_over = self.small_bytes > data_bytes / SMALL_PART || self.main.is_empty();
-        if small_is_over && !self.small.is_empty() { Place::Small } else { Place::Main }
+        if small_is_over && !self.small.is_empty() {
+            return Place::Small;
+        }
+        let names_are_over = self.names_bytes > self.names_bytes_max && !self.names.is_empty();
+        if names_are_over || self.main.is_empty() { Place::Names } else { Place::Main }
     }
 
     /// Remembers packs whose frames went.
@@ -250,7 +299,7 @@ mod tests {
 
     #[test]
     fn names_outlive_any_amount_of_data_and_give_way_beyond_their_part() {
-        let mut policy = Policy::default();
+        let mut policy = Policy::new(40 * PACK_BYTES);
         let held = |policy: &Policy, numbers: std::ops::Range<u32>| {
             numbers.filter(|number| policy.units.contains_key(&Unit::Pack(pack(*number)))).count()
         };
@@ -277,24 +326,77 @@ mod tests {
         assert_eq!(held(&policy, 0..100), 10, "names have a quarter");
         assert!(policy.units.contains_key(&Unit::Pack(pack(3))), "the one that is used stays");
         assert!(held(&policy, 1000..2000) >= 30, "the rest is data's");
+        // A disk that fills otherwise takes data first, all of it.
+        while held(&policy, 1000..2000) > 0 {
+            policy.victim().expect("there is something");
+        }
+        assert_eq!(held(&policy, 0..100), 10, "names went before data");
+    }
+
+    #[test]
+    fn names_beyond_their_part_are_as_safe_from_a_scan_as_the_main_queue() {
+        let mut policy = Policy::new(40 * PACK_BYTES);
+        for number in 0..20 {
+            policy.admit(Unit::Pack(pack(number)), PACK_BYTES, Place::Names);
+            admit(&mut policy, 100 + number);
+            scan(&mut policy, 100 + number);
+            scan(&mut policy, 100 + number);
+        }
+        while policy.small.len() > 2 {
+            // What is used leaves the small queue for the main one.
+            let unit = policy.dequeue(Place::Small).expect("it is not empty");
+            policy.enqueue(unit, PACK_BYTES, Place::Main);
+        }
+        for number in 1000..3000 {
+            admit(&mut policy, number);
+            scan(&mut policy, number);
+            while policy.bytes() > 42 * PACK_BYTES {
+                policy.victim().expect("there is something");
+            }
+        }
+        assert_eq!((policy.names.len(), policy.main.len() >= 18), (20, true));
+    }
+
+    #[test]
+    fn packs_and_gathered_units_change_places_as_asked() {
+        let mut policy = Policy::new(100 * PACK_BYTES);
+        for number in 0..4 {
+            admit(&mut policy, number);
+            policy.admit(Unit::Gathered(number.into()), PACK_BYTES, Place::Main);
+        }
+        policy.now_of_names(Unit::Pack(pack(2)));
+        policy.now_of_names(Unit::Pack(pack(9)));
+        assert_eq!(policy.names, [Unit::Pack(pack(2))]);
+        let gathered: Vec<_> = std::iter::from_fn(|| policy.gathered_victim()).collect();
+        assert_eq!(gathered, [0, 1, 2, 3].map(Unit::Gathered));
+        let left: Vec<_> = std::iter::from_fn(|| policy.victim()).collect();
+        assert_eq!(left, [0, 1, 3, 2].map(|number| Unit::Pack(pack(number))));
+        assert_eq!(policy.bytes(), 0);
     }
 
     proptest! {
         #[test]
         fn bytes_are_those_of_the_units_and_every_unit_can_be_evicted(
-            operations in prop::collection::vec((0..40u32, 0..5u8), 0..400),
+            operations in prop::collection::vec((0..40u32, 0..7u8), 0..400),
         ) {
-            let mut policy = Policy::default();
+            let mut policy = Policy::new(100);
             for (number, what) in operations {
                 match what {
                     0 => policy.admit(Unit::Pack(pack(number)), u64::from(number) + 1, Place::Small),
                     1 => policy.admit(Unit::Gathered(number.into()), u64::from(number) + 1, Place::Main),
                     2 => policy.touch(Unit::Pack(pack(number)), 0),
                     3 => policy.admit(Unit::Pack(pack(number)), u64::from(number) + 1, Place::Names),
+                    4 => policy.now_of_names(Unit::Pack(pack(number))),
+                    5 => drop(policy.gathered_victim()),
                     _ => drop(policy.victim()),
                 }
-                let total: u64 = policy.units.values().map(|kept| kept.bytes).sum();
-                prop_assert_eq!(policy.bytes(), total);
+                for place in [Place::Small, Place::Main, Place::Names] {
+                    let (queue, told) = policy.queue(place);
+                    let (queue, told) = (queue.clone(), *told);
+                    let kept: Vec<_> = queue.iter().map(|unit| &policy.units[unit]).collect();
+                    prop_assert_eq!(kept.iter().map(|kept| kept.bytes).sum::<u64>(), told);
+                    prop_assert!(kept.iter().all(|kept| kept.is_of_names == (place == Place::Names)));
+                }
                 let queued = policy.small.len() + policy.main.len() + policy.names.len();
                 prop_assert_eq!(queued, policy.units.len());
             }

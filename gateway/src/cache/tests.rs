@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use proptest::prelude::*;
-use tidegate_chunker::{ChunkKind, DomainId, FrameHeader, PackId, UnverifiedFrame};
+use tidegate_chunker::{ChunkKind, DomainId, FrameHeader, PackHeader, PackId, UnverifiedFrame};
 use tidegate_replicator::fetch::{FrameAt, LocalFrames};
 
 use super::{DiskCache, DiskCacheBounds, Keeper, Policy, Room, Unit, Volume};
@@ -46,7 +46,7 @@ fn setup(folder: &Path, cache_bytes: u64) -> Setup {
         Arc::new(Database::open(&folder.join("meta"), 1 << 20, 8 << 20).expect("a sound database"));
     let ledger = Ledger::open(database, folder.join("packs"), &[]).expect("a sound ledger");
     let volume = Arc::new(Told(AtomicU64::new(PLENTY)));
-    let policy: Arc<Mutex<Policy>> = Arc::default();
+    let policy = Arc::new(Mutex::new(Policy::new(cache_bytes)));
     let disk = DiskCache::open(&folder.join("cache"), policy.clone(), volume.clone(), bounds(cache_bytes));
     let packs = Arc::new(LocalFrames::new(ledger.folder().to_path_buf()));
     let keeper = Keeper::open(
@@ -139,6 +139,37 @@ proptest! {
     }
 }
 
+#[test]
+fn packs_of_names_stay_while_data_goes_through_also_those_of_before_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut open = setup(folder.path(), 5 * PACK_BYTES);
+    let put = |open: &Setup, number: u8, kind: ChunkKind| {
+        let id = pack(number);
+        open.ledger.put_for_test(id, PACK_BYTES, DomainId::new([1; DomainId::LEN]));
+        let mut bytes = vec![0; PackHeader::LEN];
+        bytes.extend_from_slice(frame_of(kind, number.into()).1.as_bytes());
+        bytes.resize(PACK_BYTES as usize, 0);
+        std::fs::write(open.ledger.path(&id), bytes).expect("room");
+        for stage in [Stage::Uploaded, Stage::Indexed] {
+            open.ledger.advance(&id, stage).expect("sound");
+        }
+        open.keeper.sweep(0);
+    };
+    put(&open, 0, ChunkKind::Node);
+    for number in 1..40 {
+        put(&open, number, ChunkKind::Data);
+        if number == 20 {
+            drop(open);
+            open = setup(folder.path(), 5 * PACK_BYTES);
+        }
+        assert!(open.ledger.path(&pack(0)).exists(), "driven out by {number}");
+    }
+    assert!(!open.ledger.path(&pack(1)).exists(), "data goes");
+    open.volume.0.store(0, Ordering::Relaxed);
+    open.keeper.sweep(0);
+    assert!(!open.ledger.path(&pack(0)).exists(), "a full disk takes names too");
+}
+
 /// A frame of the right shape; nobody opens it here.
 fn frame(number: u32) -> (FrameAt, UnverifiedFrame) {
     frame_of(ChunkKind::Data, number)
@@ -196,18 +227,19 @@ fn gathered_names_leave_after_all_data_also_after_a_restart() {
     let volume = Arc::new(Told(AtomicU64::new(PLENTY)));
     let cache = gathered(folder.path(), &volume, bounds(1 << 20));
     for number in 0..100 {
-        let kind = [ChunkKind::Data, ChunkKind::Data, ChunkKind::Data, ChunkKind::Data, ChunkKind::Node];
-        let (at, frame) = frame_of(kind[number as usize % 5], number);
+        // The file of names is the older one.
+        let kind = if number % 5 == 0 { ChunkKind::Node } else { ChunkKind::Data };
+        let (at, frame) = frame_of(kind, number);
         cache.offer(at, &frame);
     }
     drop(cache);
-    let policy: Arc<Mutex<Policy>> = Arc::default();
+    let policy = Arc::new(Mutex::new(Policy::new(1 << 20)));
     let cache =
         DiskCache::open(folder.path(), policy.clone(), volume, bounds(1 << 20)).expect("a sound folder");
     let is_of_names = |unit| {
         let Unit::Gathered(number) = unit else { panic!("{unit:?} was gathered") };
         cache.remove(number).expect("it can be deleted");
-        (4..100).step_by(5).all(|number| !is_here_of(&cache, ChunkKind::Node, number))
+        (0..100).step_by(5).all(|number| !is_here_of(&cache, ChunkKind::Node, number))
     };
     let left: Vec<bool> = std::iter::from_fn(|| policy.lock().victim()).map(is_of_names).collect();
     assert_eq!(left.iter().filter(|of_names| **of_names).count(), 1, "{left:?}");

@@ -1,7 +1,7 @@
 //! The cache as warming fills it.
 //!
 //! What was here before is found by one look at the index when warming begins. Frames of packs that are known to be hot
-//! enter the main queue of the policy, so that a scan of the first clients does not push them out again.
+//! enter the main queue of the policy, or that of names, so that a scan of the first clients does not push them out again.
 //!
 //! Bound: at most [`ROOM_PART`] of the cache is filled with it, what was here before included, so that what clients read
 //! besides finds room; and never what the journal and the reserve need.

@@ -3,7 +3,7 @@
 use super::Context;
 use super::client::Client;
 use super::exit::Failure;
-use super::format::table;
+use super::format::{table, things_are};
 use crate::control::{ControlError, ErrorKind};
 use crate::doctor::{Finding, Verdict, examine};
 
@@ -17,7 +17,8 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     if wrong == 0 {
         return Ok(());
     }
-    Err(ControlError::new(ErrorKind::Failed, format!("{wrong} things are in the way of the gateway")).into())
+    Err(ControlError::new(ErrorKind::Failed, format!("{} in the way of the gateway", things_are(wrong)))
+        .into())
 }
 
 /// A table, and below it what to do.

@@ -16,6 +16,11 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) ->
     all().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// The beginning of a sentence about so many things.
+pub(super) fn things_are(count: usize) -> String {
+    if count == 1 { "1 thing is".to_owned() } else { format!("{count} things are") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

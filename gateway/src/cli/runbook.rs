@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::exit::Failure;
+use super::format::things_are;
 use super::place::Place;
 use crate::assembly::{AssemblyError, OfflineRepository};
 use crate::control::{ControlError, ErrorKind};
@@ -243,7 +244,7 @@ async fn check(context: &Context, name: &str, place: &Place) -> Result<(), Failu
     if wrong == 0 {
         return Ok(());
     }
-    Err(ControlError::new(ErrorKind::Incomplete, format!("{wrong} things are missing or wrong")).into())
+    Err(ControlError::new(ErrorKind::Incomplete, format!("{} missing or wrong", things_are(wrong))).into())
 }
 
 async fn start(context: &Context, begin: Begin, mode: Mode) -> Result<(), Failure> {

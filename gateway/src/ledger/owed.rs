@@ -199,11 +199,11 @@ impl Ledger {
             return Ok(());
         }
         let mut unspread = 0;
-        for found in self.files_of_indexed()? {
-            if self.is_spread(&found.pack)? {
-                self.indexed.lock().push(found);
+        for (pack, bytes) in self.files_of_indexed()? {
+            if self.is_spread(&pack)? {
+                self.indexed.lock().push((pack, bytes));
             } else {
-                unspread += found.bytes;
+                unspread += bytes;
             }
         }
         self.copies.unspread_bytes.store(unspread, Ordering::Relaxed);

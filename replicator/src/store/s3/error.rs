@@ -8,7 +8,7 @@ use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::store::{ErrorKind, StoreError};
 
@@ -132,11 +132,22 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     std::iter::successors(Some(error), |&error| error.source())
 }
 
+/// What an error and its causes say, each once: the SDK's own text of the whole chain ends in Rust's debug form of it.
+fn in_words(error: &(dyn Error + 'static)) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for text in chain(error).map(ToString::to_string) {
+        if words.last().is_none_or(|last| !last.contains(&text)) {
+            words.push(text);
+        }
+    }
+    words.join(": ")
+}
+
 fn cause<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
-    let SdkError::ServiceError(service) = error else { return DisplayErrorContext(error).to_string() };
+    let SdkError::ServiceError(service) = error else { return in_words(error) };
     let status = service.raw().status().as_u16();
     let code = service.err().code().unwrap_or("no error code");
     let message = service.err().message().unwrap_or("no message");
@@ -152,6 +163,15 @@ mod tests {
         assert_eq!(kind_of_status(404), ErrorKind::Misconfigured);
         assert_eq!(kind_of_code("NoSuchKey"), Some(ErrorKind::Missing));
         assert_eq!(kind_of_code("NoSuchBucket"), Some(ErrorKind::Misconfigured));
+    }
+
+    #[test]
+    fn what_failed_is_told_in_words_each_once() {
+        let refused = std::io::Error::from_raw_os_error(111);
+        let said = refused.to_string();
+        let error: SdkError<std::io::Error> =
+            SdkError::timeout_error(Box::<dyn Error + Send + Sync>::from(refused));
+        assert_eq!(in_words(&error), format!("request has timed out: {said}"));
     }
 
     #[test]
