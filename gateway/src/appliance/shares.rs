@@ -8,8 +8,8 @@ use bytes::Bytes;
 use tidegate_chunker::{DomainId, SecretKey, ShareId};
 use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::repository::{
-    ClaimOptions, ClaimOutcome, Era, Head, HeadName, Leadership, RepositoryError, ShareDescription,
-    SnapshotId, Standing, UtcNanos,
+    ClaimOptions, ClaimOutcome, Era, Head, HeadName, Leadership, LeadershipNote, RepositoryError,
+    ShareDescription, SnapshotId, Standing, UtcNanos,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -494,8 +494,10 @@ impl Appliance {
     /// Goes on leading, if nobody else has taken over. While the store is away that is not known: the
     /// share is served, and the next commit asks again.
     async fn resume(&self, record: &mut ShareRecord) -> Result<Option<Leadership>, ApplianceError> {
-        let Some(note) = &record.leadership else { return Ok(None) };
-        match self.backend.repository.resume(note).await {
+        let Some(note) = record.leadership.take().map(LeadershipNote::of_next_life) else { return Ok(None) };
+        record.leadership = Some(note.clone());
+        record.store(&self.live).await?;
+        match self.backend.repository.resume(&note).await {
             Standing::StillLeading(leadership) => Ok(Some(leadership)),
             Standing::Unknown { leadership, error } => {
                 tracing::warn!(share = record.name, %error, "cannot see yet whether this gateway still leads");

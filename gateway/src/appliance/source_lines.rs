@@ -275,11 +275,19 @@ impl Appliance {
     }
 
     async fn resume_source(&self, line: &Line, turn: &mut Turn) -> Result<(), ApplianceError> {
-        let note = {
-            let record = line.record.lock();
-            record.leadership.clone().filter(|_| !record.superseded)
+        if turn.leadership.is_some() {
+            return Ok(());
+        }
+        let record = {
+            let mut record = line.record.lock();
+            if record.superseded {
+                return Ok(());
+            }
+            record.leadership = record.leadership.take().map(LeadershipNote::of_next_life);
+            record.clone()
         };
-        let Some(note) = note.filter(|_| turn.leadership.is_none()) else { return Ok(()) };
+        let Some(note) = record.leadership.clone() else { return Ok(()) };
+        self.keep_record(&record).await?;
         match self.backend.repository.resume(&note).await {
             Standing::StillLeading(leadership) => {
                 turn.leadership = Some(leadership);

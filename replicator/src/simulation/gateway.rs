@@ -211,7 +211,12 @@ impl Gateway {
     }
 
     async fn resume(&self, share: ShareId) -> Outcome<()> {
-        let Some(note) = self.machine.record(share)?.note else { return Ok(()) };
+        let Some(note) = self.machine.record(share)?.note.map(LeadershipNote::of_next_life) else {
+            return Ok(());
+        };
+        if let Some(record) = self.machine.records.lock().get_mut(&share) {
+            record.note = Some(note.clone());
+        }
         match self.repository.resume(&note).await {
             Standing::StillLeading(leadership) | Standing::Unknown { leadership, .. } => {
                 self.open_share(share, leadership);

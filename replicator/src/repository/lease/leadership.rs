@@ -3,9 +3,11 @@
 //! A [`Leadership`] is had by winning a claim or by resuming one. Looking at the lease takes it and gives it
 //! back only while it holds: who has been superseded has nothing left to publish with.
 //!
-//! A gateway keeps a [`LeadershipNote`] on its disk to go on leading after a restart. A head that it was
-//! publishing when it died may still arrive afterwards: a resumed leadership leaves one sequence free, so
-//! that its own next head is the newer one.
+//! A gateway keeps a [`LeadershipNote`] on its disk to go on leading after a restart. Heads that it was
+//! publishing when it died, and those of which it never heard whether they were stored, may still arrive
+//! afterwards. So each process that leads has a *life* of its own, counted in the note, and in each life
+//! sequences begin above all that an earlier one can have used: whatever arrives late is older than what
+//! is published now. The count is on the disk before anything is published in the life.
 
 use serde::{Deserialize, Serialize};
 use tidegate_chunker::ShareId;
@@ -18,6 +20,8 @@ use crate::repository::open::{Opened, Repository};
 
 /// Heads of unknown fate that are remembered: with more, the oldest may stay as forks.
 const UNCERTAIN_MAX: usize = 256;
+/// Sequences of a life, as a power of two: more than anybody can use up.
+const LIFE_BITS: u32 = 32;
 
 /// The right to publish heads of one share in one epoch. There is at most one of it in the world, as long
 /// as nobody resumes one note twice at a time.
@@ -27,6 +31,7 @@ pub struct Leadership {
     epoch: u32,
     nonce: ClaimNonce,
     name: LeaseName,
+    life: u32,
     /// Sequences that the next head leaves free.
     gap: u64,
     /// Heads that were sent and of which nobody knows whether they were stored.
@@ -42,9 +47,19 @@ pub struct LeadershipNote {
     #[serde(with = "hex")]
     nonce: ClaimNonce,
     exclusive: bool,
+    /// Which process leads, counted from the one that claimed.
+    #[serde(default)]
+    life: u32,
 }
 
 impl LeadershipNote {
+    /// The note of the next process. To be stored, so that a crash does not take it back, before that process
+    /// [resumes](Repository::resume) to publish anything.
+    #[must_use]
+    pub fn of_next_life(self) -> Self {
+        Self { life: self.life.saturating_add(1), ..self }
+    }
+
     /// In which epoch.
     pub fn epoch(&self) -> u32 {
         self.epoch
@@ -91,7 +106,7 @@ pub enum Successor {
 
 impl Leadership {
     pub(super) fn new(share: ShareId, epoch: u32, nonce: ClaimNonce, name: LeaseName) -> Self {
-        Self { share, epoch, nonce, name, gap: 0, uncertain: Vec::new() }
+        Self { share, epoch, nonce, name, life: 0, gap: 0, uncertain: Vec::new() }
     }
 
     /// Of which share.
@@ -107,12 +122,15 @@ impl Leadership {
     /// What to keep for a restart.
     pub fn note(&self) -> LeadershipNote {
         let exclusive = self.name.kind == LeaseKind::Exclusive;
-        LeadershipNote { share: self.share, epoch: self.epoch, nonce: self.nonce, exclusive }
+        let Self { share, epoch, nonce, life, .. } = *self;
+        LeadershipNote { share, epoch, nonce, exclusive, life }
     }
 
-    /// The sequence of the next head, given the newest one, which is its parent.
+    /// The sequence of the next head, given the newest one, which is its parent: above it, above whatever may have been
+    /// sent in this life, and above whatever was sent in the lives before.
     pub fn next_sequence(&self, parent: Option<&HeadName>) -> u64 {
-        parent.map_or(0, |parent| parent.sequence).saturating_add(1 + self.gap)
+        let before = parent.map_or(0, |parent| parent.sequence).max(u64::from(self.life) << LIFE_BITS);
+        before.saturating_add(1 + self.gap)
     }
 
     /// Takes the claim back, of somebody who has published nothing under it. To be tried once: what stays is a claim
@@ -172,11 +190,13 @@ impl Leadership {
 }
 
 impl Repository<Opened> {
-    /// Goes on with a leadership after a restart, if it still holds.
+    /// Goes on with a leadership after a restart, if it still holds. Who means to publish under it gives a note
+    /// [of the next life](LeadershipNote::of_next_life), which is stored.
     pub async fn resume(&self, note: &LeadershipNote) -> Standing {
         let kind = if note.exclusive { LeaseKind::Exclusive } else { LeaseKind::Settled(note.nonce) };
         let name = LeaseName { epoch: note.epoch, kind };
-        let resumed = Leadership { gap: 1, ..Leadership::new(note.share, note.epoch, note.nonce, name) };
+        let resumed =
+            Leadership { life: note.life, ..Leadership::new(note.share, note.epoch, note.nonce, name) };
         resumed.check(self).await
     }
 }
