@@ -4,7 +4,8 @@
 //!
 //! * of the setting: the journal and the packs that too few targets have, over the bound in the settings;
 //! * of the disk: the packs that too few targets have and *twice* the journal, over what the disk has for
-//!   them once the cache is gone, less the reserve ([`Room`]). Twice, because a commit writes what the
+//!   them once the data in the cache is gone (the names stay: with them all is listed and removed while the
+//!   store is away), less the reserve ([`Room`]). Twice, because a commit writes what the
 //!   journal holds again, into packs, before the journal can be shortened: at 100 % there is still room
 //!   to do that, and so to get below 100 %;
 //! * of memory: the records of the journal that no commit has drained, over a bound. A commit knows
@@ -133,7 +134,7 @@ impl DirtyBudget {
             if room.free_bytes < room.reserve_bytes() + journal {
                 self.keeper.wake.notify_one();
             }
-            disk_part(room, self.keeper.bytes(), journal, packs)
+            disk_part(room, self.keeper.yielding_bytes(), journal, packs)
         });
         of_setting.max(of_disk).max(of_memory)
     }

@@ -75,7 +75,12 @@ impl Keeper {
         self.policy.lock().bytes()
     }
 
-    /// The bound of those.
+    /// Bytes of those that go for what clients write: see [`Policy::yielding_bytes`].
+    pub(crate) fn yielding_bytes(&self) -> u64 {
+        self.policy.lock().yielding_bytes()
+    }
+
+    /// The bound of all.
     pub(crate) fn bytes_max(&self) -> u64 {
         self.bytes_max
     }

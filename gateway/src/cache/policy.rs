@@ -126,6 +126,11 @@ impl Policy {
         self.small_bytes + self.main_bytes + self.names_bytes
     }
 
+    /// Bytes of what gives way to what clients write: all but the names within their part.
+    pub(crate) fn yielding_bytes(&self) -> u64 {
+        self.bytes() - self.names_bytes.min(self.names_bytes_max)
+    }
+
     /// Takes out the unit that is worth least.
     pub(crate) fn victim(&mut self) -> Option<Unit> {
         // Each round takes a unit out, moves it from the small queue to the main one, or takes a use off it.
@@ -324,6 +329,7 @@ mod tests {
             shrink(&mut policy);
         }
         assert_eq!(held(&policy, 0..100), 10, "names have a quarter");
+        assert_eq!(policy.yielding_bytes(), policy.bytes() - 10 * PACK_BYTES);
         assert!(policy.units.contains_key(&Unit::Pack(pack(3))), "the one that is used stays");
         assert!(held(&policy, 1000..2000) >= 30, "the rest is data's");
         // A disk that fills otherwise takes data first, all of it.
