@@ -130,6 +130,8 @@ impl Keeper {
 
     /// What must go next, taken out of the policy; none when the bounds hold, or nothing is left.
     fn victim(&self, wanted_bytes: u64) -> Option<Unit> {
+        // What the journal will need is taken from data. While a commit runs, a part of it is written twice already.
+        let wanted_bytes = if self.yielding_bytes() > 0 { wanted_bytes } else { 0 };
         if self.is_over(wanted_bytes) {
             return self.policy.lock().victim();
         }
