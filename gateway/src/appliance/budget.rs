@@ -4,10 +4,11 @@
 //!
 //! * of the setting: the journal and the packs that too few targets have, over the bound in the settings;
 //! * of the disk: the packs that too few targets have and *twice* the journal, over what the disk has for
-//!   them once the data in the cache is gone (the names stay: with them all is listed and removed while the
-//!   store is away), less the reserve ([`Room`]). Twice, because a commit writes what the
+//!   them once the data in the cache is gone, less the reserve ([`Room`]). Twice, because a commit writes what the
 //!   journal holds again, into packs, before the journal can be shortened: at 100 % there is still room
-//!   to do that, and so to get below 100 %;
+//!   to do that, and so to get below 100 %. As many bytes of names as are dirty stay in the cache: with them
+//!   all is listed and removed while the store is away. Not more, so that on a disk which somebody
+//!   else has filled writers are not held up for names;
 //! * of memory: the records of the journal that no commit has drained, over a bound. A commit knows
 //!   something of each of them until it is done, so many small writes are held up although they are few
 //!   bytes.
@@ -134,19 +135,23 @@ impl DirtyBudget {
             if room.free_bytes < room.reserve_bytes() + journal {
                 self.keeper.wake.notify_one();
             }
-            disk_part(room, self.keeper.yielding_bytes(), journal, packs)
+            let all = self.keeper.bytes();
+            let names = all.saturating_sub(self.keeper.yielding_bytes());
+            disk_part(room, (all, names), journal, packs)
         });
         of_setting.max(of_disk).max(of_memory)
     }
 }
 
 /// The part of the disk that is used; see the head of this module.
-fn disk_part(room: Room, cached: u64, journal: u64, packs: u64) -> f64 {
+fn disk_part(room: Room, (cached, names): (u64, u64), journal: u64, packs: u64) -> f64 {
     if room.free_bytes < room.reserve_bytes() / 2 {
         // Nothing more goes in before the cache has really gone.
         return 1.0;
     }
-    let usable = (room.free_bytes + cached + journal + packs).saturating_sub(room.reserve_bytes());
+    let staying = names.min(journal + packs);
+    let room_for_all = room.free_bytes + cached + journal + packs;
+    let usable = room_for_all.saturating_sub(room.reserve_bytes() + staying);
     (2 * journal + packs) as f64 / usable.max(1) as f64
 }
 
@@ -205,17 +210,33 @@ mod tests {
         assert_eq!(Budgets::default().fit(large).dirty_bytes, Budgets::default().dirty_bytes);
     }
 
+    #[test]
+    fn names_stay_beside_what_is_dirty_and_hold_nobody_up_on_a_disk_that_others_have_filled() {
+        let reserve = Room { total_bytes: 8 << 30, free_bytes: 0 }.reserve_bytes();
+        let room = Room { total_bytes: 8 << 30, free_bytes: reserve };
+        let gib = 1 << 30;
+        assert_eq!(disk_part(room, (gib, gib), 0, 0), 0.0);
+        assert!(disk_part(room, (gib, gib), 100 << 20, 0) < 1.0);
+        let full = Room { free_bytes: reserve + gib, ..room };
+        assert!(
+            disk_part(full, (gib, gib), gib, 0) >= 1.0,
+            "names count as room beside as much that is dirty"
+        );
+        assert!(disk_part(full, (gib, 0), gib, 0) < 1.0, "data does");
+    }
+
     proptest! {
         #[test]
         fn below_a_hundred_percent_the_journal_fits_into_packs_beside_the_reserve(
             total in (1u64 << 28)..(1 << 40),
-            parts in prop::array::uniform4(0u64..1000),
+            parts in prop::array::uniform5(0u64..1000),
         ) {
             let whole: u64 = parts.iter().sum::<u64>().max(1);
-            let [free, cached, journal, packs] = parts.map(|part| total / whole * part);
+            let [free, data, names, journal, packs] = parts.map(|part| total / whole * part);
             let room = Room { total_bytes: total, free_bytes: free };
-            if disk_part(room, cached, journal, packs) < 1.0 {
-                prop_assert!(free + cached >= room.reserve_bytes() + journal);
+            if disk_part(room, (data + names, names), journal, packs) < 1.0 {
+                let yielding = data + names.saturating_sub(journal + packs);
+                prop_assert!(free + yielding >= room.reserve_bytes() + journal);
             }
         }
     }
