@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! prepare.rs   makes an empty store a copy, and refuses a stranger's
-//! deleted.rs   what collections have deleted, and what merely is not there
+//! deleted.rs   what collections have deleted, on either side, and what merely is not there
 //! lines.rs     how the shares of lead and copy stand to each other: what comes, what goes, who leads
 //! packs.rs     packs, from local files or from the lead
 //! objects.rs   everything else that is small
@@ -27,6 +27,7 @@
 //! | packs of index objects that the copy lacks, then each of those objects; before them epochs that are new | packs and facts that no head reaches |
 //! | claims, snapshots, heads, oldest first | a copy that is newer than before |
 //! | removal of heads and snapshots that the lead has removed | fewer of those |
+//! | packs that somebody who leads from the copy has deleted there during the pass, once more | heads that lack them, until the targets are compared |
 //! | deletion of index objects that others replace | facts twice |
 //! | deletion of packs that a collection has deleted from the lead, then the outcome of its plan | the same |
 //!
@@ -126,6 +127,8 @@ pub struct Mirror {
     claims: Claims,
     /// Plans of which something is locked on the copy, and when it is tried again.
     held_until: BTreeMap<PlanId, Instant>,
+    /// Plans that were open on the copy when heads or snapshots had come there.
+    watched: BTreeSet<PlanId>,
     /// Packs that sleep on the lead, and when they are asked for again.
     asleep_until: BTreeMap<PackId, Instant>,
 }
@@ -139,8 +142,8 @@ impl Mirror {
         options: MirrorOptions,
     ) -> Self {
         let (held, domains, seen, claims) = Default::default();
-        let (held_until, asleep_until) = Default::default();
-        Self { lead, copy, host, options, held, domains, seen, claims, held_until, asleep_until }
+        let (held_until, watched, asleep_until) = Default::default();
+        Self { lead, copy, host, options, held, domains, seen, claims, held_until, watched, asleep_until }
     }
 
     /// Those of these packs that are on the copy: the last pass has seen them, or the copy says so now.

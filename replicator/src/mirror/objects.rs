@@ -1,9 +1,10 @@
 //! Small objects: copied as they are, once they have been found to be sound.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tidegate_chunker::ObjectKind;
 
+use super::deleted::Plans;
 use super::{Mirror, MirrorError};
 use crate::repository::envelope::{fetch, list_all, store_object};
 use crate::repository::names::{DOMAINS, KEYS};
@@ -71,11 +72,9 @@ impl Mirror {
     }
 
     /// Every plan that the copy lacks, without outcomes: those follow when they have been carried out there.
-    pub(super) async fn copy_plans(&mut self) -> Result<u64, MirrorError> {
-        let there: BTreeMap<_, _> =
-            self.copy.plans().await?.into_iter().map(|plan| (plan.id, plan.open)).collect();
+    pub(super) async fn copy_plans(&mut self, there: &Plans) -> Result<u64, MirrorError> {
         let mut coming = self.lead.plans().await?;
-        coming.retain(|plan| !there.contains_key(&plan.id));
+        coming.retain(|plan| !there.has(&plan.id));
         if coming.is_empty() {
             return Ok(0);
         }

@@ -37,6 +37,12 @@ impl Held {
         self.0.clear();
     }
 
+    pub(super) fn forget(&mut self, packs: &[PackId]) {
+        for pack in packs {
+            self.0.remove(pack);
+        }
+    }
+
     pub(super) fn add(&mut self, pack: PackId) {
         if self.0.len() >= HELD_MAX {
             self.0.clear();

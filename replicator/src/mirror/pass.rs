@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tidegate_chunker::{ObjectKind, PackId, ShareId};
 use tokio::time::Instant;
 
+use super::deleted::Plans;
 use super::lines::{Line, Obstacle};
 use super::objects::copy_control;
 use super::packs::CarriedPacks;
@@ -97,16 +98,23 @@ impl Mirror {
         self.host.copying(&lines.iter().filter_map(newest).collect::<Vec<_>>());
         let is_sound = lines.iter().all(|line| matches!(line.obstacle, None | Some(Obstacle::Unreadable)));
         report.objects += self.copy_domains().await?;
+        let before = Plans::look(&self.copy).await?;
         if is_sound {
-            report.objects += self.copy_slots().await? + self.copy_plans().await?;
+            report.objects += self.copy_slots().await? + self.copy_plans(&before).await?;
         }
         let replaced = self.copy_index(&mut report, observer).await?;
+        let without_lines = report.objects;
         let mut may_delete = report.holes.is_empty() && report.asleep.is_empty();
         for line in &lines {
             checkpoint(observer)?;
             let copied = self.copy_line(line, &mut report).await?;
             may_delete &= copied.obstacle.is_none();
             report.shares.push(copied);
+        }
+        let may_lack = report.objects > without_lines && before.has_open();
+        if may_lack || !self.watched.is_empty() {
+            self.bring_back(&before, &mut report, observer).await?;
+            may_delete &= report.holes.is_empty() && report.asleep.is_empty();
         }
         if may_delete && report.strangers == 0 && report.overtaken == 0 {
             for name in replaced {
@@ -198,7 +206,7 @@ impl Mirror {
     }
 
     /// Whether all of these packs are on the copy now.
-    async fn carry(
+    pub(super) async fn carry(
         &mut self,
         packs: BTreeSet<PackId>,
         report: &mut PassReport,

@@ -58,6 +58,9 @@ use random::Finished;
 
 /// Seeds of a run that is not told how many.
 const SEEDS: u64 = 100;
+/// Seeds beyond those that broke something once: late heads of an earlier process; a collection on a copy that is
+/// led while another gateway copies to it.
+const ONCE_BROKEN: [u64; 2] = [714, 747];
 
 /// Whether this thread simulates.
 pub(crate) fn is_running() -> bool {
@@ -111,6 +114,9 @@ fn whatever_the_network_does_what_is_retained_restores_and_one_line_goes_on() {
     if let Some(seed) = number("TIDEGATE_SEED") {
         holds(seed);
         return;
+    }
+    for seed in ONCE_BROKEN {
+        holds(seed);
     }
     let (seeds, next) = (number("TIDEGATE_SEEDS").unwrap_or(SEEDS), AtomicU64::new(0));
     let events = AtomicU64::new(0);
