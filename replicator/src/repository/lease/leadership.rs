@@ -5,9 +5,10 @@
 //!
 //! A gateway keeps a [`LeadershipNote`] on its disk to go on leading after a restart. Heads that it was
 //! publishing when it died, and those of which it never heard whether they were stored, may still arrive
-//! afterwards. So each process that leads has a *life* of its own, counted in the note, and in each life
-//! sequences begin above all that an earlier one can have used: whatever arrives late is older than what
-//! is published now. The count is on the disk before anything is published in the life.
+//! afterwards. So each process that leads has a *life* of its own, counted in the note, and its first head
+//! leaves as many times [`LIFE_SEQUENCES`] free as there were lives before it: whatever arrives late is older
+//! than what is published now, however many lives have followed the same head. The count is on the disk
+//! before anything is published in the life.
 
 use serde::{Deserialize, Serialize};
 use tidegate_chunker::ShareId;
@@ -20,8 +21,8 @@ use crate::repository::open::{Opened, Repository};
 
 /// Heads of unknown fate that are remembered: with more, the oldest may stay as forks.
 const UNCERTAIN_MAX: usize = 256;
-/// Sequences of a life, as a power of two: more than anybody can use up.
-const LIFE_BITS: u32 = 32;
+/// How many heads of unknown fate a life may send in a row: one a second for half a year.
+const LIFE_SEQUENCES: u64 = 1 << 24;
 
 /// The right to publish heads of one share in one epoch. There is at most one of it in the world, as long
 /// as nobody resumes one note twice at a time.
@@ -126,11 +127,10 @@ impl Leadership {
         LeadershipNote { share, epoch, nonce, exclusive, life }
     }
 
-    /// The sequence of the next head, given the newest one, which is its parent: above it, above whatever may have been
-    /// sent in this life, and above whatever was sent in the lives before.
+    /// The sequence of the next head, given the newest one, which is its parent: above it, and above whatever may have
+    /// been sent after it.
     pub fn next_sequence(&self, parent: Option<&HeadName>) -> u64 {
-        let before = parent.map_or(0, |parent| parent.sequence).max(u64::from(self.life) << LIFE_BITS);
-        before.saturating_add(1 + self.gap)
+        parent.map_or(0, |parent| parent.sequence).saturating_add(1 + self.gap)
     }
 
     /// Takes the claim back, of somebody who has published nothing under it. To be tried once: what stays is a claim
@@ -195,8 +195,8 @@ impl Repository<Opened> {
     pub async fn resume(&self, note: &LeadershipNote) -> Standing {
         let kind = if note.exclusive { LeaseKind::Exclusive } else { LeaseKind::Settled(note.nonce) };
         let name = LeaseName { epoch: note.epoch, kind };
-        let resumed =
-            Leadership { life: note.life, ..Leadership::new(note.share, note.epoch, note.nonce, name) };
+        let (life, gap) = (note.life, u64::from(note.life) * LIFE_SEQUENCES);
+        let resumed = Leadership { life, gap, ..Leadership::new(note.share, note.epoch, note.nonce, name) };
         resumed.check(self).await
     }
 }
