@@ -153,11 +153,6 @@ impl DomainKeys {
         self.seals().len()
     }
 
-    /// The seal epochs that are known, in order.
-    pub fn known_epochs(&self) -> Vec<SealEpoch> {
-        self.seals().keys().copied().collect()
-    }
-
     /// The repository that these keys belong to.
     pub fn repository(&self) -> RepositoryId {
         self.repository

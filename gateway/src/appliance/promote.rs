@@ -4,12 +4,12 @@
 //! |---|---|---|
 //! | hold | takes the right to publish of every share; nothing is published from here until the end | nothing |
 //! | drain | a last commit of each share, and a last pass over the copy; not when the lead is lost | nothing |
-//! | look | the copy has the newest head of every share that is led here, and every pack that is not here | nothing |
+//! | look | the copy has the newest head of every share that is led here, and every pack that is not here; it is given the keys that it lacks | nothing that matters |
 //! | forget | when the lead is lost: what the copy's index does not name is no duplicate any more | nothing that matters |
 //! | claim | claims each share on the copy, above every epoch, naming its newest head there | claims without heads; a new promotion goes above them |
 //! | look back | unless the lead is lost: each share is still led here; of one that somebody took over meanwhile, heads may lie on the old lead alone | the same |
 //! | note | in one record of the journal: which target leads, and the new claims | a promoted copy |
-//! | switch | everything goes to the new lead; what led is a copy from now on | the same |
+//! | switch | everything goes to the new lead, first of all keys that were made since the look; what led is a copy from now on | the same |
 //!
 //! Which target the claims of this gateway are on is noted in the local state. A start whose settings name another one
 //! promotes that: so a crash anywhere, once the settings are changed, is gone on with.
@@ -21,7 +21,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tidegate_chunker::{DomainId, PackId, SealEpoch, ShareId};
+use tidegate_chunker::{PackId, ShareId};
 use tidegate_replicator::mirror::prepare;
 use tidegate_replicator::repository::{
     ClaimOptions, ClaimOutcome, Leadership, Opened, Promotion, Repository, RepositoryError, Standing,
@@ -79,6 +79,10 @@ impl Appliance {
         }
         let claimed = self.note_claimed(&repository, &targets.lead, &sources, claimed).await?;
         self.targets.set_lead(store);
+        // Keys may have been rotated since the look; what was sealed under them goes up from here.
+        if let Err(error) = self.backend.repository.give_epochs().await {
+            tracing::warn!(%error, "the new lead may lack keys that are in use; it is given them before anything else");
+        }
         for claimed in claimed {
             let of_share = |(share, _): &&mut (&Arc<OpenShare>, _)| share.share.id() == claimed.share();
             if let Some((share, leadership)) = held.iter_mut().find(of_share) {
@@ -251,11 +255,9 @@ impl Appliance {
         if !self.backend.ledger.owed(of_copy).whole_once {
             return Err(refuse("a first pass that came to its end".into()));
         }
-        if let Some((domain, epoch)) = repository_lacks(&self.backend.repository, repository).await? {
-            return Err(refuse(format!(
-                "sealing epoch {} of domain {domain}, which is in use here",
-                epoch.0
-            )));
+        let there = self.backend.repository.on(repository.store().clone());
+        if let Some(domain) = there.give_epochs().await?.first() {
+            return Err(refuse(format!("the keys of domain {domain}, which is known here")));
         }
         let mut behind = Vec::new();
         for record in records {
@@ -334,16 +336,6 @@ impl Appliance {
             }),
         }
     }
-}
-
-/// A seal epoch that is in use here and that a copy has no object of: who has only the copy could not open what is sealed
-/// under it.
-async fn repository_lacks(
-    here: &Repository<Opened>,
-    copy: &Repository<Opened>,
-) -> Result<Option<(DomainId, SealEpoch)>, ApplianceError> {
-    let lacking = here.on(copy.store().clone()).lacking_epochs().await?;
-    Ok(lacking.into_iter().next())
 }
 
 /// Claims under which nothing was published, and nothing will be.

@@ -27,7 +27,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use futures::{StreamExt, stream};
 use tidegate_chunker::ShareId;
 
-use super::envelope::store_object;
 use super::error::{RepositoryError, Result};
 use super::hex::HexId;
 use super::names::SnapshotId;
@@ -214,7 +213,7 @@ impl Repository<Opened> {
         let id = SnapshotId::new(now.max(old.after()))?;
         let name = id.object(share);
         let sealed = self.seal_record(&name, &snapshot)?;
-        store_object(&*self.store, &name, sealed, PutMode::Overwrite).await?;
+        self.store_sealed(&name, sealed, PutMode::Overwrite).await?;
         if self.there(share, old).await?.is_none() {
             // A collection may have missed both.
             self.remove_snapshot(share, id).await?;

@@ -18,7 +18,6 @@ use futures::{StreamExt, stream};
 use tidegate_chunker::ShareId;
 
 use super::bin::is_binned;
-use super::envelope::store_object;
 use super::error::{RepositoryError, Result};
 use super::head::Head;
 use super::heads::ListedHead;
@@ -188,7 +187,7 @@ impl Repository<Opened> {
         let name = id.object(head.share.id);
         let snapshot = Snapshot { label: new.name, policy: None, tags, taken_at: made_at, head_name, head };
         let sealed = self.seal_record(&name, &snapshot)?;
-        store_object(&*self.store, &name, sealed, PutMode::Overwrite).await
+        self.store_sealed(&name, sealed, PutMode::Overwrite).await
     }
 
     /// The branch under an id that was chosen before; `None` if it was not written.

@@ -12,9 +12,10 @@
 //! An object that is damaged, of a newer format, gone meanwhile, or has no name that a domain could have does not keep the
 //! others from being used: what it alone could open stays closed, and is an error under its own name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidegate_chunker::{
     DomainId, DomainKeys, ObjectKind, RepositoryId, SealEpoch, SecretKey, open_object_with, seal_object_with,
@@ -25,6 +26,7 @@ use super::chance::random;
 use super::envelope::{
     Record, fetch, from_payload, list_all, store_object, to_payload, unreadable, unsealable,
 };
+use super::epochs::Epoch;
 use super::error::{RepositoryError, Result};
 use super::hex::{self, HexId};
 use super::names::{self, DOMAINS};
@@ -91,6 +93,16 @@ impl UnreadableObject {
     }
 }
 
+/// What is known after all objects of the domains have been read.
+pub(super) struct Loaded {
+    pub(super) domains: Domains,
+    pub(super) unreadable: Vec<UnreadableObject>,
+    /// The epochs that have an object, readable or not.
+    pub(super) there: BTreeSet<Epoch>,
+    /// What was read, as it is stored.
+    pub(super) sealed: BTreeMap<Epoch, Bytes>,
+}
+
 /// Access to the domains of one repository: what is needed to read and write their objects.
 pub(super) struct DomainObjects<'a> {
     pub(super) store: &'a dyn Store,
@@ -118,13 +130,16 @@ impl DomainObjects<'_> {
 
     /// Reads all domains, and says which of their objects cannot be read. Whoever holds the keys of a domain that is
     /// `known` has its new epochs too.
-    pub(super) async fn load(&self, known: &Domains) -> Result<(Domains, Vec<UnreadableObject>)> {
-        let names: Vec<ObjectName> = self.names().await?.into_iter().map(|(name, _)| name).collect();
+    pub(super) async fn load(&self, known: &Domains) -> Result<Loaded> {
+        let names = self.names().await?;
         let mut collected: BTreeMap<DomainId, Collected> = BTreeMap::new();
-        let mut unreadable = Vec::new();
-        for name in &names {
+        let (mut unreadable, mut sealed) = (Vec::new(), BTreeMap::new());
+        for (name, _) in &names {
             match self.read_named(name).await {
-                Ok((domain, epoch, record)) => collect(&mut collected, name, domain, epoch, record)?,
+                Ok((domain, epoch, record, bytes)) => {
+                    collect(&mut collected, name, domain, epoch, record)?;
+                    sealed.insert((domain, epoch), bytes);
+                }
                 Err(RepositoryError::Damaged { object, why }) => {
                     unreadable.push(UnreadableObject { object, why, is_newer: false });
                 }
@@ -140,7 +155,8 @@ impl DomainObjects<'_> {
         }
         let domains =
             collected.into_iter().map(|(id, collected)| Ok((id, self.keys(id, collected, known.get(&id))?)));
-        Ok((domains.collect::<Result<Domains>>()?, unreadable))
+        let there = names.into_iter().filter_map(|(_, of)| of).collect();
+        Ok(Loaded { domains: domains.collect::<Result<Domains>>()?, unreadable, there, sealed })
     }
 
     /// Creates a domain.
@@ -161,7 +177,7 @@ impl DomainObjects<'_> {
         let step = u32::from(u16::from_be_bytes(random()?)) + 1;
         let epoch = self.highest_epoch(domain, current).await?.0.checked_add(step).map(SealEpoch);
         let epoch = epoch.ok_or_else(|| RepositoryError::invalid("the domain has no seal epochs left"))?;
-        let old = self.read(&names::domain(domain, current)).await?;
+        let (old, _) = self.read(&names::domain(domain, current)).await?;
         self.write(domain, epoch, &DomainRecord { seal: new_secret()?, ..old }).await?;
         Ok(epoch)
     }
@@ -173,17 +189,19 @@ impl DomainObjects<'_> {
         Ok(epochs.chain([readable]).max().unwrap_or(readable))
     }
 
-    async fn read_named(&self, name: &ObjectName) -> Result<(DomainId, SealEpoch, DomainRecord)> {
+    async fn read_named(&self, name: &ObjectName) -> Result<(DomainId, SealEpoch, DomainRecord, Bytes)> {
         let (domain, epoch) = parse(name)?;
-        Ok((domain, epoch, self.read(name).await?))
+        let (record, bytes) = self.read(name).await?;
+        Ok((domain, epoch, record, bytes))
     }
 
-    async fn read(&self, name: &ObjectName) -> Result<DomainRecord> {
+    /// An object, and its bytes as they are stored.
+    async fn read(&self, name: &ObjectName) -> Result<(DomainRecord, Bytes)> {
         let bytes = fetch(self.store, name, DomainRecord::BYTES_MAX).await?;
         let payload =
             open_object_with(self.master, self.repository, DomainRecord::KIND, name.as_str(), &bytes)
                 .map_err(|error| unreadable(name, error))?;
-        from_payload(name, &Zeroizing::new(payload))
+        Ok((from_payload(name, &Zeroizing::new(payload))?, bytes))
     }
 
     async fn write(&self, domain: DomainId, epoch: SealEpoch, record: &DomainRecord) -> Result<()> {

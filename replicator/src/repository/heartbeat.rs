@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_chunker::ObjectKind;
 
 use super::chance::random;
-use super::envelope::{LIST_PAGE, Record, store_object};
+use super::envelope::{LIST_PAGE, Record};
 use super::error::{RepositoryError, Result};
 use super::head::ShareDescription;
 use super::hex::{self, HexId};
@@ -200,7 +200,7 @@ impl Repository<Opened> {
         let name = HeartbeatName::new(sequence, stopped)?;
         let object = name.object(instance);
         let sealed = self.seal_record(&object, heartbeat)?;
-        store_object(&*self.store, &object, sealed, PutMode::Overwrite).await?;
+        self.store_sealed(&object, sealed, PutMode::Overwrite).await?;
         Ok(name)
     }
 

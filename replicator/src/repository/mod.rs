@@ -76,6 +76,7 @@ mod config;
 mod control;
 mod domain;
 pub(crate) mod envelope;
+mod epochs;
 mod error;
 mod head;
 mod heads;

@@ -11,10 +11,9 @@
 //! stored, or after a kill, leftovers stay, which the next creation names. Of two creations at once, one
 //! wins `config`; where the store cannot decide that, reading it back does.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tidegate_chunker::{ChunkParams, DomainId, DomainKeys, RepositoryId, SealEpoch, SecretKey, SigningKey};
 use zeroize::Zeroizing;
 
@@ -22,6 +21,7 @@ use super::chance::random;
 use super::config::Config;
 use super::domain::{Domain, DomainObjects, Domains, UnreadableObject};
 use super::envelope::{fetch, list_all, store_object};
+use super::epochs::EpochObjects;
 use super::error::{RepositoryError, Result};
 use super::hex::HexId;
 use super::names::{self, SlotId};
@@ -59,6 +59,7 @@ pub struct Opened {
     master: Arc<SecretKey>,
     domains: Arc<RwLock<Arc<Domains>>>,
     unreadable: Arc<RwLock<Vec<UnreadableObject>>>,
+    pub(super) epochs: Arc<Mutex<EpochObjects>>,
 }
 
 impl<State> Repository<State> {
@@ -147,18 +148,6 @@ impl Repository<Opened> {
         Self::with_master(store, self.config.clone(), master).await
     }
 
-    /// Seal epochs that are known here and of which the store has no object: what is sealed under them is opened by nobody
-    /// who has only that store.
-    pub async fn lacking_epochs(&self) -> Result<Vec<(DomainId, SealEpoch)>> {
-        let names = self.domain_objects().names().await?;
-        let there: BTreeSet<(DomainId, SealEpoch)> = names.into_iter().filter_map(|(_, of)| of).collect();
-        let known = self.domains();
-        let known = known
-            .iter()
-            .flat_map(|(id, domain)| domain.keys.known_epochs().into_iter().map(|epoch| (*id, epoch)));
-        Ok(known.filter(|known| !there.contains(known)).collect())
-    }
-
     /// The domain in which shares are unless they have one of their own.
     pub fn default_domain(&self) -> DomainId {
         self.config.domain
@@ -193,13 +182,17 @@ impl Repository<Opened> {
 
     /// Reads the domains again: another gateway may have made one, or rotated its keys.
     pub async fn reload_domains(&self) -> Result<()> {
-        let (domains, unreadable) = self.domain_objects().load(&self.loaded()).await?;
-        let has_default = domains.contains_key(&self.config.domain);
-        *self.state.unreadable.write() = unreadable;
+        let address = self.store.address();
+        let loaded = self.domain_objects().load(&self.loaded()).await?;
+        let has_default = loaded.domains.contains_key(&self.config.domain);
+        *self.state.unreadable.write() = loaded.unreadable;
         if !has_default {
             return Err(self.no_domain(self.config.domain));
         }
-        *self.state.domains.write() = Arc::new(domains);
+        // Another store may have begun to lead meanwhile: then nobody knows whose names these are.
+        let address = (self.store.address() == address).then_some(address);
+        self.state.epochs.lock().learn(address, loaded.there, loaded.sealed, &loaded.domains);
+        *self.state.domains.write() = Arc::new(loaded.domains);
         Ok(())
     }
 
@@ -295,7 +288,8 @@ impl Repository<Opened> {
     }
 
     async fn with_master(store: Arc<dyn Store>, config: Config, master: SecretKey) -> Result<Self> {
-        let state = Opened { master: Arc::new(master), domains: Arc::default(), unreadable: Arc::default() };
+        let (domains, unreadable, epochs) = Default::default();
+        let state = Opened { master: Arc::new(master), domains, unreadable, epochs };
         let repository = Self { store, config, state };
         repository.reload_domains().await?;
         Ok(repository)
@@ -305,7 +299,7 @@ impl Repository<Opened> {
         self.state.domains.read().clone()
     }
 
-    fn domain_objects(&self) -> DomainObjects<'_> {
+    pub(super) fn domain_objects(&self) -> DomainObjects<'_> {
         DomainObjects { store: &*self.store, repository: self.id(), master: &self.state.master }
     }
 }

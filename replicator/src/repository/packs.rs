@@ -119,6 +119,7 @@ impl Repository<Opened> {
     /// Stores a finished and synced pack. May be repeated with the same bytes.
     pub async fn put_pack(&self, id: PackId, body: Body) -> Result<DurablePack> {
         let bytes = body.len();
+        self.give_epochs().await?;
         self.store.put(&names::pack(id), body, PutMode::Overwrite).await?;
         Ok(self.durable(id, bytes))
     }

@@ -15,7 +15,7 @@
 use serde::{Deserialize, Serialize};
 use tidegate_chunker::{ObjectKind, PackId};
 
-use super::envelope::{Record, list_all, store_object};
+use super::envelope::{Record, list_all};
 use super::error::{RepositoryError, Result};
 use super::hex;
 use super::names::{self, PLANS, PlanId};
@@ -97,7 +97,7 @@ impl Repository<Opened> {
     pub async fn create_plan(&self, plan: &Plan) -> Result<PlanId> {
         let id = PlanId::new(plan.made_at)?;
         let sealed = self.seal_record(&id.object(), plan)?;
-        store_object(&*self.store, &id.object(), sealed, PutMode::Overwrite).await?;
+        self.store_sealed(&id.object(), sealed, PutMode::Overwrite).await?;
         Ok(id)
     }
 
@@ -110,7 +110,7 @@ impl Repository<Opened> {
     pub async fn close_plan(&self, id: PlanId, outcome: &PlanOutcome) -> Result<()> {
         let name = id.outcome_object();
         let sealed = self.seal_record(&name, outcome)?;
-        store_object(&*self.store, &name, sealed, PutMode::Overwrite).await
+        self.store_sealed(&name, sealed, PutMode::Overwrite).await
     }
 
     /// Reads how a plan ended; `None` while it is open.

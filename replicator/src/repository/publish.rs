@@ -14,7 +14,10 @@
 //! name, so a reply that was lost does no harm. The lease is read before each attempt; a leadership that
 //! is found superseded is consumed, and with it the ability to publish.
 
+use std::time::{Duration, SystemTime};
+
 use tidegate_chunker::ShareId;
+use tokio::time::Instant;
 
 use super::envelope::store_object;
 use super::error::{RepositoryError, Result};
@@ -22,7 +25,10 @@ use super::head::Head;
 use super::lease::{Leadership, Standing, Successor};
 use super::names::HeadName;
 use super::open::{Opened, Repository};
-use crate::store::PutMode;
+use crate::store::{ObjectName, PutMode};
+
+/// A head that is stored later than this after a look at the lease counts only after another one.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Evidence that all packs of a commit are on a store, and that its index knows their chunks.
 #[derive(Debug)]
@@ -69,7 +75,7 @@ impl PreparedHead {
 pub enum Published {
     /// The head is there.
     Done(Leadership),
-    /// Somebody else leads; nothing was published, and nothing ever will be under this leadership.
+    /// Somebody else leads; nothing was published that he goes on from, and nothing ever will be under this leadership.
     Superseded {
         /// Who leads now.
         by: Successor,
@@ -81,6 +87,32 @@ pub enum Published {
         /// Why.
         error: RepositoryError,
     },
+}
+
+/// A look at the lease.
+struct Looked {
+    /// Stands still while this machine does.
+    at: Instant,
+    /// Goes on then, and may be set.
+    on: SystemTime,
+}
+
+impl Looked {
+    fn now() -> Self {
+        Self { at: Instant::now(), on: SystemTime::now() }
+    }
+
+    /// Whether somebody who has claimed the share since may have gone on already.
+    fn is_long_ago(&self) -> bool {
+        let by_the_clock = self.on.elapsed().unwrap_or_default();
+        self.at.elapsed().max(by_the_clock) > LOOK_AGAIN_AFTER
+    }
+}
+
+fn done(mut leadership: Leadership, name: &ObjectName, durable: &DurableCommit) -> Published {
+    leadership.has_published();
+    tracing::debug!(%name, packs = durable.packs, index_objects = durable.index_objects, "published a head");
+    Published::Done(leadership)
 }
 
 impl Repository<Opened> {
@@ -102,7 +134,8 @@ impl Repository<Opened> {
         Ok(PreparedHead { share: head.share.id, name, sealed })
     }
 
-    /// Publishes a prepared head, after reading the lease.
+    /// Publishes a prepared head, after reading the lease. When the store takes long over it, or this machine stood
+    /// still meanwhile, the lease is read once more before the head counts as published.
     ///
     /// `durable` must be of the commit that made the head's root, and of this store.
     pub async fn publish(
@@ -114,18 +147,27 @@ impl Repository<Opened> {
         if let Err(error) = self.check_evidence(&leadership, prepared, durable) {
             return Published::Failed { leadership, error };
         }
+        if let Err(error) = self.give_epochs().await {
+            return Published::Failed { leadership, error };
+        }
         let mut leadership = match leadership.check(self).await {
             Standing::StillLeading(leadership) => leadership,
             Standing::Superseded { by } => return Published::Superseded { by },
             Standing::Unknown { leadership, error } => return Published::Failed { leadership, error },
         };
+        let looked = Looked::now();
         let name = prepared.name.object(prepared.share);
         match store_object(&*self.store, &name, prepared.sealed.clone(), PutMode::Overwrite).await {
-            Ok(()) => {
-                leadership.has_published();
-                tracing::debug!(%name, packs = durable.packs, index_objects = durable.index_objects, "published a head");
-                Published::Done(leadership)
-            }
+            Ok(()) if looked.is_long_ago() => match leadership.check(self).await {
+                Standing::StillLeading(leadership) => done(leadership, &name, durable),
+                // Who took over has gone on without this head, which is a fork then.
+                Standing::Superseded { by } => Published::Superseded { by },
+                Standing::Unknown { mut leadership, error } => {
+                    leadership.has_perhaps_published(prepared.name);
+                    Published::Failed { leadership, error }
+                }
+            },
+            Ok(()) => done(leadership, &name, durable),
             Err(error) => {
                 leadership.has_perhaps_published(prepared.name);
                 Published::Failed { leadership, error }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tidegate_chunker::{ObjectKind, ShareId};
 
-use super::envelope::{Record, list_all, store_object};
+use super::envelope::{Record, list_all};
 use super::error::{RepositoryError, Result};
 use super::head::{HEAD_BYTES_MAX, Head};
 use super::names::{self, HeadName, SnapshotId};
@@ -73,7 +73,7 @@ impl Repository<Opened> {
         let (id, share) = (SnapshotId::new(taken_at)?, head.share.id);
         let name = id.object(share);
         let sealed = self.seal_record(&name, &Snapshot { label, policy, tags, taken_at, head_name, head })?;
-        store_object(&*self.store, &name, sealed, PutMode::Overwrite).await?;
+        self.store_sealed(&name, sealed, PutMode::Overwrite).await?;
         Ok(id)
     }
 

@@ -38,17 +38,32 @@ fn new_keys_reach_a_copy_although_a_share_is_led_from_it() {
 }
 
 #[test]
-fn a_copy_without_the_keys_in_use_is_not_promoted() {
+fn a_copy_without_the_keys_in_use_is_given_them_when_it_begins_to_lead() {
     sequence(1, true, |scene| async move {
         let gateway = copied(&scene).await;
         let domain = gateway.repository.default_domain();
         gateway.repository.rotate_domain(domain).await.unwrap();
-        let refused = gateway.promote(1, true, Step::Never).await.unwrap_err();
-        assert!(refused.text.contains("sealing epochs"), "{refused:?}");
-        pass(&gateway, 1).await;
         gateway.promote(1, true, Step::Never).await.unwrap();
         write(&gateway, "last", &[4]).await;
+        verify::is_whole(&scene.world, &scene.sites[1], "under the new keys").await;
     });
+}
+
+#[test]
+fn keys_made_on_the_old_lead_while_a_copy_begins_to_lead_are_given_to_it() {
+    for after_ms in (0..1_000).step_by(20) {
+        sequence(1, true, |scene| async move {
+            let gateway = copied(&scene).await;
+            let rotates = async {
+                tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                gateway.repository.rotate_domain(gateway.repository.default_domain()).await.unwrap();
+            };
+            let (promoted, ()) = futures::join!(gateway.promote(1, false, Step::Never), rotates);
+            promoted.unwrap();
+            write(&gateway, "last", &[4]).await;
+            verify::is_whole(&scene.world, &scene.sites[1], "under the new keys").await;
+        });
+    }
 }
 
 #[test]

@@ -75,6 +75,9 @@ impl Gateway {
         *self.machine.settings.lock() = settings.clone();
         dies(Step::Note)?;
         self.group.set_lead(self.lines[to].clone());
+        if let Err(error) = self.repository.give_epochs().await {
+            self.world.event(&format!("{} cannot give its keys to site {to}: {error}", self.who()));
+        }
         for claimed in claimed {
             if let Some((_, leadership)) = held.iter_mut().find(|(share, _)| share.id == claimed.share()) {
                 **leadership = Some(claimed);
@@ -139,9 +142,10 @@ impl Gateway {
         if !self.ledger.was_whole_once(to) {
             return Err(Trouble::new("refused: it has never come to the end of a pass"));
         }
-        let lacking = self.repository.on(repository.store().clone()).lacking_epochs().await?;
-        if !lacking.is_empty() {
-            return Err(Trouble::new(format!("refused: it lacks the sealing epochs {lacking:?}")));
+        let there = self.repository.on(repository.store().clone());
+        let unknown = there.give_epochs().await?;
+        if !unknown.is_empty() {
+            return Err(Trouble::new(format!("refused: it lacks the domains {unknown:?}")));
         }
         for share in led {
             let base = self.machine.record(*share)?.base;

@@ -2,7 +2,6 @@
 
 use super::{INDEX_ENTRIES_MAX, IndexEntry, IndexObject, KIND};
 use crate::repository::chance::random;
-use crate::repository::envelope::store_object;
 use crate::repository::error::{RepositoryError, Result};
 use crate::repository::names::{IndexId, IndexName};
 use crate::repository::open::{Opened, Repository};
@@ -69,7 +68,7 @@ impl Repository<Opened> {
         let name = IndexName { level, id: IndexId::new(random()?) };
         let object = name.object();
         let sealed = self.seal_control(KIND, &object, &IndexObject::encode(entries, replaces))?;
-        store_object(&*self.store, &object, sealed, PutMode::Overwrite).await?;
+        self.store_sealed(&object, sealed, PutMode::Overwrite).await?;
         Ok(name)
     }
 }

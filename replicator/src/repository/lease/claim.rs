@@ -21,7 +21,7 @@ use super::leadership::{Leadership, Successor};
 use super::record::{ClaimInfo, LeaseKind, LeaseName, LeaseState, Promotion};
 use super::wait::{TokioWait, Wait};
 use crate::repository::chance::random;
-use crate::repository::envelope::{LIST_PAGE, store_object};
+use crate::repository::envelope::LIST_PAGE;
 use crate::repository::error::{RepositoryError, Result};
 use crate::repository::names::{ClaimNonce, leases_of};
 use crate::repository::open::{Opened, Repository};
@@ -204,7 +204,7 @@ impl Attempt<'_> {
         let object = name.object(self.share);
         let info = self.options.info(self.share, self.epoch);
         let sealed = self.repository.seal_record(&object, &info)?;
-        store_object(&*self.repository.store, &object, sealed, mode).await
+        self.repository.store_sealed(&object, sealed, mode).await
     }
 
     async fn take_back(&self, name: &LeaseName) {
