@@ -18,10 +18,10 @@
 //! as are packs that were made here and that are neither on the copy nor on this disk. What the old lead was sent
 //! and the copy lacks goes up anew from this disk.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use tidegate_chunker::{PackId, ShareId};
+use tidegate_chunker::{DomainId, PackId, ShareId};
 use tidegate_replicator::mirror::prepare;
 use tidegate_replicator::repository::{
     ClaimOptions, ClaimOutcome, Leadership, Opened, Promotion, Repository, RepositoryError, Standing,
@@ -77,9 +77,13 @@ impl Appliance {
             give_back(&repository, claimed.into_iter().map(|(_, claimed)| claimed)).await;
             return Err(error);
         }
+        // Keys may have been rotated since the look, and something sealed under them that goes up from here.
+        if let Err(error) = self.give_keys(&repository).await {
+            give_back(&repository, claimed.into_iter().map(|(_, claimed)| claimed)).await;
+            return Err(error.into());
+        }
         let claimed = self.note_claimed(&repository, &targets.lead, &sources, claimed).await?;
         self.targets.set_lead(store);
-        // Keys may have been rotated since the look; what was sealed under them goes up from here.
         if let Err(error) = self.backend.repository.give_epochs().await {
             tracing::warn!(%error, "the new lead may lack keys that are in use; it is given them before anything else");
         }
@@ -255,8 +259,7 @@ impl Appliance {
         if !self.backend.ledger.owed(of_copy).whole_once {
             return Err(refuse("a first pass that came to its end".into()));
         }
-        let there = self.backend.repository.on(repository.store().clone());
-        if let Some(domain) = there.give_epochs().await?.first() {
+        if let Some(domain) = self.give_keys(repository).await?.first() {
             return Err(refuse(format!("the keys of domain {domain}, which is known here")));
         }
         let mut behind = Vec::new();
@@ -277,6 +280,11 @@ impl Appliance {
             return Err(refuse(some_of(&names)));
         }
         Ok(())
+    }
+
+    /// Gives a copy the keys that are in use here and that it lacks; the domains of which it has none.
+    async fn give_keys(&self, copy: &Repository<Opened>) -> Result<BTreeSet<DomainId>, RepositoryError> {
+        self.backend.repository.on(copy.store().clone()).give_epochs().await
     }
 
     /// In one record: the target on which this gateway's claims are, and the claims.

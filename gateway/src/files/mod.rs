@@ -102,7 +102,8 @@ pub struct Files {
     leaving: Mutex<Vec<(ShareId, Weak<Served>)>>,
     /// Outcomes of calls from before the last start.
     replays: HashMap<[u8; 16], Bytes>,
-    verifier: WriteVerifier,
+    /// Random for each start.
+    verifier: [u8; 8],
     admission: Arc<dyn Admission>,
     /// Where groups come from, unless from the calls.
     groups: OnceLock<Groups>,
@@ -117,10 +118,17 @@ impl Files {
             withheld: RwLock::default(),
             leaving: Mutex::default(),
             replays,
-            verifier: WriteVerifier(verifier),
+            verifier,
             admission,
             groups: OnceLock::new(),
         }
+    }
+
+    /// Another one after each start, and after a share was put over another state: data that had not been committed by
+    /// then is not there, or no longer on its line (RFC 1813, section 3.3.21).
+    fn verifier_of(&self, served: &Served) -> WriteVerifier {
+        let of_share = served.namespace.share().incarnation();
+        WriteVerifier((u64::from_be_bytes(self.verifier) ^ of_share).to_be_bytes())
     }
 
     /// From now on the groups of callers come from there instead of from their calls. Later ones are

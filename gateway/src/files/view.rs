@@ -125,7 +125,7 @@ impl Files {
                 Stability::FileSync
             }
         };
-        Ok(Written { count, committed, verifier: self.verifier, wcc: served.wcc(&around) })
+        Ok(Written { count, committed, verifier: self.verifier_of(&served), wcc: served.wcc(&around) })
     }
 
     async fn mount_path(&self, call: &Call, path: &[u8]) -> Result<Handle, FsError> {
@@ -483,7 +483,7 @@ impl FileView for Files {
         let admitted = deadline.bound(self.admit(call, file)).await?;
         let around = Wcc { before: None, after: Some(admitted.attributes(&admitted.node)) };
         match deadline.bound(admitted.served.namespace.sync_all()).await {
-            Ok(()) => Ok((self.verifier, around)),
+            Ok(()) => Ok((self.verifier_of(&admitted.served), around)),
             Err(error) => Err(ChangeFailure { first: around, ..ChangeFailure::from(error) }),
         }
     }

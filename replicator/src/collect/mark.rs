@@ -60,6 +60,8 @@ pub(crate) struct MarkedPack {
     pub(crate) live_bytes: u64,
     /// Whether a tree names it.
     pub(crate) reached: bool,
+    /// Whether a tree finds something in it of which the index knows nothing.
+    pub(crate) lacks_facts: bool,
     /// Whether a plan condemns it, or did; and whether that one waits.
     pub(crate) condemned: bool,
     pub(crate) in_open_plan: bool,
@@ -82,6 +84,7 @@ impl MarkedPack {
             chunk_bytes: 0,
             live_bytes: 0,
             reached: false,
+            lacks_facts: false,
             condemned: false,
             in_open_plan: false,
             replaces: false,
@@ -197,27 +200,26 @@ async fn walk_all(
     book: &mut Book,
 ) -> Result<(), CollectError> {
     let visited_max = (options.memory_bytes_max / 4 / NOTED_NODE_BYTES) as usize;
-    let mut walker = Walker { book, visited: HashSet::new(), visited_max, failed: None };
+    let mut walker = Walker { book, visited: HashSet::new(), visited_max, in_fork: None, failed: None };
     let domains: BTreeSet<DomainId> = roots.retained.iter().map(|root| root.domain).collect();
     for domain in domains {
         let reader = DomainReader::open(repository, domain, options.memory_bytes_max / 2)?;
         let mut walked = HashSet::new();
-        for root in roots.retained.iter().filter(|root| root.domain == domain) {
+        // What a fork alone reaches may be damaged: who wrote it had been superseded, and perhaps did not know of a
+        // plan. It comes last, so that nothing which is needed otherwise is met there first and tolerated.
+        let (forks, needed): (Vec<_>, Vec<_>) =
+            roots.retained.iter().filter(|root| root.domain == domain).partition(|root| root.is_fork);
+        for root in needed.into_iter().chain(forks) {
             checkpoint(observer)?;
             if !walked.insert(root.root.id) {
                 continue;
             }
+            walker.in_fork = root.is_fork.then(|| root.what.clone());
             let walk = walk(&root.root, &*reader.nodes, &mut walker).await;
             if let Some(source) = walker.failed.take() {
                 return Err(CollectError::Scratch { folder: options.scratch.display().to_string(), source });
             }
-            match walk.map_err(|error| CollectError::of_walk(&root.what, ReadError::from(error))) {
-                // Who wrote it had been superseded, and perhaps did not know of a plan.
-                Err(CollectError::Unreadable { what, why }) if root.is_fork => {
-                    tracing::warn!(what, why, "a fork is damaged: what can be read of it is kept");
-                }
-                walked => walked?,
-            }
+            walk.map_err(|error| CollectError::of_walk(&root.what, ReadError::from(error)))?;
             observer.advanced(1);
         }
     }
@@ -337,6 +339,7 @@ impl Book {
             for hint in noted.reached {
                 if let Some(pack) = packs.get_mut(number_at(hint) as usize) {
                     pack.reached |= !(safe && pack.condemned);
+                    pack.lacks_facts |= !noted.facts.iter().any(|fact| number_at(fact) == number_at(hint));
                 }
             }
             for fact in noted.facts {
@@ -407,6 +410,8 @@ struct Walker<'a> {
     book: &'a mut Book,
     visited: HashSet<[u8; HALF]>,
     visited_max: usize,
+    /// The fork that is walked: what of it cannot be read is left out.
+    in_fork: Option<String>,
     /// Why nothing more could be noted.
     failed: Option<std::io::Error>,
 }
@@ -448,7 +453,13 @@ impl Visitor for Walker<'_> {
         _last: Option<&[u8]>,
         error: TreeError,
     ) -> Result<(), TreeError> {
-        Err(error)
+        match &self.in_fork {
+            Some(what) if !ReadError::is_away_from(&error) => {
+                tracing::warn!(what, %error, "a fork is damaged: what can be read of it is kept");
+                Ok(())
+            }
+            _ => Err(error),
+        }
     }
 }
 

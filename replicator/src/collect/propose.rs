@@ -52,6 +52,8 @@ pub struct Proposal {
     pub paid: Held,
     /// Packs that would be repacked, and sleep.
     pub asleep: u64,
+    /// Packs that trees refer to and of which the index lacks something.
+    pub unindexed: Vec<PackId>,
     /// Heads that their line has passed.
     pub passed_heads: Vec<(ShareId, HeadName)>,
     /// Pins whose time is over.
@@ -91,6 +93,9 @@ pub async fn propose(
         proposal.live_bytes += pack.live_bytes;
         if pack.in_open_plan {
             continue;
+        }
+        if pack.lacks_facts && !pack.condemned {
+            proposal.unindexed.push(pack.id);
         }
         match fate(pack, options, now) {
             Fate::Stays => {}

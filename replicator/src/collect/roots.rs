@@ -7,8 +7,8 @@ use tidegate_chunker::{DomainId, ShareId};
 
 use super::error::CollectError;
 use crate::repository::{
-    Head, HeadName, HeadStanding, ListedHead, Opened, Repository, RepositoryError, Snapshot, SnapshotId,
-    UtcNanos, base_of, is_binned, is_branch, is_over,
+    Head, HeadName, HeadStanding, Opened, Repository, RepositoryError, Snapshot, SnapshotId, UtcNanos,
+    base_of, is_binned, is_branch, is_over,
 };
 use crate::tree::Root;
 
@@ -51,21 +51,14 @@ pub(super) async fn list(repository: &Repository<Opened>, now: UtcNanos) -> Resu
     for share in repository.share_ids().await? {
         let mut seen = HashSet::new();
         let mut passed = Vec::new();
-        let heads = repository.list_heads(share, usize::MAX).await?;
-        let says_what_it_keeps = heads.first().is_some_and(names_kept);
-        for listed in heads {
+        for listed in repository.list_heads(share, usize::MAX).await? {
             seen.insert(listed.name);
             if listed.standing == HeadStanding::Passed {
                 passed.push((share, listed.name));
                 continue;
             }
             let head = listed.head.map_err(unreadable)?;
-            let is_fork = match listed.standing {
-                HeadStanding::Fork | HeadStanding::Unclaimed => true,
-                // It came late, by a publisher that had long been superseded, or its line has forgotten it.
-                HeadStanding::Detached => says_what_it_keeps,
-                HeadStanding::Newest | HeadStanding::Ancestor | HeadStanding::Passed => false,
-            };
+            let is_fork = matches!(listed.standing, HeadStanding::Fork | HeadStanding::Unclaimed);
             roots.add(listed.name.object(share).to_string(), &head, is_fork);
         }
         roots.passed.extend(passed.into_iter().rev());
@@ -81,12 +74,6 @@ pub(super) async fn list(repository: &Repository<Opened>, now: UtcNanos) -> Resu
         }
     }
     Ok(roots)
-}
-
-/// Whether a head is the newest one and names what its line keeps, as programs of old did not: what it does not name is
-/// not needed by the line.
-fn names_kept(listed: &ListedHead) -> bool {
-    listed.standing == HeadStanding::Newest && listed.head.as_ref().is_ok_and(|head| !head.kept.is_empty())
 }
 
 impl Roots {

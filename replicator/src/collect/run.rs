@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use tidegate_chunker::PackId;
+
 use super::carry_out::{Progress, carry_out};
 use super::error::CollectError;
 use super::options::{CollectOptions, checkpoint};
 use super::propose::Proposal;
 use super::repack::repack;
 use crate::observer::Observer;
-use crate::repository::{Opened, Plan, PlanId, Repository, RepositoryError};
+use crate::repository::{DurablePacks, IndexEntry, Opened, Plan, PlanId, Repository, RepositoryError};
+
+/// How many packs are indexed by one write.
+const INDEXED_AT_ONCE: usize = 256;
 
 /// What became of an open plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,9 +24,41 @@ pub struct Round {
     pub progress: Progress,
 }
 
+/// Has the index name what it lacks of packs that are needed: a copy may have lost the facts of a pack that went and came
+/// back, or that only the line of a copy needs still. A pack that is gone meanwhile, or that does not open, is left out.
+async fn index(repository: &Repository<Opened>, packs: &[PackId]) -> Result<(), CollectError> {
+    let mut packs = packs.iter().copied().peekable();
+    while packs.peek().is_some() {
+        let (mut there, mut entries) = (DurablePacks::new(), Vec::new());
+        for pack in packs.by_ref().take(INDEXED_AT_ONCE) {
+            let (domain, index) = match repository.pack_index(pack).await {
+                Ok(read) => read,
+                Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. }))
+                    if !error.is_asleep() =>
+                {
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    tracing::warn!(%pack, %error, "a pack is needed and not indexed, and cannot be indexed");
+                    continue;
+                }
+            };
+            if let Some(pack) = repository.find_pack(pack).await? {
+                there.add(pack);
+                entries
+                    .push(index.chunks().map(|placed| IndexEntry::new(domain, placed)).collect::<Vec<_>>());
+            }
+        }
+        tracing::info!(packs = there.len(), "the index lacked something of packs that are needed");
+        repository.write_index(entries.into_iter().map(Ok::<_, RepositoryError>), &there).await?;
+    }
+    Ok(())
+}
+
 /// Removes what the proposal found passed, expired, or in the bin for its whole time; tells how many objects went. The oldest first, so that
-/// a line can be followed to whatever of it is still there.
+/// a line can be followed to whatever of it is still there. Before that, the index learns of what is needed and it lacks.
 pub async fn tidy(repository: &Repository<Opened>, proposal: &Proposal) -> Result<u64, CollectError> {
+    index(repository, &proposal.unindexed).await?;
     for (share, name) in &proposal.passed_heads {
         repository.remove_head(*share, name).await?;
     }

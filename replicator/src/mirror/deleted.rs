@@ -68,10 +68,16 @@ impl Mirror {
         let is_news = |plan: &&PlanId| !before.closed.contains(plan) || self.watched.contains(plan);
         let foreign = |plan: &&PlanId| !of_lead.closed.contains(plan);
         let carried_out: Vec<PlanId> = now.closed.iter().filter(is_news).filter(foreign).copied().collect();
+        let has_deleted = !carried_out.is_empty();
         for plan in carried_out {
             let deleted = deleted_by(&self.copy, plan).await?;
             self.held.forget(&deleted);
             self.carry(deleted.into_iter().collect(), report, observer).await?;
+        }
+        if has_deleted {
+            // Nor does the index of the copy name them any more: objects that were there when this pass began were written
+            // anew there without them.
+            self.copy_index(report, observer).await?;
         }
         self.watched = now.open;
         Ok(())

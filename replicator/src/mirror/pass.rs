@@ -132,7 +132,7 @@ impl Mirror {
 
     /// Index objects that the copy lacks, each after its packs; gives those of the copy that they replace. Goes on
     /// until a listing shows nothing new: merges write new objects while this reads old ones.
-    async fn copy_index(
+    pub(super) async fn copy_index(
         &mut self,
         report: &mut PassReport,
         observer: &dyn Observer,

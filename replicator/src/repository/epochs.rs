@@ -28,13 +28,15 @@ pub(super) type Epoch = (DomainId, SealEpoch);
 pub(super) struct EpochObjects {
     /// What the object of each epoch holds that was read.
     sealed: BTreeMap<Epoch, Bytes>,
-    /// Of which epochs the store at an address has objects.
+    /// Of which epochs the store at an address has objects. Two stores may have one address, at different endpoints: so
+    /// whoever begins to lead from another asks that one, whatever is known of its address.
     on: BTreeMap<String, BTreeSet<Epoch>>,
 }
 
 impl EpochObjects {
     /// Takes up what the domains were read from, at `address`: all names that are there, and the objects that could be
-    /// read. Of a domain that is there no more everything is forgotten.
+    /// read. What was there before and is no more, was removed, and is forgotten; so is everything of a domain that is
+    /// there no more.
     pub(super) fn learn(
         &mut self,
         address: Option<String>,
@@ -43,15 +45,16 @@ impl EpochObjects {
         domains: &Domains,
     ) {
         self.sealed.extend(read);
-        self.sealed.retain(|(domain, _), _| domains.contains_key(domain));
         if let Some(address) = address {
-            self.on.insert(address, there);
+            let before = self.on.insert(address, there.clone()).unwrap_or_default();
+            self.sealed.retain(|epoch, _| there.contains(epoch) || !before.contains(epoch));
         }
+        self.sealed.retain(|(domain, _), _| domains.contains_key(domain));
     }
 
-    /// What the store at `address` has, if it is known and nothing is known that it lacks.
-    fn all_on(&self, address: &str) -> Option<&BTreeSet<Epoch>> {
-        self.on.get(address).filter(|there| self.lacking(there).next().is_none())
+    /// Whether it is known what the store at `address` has, and nothing is known that it lacks.
+    fn are_all_on(&self, address: &str) -> bool {
+        self.on.get(address).is_some_and(|there| self.lacking(there).next().is_none())
     }
 
     /// What a store lacks that has these: of the domains that it knows, everything else.
@@ -75,17 +78,11 @@ fn knows(there: &BTreeSet<Epoch>, domain: DomainId) -> bool {
 }
 
 impl Repository<Opened> {
-    /// Gives the store the objects of all epochs that are known and that it lacks. No request when it is known to have
-    /// them all; else one, and one for each that it lacks. Returns the domains that are known and of which it has no
-    /// epoch.
+    /// Gives the store the objects of all epochs that are known and that it lacks: one request, and one for each.
+    /// Returns the domains that are known and of which it has no epoch.
     pub async fn give_epochs(&self) -> Result<BTreeSet<DomainId>> {
         let address = self.store.address();
-        {
-            let epochs = self.state.epochs.lock();
-            if let Some(there) = epochs.all_on(&address) {
-                return Ok(epochs.unknown(there));
-            }
-        }
+        self.state.epochs.lock().on.remove(&address);
         let names = self.domain_objects().names().await?;
         let mut there: BTreeSet<Epoch> = names.into_iter().filter_map(|(_, of)| of).collect();
         let lacking: Vec<(Epoch, Bytes)> = {
@@ -112,6 +109,14 @@ impl Repository<Opened> {
         Ok(unknown)
     }
 
+    /// The same where nothing is known that the store may lack: no request.
+    pub(super) async fn give_new_epochs(&self) -> Result<()> {
+        if !self.state.epochs.lock().are_all_on(&self.store.address()) {
+            self.give_epochs().await?;
+        }
+        Ok(())
+    }
+
     /// Stores an object that was sealed by this repository's keys.
     pub(super) async fn store_sealed(
         &self,
@@ -119,7 +124,7 @@ impl Repository<Opened> {
         sealed: impl Into<Bytes>,
         mode: PutMode,
     ) -> Result<()> {
-        self.give_epochs().await?;
+        self.give_new_epochs().await?;
         store_object(&*self.store, name, sealed, mode).await
     }
 }

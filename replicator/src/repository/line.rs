@@ -26,7 +26,8 @@ pub enum HeadStanding {
     Passed,
     /// The newest head does not descend from it.
     Fork,
-    /// Older than the last parent that is still there: the line between was removed.
+    /// Older than the last parent that is still there: the line between was removed. Beside the line, if at all, in its
+    /// epoch: otherwise the turns of the newest head tell that it is a fork.
     Detached,
     /// No claim for its epoch is known, so nobody may follow it.
     Unclaimed,
@@ -39,6 +40,8 @@ struct Line {
     kept: BTreeSet<HeadName>,
     /// What it names as passed.
     passed: BTreeSet<HeadName>,
+    /// The newest head itself, if it can be read.
+    newest: Option<Head>,
 }
 
 enum At {
@@ -52,7 +55,7 @@ enum At {
 
 /// Places heads, given newest first, on the line or beside it.
 pub(super) fn place(heads: Vec<(HeadName, Result<Head>)>, claimed_epochs: &BTreeSet<u32>) -> Vec<ListedHead> {
-    let mut line = Line { at: At::Start, kept: BTreeSet::new(), passed: BTreeSet::new() };
+    let mut line = Line { at: At::Start, kept: BTreeSet::new(), passed: BTreeSet::new(), newest: None };
     let mut placed = Vec::with_capacity(heads.len());
     for (name, head) in heads {
         let standing = line.standing(&name, claimed_epochs);
@@ -71,16 +74,23 @@ impl Line {
             _ if self.passed.contains(name) => HeadStanding::Passed,
             At::Next(Some(next)) if next == *name && self.kept.is_empty() => HeadStanding::Ancestor,
             At::Next(Some(next)) if next == *name => HeadStanding::Passed,
-            At::Next(Some(next)) if next.is_newer_than(name) => HeadStanding::Detached,
+            At::Next(Some(next)) if next.is_newer_than(name) => self.below_a_gap(name),
             At::Next(_) => HeadStanding::Fork,
-            At::Broken => HeadStanding::Detached,
+            At::Broken => self.below_a_gap(name),
         }
+    }
+
+    /// Parents do not lead so far down; where the line left each epoch the newest head knows still.
+    fn below_a_gap(&self, name: &HeadName) -> HeadStanding {
+        let is_beside = self.newest.as_ref().is_some_and(|newest| newest.is_beside(name));
+        if is_beside { HeadStanding::Fork } else { HeadStanding::Detached }
     }
 
     fn pass(&mut self, standing: HeadStanding, head: &Result<Head>) {
         if let (HeadStanding::Newest, Ok(head)) = (standing, head) {
             self.kept = head.kept.iter().map(|kept| kept.name).collect();
             self.passed = head.passed.iter().copied().collect();
+            self.newest = Some(head.clone());
         }
         match (standing, head) {
             (HeadStanding::Newest | HeadStanding::Ancestor | HeadStanding::Passed, Ok(head)) => {
@@ -160,6 +170,18 @@ mod tests {
         // A head of which its own publisher did not know whether it was stored.
         assert_eq!(standings(&[8], &[7], &[(8, 6), (7, 6), (6, 5)]), [Newest, Ancestor, Passed, Passed]);
         assert_eq!(standings(&[8], &[], &[(8, 6), (7, 6), (6, 5)]), [Newest, Ancestor, Fork, Passed]);
+    }
+
+    #[test]
+    fn what_came_after_its_epoch_had_ended_is_a_fork_also_below_a_gap() {
+        use HeadStanding::{Detached, Fork, Newest};
+        let (early, last, late) = (head_name(1, 4), head_name(1, 5), head_name(1, 6));
+        let newest = Head { turns: vec![last], ..head_after(&head_name(2, 9), Some(head_name(2, 8))) };
+        let of = |name: HeadName, parent| (name, Ok(head_after(&name, Some(parent))));
+        let heads = vec![(head_name(2, 9), Ok(newest)), of(late, last), of(early, head_name(1, 3))];
+        let placed = place(heads, &BTreeSet::from([1, 2]));
+        let standings: Vec<HeadStanding> = placed.iter().map(|head| head.standing).collect();
+        assert_eq!(standings, [Newest, Fork, Detached]);
     }
 
     #[test]

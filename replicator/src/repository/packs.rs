@@ -119,7 +119,7 @@ impl Repository<Opened> {
     /// Stores a finished and synced pack. May be repeated with the same bytes.
     pub async fn put_pack(&self, id: PackId, body: Body) -> Result<DurablePack> {
         let bytes = body.len();
-        self.give_epochs().await?;
+        self.give_new_epochs().await?;
         self.store.put(&names::pack(id), body, PutMode::Overwrite).await?;
         Ok(self.durable(id, bytes))
     }
@@ -133,6 +133,15 @@ impl Repository<Opened> {
                 let why = format!("it has {} bytes instead of {bytes}: store it again", info.bytes);
                 Err(RepositoryError::damaged(&name, why))
             }
+            Err(error) if error.kind() == ErrorKind::Missing => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A pack that is on the store now, of whatever length; `None` if there is none.
+    pub(crate) async fn find_pack(&self, id: PackId) -> Result<Option<DurablePack>> {
+        match self.store.head(&names::pack(id)).await {
+            Ok(info) => Ok(Some(self.durable(id, info.bytes))),
             Err(error) if error.kind() == ErrorKind::Missing => Ok(None),
             Err(error) => Err(error.into()),
         }

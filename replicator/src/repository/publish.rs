@@ -27,8 +27,9 @@ use super::names::HeadName;
 use super::open::{Opened, Repository};
 use crate::store::{ObjectName, PutMode};
 
-/// A head that is stored later than this after a look at the lease counts only after another one.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// A head that is stored later than this after a look at the lease began counts only after another one. Less than any claim
+/// takes to settle: who claims the share after the look has not looked for its newest head by then.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Evidence that all packs of a commit are on a store, and that its index knows their chunks.
 #[derive(Debug)]
@@ -75,7 +76,8 @@ impl PreparedHead {
 pub enum Published {
     /// The head is there.
     Done(Leadership),
-    /// Somebody else leads; nothing was published that he goes on from, and nothing ever will be under this leadership.
+    /// Somebody else leads; what was published, if anything, may be a fork, and nothing more will be under this
+    /// leadership.
     Superseded {
         /// Who leads now.
         by: Successor,
@@ -147,20 +149,20 @@ impl Repository<Opened> {
         if let Err(error) = self.check_evidence(&leadership, prepared, durable) {
             return Published::Failed { leadership, error };
         }
-        if let Err(error) = self.give_epochs().await {
+        if let Err(error) = self.give_new_epochs().await {
             return Published::Failed { leadership, error };
         }
+        let looked = Looked::now();
         let mut leadership = match leadership.check(self).await {
             Standing::StillLeading(leadership) => leadership,
             Standing::Superseded { by } => return Published::Superseded { by },
             Standing::Unknown { leadership, error } => return Published::Failed { leadership, error },
         };
-        let looked = Looked::now();
         let name = prepared.name.object(prepared.share);
         match store_object(&*self.store, &name, prepared.sealed.clone(), PutMode::Overwrite).await {
             Ok(()) if looked.is_long_ago() => match leadership.check(self).await {
                 Standing::StillLeading(leadership) => done(leadership, &name, durable),
-                // Who took over has gone on without this head, which is a fork then.
+                // Who took over may have gone on without this head, which is a fork then.
                 Standing::Superseded { by } => Published::Superseded { by },
                 Standing::Unknown { mut leadership, error } => {
                     leadership.has_perhaps_published(prepared.name);

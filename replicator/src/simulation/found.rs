@@ -204,3 +204,18 @@ fn who_died_after_new_keys_is_not_started_on_a_copy_without_them_and_goes_on_at_
         gateway.promote(1, false, Step::Never).await.unwrap();
     });
 }
+
+#[test]
+fn what_the_index_lacks_of_packs_in_use_it_learns_by_a_collection() {
+    sequence(1, true, |scene| async move {
+        let gateway = copied(&scene).await;
+        let site = &scene.sites[0];
+        for name in site.names("index/") {
+            site.delete(&name);
+        }
+        verify::is_clean(&scene.world, site).await;
+        assert!(!scene.world.take_violations().is_empty(), "a check tells of what the index lacks");
+        gateway.collect(Collecting::default()).await.unwrap();
+        verify::is_clean(&scene.world, site).await;
+    });
+}

@@ -70,6 +70,10 @@ impl Gateway {
         self.forget_what_is_not_on(&repository, lead_is_lost).await?;
         dies(Step::Forget)?;
         let claimed = self.claim_all(&repository, &led, lead_is_lost).await?;
+        if let Err(error) = self.repository.on(repository.store().clone()).give_epochs().await {
+            give_back(&repository, claimed).await;
+            return Err(error.into());
+        }
         dies(Step::Claim)?;
         self.note_lead(to, &claimed);
         *self.machine.settings.lock() = settings.clone();

@@ -47,15 +47,11 @@ impl Looks<'_> {
             Ok(heads) => heads,
             Err(error) => return self.broken(&format!("the heads of {share}"), &error.to_string()),
         };
-        let newest = heads.iter().find(|listed| listed.standing == HeadStanding::Newest);
-        let line = newest.map(|newest| self.world.oracle.lock().line(share, newest.name)).unwrap_or_default();
         for listed in heads {
             let what = format!("head {} of {share} ({:?})", listed.name, listed.standing);
             match listed.standing {
                 // What was passed may be gone; who made a fork may have known no plan.
                 HeadStanding::Passed | HeadStanding::Fork | HeadStanding::Unclaimed => {}
-                // Nobody can tell it from a fork but who has seen everything.
-                HeadStanding::Detached if !line.contains(&listed.name) => {}
                 HeadStanding::Newest | HeadStanding::Ancestor | HeadStanding::Detached => match listed.head {
                     Ok(head) => self.root(&what, (share, listed.name), &head.root).await,
                     Err(error) => self.broken(&what, &error.to_string()),

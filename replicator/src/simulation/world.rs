@@ -241,6 +241,11 @@ impl World {
         self.violations.lock().push(text);
     }
 
+    /// What was found, which counts no more.
+    pub(super) fn take_violations(&self) -> Vec<String> {
+        std::mem::take(&mut self.violations.lock())
+    }
+
     pub(super) fn violations(&self) -> Vec<String> {
         self.violations.lock().clone()
     }
