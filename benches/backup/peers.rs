@@ -152,7 +152,11 @@ impl Tool for Rustic {
 
     fn restore(&self, place: &Place) -> Outcome<u64> {
         let mut command = Self::command(place);
-        command.arg("--no-cache").args(["restore", "latest"]).arg(&place.restored);
+        command
+            .env_remove("RUSTIC_CACHE_DIR")
+            .arg("--no-cache")
+            .args(["restore", "latest"])
+            .arg(&place.restored);
         run(&mut command)
     }
 

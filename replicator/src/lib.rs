@@ -17,6 +17,7 @@ mod reseal;
 pub mod restore;
 pub mod scrub;
 pub mod seed;
+pub mod shred;
 #[cfg(test)]
 mod simulation;
 pub mod store;

@@ -123,6 +123,9 @@ impl Appliance {
                 Ok(Some(open)) => return self.retire(&open).await,
                 Ok(None) => return,
                 Err(error) => {
+                    if self.is_shredded(&record).await.unwrap_or(false) {
+                        return self.hold_nothing_of(&record);
+                    }
                     tracing::warn!(share = record.name, %error, "a share that is not served cannot be opened to let its last changes leave");
                 }
             }
@@ -131,6 +134,27 @@ impl Appliance {
                 () = tokio::time::sleep(pause) => {}
             }
             pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Whether nothing of the share is in the repository any more, not even its keys.
+    async fn is_shredded(&self, record: &ShareRecord) -> Result<bool, ApplianceError> {
+        let (id, repository) = (record.id()?, &self.backend.repository);
+        Ok(repository.is_without_keys(record.domain()?).await?
+            && repository.head_names(id).await?.is_empty()
+            && repository.snapshot_ids(id).await?.is_empty())
+    }
+
+    /// Nothing of the share can leave for anywhere, and nothing waits for it.
+    fn hold_nothing_of(&self, record: &ShareRecord) {
+        tracing::warn!(
+            share = record.name,
+            "the share has been shredded: what the journal has of it goes; names and attributes of its files stay in the local state until that is made anew"
+        );
+        let Ok(id) = record.id() else { return };
+        self.drained.lock().insert(id, NOTHING_HELD);
+        if let Err(error) = self.shorten_journal() {
+            tracing::warn!(%error, "the journal could not be shortened");
         }
     }
 

@@ -375,6 +375,11 @@ impl Appliance {
         });
     }
 
+    /// Has whoever waits for plans to honour look for them now instead of within a minute.
+    pub fn look_at_plans(&self) {
+        self.committer.plans.changed.notify_waiters();
+    }
+
     /// One look at all sources. What fails is tried again with the next.
     pub async fn honour_for_sources(&self) {
         let lines = match self.known_sources() {

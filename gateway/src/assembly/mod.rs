@@ -73,7 +73,7 @@ use crate::share::{Limits, Quota};
 use targets::{Way, Ways, open_targets};
 
 /// How long a claim of a lease settles: longer than a put and a listing take together on a slow link.
-const CLAIM_SETTLE: Duration = Duration::from_secs(2);
+pub const CLAIM_SETTLE: Duration = Duration::from_secs(2);
 /// The part of the memory budget that a collection may use.
 const COLLECT_PART: u64 = 8;
 

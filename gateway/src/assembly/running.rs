@@ -280,6 +280,8 @@ impl Control for Running {
         if let Err(error) = self.appliance.repository().learn_epochs().await {
             tracing::warn!(%error, "cannot see whether there are new keys; the next heartbeat looks again");
         }
+        // So does who has made a plan.
+        self.appliance.look_at_plans();
         self.policies.set(Plan::all(&settings));
         self.overview.alarms.set(&settings);
         self.overview.links.apply(&settings);

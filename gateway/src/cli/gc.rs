@@ -20,6 +20,7 @@ use super::exit::Failure;
 use super::format::bytes;
 use super::local_work::{Watched, watch};
 use super::place::RepositoryPlace;
+use crate::admin::Applied;
 use crate::assembly::{OfflineRepository, classes, collect_failed};
 use crate::control::{ControlError, ErrorKind, JobHandle};
 use crate::settings::{Credentials, LocalPath, SecretReference, Settings, Size, Span};
@@ -214,11 +215,23 @@ impl Work<'_> {
         Ok(report)
     }
 
+    /// Has the gateway of the settings, if one runs, look for plans now: it would by itself, within a minute.
+    async fn nudge(&self) {
+        let Ok(client) = self.context.client() else { return };
+        if client.is_there().await {
+            // It looks by itself if it cannot be told.
+            let _: Result<Applied, Failure> = client.post("/settings/reload", &()).await;
+        }
+    }
+
     /// Goes on with a plan until it is finished, or the time is over.
     async fn follow(&self, round: &mut Round, until: Instant) -> Result<(), Failure> {
         let mut said = Vec::new();
         while let Progress::Waiting(waiting) = &round.progress {
             if *waiting != said {
+                if said.is_empty() {
+                    self.nudge().await;
+                }
                 said.clone_from(waiting);
                 self.context.terminal.say(&format!("waiting for {}", names(waiting).join(", ")));
             }

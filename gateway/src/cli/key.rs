@@ -15,7 +15,8 @@ use tidegate_replicator::repository::{
 use super::Context;
 use super::exit::Failure;
 use super::format::table;
-use super::{recovery_sheet, rotation};
+use super::removing::Asking;
+use super::{recovery_sheet, rotation, shred};
 use crate::assembly::{AssemblyError, open_repository, slot_key};
 use crate::control::{ControlError, ErrorKind};
 use crate::settings::{LocalPath, SecretReference, Settings};
@@ -37,6 +38,14 @@ pub(super) enum Command {
     },
     /// Show how much is sealed under which keys. Reads the beginning of every pack.
     Usage,
+    /// Destroy the keys of a share that has its own (`own_key`) and that is not in the settings any more, on every target of
+    /// the settings: nobody can read what it stored afterwards. Its packs go by collections.
+    Shred {
+        /// The share, by its name or id.
+        share: String,
+        #[command(flatten)]
+        asking: Asking,
+    },
     /// Remove a slot: what it was made for does not open the repository any more. It does not help against
     /// somebody who has opened the repository before and kept the master key, nor against a copy of the slot and of
     /// what was stored by then. The last slot stays, and so does the only one that these settings open.
@@ -115,6 +124,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         }
         Command::Rotate { yes } => rotation::rotate(context, &repository, yes).await,
         Command::Usage => rotation::usage(context, Arc::new(repository)).await,
+        Command::Shred { share, asking } => shred::run(context, &settings, &repository, &share, asking).await,
         Command::Remove { slot, yes } => remove(context, &settings, &repository, &slot, yes).await,
     }
 }

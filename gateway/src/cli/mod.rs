@@ -50,6 +50,7 @@ mod serve;
 mod service_manager;
 mod setup;
 mod share;
+mod shred;
 mod snapshot;
 mod source;
 mod status;

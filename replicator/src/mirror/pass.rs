@@ -1,9 +1,9 @@
 //! One pass over everything that a copy lacks. The order of steps, and why, is in the head of `mirror`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use tidegate_chunker::{ObjectKind, PackId, ShareId};
+use tidegate_chunker::{DomainId, ObjectKind, PackId, ShareId};
 use tokio::time::Instant;
 
 use super::deleted::Plans;
@@ -15,7 +15,7 @@ use crate::observer::Observer;
 use crate::repository::envelope::fetch;
 use crate::repository::names::INDEX;
 use crate::repository::{
-    HeadName, IndexName, ListedClaim, PlanId, RepositoryError, SnapshotId, UtcNanos, pack_name,
+    HeadName, IndexName, IndexObject, ListedClaim, PlanId, RepositoryError, SnapshotId, UtcNanos, pack_name,
 };
 use crate::store::{Body, ErrorKind, LIST_LIMIT_MAX, ObjectName, PutMode};
 
@@ -174,7 +174,7 @@ impl Mirror {
             }
             Err(error) => return Err(error),
         };
-        let packs: BTreeSet<PackId> = object.packs().collect();
+        let packs = self.with_keys(&object).await?;
         if !self.carry(packs, report, observer).await? {
             return Ok(Vec::new());
         }
@@ -186,6 +186,24 @@ impl Mirror {
                 Ok(object.replaces().to_vec())
             }
         }
+    }
+
+    /// The packs that an index object names, but for those of a domain whose keys were destroyed: they open for nobody.
+    async fn with_keys(&self, object: &IndexObject) -> Result<BTreeSet<PackId>, MirrorError> {
+        let mut packs: BTreeSet<PackId> = object.packs().collect();
+        let known: BTreeSet<DomainId> = self.lead.domains().into_iter().map(|(domain, _)| domain).collect();
+        let mut gone: BTreeMap<DomainId, bool> = BTreeMap::new();
+        for entry in object.entries().filter(|entry| !known.contains(&entry.domain)) {
+            let is_gone = match gone.get(&entry.domain) {
+                Some(is_gone) => *is_gone,
+                None => self.lead.is_without_keys(entry.domain).await?,
+            };
+            gone.insert(entry.domain, is_gone);
+            if is_gone {
+                packs.remove(&entry.location.pack);
+            }
+        }
+        Ok(packs)
     }
 
     /// What an index object that does not open may have named.

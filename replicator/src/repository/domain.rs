@@ -184,7 +184,7 @@ impl DomainObjects<'_> {
 
     /// The highest epoch of a domain that has an object, readable or not.
     async fn highest_epoch(&self, domain: DomainId, readable: SealEpoch) -> Result<SealEpoch> {
-        let names = list_all(self.store, &format!("{DOMAINS}{domain}/")).await?;
+        let names = list_all(self.store, &names::domain_folder(domain)).await?;
         let epochs = names.iter().filter_map(|name| parse(name).ok()).map(|(_, epoch)| epoch);
         Ok(epochs.chain([readable]).max().unwrap_or(readable))
     }

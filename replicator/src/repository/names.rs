@@ -81,6 +81,12 @@ pub(crate) fn slot(slot: SlotId) -> ObjectName {
     object(format!("{KEYS}{slot}"))
 }
 
+/// The folder of the objects of a domain.
+#[must_use]
+pub(crate) fn domain_folder(domain: DomainId) -> String {
+    format!("{DOMAINS}{domain}/")
+}
+
 /// The name of one seal epoch of a domain.
 pub(crate) fn domain(domain: DomainId, epoch: SealEpoch) -> ObjectName {
     object(format!("{DOMAINS}{domain}/{:08x}", epoch.0))

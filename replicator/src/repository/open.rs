@@ -197,7 +197,7 @@ impl Repository<Opened> {
     }
 
     /// Takes up what others have added: domains, and seal epochs, of which everybody who holds keys of the domain knows
-    /// then. One request if there is nothing new. Tells whether there was.
+    /// then. A domain whose keys are gone is forgotten. One request if there is nothing new. Tells whether there was.
     pub async fn learn_epochs(&self) -> Result<bool> {
         let names = self.domain_objects().names().await?;
         let (known, unreadable) = (self.loaded(), self.unreadable_domains());
@@ -207,10 +207,16 @@ impl Repository<Opened> {
             !is_known && !unreadable.iter().any(|found| found.object == name.as_str())
         };
         let has_new = names.iter().any(|(name, of)| is_new(name, *of));
-        if has_new {
+        let is_there = |id: &DomainId| names.iter().any(|(_, of)| of.is_some_and(|(there, _)| there == *id));
+        if has_new || !known.keys().all(is_there) {
             self.reload_domains().await?;
         }
         Ok(has_new)
+    }
+
+    /// Whether the store has no object of a domain, readable or not: its keys were never there, or were destroyed.
+    pub async fn is_without_keys(&self, domain: DomainId) -> Result<bool> {
+        Ok(list_all(&*self.store, &names::domain_folder(domain)).await?.is_empty())
     }
 
     /// Creates a domain: shares in it share nothing with shares outside.
