@@ -34,6 +34,7 @@ impl Caller {
         status.targets = status.targets.into_iter().map(without_names).collect();
         // What is wrong with the repository as a whole is for those who are for the gateway as a whole.
         (status.lost_parts, status.unreadable_keys) = (0, Vec::new());
+        status.scrub.failure = None;
         if let Some(collection) = &mut status.collection {
             collection.error = None;
         }

@@ -76,6 +76,7 @@ impl Overview {
     pub(super) fn status(&self) -> Status {
         let settings = self.settings();
         let (appliance, journal) = (&self.appliance, self.appliance.journal_report());
+        let scrub = self.scrubber.status();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,
@@ -83,7 +84,8 @@ impl Overview {
             shares: appliance.report().iter().map(|report| self.share_status(report)).collect(),
             targets: target_statuses(appliance, &settings, (&self.ways.lock(), &self.links)),
             policies: self.policies.statuses(),
-            lost_parts: self.scrubber.status().lost_count(),
+            lost_parts: scrub.lost_count(),
+            scrub: scrub.health(),
             cache: self.cache_status(),
             journal: JournalStatus {
                 segments: journal.segments,

@@ -227,15 +227,16 @@ pub(super) fn target_statuses(
 fn with_lock(mut status: TargetStatus, locks: &[LockReport]) -> TargetStatus {
     let Some(report) = locks.iter().find(|report| report.address == status.address) else { return status };
     let failure = report.failure.as_ref().map(|(at, why)| format!(" (at {at}: {why})")).unwrap_or_default();
-    if report.is_late {
+    let late = || {
         let ended = report.ended.map_or("never".to_owned(), |ended| format!("last at {ended}"));
-        status.obstacles.push(format!("locks were not extended in time, {ended}{failure}"));
-    }
+        format!("locks were not extended in time, {ended}{failure}")
+    };
     status.lock = Some(LockStatus {
         mode: report.rule.mode.as_str().to_lowercase(),
         days: report.rule.days,
         extended: report.ended.map(timestamp),
         failure: report.failure.as_ref().map(|(_, why)| why.clone()),
+        late: report.is_late.then(late),
     });
     status
 }

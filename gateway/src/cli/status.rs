@@ -49,8 +49,7 @@ pub(super) fn targets(targets: &[TargetStatus]) -> String {
     let row = |target: &TargetStatus| {
         let role = if target.leads { "leads" } else { "copy" };
         let state = match (&target.last_failure, target.reachable) {
-            (_, true) if target.obstacles.is_empty() => "reachable".to_owned(),
-            (_, true) => target.obstacles.join("; "),
+            (_, true) => in_the_way(target).unwrap_or_else(|| "reachable".to_owned()),
             (Some(failure), false) => format!("away: {}", failure.message),
             (None, false) => "away".to_owned(),
         };
@@ -67,6 +66,13 @@ pub(super) fn targets(targets: &[TargetStatus]) -> String {
     let links = targets.iter().map(|target| super::link::link(&target.name, &target.link));
     let shown = table(["TARGET", "ADDRESS", "ROLE", "BEHIND", "BACKLOG", "STATE"], &rows);
     std::iter::once(shown).chain(links).collect::<Vec<_>>().join("\n")
+}
+
+/// What keeps a target that answers from being as it should.
+fn in_the_way(target: &TargetStatus) -> Option<String> {
+    let late = target.lock.as_ref().and_then(|lock| lock.late.as_ref());
+    let all: Vec<&str> = target.obstacles.iter().chain(late).map(String::as_str).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// The shares as a table, also for `tidegate share list`.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Alarm, LinkStatus, PolicyStatus, ShareRecovery, WarmProgress};
+use super::{Alarm, LinkStatus, PolicyStatus, ScrubHealth, ShareRecovery, WarmProgress};
 
 /// Everything an overview needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,9 @@ pub struct Status {
     /// What is missing or damaged on the target and has no copy: parts of packs.
     #[serde(default)]
     pub lost_parts: u64,
+    /// How the scrub goes by the clock.
+    #[serde(default)]
+    pub scrub: ScrubHealth,
     /// Local packs and memory.
     pub cache: CacheStatus,
     /// The local log.
@@ -261,6 +264,9 @@ pub struct LockStatus {
     /// What went wrong in the newest round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Why what is needed may be locked for a shorter time, for people: no round has ended in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<String>,
 }
 
 /// A failed call to a store.
