@@ -70,7 +70,7 @@ pub use sight::{ClientInfo, KeySlot};
 pub use source::{PathTrouble, SourceDetails, SourceRun, SourceRunRequest, SourceStatus};
 pub use status::{
     CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, LockStatus, MemoryStatus,
-    QuotaStatus, ShareState, ShareStatus, SpentStatus, Status, StoreFailure, TargetStatus,
+    QuotaStatus, ShareState, ShareStatus, SpentStatus, Status, StoreFailure, TargetHead, TargetStatus,
 };
 
 use crate::settings::Settings;

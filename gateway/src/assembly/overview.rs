@@ -185,14 +185,20 @@ fn quota_status(report: &QuotaReport) -> Option<QuotaStatus> {
 /// A head, as its operator sees it.
 pub(super) fn head_info(name: HeadName, head: &Head) -> HeadInfo {
     let frozen = timestamp(head.frozen_at);
+    let age_seconds = age_seconds(frozen);
     HeadInfo {
         name: name.to_string(),
         sequence: head.sequence,
         epoch: u64::from(head.epoch),
         frozen,
-        age_seconds: Timestamp::now().as_second().saturating_sub(frozen.as_second()).max(0) as u64,
+        age_seconds,
         cost: head_cost(&head.statistics),
     }
+}
+
+/// How long ago something was frozen.
+pub(super) fn age_seconds(frozen: Timestamp) -> u64 {
+    Timestamp::now().as_second().saturating_sub(frozen.as_second()).max(0) as u64
 }
 
 fn head_cost(statistics: &CommitStatistics) -> HeadCost {

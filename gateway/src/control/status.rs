@@ -237,6 +237,27 @@ pub struct TargetStatus {
     /// How objects are locked there, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockStatus>,
+    /// The newest head of each share there, by share. Of the target that leads: of the shares served here. Of a copy: of every
+    /// share, as its last pass left it; none of a share of which that is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<TargetHead>,
+}
+
+/// The newest head of a share on a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetHead {
+    /// The share, as the repository calls it.
+    pub share: String,
+    /// Its name in the store; sorts newest first.
+    pub name: String,
+    /// Position in the share's line of heads.
+    pub sequence: u64,
+    /// Epoch of the leader that published it.
+    pub epoch: u64,
+    /// When its content was frozen: everything acknowledged before is in it.
+    pub frozen: Timestamp,
+    /// How long ago that was, in seconds.
+    pub age_seconds: u64,
 }
 
 /// What a target has charged since its store was opened, by the prices of the settings: each request by those that stood when it

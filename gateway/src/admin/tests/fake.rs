@@ -177,6 +177,7 @@ impl Control for FakeGateway {
             last_failure: None,
             clock_ahead_ms: None,
             lock: None,
+            heads: Vec::new(),
         };
         Status {
             version: "0.0.0".to_owned(),

@@ -30,6 +30,7 @@ fn target() -> TargetStatus {
         last_failure: None,
         clock_ahead_ms: Some(-900),
         lock: None,
+        heads: Vec::new(),
     }
 }
 
