@@ -26,7 +26,7 @@ const DIRTY_WELL_BELOW: u64 = 10;
 const SCRUB_TURNS: u32 = 3;
 /// A round of the scrub may be late by this part of its time: a machine that was off makes up for it.
 const SCRUB_LATE_PART: u64 = 4;
-/// A scrub that was not due while the machine was off gets its turn in this time.
+/// After a time off, the round that is owed begins within this.
 const SCRUB_BEGINS: Duration = Duration::from_mins(5);
 
 /// What rules look at.

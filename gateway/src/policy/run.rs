@@ -34,7 +34,7 @@ use crate::settings::{Argument, OnHookFailure};
 /// Shares of a policy whose snapshots are taken at once.
 const SHARES_AT_ONCE: usize = 4;
 /// What a hook that ends what `before` has begun may still take once the gateway stops. At most two come one after the other.
-pub(super) const AT_STOP_MAX: Duration = Duration::from_secs(20);
+const AT_STOP_MAX: Duration = Duration::from_secs(20);
 
 /// What the hooks are called in the settings.
 const BEFORE: &str = "before";
@@ -190,7 +190,7 @@ impl Run<'_> {
             tokio::time::sleep(AT_STOP_MAX).await;
             own.cancel();
             // Below it is waited for the end of the hook.
-            std::future::pending().await
+            std::future::pending::<Result<String, HookError>>().await
         };
         tokio::select! {
             ended = hook::run(command, variables, timeout, &own) => ended,
