@@ -43,6 +43,9 @@ run "tests" python3 integration/lanes.py "$log.programs" \
     power_cut linux_client larger_than_disk crash_sweep sigkill tidegate_replicator
 # Alone: a machine that is busy otherwise raises alarms of its own.
 run "alerts" cargo test --release --workspace --test alerting -- --nocapture --test-threads 1
+# Alone too, for its memory is measured: 100 million chunks, some 5 GB below TMPDIR, about two minutes.
+run "collection" env "TIDEGATE_CHUNKS=${TIDEGATE_CHUNKS:-100000000}" cargo test --release --workspace --lib -- \
+    --nocapture every_pack_is_as_alive_as_its_chunks_are_in_bounded_memory
 run "doc tests" cargo test --release --workspace --doc
 run "nfs-rs" env "TIDEGATE_PROGRAM=$CARGO_TARGET_DIR/release/tidegate" \
     cargo test --release --manifest-path integration/nfs_rs/Cargo.toml

@@ -64,13 +64,13 @@ pub use requests::{
     HandoverRequest, LifecycleReport, LifecycleRequest, LifecycleStep, PromoteReport, PromoteRequest,
     RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
 };
-pub use scrub::{LostPart, LostUser, ScrubRound, ScrubStatus};
+pub use scrub::{LostPart, LostUser, ScrubFailure, ScrubHealth, ScrubRound, ScrubStatus};
 pub use settings::{ChangeSettings, SettingsEdit};
 pub use sight::{ClientInfo, KeySlot};
 pub use source::{PathTrouble, SourceDetails, SourceRun, SourceRunRequest, SourceStatus};
 pub use status::{
     CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LimitStatus, LockStatus, MemoryStatus,
-    QuotaStatus, ShareState, ShareStatus, SpentStatus, Status, StoreFailure, TargetStatus,
+    QuotaStatus, ShareState, ShareStatus, SpentStatus, Status, StoreFailure, TargetHead, TargetStatus,
 };
 
 use crate::settings::Settings;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use support::*;
 use tidegate_gateway::appliance::{ApplianceError, AttachPoint, ShareConfig};
+use tidegate_protocols::view::{Call, Caller, FileView, FsError};
 use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::repository::{Head, NewSnapshot};
 use tidegate_replicator::store::{MemoryStore, Store};
@@ -121,6 +122,32 @@ async fn a_rollback_brings_back_what_was_there_and_keeps_what_was_before_as_a_sn
     let file = lookup(&namespace, ROOT_INODE, b"file").await.unwrap();
     assert_eq!(read_all(&namespace, file).await.unwrap(), b"second");
     lookup(&namespace, ROOT_INODE, b"newer").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handles_of_before_are_stale_after_a_rollback() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    drop(init(store.clone(), &key).await);
+    let appliance = open(&folder.path().join("data"), store, &key).await;
+    let share = appliance.serve(config("docs")).await.unwrap();
+    create(&served(&appliance, share).namespace, ROOT_INODE, b"file").await.unwrap();
+    let files = appliance.files();
+    let address = ([127, 0, 0, 1], 700).into();
+    let call = Call { caller: Caller { uid: 0, gid: 0, gids: Vec::new(), address }, retry: None };
+    let root = files.mount(&call, b"/docs").await.unwrap();
+    let file = files.lookup(&call, &root, b"file").await.unwrap().handle;
+    files.attributes(&call, &file).await.unwrap();
+
+    let kept = appliance.create_snapshot("docs", "kept", BTreeMap::default()).await.unwrap();
+    appliance.roll_back("docs", &kept.snapshot.head).await.unwrap();
+    for handle in [&root, &file] {
+        assert_eq!(files.attributes(&call, handle).await, Err(FsError::Stale));
+    }
+    let root = files.mount(&call, b"/docs").await.unwrap();
+    let file = files.lookup(&call, &root, b"file").await.unwrap().handle;
+    files.attributes(&call, &file).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

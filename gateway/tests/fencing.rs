@@ -11,10 +11,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use support::*;
 use tidegate_gateway::appliance::{Appliance, ApplianceError, AttachPoint, Handles, Rejoin, ShareConfig};
 use tidegate_gateway::namespace::{Credentials, Reader};
 use tidegate_gateway::share::{FrozenMap, MapRead};
+use tidegate_protocols::view::{Call, Caller, CreateHow, FileView, SetAttributes, Stability};
 use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::repository::{Branch, BranchCause, Head, SlotKey};
 use tidegate_replicator::store::{MemoryStore, Store};
@@ -272,4 +274,40 @@ async fn handles_stay_valid_after_a_takeover_only_if_the_policy_says_so() {
     let third = scene.attach("third").await;
     let handles = third.report()[0].handles.clone().unwrap();
     assert!(handles.contains("without a handover"), "{handles}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_write_verifier_is_another_one_after_a_share_has_joined_its_line_again_although_handles_stay() {
+    let (scene, home) = Scene::new().await;
+    let keeping = || ShareConfig { keep_handles: true, ..config("docs") };
+    home.serve(keeping()).await.unwrap();
+    let files = home.files();
+    let address = ([127, 0, 0, 1], 700).into();
+    let call = Call { caller: Caller { uid: 0, gid: 0, gids: Vec::new(), address }, retry: None };
+    let root = files.mount(&call, b"/docs").await.unwrap();
+    let how = CreateHow::Guarded(SetAttributes::default());
+    let file = files.create(&call, &root, b"file", how).await.unwrap().object.unwrap().0;
+    home.commit("docs").await.unwrap();
+
+    let away = scene.gateway("away").await;
+    away.attach("docs", AttachPoint::Newest).await.unwrap();
+    away.serve(keeping()).await.unwrap();
+    put(&away, "elsewhere", b"on the line").await;
+    away.commit("docs").await.unwrap();
+    // Home does not know yet: what a client writes there now will be on a branch.
+    let data = || Bytes::from_static(b"late");
+    let written = files.write(&call, &file, 0, data(), Stability::Unstable).await.unwrap().verifier;
+    assert_eq!(files.commit(&call, &file).await.unwrap().0, written, "nothing is lost yet");
+    home.commit("docs").await.unwrap_err();
+    let joined = home.rejoin("docs", Rejoin::TakeOver).await.unwrap();
+    assert!(matches!(joined.handles, Handles::KeptByPolicy { .. }), "{joined:?}");
+    assert!(joined.branch.is_some(), "{joined:?}");
+
+    let now = files.commit(&call, &file).await.expect("its handle is valid").0;
+    assert_ne!(now, written, "the client has to send again what it has not committed");
+    let read = files.read(&call, &file, 0, 10).await.unwrap();
+    assert!(read.pieces.concat().is_empty(), "what was written is not on the line");
+    let again = files.write(&call, &file, 0, data(), Stability::Unstable).await.unwrap().verifier;
+    assert_eq!(again, now);
+    assert_eq!(get(&home, "file").await.unwrap(), b"late");
 }

@@ -218,6 +218,34 @@ impl Scene {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn turns_that_fail_are_counted_until_one_ends_well() {
+    let scene = Scene::new().await;
+    let scrubber = scene.scrubber();
+    let folder = scene.folder.path().join("home");
+    let config = |folder: std::path::PathBuf| ScrubConfig {
+        every: Some(Duration::from_hours(24)),
+        look_every: Duration::from_hours(24),
+        daily_bytes: None,
+        daily_requests: None,
+        memory_bytes_max: 64 << 20,
+        classes: Classes::default(),
+        folder,
+    };
+    scrubber.set(config(folder.join("not there")));
+    for turns in 1..=2 {
+        scrubber.turn().await.unwrap_err();
+        let failure = scrubber.status().health().failure.unwrap();
+        assert_eq!(failure.turns, turns);
+        assert!(failure.message.contains("not there"), "{}", failure.message);
+    }
+    scrubber.set(config(folder));
+    scrubber.turn().await.unwrap();
+    let health = scrubber.status().health();
+    assert_eq!((health.failure, health.late_seconds, health.every_seconds), (None, 0, Some(86_400)));
+    scene.home.close().await.unwrap();
+}
+
 async fn read_one(scene: &Scene, number: u64) -> u64 {
     let before = scene.home.cache_report().store_requests;
     let namespace = scene.namespace();

@@ -4,6 +4,8 @@
 //! Method: raw calls of every procedure that changes names or attributes; the gateway is killed after the last
 //! answer and started again; the same bytes are sent again over a new connection, in another order. A second
 //! execution would fail, or answer other attributes.
+//!
+//! A client that restarts too has no call to repeat: it sends an exclusive CREATE anew, and its verifier decides.
 
 use std::net::SocketAddr;
 
@@ -22,6 +24,8 @@ use tokio::time::timeout;
 const NFS: u32 = 100_003;
 /// The xid of the first call; those of the others follow.
 const XID_FIRST: u32 = 0x7e57_0000;
+/// NFS3ERR_EXIST.
+const EXIST: u32 = 17;
 /// Words of a reply before the results: xid, kind, accepted, verifier (two), how it was accepted.
 const HEADER_WORDS: usize = 6;
 
@@ -145,5 +149,41 @@ async fn calls_that_are_repeated_after_a_crash_get_the_answers_of_before() {
     assert_eq!(names, wanted);
     let attributes = nfs.attributes(&file).await.expect("its attributes");
     assert_eq!((attributes.size, attributes.mode, attributes.uid, attributes.nlink), (3, 0o600, 7, 2));
+    gateway.stop();
+}
+
+/// The handle in the answer of a CREATE that succeeded.
+fn handle(reply: &[u8]) -> &[u8] {
+    assert_eq!((word(reply, HEADER_WORDS), word(reply, HEADER_WORDS + 1)), (0, 1), "made, and told what");
+    let begin = (HEADER_WORDS + 3) * 4;
+    reply.get(begin..begin + word(reply, HEADER_WORDS + 2) as usize).expect("the reply is that long")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exclusive_create_that_is_sent_anew_after_a_restart_goes_by_its_verifier() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut gateway = Gateway::create(folder.path());
+    gateway.start();
+    let address = gateway.address();
+    let top = Nfs::connect(address).await.root();
+    let create = |verifier: u8, xid: u32| {
+        let how = createhow3::EXCLUSIVE(createverf3([verifier; 8]));
+        let mut call = call("own it exclusively", 8, &CREATE3args { where_: at(&top, "exclusive"), how });
+        call.record[..4].copy_from_slice(&xid.to_be_bytes());
+        call
+    };
+    let first = answer(address, &create(7, XID_FIRST)).await;
+    for (restart, xid) in [("killed", XID_FIRST + 1), ("stopped", XID_FIRST + 3)] {
+        if restart == "killed" {
+            gateway.kill();
+        } else {
+            assert!(gateway.stop().success(), "it stops well");
+        }
+        gateway.start();
+        let again = answer(address, &create(7, xid)).await;
+        assert_eq!(handle(&again), handle(&first), "{restart}: the file is whose verifier it has");
+        let other = answer(address, &create(8, xid + 1)).await;
+        assert_eq!(word(&other, HEADER_WORDS), EXIST, "{restart}: it is somebody else's");
+    }
     gateway.stop();
 }

@@ -31,13 +31,21 @@ impl Caller {
         status.shares = self.within_shares(status.shares);
         status.policies = self.within_policies(status.policies);
         status.alarms = self.within_alarms(status.alarms);
-        status.targets = status.targets.into_iter().map(without_names).collect();
+        status.targets = status.targets.into_iter().map(|target| self.within_target(target)).collect();
         // What is wrong with the repository as a whole is for those who are for the gateway as a whole.
         (status.lost_parts, status.unreadable_keys) = (0, Vec::new());
+        status.scrub.failure = None;
         if let Some(collection) = &mut status.collection {
             collection.error = None;
         }
         status
+    }
+
+    /// A target without its address, and without what names other shares.
+    fn within_target(&self, mut target: TargetStatus) -> TargetStatus {
+        target.heads.retain(|head| self.reaches(&head.share));
+        let address = "(not for this token)".to_owned();
+        TargetStatus { address, obstacles: Vec::new(), last_failure: None, ..target }
     }
 
     pub(super) fn within_shares(&self, mut shares: Vec<ShareStatus>) -> Vec<ShareStatus> {
@@ -110,10 +118,4 @@ impl Admin {
         }
         KINDS_OF_SHARES.contains(&kind).then(|| about.to_owned())
     }
-}
-
-/// A target without its address, and without what names other shares.
-fn without_names(target: TargetStatus) -> TargetStatus {
-    let address = "(not for this token)".to_owned();
-    TargetStatus { address, obstacles: Vec::new(), last_failure: None, ..target }
 }

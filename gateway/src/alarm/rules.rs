@@ -12,13 +12,22 @@ use jiff::Timestamp;
 use super::reading::{Reading, Verdict};
 use super::recovery::recovery;
 use crate::amounts::{bytes, seconds};
-use crate::control::{AlarmCode, PolicyStatus, Severity, ShareState, ShareStatus, Status, TargetStatus};
+use crate::control::{
+    AlarmCode, LockStatus, PolicyStatus, Severity, ShareState, ShareStatus, Status, TargetStatus,
+};
 use crate::settings::Alarms;
 
 /// The room that is kept free, in percent of itself, at which a disk is well again.
 const DISK_WELL_PERCENT: u64 = 125;
 /// How far below the bound the dirty budget is well again, in percent of the budget.
 const DIRTY_WELL_BELOW: u64 = 10;
+
+/// So many turns of the scrub, of which there is one a minute, fail one after the other before that is wrong.
+const SCRUB_TURNS: u32 = 3;
+/// A round of the scrub may be late by this part of its time: a machine that was off makes up for it.
+const SCRUB_LATE_PART: u64 = 4;
+/// After a time off, the round that is owed begins within this.
+const SCRUB_BEGINS: Duration = Duration::from_mins(5);
 
 /// What rules look at.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +44,7 @@ pub struct View<'v> {
 
 type Rule = fn(&View<'_>, &mut Vec<Reading>);
 
-const RULES: [Rule; 5] = [shares, recovery, policies, targets, machine];
+const RULES: [Rule; 6] = [shares, recovery, policies, targets, scrub, machine];
 
 /// Everything there is to say about a gateway.
 pub fn readings(view: &View<'_>) -> Vec<Reading> {
@@ -166,6 +175,9 @@ fn targets(view: &View<'_>, found: &mut Vec<Reading>) {
         });
         found.push(Reading::new(AlarmCode::BacklogGrows, &*subject, verdict));
         found.push(Reading::new(AlarmCode::ClockDiffers, &*subject, clock(view, target)));
+        if let Some(lock) = &target.lock {
+            found.push(Reading::new(AlarmCode::LocksLate, &*subject, locks(view, target, lock)));
+        }
         if !target.leads {
             found.push(Reading::new(AlarmCode::CopyBehind, &*subject, behind(view, target)));
             found.push(Reading::new(AlarmCode::CopyObstructed, &*subject, obstructed(view, target)));
@@ -207,6 +219,43 @@ fn clock(view: &View<'_>, target: &TargetStatus) -> Verdict {
             "set the clock by NTP: stores refuse requests that are 15 minutes off, and ages count by it";
         wrong(Severity::Warning, view.bounds.raise_after.duration(), message, todo)
     })
+}
+
+/// Whether what is needed is locked for as long as the rule of the target says.
+fn locks(view: &View<'_>, target: &TargetStatus, lock: &LockStatus) -> Verdict {
+    let Some(late) = &lock.late else { return Verdict::Right };
+    let (name, days) = (&target.name, lock.days);
+    let message = format!("what is needed on target {name} may be locked for less than {days} days: {late}");
+    let todo = "see the log and `tidegate target list`: do the credentials allow longer locks (PutObjectRetention), and does \
+                the store answer?";
+    wrong(Severity::Critical, view.bounds.raise_after.duration(), message, todo)
+}
+
+/// Whether packs on the target are read and verified as the settings say.
+fn scrub(view: &View<'_>, found: &mut Vec<Reading>) {
+    let scrub = &view.status.scrub;
+    let verdict = match &scrub.failure {
+        None => Verdict::Right,
+        Some(failure) if failure.turns < SCRUB_TURNS => Verdict::Between,
+        Some(failure) => {
+            let (turns, at, why) = (failure.turns, failure.at, &failure.message);
+            let message = format!("the scrub has failed {turns} times in a row, last at {at}: {why}");
+            let todo = "it is tried again every minute, and nothing is lost by that; does the store answer? \
+                        `tidegate scrub status` says how far it is";
+            wrong(Severity::Warning, view.bounds.raise_after.duration(), message, todo)
+        }
+    };
+    found.push(Reading::new(AlarmCode::ScrubFailed, "", verdict));
+    let (every, late) = (scrub.every_seconds.unwrap_or(0), scrub.late_seconds);
+    let verdict = judge(late > every / SCRUB_LATE_PART, late == 0, || {
+        let (every, late) = (seconds(every), seconds(late));
+        let message =
+            format!("every pack was to be read and verified once in {every}; the round is {late} late");
+        let todo = "see `tidegate scrub status`: does the store answer, and do daily_bytes and daily_requests of [scrub] \
+                    allow so much? Raise them, or every";
+        wrong(Severity::Warning, view.bounds.raise_after.duration().max(SCRUB_BEGINS), message, todo)
+    });
+    found.push(Reading::new(AlarmCode::ScrubOverdue, "", verdict));
 }
 
 /// What concerns the gateway as a whole.

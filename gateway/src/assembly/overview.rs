@@ -76,6 +76,7 @@ impl Overview {
     pub(super) fn status(&self) -> Status {
         let settings = self.settings();
         let (appliance, journal) = (&self.appliance, self.appliance.journal_report());
+        let scrub = self.scrubber.status();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,
@@ -83,7 +84,8 @@ impl Overview {
             shares: appliance.report().iter().map(|report| self.share_status(report)).collect(),
             targets: target_statuses(appliance, &settings, (&self.ways.lock(), &self.links)),
             policies: self.policies.statuses(),
-            lost_parts: self.scrubber.status().lost_count(),
+            lost_parts: scrub.lost_count(),
+            scrub: scrub.health(),
             cache: self.cache_status(),
             journal: JournalStatus {
                 segments: journal.segments,
@@ -183,14 +185,20 @@ fn quota_status(report: &QuotaReport) -> Option<QuotaStatus> {
 /// A head, as its operator sees it.
 pub(super) fn head_info(name: HeadName, head: &Head) -> HeadInfo {
     let frozen = timestamp(head.frozen_at);
+    let age_seconds = age_seconds(frozen);
     HeadInfo {
         name: name.to_string(),
         sequence: head.sequence,
         epoch: u64::from(head.epoch),
         frozen,
-        age_seconds: Timestamp::now().as_second().saturating_sub(frozen.as_second()).max(0) as u64,
+        age_seconds,
         cost: head_cost(&head.statistics),
     }
+}
+
+/// How long ago something was frozen.
+pub(super) fn age_seconds(frozen: Timestamp) -> u64 {
+    Timestamp::now().as_second().saturating_sub(frozen.as_second()).max(0) as u64
 }
 
 fn head_cost(statistics: &CommitStatistics) -> HeadCost {

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tidegate_replicator::mirror::{Obstacle, PassReport, prepare};
-use tidegate_replicator::repository::RepositoryError;
+use tidegate_replicator::repository::{HeadName, RepositoryError, UtcNanos};
 use tidegate_replicator::store::{Link, OpenStore, RequestCounts, Store, StoreGroup, StoreHealth};
 
-use super::overview::timestamp;
+use super::overview::{age_seconds, timestamp};
 use super::running::Running;
 use super::spent::Charged;
 use super::{AssemblyError, check_lock, contact_store, open_store, probe_target, refuse_unlockable};
 use crate::appliance::{Appliance, CopyReport, CopyTarget, LockReport, Targets};
 use crate::bandwidth::Links;
 use crate::control::{
-    ControlError, ErrorKind, JobHandle, LockStatus, PromoteReport, PromoteRequest, StoreFailure,
+    ControlError, ErrorKind, JobHandle, LockStatus, PromoteReport, PromoteRequest, StoreFailure, TargetHead,
     TargetStatus, Unit,
 };
 use crate::settings::{Settings, Target};
@@ -207,6 +207,7 @@ pub(super) fn target_statuses(
         backlog_bytes,
         backlog_packs,
         uploaded_bytes: appliance.uploaded_bytes(),
+        heads: heads_of_lead(appliance),
         ..asked(settings.lead(), ways, links)
     };
     let (copies, locks) = (appliance.copies_report(), appliance.lock_reports());
@@ -223,19 +224,54 @@ pub(super) fn target_statuses(
     of_all.map(|status| with_lock(status, &locks)).collect()
 }
 
+/// What is known here of the newest heads of the target that leads.
+fn heads_of_lead(appliance: &Appliance) -> Vec<TargetHead> {
+    let reports = appliance.report().into_iter();
+    by_share(reports.filter_map(|share| {
+        let (name, head) = share.newest?;
+        Some((head.share.name, name, head.frozen_at))
+    }))
+}
+
+/// What the last pass over a copy has left there.
+fn heads_of_copy(pass: &PassReport) -> Vec<TargetHead> {
+    by_share(pass.shares.iter().filter_map(|share| {
+        let (name, frozen_at) = share.newest?;
+        Some((share.name.clone().unwrap_or_else(|| share.share.to_string()), name, frozen_at))
+    }))
+}
+
+fn by_share(heads: impl Iterator<Item = (String, HeadName, UtcNanos)>) -> Vec<TargetHead> {
+    let shown = |(share, name, frozen_at): (String, HeadName, UtcNanos)| {
+        let frozen = timestamp(frozen_at);
+        TargetHead {
+            share,
+            name: name.to_string(),
+            sequence: name.sequence,
+            epoch: u64::from(name.epoch),
+            frozen,
+            age_seconds: age_seconds(frozen),
+        }
+    };
+    let mut shown: Vec<TargetHead> = heads.map(shown).collect();
+    shown.sort_by(|one, other| one.share.cmp(&other.share));
+    shown
+}
+
 /// With how its locks stand.
 fn with_lock(mut status: TargetStatus, locks: &[LockReport]) -> TargetStatus {
     let Some(report) = locks.iter().find(|report| report.address == status.address) else { return status };
     let failure = report.failure.as_ref().map(|(at, why)| format!(" (at {at}: {why})")).unwrap_or_default();
-    if report.is_late {
+    let late = || {
         let ended = report.ended.map_or("never".to_owned(), |ended| format!("last at {ended}"));
-        status.obstacles.push(format!("locks were not extended in time, {ended}{failure}"));
-    }
+        format!("locks were not extended in time, {ended}{failure}")
+    };
     status.lock = Some(LockStatus {
         mode: report.rule.mode.as_str().to_lowercase(),
         days: report.rule.days,
         extended: report.ended.map(timestamp),
         failure: report.failure.as_ref().map(|(_, why)| why.clone()),
+        late: report.is_late.then(late),
     });
     status
 }
@@ -262,6 +298,7 @@ fn asked(target: &Target, ways: &Ways, links: &Links) -> TargetStatus {
             .map(|failing| StoreFailure { at: timestamp(failing.at.into()), message: failing.why }),
         clock_ahead_ms: health.and_then(|health| health.clock().ahead_ms()),
         lock: None,
+        heads: Vec::new(),
     }
 }
 
@@ -276,6 +313,39 @@ fn copy_status(asked: TargetStatus, report: &CopyReport) -> TargetStatus {
         backlog_packs: report.owed.packs,
         uploaded_bytes: report.sent_bytes,
         last_failure: failed.or(asked.last_failure.clone()),
+        heads: report.last_pass.as_ref().map(|(_, pass)| heads_of_copy(pass)).unwrap_or_default(),
         ..asked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_chunker::ShareId;
+    use tidegate_replicator::mirror::CopiedShare;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_shows_the_heads_that_its_last_pass_left_there() {
+        let head = |sequence| HeadName { epoch: 3, sequence, suffix: 7 };
+        let copied = |number: u8, name: Option<&str>, newest| CopiedShare {
+            share: ShareId::new([number; 16]),
+            name: name.map(str::to_owned),
+            newest,
+            obstacle: None,
+        };
+        let at = UtcNanos::new(1_000_000_000);
+        let shares = vec![
+            copied(1, Some("docs"), Some((head(9), at))),
+            copied(2, Some("overtaken"), None),
+            copied(3, Some("accounts"), Some((head(4), at))),
+        ];
+        let pass = PassReport { shares, ..PassReport::default() };
+        let shown = heads_of_copy(&pass);
+        let brief: Vec<_> =
+            shown.iter().map(|head| (head.share.as_str(), head.epoch, head.sequence)).collect();
+        assert_eq!(brief, [("accounts", 3, 4), ("docs", 3, 9)]);
+        assert_eq!(shown[1].name, head(9).to_string());
+        assert_eq!((shown[1].frozen, shown[1].age_seconds > 0), (timestamp(at), true));
     }
 }

@@ -54,6 +54,15 @@ fn people(status: &ScrubStatus) -> String {
     }
     lines.extend(status.round.as_ref().map(|state| format!("this round: {}", round(state))));
     lines.extend(status.last.as_ref().map(|state| format!("last round: {}", round(state))));
+    if status.late_seconds > 0 {
+        lines.push(format!("the round is {} late", seconds(status.late_seconds)));
+    }
+    lines.extend(status.failure.as_ref().map(|failure| {
+        format!(
+            "it does not go on: {} ({} tries, the last at {:.0})",
+            failure.message, failure.turns, failure.at
+        )
+    }));
     lines.push(
         if status.lost_count() == 0 { "nothing is lost" } else { "there is damage without a copy" }
             .to_owned(),

@@ -3,7 +3,7 @@
 use super::Context;
 use super::exit::Failure;
 use super::format::{bytes, seconds, table};
-use crate::control::{LimitStatus, QuotaStatus, Severity, ShareStatus, Status, TargetStatus};
+use crate::control::{LimitStatus, QuotaStatus, Severity, ShareStatus, Status, TargetHead, TargetStatus};
 
 pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     let status: Status = context.client()?.get("/status").await?;
@@ -49,8 +49,7 @@ pub(super) fn targets(targets: &[TargetStatus]) -> String {
     let row = |target: &TargetStatus| {
         let role = if target.leads { "leads" } else { "copy" };
         let state = match (&target.last_failure, target.reachable) {
-            (_, true) if target.obstacles.is_empty() => "reachable".to_owned(),
-            (_, true) => target.obstacles.join("; "),
+            (_, true) => in_the_way(target).unwrap_or_else(|| "reachable".to_owned()),
             (Some(failure), false) => format!("away: {}", failure.message),
             (None, false) => "away".to_owned(),
         };
@@ -66,7 +65,38 @@ pub(super) fn targets(targets: &[TargetStatus]) -> String {
     let rows: Vec<[String; 6]> = targets.iter().map(row).collect();
     let links = targets.iter().map(|target| super::link::link(&target.name, &target.link));
     let shown = table(["TARGET", "ADDRESS", "ROLE", "BEHIND", "BACKLOG", "STATE"], &rows);
-    std::iter::once(shown).chain(links).collect::<Vec<_>>().join("\n")
+    std::iter::once(shown).chain(links).chain(heads(targets)).collect::<Vec<_>>().join("\n")
+}
+
+/// The newest head of each share on each target, share by share; none while none is known.
+fn heads(targets: &[TargetStatus]) -> Option<String> {
+    let of_target = |target: &TargetStatus| {
+        let name = target.name.clone();
+        target.heads.iter().map(move |head| (name.clone(), head.clone())).collect::<Vec<_>>()
+    };
+    let mut heads: Vec<(String, TargetHead)> = targets.iter().flat_map(of_target).collect();
+    // Below each other, in the order of the targets, is what is to be compared.
+    heads.sort_by(|(_, one), (_, other)| one.share.cmp(&other.share));
+    let row = |(target, head): &(String, TargetHead)| {
+        [
+            head.share.clone(),
+            target.clone(),
+            head.sequence.to_string(),
+            head.epoch.to_string(),
+            format!("{:.0}", head.frozen),
+            seconds(head.age_seconds),
+        ]
+    };
+    let rows: Vec<[String; 6]> = heads.iter().map(row).collect();
+    let shown = || table(["SHARE", "TARGET", "NEWEST HEAD", "EPOCH", "FROZEN", "AGE"], &rows);
+    (!rows.is_empty()).then(shown)
+}
+
+/// What keeps a target that answers from being as it should.
+fn in_the_way(target: &TargetStatus) -> Option<String> {
+    let late = target.lock.as_ref().and_then(|lock| lock.late.as_ref());
+    let all: Vec<&str> = target.obstacles.iter().chain(late).map(String::as_str).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// The shares as a table, also for `tidegate share list`.
@@ -133,6 +163,44 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::control::LinkStatus;
+
+    #[test]
+    fn the_newest_heads_of_a_share_stand_below_each_other() {
+        let head = |share: &str, sequence| TargetHead {
+            share: share.to_owned(),
+            name: String::new(),
+            sequence,
+            epoch: 3,
+            frozen: Timestamp::UNIX_EPOCH,
+            age_seconds: 61,
+        };
+        let target = |name: &str, heads| TargetStatus {
+            name: name.to_owned(),
+            address: "memory:".to_owned(),
+            leads: name == "main",
+            reachable: true,
+            behind_seconds: None,
+            obstacles: Vec::new(),
+            backlog_bytes: 0,
+            backlog_packs: 0,
+            uploaded_bytes: 0,
+            backlog_seconds: None,
+            link: LinkStatus::default(),
+            spent: None,
+            last_failure: None,
+            clock_ahead_ms: None,
+            lock: None,
+            heads,
+        };
+        let main = target("main", vec![head("a", 9), head("b", 4)]);
+        let away = target("away", vec![head("a", 8)]);
+        let shown = heads(&[main, away]).expect("there are some");
+        let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+        let brief: Vec<_> = rows[1..].iter().map(|row| (row[0], row[1], row[2])).collect();
+        assert_eq!(brief, [("a", "main", "9"), ("a", "away", "8"), ("b", "main", "4")]);
+        assert_eq!(heads(&[target("main", Vec::new())]), None);
+    }
 
     #[test]
     fn a_quota_is_shown_with_what_is_used_and_since_when_it_is_exceeded() {

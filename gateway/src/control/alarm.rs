@@ -90,12 +90,18 @@ codes! {
     CopyBehind = "copy-behind",
     /// Something keeps a copy of the repository from becoming whole.
     CopyObstructed = "copy-obstructed",
+    /// The locks of a target, the one that leads or a copy, were not extended in time.
+    LocksLate = "locks-late",
     /// The clocks of this machine and of a store differ.
     ClockDiffers = "clock-differs",
     /// The last collection of garbage failed.
     CollectionFailed = "collection-failed",
     /// Parts of packs on the target are missing or damaged, and nothing here can replace them.
     PartsLost = "parts-lost",
+    /// The scrub fails again and again.
+    ScrubFailed = "scrub-failed",
+    /// A round of the scrub takes longer than it may, or does not begin.
+    ScrubOverdue = "scrub-overdue",
     /// The file system of the local state is nearly full.
     DiskFull = "disk-full",
     /// What may wait for the store is nearly used up.

@@ -25,6 +25,37 @@ pub struct ScrubStatus {
     /// More of that, which is only counted.
     #[serde(default)]
     pub more_lost: u64,
+    /// For how long a round should have ended, or the next one have begun, in seconds; 0 while all is in time.
+    #[serde(default)]
+    pub late_seconds: u64,
+    /// Why it does not go on, while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<ScrubFailure>,
+}
+
+/// How the scrub goes by the clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ScrubHealth {
+    /// A round through all packs takes so long, in seconds; absent when none goes by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_seconds: Option<u64>,
+    /// For how long a round should have ended, or the next one have begun, in seconds; 0 while all is in time.
+    #[serde(default)]
+    pub late_seconds: u64,
+    /// Why it does not go on, while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<ScrubFailure>,
+}
+
+/// Why the scrub does not go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ScrubFailure {
+    /// When it was tried last.
+    pub at: Timestamp,
+    /// How many tries have failed, one after the other. There is one a minute.
+    pub turns: u32,
+    /// What failed and why, the last time.
+    pub message: String,
 }
 
 /// A round through all packs.
@@ -90,5 +121,11 @@ impl ScrubStatus {
     /// Lost parts, named or not.
     pub fn lost_count(&self) -> u64 {
         self.lost.len() as u64 + self.more_lost
+    }
+
+    /// How it goes by the clock.
+    pub fn health(&self) -> ScrubHealth {
+        let Self { every_seconds, late_seconds, .. } = *self;
+        ScrubHealth { every_seconds, late_seconds, failure: self.failure.clone() }
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Alarm, LinkStatus, PolicyStatus, ShareRecovery, WarmProgress};
+use super::{Alarm, LinkStatus, PolicyStatus, ScrubHealth, ShareRecovery, WarmProgress};
 
 /// Everything an overview needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,9 @@ pub struct Status {
     /// What is missing or damaged on the target and has no copy: parts of packs.
     #[serde(default)]
     pub lost_parts: u64,
+    /// How the scrub goes by the clock.
+    #[serde(default)]
+    pub scrub: ScrubHealth,
     /// Local packs and memory.
     pub cache: CacheStatus,
     /// The local log.
@@ -234,6 +237,27 @@ pub struct TargetStatus {
     /// How objects are locked there, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockStatus>,
+    /// The newest head of each share there, by share. Of the target that leads: of the shares served here. Of a copy: of every
+    /// share, as its last pass left it; none of a share of which that is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<TargetHead>,
+}
+
+/// The newest head of a share on a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetHead {
+    /// The share, as the repository calls it.
+    pub share: String,
+    /// Its name in the store; sorts newest first.
+    pub name: String,
+    /// Position in the share's line of heads.
+    pub sequence: u64,
+    /// Epoch of the leader that published it.
+    pub epoch: u64,
+    /// When its content was frozen: everything acknowledged before is in it.
+    pub frozen: Timestamp,
+    /// How long ago that was, in seconds.
+    pub age_seconds: u64,
 }
 
 /// What a target has charged since its store was opened, by the prices of the settings: each request by those that stood when it
@@ -261,6 +285,9 @@ pub struct LockStatus {
     /// What went wrong in the newest round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Why what is needed may be locked for a shorter time, for people: no round has ended in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<String>,
 }
 
 /// A failed call to a store.

@@ -10,6 +10,8 @@
 //! | | while it runs | while it is removed | while the gateway stops |
 //! |---|---|---|---|
 //! | a run | waits (by the clock) or is refused (by hand): `turn` | is cancelled between steps | the same; the stop waits for it |
+//!
+//! Of a run that is cancelled, what its hook `before` has begun is ended nevertheless, by another hook (`run.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -255,7 +257,8 @@ impl Engine {
         });
     }
 
-    /// Ends what [`Engine::start`] began. Waits for snapshots that are being taken.
+    /// Ends what [`Engine::start`] began. Waits for snapshots that are being taken, and for hooks that end what others began,
+    /// within a bound; those of runs by hand, which whoever started them cancels, too.
     pub async fn stop(&self) {
         self.stop.cancel();
         let runners: Vec<_> = self.runners.lock().values().cloned().collect();
@@ -305,6 +308,7 @@ impl Engine {
             let error = ControlError::new(ErrorKind::Busy, format!("policy {policy:?} is running now"));
             return Err(error.todo(format!("see `tidegate policy show {policy}`")));
         };
+        let _waited_for = self.tasks.token();
         let outcome = self.run(&runner, runner.plan.shares.clone(), request, job).await;
         match outcome.failure {
             Some(error) => Err(error),
@@ -390,7 +394,7 @@ impl Engine {
         job: &JobHandle,
     ) -> Outcome {
         let _running = Running::begin(&runner.running);
-        let (seams, began) = ((&*self.host, &*self.clock), Instant::now());
+        let (seams, began) = ((&*self.host, &*self.clock, &self.stop), Instant::now());
         let outcome = run::run(&runner.plan, seams, shares, &request.tags, job).await;
         let policy = runner.plan.name();
         match &outcome.failure {

@@ -1,7 +1,7 @@
 //! Hooks: commands beside a run.
 //!
 //! A hook is a program and its arguments; no shell reads them. It gets an environment of its own (the gateway's may
-//! hold secrets), no input, `/` as its folder, and a process group, which is killed when it takes too long or the run
+//! hold secrets), no input, `/` as its folder, and a process group, which is killed when it takes too long or its job
 //! is cancelled. What it writes is read to the end, so that it never waits for us; the first
 //! [`OUTPUT_BYTES_MAX`] of it are kept for the log.
 
@@ -59,8 +59,8 @@ pub enum HookError {
         /// What it wrote.
         output: String,
     },
-    /// The run was cancelled; it was killed.
-    #[error("{program} was killed because the run was cancelled")]
+    /// Its job was cancelled; it was killed.
+    #[error("{program} was killed because the run was cancelled, or because the gateway stops")]
     Cancelled {
         /// The program.
         program: String,

@@ -6,16 +6,22 @@
 //! | take | a commit and a snapshot of each share, a few shares at once, or all of one moment | the other shares get theirs; of one moment, none |
 //! | after | the hook `after`, if all shares have theirs | nothing is forgotten, unless the hook may fail |
 //! | forget | what the rules keep no more, of each share that has a new snapshot | the next run does it |
-//! | on_failure | the hook `on_failure`, if anything failed | the log says so |
+//! | on_failure | the hook `on_failure`, once, if anything failed; of a snapshot that is missing before anything is forgotten | the log says so |
+//!
+//! What the hook `before` has begun is ended however the run ends: when it is cancelled after `before` has begun, `after`
+//! (all snapshots are there) or `on_failure` (they are not) runs all the same. Neither is cut with the run: each has its
+//! own time, and [`AT_STOP_MAX`] from when the gateway begins to stop.
 //!
 //! A run that is cut at any step leaves more snapshots than the rules keep, never fewer. Forgotten is only what
 //! carries the policy's name, was not taken after now, and is in a listing that has the new snapshot too.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use tidegate_replicator::repository::NewSnapshot;
+use tokio_util::sync::CancellationToken;
 
 use super::hook::{self, HookError};
 use super::host::{PolicyHost, Taken};
@@ -27,6 +33,13 @@ use crate::settings::{Argument, OnHookFailure};
 
 /// Shares of a policy whose snapshots are taken at once.
 const SHARES_AT_ONCE: usize = 4;
+/// What a hook that ends what `before` has begun may still take once the gateway stops. At most two come one after the other.
+const AT_STOP_MAX: Duration = Duration::from_secs(20);
+
+/// What the hooks are called in the settings.
+const BEFORE: &str = "before";
+const AFTER: &str = "after";
+const ON_FAILURE: &str = "on_failure";
 
 /// Now, by a clock.
 pub(super) fn now(clock: &dyn Clock) -> Timestamp {
@@ -49,15 +62,21 @@ struct Run<'r> {
     host: &'r dyn PolicyHost,
     clock: &'r dyn Clock,
     job: &'r JobHandle,
+    /// Cancelled when the gateway stops.
+    stop: &'r CancellationToken,
     began: Timestamp,
+    /// Whether the hook `before` has begun something that no other hook has ended yet.
+    owes_an_end: bool,
+    /// Whether the hook `on_failure` has had its turn.
+    has_told: bool,
     shares: Vec<PolicyShareRun>,
     taken: BTreeMap<String, Taken>,
 }
 
-/// Runs a policy for some of its shares.
+/// Runs a policy for some of its shares. `stop` is cancelled when the gateway stops, besides the job.
 pub(super) async fn run(
     plan: &Plan,
-    (host, clock): (&dyn PolicyHost, &dyn Clock),
+    (host, clock, stop): (&dyn PolicyHost, &dyn Clock, &CancellationToken),
     shares: Vec<String>,
     tags: &BTreeMap<String, String>,
     job: &JobHandle,
@@ -66,9 +85,10 @@ pub(super) async fn run(
     let shares = if plan.policy.consistent { plan.shares.clone() } else { shares };
     let shares = shares.into_iter().map(|share| PolicyShareRun { share, ..PolicyShareRun::default() });
     let (began, shares) = (now(clock), shares.collect());
-    let mut run = Run { plan, host, clock, job, began, shares, taken: BTreeMap::new() };
+    let (owes_an_end, has_told, taken) = (false, false, BTreeMap::new());
+    let mut run = Run { plan, host, clock, job, stop, began, owes_an_end, has_told, shares, taken };
     let failure = run.carry_out(tags).await.err();
-    if let Some(error) = failure.as_ref().filter(|error| error.kind != ErrorKind::Cancelled) {
+    if let Some(error) = &failure {
         run.tell_of_failure(error).await;
     }
     let Run { shares, taken, .. } = run;
@@ -80,10 +100,18 @@ pub(super) async fn run(
 impl Run<'_> {
     async fn carry_out(&mut self, tags: &BTreeMap<String, String>) -> Result<(), ControlError> {
         self.job.checkpoint()?;
-        self.hook("before", &self.plan.policy.before).await?;
+        let plan = self.plan;
+        let policy = &plan.policy;
+        self.owes_an_end = !policy.before.is_empty();
+        self.hook(BEFORE, &policy.before).await?;
         let taken = self.take(tags).await;
-        if taken.is_ok() {
-            self.hook("after", &self.plan.policy.after).await?;
+        match &taken {
+            Ok(()) => {
+                self.hook(AFTER, &policy.after).await?;
+                self.owes_an_end &= policy.after.is_empty();
+            }
+            // What is frozen does not wait for what is forgotten: a store that is away takes its time.
+            Err(error) => self.tell_of_failure(error).await,
         }
         let forgotten = self.forget().await;
         taken.and(forgotten)
@@ -103,10 +131,14 @@ impl Run<'_> {
         }
     }
 
-    async fn tell_of_failure(&self, error: &ControlError) {
-        if let Err(error) =
-            self.run_hook("on_failure", &self.plan.policy.on_failure, Some(error.to_string())).await
-        {
+    /// Runs the hook `on_failure`, once. A run that was cancelled is no failure, but what `before` has begun is ended.
+    async fn tell_of_failure(&mut self, error: &ControlError) {
+        let is_due = self.owes_an_end || error.kind != ErrorKind::Cancelled;
+        if !is_due || std::mem::replace(&mut self.has_told, true) {
+            return;
+        }
+        let command = &self.plan.policy.on_failure;
+        if let Err(error) = self.run_hook(ON_FAILURE, command, Some(error.to_string())).await {
             tracing::warn!(policy = self.plan.name(), %error, "a hook failed");
         }
     }
@@ -122,7 +154,13 @@ impl Run<'_> {
         }
         self.job.phase(&format!("hook {which}"), None, Unit::Items);
         let timeout = self.plan.policy.hook_timeout.duration();
-        match hook::run(command, &self.variables(which, error), timeout, self.job).await {
+        let variables = self.variables(which, error);
+        let ended = if which == BEFORE {
+            hook::run(command, &variables, timeout, self.job).await
+        } else {
+            self.run_to_its_end(command, &variables, timeout).await
+        };
+        match ended {
             Ok(output) => {
                 tracing::info!(policy = self.plan.name(), hook = which, output, "a hook ended well");
                 Ok(())
@@ -136,6 +174,27 @@ impl Run<'_> {
                 };
                 Err(ControlError::new(kind, format!("hook {which} failed: {error}")))
             }
+        }
+    }
+
+    /// Runs a hook that is not cut with the run; see the head of this module.
+    async fn run_to_its_end(
+        &self,
+        command: &[Argument],
+        variables: &[(&'static str, String)],
+        timeout: Duration,
+    ) -> Result<String, HookError> {
+        let own = JobHandle::new();
+        let bound = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(AT_STOP_MAX).await;
+            own.cancel();
+            // Below it is waited for the end of the hook.
+            std::future::pending::<Result<String, HookError>>().await
+        };
+        tokio::select! {
+            ended = hook::run(command, variables, timeout, &own) => ended,
+            ended = bound => ended,
         }
     }
 

@@ -75,13 +75,16 @@ table! {
         keep_within: Span, optional in Span::seconds(60), Span::days(36_500);
         /// Keep what has one of these tags: `KEY`, or `KEY=VALUE`.
         keep_tags: Vec<TagPattern>, default(Vec::new());
-        /// A command that runs before the snapshots: a program and its arguments, without a shell.
+        /// A command that runs before the snapshots: a program and its arguments, without a shell. It is killed when the
+        /// run is cancelled.
         before: Vec<Argument>, default(Vec::new());
-        /// A command that runs after the snapshots, when all are there.
+        /// A command that runs after the snapshots, when all are there. It is not cut when the run is cancelled.
         after: Vec<Argument>, default(Vec::new());
-        /// A command that runs when a run has failed.
+        /// A command that runs when a run has failed, and when one was cancelled, or the gateway stopped, after `before` had
+        /// begun: it ends what `before` began. It may come after `after`, if that failed.
         on_failure: Vec<Argument>, default(Vec::new());
-        /// How long a hook may take. After that it is killed, with what it started.
+        /// How long a hook may take. After that it is killed, with what it started. Once the gateway stops, `after` and
+        /// `on_failure` have 20 seconds each.
         hook_timeout: Span, default(Span::seconds(300)) in Span::seconds(1), Span::days(1);
         /// What happens when `before` or `after` fails.
         on_hook_failure: OnHookFailure, default(OnHookFailure::Skip);

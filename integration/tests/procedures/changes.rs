@@ -1,24 +1,27 @@
 //! Errors of the procedures that change something, and of COMMIT.
 
 use nfs3_types::nfs3::nfsstat3::{
-    NFS3ERR_ACCES as ACCES, NFS3ERR_BADHANDLE as BADHANDLE, NFS3ERR_BADTYPE as BADTYPE,
+    NFS3_OK as OK, NFS3ERR_ACCES as ACCES, NFS3ERR_BADHANDLE as BADHANDLE, NFS3ERR_BADTYPE as BADTYPE,
     NFS3ERR_DQUOT as DQUOT, NFS3ERR_EXIST as EXIST, NFS3ERR_FBIG as FBIG, NFS3ERR_INVAL as INVAL,
     NFS3ERR_ISDIR as ISDIR, NFS3ERR_NAMETOOLONG as NAMETOOLONG, NFS3ERR_NOENT as NOENT,
     NFS3ERR_NOT_SYNC as NOT_SYNC, NFS3ERR_NOTDIR as NOTDIR, NFS3ERR_NOTEMPTY as NOTEMPTY,
     NFS3ERR_PERM as PERM, NFS3ERR_ROFS as ROFS, NFS3ERR_STALE as STALE, NFS3ERR_XDEV as XDEV,
 };
-use nfs3_types::nfs3::{createhow3, createverf3, ftype3, nfstime3, sattr3, set_mtime};
+use nfs3_types::nfs3::{createhow3, createverf3, ftype3, nfs_fh3, nfstime3, sattr3, set_mtime};
 use tidegate_integration::nfs::mode;
 
 use crate::asker::{Asker, Place, Refused};
 use crate::stage::{LONG, Stage, size};
+use crate::successes::attributes;
 use crate::{Row, row, row_beside};
 
 const NEW: &[u8] = b"new";
+/// When no file was changed.
+const LONG_AGO: nfstime3 = nfstime3 { seconds: 1, nseconds: 1 };
 
 pub(crate) async fn setattr(stage: &mut Stage) -> Vec<Row> {
     let (root, user, files) = (&mut stage.root, &mut stage.user, &stage.files);
-    let long_ago = Some(nfstime3 { seconds: 1, nseconds: 1 });
+    guards_decide(root, &files.file).await;
     let no_time = nfstime3 { seconds: 1, nseconds: 1_000_000_000 };
     let no_time = sattr3 { mtime: set_mtime::SET_TO_CLIENT_TIME(no_time), ..sattr3::default() };
     let now = sattr3 { mtime: set_mtime::SET_TO_SERVER_TIME, ..sattr3::default() };
@@ -31,10 +34,30 @@ pub(crate) async fn setattr(stage: &mut Stage) -> Vec<Row> {
         row(ISDIR, root.setattr(&files.top, size(0), None).await),
         row(FBIG, root.setattr(&files.file, size(1 << 63), None).await),
         row(ROFS, root.setattr(&files.frozen, mode(0o777), None).await),
-        row(NOT_SYNC, root.setattr(&files.file, mode(0o777), long_ago).await),
+        row(NOT_SYNC, root.setattr(&files.file, mode(0o777), Some(LONG_AGO)).await),
         row(STALE, root.setattr(&files.gone, mode(0o777), None).await),
         row(BADHANDLE, root.setattr(&files.junk, mode(0o777), None).await),
     ]
+}
+
+/// A guard that is not the file's time of change keeps all of it as it is; one that is lets it be changed.
+async fn guards_decide(root: &mut Asker, file: &nfs_fh3) {
+    let before = attributes(root, file).await;
+    let almost = nfstime3 { nseconds: before.ctime.nseconds ^ 1, ..before.ctime };
+    for wrong in [LONG_AGO, almost] {
+        let set = sattr3 { mtime: set_mtime::SET_TO_SERVER_TIME, ..mode(0o777) };
+        assert_eq!(root.setattr(file, set, Some(wrong)).await.status, NOT_SYNC, "SETATTR: {wrong:?}");
+        let after = attributes(root, file).await;
+        assert_eq!(format!("{after:?}"), format!("{before:?}"), "SETATTR: nothing has changed");
+    }
+    for changed in [0o664, 0o644] {
+        let now = attributes(root, file).await;
+        let set = root.setattr(file, mode(changed), Some(now.ctime)).await;
+        assert_eq!(set.status, OK, "SETATTR: the guard is the time of change");
+        let after = attributes(root, file).await;
+        assert_eq!(after.mode & 0o7777, changed);
+        assert_ne!(after.ctime, now.ctime, "SETATTR: it is another guard now");
+    }
 }
 
 pub(crate) async fn write(stage: &mut Stage) -> Vec<Row> {

@@ -13,7 +13,8 @@ use tidegate_integration::nfs::mode;
 use crate::asker::{Asker, at};
 use crate::stage::Stage;
 
-async fn attributes(asker: &mut Asker, file: &nfs_fh3) -> fattr3 {
+/// What GETATTR says.
+pub(crate) async fn attributes(asker: &mut Asker, file: &nfs_fh3) -> fattr3 {
     let answer: GETATTR3res = asker.call(1, &GETATTR3args { object: file.clone() }).await;
     answer.unwrap().obj_attributes
 }
@@ -51,10 +52,19 @@ async fn changes_of_files(asker: &mut Asker, file: &nfs_fh3) {
     let (object, new_attributes) = (file.clone(), mode(0o640));
     let set = SETATTR3args { object, new_attributes, guard: Nfs3Option::None };
     change!(asker, "SETATTR", 2, file, set, SETATTR3res, obj_wcc);
-    for stable in [stable_how::UNSTABLE, stable_how::DATA_SYNC, stable_how::FILE_SYNC] {
+    // One sync covers data and attributes, so that whatever is more than nothing is everything.
+    for (stable, committed) in [
+        (stable_how::UNSTABLE, stable_how::UNSTABLE),
+        (stable_how::DATA_SYNC, stable_how::FILE_SYNC),
+        (stable_how::FILE_SYNC, stable_how::FILE_SYNC),
+    ] {
         let data = Opaque::borrowed(b"abc");
         let write = WRITE3args { file: file.clone(), offset: 9, count: 3, stable, data };
-        change!(asker, "WRITE", 7, file, write, WRITE3res, file_wcc);
+        let before = attributes(asker, file).await;
+        let written: WRITE3res = asker.call(7, &write).await;
+        let written = written.expect("WRITE");
+        assert_eq!((written.count, written.committed), (3, committed), "WRITE: asked for {stable}");
+        compare("WRITE", written.file_wcc, &before, &attributes(asker, file).await);
     }
     let commit = COMMIT3args { file: file.clone(), offset: 0, count: 0 };
     let committed: COMMIT3res = asker.call(21, &commit).await;

@@ -3,16 +3,30 @@
 use std::io::Write;
 use std::net::TcpStream;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tidegate_integration::skip::skip;
 use tidegate_replicator::store::{Body, ObjectName, PutMode};
 
 use crate::{FLAT, Front, store_at};
 
 /// Clients.
 const CONNECTIONS: usize = 10_000;
+/// What either end of them needs, with some for everything else.
+const OPEN_FILES: u64 = CONNECTIONS as u64 + 1_000;
 /// What each may cost, in bytes.
 const BYTES_MAX: u64 = 16 << 10;
 /// Bytes that come and go while the others are silent.
 const OBJECT_BYTES: usize = 3 << 20;
+
+/// Lets this process, and the gateway that it starts, open so many files, or as many as it may; answers how many.
+fn open_files_max(wanted: u64) -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < wanted) {
+        let soft = maximum.map_or(wanted, |most| most.min(wanted));
+        setrlimit(Resource::Nofile, Rlimit { current: Some(soft), maximum }).expect("soft up to hard");
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(wanted)
+}
 
 fn resident_bytes(front: &Front) -> u64 {
     let status = front.gateway.run(&["status", "--json"]);
@@ -34,10 +48,9 @@ fn put_and_get(front: &Front, name: &str) {
 
 #[test]
 fn ten_thousand_idle_connections_are_no_burden() {
-    let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    if open_files.current.is_some_and(|most| most < CONNECTIONS as u64 + 1_000) {
-        println!("idle: skipped: {open_files:?} open files are too few");
-        return;
+    let most = open_files_max(OPEN_FILES);
+    if most < OPEN_FILES {
+        return skip("idle", &format!("at most {most} files may be open, and {OPEN_FILES} are wanted"));
     }
     let front = Front::start();
     put_and_get(&front, "before");

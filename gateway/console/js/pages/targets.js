@@ -38,7 +38,7 @@ const ifAllowed = (call) => call.catch((error) => {
 /** The kind of a target's state, and the words for it. */
 export function targetState(target) {
   if (!target.reachable) return ["critical", t("target.away")];
-  if (target.obstacles?.length) return ["warning", t("target.obstructed")];
+  if (target.obstacles?.length || target.lock?.late) return ["warning", t("target.obstructed")];
   if (!target.leads && target.behind_seconds === undefined) return ["idle", t("target.unknown")];
   if (!target.leads && target.behind_seconds > 0) return ["busy", t("target.behind", { span: span(target.behind_seconds) })];
   if (target.backlog_bytes > 0) return ["busy", t("target.sending")];
@@ -63,7 +63,7 @@ function one(target, refresh) {
   ] },
   facts([
     [t("targets.state"), h("div", {}, badge(...targetState(target)),
-      (target.obstacles ?? []).map((text) => h("div", { class: "reason" }, text)))],
+      [...(target.obstacles ?? []), ...(target.lock?.late ? [target.lock.late] : [])].map((text) => h("div", { class: "reason" }, text)))],
     [t("targets.role"), t(target.leads ? "targets.leads" : "targets.copy")],
     [t("targets.address"), h("code", {}, target.address)],
     [t("targets.backlog"), t("targets.backlog.of", { bytes: bytes(target.backlog_bytes), packs: count("packs", target.backlog_packs) })],

@@ -18,9 +18,9 @@ use crate::control::{
     LinkStatus, LostPart, MemoryStatus, PathTrouble, PolicyDetails, PolicyRun, PolicyRunRequest,
     PolicyShareRun, PolicySimulation, PolicySimulationRequest, PolicySnapshot, PolicyStatus, PromoteReport,
     PromoteRequest, QuotaStatus, RecoveryPlan, RecoveryRequest, RecoveryStage, RestoreReport, RestoreRequest,
-    RollbackReport, RollbackRequest, ScrubStatus, Severity, ShareRecovery, ShareState, ShareStatus,
-    SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus, Start, Status,
-    TargetStatus, Unit, WarmDone, WarmRequest,
+    RollbackReport, RollbackRequest, ScrubHealth, ScrubStatus, Severity, ShareRecovery, ShareState,
+    ShareStatus, SnapshotInfo, SnapshotRequest, SourceDetails, SourceRun, SourceRunRequest, SourceStatus,
+    Start, Status, TargetStatus, Unit, WarmDone, WarmRequest,
 };
 use crate::settings::{Count, Policy, Settings, Size};
 
@@ -177,6 +177,7 @@ impl Control for FakeGateway {
             last_failure: None,
             clock_ahead_ms: None,
             lock: None,
+            heads: Vec::new(),
         };
         Status {
             version: "0.0.0".to_owned(),
@@ -186,6 +187,7 @@ impl Control for FakeGateway {
             targets: settings.targets.iter().map(target).collect(),
             policies: settings.policies.iter().map(policy_status).collect(),
             lost_parts: 0,
+            scrub: ScrubHealth::default(),
             cache: CacheStatus::default(),
             journal: JournalStatus::default(),
             memory: MemoryStatus::default(),

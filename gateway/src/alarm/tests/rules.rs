@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::alarm::rules::{View, readings};
 use crate::control::{
-    CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LinkStatus, MemoryStatus, PolicyRun,
-    PolicyStatus, RecoveryStage, ShareRecovery, ShareState, ShareStatus, Status, StoreFailure, TargetStatus,
+    CacheStatus, CollectionStatus, HeadCost, HeadInfo, JournalStatus, LinkStatus, LockStatus, MemoryStatus,
+    PolicyRun, PolicyStatus, RecoveryStage, ScrubFailure, ScrubHealth, ShareRecovery, ShareState,
+    ShareStatus, Status, StoreFailure, TargetStatus,
 };
 use crate::settings::Settings;
 
@@ -29,6 +30,7 @@ fn target() -> TargetStatus {
         last_failure: None,
         clock_ahead_ms: Some(-900),
         lock: None,
+        heads: Vec::new(),
     }
 }
 
@@ -77,6 +79,7 @@ fn well() -> Status {
         shares: vec![share],
         targets: vec![target()],
         lost_parts: 0,
+        scrub: ScrubHealth { every_seconds: Some(86_400), ..ScrubHealth::default() },
         policies: vec![policy],
         cache: CacheStatus { dirty_percent: 10, ..CacheStatus::default() },
         journal: JournalStatus { free_bytes: 10 << 30, reserve_bytes: 1 << 30, ..JournalStatus::default() },
@@ -121,7 +124,7 @@ fn nothing_is_wrong_with_a_gateway_that_is_well() {
 fn each_fact_has_its_alarm_and_a_margin_between_wrong_and_right() {
     type Change = fn(&mut Status);
     let (critical, warning) = (Some(Severity::Critical), Some(Severity::Warning));
-    let cases: [(Change, &str, &str, Option<Severity>); 23] = [
+    let cases: [(Change, &str, &str, Option<Severity>); 27] = [
         (|status| status.shares[0].rpo_now_seconds = 91, "rpo-missed", "share:docs", critical),
         (|status| status.shares[0].rpo_now_seconds = 60, "rpo-missed", "share:docs", None),
         (|status| status.shares[0].head = None, "rpo-missed", "share:docs", critical),
@@ -164,6 +167,10 @@ fn each_fact_has_its_alarm_and_a_margin_between_wrong_and_right() {
         (|status| status.cache.dirty_percent = 80, "dirty-full", "", warning),
         (|status| status.cache.dirty_percent = 100, "dirty-full", "", critical),
         (|status| status.unreadable_keys.push("domains/x".to_owned()), "key-damaged", "", critical),
+        (|status| status.scrub.failure = Some(failed_turns(3)), "scrub-failed", "", warning),
+        (|status| status.scrub.failure = Some(failed_turns(2)), "scrub-failed", "", None),
+        (|status| status.scrub.late_seconds = 21_601, "scrub-overdue", "", warning),
+        (|status| status.scrub.late_seconds = 1, "scrub-overdue", "", None),
         (|status| status.collection = Some(failed_collection()), "collection-failed", "", warning),
     ];
     for (change, code, subject, severity) in cases {
@@ -192,6 +199,25 @@ fn recovery(accept_risk: bool) -> ShareRecovery {
         accept_risk,
         missed: Some("rto_whole = 1 h cannot be kept".to_owned()),
     }
+}
+
+#[test]
+fn late_locks_are_an_alarm_of_the_target_that_leads_as_of_a_copy() {
+    for leads in [true, false] {
+        let mut status = well();
+        let (mode, days) = ("compliance".to_owned(), 30);
+        let (extended, failure) = (Some(second(NOW)), None);
+        status.targets[0].leads = leads;
+        status.targets[0].lock = Some(LockStatus { mode, days, extended, failure, late: None });
+        assert_eq!(judged(&status), [], "they are in time; leads: {leads}");
+        let late = Some("locks were not extended in time".to_owned());
+        status.targets[0].lock.as_mut().expect("just set").late = late;
+        assert_eq!(judged(&status), only("locks-late", "target:main", Some(Severity::Critical)), "{leads}");
+    }
+}
+
+fn failed_turns(turns: u32) -> ScrubFailure {
+    ScrubFailure { at: second(NOW), turns, message: "no".to_owned() }
 }
 
 fn failed_run() -> PolicyRun {

@@ -203,6 +203,14 @@ impl Book {
             && self.last.is_none_or(|last| now >= last.began.saturating_add(every) || now < last.began)
     }
 
+    /// For how many seconds a round should have ended by now, or the next one have begun.
+    pub(super) fn late_seconds(&self, now: i64, config: &ScrubConfig) -> u64 {
+        let began = self.round.as_ref().map(|round| round.began).or(self.last.map(|last| last.began));
+        let (Some(every), Some(began)) = (config.every, began) else { return 0 };
+        let due = began.saturating_add(every.as_secs() as i64);
+        now.saturating_sub(due).max(0) as u64
+    }
+
     pub(super) fn begin_round(&mut self, now: i64, inventory: Inventory, target: &str) {
         target.clone_into(&mut self.round_of);
         self.round = Some(RoundState {
@@ -397,6 +405,20 @@ mod tests {
         book.end_round(99 * HOUR);
         assert!(!book.round_is_due(99 * HOUR, &config));
         assert!(book.round_is_due(100 * HOUR, &config));
+    }
+
+    #[test]
+    fn a_round_is_late_from_when_it_should_have_ended_until_the_next_one_begins() {
+        let (mut book, config) = (Book::default(), config());
+        assert_eq!(book.late_seconds(1000 * HOUR, &config), 0, "there was no round");
+        book.begin_round(0, Inventory { packs: 50, bytes: 500 }, TARGET);
+        assert_eq!(book.late_seconds(100 * HOUR, &config), 0);
+        assert_eq!(book.late_seconds(101 * HOUR, &config), 3_600);
+        assert_eq!(book.late_seconds(101 * HOUR, &ScrubConfig { every: None, ..config.clone() }), 0);
+        book.end_round(102 * HOUR);
+        assert_eq!(book.late_seconds(102 * HOUR, &config), 7_200, "the next one should have begun");
+        book.begin_round(102 * HOUR, Inventory { packs: 50, bytes: 500 }, TARGET);
+        assert_eq!(book.late_seconds(103 * HOUR, &config), 0);
     }
 
     #[test]

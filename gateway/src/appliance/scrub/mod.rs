@@ -31,6 +31,7 @@ use tidegate_replicator::store::{Classes, Store, Traffic};
 use tokio::sync::Notify;
 
 use super::{Appliance, ApplianceError};
+use crate::outbound::with_causes;
 use book::{Book, LostFrame, Passed};
 use copies::LocalCopies;
 
@@ -73,6 +74,15 @@ pub struct ScrubRun {
     pub frames_lost: u64,
 }
 
+/// Turns that failed, one after the other.
+#[derive(Clone, Debug)]
+struct Failing {
+    turns: u32,
+    /// When the last of them did, in seconds since 1970.
+    at: i64,
+    message: String,
+}
+
 /// See the head of this module.
 pub struct Scrubber {
     appliance: Arc<Appliance>,
@@ -80,6 +90,8 @@ pub struct Scrubber {
     book: Mutex<Book>,
     /// Held by whoever reads packs.
     working: tokio::sync::Mutex<()>,
+    /// None after a turn that ended well.
+    failing: Mutex<Option<Failing>>,
     wake: Notify,
 }
 
@@ -88,7 +100,8 @@ impl Scrubber {
     pub fn open(appliance: Arc<Appliance>, config: ScrubConfig) -> Arc<Self> {
         let book = Mutex::new(Book::load(&config.folder));
         let (config, working) = (Mutex::new(config), tokio::sync::Mutex::default());
-        let scrubber = Arc::new(Self { appliance, config, book, working, wake: Notify::new() });
+        let failing = Mutex::default();
+        let scrubber = Arc::new(Self { appliance, config, book, working, failing, wake: Notify::new() });
         *scrubber.appliance.scrubber.lock() = Arc::downgrade(&scrubber);
         scrubber
     }
@@ -126,8 +139,21 @@ impl Scrubber {
         self.book.lock().scrubbed(target)
     }
 
-    /// Does what is due now.
+    /// Does what is due now. Turns that fail are counted until one does not: [`Scrubber::status`] has the last failure.
     pub async fn turn(&self) -> Result<(), ApplianceError> {
+        let done = self.do_what_is_due().await;
+        let mut failing = self.failing.lock();
+        let before = failing.as_ref().map_or(0, |failing| failing.turns);
+        *failing = done.as_ref().err().map(|error| Failing {
+            turns: before.saturating_add(1),
+            at: self.now_seconds(),
+            message: with_causes(error),
+        });
+        drop(failing);
+        done
+    }
+
+    async fn do_what_is_due(&self) -> Result<(), ApplianceError> {
         let _working = self.working.lock().await;
         let config = self.config.lock().clone();
         let now = self.now_seconds();

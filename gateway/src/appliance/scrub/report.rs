@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Scrubber;
 use super::book::{Done, LostFrame};
-use crate::control::{LostPart, LostUser, ScrubRound, ScrubStatus};
+use crate::control::{LostPart, LostUser, ScrubFailure, ScrubRound, ScrubStatus};
 
 impl Scrubber {
     /// How far it is, and what is lost.
@@ -24,7 +24,14 @@ impl Scrubber {
             packs_asleep: done.packs_asleep,
             bytes_asleep: done.bytes_asleep,
         };
+        let late_seconds = book.late_seconds(self.now_seconds(), &config);
         ScrubStatus {
+            late_seconds,
+            failure: self.failing.lock().as_ref().map(|failing| ScrubFailure {
+                at: time(failing.at),
+                turns: failing.turns,
+                message: failing.message.clone(),
+            }),
             every_seconds: config.every.map(|every| every.as_secs()),
             looked: book.looked_at.map(time),
             round: book

@@ -90,13 +90,19 @@ async fn what_does_not_start_or_ends_badly_says_so() {
     assert_eq!(hook::run(&[], &[], LONG, &job).await.expect("nothing to do"), "");
 }
 
-/// Runs a policy with these keys once; `%` in them is a folder.
-async fn run(folder: &Path, keys: &str) -> (Arc<FakeHost>, Result<PolicyRun, ControlError>) {
+/// A policy with these keys; `%` in them is a folder. Share `a` has a snapshot of half past midnight.
+fn prepared(folder: &Path, keys: &str) -> (Arc<FakeHost>, Arc<Engine>) {
     let host = FakeHost::new(Turned::at(time("2026-01-01T00:30:00Z")));
     let engine = Engine::new(host.clone(), host.clock.clone());
     let keys = keys.replace('%', &folder.display().to_string());
     engine.set(vec![plan(&format!("every = \"1h\"\nkeep_last = 1\n{keys}"))]);
     host.add("a", Some("nightly"), BTreeMap::new());
+    (host, engine)
+}
+
+/// Runs a policy with these keys once; `%` in them is a folder.
+async fn run(folder: &Path, keys: &str) -> (Arc<FakeHost>, Result<PolicyRun, ControlError>) {
+    let (host, engine) = prepared(folder, keys);
     host.clock.turn(time("2026-01-01T00:40:00Z"));
     let run = engine.run_now("nightly", &PolicyRunRequest::default(), &JobHandle::new()).await;
     (host, run)
@@ -146,4 +152,105 @@ async fn after_a_hook_that_failed_nothing_is_forgotten() {
     let (host, ended) = run(folder.path(), "after = [\"/bin/false\"]").await;
     assert!(ended.is_err());
     assert_eq!(host.of("a", Some("nightly")).len(), 2, "the new one and the one from before");
+}
+
+/// Hooks that write down that they ran; `before` waits after that for as long as it is let.
+const ENDLESS: &str = r#"
+before = ["/bin/sh", "-c", "touch %/before; sleep 100000"]
+after = ["/bin/sh", "-c", "touch %/after"]
+on_failure = ["/bin/sh", "-c", "echo $TIDEGATE_ERROR > %/failed"]"#;
+
+/// The same, but that `before` ends at once.
+const QUICK: &str = r#"
+before = ["/bin/sh", "-c", "touch %/before"]
+after = ["/bin/sh", "-c", "touch %/after"]
+on_failure = ["/bin/sh", "-c", "echo $TIDEGATE_ERROR > %/failed"]"#;
+
+async fn is_written(path: &Path) {
+    while !path.exists() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_before_has_begun_is_ended_though_the_run_is_cancelled_meanwhile() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (host, engine) = prepared(folder.path(), ENDLESS);
+    let (request, job) = (PolicyRunRequest::default(), JobHandle::new());
+    let cancel = async {
+        is_written(&folder.path().join("before")).await;
+        job.cancel();
+    };
+    let (ended, ()) = tokio::join!(engine.run_now("nightly", &request, &job), cancel);
+    assert_eq!(ended.map_err(|error| error.kind), Err(ErrorKind::Cancelled));
+    let told = read(folder.path(), "failed").expect("on_failure ran to its end");
+    assert!(told.contains("the run was cancelled"), "{told}");
+    assert_eq!(read(folder.path(), "after"), None, "there are no snapshots");
+    assert_eq!((host.runs_of("a").len(), engine.statuses()[0].failures), (0, 0));
+}
+
+#[tokio::test]
+async fn what_before_has_begun_is_ended_by_the_hook_that_the_snapshots_at_the_cancellation_ask_for() {
+    for (cancels_at, taken, ends) in [("a", 1, "failed"), ("b", 2, "after")] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (host, engine) = prepared(folder.path(), QUICK);
+        host.state.lock().cancels_at = Some(cancels_at.to_owned());
+        host.clock.turn(time("2026-01-01T00:40:00Z"));
+        let ended = engine.run_now("nightly", &PolicyRunRequest::default(), &JobHandle::new()).await;
+        assert_eq!(ended.map_err(|error| error.kind), Err(ErrorKind::Cancelled), "{cancels_at}");
+        assert_eq!(host.runs_of("a").len() + host.runs_of("b").len(), taken, "{cancels_at}");
+        let ran: Vec<_> =
+            ["after", "failed"].into_iter().filter(|name| folder.path().join(name).exists()).collect();
+        assert_eq!(ran, [ends], "one of both, and no more");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_before_its_first_hook_runs_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_host, engine) = prepared(folder.path(), QUICK);
+    let job = JobHandle::new();
+    job.cancel();
+    let ended = engine.run_now("nightly", &PolicyRunRequest::default(), &job).await;
+    assert_eq!(ended.map_err(|error| error.kind), Err(ErrorKind::Cancelled));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0);
+}
+
+/// An engine whose policy has begun to run by the clock, and whose hook `before` has been started.
+async fn begun(folder: &Path, keys: &str) -> (Arc<FakeHost>, Arc<Engine>) {
+    let (host, engine) = prepared(folder, keys);
+    host.add("b", Some("nightly"), BTreeMap::new());
+    host.clock.turn(time("2026-01-01T01:30:00Z"));
+    engine.start();
+    is_written(&folder.join("before")).await;
+    (host, engine)
+}
+
+#[tokio::test]
+async fn what_before_has_begun_is_ended_before_the_gateway_has_stopped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (host, engine) = begun(folder.path(), ENDLESS).await;
+    engine.stop().await;
+    assert!(read(folder.path(), "failed").is_some(), "the stop has waited for on_failure");
+    assert_eq!(host.runs_of("a").len(), 0);
+}
+
+#[tokio::test]
+async fn a_hook_that_does_not_end_holds_a_stop_up_no_longer_than_its_bound() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let last = "before = [\"/bin/sh\", \"-c\", \"touch %/before; sleep 100000\"]\nhook_timeout = \"1d\"\n\
+        on_failure = [\"/bin/sh\", \"-c\", \"touch %/last; sleep 100000\"]";
+    let (_host, engine) = begun(folder.path(), last).await;
+    let stop = engine.stop();
+    tokio::pin!(stop);
+    let written = folder.path().join("last");
+    tokio::select! {
+        () = &mut stop => panic!("the stop waits for the hook"),
+        () = is_written(&written) => {}
+    }
+    // From here on time goes to the next bound by itself.
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    stop.await;
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
 }

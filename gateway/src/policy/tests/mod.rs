@@ -118,6 +118,8 @@ struct HostState {
     hidden: Vec<String>,
     /// Whether a snapshot is taken although it is answered that it was not.
     lost_answers: bool,
+    /// The share whose snapshot is the moment at which the run is cancelled.
+    cancels_at: Option<String>,
     /// Whether the newest snapshot is missing from listings.
     stale: bool,
     number: u64,
@@ -170,7 +172,10 @@ impl PolicyHost for FakeHost {
         Ok(listed)
     }
 
-    async fn take(&self, share: &str, new: NewSnapshot, _job: &JobHandle) -> Result<Taken, ControlError> {
+    async fn take(&self, share: &str, new: NewSnapshot, job: &JobHandle) -> Result<Taken, ControlError> {
+        if self.state.lock().cancels_at.as_deref() == Some(share) {
+            job.cancel();
+        }
         let lost = self.state.lock().lost_answers;
         if !lost {
             self.answers(share)?;
