@@ -64,6 +64,8 @@ const ENCRYPTED: [&str; 8] = [
     "UploadPart",
     "UploadPartCopy",
 ];
+/// What may come with a chunk before it is passed on: what stands around it, and the ends of its neighbours.
+const CHUNK_EDGES_BYTES: usize = 1 << 20;
 /// How an error document ends.
 const ERROR_END: &[u8] = b"</Error>";
 
@@ -96,6 +98,7 @@ pub(super) struct Front {
     slow_calls: SlowCalls,
     silence: Duration,
     document_bytes_max: usize,
+    chunk_bytes_max: usize,
 }
 
 impl Front {
@@ -115,6 +118,7 @@ impl Front {
             slow_calls: SlowCalls::new(limits.slow_call),
             silence: limits.body_silence_timeout,
             document_bytes_max: limits.document_bytes_max,
+            chunk_bytes_max: limits.chunk_bytes_max,
         }
     }
 
@@ -152,10 +156,13 @@ impl Front {
         check_life(query)?;
         let md5 = expected_md5(headers)?;
         if is_form || !is_document(request.method(), query) {
-            return Ok(Expected::default());
+            let held = (self.chunk_bytes_max + CHUNK_EDGES_BYTES) as u64;
+            let held_bytes_max = is_chunked(headers).then_some(held);
+            return Ok(Expected { held_bytes_max, ..Expected::default() });
         }
         let checksum = if has_own_checksum(headers, query) { Claim::of(headers)?.said() } else { None };
-        Ok(Expected { md5, checksum, bytes_max: Some(self.document_bytes_max as u64) })
+        let bytes_max = Some(self.document_bytes_max as u64);
+        Ok(Expected { md5, checksum, bytes_max, held_bytes_max: None })
     }
 
     async fn carry_out(&self, request: Request<Incoming>, note: &Arc<Note>) -> Response<Body> {
@@ -221,9 +228,13 @@ fn is_document(method: &Method, query: &str) -> bool {
 /// Whether the checksum in the headers of a document is that of its bytes. That of a completion is of the object, and
 /// bytes in chunks are not yet those of the document.
 fn has_own_checksum(headers: &HeaderMap, query: &str) -> bool {
-    let payload = header(headers, "x-amz-content-sha256").unwrap_or_default();
     let is_upload = query.split('&').any(|pair| pair.starts_with("upload"));
-    !is_upload && !payload.starts_with("STREAMING-")
+    !is_upload && !is_chunked(headers)
+}
+
+/// Whether the body comes in chunks of S3.
+fn is_chunked(headers: &HeaderMap) -> bool {
+    header(headers, "x-amz-content-sha256").is_some_and(|payload| payload.starts_with("STREAMING-"))
 }
 
 /// An answer with an error.
@@ -282,6 +293,10 @@ fn fault_error(fault: BodyFault) -> S3Error {
         ),
         BodyFault::TooLong => {
             S3Error::with_message(S3ErrorCode::MaxMessageLengthExceeded, "Your request was too big.")
+        }
+        BodyFault::LargeChunk => {
+            let why = "A chunk of the body is larger than this server takes; send smaller chunks.";
+            S3Error::with_message(S3ErrorCode::InvalidRequest, why)
         }
     }
 }
