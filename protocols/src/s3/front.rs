@@ -5,6 +5,7 @@
 //!
 //! * web pages of other origins get the headers that let them see an answer, and uploads by forms and what browsers
 //!   ask beforehand are answered without `s3s`;
+//! * what a read says of itself and cannot be read is ignored ([`super::unreadable`]);
 //! * a body that was not received turns whatever came of it into the error that says so;
 //! * an answer with a range is 206 for HEAD too, and 304 has no body;
 //! * an error document has the id of the request, and the path that it was about;
@@ -43,6 +44,7 @@ use super::incoming::{Expected, WatchedBody};
 use super::limits::S3Limits;
 use super::metrics::{S3Metrics, answered};
 use super::note::{BodyFault, Note};
+use super::unreadable;
 use super::values::header;
 use crate::telemetry::SlowCalls;
 use crate::waits::Waits;
@@ -165,7 +167,7 @@ impl Front {
         Ok(Expected { md5, checksum, bytes_max, held_bytes_max: None })
     }
 
-    async fn carry_out(&self, request: Request<Incoming>, note: &Arc<Note>) -> Response<Body> {
+    async fn carry_out(&self, mut request: Request<Incoming>, note: &Arc<Note>) -> Response<Body> {
         if request.body().is_end_stream() {
             note.body_was_read();
         }
@@ -178,6 +180,7 @@ impl Front {
             Ok(expected) => expected,
             Err(error) => return document(error),
         };
+        unreadable::ignore(&mut request);
         let request = request.map(|body| {
             let received = self.metrics.received_bytes.clone();
             WatchedBody::new(body, Arc::clone(note), self.silence, received, expected)
