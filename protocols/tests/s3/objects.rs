@@ -111,7 +111,8 @@ async fn a_condition_may_name_several_etags() {
         ("PUT", "if-match", one_of.as_str(), 200),
         ("DELETE", "if-match", none_of, 412),
     ] {
-        let request = Request::new(method, "/bucket/key", "").header(name, etags).body("hello");
+        let request = Request::new(method, "/bucket/key", "").header(name, etags);
+        let request = if method == "PUT" { request.body("hello") } else { request };
         let answer = request.sign(UNSIGNED).send(harness.address).await;
         assert_eq!(answer.status, status, "{method} with {name}: {etags}");
     }
