@@ -32,7 +32,7 @@ use tidegate_chunker::{DomainId, PackId, ShareId};
 use crate::repository::envelope::list_all;
 use crate::repository::names::{domain_folder, heads_of, leases_of, snapshots_of};
 use crate::repository::{Opened, Plan, PlanId, Repository, RepositoryError, Snapshot, UtcNanos};
-use crate::store::{LIST_LIMIT_MAX, ObjectName, SpecialStore, Store};
+use crate::store::{LIST_LIMIT_MAX, ObjectName, SpecialStore};
 
 /// Why a share is not shredded. Nothing has been changed.
 #[derive(Debug, thiserror::Error)]

@@ -27,7 +27,7 @@ use super::overview::{Overview, head_info, timestamp};
 use super::policies::start_policies;
 use super::recovery::Recovery;
 use super::reload::waiting_for_restart;
-use super::s3::start_s3;
+use super::s3::{bodies_bytes, start_s3};
 use super::scrub::{run_scrub, scrub_config, start_scrub};
 use super::simulation::simulate_policy;
 use super::sources::ApplianceSources;
@@ -118,7 +118,8 @@ impl Running {
         let OpenAppliance { appliance, ways } = open_with_stores(&settings).await?;
         serve_shares(&appliance, &settings).await?;
         let drill = settings.gateway.drill;
-        let objects = Arc::new(Objects::new(appliance.files().clone()));
+        let bodies = bodies_bytes(settings.gateway.memory.bytes());
+        let objects = Arc::new(Objects::within(appliance.files().clone(), bodies));
         set_objects(&objects, &appliance, &settings).await?;
         let host = Arc::new(GatewayHost::new(appliance.clone()));
         objects.set_host(Some(host.clone()));

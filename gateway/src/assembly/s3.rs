@@ -10,6 +10,14 @@ use super::AssemblyError;
 use crate::objects::Objects;
 use crate::settings::S3;
 
+/// The part of the memory that bodies of S3 clients take on their way.
+const S3_PART: u64 = 8;
+
+/// What bodies of S3 clients may take of so much memory.
+pub(super) fn bodies_bytes(memory_bytes: u64) -> usize {
+    usize::try_from(memory_bytes / S3_PART).unwrap_or(usize::MAX)
+}
+
 /// Starts the server; none when it listens nowhere.
 pub(super) async fn start_s3(
     settings: &S3,

@@ -74,6 +74,9 @@ pub(super) struct Rights {
     /// Its primary group.
     #[arg(long)]
     gid: Option<u32>,
+    /// Its further groups, with commas between them.
+    #[arg(long, value_delimiter = ',')]
+    gids: Vec<u32>,
 }
 
 /// An access key of the settings.
@@ -87,6 +90,7 @@ struct Row {
     policy: bool,
     uid: u32,
     gid: u32,
+    gids: Vec<u32>,
 }
 
 /// An access key that was made.
@@ -116,6 +120,7 @@ fn list(context: &Context) -> Result<(), Failure> {
         policy: key.policy.is_some(),
         uid: key.uid,
         gid: key.gid,
+        gids: key.gids.clone(),
     };
     let rows: Vec<Row> = settings.access_keys.iter().map(row).collect();
     context.terminal.data(&rows, |rows| {
@@ -130,7 +135,8 @@ fn list(context: &Context) -> Result<(), Failure> {
                 (false, true) => "as its policy says",
                 (false, false) => "everything",
             };
-            [row.id.clone(), buckets, may.to_owned(), format!("{}:{}", row.uid, row.gid)]
+            let groups: Vec<_> = [row.gid].iter().chain(&row.gids).map(u32::to_string).collect();
+            [row.id.clone(), buckets, may.to_owned(), format!("{}:{}", row.uid, groups.join(","))]
         };
         table(["ACCESS KEY", "BUCKETS", "MAY", "ACTS AS"], &rows.iter().map(row).collect::<Vec<_>>())
     })
@@ -155,6 +161,9 @@ impl Rights {
         }
         for (key, number) in [("uid", self.uid), ("gid", self.gid)] {
             keys.extend(number.map(|number| (key.to_owned(), number.into())));
+        }
+        if !self.gids.is_empty() {
+            keys.insert("gids".to_owned(), self.gids.clone().into());
         }
         Ok(keys)
     }

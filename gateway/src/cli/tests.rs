@@ -268,7 +268,7 @@ async fn an_access_key_gets_a_secret_that_only_its_owner_reads() {
     assert_eq!(code(&served.file(), &add("--bucket none")).await, 3);
     assert!(!secret.exists(), "nothing is left of what was refused");
     let (done, data) =
-        run_line(&served.file(), &add(&format!("--policy {} --uid 7", policy.display()))).await;
+        run_line(&served.file(), &add(&format!("--policy {} --uid 7 --gids 8,9", policy.display()))).await;
     assert_eq!(done, 0, "{data}");
     let kept = std::fs::read_to_string(&secret).expect("made");
     assert!(data.contains(kept.trim()), "it is shown once");
@@ -276,7 +276,8 @@ async fn an_access_key_gets_a_secret_that_only_its_owner_reads() {
     let (_, listed) = run_line(&served.file(), "access-key list --json").await;
     assert!(!listed.contains(kept.trim()) && listed.contains("backup"), "{listed}");
     let settings = SettingsFile::new(served.file()).load().expect("valid");
-    assert_eq!((settings.access_keys[0].uid, settings.access_keys[0].policy.is_some()), (7, true));
+    let key = &settings.access_keys[0];
+    assert_eq!((key.uid, &key.gids[..], key.policy.is_some()), (7, &[8, 9][..], true));
     assert_eq!(code(&served.file(), &add("")).await, 5, "its id is taken");
     assert_eq!(code(&served.file(), "access-key remove backup --yes").await, 0);
 }

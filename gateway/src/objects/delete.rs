@@ -5,7 +5,7 @@
 //! directories that were there only for it.
 
 use tidegate_protocols::objects::{
-    Conditions, Deletion, Doomed, ObjectError, ObjectInfo, ObjectName, Tags, VersionId, Who,
+    Changed, Conditions, Deletion, Doomed, ObjectError, ObjectInfo, ObjectName, Tags, VersionId, Who,
 };
 use tidegate_replicator::map::{InodeNumber, ObjectRecord};
 
@@ -36,8 +36,8 @@ impl Objects {
             None if access.keeps_versions() => access.hide(place, conditions).await?,
             Some(_) | None => access.delete(&name.key, conditions, bypass).await?,
         };
-        self.published(&access).await?;
-        Ok(deletion)
+        let in_repository = self.published(&access).await?;
+        Ok(Deletion { in_repository, ..deletion })
     }
 
     pub(super) async fn tag_object(
@@ -46,15 +46,15 @@ impl Objects {
         name: &ObjectName,
         version: Option<&VersionId>,
         tags: Tags,
-    ) -> Result<Option<VersionId>, ObjectError> {
+    ) -> Result<Changed, ObjectError> {
         let access = self.access_to_change(who, &name.bucket).await?;
         let change = |record: &mut ObjectRecord| {
             record.metadata.tags = tags;
             Ok(())
         };
         let info = access.describe_again(&name.key, version, change).await?;
-        self.published(&access).await?;
-        Ok(info.version)
+        let in_repository = self.published(&access).await?;
+        Ok(Changed { version: info.version, in_repository })
     }
 }
 
@@ -111,7 +111,10 @@ impl Access {
     async fn hide(&self, place: Place<'_>, conditions: &Conditions) -> Result<Deletion, ObjectError> {
         let admit = |found: Found<'_>| self.check_deletion(found, conditions);
         match self.namespace().hide_object(&self.credentials, place, admit).await {
-            Ok(hidden) => Ok(Deletion { marker: true, version: Some(describe::version_id(hidden.which)) }),
+            Ok(hidden) => {
+                let version = Some(describe::version_id(hidden.which));
+                Ok(Deletion { marker: true, version, ..Deletion::default() })
+            }
             // What was to be of some kind, and never was, needs no marker.
             Err(ObjectError::NoSuchKey) => Ok(Deletion::default()),
             Err(error) => Err(error),
@@ -129,10 +132,8 @@ impl Access {
         let admit = |found: Found<'_>| self.check_deletion(found, conditions);
         let how = Removal { which, bypass, only_beneath: false };
         let removed = self.namespace().remove_version(&self.credentials, place, how, admit).await?;
-        match removed {
-            Some(removed) => Ok(Deletion { marker: removed.marker, version: Some(version.clone()) }),
-            None => Ok(Deletion { marker: false, version: Some(version.clone()) }),
-        }
+        let marker = removed.is_some_and(|removed| removed.marker);
+        Ok(Deletion { marker, version: Some(version.clone()), ..Deletion::default() })
     }
 
     async fn take(&self, place: Place<'_>, conditions: &Conditions, bypass: bool) -> Result<(), ObjectError> {

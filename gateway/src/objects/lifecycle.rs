@@ -76,7 +76,7 @@ impl Objects {
         if rules.is_empty() || !dry_run && (found.read_only || served.rules.read_only) {
             return Ok(LifecycleReport::default());
         }
-        let access = Self::access_as_root(&found, &served, &loaded);
+        let access = self.access_as_root(&found, &served, &loaded);
         let now = access.namespace().time();
         let report = LifecycleReport::default();
         let mut run = Run {

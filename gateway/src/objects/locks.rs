@@ -4,7 +4,7 @@
 //! removed; in one that shows a share it keeps the file from being changed, through both doors
 //! ([`crate::namespace::locked`]). The time is this machine's.
 
-use tidegate_protocols::objects::{NewObject, ObjectError, ObjectName, Retention, VersionId, Who};
+use tidegate_protocols::objects::{Changed, NewObject, ObjectError, ObjectName, Retention, VersionId, Who};
 use tidegate_replicator::map::{ObjectMetadata, ObjectRecord};
 
 use super::{Access, Objects, bounded};
@@ -18,7 +18,7 @@ impl Objects {
         version: Option<&VersionId>,
         retention: Option<Retention>,
         bypass: bool,
-    ) -> Result<(), ObjectError> {
+    ) -> Result<Changed, ObjectError> {
         let access = self.access_to_lock(who, name).await?;
         let now = access.namespace().time();
         if retention.is_some_and(|retention| retention.until <= now) {
@@ -29,9 +29,9 @@ impl Objects {
             record.metadata.retention = retention.as_ref().map(retention_record);
             Ok(())
         };
-        bounded(access.describe_again(&name.key, version, change)).await?;
-        self.published(&access).await?;
-        Ok(())
+        let info = bounded(access.describe_again(&name.key, version, change)).await?;
+        let in_repository = self.published(&access).await?;
+        Ok(Changed { version: info.version, in_repository })
     }
 
     pub(super) async fn hold(
@@ -40,15 +40,15 @@ impl Objects {
         name: &ObjectName,
         version: Option<&VersionId>,
         held: bool,
-    ) -> Result<(), ObjectError> {
+    ) -> Result<Changed, ObjectError> {
         let access = self.access_to_lock(who, name).await?;
         let change = |record: &mut ObjectRecord| {
             record.metadata.legal_hold = held;
             Ok(())
         };
-        bounded(access.describe_again(&name.key, version, change)).await?;
-        self.published(&access).await?;
-        Ok(())
+        let info = bounded(access.describe_again(&name.key, version, change)).await?;
+        let in_repository = self.published(&access).await?;
+        Ok(Changed { version: info.version, in_repository })
     }
 
     /// A bucket with a lock, and a key that can have one.

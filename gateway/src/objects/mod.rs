@@ -6,7 +6,8 @@
 //!
 //! Every call goes the same way: it was permitted ([`permissions`]); the bucket says in which share, and
 //! its file server ([`Files`]) whether changes may be made there now; the namespace carries the call out. Bytes
-//! stream through in pieces of [`PIECE_BYTES`], in and out.
+//! stream through in pieces of [`PIECE_BYTES`], in and out; what they take of memory meanwhile is bounded ([`incoming`],
+//! [`outgoing`]).
 //!
 //! Owns which buckets and access keys there are, until [`Objects::set`] says otherwise. Not here: the wire, and
 //! what makes a bucket (the settings; see [`host`]).
@@ -15,9 +16,11 @@ mod delete;
 mod describe;
 mod digest;
 mod host;
+mod incoming;
 mod lifecycle;
 mod list;
 mod locks;
+mod outgoing;
 mod parts;
 mod path;
 mod permissions;
@@ -46,10 +49,14 @@ use crate::namespace::{Credentials, Namespace, Reader};
 
 pub use host::Host;
 
+use incoming::Incoming;
+use outgoing::Outgoing;
 use parts::Loaded;
 
 /// Bytes that are read or written at once.
 const PIECE_BYTES: usize = 1 << 20;
+/// The memory of bodies unless it is said.
+const BODIES_BYTES: usize = 256 << 20;
 /// How long a call may wait for the store before the client is told to try later.
 const CALL_TIME_MAX: Duration = Duration::from_secs(28);
 
@@ -102,6 +109,8 @@ pub struct Objects {
     /// What is set of buckets, by name, as it was when it was looked at last.
     loaded: RwLock<HashMap<String, Arc<Loaded>>>,
     host: RwLock<Option<Arc<dyn Host>>>,
+    incoming: Incoming,
+    outgoing: Arc<Outgoing>,
 }
 
 /// A call that may go on: in which bucket, as whom.
@@ -115,12 +124,27 @@ struct Access {
     may_change: bool,
     /// Whether buckets of another owner are not the caller's business.
     own_only: bool,
+    /// The memory of what is read.
+    outgoing: Arc<Outgoing>,
 }
 
 impl Objects {
     /// Objects of the shares that `files` serves. There are no buckets yet.
     pub fn new(files: Arc<Files>) -> Self {
-        Self { files, known: RwLock::default(), loaded: RwLock::default(), host: RwLock::default() }
+        Self::within(files, BODIES_BYTES)
+    }
+
+    /// The same, where bodies on their way take up to so many bytes of memory: half of them on their way in, half on
+    /// their way out. Beside that each connection has its own buffers.
+    pub fn within(files: Arc<Files>, bytes_max: usize) -> Self {
+        Self {
+            files,
+            known: RwLock::default(),
+            loaded: RwLock::default(),
+            host: RwLock::default(),
+            incoming: Incoming::new(bytes_max / 2),
+            outgoing: Outgoing::new(bytes_max / 2),
+        }
     }
 
     /// From now on this is the gateway around them; without one clients make no buckets, and nothing waits for
@@ -183,11 +207,17 @@ impl Objects {
         let may_change = !key.as_ref().is_some_and(|key| key.read_only) && !bucket.read_only;
         let own_only = key.as_ref().is_some_and(|key| key.own_buckets_only);
         let who = key.and_then(|key| key.owner).unwrap_or_else(|| who.name().to_owned());
-        Ok(Access { bucket, served, loaded, who, credentials, may_change, own_only })
+        let outgoing = self.outgoing.clone();
+        Ok(Access { bucket, served, loaded, who, credentials, may_change, own_only, outgoing })
     }
 
     /// For a look by the gateway itself.
-    fn access_as_root(bucket: &Arc<BucketConfig>, served: &Arc<Served>, loaded: &Arc<Loaded>) -> Access {
+    fn access_as_root(
+        &self,
+        bucket: &Arc<BucketConfig>,
+        served: &Arc<Served>,
+        loaded: &Arc<Loaded>,
+    ) -> Access {
         Access {
             bucket: bucket.clone(),
             served: served.clone(),
@@ -196,6 +226,7 @@ impl Objects {
             credentials: Credentials::ROOT,
             may_change: !bucket.read_only,
             own_only: false,
+            outgoing: self.outgoing.clone(),
         }
     }
 

@@ -84,7 +84,7 @@ impl Objects {
         let own = key.and_then(|key| key.policy.as_deref());
         let wanted = own.into_iter().chain(&loaded.policy).any(Policy::asks_for_tags);
         let Some(name) = asked.key.filter(|_| wanted) else { return Ok(None) };
-        let access = Self::access_as_root(bucket, served, loaded);
+        let access = self.access_as_root(bucket, served, loaded);
         let name = ObjectName { bucket: bucket.name.clone(), key: name.to_owned() };
         match access.version_of(&name.key, asked.version).await {
             Ok(held) => Ok(Some(held.record.map(|record| record.metadata.tags).unwrap_or_default())),

@@ -13,7 +13,8 @@ use tidegate_protocols::objects::{
 use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::{InodeNumber, Kind, PartChecksums};
 
-use super::{Access, BucketConfig, Objects, PIECE_BYTES, bounded, describe, is_absent, path};
+use super::outgoing::{Outgoing, Window};
+use super::{Access, BucketConfig, Objects, bounded, describe, is_absent, path};
 use crate::namespace::data::read_ahead;
 use crate::namespace::objects::Held;
 use crate::namespace::{Credentials, EXECUTE, Namespace, Node, OpenFile, READ};
@@ -57,6 +58,7 @@ impl Access {
             source: node,
             namespace: self.namespace().clone(),
             bucket: self.bucket.clone(),
+            outgoing: self.outgoing.clone(),
             info,
         };
         if held.node.inode.kind == Kind::Directory {
@@ -164,12 +166,17 @@ impl Access {
     /// The bytes of a file of the bucket, whose caller knows how many they are.
     pub(super) async fn data_of(&self, file: InodeNumber, bytes: u64) -> Result<DataStream, ObjectError> {
         let file = Arc::new(self.namespace().hold(file).await?);
-        Ok(data(file, self.namespace().clone(), 0..bytes))
+        Ok(data(file, self.namespace().clone(), 0..bytes, &self.outgoing))
     }
 }
 
-fn data(file: Arc<OpenFile>, namespace: Namespace, range: Range<u64>) -> DataStream {
-    let reading = Reading { file, namespace, rest: range, ready: VecDeque::new() };
+fn data(
+    file: Arc<OpenFile>,
+    namespace: Namespace,
+    range: Range<u64>,
+    outgoing: &Arc<Outgoing>,
+) -> DataStream {
+    let reading = Reading { file, namespace, rest: range, window: outgoing.window() };
     futures::stream::try_unfold(reading, |mut reading| async move {
         let next = reading.next().await?;
         Ok(next.map(|piece| (piece, reading)))
@@ -184,6 +191,7 @@ pub(super) struct Opened {
     pub(super) source: Node,
     namespace: Namespace,
     pub(super) bucket: Arc<BucketConfig>,
+    outgoing: Arc<Outgoing>,
     pub(super) info: ObjectInfo,
 }
 
@@ -223,7 +231,7 @@ impl OpenObject for Opened {
 
     fn read(&self, range: Range<u64>) -> DataStream {
         match self.file.clone() {
-            Some(file) => data(file, self.namespace.clone(), range),
+            Some(file) => data(file, self.namespace.clone(), range, &self.outgoing),
             None => futures::stream::empty().boxed(),
         }
     }
@@ -234,30 +242,43 @@ struct Reading {
     file: Arc<OpenFile>,
     /// And not how the share is served: a client that reads slowly keeps nobody from serving it otherwise.
     namespace: Namespace,
+    /// What was not yet given.
     rest: Range<u64>,
-    ready: VecDeque<Bytes>,
+    /// The beginning of that, as far as it was read and is still there.
+    window: Window,
 }
 
 impl Reading {
     async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
-        if self.ready.is_empty() && !self.rest.is_empty() {
-            let window = self.rest.start..self.rest.end.min(self.rest.start + PIECE_BYTES as u64);
-            let (namespace, file) = (&self.namespace, self.file.number());
-            let share = namespace.share();
-            read_ahead(share, None, file, &window);
-            // Whoever found the object was allowed to read it.
-            let reader = namespace.reader();
-            let data =
-                bounded(async { Ok(reader.read(share, file, window.clone(), &Credentials::ROOT).await?) })
-                    .await?;
-            let got: usize = data.pieces.iter().map(Bytes::len).sum();
-            if got as u64 != window.end - window.start {
-                // A client of the other door has cut the file.
-                return Err(ObjectError::Conflict);
-            }
-            self.ready = data.pieces.into();
-            self.rest.start = window.end;
+        if self.rest.is_empty() {
+            return Ok(None);
         }
-        Ok(self.ready.pop_front())
+        let piece = match self.window.pop() {
+            Some(piece) => piece,
+            None => self.read().await?,
+        };
+        self.rest.start += piece.len() as u64;
+        Ok(Some(piece))
+    }
+
+    /// Reads what comes next: gives the first piece, and keeps the others for as long as there is room.
+    async fn read(&mut self) -> Result<Bytes, ObjectError> {
+        let window = self.rest.start..self.rest.end.min(self.rest.start + self.window.share_bytes() as u64);
+        let (namespace, file) = (&self.namespace, self.file.number());
+        let share = namespace.share();
+        read_ahead(share, None, file, &window);
+        // Whoever found the object was allowed to read it.
+        let reader = namespace.reader();
+        let data = bounded(async { Ok(reader.read(share, file, window.clone(), &Credentials::ROOT).await?) })
+            .await?;
+        let got: usize = data.pieces.iter().map(Bytes::len).sum();
+        if got as u64 != window.end - window.start {
+            // A client of the other door has cut the file.
+            return Err(ObjectError::Conflict);
+        }
+        let mut pieces: VecDeque<Bytes> = data.pieces.into();
+        let first = pieces.pop_front().unwrap_or_default();
+        self.window.put(pieces);
+        Ok(first)
     }
 }

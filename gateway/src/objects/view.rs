@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tidegate_protocols::objects::cors::CorsRule;
 use tidegate_protocols::objects::{
-    Asked, Body, Bucket, BucketChange, BucketSettings, ChecksumAlgorithm, Completion, Conditions, CopySource,
-    Deletion, ListQuery, Listing, NewBucket, NewObject, ObjectError, ObjectName, ObjectView, OpenObject,
-    PartCopy, PartDone, PartName, PartQuery, Parts, PutDone, Retention, Tags, UploadQuery, Uploads,
-    VersionId, VersionListing, VersionQuery, Who,
+    Asked, Body, Bucket, BucketChange, BucketSettings, Changed, ChecksumAlgorithm, Completion, Conditions,
+    CopySource, Deletion, ListQuery, Listing, NewBucket, NewObject, ObjectError, ObjectName, ObjectView,
+    OpenObject, PartCopy, PartDone, PartName, PartQuery, Parts, PutDone, Retention, Tags, UploadQuery,
+    Uploads, VersionId, VersionListing, VersionQuery, Who,
 };
 use zeroize::Zeroizing;
 
@@ -131,7 +131,7 @@ impl ObjectView for Objects {
         name: &ObjectName,
         version: Option<&VersionId>,
         tags: Tags,
-    ) -> Result<Option<VersionId>, ObjectError> {
+    ) -> Result<Changed, ObjectError> {
         bounded(self.tag_object(who, name, version, tags)).await
     }
 
@@ -142,7 +142,7 @@ impl ObjectView for Objects {
         version: Option<&VersionId>,
         retention: Option<Retention>,
         bypass: bool,
-    ) -> Result<(), ObjectError> {
+    ) -> Result<Changed, ObjectError> {
         self.retain(who, name, version, retention, bypass).await
     }
 
@@ -152,7 +152,7 @@ impl ObjectView for Objects {
         name: &ObjectName,
         version: Option<&VersionId>,
         held: bool,
-    ) -> Result<(), ObjectError> {
+    ) -> Result<Changed, ObjectError> {
         self.hold(who, name, version, held).await
     }
 

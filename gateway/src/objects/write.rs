@@ -5,7 +5,7 @@
 //! transaction names the file and records what it is; the journal is synced; the answer. Nobody sees the object
 //! before that transaction, and what it replaces is whole until then.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::TryStreamExt;
 use tidegate_protocols::objects::{
     Body, Checksum, Conditions, CopySource, Digests, NewObject, ObjectError, ObjectName, OpenObject,
@@ -14,6 +14,7 @@ use tidegate_protocols::objects::{
 use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::{InodeNumber, Kind, ObjectRecord};
 
+use super::incoming::Gathered;
 use super::read::Opened;
 use super::{Access, Objects, PIECE_BYTES, bounded, describe, digest, locks, path};
 use crate::namespace::WRITE;
@@ -91,7 +92,8 @@ impl Objects {
         self.done(access, &held, digests.checksum).await
     }
 
-    /// Takes a body in, and checks it.
+    /// Takes a body in, and checks it. What is gathered of it meanwhile takes room that all bodies share (see
+    /// [`super::incoming`]).
     pub(super) async fn receive(
         &self,
         access: &Access,
@@ -102,22 +104,56 @@ impl Objects {
         if body.announced_bytes().is_some_and(|bytes| bytes > max) {
             return Err(ObjectError::TooLarge { max });
         }
-        let mut gathered = BytesMut::new();
-        while let Some(bytes) = body.next().await? {
+        let mut gathered = Gathered::new(&self.incoming);
+        while let Some(mut bytes) = self.next_of(access, file, max, &mut gathered, body).await? {
             // What comes in one piece is passed on as it is.
             if gathered.is_empty() && bytes.len() >= PIECE_BYTES {
                 self.store(access, file, max, bytes).await?;
                 continue;
             }
-            gathered.extend_from_slice(&bytes);
-            if gathered.len() >= PIECE_BYTES {
-                self.store(access, file, max, gathered.split().freeze()).await?;
+            while !bytes.is_empty() {
+                gathered.add(&mut bytes).await?;
+                if gathered.is_full() || !bytes.is_empty() {
+                    self.store_gathered(access, file, max, &mut gathered).await?;
+                }
             }
         }
-        if !gathered.is_empty() {
-            self.store(access, file, max, gathered.freeze()).await?;
-        }
+        self.store_gathered(access, file, max, &mut gathered).await?;
         body.finish().await
+    }
+
+    /// The next bytes of a body. While the client lets them be waited for, what was gathered is stored if its room is
+    /// wanted.
+    async fn next_of(
+        &self,
+        access: &Access,
+        file: &mut Unnamed,
+        max: u64,
+        gathered: &mut Gathered<'_>,
+        body: &mut dyn Body,
+    ) -> Result<Option<Bytes>, ObjectError> {
+        let mut next = body.next();
+        while !gathered.is_empty() {
+            tokio::select! {
+                biased;
+                bytes = &mut next => return bytes,
+                () = self.incoming.is_wanted() => self.store_gathered(access, file, max, gathered).await?,
+            }
+        }
+        next.await
+    }
+
+    async fn store_gathered(
+        &self,
+        access: &Access,
+        file: &mut Unnamed,
+        max: u64,
+        gathered: &mut Gathered<'_>,
+    ) -> Result<(), ObjectError> {
+        let (bytes, room) = gathered.take();
+        let stored = self.store(access, file, max, bytes).await;
+        drop(room);
+        stored
     }
 
     async fn store(

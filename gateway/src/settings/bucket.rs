@@ -27,7 +27,8 @@ table! {
         /// The domain below which buckets are hosts: `data.s3.example.net` is bucket `data` when this is
         /// `s3.example.net`. Without it clients address buckets by path.
         domain: HostName, optional;
-        /// Most connections at once.
+        /// Most connections at once. What bodies of all of them take on their way is an eighth of `gateway.memory` at most;
+        /// each has its own buffers beside.
         connections: u32, default(10_000) in 1, 1_000_000;
         /// Most buckets; a client that would make another is refused.
         buckets: u32, default(1_000) in 0, 10_000;

@@ -8,7 +8,7 @@ use tidegate_chunker::ShareId;
 use tidegate_gateway::appliance::{Appliance, Budgets};
 use tidegate_gateway::objects::{BucketConfig, Host};
 use tidegate_protocols::objects::{
-    CompletedPart, Completion, NewObject, ObjectError, ObjectView, PART_BYTES_MIN, PartName,
+    CompletedPart, Completion, Conditions, NewObject, ObjectError, ObjectView, PART_BYTES_MIN, PartName, Tags,
 };
 use tidegate_replicator::store::{FaultStore, MemoryStore};
 
@@ -114,6 +114,10 @@ async fn an_answer_that_waits_for_the_repository_means_that_another_site_has_it(
     for done in futures::future::join_all(puts).await {
         assert!(done.unwrap().in_repository);
     }
+    let tagged = scene.objects.set_tags(&admin(), &name(FLAT, "key-0"), None, Tags::new()).await;
+    assert!(tagged.unwrap().in_repository);
+    let (absent, none) = (name(FLAT, "absent"), Conditions::default());
+    assert!(scene.objects.delete(&admin(), &absent, None, &none, false).await.unwrap().in_repository);
     scene.appliance.commit(crate::scene::TREE).await.unwrap();
     let (away, there) = scene.elsewhere().await;
     for at in 0..16 {

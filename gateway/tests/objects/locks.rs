@@ -61,7 +61,11 @@ async fn a_retention_is_only_made_longer_and_a_hold_is_lifted() {
     let kept = tomorrow(&scene, LockMode::Compliance);
     let version = scene.put(FLAT, "key", b"kept").await.unwrap().version;
     let set = async |retention| {
-        scene.objects.set_retention(&admin(), &name(FLAT, "key"), version.as_ref(), retention, true).await
+        scene
+            .objects
+            .set_retention(&admin(), &name(FLAT, "key"), version.as_ref(), retention, true)
+            .await
+            .map(drop)
     };
     assert_eq!(set(Some(kept)).await, Ok(()));
     assert_eq!(set(None).await, Err(ObjectError::Locked));
@@ -73,7 +77,9 @@ async fn a_retention_is_only_made_longer_and_a_hold_is_lifted() {
     assert!(matches!(set(Some(past)).await, Err(ObjectError::InvalidArgument(_))));
 
     let held = scene.put(FLAT, "key", b"held").await.unwrap().version;
-    let hold = async |on| scene.objects.set_legal_hold(&admin(), &name(FLAT, "key"), held.as_ref(), on).await;
+    let hold = async |on| {
+        scene.objects.set_legal_hold(&admin(), &name(FLAT, "key"), held.as_ref(), on).await.map(drop)
+    };
     assert_eq!(hold(true).await, Ok(()));
     assert_eq!(remove(&scene, FLAT, held.as_ref(), true).await, Err(ObjectError::Locked));
     assert_eq!(hold(false).await, Ok(()));
@@ -86,7 +92,7 @@ async fn governance_becomes_compliance_only_by_who_may_pass_it() {
     let version = scene.put(FLAT, "key", b"kept").await.unwrap().version;
     let set = async |mode, bypass| {
         let (target, until) = (name(FLAT, "key"), Some(tomorrow(&scene, mode)));
-        scene.objects.set_retention(&admin(), &target, version.as_ref(), until, bypass).await
+        scene.objects.set_retention(&admin(), &target, version.as_ref(), until, bypass).await.map(drop)
     };
     assert_eq!(set(LockMode::Governance, false).await, Ok(()));
     assert_eq!(set(LockMode::Compliance, false).await, Err(ObjectError::Locked));

@@ -11,6 +11,7 @@ mod life;
 mod lifecycle;
 mod listing;
 mod locks;
+mod memory;
 mod owners;
 mod permissions;
 mod scene;

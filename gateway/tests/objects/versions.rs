@@ -297,7 +297,7 @@ async fn conditions_see_what_the_key_leads_to_and_a_share_has_no_versions() {
     assert_eq!(missing.err(), Some(ObjectError::NoSuchVersion));
     let none = Conditions::default();
     let deleted = scene.objects.delete(&admin(), &target, Some(&unknown), &none, false).await;
-    let gone = Deletion { marker: false, version: Some(unknown) };
+    let gone = Deletion { version: Some(unknown), ..Deletion::default() };
     assert_eq!(deleted, Ok(gone), "removing what is gone has been done already");
 }
 
@@ -337,7 +337,7 @@ async fn a_deletion_looks_at_what_it_hides_or_takes_away() {
         let done = delete("key", Some(&first), &size(5)).await;
         assert_eq!(
             done,
-            Ok(Deletion { marker: false, version: Some(first.clone()) }),
+            Ok(Deletion { version: Some(first.clone()), ..Deletion::default() }),
             "also when it is gone"
         );
     }

@@ -28,14 +28,15 @@ fn open_files_max(wanted: u64) -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(wanted)
 }
 
-fn resident_bytes(front: &Front) -> u64 {
+/// What the gateway has in memory.
+pub(crate) fn resident_bytes(front: &Front) -> u64 {
     let status = front.gateway.run(&["status", "--json"]);
     let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
     status["memory"]["resident_bytes"].as_u64().expect("a number")
 }
 
 /// Puts and gets an object through a connection of its own.
-fn put_and_get(front: &Front, name: &str) {
+pub(crate) fn put_and_get(front: &Front, name: &str) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let store = store_at(&front.endpoint(), FLAT);

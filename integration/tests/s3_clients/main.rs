@@ -14,6 +14,7 @@ mod crash;
 mod idle;
 mod immutable;
 mod postgres;
+mod slow;
 mod sync;
 
 use std::fs;
@@ -44,6 +45,11 @@ struct Front {
 
 impl Front {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With some of its settings replaced.
+    fn start_with(changes: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let address = free_address();
         let secret = folder.path().join("secret");
@@ -56,6 +62,9 @@ impl Front {
             secret.display()
         );
         let mut gateway = Gateway::create_with(folder.path(), &settings);
+        for (from, to) in changes {
+            gateway.change_settings(from, to);
+        }
         gateway.start();
         Self { folder, gateway, address }
     }

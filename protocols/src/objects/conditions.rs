@@ -10,6 +10,8 @@ pub enum EtagCondition {
     Any,
     /// This one, without quotes.
     Is(String),
+    /// One of these.
+    OneOf(Vec<String>),
 }
 
 impl EtagCondition {
@@ -18,6 +20,7 @@ impl EtagCondition {
             (_, None) => false,
             (Self::Any, Some(_)) => true,
             (Self::Is(etag), Some(object)) => *etag == object.etag,
+            (Self::OneOf(etags), Some(object)) => etags.contains(&object.etag),
         }
     }
 }
@@ -77,7 +80,7 @@ impl Conditions {
         };
         let matches = match &self.matches {
             None | Some(EtagCondition::Any) => true,
-            Some(condition @ EtagCondition::Is(_)) => condition.holds(object),
+            Some(condition @ (EtagCondition::Is(_) | EtagCondition::OneOf(_))) => condition.holds(object),
         };
         let is_as_long = self.size.is_none_or(|size| object.is_some_and(|object| object.size == size));
         let is_as_old = self.written.is_none_or(|time| time.seconds == written.seconds);
@@ -126,6 +129,10 @@ mod tests {
         assert_eq!(check(any.clone(), None, Some(&there)), Ok(()));
         assert_eq!(check(Some(is("e")), None, Some(&there)), Ok(()));
         assert_eq!(check(Some(is("f")), None, Some(&there)), Err(ObjectError::PreconditionFailed));
+        let of = |etags: [&str; 2]| Some(EtagCondition::OneOf(etags.map(str::to_owned).to_vec()));
+        assert_eq!(check(of(["f", "e"]), None, Some(&there)), Ok(()));
+        assert_eq!(check(of(["f", "g"]), None, Some(&there)), Err(ObjectError::PreconditionFailed));
+        assert_eq!(check(None, of(["f", "e"]), Some(&there)), Err(ObjectError::PreconditionFailed));
         assert_eq!(check(None, any.clone(), None), Ok(()));
         assert_eq!(check(None, any, Some(&there)), Err(ObjectError::PreconditionFailed));
         assert_eq!(check(None, Some(is("f")), Some(&there)), Ok(()));

@@ -55,7 +55,7 @@ pub use types::{
     Checksum, ChecksumAlgorithm, ChecksumKind, CopySource, Digests, Metadata, NewObject, ObjectInfo,
     ObjectName, PartSizes, PutDone, Tags,
 };
-pub use version::{Deletion, VersionEntry, VersionId, VersionListing, VersionQuery, Versioning};
+pub use version::{Changed, Deletion, VersionEntry, VersionId, VersionListing, VersionQuery, Versioning};
 
 /// The longest key in bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
@@ -190,14 +190,14 @@ pub trait ObjectView: Send + Sync + 'static {
         bypass: bool,
     ) -> Result<Deletion, ObjectError>;
 
-    /// Sets the tags of an object, all of them. Gives the version that has them now, if the bucket has versions.
+    /// Sets the tags of an object, all of them.
     async fn set_tags(
         &self,
         who: &Who,
         name: &ObjectName,
         version: Option<&VersionId>,
         tags: Tags,
-    ) -> Result<Option<VersionId>, ObjectError>;
+    ) -> Result<Changed, ObjectError>;
 
     /// Sets until when an object is kept; none takes the retention away. [`ObjectError::Locked`] when that is not
     /// allowed (see [`Lock::admit`]); [`ObjectError::NoLock`] where the bucket has no lock.
@@ -208,7 +208,7 @@ pub trait ObjectView: Send + Sync + 'static {
         version: Option<&VersionId>,
         retention: Option<Retention>,
         bypass: bool,
-    ) -> Result<(), ObjectError>;
+    ) -> Result<Changed, ObjectError>;
 
     /// Sets or lifts the legal hold of an object; [`ObjectError::NoLock`] where the bucket has no lock.
     async fn set_legal_hold(
@@ -217,7 +217,7 @@ pub trait ObjectView: Send + Sync + 'static {
         name: &ObjectName,
         version: Option<&VersionId>,
         held: bool,
-    ) -> Result<(), ObjectError>;
+    ) -> Result<Changed, ObjectError>;
 
     /// A page of the keys of a bucket, in byte order.
     async fn list(&self, who: &Who, bucket: &str, query: &ListQuery) -> Result<Listing, ObjectError>;

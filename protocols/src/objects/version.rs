@@ -46,6 +46,17 @@ pub struct Deletion {
     pub marker: bool,
     /// The marker that was made, or the version that was taken away.
     pub version: Option<VersionId>,
+    /// Whether the answer waited until the change is in the repository, or in the local journal alone.
+    pub in_repository: bool,
+}
+
+/// What a change of the tags or the lock of an object did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The version that it was made to; none where the bucket has no versions.
+    pub version: Option<VersionId>,
+    /// Whether the answer waited until the change is in the repository, or in the local journal alone.
+    pub in_repository: bool,
 }
 
 /// Which versions to list.

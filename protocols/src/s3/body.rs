@@ -146,6 +146,7 @@ impl RequestBody {
             Some(BodyFault::BadMd5) => return ObjectError::BadDigest("MD5"),
             Some(BodyFault::BadChecksum) => return ObjectError::BadDigest("checksum"),
             Some(BodyFault::TooLong) => return ObjectError::Body("it is too long".into()),
+            Some(BodyFault::LargeChunk) => return ObjectError::Body("one of its chunks is too large".into()),
             None => {}
         }
         if text.contains("SignatureMismatch") {
@@ -161,6 +162,9 @@ impl RequestBody {
 
     fn take(&mut self, bytes: &Bytes) -> Result<(), ObjectError> {
         self.seen += bytes.len() as u64;
+        if let Some(note) = &self.note {
+            note.passed_on();
+        }
         if self.announced.is_some_and(|announced| self.seen > announced) {
             return Err(ObjectError::IncompleteBody);
         }

@@ -30,6 +30,8 @@ use super::stall::StallGuard;
 use crate::telemetry::NoticeLimiter;
 use crate::transport::{canonical, configure, listen};
 
+/// Bytes that a connection buffers of what it reads, and of what it is to write; more where heads may be longer.
+const BUFFER_BYTES_MAX: usize = 128 << 10;
 /// The pause after a failed accept, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a connection is read on after its last answer.
@@ -170,6 +172,7 @@ impl Common {
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.limits.idle_timeout);
         builder.max_header_size(self.limits.header_bytes_max);
+        builder.max_buf_size(self.limits.header_bytes_max.max(BUFFER_BYTES_MAX));
         let mut connection = builder.serve_connection(stream, requests);
         let mut stopping = false;
         let outcome = loop {

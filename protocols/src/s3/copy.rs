@@ -133,7 +133,7 @@ impl Operations {
             version_id: version_to_wire(done.version.as_ref()),
             ..CopyObjectOutput::default()
         };
-        Ok(S3Response::with_headers(output, durability(&done)))
+        Ok(S3Response::with_headers(output, durability(done.in_repository)))
     }
 
     /// Names the version that a source without one leads to, where its bucket keeps versions: it is what is copied, and
@@ -204,7 +204,8 @@ impl Operations {
             copy_source_version_id: version_to_wire(copy.source.version.as_ref()),
             ..UploadPartCopyOutput::default()
         };
-        Ok(S3Response::new(output))
+        // Parts never wait for the repository: their object does.
+        Ok(S3Response::with_headers(output, durability(false)))
     }
 }
 

@@ -5,6 +5,7 @@
 //!
 //! * web pages of other origins get the headers that let them see an answer, and uploads by forms and what browsers
 //!   ask beforehand are answered without `s3s`;
+//! * what a read says of itself and cannot be read is ignored ([`super::unreadable`]);
 //! * a body that was not received turns whatever came of it into the error that says so;
 //! * an answer with a range is 206 for HEAD too, and 304 has no body;
 //! * an error document has the id of the request, and the path that it was about;
@@ -43,6 +44,7 @@ use super::incoming::{Expected, WatchedBody};
 use super::limits::S3Limits;
 use super::metrics::{S3Metrics, answered};
 use super::note::{BodyFault, Note};
+use super::unreadable;
 use super::values::header;
 use crate::telemetry::SlowCalls;
 use crate::waits::Waits;
@@ -64,6 +66,8 @@ const ENCRYPTED: [&str; 8] = [
     "UploadPart",
     "UploadPartCopy",
 ];
+/// What may come with a chunk before it is passed on: what stands around it, and the ends of its neighbours.
+const CHUNK_EDGES_BYTES: usize = 1 << 20;
 /// How an error document ends.
 const ERROR_END: &[u8] = b"</Error>";
 
@@ -96,6 +100,7 @@ pub(super) struct Front {
     slow_calls: SlowCalls,
     silence: Duration,
     document_bytes_max: usize,
+    chunk_bytes_max: usize,
 }
 
 impl Front {
@@ -115,6 +120,7 @@ impl Front {
             slow_calls: SlowCalls::new(limits.slow_call),
             silence: limits.body_silence_timeout,
             document_bytes_max: limits.document_bytes_max,
+            chunk_bytes_max: limits.chunk_bytes_max,
         }
     }
 
@@ -152,13 +158,16 @@ impl Front {
         check_life(query)?;
         let md5 = expected_md5(headers)?;
         if is_form || !is_document(request.method(), query) {
-            return Ok(Expected::default());
+            let held = (self.chunk_bytes_max + CHUNK_EDGES_BYTES) as u64;
+            let held_bytes_max = is_chunked(headers).then_some(held);
+            return Ok(Expected { held_bytes_max, ..Expected::default() });
         }
         let checksum = if has_own_checksum(headers, query) { Claim::of(headers)?.said() } else { None };
-        Ok(Expected { md5, checksum, bytes_max: Some(self.document_bytes_max as u64) })
+        let bytes_max = Some(self.document_bytes_max as u64);
+        Ok(Expected { md5, checksum, bytes_max, held_bytes_max: None })
     }
 
-    async fn carry_out(&self, request: Request<Incoming>, note: &Arc<Note>) -> Response<Body> {
+    async fn carry_out(&self, mut request: Request<Incoming>, note: &Arc<Note>) -> Response<Body> {
         if request.body().is_end_stream() {
             note.body_was_read();
         }
@@ -171,6 +180,7 @@ impl Front {
             Ok(expected) => expected,
             Err(error) => return document(error),
         };
+        unreadable::ignore(&mut request);
         let request = request.map(|body| {
             let received = self.metrics.received_bytes.clone();
             WatchedBody::new(body, Arc::clone(note), self.silence, received, expected)
@@ -221,9 +231,13 @@ fn is_document(method: &Method, query: &str) -> bool {
 /// Whether the checksum in the headers of a document is that of its bytes. That of a completion is of the object, and
 /// bytes in chunks are not yet those of the document.
 fn has_own_checksum(headers: &HeaderMap, query: &str) -> bool {
-    let payload = header(headers, "x-amz-content-sha256").unwrap_or_default();
     let is_upload = query.split('&').any(|pair| pair.starts_with("upload"));
-    !is_upload && !payload.starts_with("STREAMING-")
+    !is_upload && !is_chunked(headers)
+}
+
+/// Whether the body comes in chunks of S3.
+fn is_chunked(headers: &HeaderMap) -> bool {
+    header(headers, "x-amz-content-sha256").is_some_and(|payload| payload.starts_with("STREAMING-"))
 }
 
 /// An answer with an error.
@@ -282,6 +296,10 @@ fn fault_error(fault: BodyFault) -> S3Error {
         ),
         BodyFault::TooLong => {
             S3Error::with_message(S3ErrorCode::MaxMessageLengthExceeded, "Your request was too big.")
+        }
+        BodyFault::LargeChunk => {
+            let why = "A chunk of the body is larger than this server takes; send smaller chunks.";
+            S3Error::with_message(S3ErrorCode::InvalidRequest, why)
         }
     }
 }

@@ -36,6 +36,7 @@ pub(super) struct WatchedBody {
     received: Counter,
     promise: Option<Promise>,
     left: Option<u64>,
+    held_bytes_max: Option<u64>,
     failed: bool,
 }
 
@@ -48,6 +49,8 @@ pub(super) struct Expected {
     pub(super) checksum: Option<(ChecksumAlgorithm, String)>,
     /// How many bytes it has at most.
     pub(super) bytes_max: Option<u64>,
+    /// How many bytes may come before some are passed on, where it comes in chunks.
+    pub(super) held_bytes_max: Option<u64>,
 }
 
 /// What a client says of the bytes of a body, and what they are so far.
@@ -112,6 +115,7 @@ impl WatchedBody {
             received,
             promise,
             left,
+            held_bytes_max: expected.held_bytes_max,
             failed: false,
         }
     }
@@ -138,17 +142,19 @@ impl WatchedBody {
         self.fail(BodyFault::Silent)
     }
 
-    /// Counts a frame; whether the body may be as long as that.
-    fn took(&mut self, frame: &Frame<Bytes>) -> bool {
-        let Some(data) = frame.data_ref() else { return true };
+    /// Counts a frame; what is wrong when the body, or a chunk of it, may not be as long as that.
+    fn took(&mut self, frame: &Frame<Bytes>) -> Option<BodyFault> {
+        let data = frame.data_ref()?;
         self.received.increment(data.len() as u64);
         if let Some(promise) = &mut self.promise {
             promise.update(data);
         }
-        match &mut self.left {
-            None => true,
-            Some(left) => left.checked_sub(data.len() as u64).map(|rest| *left = rest).is_some(),
+        if let Some(left) = &mut self.left {
+            let Some(rest) = left.checked_sub(data.len() as u64) else { return Some(BodyFault::TooLong) };
+            *left = rest;
         }
+        let held = self.note.came(data.len() as u64);
+        self.held_bytes_max.is_some_and(|most| held > most).then_some(BodyFault::LargeChunk)
     }
 }
 
@@ -163,13 +169,10 @@ impl Body for WatchedBody {
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else { return self.wait(cx) };
         self.count_waiting();
         match frame {
-            Some(Ok(frame)) => {
-                if self.took(&frame) {
-                    Poll::Ready(Some(Ok(frame)))
-                } else {
-                    self.fail(BodyFault::TooLong)
-                }
-            }
+            Some(Ok(frame)) => match self.took(&frame) {
+                None => Poll::Ready(Some(Ok(frame))),
+                Some(fault) => self.fail(fault),
+            },
             Some(Err(_)) => self.fail(BodyFault::Broken),
             None => {
                 self.note.body_was_read();

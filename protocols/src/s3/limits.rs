@@ -9,6 +9,9 @@ const HEADER_BYTES_LEAST: usize = 8 << 10;
 /// The least that a document of a request may have: a thousand short keys to be deleted.
 const DOCUMENT_BYTES_LEAST: usize = 64 << 10;
 
+/// The least that a chunk may have: what the clients of AWS send.
+const CHUNK_BYTES_LEAST: usize = 1 << 20;
+
 /// Bounds of an S3 server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3Limits {
@@ -18,6 +21,8 @@ pub struct S3Limits {
     pub header_bytes_max: usize,
     /// A document (XML) of a request in bytes: lists of parts and of keys.
     pub document_bytes_max: usize,
+    /// A chunk of a body in chunks of S3, which is held until it is whole, in bytes.
+    pub chunk_bytes_max: usize,
     /// How long a connection may stay without the whole head of its next request.
     pub idle_timeout: Duration,
     /// How long TLS may take to begin.
@@ -38,6 +43,7 @@ impl Default for S3Limits {
             connections_max: 16_384,
             header_bytes_max: 64 << 10,
             document_bytes_max: 8 << 20,
+            chunk_bytes_max: 16 << 20,
             idle_timeout: Duration::from_mins(5),
             handshake_timeout: Duration::from_secs(10),
             body_silence_timeout: Duration::from_secs(30),
@@ -53,7 +59,8 @@ impl S3Limits {
     pub fn check(&self) -> Result<(), LimitsError> {
         at_least("connections_max", self.connections_max, 1)?;
         at_least("header_bytes_max", self.header_bytes_max, HEADER_BYTES_LEAST)?;
-        at_least("document_bytes_max", self.document_bytes_max, DOCUMENT_BYTES_LEAST)
+        at_least("document_bytes_max", self.document_bytes_max, DOCUMENT_BYTES_LEAST)?;
+        at_least("chunk_bytes_max", self.chunk_bytes_max, CHUNK_BYTES_LEAST)
     }
 }
 

@@ -18,6 +18,7 @@ use super::errors::{invalid_argument, s3_error};
 use super::facts::{facts_of, of_hold, of_retention};
 use super::operations::Operations;
 use super::values::{header, now, object_name, timestamp, version_of, who_of, whole_seconds};
+use super::write::durability;
 use crate::objects::{Lock, LockMode, ObjectError, Retention, Who};
 use crate::view::Time;
 
@@ -153,8 +154,8 @@ impl Operations {
             asked.await.map_err(s3_error)?;
         }
         let set = self.view().set_retention(&who, &name, version.as_ref(), retention, bypass).await;
-        set.map_err(s3_error)?;
-        Ok(S3Response::new(PutObjectRetentionOutput::default()))
+        let headers = durability(set.map_err(s3_error)?.in_repository);
+        Ok(S3Response::with_headers(PutObjectRetentionOutput::default(), headers))
     }
 
     /// GetObjectRetention.
@@ -191,8 +192,9 @@ impl Operations {
         let action = "s3:PutObjectLegalHold";
         let asked = ask_for_object(self.view(), &who, action, &name, version.as_ref(), &conditions);
         asked.await.map_err(s3_error)?;
-        self.view().set_legal_hold(&who, &name, version.as_ref(), held).await.map_err(s3_error)?;
-        Ok(S3Response::new(PutObjectLegalHoldOutput::default()))
+        let set = self.view().set_legal_hold(&who, &name, version.as_ref(), held).await;
+        let headers = durability(set.map_err(s3_error)?.in_repository);
+        Ok(S3Response::with_headers(PutObjectLegalHoldOutput::default(), headers))
     }
 
     /// GetObjectLegalHold.

@@ -86,6 +86,7 @@ mod tagging;
 mod target;
 mod tls;
 mod token;
+mod unreadable;
 mod unset;
 mod uploads;
 mod values;

@@ -186,7 +186,7 @@ impl Operations {
         let put = self.view().put_part(&who, &part, named, &mut body).await;
         let done = put.map_err(|error| body.explain(error, false))?;
         let checksum = checksums::to_wire(done.digests.checksum.as_ref());
-        Ok(S3Response::new(UploadPartOutput {
+        let output = UploadPartOutput {
             checksum_crc32: checksum.checksum_crc32,
             checksum_crc32c: checksum.checksum_crc32c,
             checksum_crc64nvme: checksum.checksum_crc64nvme,
@@ -194,7 +194,9 @@ impl Operations {
             checksum_sha256: checksum.checksum_sha256,
             e_tag: Some(etag(&done.digests.md5)),
             ..UploadPartOutput::default()
-        }))
+        };
+        // Parts never wait for the repository: their object does.
+        Ok(S3Response::with_headers(output, durability(false)))
     }
 
     /// CompleteMultipartUpload.
@@ -226,7 +228,7 @@ impl Operations {
             version_id: version_to_wire(done.version.as_ref()),
             ..CompleteMultipartUploadOutput::default()
         };
-        Ok(S3Response::with_headers(output, durability(&done)))
+        Ok(S3Response::with_headers(output, durability(done.in_repository)))
     }
 
     /// AbortMultipartUpload.

@@ -23,6 +23,8 @@ pub(super) enum BodyFault {
     BadChecksum,
     /// It is a document, and longer than one may be.
     TooLong,
+    /// It comes in chunks, of which one is larger than it may be.
+    LargeChunk,
 }
 
 /// The note of one request.
@@ -35,6 +37,7 @@ pub(super) struct Note {
     fault: OnceLock<BodyFault>,
     body_read: AtomicBool,
     client_micros: AtomicU64,
+    held_bytes: AtomicU64,
 }
 
 impl Note {
@@ -51,6 +54,7 @@ impl Note {
             fault: OnceLock::new(),
             body_read: AtomicBool::new(false),
             client_micros: AtomicU64::new(0),
+            held_bytes: AtomicU64::new(0),
         }
     }
 
@@ -104,6 +108,17 @@ impl Note {
     /// Whether the body was read to its end.
     pub(super) fn is_body_read(&self) -> bool {
         self.body_read.load(Ordering::Acquire)
+    }
+
+    /// Bytes of the body came; gives how many came since some were passed on. So many are held, at most: where a body
+    /// comes in chunks, none of a chunk is passed on before it is whole.
+    pub(super) fn came(&self, bytes: u64) -> u64 {
+        self.held_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes
+    }
+
+    /// Bytes of the body were passed on.
+    pub(super) fn passed_on(&self) {
+        self.held_bytes.store(0, Ordering::Relaxed);
     }
 
     /// The request waited for its client.

@@ -15,6 +15,7 @@ use super::errors::{invalid_argument, s3_error};
 use super::facts::{facts_of, of_tags};
 use super::operations::Operations;
 use super::values::{object_name, version_of, version_to_wire, who_of};
+use super::write::durability;
 use crate::objects::{TAGS_MAX, Tags};
 
 /// The longest name of a tag in characters.
@@ -101,7 +102,8 @@ impl Operations {
         let asked = ask_for_object(self.view(), &who, action, &name, version.as_ref(), &conditions);
         asked.await.map_err(s3_error)?;
         let set = self.view().set_tags(&who, &name, version.as_ref(), tags).await.map_err(s3_error)?;
-        Ok(S3Response::new(PutObjectTaggingOutput { version_id: version_to_wire(set.as_ref()) }))
+        let output = PutObjectTaggingOutput { version_id: version_to_wire(set.version.as_ref()) };
+        Ok(S3Response::with_headers(output, durability(set.in_repository)))
     }
 
     /// GetObjectTagging.
@@ -127,8 +129,9 @@ impl Operations {
         let version = version_of(request.input.version_id.as_deref())?;
         let name = object_name(&request.input.bucket, &request.input.key);
         let set = self.view().set_tags(&who, &name, version.as_ref(), Tags::new()).await;
-        let version_id = version_to_wire(set.map_err(s3_error)?.as_ref());
-        Ok(S3Response::new(DeleteObjectTaggingOutput { version_id }))
+        let set = set.map_err(s3_error)?;
+        let output = DeleteObjectTaggingOutput { version_id: version_to_wire(set.version.as_ref()) };
+        Ok(S3Response::with_headers(output, durability(set.in_repository)))
     }
 }
 

@@ -72,8 +72,24 @@ pub(super) fn etag(value: &str) -> ETag {
 fn etag_condition(condition: &ETagCondition) -> EtagCondition {
     match condition {
         ETagCondition::Any => EtagCondition::Any,
-        ETagCondition::ETag(etag) => EtagCondition::Is(etag.value().to_owned()),
+        ETagCondition::ETag(etag) => match listed(etag.value()) {
+            Some(etags) => EtagCondition::OneOf(etags),
+            None => EtagCondition::Is(etag.value().to_owned()),
+        },
     }
+}
+
+/// The ETags of a list (RFC 9110 section 13.1.1): `s3s` takes its first and its last quote for those of one ETag, which
+/// holds none. None when it is no list.
+fn listed(value: &str) -> Option<Vec<String>> {
+    let pieces: Vec<&str> = value.split('"').collect();
+    // Every second one stands between two ETags.
+    let is_between = |piece: &str| {
+        let piece = piece.strip_suffix("W/").unwrap_or(piece);
+        piece.contains(',') && piece.chars().all(|letter| matches!(letter, ',' | ' ' | '\t'))
+    };
+    let is_list = pieces.len() % 2 == 1 && pieces.iter().skip(1).step_by(2).all(|piece| is_between(piece));
+    (is_list && pieces.len() > 1).then(|| pieces.into_iter().step_by(2).map(str::to_owned).collect())
 }
 
 /// What a read, or the source of a copy, must fulfil.
@@ -175,6 +191,12 @@ mod tests {
 
     #[test]
     fn a_change_takes_etags_of_both_kinds() {
+        for (list, etags) in [("\"a\", \"b\"", ["a", "b"]), ("W/\"a\",W/\"b-2\"", ["a", "b-2"])] {
+            let list = ETagCondition::parse_http_header(list.as_bytes()).unwrap();
+            let one_of = Some(EtagCondition::OneOf(etags.map(str::to_owned).to_vec()));
+            assert_eq!(change_conditions(Some(&list), None).matches, one_of);
+        }
+        assert_eq!(listed("a\" \"b"), None);
         let condition = ETagCondition::ETag(etag("e"));
         let is = Some(EtagCondition::Is("e".into()));
         assert_eq!(change_conditions(None, Some(&condition)).differs, is);

@@ -24,19 +24,19 @@ use super::tagging;
 use super::values::{
     change_conditions, check_key, delete_conditions, etag, object_name, version_of, version_to_wire, who_of,
 };
-use crate::objects::{Conditions, Deletion, NewObject, PutDone, VersionId, Who};
+use crate::objects::{Conditions, Deletion, NewObject, VersionId, Who};
 
 /// Keys of one DeleteObjects.
 const DELETIONS_MAX: usize = 1000;
 /// Deletions of one DeleteObjects that are carried out at the same time.
 const DELETIONS_AT_ONCE: usize = 32;
-/// Says how far an object that was written is safe.
+/// Says how far a change is safe.
 const DURABILITY: HeaderName = HeaderName::from_static("x-tidegate-durability");
 
 /// What the answer to a change says of its durability: `local`, in the journal of this machine, or
 /// `repository`.
-pub(super) fn durability(done: &PutDone) -> HeaderMap {
-    let how = if done.in_repository { "repository" } else { "local" };
+pub(super) fn durability(in_repository: bool) -> HeaderMap {
+    let how = if in_repository { "repository" } else { "local" };
     HeaderMap::from_iter([(DURABILITY, HeaderValue::from_static(how))])
 }
 
@@ -97,7 +97,7 @@ impl Operations {
             version_id: version_to_wire(done.version.as_ref()),
             ..PutObjectOutput::default()
         };
-        Ok(S3Response::with_headers(output, durability(&done)))
+        Ok(S3Response::with_headers(output, durability(done.in_repository)))
     }
 
     /// DeleteObject.
@@ -120,14 +120,16 @@ impl Operations {
         let bypass = wants_bypass && version.is_some();
         let deleted = self.view().delete(&who, &name, version.as_ref(), &conditions, bypass).await;
         let deletion = deleted.map_err(|error| conditional_error(error, conditional))?;
-        Ok(S3Response::new(DeleteObjectOutput {
+        let output = DeleteObjectOutput {
             delete_marker: deletion.marker.then_some(true),
             version_id: version_to_wire(deletion.version.as_ref()),
             ..DeleteObjectOutput::default()
-        }))
+        };
+        Ok(S3Response::with_headers(output, durability(deletion.in_repository)))
     }
 
-    /// DeleteObjects: each key by itself, with an error of its own.
+    /// DeleteObjects: each key by itself, with an error of its own. Of durability the answer says what holds for all that
+    /// were deleted, and nothing when none was.
     pub(super) async fn delete_many(
         &self,
         request: S3Request<DeleteObjectsInput>,
@@ -147,6 +149,12 @@ impl Operations {
         let outcomes: Vec<_> = outcomes.collect().await;
         let quiet = input.delete.quiet == Some(true);
         let mut output = DeleteObjectsOutput::default();
+        let done: Vec<_> = outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok()).collect();
+        let headers = if done.is_empty() {
+            HeaderMap::new()
+        } else {
+            durability(done.iter().all(|deletion| deletion.in_repository))
+        };
         for (object, outcome) in outcomes {
             match outcome {
                 Ok(_) if quiet => {}
@@ -154,7 +162,7 @@ impl Operations {
                 Err(error) => output.errors.get_or_insert_default().push(error_of_key(object, &error)),
             }
         }
-        Ok(S3Response::new(output))
+        Ok(S3Response::with_headers(output, headers))
     }
 
     async fn delete_one(

@@ -179,3 +179,47 @@ async fn every_answer_has_an_id_and_changes_say_how_durable_they_are() {
         assert!(copy.head.contains("x-amz-request-id: "));
     }
 }
+
+#[tokio::test]
+async fn deletions_tags_locks_and_parts_say_how_durable_they_are_too() {
+    let harness = Harness::start().await;
+    let locked = harness.client.create_bucket().bucket("locked-bucket").object_lock_enabled_for_bucket(true);
+    locked.send().await.unwrap();
+    for (in_repository, how) in [(false, "local"), (true, "repository")] {
+        *harness.memory.in_repository.lock() = in_repository;
+        harness.put("key", "x").await;
+        let client = &harness.client;
+        client.put_object().bucket("locked-bucket").key("key").send().await.unwrap();
+        let upload = client.create_multipart_upload().bucket("bucket").key("parts").send().await.unwrap();
+        let part = |number| format!("partNumber={number}&uploadId={}", upload.upload_id().unwrap());
+        let first = part(1);
+        let tags = "<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>";
+        let [on, off] = ["ON", "OFF"].map(|how| format!("<LegalHold><Status>{how}</Status></LegalHold>"));
+        let until = "<RetainUntilDate>2999-01-01T00:00:00Z</RetainUntilDate>";
+        let retention = format!("<Retention><Mode>GOVERNANCE</Mode>{until}</Retention>");
+        let many = "<Delete><Object><Key>one</Key></Object><Object><Key>other</Key></Object></Delete>";
+        let changes = [
+            ("PUT", "/bucket/key", "tagging=", tags, how),
+            ("DELETE", "/bucket/key", "tagging=", "", how),
+            ("PUT", "/locked-bucket/key", "retention=", retention.as_str(), how),
+            ("PUT", "/locked-bucket/key", "legal-hold=", on.as_str(), how),
+            ("PUT", "/locked-bucket/key", "legal-hold=", off.as_str(), how),
+            ("PUT", "/bucket/parts", first.as_str(), "x", "local"),
+            ("DELETE", "/bucket/key", "", "", how),
+            ("POST", "/bucket", "delete=", many, how),
+            ("DELETE", "/locked-bucket/key", "", "", how),
+        ];
+        for (method, path, query, body, how) in changes {
+            let request = Request::new(method, path, query).body(body).sign(UNSIGNED);
+            let answer = request.send(harness.address).await;
+            assert!(matches!(answer.status, 200 | 204), "{method} {path}?{query}: {answer:?}");
+            let said = format!("x-tidegate-durability: {how}");
+            assert!(answer.head.contains(&said), "{method} {path}?{query}: {answer:?}");
+        }
+        harness.put("source", "x").await;
+        let copy =
+            Request::new("PUT", "/bucket/parts", &part(2)).header("x-amz-copy-source", "bucket/source");
+        let copy = copy.body("").sign(UNSIGNED).send(harness.address).await;
+        assert!(copy.head.contains("x-tidegate-durability: local"), "{copy:?}");
+    }
+}

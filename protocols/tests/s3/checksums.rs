@@ -3,6 +3,7 @@
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm as Algorithm, ChecksumMode};
 use tidegate_protocols::objects::ChecksumAlgorithm;
+use tidegate_protocols::s3::S3Limits;
 
 use crate::harness::{BUCKET, Harness, refused};
 use crate::hashes::{base64, digest};
@@ -148,6 +149,18 @@ async fn a_trailer_that_was_announced_must_come() {
 fn signed(data: &[u8], payload: &str) -> Request {
     let length = data.len().to_string();
     Request::new("PUT", "/bucket/key", "").header("x-amz-decoded-content-length", &length).sign(payload)
+}
+
+#[tokio::test]
+async fn a_chunk_that_would_take_too_much_memory_is_refused() {
+    let harness = Harness::start_with(S3Limits { chunk_bytes_max: 1 << 20, ..S3Limits::default() }).await;
+    let data = vec![5; 4 << 20];
+    let start = format!("{:x};chunk-signature={}\r\n", data.len(), "0".repeat(64));
+    let put = signed(&data, SIGNED).body([start.as_bytes(), &data[..]].concat());
+    assert_eq!(put.send(harness.address).await.error(), (400, "InvalidRequest"));
+    assert_eq!(harness.memory.objects(), 0);
+    let put = signed(&data, SIGNED).chunked(&data, None).relength();
+    assert_eq!(put.send(harness.address).await.status, 200, "of small chunks there may be many");
 }
 
 #[tokio::test]

@@ -215,9 +215,9 @@ impl Content {
                 return Ok(Deletion::default());
             }
             let version = self.push(key, None);
-            return Ok(Deletion { marker: true, version });
+            return Ok(Deletion { marker: true, version, ..Deletion::default() });
         };
-        let mut deletion = Deletion { marker: false, version: Some(version.clone()) };
+        let mut deletion = Deletion { version: Some(version.clone()), ..Deletion::default() };
         let Some(entries) = self.keys.get_mut(key) else { return Ok(deletion) };
         if let Some(place) = entries.iter().position(|entry| entry.version == *version) {
             if entries[place].object.as_ref().is_some_and(|stored| stored.info.lock.holds(now(), bypass)) {

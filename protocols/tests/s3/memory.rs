@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use s3s::crypto::{Checksum as _, Md5};
 use tidegate_protocols::objects::cors::CorsRule;
 use tidegate_protocols::objects::{
-    Asked, Body, Bucket, BucketChange, BucketSettings, ChecksumAlgorithm, ChecksumKind, Completion,
+    Asked, Body, Bucket, BucketChange, BucketSettings, Changed, ChecksumAlgorithm, ChecksumKind, Completion,
     Conditions, CopySource, Deletion, Digests, ListQuery, Listing, Lock, NewBucket, NewObject, ObjectError,
     ObjectInfo, ObjectName, ObjectView, OpenObject, PART_BYTES_MIN, Part, PartCopy, PartDone, PartName,
     PartQuery, PartSizes, Parts, PutDone, Retention, Tags, Upload, UploadQuery, Uploads, VersionId,
@@ -334,15 +334,17 @@ impl ObjectView for Memory {
         conditions: &Conditions,
         bypass: bool,
     ) -> Result<Deletion, ObjectError> {
+        let in_repository = *self.in_repository.lock();
         self.in_bucket(&name.bucket, |content| {
             if name.key == "locked" {
                 return Err(ObjectError::AccessDenied);
             }
-            match content.check_delete(&name.key, version, conditions) {
-                Ok(()) => content.delete(&name.key, version, bypass),
-                Err(ObjectError::NoSuchKey) => Ok(Deletion::default()),
-                Err(error) => Err(error),
-            }
+            let deletion = match content.check_delete(&name.key, version, conditions) {
+                Ok(()) => content.delete(&name.key, version, bypass)?,
+                Err(ObjectError::NoSuchKey) => Deletion::default(),
+                Err(error) => return Err(error),
+            };
+            Ok(Deletion { in_repository, ..deletion })
         })
     }
 
@@ -352,10 +354,11 @@ impl ObjectView for Memory {
         name: &ObjectName,
         version: Option<&VersionId>,
         tags: Tags,
-    ) -> Result<Option<VersionId>, ObjectError> {
+    ) -> Result<Changed, ObjectError> {
+        let in_repository = *self.in_repository.lock();
         self.in_bucket(&name.bucket, |content| {
             content.find_mut(&name.key, version)?.info.tags = tags;
-            Ok(content.find(&name.key, version)?.info.version)
+            Ok(Changed { version: content.find(&name.key, version)?.info.version, in_repository })
         })
     }
 
@@ -366,13 +369,14 @@ impl ObjectView for Memory {
         version: Option<&VersionId>,
         retention: Option<Retention>,
         bypass: bool,
-    ) -> Result<(), ObjectError> {
+    ) -> Result<Changed, ObjectError> {
+        let in_repository = *self.in_repository.lock();
         self.in_bucket(&name.bucket, |content| {
             content.check_lock()?;
             let lock = &mut content.find_mut(&name.key, version)?.info.lock;
             lock.admit(retention.as_ref(), now(), bypass)?;
             lock.retention = retention;
-            Ok(())
+            Ok(Changed { in_repository, ..Changed::default() })
         })
     }
 
@@ -382,11 +386,12 @@ impl ObjectView for Memory {
         name: &ObjectName,
         version: Option<&VersionId>,
         held: bool,
-    ) -> Result<(), ObjectError> {
+    ) -> Result<Changed, ObjectError> {
+        let in_repository = *self.in_repository.lock();
         self.in_bucket(&name.bucket, |content| {
             content.check_lock()?;
             content.find_mut(&name.key, version)?.info.lock.legal_hold = held;
-            Ok(())
+            Ok(Changed { in_repository, ..Changed::default() })
         })
     }
 

@@ -79,6 +79,46 @@ async fn what_is_not_there_or_not_possible_has_its_code() {
 }
 
 #[tokio::test]
+async fn what_a_read_says_and_cannot_be_read_is_ignored_unless_it_was_signed() {
+    let harness = Harness::start().await;
+    harness.put("key", "0123456789").await;
+    for (name, value) in [
+        ("range", "bytes=0-1,4-5"),
+        ("range", "bytes=5-4"),
+        ("range", "lines=1-2"),
+        ("if-modified-since", "yesterday"),
+        ("if-unmodified-since", "yesterday"),
+    ] {
+        let get = Request::new("GET", "/bucket/key", "").sign(UNSIGNED).header(name, value);
+        let answer = get.send(harness.address).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "0123456789"), "{name}: {value}");
+        let signed = Request::new("GET", "/bucket/key", "").header(name, value).sign(UNSIGNED);
+        assert_eq!(signed.send(harness.address).await.status, 400, "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn a_condition_may_name_several_etags() {
+    let harness = Harness::start().await;
+    let etag = harness.put("key", "hello").await;
+    let (one_of, none_of) = (format!("\"a\", W/\"b\", {etag}"), "\"a\",\"b\"");
+    for (method, name, etags, status) in [
+        ("GET", "if-none-match", one_of.as_str(), 304),
+        ("GET", "if-none-match", none_of, 200),
+        ("GET", "if-match", one_of.as_str(), 200),
+        ("GET", "if-match", none_of, 412),
+        ("PUT", "if-match", none_of, 412),
+        ("PUT", "if-match", one_of.as_str(), 200),
+        ("DELETE", "if-match", none_of, 412),
+    ] {
+        let request = Request::new(method, "/bucket/key", "").header(name, etags);
+        let request = if method == "PUT" { request.body("hello") } else { request };
+        let answer = request.sign(UNSIGNED).send(harness.address).await;
+        assert_eq!(answer.status, status, "{method} with {name}: {etags}");
+    }
+}
+
+#[tokio::test]
 async fn ranges_are_cut_from_the_object() {
     let harness = Harness::start().await;
     harness.put("key", "0123456789").await;

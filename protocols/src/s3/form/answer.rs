@@ -22,7 +22,7 @@ pub(super) fn of(
     secure: bool,
 ) -> Response<Body> {
     let etag = format!("\"{}\"", done.etag);
-    let mut headers = durability(done);
+    let mut headers = durability(done.in_repository);
     insert(&mut headers, ETAG, &etag);
     let version = HeaderName::from_static("x-amz-version-id");
     insert(&mut headers, version, version_to_wire(done.version.as_ref()).as_deref().unwrap_or_default());
