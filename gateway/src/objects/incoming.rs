@@ -192,7 +192,7 @@ mod tests {
     async fn filled(budget: &Incoming, bytes: usize) -> Gathered<'_> {
         let mut gathered = Gathered::new(budget);
         let mut given = Bytes::from(vec![1; bytes]);
-        gathered.add(&mut given).await.unwrap();
+        gathered.add(&mut given).await.expect("room");
         assert!(given.is_empty(), "there is room");
         gathered
     }
@@ -203,10 +203,10 @@ mod tests {
         let left = || budget.room.available_permits();
         let mut gathered = filled(&budget, 10).await;
         assert_eq!(left(), (8 << 20) - STEP_BYTES);
-        gathered.add(&mut Bytes::from(vec![2; 5000])).await.unwrap();
+        gathered.add(&mut Bytes::from(vec![2; 5000])).await.expect("room");
         assert_eq!(left(), (8 << 20) - 2 * STEP_BYTES);
         let mut more = Bytes::from(vec![3; 2 * PIECE_BYTES]);
-        gathered.add(&mut more).await.unwrap();
+        gathered.add(&mut more).await.expect("room");
         assert!(gathered.is_full());
         assert_eq!(more.len(), PIECE_BYTES + 5010);
         assert_eq!(left(), (8 << 20) - PIECE_BYTES);
@@ -223,10 +223,10 @@ mod tests {
         let mut small = filled(&budget, STEP_BYTES).await;
         let _large = filled(&budget, PIECE_BYTES / 2).await;
         let mut more = Bytes::from(vec![4; PIECE_BYTES / 2]);
-        small.add(&mut more).await.unwrap();
+        small.add(&mut more).await.expect("room");
         assert_eq!(more.len(), PIECE_BYTES / 2, "it holds what it had room for, and waits for nothing");
         drop(small.take());
-        small.add(&mut more).await.unwrap();
+        small.add(&mut more).await.expect("room");
         assert!(more.is_empty(), "what it gave back is there for it");
     }
 

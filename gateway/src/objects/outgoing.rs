@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(window.pop(), None);
         window.put(pieces(3));
         for number in 0..3 {
-            assert_eq!(window.pop().unwrap()[0], number);
+            assert_eq!(window.pop().expect("a piece")[0], number);
         }
         assert_eq!(window.pop(), None);
         assert_eq!(all.held.lock().bytes, 0);
@@ -163,7 +163,7 @@ mod tests {
             assert!(fast.pop().is_some());
         }
         slow.put(pieces(1));
-        assert_eq!(slow.pop().unwrap().len(), SHARE_BYTES_MIN);
+        assert_eq!(slow.pop().expect("a piece").len(), SHARE_BYTES_MIN);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::operations::Collecting;
 use super::promote::{Step, set_lead};
 use super::random::share;
 use super::sequences::{SHARE, collect_all, copied, newest, pass, sequence, write};
