@@ -8,13 +8,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use tidegate_chunker::PackId;
 
 use super::error::{RestoreError, is_systemic};
-use super::observer::Observer;
 use crate::frozen::{Frozen, ReadError};
 use crate::map::{Extent, Source};
 use crate::tree::ChunkRef;
@@ -62,16 +62,18 @@ pub(super) struct Spoilt {
     pub(super) damaged: bool,
 }
 
-/// Fetches and writes all pieces. A file with a piece that cannot be had is spoilt; only a repository that
-/// cannot be asked, or a disk that takes nothing more, ends it.
+/// Fetches and writes all pieces, and counts the bytes in `written` as they are. A file with a piece that cannot be had is
+/// spoilt; only a repository that cannot be asked, or a disk that takes nothing more, ends it.
 pub(super) async fn carry_out(
-    frozen: &Frozen,
-    files: &[Option<Arc<File>>],
+    frozen: Frozen,
+    files: Vec<Option<Arc<File>>>,
     pieces: Vec<Piece>,
-    observer: &dyn Observer,
+    written: Arc<AtomicU64>,
 ) -> Result<Vec<Spoilt>, RestoreError> {
-    let groups =
-        stream::iter(grouped(pieces).into_iter().map(|group| one_group(frozen, files, group, observer)));
+    let (frozen, files, written) = (&frozen, &files[..], &*written);
+    let groups: Vec<_> =
+        grouped(pieces).into_iter().map(|group| one_group(frozen, files, group, written)).collect();
+    let groups = stream::iter(groups);
     let spoilt: Vec<Vec<Spoilt>> = groups.buffer_unordered(GROUPS_AT_ONCE).try_collect().await?;
     Ok(spoilt.into_iter().flatten().collect())
 }
@@ -104,7 +106,7 @@ async fn one_group(
     frozen: &Frozen,
     files: &[Option<Arc<File>>],
     group: Vec<Piece>,
-    observer: &dyn Observer,
+    counted: &AtomicU64,
 ) -> Result<Vec<Spoilt>, RestoreError> {
     let chunks: Vec<ChunkRef> = group.iter().map(|piece| piece.chunk).collect();
     frozen.chunks.prefetch(&chunks).await;
@@ -132,7 +134,7 @@ async fn one_group(
         }
         spoilt.push(Spoilt { file, why: format!("its data could not be written: {error}"), damaged: false });
     }
-    observer.written(bytes);
+    counted.fetch_add(bytes, Ordering::Relaxed);
     Ok(spoilt)
 }
 

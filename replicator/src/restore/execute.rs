@@ -6,11 +6,13 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::attributes::{Authority, Lapses};
-use super::batch::{self, BATCH_BYTES_MAX, Piece};
+use super::batch::{self, BATCH_BYTES_MAX, Piece, Spoilt};
 use super::error::{RestoreError, is_systemic};
 use super::folder::{Folder, FolderId};
 use super::journal::{Journal, STATE_FOLDER};
@@ -54,8 +56,10 @@ impl Plan {
         let mut execution = Execution::new(&frozen, folder, journal, options, observer);
         let mut traversal = Traversal::new(&frozen, &start);
         while let Some(step) = traversal.next().await? {
+            execution.tell();
             if observer.is_cancelled() {
                 execution.flush().await?;
+                execution.settle().await?;
                 execution.journal.checkpoint().await.map_err(noting())?;
                 return Err(RestoreError::Cancelled);
             }
@@ -87,12 +91,24 @@ struct Execution<'a> {
     items: Vec<Item>,
     pieces: Vec<Piece>,
     pieces_bytes: u64,
+    /// The batch before, whose data is fetched and written while the files of this one are made.
+    pending: Option<Pending>,
+    /// Bytes that were written and that the observer has not been told of.
+    written: Arc<AtomicU64>,
     /// Files with several names that are in this batch.
     linked: HashSet<InodeNumber>,
     /// The folder of the restore itself: its attributes come last of all.
     top: Option<(Inode, Extended)>,
     failed: BTreeSet<Vec<u8>>,
     report: RestoreReport,
+}
+
+/// A batch whose data is on its way.
+struct Pending {
+    /// All but the file whose data goes on in the next batch, which is the first item of that.
+    items: Vec<Item>,
+    bytes: u64,
+    work: AbortOnDropHandle<Result<Vec<Spoilt>, RestoreError>>,
 }
 
 /// What ended the last step.
@@ -122,6 +138,8 @@ impl<'a> Execution<'a> {
             items: Vec::new(),
             pieces: Vec::new(),
             pieces_bytes: 0,
+            pending: None,
+            written: Arc::default(),
             linked: HashSet::new(),
             top: None,
             failed: BTreeSet::new(),
@@ -207,7 +225,9 @@ impl<'a> Execution<'a> {
             return Ok(());
         }
         let made = place.folder.create_file(&place.name).and_then(|file| {
-            file.set_len(place.inode.size)?;
+            if place.inode.size > 0 {
+                file.set_len(place.inode.size)?;
+            }
             Ok(Arc::new(file))
         });
         match made {
@@ -252,22 +272,43 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
-    /// Fetches and writes what was planned, and finishes every item but a file whose data goes on.
+    /// Tells the observer what was written since it was told last.
+    fn tell(&self) {
+        let bytes = self.written.swap(0, Ordering::Relaxed);
+        if bytes > 0 {
+            self.observer.written(bytes);
+        }
+    }
+
+    /// Begins to fetch and write what was planned, after finishing the batch before.
     async fn flush(&mut self) -> Result<(), RestoreError> {
+        self.settle().await?;
         let files: Vec<Option<Arc<File>>> = self.items.iter().map(Item::open_file).collect();
         let (pieces, bytes) = (std::mem::take(&mut self.pieces), std::mem::take(&mut self.pieces_bytes));
-        let spoilt = batch::carry_out(self.frozen, &files, pieces, self.observer).await?;
-        drop(files);
-        for found in spoilt {
-            if let Some(Item::File { spoilt, .. }) = self.items.get_mut(found.file) {
-                spoilt.get_or_insert((found.why, found.damaged));
-            }
-        }
-        self.report.bytes += bytes;
+        let work = batch::carry_out(self.frozen.clone(), files, pieces, self.written.clone());
+        let work = AbortOnDropHandle::new(tokio::spawn(work));
         let mut items = std::mem::take(&mut self.items);
         if matches!(items.last(), Some(Item::File { whole: false, .. })) {
             self.items.extend(items.pop());
         }
+        self.pending = Some(Pending { items, bytes, work });
+        Ok(())
+    }
+
+    /// Waits for the data of the batch before, and finishes every item of it.
+    async fn settle(&mut self) -> Result<(), RestoreError> {
+        let Some(Pending { mut items, bytes, work }) = self.pending.take() else { return Ok(()) };
+        let died = |error| RestoreError::local("write file data")(io::Error::other(error));
+        let spoilt = work.await.map_err(died)??;
+        self.tell();
+        let here = items.len();
+        for found in spoilt {
+            let item = if found.file == here { self.items.first_mut() } else { items.get_mut(found.file) };
+            if let Some(Item::File { spoilt, .. }) = item {
+                spoilt.get_or_insert((found.why, found.damaged));
+            }
+        }
+        self.report.bytes += bytes;
         self.linked.retain(|number| self.items.iter().any(|item| item.number() == Some(*number)));
         let (mut last, mut done) = (None, 0);
         for item in items {
@@ -368,6 +409,7 @@ impl<'a> Execution<'a> {
     /// Everything has been tried. When something failed, the journal stays, for the next run to try it again.
     async fn finish(mut self) -> Result<RestoreReport, Ended> {
         self.flush().await.map_err(Ended::Restore)?;
+        self.settle().await.map_err(Ended::Restore)?;
         let top = self.folder.clone();
         if self.report.is_complete() {
             self.journal.finish().await.map_err(Ended::Journal)?;

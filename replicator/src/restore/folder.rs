@@ -83,9 +83,16 @@ impl Folder {
 
     /// A new empty file, in place of whatever had its name.
     pub(super) fn create_file(&self, name: &[u8]) -> io::Result<File> {
-        self.clear(name)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(File::from(openat(self, name, flags, PRIVATE_FILE)?))
+        let create = || openat(self, name, flags, PRIVATE_FILE);
+        let made = match create() {
+            Err(Errno::EXIST) => {
+                self.clear(name)?;
+                create()?
+            }
+            made => made?,
+        };
+        Ok(File::from(made))
     }
 
     /// A new file that has no data of its own, in place of whatever had its name.

