@@ -4,24 +4,29 @@
 //! after it goes through both, name by name, and holds neither in memory. Production goes on meanwhile, and may have
 //! published: what is new is then told apart by its name. Never production's, and so always a difference, are: a claim to a lease,
 //! a head of an epoch that nobody had claimed before, a heartbeat of a gateway that was not there, anything about keys, and an
-//! object that changed under its name. When no head and no heartbeat is new, nobody published, and every change is one.
+//! object that changed under its name. When no head and no heartbeat is new, nobody published, and every change is one; but for a
+//! minute it is looked again, since a commit stores its head last.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_replicator::repository::{Opened, Repository};
 use tidegate_replicator::store::{LIST_LIMIT_MAX, ObjectInfo, ObjectName, Store};
+use tokio::time::Instant;
 
 use super::world::StepFailure;
 
 /// The most differences that are named.
 const DIFFERENCES_MAX: usize = 50;
+/// For how long a commit of production may be under way whose packs came and whose head did not.
+const UNCLEAR_MAX: Duration = Duration::from_mins(1);
+const PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// See the head of this module.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -169,10 +174,26 @@ pub(super) struct Compared {
     pub(super) grown: u64,
     /// What nobody but the drill can have done.
     pub(super) differences: Vec<String>,
+    /// Whether all of that would be production's, if it published now: a commit stores packs and index before its head.
+    pub(super) is_unclear: bool,
+}
+
+/// Compares, and once more for as long as it is unclear whether production is about to publish what came: up to
+/// [`UNCLEAR_MAX`].
+pub(super) async fn compare_settled(store: &dyn Store, path: &Path) -> Result<Compared, StepFailure> {
+    let (until, mut pause) = (Instant::now() + UNCLEAR_MAX, PAUSE_MIN);
+    loop {
+        let compared = compare(store, path).await?;
+        if !compared.is_unclear || Instant::now() + pause > until {
+            return Ok(compared);
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
 }
 
 /// Compares what lies there now with a listing of [`list`].
-pub(super) async fn compare(store: &dyn Store, path: &Path) -> Result<Compared, StepFailure> {
+async fn compare(store: &dyn Store, path: &Path) -> Result<Compared, StepFailure> {
     let failed = local(path);
     let known = Known::read(path)?;
     let file = BufReader::new(File::open(path).map_err(&failed)?);
@@ -307,6 +328,7 @@ impl Changes {
     }
 
     fn judged(mut self) -> Compared {
+        let is_unclear = !self.published && self.wrong_count == 0 && self.perhaps_count > 0;
         if !self.published {
             self.wrong.append(&mut self.perhaps);
             self.wrong.truncate(DIFFERENCES_MAX);
@@ -317,7 +339,7 @@ impl Changes {
             self.wrong.push(format!("and {more} more"));
         }
         let Self { objects, bytes, perhaps_count: grown, wrong: differences, .. } = self;
-        Compared { objects, bytes, grown, differences }
+        Compared { objects, bytes, grown, differences, is_unclear }
     }
 }
 
@@ -339,7 +361,8 @@ mod tests {
     }
 
     /// What differs after `change`, and how much production is taken to have published.
-    async fn after(came: &[&str], went: &[&str]) -> Compared {
+    /// What was listed, and what came and went since.
+    async fn changed(came: &[&str], went: &[&str]) -> (Arc<MemoryStore>, tempfile::TempDir) {
         let store = Arc::new(MemoryStore::new());
         let there = [
             "config".to_owned(),
@@ -361,7 +384,12 @@ mod tests {
         for name in went {
             store.delete(&ObjectName::new(*name).expect("a name")).await.expect("deleted");
         }
-        compare(&*store, &path).await.expect("compared")
+        (store, folder)
+    }
+
+    async fn after(came: &[&str], went: &[&str]) -> Compared {
+        let (store, folder) = changed(came, went).await;
+        compare(&*store, &folder.path().join("listing")).await.expect("compared")
     }
 
     #[tokio::test]
@@ -396,5 +424,21 @@ mod tests {
     async fn where_nobody_published_every_change_is_one() {
         assert_eq!(after(&["packs/22/2222"], &[]).await.differences, ["packs/22/2222 came"]);
         assert_eq!(after(&[], &["packs/11/1111"]).await.differences, ["packs/11/1111 went"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_whose_head_comes_last_is_waited_for() {
+        let (store, folder) = changed(&["packs/22/2222"], &[]).await;
+        let path = folder.path().join("listing");
+        let publishes = async {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            put(&store, &format!("heads/{SHARE}/fffffffe-ffffffffffffffef-00000000")).await;
+        };
+        let (compared, ()) = futures::join!(compare_settled(&*store, &path), publishes);
+        let compared = compared.expect("compared");
+        assert!(compared.differences.is_empty() && compared.grown == 2, "{compared:?}");
+        let (store, folder) = changed(&["packs/22/2222"], &[]).await;
+        let compared = compare_settled(&*store, &folder.path().join("listing")).await.expect("compared");
+        assert_eq!(compared.differences, ["packs/22/2222 came"], "nobody published within the minute");
     }
 }

@@ -292,7 +292,7 @@ impl Site {
             self.ask_production(&mut found.shares).await;
         }
         if self.run.mode.is_drill() && after {
-            let compared = evidence::compare(&*store, &listing).await?;
+            let compared = evidence::compare_settled(&*store, &listing).await?;
             (found.objects, found.bytes) = (Some(compared.objects), Some(compared.bytes));
             (found.grown, differences) = (compared.grown, compared.differences);
         } else if self.run.mode.is_drill() {
