@@ -310,14 +310,13 @@ impl<'a> Execution<'a> {
         }
         self.report.bytes += bytes;
         self.linked.retain(|number| self.items.iter().any(|item| item.number() == Some(*number)));
-        let (mut last, mut done) = (None, 0);
+        let mut last = None;
         for item in items {
             last = item.file_path().map(<[u8]>::to_vec).or(last);
-            done += u64::from(item.file_path().is_some());
             self.finish_item(item)?;
         }
         let Some(last) = last else { return Ok(()) };
-        let noted = self.journal.advance(&last, bytes, done).await;
+        let noted = self.journal.advance(&last).await;
         noted.map_err(RestoreError::local("write the restore's journal"))
     }
 

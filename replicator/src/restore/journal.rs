@@ -13,6 +13,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, openat};
 use serde::{Deserialize, Serialize};
@@ -22,10 +23,8 @@ use super::links::Links;
 
 /// The name of the restore's own folder.
 pub const STATE_FOLDER: &str = ".tidegate-restore";
-/// After so many bytes the file system is synced.
-pub const CHECKPOINT_BYTES: u64 = 256 << 20;
-/// After so many files as well.
-const CHECKPOINT_FILES: u64 = 16_384;
+/// After so long the file system is synced: a loss of power takes no more than what was written since.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(15);
 /// No state is longer, in bytes.
 const STATE_BYTES_MAX: u64 = 1 << 30;
 const STATE: &[u8] = b"state";
@@ -105,8 +104,7 @@ pub(super) struct Journal {
     own: Folder,
     state: State,
     pub(super) links: Links,
-    bytes_since: u64,
-    files_since: u64,
+    synced_at: Instant,
 }
 
 impl Journal {
@@ -116,7 +114,7 @@ impl Journal {
         let mut state = earlier.unwrap_or_else(|| State::new(identity));
         let links = Links::open(&own, state.is_of_this_boot)?;
         state.boot = boot_id();
-        let journal = Self { folder: folder.clone(), own, state, links, bytes_since: 0, files_since: 0 };
+        let journal = Self { folder: folder.clone(), own, state, links, synced_at: Instant::now() };
         journal.save(false)?;
         Ok(journal)
     }
@@ -132,13 +130,11 @@ impl Journal {
     }
 
     /// Everything up to `path` is written, but for what failed. Syncs when it is time.
-    pub(super) async fn advance(&mut self, path: &[u8], bytes: u64, files: u64) -> io::Result<()> {
-        self.bytes_since += bytes;
-        self.files_since += files;
+    pub(super) async fn advance(&mut self, path: &[u8]) -> io::Result<()> {
         if in_order(path, &self.state.written) == Ordering::Greater {
             path.clone_into(&mut self.state.written);
         }
-        if self.bytes_since >= CHECKPOINT_BYTES || self.files_since >= CHECKPOINT_FILES {
+        if self.synced_at.elapsed() >= CHECKPOINT_EVERY {
             return self.checkpoint().await;
         }
         self.save(false)
@@ -151,7 +147,7 @@ impl Journal {
         synced.await.map_err(io::Error::other)??;
         self.links.settle()?;
         self.state.synced.clone_from(&self.state.written);
-        (self.bytes_since, self.files_since) = (0, 0);
+        self.synced_at = Instant::now();
         self.save(true)
     }
 

@@ -17,9 +17,9 @@
 //!
 //! Order of writes, for each batch of at most [`BATCH_BYTES_MAX`] bytes and [`RestoreOptions::files_max`]
 //! files: files are made, empty and private; their data is fetched, ordered by pack, several requests at
-//! once, and written, while the files of the next batch are made; each then gets owner, extended attributes, mode and times, in this order; folders
-//! get theirs after everything in them; then the journal says how far the restore has come. Every
-//! [`CHECKPOINT_BYTES`] the file system is synced first, so that this survives a loss of power.
+//! once, and written, while the files of the next batch are made; each then gets owner, extended attributes,
+//! mode and times, in this order; folders get theirs after everything in them; then the journal says how far
+//! the restore has come. Every [`CHECKPOINT_EVERY`] the file system is synced first, so that this survives a loss of power.
 //!
 //! | cut | leaves | the next run |
 //! |---|---|---|
@@ -45,7 +45,7 @@ mod traversal;
 
 pub use batch::BATCH_BYTES_MAX;
 pub use error::RestoreError;
-pub use journal::{CHECKPOINT_BYTES, STATE_FOLDER};
+pub use journal::{CHECKPOINT_EVERY, STATE_FOLDER};
 pub use observer::{Observer, Silent};
 pub use plan::{Plan, RestoreOptions, RestoreSource, Totals};
 pub use report::{FAILURES_MAX, Failure, RestoreReport};
