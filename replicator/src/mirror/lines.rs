@@ -110,6 +110,12 @@ impl Line {
         (coming, going)
     }
 
+    /// Whether one of these claims of the copy leads there, in this epoch or above, and not on the lead.
+    pub(super) fn is_led_from_copy(&self, of_copy: &[ListedClaim], epoch: u32) -> bool {
+        let is_known = |claim: &ListedClaim| self.lead.claims.iter().any(|ours| ours.object == claim.object);
+        of_copy.iter().any(|claim| claim.settled && claim.epoch >= epoch && !is_known(claim))
+    }
+
     /// Settled claims that the copy lacks, by epoch; of epochs that have a head only, since who settles a claim and
     /// does not come to lead takes it back.
     pub(super) fn claims_coming(&self) -> impl Iterator<Item = &ListedClaim> {

@@ -254,7 +254,7 @@ impl Mirror {
             return Ok(copied(known, None));
         }
         for claim in line.claims_coming() {
-            if !self.bring_claim(claim, report).await? {
+            if !self.bring_claim(line, claim, report).await? {
                 let (epoch, has_head) = (claim.epoch, false);
                 return Ok(copied(None, Some(Obstacle::LedFromCopy { epoch, has_head })));
             }
@@ -300,8 +300,16 @@ impl Mirror {
         Ok(copied(newest, None))
     }
 
-    /// Copies a claim, unless somebody has made another one of that name on the copy meanwhile: tells whether nobody has.
-    async fn bring_claim(&self, claim: &ListedClaim, report: &mut PassReport) -> Result<bool, MirrorError> {
+    /// Copies a claim, unless somebody has claimed the share on the copy meanwhile: tells whether nobody has.
+    ///
+    /// Two stores may name claims differently, and a claim of the same epoch then stands beside ours. Whoever claims lists
+    /// after he has stored his claim, and so does this: at least one of both sees the other.
+    async fn bring_claim(
+        &self,
+        line: &Line,
+        claim: &ListedClaim,
+        report: &mut PassReport,
+    ) -> Result<bool, MirrorError> {
         let sound = self.lead.sound_control(ObjectKind::Lease, &claim.object, CLAIM_BYTES_MAX).await;
         let bytes = match sound.map_err(MirrorError::from) {
             Ok(bytes) => bytes,
@@ -314,15 +322,20 @@ impl Mirror {
         };
         let store = self.copy.store();
         match store.put(&claim.object, Body::Bytes(bytes.clone()), PutMode::CreateNew).await {
-            Ok(()) => {
-                report.objects += 1;
-                Ok(true)
-            }
+            Ok(()) => report.objects += 1,
             Err(error) if error.kind() == ErrorKind::Exists => {
-                Ok(fetch(&**store, &claim.object, CLAIM_BYTES_MAX).await? == bytes)
+                if fetch(&**store, &claim.object, CLAIM_BYTES_MAX).await? != bytes {
+                    return Ok(false);
+                }
             }
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error.into()),
         }
+        if line.is_led_from_copy(&self.copy.claims(line.share).await?, claim.epoch) {
+            // Beside theirs, heads of the lead would be taken for theirs.
+            store.delete(&claim.object).await?;
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// Copies an object that may have gone from the lead meanwhile; tells whether it is on the copy now.
