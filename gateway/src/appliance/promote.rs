@@ -6,7 +6,7 @@
 //! | drain | a last commit of each share, and a last pass over the copy; not when the lead is lost | nothing |
 //! | look | the copy has the newest head of every share that is led here, and every pack that is not here; it is given the keys that it lacks | nothing that matters |
 //! | forget | when the lead is lost: what the copy's index does not name is no duplicate any more | nothing that matters |
-//! | claim | claims each share on the copy, above every epoch, naming its newest head there | claims without heads; a new promotion goes above them |
+//! | claim | claims each share on the copy, above every epoch, naming its newest head there, which must still be ours | claims without heads; a new promotion goes above them |
 //! | look back | unless the lead is lost: each share is still led here; of one that somebody took over meanwhile, heads may lie on the old lead alone | the same |
 //! | note | in one record of the journal: which target leads, and the new claims | a promoted copy |
 //! | switch | everything goes to the new lead, first of all keys that were made since the look; what led is a copy from now on | the same |
@@ -155,6 +155,7 @@ impl Appliance {
             wanted.push((record.id()?, record.name.clone(), Some(record)));
         }
         let led = sources.iter().filter(|source| source.is_led());
+        let published: Vec<ShareRecord> = wanted.iter().filter_map(|(.., record)| record.clone()).collect();
         wanted.extend(led.map(|source| (source.id(), source.name().to_owned(), None)));
         let mut claimed = Vec::new();
         for (share, name, record) in wanted {
@@ -166,7 +167,30 @@ impl Appliance {
                 }
             }
         }
-        Ok(claimed)
+        // Whoever led a share there may have published since the look; from the claims on he does not.
+        let refused = match self.lacking_heads(repository, &published).await {
+            Ok(behind) if behind.is_empty() => return Ok(claimed),
+            Ok(behind) => ApplianceError::NotToBePromoted { target: target.into(), lacks: some_of(&behind) },
+            Err(error) => error,
+        };
+        give_back(repository, claimed.into_iter().map(|(_, claimed)| claimed)).await;
+        Err(refused)
+    }
+
+    /// Shares whose newest head on a copy is not the one that this gateway goes on from.
+    async fn lacking_heads(
+        &self,
+        repository: &Repository<Opened>,
+        records: &[ShareRecord],
+    ) -> Result<Vec<String>, ApplianceError> {
+        let mut behind = Vec::new();
+        for record in records {
+            let base = Base::load(&self.live, record.map())?;
+            if repository.newest_head_name(record.id()?).await? != base.head {
+                behind.push(format!("the newest head of share {:?}, as its newest", record.name));
+            }
+        }
+        Ok(behind)
     }
 
     /// Refuses what somebody has taken over on the store that still leads, which is not led here from then on. After the claims
@@ -262,13 +286,7 @@ impl Appliance {
         if let Some(domain) = self.give_keys(repository).await?.first() {
             return Err(refuse(format!("the keys of domain {domain}, which is known here")));
         }
-        let mut behind = Vec::new();
-        for record in records {
-            let base = Base::load(&self.live, record.map())?;
-            if repository.newest_head_name(record.id()?).await? != base.head {
-                behind.push(format!("the newest head of share {:?}", record.name));
-            }
-        }
+        let behind = self.lacking_heads(repository, records).await?;
         if !behind.is_empty() {
             return Err(refuse(some_of(&behind)));
         }

@@ -130,8 +130,12 @@ impl Mirror {
         Ok(report)
     }
 
-    /// Index objects that the copy lacks, each after its packs; gives those of the copy that they replace. Goes on
-    /// until a listing shows nothing new: merges write new objects while this reads old ones.
+    /// Index objects that the copy lacks, each after its packs; gives those of the copy that they replace.
+    ///
+    /// What heads that were listed before need was in the index before the first listing, and is named by what that showed
+    /// or by what was merged of it since. So it goes on while something vanishes, and lists twice at least: a merge
+    /// amid the pages of a listing may show neither what it read nor what it wrote. What is new for other reasons is left
+    /// to the next pass, or somebody who commits faster than this copies would hold it up for ever.
     pub(super) async fn copy_index(
         &mut self,
         report: &mut PassReport,
@@ -139,51 +143,60 @@ impl Mirror {
     ) -> Result<Vec<IndexName>, MirrorError> {
         let there: BTreeSet<IndexName> = self.copy.legible_index_names().await?.into_iter().collect();
         let (mut seen, mut gone) = (there.clone(), Vec::new());
-        for _ in 0..LISTINGS_MAX {
+        for listing in 0..LISTINGS_MAX {
             let wanted: BTreeSet<IndexName> = self.lead.legible_index_names().await?.into_iter().collect();
             let new: Vec<IndexName> = wanted.difference(&seen).copied().collect();
             if new.is_empty() {
                 return Ok(gone);
             }
             report.objects += self.copy_domains().await?;
+            let mut has_vanished = false;
             for name in new {
                 checkpoint(observer)?;
                 seen.insert(name);
-                let replaced = self.copy_index_object(name, report, observer).await?;
-                gone.extend(replaced.into_iter().filter(|old| there.contains(old) && !wanted.contains(old)));
+                match self.copy_index_object(name, report, observer).await? {
+                    None => has_vanished = true,
+                    Some(replaced) => {
+                        let is_gone = |old: &IndexName| there.contains(old) && !wanted.contains(old);
+                        gone.extend(replaced.into_iter().filter(is_gone));
+                    }
+                }
+            }
+            if listing > 0 && !has_vanished {
+                return Ok(gone);
             }
         }
         Err(RepositoryError::damaged(INDEX, "it changes faster than it can be copied").into())
     }
 
-    /// Gives the names of the objects that this one replaces.
+    /// Gives the names of the objects that this one replaces; none if it has vanished, merged into another.
     async fn copy_index_object(
         &mut self,
         name: IndexName,
         report: &mut PassReport,
         observer: &dyn Observer,
-    ) -> Result<Vec<IndexName>, MirrorError> {
+    ) -> Result<Option<Vec<IndexName>>, MirrorError> {
         let object = match self.lead.read_index_object(name).await.map_err(MirrorError::from) {
             Ok(object) => object,
-            // It was merged into one that the next listing shows.
-            Err(error) if error.is_missing() => return Ok(Vec::new()),
+            // What it was merged into the next listing shows.
+            Err(error) if error.is_missing() => return Ok(None),
             Err(error) if error.is_of_one_object() => {
                 report.damaged.push(error.to_string());
                 self.carry_all_packs(report, observer).await?;
-                return Ok(Vec::new());
+                return Ok(Some(Vec::new()));
             }
             Err(error) => return Err(error),
         };
         let packs = self.with_keys(&object).await?;
         if !self.carry(packs, report, observer).await? {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         match copy_control(&self.lead, &self.copy, ObjectKind::Index, &name.object()).await {
-            Err(error) if error.is_missing() => Ok(Vec::new()),
+            Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
             Ok(()) => {
                 report.objects += 1;
-                Ok(object.replaces().to_vec())
+                Ok(Some(object.replaces().to_vec()))
             }
         }
     }

@@ -151,12 +151,7 @@ impl Gateway {
         if !unknown.is_empty() {
             return Err(Trouble::new(format!("refused: it lacks the domains {unknown:?}")));
         }
-        for share in led {
-            let base = self.machine.record(*share)?.base;
-            if repository.newest_head_name(*share).await? != base.head {
-                return Err(Trouble::new(format!("refused: it lacks the newest head of {share}")));
-            }
-        }
+        self.check_heads(repository, led).await?;
         let lost = self.ledger.send_again_what_is_owed(to);
         if lost.is_empty() { Ok(()) } else { Err(Trouble::new(format!("refused: it lacks {lost:?}"))) }
     }
@@ -209,11 +204,25 @@ impl Gateway {
                 }
             }
         }
+        if let Err(trouble) = self.check_heads(repository, led).await {
+            give_back(repository, claimed).await;
+            return Err(trouble);
+        }
         if !lead_is_lost && let Err(trouble) = self.still_leads(led).await {
             give_back(repository, claimed).await;
             return Err(trouble);
         }
         Ok(claimed)
+    }
+
+    async fn check_heads(&self, repository: &Repository<Opened>, led: &[ShareId]) -> Outcome<()> {
+        for share in led {
+            let base = self.machine.record(*share)?.base;
+            if repository.newest_head_name(*share).await? != base.head {
+                return Err(Trouble::new(format!("refused: it lacks the newest head of {share}")));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses what somebody has taken over on the site that still leads.
