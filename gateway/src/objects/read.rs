@@ -21,6 +21,9 @@ use crate::namespace::{Credentials, EXECUTE, Namespace, Node, OpenFile, READ};
 
 /// How often an object that is being replaced is looked for.
 const OPENS_MAX: usize = 16;
+/// When a reader's share of memory is smaller, pieces are copied out of the frames that they were cut from, which have
+/// this many bytes and more.
+const COPIED_BELOW: usize = 256 << 10;
 
 impl Objects {
     /// Finds an object that the caller may read, and keeps it until the answer is dropped.
@@ -277,6 +280,10 @@ impl Reading {
             return Err(ObjectError::Conflict);
         }
         let mut pieces: VecDeque<Bytes> = data.pieces.into();
+        if self.window.share_bytes() < COPIED_BELOW {
+            // A piece keeps the frame that it was cut from.
+            pieces = pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect();
+        }
         let first = pieces.pop_front().unwrap_or_default();
         self.window.put(pieces);
         Ok(first)

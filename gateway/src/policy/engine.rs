@@ -66,7 +66,8 @@ struct Runner {
     turn: Arc<tokio::sync::Mutex<()>>,
     running: AtomicBool,
     /// The run under way that the clock began.
-    job: Mutex<JobHandle>,
+    /// Of the run that is under way, also of one that began before the policy changed.
+    job: Arc<Mutex<JobHandle>>,
     state: Mutex<State>,
 }
 
@@ -122,8 +123,9 @@ impl Runner {
             State { failures, last_run, ..fresh }
         });
         let turn = before.map(|before| before.turn.clone()).unwrap_or_default();
+        let job = before.map(|before| before.job.clone()).unwrap_or_default();
         let running = AtomicBool::new(false);
-        Self { plan, turn, running, job: Mutex::default(), state: Mutex::new(state) }
+        Self { plan, turn, running, job, state: Mutex::new(state) }
     }
 
     /// When the next run begins for a share of which it is known what it has.

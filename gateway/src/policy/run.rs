@@ -107,8 +107,11 @@ impl Run<'_> {
         let taken = self.take(tags).await;
         match &taken {
             Ok(()) => {
-                self.hook(AFTER, &policy.after).await?;
-                self.owes_an_end &= policy.after.is_empty();
+                let tolerated = self.hook(AFTER, &policy.after).await?;
+                self.owes_an_end &= policy.after.is_empty() || tolerated.is_some();
+                if let Some(error) = tolerated.filter(|_| self.owes_an_end) {
+                    self.tell_of_failure(&error).await;
+                }
             }
             // What is frozen does not wait for what is forgotten: a store that is away takes its time.
             Err(error) => self.tell_of_failure(error).await,
@@ -117,15 +120,19 @@ impl Run<'_> {
         taken.and(forgotten)
     }
 
-    /// A hook beside the snapshots. One that may fail is only logged.
-    async fn hook(&self, which: &'static str, command: &[Argument]) -> Result<(), ControlError> {
+    /// A hook beside the snapshots. Of one that may fail the failure is only logged, and given.
+    async fn hook(
+        &self,
+        which: &'static str,
+        command: &[Argument],
+    ) -> Result<Option<ControlError>, ControlError> {
         let policy = self.plan.name();
         match self.run_hook(which, command, None).await {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(None),
             Err(error) if error.kind == ErrorKind::Cancelled => Err(error),
             Err(error) if self.plan.policy.on_hook_failure == OnHookFailure::Continue => {
                 tracing::warn!(policy, %error, "a hook failed; the run goes on");
-                Ok(())
+                Ok(Some(error))
             }
             Err(error) => Err(error),
         }

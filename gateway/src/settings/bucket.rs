@@ -27,8 +27,9 @@ table! {
         /// The domain below which buckets are hosts: `data.s3.example.net` is bucket `data` when this is
         /// `s3.example.net`. Without it clients address buckets by path.
         domain: HostName, optional;
-        /// Most connections at once. What bodies of all of them take on their way is an eighth of `gateway.memory` at most;
-        /// each has its own buffers beside.
+        /// Most connections at once. What bodies of all of them take on their way is about an eighth of `gateway.memory` at
+        /// most; each has its own buffers beside, and where the client sends in chunks with signatures of their own the chunk that is
+        /// under way, of up to 16 MiB.
         connections: u32, default(10_000) in 1, 1_000_000;
         /// Most buckets; a client that would make another is refused.
         buckets: u32, default(1_000) in 0, 10_000;

@@ -21,6 +21,9 @@ use super::checksums;
 use super::note::{BodyFault, Note};
 use crate::objects::ChecksumAlgorithm;
 
+/// Frames of fewer bytes are copied out of the buffer of their connection, which has 8 KiB and more.
+const COPIED_BELOW: usize = 8 << 10;
+
 /// Why a body from the network ended before its end.
 #[derive(Debug, thiserror::Error)]
 #[error("the body was not received")]
@@ -142,6 +145,14 @@ impl WatchedBody {
         self.fail(BodyFault::Silent)
     }
 
+    /// What lies here until its chunk is whole keeps no buffer of the connection alive that is much larger.
+    fn compact(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let is_held = self.held_bytes_max.is_some();
+        let copied =
+            |data: Bytes| if data.len() < COPIED_BELOW { Bytes::copy_from_slice(&data) } else { data };
+        if is_held { frame.map_data(copied) } else { frame }
+    }
+
     /// Counts a frame; what is wrong when the body, or a chunk of it, may not be as long as that.
     fn took(&mut self, frame: &Frame<Bytes>) -> Option<BodyFault> {
         let data = frame.data_ref()?;
@@ -170,7 +181,7 @@ impl Body for WatchedBody {
         self.count_waiting();
         match frame {
             Some(Ok(frame)) => match self.took(&frame) {
-                None => Poll::Ready(Some(Ok(frame))),
+                None => Poll::Ready(Some(Ok(self.compact(frame)))),
                 Some(fault) => self.fail(fault),
             },
             Some(Err(_)) => self.fail(BodyFault::Broken),

@@ -2,10 +2,11 @@
 //!
 //! A `Range` that is none, or several at once, means the whole object, and a date that is none is no condition (RFC 9110
 //! sections 14.2, 13.1.3 and 13.1.4); `s3s` refuses both. They are taken out before it looks, unless they are among what
-//! the client has signed: a signature of a request with fewer headers would be a wrong one, so those stay refused.
+//! the client has signed: a signature of a request with fewer headers would be a wrong one, so those stay refused. A date in
+//! one of the two obsolete forms (RFC 9110 section 5.6.7) is written anew in the one that `s3s` reads.
 
 use http::header::{AUTHORIZATION, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, HeaderName, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use s3s::dto::{self, Timestamp, TimestampFormat};
 
 use super::values::header;
@@ -22,8 +23,13 @@ pub(super) fn ignore<B>(request: &mut Request<B>) {
     }
     for name in [RANGE, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
         let query = request.uri().query().unwrap_or_default();
-        if !is_readable(request.headers(), &name) && !is_signed(request.headers(), query, &name) {
-            request.headers_mut().remove(&name);
+        if is_readable(request.headers(), &name) || is_signed(request.headers(), query, &name) {
+            continue;
+        }
+        let anew = (name != RANGE).then(|| in_present_form(request.headers(), &name)).flatten();
+        match anew {
+            Some(date) => drop(request.headers_mut().insert(&name, date)),
+            None => drop(request.headers_mut().remove(&name)),
         }
     }
 }
@@ -39,6 +45,13 @@ fn is_readable(headers: &HeaderMap, name: &HeaderName) -> bool {
         }
     };
     values.next().is_none() && value.to_str().is_ok_and(is_one)
+}
+
+/// A single date of whatever form.
+fn in_present_form(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let date = httpdate::parse_http_date(values.next()?.to_str().ok()?).ok()?;
+    if values.next().is_some() { None } else { httpdate::fmt_http_date(date).parse().ok() }
 }
 
 fn is_signed(headers: &HeaderMap, query: &str, name: &HeaderName) -> bool {
@@ -72,6 +85,11 @@ mod tests {
         }
         for name in [IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
             assert!(left(name.clone(), "Wed, 21 Oct 2015 07:28:00 GMT"));
+            for obsolete in ["Wednesday, 21-Oct-15 07:28:00 GMT", "Wed Oct 21 07:28:00 2015"] {
+                let mut request = Request::get("/").header(&name, obsolete).body(()).expect("a request");
+                ignore(&mut request);
+                assert_eq!(request.headers()[&name], "Wed, 21 Oct 2015 07:28:00 GMT", "{obsolete}");
+            }
             assert!(!left(name, "yesterday"));
         }
     }

@@ -92,6 +92,7 @@ impl Line {
                 && (!self.lead.heads.contains(name) || head.passed.contains(name))
                 && !is_fork_of_promotion(name, promotions)
                 && !head.is_beside(name)
+                && (head.passed.contains(name) || !head.may_be_beside(name))
         };
         self.copy.heads.iter().rev().filter(goes).copied().collect()
     }

@@ -249,6 +249,13 @@ impl Head {
         }
     }
 
+    /// Whether a head of an earlier epoch may be beside the line that this head continues: unless the turns of the line show
+    /// that it is on it. They are lost when a parent cannot be read any more.
+    pub fn may_be_beside(&self, other: &HeadName) -> bool {
+        let has_turn = self.turns.iter().any(|turn| turn.epoch == other.epoch);
+        self.is_beside(other) || (other.epoch < self.epoch && !has_turn)
+    }
+
     /// Whether it is what its name says.
     pub(super) fn matches(&self, share: ShareId, name: &HeadName) -> bool {
         self.share.id == share && self.epoch == name.epoch && self.sequence == name.sequence
@@ -282,5 +289,7 @@ mod tests {
         assert_eq!(Head::turns_after(Some(next), Some(&newest), 3), [last]);
         let of_old = head_after(&head_name(9, 9), Some(head_name(9, 8)));
         assert!(!of_old.is_beside(&first), "what a program of old published says nothing of it");
+        assert!(of_old.may_be_beside(&first) && !newest.may_be_beside(&first));
+        assert!(newest.may_be_beside(&head_name(1, 6)) && !newest.may_be_beside(&head_name(3, 1)));
     }
 }

@@ -154,6 +154,20 @@ async fn after_a_hook_that_failed_nothing_is_forgotten() {
     assert_eq!(host.of("a", Some("nightly")).len(), 2, "the new one and the one from before");
 }
 
+#[tokio::test]
+async fn what_an_end_that_may_fail_has_left_is_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hooks = r#"
+before = ["/bin/sh", "-c", "touch %/before"]
+after = ["/bin/sh", "-c", "echo stuck; exit 1"]
+on_failure = ["/bin/sh", "-c", "echo $TIDEGATE_ERROR > %/failed"]
+on_hook_failure = "continue""#;
+    let (host, ended) = run(folder.path(), hooks).await;
+    assert!(ended.is_ok(), "{ended:?}");
+    assert_eq!(host.runs_of("a").len(), 1);
+    assert!(read(folder.path(), "failed").expect("it was told").contains("stuck"));
+}
+
 /// Hooks that write down that they ran; `before` waits after that for as long as it is let.
 const ENDLESS: &str = r#"
 before = ["/bin/sh", "-c", "touch %/before; sleep 100000"]
