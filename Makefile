@@ -37,7 +37,9 @@ test: needs-of-tests
 	@$(STAGE) formatting $(CARGO) fmt --all --check
 	@$(STAGE) lints $(CARGO) clippy --release --workspace --all-targets -- -D warnings
 	@$(STAGE) compile $(CARGO) test --release --workspace --no-run
-	@$(STAGE) tests $(CARGO) test --release --workspace --no-fail-fast
+	@$(STAGE) 'doc tests' $(CARGO) test --release --workspace --doc
+	@$(STAGE) tests python3 integration/lanes.py --failures --alone \
+		linux_client power_cut crash_sweep objects tidegate_gateway tidegate_replicator s3_clients
 
 nightly: needs-of-tests build nfswalk
 	@$(STAGE) needs packaging/setup.sh nightly

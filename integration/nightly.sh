@@ -39,7 +39,7 @@ TIDEGATE_TREE="${TIDEGATE_TREE:-$(PYTHONPATH=integration/demo python3 -c "$newes
 export TIDEGATE_TREE
 : >"$log.table"
 # First the programs that take longest.
-run "tests" python3 integration/lanes.py "$log.programs" \
+run "tests" python3 integration/lanes.py --table "$log.programs" \
     power_cut linux_client larger_than_disk crash_sweep sigkill tidegate_replicator
 # Alone: a machine that is busy otherwise raises alarms of its own.
 run "alerts" cargo test --release --workspace --test alerting -- --nocapture --test-threads 1

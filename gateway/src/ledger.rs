@@ -24,6 +24,7 @@
 //! for nobody. Which packs that are is in the side table `void`, flushed before anything relies on it.
 
 mod owed;
+mod shredded;
 mod void;
 
 pub use owed::Owed;
@@ -128,6 +129,15 @@ pub enum LedgerError {
     },
 }
 
+/// What the packs here may have been sealed under.
+#[derive(Debug, Default)]
+pub(crate) struct PackKeys {
+    /// The keys of every domain of the repository.
+    pub(crate) known: Vec<Arc<DomainKeys>>,
+    /// Whether this gateway knows a share in a domain whose keys are not in the repository.
+    pub(crate) lacks_some: bool,
+}
+
 /// See [`Ledger::make_stages_durable`].
 #[derive(Debug, Default)]
 struct Stages {
@@ -156,12 +166,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger over `folder`, and puts tables and files in accord. `keys` are those of every
-    /// domain of the repository.
+    /// Opens the ledger over `folder`, and puts tables and files in accord. A file that no key opens is refused, unless it
+    /// may be of a domain whose keys are gone: then it stays as it is.
     pub(crate) fn open(
         database: Arc<Database>,
         folder: PathBuf,
-        keys: &[Arc<DomainKeys>],
+        keys: &PackKeys,
     ) -> Result<Arc<Self>, LedgerError> {
         let unreadable = |source| LedgerError::Folder { folder: folder.clone(), source };
         std::fs::create_dir_all(&folder).map_err(unreadable)?;
@@ -182,8 +192,14 @@ impl Ledger {
         for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let Some(pack) = entry.file_name().to_str().and_then(pack_of_file_name) else { continue };
-            if ledger.record(&pack)?.is_none() {
-                ledger.learn_file(pack, &entry.path(), keys)?;
+            if ledger.record(&pack)?.is_some() {
+                continue;
+            }
+            match ledger.learn_file(pack, &entry.path(), &keys.known) {
+                Err(error @ LedgerError::Pack { .. }) if keys.lacks_some => {
+                    tracing::error!(%error, "a pack stays here unopened: keys that shares here had are not in the repository");
+                }
+                learned => learned?,
             }
         }
         let local = ledger.local()?;

@@ -4,37 +4,42 @@
 //! else. Ids are keyed by domain, so no other share refers to a pack of this one. Hence it is enough to delete a few
 //! objects on every store, and nothing of what others have is touched.
 //!
-//! Order, on the store that leads and then on each copy, and what a crash after each step leaves:
+//! Order, each step on every store before the next begins, and what a crash after each leaves:
 //!
 //! | step | does | a crash after it leaves |
 //! |---|---|---|
+//! | look | every store answers, and holds this repository | nothing |
 //! | fence | the claims of the share go: who publishes it finds that it does not lead | a share that nobody leads |
+//! | look again | nobody has made a clone meanwhile, or claimed what could be one | the same |
 //! | keys | the objects of the domain go, with all their versions | heads of which nothing can be read; collections stop until this is run again |
-//! | roots | snapshots, branches and heads go | packs that nothing reaches |
-//! | condemn | on the lead, a plan condemns every pack that the index names for the domain | an open plan, which collections carry out |
+//! | condemn | on the lead, plans condemn every pack that the index names for the domain | open plans, which collections carry out once the heads are gone |
+//! | roots | snapshots, branches and heads go, those of the lead last | packs that nothing reaches |
 //!
-//! All of it may be run again, and is: once more after the time in which a claim settles, since a publication or a pass to a
-//! copy may have been on its way. The share is found by any of its heads or snapshots, so whoever runs it again needs nothing
-//! but its name.
+//! Fence and keys are repeated until nothing more is found after the time in which a claim settles, since a publication or a
+//! pass to a copy may have been on its way; and so are the roots. The share is found by any head or snapshot of the lead,
+//! which go last of all: whoever runs it again needs nothing but its name.
 //!
 //! **Refused**: a share in the repository's first domain; one whose domain another share is in as well (a clone); one
-//! that stands beside a share of which nothing can be read, for that could be such a clone.
+//! that stands beside a share of which nothing can be read or that has published nothing yet, for that could be such a
+//! clone; copies that do not answer, or hold something else.
 //!
 //! **Not done here**: where objects are locked, an object of the domain stays as a version until its lock ends, and so do
 //! packs; the answer says so. Somebody who has opened the repository before, and a gateway that runs still, may have the
 //! secrets in memory; older copies of the store, seeds among them, have them in any case.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tidegate_chunker::{DomainId, PackId, ShareId};
 
 use crate::repository::envelope::list_all;
 use crate::repository::names::{domain_folder, heads_of, leases_of, snapshots_of};
-use crate::repository::{Opened, Plan, PlanId, Repository, RepositoryError, Snapshot, UtcNanos};
-use crate::store::{LIST_LIMIT_MAX, ObjectName, SpecialStore};
+use crate::repository::{
+    Opened, PLAN_PACKS_MAX, Plan, PlanId, Repository, RepositoryError, Snapshot, UtcNanos,
+};
+use crate::store::{ErrorKind, LIST_LIMIT_MAX, ObjectName, ObjectVersion, SpecialStore, Store, StoreError};
 
-/// Why a share is not shredded. Nothing has been changed.
+/// Why a share is not shredded. At most its claims have gone: whoever serves it claims it anew.
 #[derive(Debug, thiserror::Error)]
 pub enum ShredError {
     /// The repository.
@@ -57,6 +62,20 @@ pub enum ShredError {
     Unreadable {
         /// Which.
         share: ShareId,
+    },
+    /// A share has been claimed and has published nothing, so nobody can tell under which keys it will be.
+    #[error(
+        "share {share} has published nothing yet, and may be a clone under the same keys: wait until it has, and try again"
+    )]
+    Unpublished {
+        /// Which.
+        share: ShareId,
+    },
+    /// What is to be a copy is none.
+    #[error("{address} holds another repository: nothing was changed anywhere")]
+    Foreign {
+        /// The address.
+        address: String,
     },
 }
 
@@ -82,6 +101,17 @@ pub struct Shredded {
     pub objects: u64,
     /// Objects of the domain of which versions stay until their locks end.
     pub keys_held: u64,
+    /// The store may keep versions, and does not say which: its answer was a refusal.
+    pub versions_unseen: bool,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// On the lead, and on each copy in order.
+    pub stores: Vec<Shredded>,
+    /// The plans by which the packs go.
+    pub plans: Vec<PlanId>,
 }
 
 /// Looks what would go. Reads only.
@@ -97,9 +127,12 @@ pub async fn shreddable(lead: &Repository<Opened>, share: ShareId) -> Result<Shr
         match domain_of(lead, other).await? {
             Some((_, theirs)) if theirs != domain => {}
             Some((other, _)) => return Err(ShredError::SharedKeys { other }),
-            // A claim alone has no keys.
+            // A clone has only its claim until it publishes for the first time.
             None if lead.head_names(other).await?.is_empty()
-                && lead.snapshot_ids(other).await?.is_empty() => {}
+                && lead.snapshot_ids(other).await?.is_empty() =>
+            {
+                return Err(ShredError::Unpublished { share: other });
+            }
             None => return Err(ShredError::Unreadable { share: other }),
         }
     }
@@ -108,45 +141,153 @@ pub async fn shreddable(lead: &Repository<Opened>, share: ShareId) -> Result<Shr
     Ok(Shreddable { share, name, domain, heads, snapshots: snapshots.collect() })
 }
 
-/// Takes away everything that opens the share, and everything that refers to it, on one store.
-pub async fn shred(
-    on: &Repository<Opened>,
-    share: ShareId,
-    domain: DomainId,
-) -> Result<Shredded, RepositoryError> {
-    let store = on.store();
-    let mut shredded = Shredded::default();
-    let delete = |names: Vec<ObjectName>| async move {
-        for name in &names {
-            store.delete(name).await?;
-        }
-        Ok::<_, RepositoryError>(names.len() as u64)
-    };
-    shredded.objects += delete(list_all(&**store, &leases_of(share)).await?).await?;
-    for name in list_all(&**store, &domain_folder(domain)).await? {
-        match store.purge(&name).await.map_err(RepositoryError::from) {
-            Ok(()) => {}
-            Err(error) if error.is_held() => {
-                // Nobody finds it by its name from now on, and nobody extends its lock.
-                store.delete(&name).await?;
-                shredded.keys_held += 1;
-            }
-            Err(error) => return Err(error),
-        }
-        shredded.objects += 1;
+/// Shreds a share on the lead and on copies, as the head of this module says. `pause` is the time in which a claim settles.
+/// The times in `now` are for people.
+pub async fn shred_everywhere(
+    lead: &Repository<Opened>,
+    copies: &[Repository<Opened>],
+    what: &Shreddable,
+    now: UtcNanos,
+    pause: Duration,
+) -> Result<Done, ShredError> {
+    for copy in copies {
+        check_is_copy(lead, copy).await?;
     }
-    shredded.objects += delete(list_all(&**store, &snapshots_of(share)).await?).await?;
-    shredded.objects += delete(list_all(&**store, &heads_of(share)).await?).await?;
-    Ok(shredded)
+    let stores: Vec<&Repository<Opened>> = std::iter::once(lead).chain(copies).collect();
+    let mut done = vec![Shredded::default(); stores.len()];
+    for (on, done) in stores.iter().zip(&mut done) {
+        done.objects += fence(on, what.share).await?;
+    }
+    shreddable(lead, what.share).await?;
+    // Whoever ran this before may have been interrupted just now: so at least twice.
+    for round in 0.. {
+        let mut found = 0;
+        for (on, done) in stores.iter().zip(&mut done) {
+            let before = done.objects;
+            done.objects += fence(on, what.share).await?;
+            destroy_keys(on, what.domain, done).await?;
+            found += done.objects - before;
+        }
+        if round > 0 && found == 0 {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+    }
+    let plans = condemn_packs(lead, what.domain, now).await?;
+    loop {
+        let mut found = 0;
+        for (on, done) in stores.iter().zip(&mut done).rev() {
+            let removed = remove_roots(on, what.share).await?;
+            done.objects += removed;
+            found += removed;
+        }
+        if found == 0 {
+            return Ok(Done { stores: done, plans });
+        }
+        tokio::time::sleep(pause).await;
+    }
 }
 
-/// Condemns every pack of the domain that the index names: nothing refers to them any more, whatever their age. `None` when
-/// there are none.
-pub async fn condemn_packs(
+/// Refuses what holds another repository, and what does not answer. One that holds nothing yet has nothing to be destroyed.
+async fn check_is_copy(lead: &Repository<Opened>, copy: &Repository<Opened>) -> Result<(), ShredError> {
+    match Repository::locate(copy.store().clone()).await {
+        Ok(found) if found.config() == lead.config() => Ok(()),
+        Ok(_) => Err(ShredError::Foreign { address: copy.store().address() }),
+        Err(RepositoryError::NoRepository { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes the claims away; tells how many there were.
+async fn fence(on: &Repository<Opened>, share: ShareId) -> Result<u64, RepositoryError> {
+    delete_all(&**on.store(), &leases_of(share)).await
+}
+
+/// Takes snapshots, branches and heads away; tells how many there were.
+async fn remove_roots(on: &Repository<Opened>, share: ShareId) -> Result<u64, RepositoryError> {
+    let store = &**on.store();
+    Ok(delete_all(store, &snapshots_of(share)).await? + delete_all(store, &heads_of(share)).await?)
+}
+
+async fn delete_all(store: &dyn Store, prefix: &str) -> Result<u64, RepositoryError> {
+    let names = list_all(store, prefix).await?;
+    for name in &names {
+        store.delete(name).await?;
+    }
+    Ok(names.len() as u64)
+}
+
+/// Takes the objects of a domain away, and whatever versions of them the store keeps, also of those that were hidden before.
+async fn destroy_keys(
+    on: &Repository<Opened>,
+    domain: DomainId,
+    done: &mut Shredded,
+) -> Result<(), RepositoryError> {
+    let (store, folder) = (&**on.store(), domain_folder(domain));
+    // Nobody finds them by their names from now on, and nobody extends their locks.
+    done.objects += delete_all(store, &folder).await?;
+    match versions_below(store, &folder).await {
+        Ok(versions) => done.keys_held = purge(store, versions).await?,
+        // It keeps none.
+        Err(error) if error.kind() == ErrorKind::Misconfigured => {}
+        Err(error) if error.kind() == ErrorKind::Denied => {
+            tracing::warn!(folder, %error, "versions of destroyed keys may be left");
+            done.versions_unseen = true;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// All versions and delete markers of names with this prefix, by name.
+async fn versions_below(
+    store: &dyn Store,
+    prefix: &str,
+) -> Result<BTreeMap<ObjectName, Vec<ObjectVersion>>, StoreError> {
+    let (mut found, mut after) = (BTreeMap::<_, Vec<_>>::new(), None);
+    loop {
+        let page = store.versions(prefix, after, LIST_LIMIT_MAX).await?;
+        for version in page.versions {
+            found.entry(version.name.clone()).or_default().push(version);
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// Deletes versions for good; tells of how many names some are held. Data goes before delete markers, and those stay over
+/// what is held: without them its name would show it again.
+async fn purge(
+    store: &dyn Store,
+    versions: BTreeMap<ObjectName, Vec<ObjectVersion>>,
+) -> Result<u64, RepositoryError> {
+    let mut held = 0;
+    for (name, versions) in versions {
+        let (data, markers): (Vec<_>, Vec<_>) = versions.iter().partition(|version| version.bytes.is_some());
+        let mut is_held = false;
+        for version in data {
+            match store.purge_version(&name, &version.version).await {
+                Err(error) if error.kind() == ErrorKind::Held => is_held = true,
+                purged => purged?,
+            }
+        }
+        held += u64::from(is_held);
+        for version in markers.into_iter().filter(|_| !is_held) {
+            store.purge_version(&name, &version.version).await?;
+        }
+    }
+    Ok(held)
+}
+
+/// Condemns every pack of the domain that the index names: nothing refers to them any more, whatever their age. As many
+/// plans as it takes.
+async fn condemn_packs(
     lead: &Repository<Opened>,
     domain: DomainId,
     now: UtcNanos,
-) -> Result<Option<PlanId>, RepositoryError> {
+) -> Result<Vec<PlanId>, RepositoryError> {
     let mut packs: BTreeSet<PackId> = BTreeSet::new();
     let mut reader = lead.index_reader();
     loop {
@@ -163,58 +304,29 @@ pub async fn condemn_packs(
             Err(error) => return Err(error),
         }
     }
-    let (mut condemned, mut bytes, mut after) = (Vec::new(), 0, None);
+    let (mut condemned, mut after) = (BTreeMap::new(), None);
     loop {
         let (page, more) = lead.list_pack_objects(after, LIST_LIMIT_MAX).await?;
         after = page.last().map(|pack| pack.id);
-        for pack in page.iter().filter(|pack| packs.contains(&pack.id)) {
-            condemned.push(pack.id);
-            bytes += pack.bytes;
-        }
+        let there = page.iter().filter(|pack| packs.contains(&pack.id));
+        condemned.extend(there.map(|pack| (pack.id, pack.bytes)));
         if !more {
             break;
         }
     }
-    if condemned.is_empty() {
-        return Ok(None);
+    let condemned: Vec<(PackId, u64)> = condemned.into_iter().collect();
+    let mut plans = Vec::new();
+    for part in condemned.chunks(PLAN_PACKS_MAX) {
+        let bytes = part.iter().map(|(_, bytes)| bytes).sum();
+        let condemned = part.iter().map(|(pack, _)| *pack).collect();
+        let plan = Plan { made_at: now, condemned, bytes, replacements: Vec::new() };
+        plans.push(lead.create_plan(&plan).await?);
     }
-    condemned.sort_unstable();
-    let plan = Plan { made_at: now, condemned, bytes, replacements: Vec::new() };
-    lead.create_plan(&plan).await.map(Some)
-}
-
-/// Shreds a share on the lead and on copies, as the head of this module says. `pause` is the time in which a claim settles.
-/// Gives what was done on each store, in order, and the plan that condemns the packs.
-pub async fn shred_everywhere(
-    lead: &Repository<Opened>,
-    copies: &[Repository<Opened>],
-    what: &Shreddable,
-    now: UtcNanos,
-    pause: Duration,
-) -> Result<(Vec<Shredded>, Option<PlanId>), RepositoryError> {
-    let stores: Vec<&Repository<Opened>> = std::iter::once(lead).chain(copies).collect();
-    let mut done = Vec::with_capacity(stores.len());
-    for on in &stores {
-        done.push(shred(on, what.share, what.domain).await?);
-    }
-    loop {
-        tokio::time::sleep(pause).await;
-        let mut late = 0;
-        for (on, done) in stores.iter().zip(&mut done) {
-            let again = shred(on, what.share, what.domain).await?;
-            late += again.objects;
-            done.objects += again.objects;
-        }
-        if late == 0 {
-            break;
-        }
-    }
-    let plan = condemn_packs(lead, what.domain, now).await?;
-    Ok((done, plan))
+    Ok(plans)
 }
 
 /// The name and the domain of a share, by whatever of it can be read.
-async fn domain_of(
+pub(crate) async fn domain_of(
     repository: &Repository<Opened>,
     share: ShareId,
 ) -> Result<Option<(String, DomainId)>, RepositoryError> {

@@ -41,6 +41,10 @@ impl Appliance {
             match self.set_aside(open).await {
                 Ok(_) => return,
                 Err(error) => {
+                    let record = open.record.lock().clone();
+                    if self.is_surely_shredded(&record).await {
+                        return self.let_go(&record).await;
+                    }
                     *open.last_error.lock() =
                         Some(format!("its changes could not be set aside yet: {error}"));
                     tracing::warn!(share = open.config.name, %error, "changes of a share that another gateway leads could not be set aside; they will be tried again");
@@ -58,6 +62,7 @@ impl Appliance {
     pub(super) async fn set_aside(&self, open: &OpenShare) -> Result<Option<String>, ApplianceError> {
         // Nothing is committed meanwhile.
         let _leadership = open.leadership.lock().await;
+        self.check_not_shredded(&open.record.lock().clone()).await?;
         let (note, wanted) = self.name_aside(open).await?;
         if note.done {
             return Ok(note.made.then_some(note.name));

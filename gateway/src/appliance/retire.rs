@@ -24,7 +24,7 @@ use crate::journal::Sequence;
 use crate::share::Quota;
 
 /// What a share that holds nothing is drained up to.
-const NOTHING_HELD: Sequence = Sequence(u64::MAX);
+pub(super) const NOTHING_HELD: Sequence = Sequence(u64::MAX);
 /// How often it is looked whether calls that were under way have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Pauses between attempts while the store is away.
@@ -88,6 +88,11 @@ impl Appliance {
                     return Ok(false);
                 }
                 Err(error) => {
+                    let record = open.record.lock().clone();
+                    if self.is_surely_shredded(&record).await {
+                        self.let_go(&record).await;
+                        return Ok(false);
+                    }
                     tracing::warn!(share = open.config.name, %error, "the last changes of a share that is not served could not leave; they will be tried again");
                 }
             }
@@ -123,8 +128,8 @@ impl Appliance {
                 Ok(Some(open)) => return self.retire(&open).await,
                 Ok(None) => return,
                 Err(error) => {
-                    if self.is_shredded(&record).await.unwrap_or(false) {
-                        return self.hold_nothing_of(&record);
+                    if self.is_surely_shredded(&record).await {
+                        return self.let_go(&record).await;
                     }
                     tracing::warn!(share = record.name, %error, "a share that is not served cannot be opened to let its last changes leave");
                 }
@@ -134,27 +139,6 @@ impl Appliance {
                 () = tokio::time::sleep(pause) => {}
             }
             pause = (pause * 2).min(PAUSE_MAX);
-        }
-    }
-
-    /// Whether nothing of the share is in the repository any more, not even its keys.
-    async fn is_shredded(&self, record: &ShareRecord) -> Result<bool, ApplianceError> {
-        let (id, repository) = (record.id()?, &self.backend.repository);
-        Ok(repository.is_without_keys(record.domain()?).await?
-            && repository.head_names(id).await?.is_empty()
-            && repository.snapshot_ids(id).await?.is_empty())
-    }
-
-    /// Nothing of the share can leave for anywhere, and nothing waits for it.
-    fn hold_nothing_of(&self, record: &ShareRecord) {
-        tracing::warn!(
-            share = record.name,
-            "the share has been shredded: what the journal has of it goes; names and attributes of its files stay in the local state until that is made anew"
-        );
-        let Ok(id) = record.id() else { return };
-        self.drained.lock().insert(id, NOTHING_HELD);
-        if let Err(error) = self.shorten_journal() {
-            tracing::warn!(%error, "the journal could not be shortened");
         }
     }
 

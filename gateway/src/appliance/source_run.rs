@@ -245,7 +245,7 @@ impl Appliance {
                 relief.notify_waiters();
                 continue;
             }
-            match self.committer.upload().await {
+            match self.committer.upload(None).await {
                 Ok((_, done)) => {
                     sent.fetch_add(done.bytes, Ordering::Relaxed);
                     self.uploaded_bytes.fetch_add(done.bytes, Ordering::Relaxed);

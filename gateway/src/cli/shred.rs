@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use tidegate_replicator::repository::{Opened, Repository, UtcNanos};
-use tidegate_replicator::shred::{ShredError, Shreddable, Shredded, shred_everywhere, shreddable};
+use tidegate_replicator::shred::{Done, ShredError, Shreddable, Shredded, shred_everywhere, shreddable};
 
 use super::Context;
 use super::exit::Failure;
@@ -31,6 +31,8 @@ struct OnTarget {
     objects: u64,
     /// Objects with keys of which versions stay until their locks end.
     keys_locked: u64,
+    /// Whether the target refuses to say which versions it keeps.
+    versions_unseen: bool,
 }
 
 /// What was destroyed, or would be.
@@ -43,9 +45,9 @@ struct Report {
     snapshots: usize,
     dry_run: bool,
     targets: Vec<OnTarget>,
-    /// The collection plan by which its packs go.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    plan: Option<String>,
+    /// The collection plans by which its packs go.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    plans: Vec<String>,
 }
 
 /// Destroys the keys of a share, or says what that would take away.
@@ -86,9 +88,12 @@ pub(super) async fn run(
         snapshots: what.snapshots.len(),
         dry_run: asking.dry_run,
         targets: Vec::new(),
-        plan: None,
+        plans: Vec::new(),
     };
     if !asking.dry_run {
+        // Who was asked may have taken his time.
+        let what = shreddable(lead, share).await.map_err(refused)?;
+        check_unlocked(&what)?;
         destroy(context, settings, (lead, &copies), &what, &mut report).await?;
     }
     context.terminal.data(&report, people)
@@ -103,15 +108,16 @@ async fn destroy(
 ) -> Result<(), Failure> {
     let now = UtcNanos::from(SystemTime::now());
     let done = shred_everywhere(lead, copies, what, now, PAUSE).await;
-    let (done, plan) = done.map_err(AssemblyError::from)?;
+    let Done { stores, plans } = done.map_err(refused)?;
     let targets = std::iter::once(settings.lead()).chain(settings.copies());
     let on_target = |(target, done): (&Target, Shredded)| OnTarget {
         target: target.name.to_string(),
         objects: done.objects,
         keys_locked: done.keys_held,
+        versions_unseen: done.versions_unseen,
     };
-    report.targets = targets.zip(done).map(on_target).collect();
-    report.plan = plan.map(|plan| plan.to_string());
+    report.targets = targets.zip(stores).map(on_target).collect();
+    report.plans = plans.iter().map(ToString::to_string).collect();
     let client = context.client()?;
     if client.is_there().await {
         let _: Applied = client.post("/settings/reload", &()).await?;
@@ -153,8 +159,8 @@ fn refused(error: ShredError) -> Failure {
     let text = error.to_string();
     let kind = match error {
         ShredError::Repository(error) => return AssemblyError::from(error).into(),
-        ShredError::CommonKeys => ErrorKind::Invalid,
-        ShredError::SharedKeys { .. } => ErrorKind::Busy,
+        ShredError::CommonKeys | ShredError::Foreign { .. } => ErrorKind::Invalid,
+        ShredError::SharedKeys { .. } | ShredError::Unpublished { .. } => ErrorKind::Busy,
         ShredError::Unreadable { .. } => ErrorKind::Damaged,
     };
     ControlError::new(kind, text).into()
@@ -177,6 +183,12 @@ fn people(report: &Report) -> String {
         text.push_str(
             "\nkeys that are locked stay as hidden versions until their locks end: purge those versions then, for until then \
              whoever has the bucket and a key to the repository can bring them back",
+        );
+    }
+    for on in report.targets.iter().filter(|on| on.versions_unseen) {
+        text += &format!(
+            "\nthe credentials of target {} may not list versions: if its bucket keeps some, delete those below domains/{}/",
+            on.target, report.domain
         );
     }
     text

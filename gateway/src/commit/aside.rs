@@ -92,7 +92,7 @@ impl Committer {
             if !departure.is_fork && plan.base.published && plan.root == plan.base.root {
                 return Ok(nothing_more);
             }
-            self.upload().await?;
+            self.upload(Some(description.share.domain)).await?;
             crate::crash::point("aside.uploaded");
             let named = (unpublished_name(epoch, next_sequence(plan.base.head.as_ref()))?, wanted);
             self.store_branch(share, description, &plan, departure, named).await?;

@@ -34,7 +34,7 @@ impl Committer {
             heat_in: newest.heat_at(parent),
             ..newest.clone()
         };
-        let (durable, _) = self.upload().await?;
+        let (durable, _) = self.upload(Some(newest.share.domain)).await?;
         let name = self.publish(&head, &durable, leadership).await?;
         Ok((name, head))
     }

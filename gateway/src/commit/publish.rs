@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tidegate_chunker::DomainId;
 use tidegate_replicator::repository::{
-    CommitStatistics, DurableCommit, Head, HeadName, Incarnation, Leadership, PlanId, Published, Usage,
-    UtcNanos,
+    CommitStatistics, DurableCommit, Head, HeadName, Incarnation, Leadership, PlanId, Published, Standing,
+    Usage, UtcNanos,
 };
 use tidegate_replicator::tree::Root;
 
@@ -43,8 +44,9 @@ impl Committer {
         leadership: &mut Option<Leadership>,
         started: Instant,
     ) -> Result<(HeadName, Head), CommitError> {
+        self.check_keys(next.description.share.domain, leadership).await?;
         let leading = leadership.as_ref().ok_or(CommitError::NotLeading)?;
-        let (durable, sent) = self.upload().await?;
+        let (durable, sent) = self.upload(Some(next.description.share.domain)).await?;
         let statistics = CommitStatistics {
             bytes_uploaded: next.statistics.bytes_uploaded + sent.bytes,
             objects_uploaded: next.statistics.objects_uploaded + sent.objects + 1,
@@ -86,10 +88,29 @@ impl Committer {
         Ok((name, head))
     }
 
-    /// Sends everything that waits.
-    pub(crate) async fn upload(&self) -> Result<(DurableCommit, Sent), CommitError> {
+    /// Whoever shreds a share takes its claims first: where there are no keys, it is looked whether this gateway leads still.
+    async fn check_keys(
+        &self,
+        domain: DomainId,
+        leadership: &mut Option<Leadership>,
+    ) -> Result<(), CommitError> {
+        let note = leadership.as_ref().ok_or(CommitError::NotLeading)?.note();
+        if self.repository.domain_keys(domain).is_err()
+            && let Standing::Superseded { by } = self.repository.resume(&note).await
+        {
+            *leadership = None;
+            return Err(CommitError::Superseded { by });
+        }
+        Ok(())
+    }
+
+    /// Sends everything that waits; `domain` is that of whoever means to publish.
+    pub(crate) async fn upload(
+        &self,
+        domain: Option<DomainId>,
+    ) -> Result<(DurableCommit, Sent), CommitError> {
         let _uploading = self.uploading.lock().await;
-        upload_waiting(&self.repository, &self.ledger, self.uploads_max).await
+        upload_waiting(&self.repository, &self.ledger, self.uploads_max, domain).await
     }
 
     /// Writes a head. `leadership` comes back unless it is lost for good.

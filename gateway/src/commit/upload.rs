@@ -1,9 +1,14 @@
 //! Upload: every pack that is only here goes to the target, then an index of what they hold.
+//!
+//! Packs of a domain whose keys are not in the repository stay here, and nobody else waits for them: no share in another
+//! domain refers to one. Somebody has shredded what they hold ([`crate::appliance`] takes them away then), or the keys
+//! cannot be read now. Whoever is in that domain himself is refused, for his packs would be among those.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use tidegate_chunker::{DomainKeys, PackId};
+use tidegate_chunker::{DomainId, DomainKeys, PackId};
 use tidegate_replicator::repository::{
     DurableCommit, DurablePack, DurablePacks, IndexEntry, Opened, Repository, RepositoryError,
 };
@@ -23,14 +28,30 @@ pub(crate) struct Sent {
 
 /// Brings all waiting packs to the target, `parallel` at a time, and indexes them. What a crash
 /// interrupts is gone on with: a pack that the target has whole is not sent again, so that at most those go twice
-/// that were on their way.
+/// that were on their way. `domain` is that of whoever means to publish.
 pub(super) async fn upload_waiting(
     repository: &Repository<Opened>,
     ledger: &Ledger,
     parallel: usize,
+    domain: Option<DomainId>,
 ) -> Result<(DurableCommit, Sent), CommitError> {
     let mut sent = Sent::default();
-    let uploads = ledger.local()?.into_iter().map(|(pack, record)| upload(repository, ledger, pack, record));
+    let keys: BTreeMap<DomainId, Arc<DomainKeys>> =
+        repository.domains().into_iter().map(|(id, domain)| (id, domain.keys)).collect();
+    if let Some(domain) = domain.filter(|domain| !keys.contains_key(domain)) {
+        return Err(RepositoryError::Missing { object: format!("domains/{domain}") }.into());
+    }
+    let (local, closed): (Vec<_>, Vec<_>) =
+        ledger.local()?.into_iter().partition(|(_, record)| keys.contains_key(&record.domain));
+    if !closed.is_empty() {
+        let domains: BTreeSet<DomainId> = closed.iter().map(|(_, record)| record.domain).collect();
+        tracing::warn!(
+            packs = closed.len(),
+            ?domains,
+            "packs stay here: their keys are not in the repository"
+        );
+    }
+    let uploads = local.into_iter().map(|(pack, record)| upload(repository, ledger, pack, record));
     let mut uploads = stream::iter(uploads).buffer_unordered(parallel);
     let mut durable = DurablePacks::new();
     while let Some((pack, was_sent)) = uploads.try_next().await? {
@@ -42,16 +63,15 @@ pub(super) async fn upload_waiting(
         durable.add(pack);
         crate::crash::point("upload.pack");
     }
-    let unindexed = ledger.uploaded()?;
+    let mut unindexed = ledger.uploaded()?;
+    unindexed.retain(|(_, record)| keys.contains_key(&record.domain));
     for (pack, record) in &unindexed {
         if !durable.contains(*pack) {
             durable.add(confirmed(repository, ledger, *pack, *record).await?);
         }
     }
-    let keys: Vec<Arc<DomainKeys>> =
-        repository.domains().into_iter().map(|(_, domain)| domain.keys.clone()).collect();
-    let packs: Vec<PackId> = unindexed.iter().map(|(pack, _)| *pack).collect();
-    let entries = packs.into_iter().map(|pack| entries_of(ledger, pack, &keys));
+    let packs = unindexed.clone().into_iter();
+    let entries = packs.map(|(pack, record)| entries_of(ledger, pack, &keys[&record.domain]));
     let commit = repository.write_index(entries, &durable).await?;
     sent.objects += commit.index_objects() as u64;
     for (pack, _) in &unindexed {
@@ -62,12 +82,8 @@ pub(super) async fn upload_waiting(
 }
 
 /// What the index of the target is told of a pack.
-fn entries_of(
-    ledger: &Ledger,
-    pack: PackId,
-    keys: &[Arc<DomainKeys>],
-) -> Result<Vec<IndexEntry>, CommitError> {
-    let (domain, index) = ledger.read_index(&pack, keys)?;
+fn entries_of(ledger: &Ledger, pack: PackId, keys: &Arc<DomainKeys>) -> Result<Vec<IndexEntry>, CommitError> {
+    let (domain, index) = ledger.read_index(&pack, std::slice::from_ref(keys))?;
     Ok(index.chunks().map(|placed| IndexEntry::new(domain, placed)).collect())
 }
 

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
-use tidegate_chunker::{Location, PackId};
+use tidegate_chunker::{DomainId, Location, PackId};
 
 use super::{Ledger, LedgerError, PackRecord, Stage};
 use crate::live::{LiveError, SideTable};
@@ -144,6 +144,21 @@ impl Ledger {
         }
         drop(stages);
         self.recount()
+    }
+
+    /// No copy is owed a pack of this domain any more. Blocks.
+    pub(super) fn owe_nothing_of(&self, domain: DomainId) -> Result<(), LedgerError> {
+        let copies: Vec<String> = self.copies.state.read().copies.keys().cloned().collect();
+        for copy in copies {
+            let mut rows = Vec::new();
+            for (pack, bytes) in self.rows(&copy)? {
+                if self.record(&pack)?.is_some_and(|record| record.domain == domain) {
+                    rows.push((pack, bytes));
+                }
+            }
+            self.settle(&copy, &rows, false)?;
+        }
+        Ok(())
     }
 
     /// A copy was found empty: whatever it had, it has no more. Blocks.

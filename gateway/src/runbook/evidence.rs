@@ -184,10 +184,12 @@ pub(super) async fn compare_settled(store: &dyn Store, path: &Path) -> Result<Co
     let (until, mut pause) = (Instant::now() + UNCLEAR_MAX, PAUSE_MIN);
     loop {
         let compared = compare(store, path).await?;
-        if !compared.is_unclear || Instant::now() + pause > until {
+        let left = until.saturating_duration_since(Instant::now());
+        if !compared.is_unclear || left.is_zero() {
             return Ok(compared);
         }
-        tokio::time::sleep(pause).await;
+        // The last look is when the time is up.
+        tokio::time::sleep(pause.min(left)).await;
         pause *= 2;
     }
 }

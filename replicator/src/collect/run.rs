@@ -12,8 +12,10 @@ use super::repack::repack;
 use crate::observer::Observer;
 use crate::repository::{DurablePacks, IndexEntry, Opened, Plan, PlanId, Repository, RepositoryError};
 
-/// How many packs are indexed by one write.
+/// How many packs are indexed by one write, and from how many entries on it takes no more packs: an entry takes some hundred
+/// bytes.
 const INDEXED_AT_ONCE: usize = 256;
+const ENTRIES_AT_ONCE: usize = 1 << 17;
 
 /// What became of an open plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +31,11 @@ pub struct Round {
 async fn index(repository: &Repository<Opened>, packs: &[PackId]) -> Result<(), CollectError> {
     let mut packs = packs.iter().copied().peekable();
     while packs.peek().is_some() {
-        let (mut there, mut entries) = (DurablePacks::new(), Vec::new());
-        for pack in packs.by_ref().take(INDEXED_AT_ONCE) {
+        let (mut there, mut entries, mut count) = (DurablePacks::new(), Vec::new(), 0);
+        while entries.len() < INDEXED_AT_ONCE
+            && count < ENTRIES_AT_ONCE
+            && let Some(pack) = packs.next()
+        {
             let (domain, index) = match repository.pack_index(pack).await {
                 Ok(read) => read,
                 Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. }))
@@ -45,8 +50,9 @@ async fn index(repository: &Repository<Opened>, packs: &[PackId]) -> Result<(), 
             };
             if let Some(pack) = repository.find_pack(pack).await? {
                 there.add(pack);
-                entries
-                    .push(index.chunks().map(|placed| IndexEntry::new(domain, placed)).collect::<Vec<_>>());
+                let of_pack: Vec<_> = index.chunks().map(|placed| IndexEntry::new(domain, placed)).collect();
+                count += of_pack.len();
+                entries.push(of_pack);
             }
         }
         tracing::info!(packs = there.len(), "the index lacked something of packs that are needed");
