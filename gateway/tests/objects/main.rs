@@ -7,13 +7,18 @@ mod support;
 
 mod away;
 mod doors;
+mod full;
 mod life;
 mod lifecycle;
 mod listing;
 mod locks;
+mod many_parts;
 mod memory;
 mod owners;
 mod permissions;
+mod quotas;
 mod scene;
+mod tls;
 mod uploads;
 mod versions;
+mod wire;
