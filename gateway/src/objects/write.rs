@@ -80,19 +80,13 @@ impl Objects {
         };
         let path = path::parse(&name.key)?;
         self.require_current(access)?;
-        let parent = access.make_folders(&path.folders).await?;
-        let place = Place { directory: parent, name: path.name, flat: false };
-        let implicit = ObjectRecord { implicit: true, ..ObjectRecord::default() };
-        let node = access.namespace().make_folder(&access.credentials, place, Some(implicit)).await?;
-        access.credentials.require(&node.inode, WRITE)?;
-        // One that was there becomes, or stays, a key of its own.
-        let describe = |held: &Held| {
-            let there = held.is_object().then(|| describe::info(held, false, &[]));
-            new.conditions.check_change(there.as_ref())?;
-            Ok(record)
-        };
-        let held = access.namespace().describe_again(node.number, describe).await?;
-        self.done(access, &held, digests.checksum).await
+        match access.make_key_folder(&path, record, &new.conditions).await {
+            Ok(held) => self.done(access, &held, digests.checksum).await,
+            Err(error) => {
+                access.prune(&[&path.folders[..], &[path.name]].concat()).await;
+                Err(error)
+            }
+        }
     }
 
     /// Takes a body in, and checks it. What is gathered of it meanwhile takes room that all bodies share (see
@@ -350,6 +344,27 @@ impl Access {
         }
         let path = path::parse(key)?;
         Ok((self.make_folders(&path.folders).await?, path.name))
+    }
+
+    /// Makes a directory that is a key of its own, or makes one that is there such a key.
+    async fn make_key_folder(
+        &self,
+        path: &path::Path<'_>,
+        record: ObjectRecord,
+        conditions: &Conditions,
+    ) -> Result<Held, ObjectError> {
+        let parent = self.make_folders(&path.folders).await?;
+        let place = Place { directory: parent, name: path.name, flat: false };
+        let implicit = ObjectRecord { implicit: true, ..ObjectRecord::default() };
+        let node = self.namespace().make_folder(&self.credentials, place, Some(implicit)).await?;
+        self.credentials.require(&node.inode, WRITE)?;
+        // One that was there becomes, or stays, a key of its own.
+        let describe = |held: &Held| {
+            let there = held.is_object().then(|| describe::info(held, false, &[]));
+            conditions.check_change(there.as_ref())?;
+            Ok(record)
+        };
+        self.namespace().describe_again(node.number, describe).await
     }
 
     async fn make_folders(&self, names: &[&[u8]]) -> Result<InodeNumber, ObjectError> {

@@ -15,6 +15,7 @@ mod locks;
 mod many_parts;
 mod memory;
 mod owners;
+mod paths;
 mod permissions;
 mod quotas;
 mod scene;

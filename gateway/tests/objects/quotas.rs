@@ -64,6 +64,20 @@ async fn a_bucket_takes_the_bytes_of_its_quota_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn folders_that_were_made_for_what_is_refused_go_again() {
+    let scene = Scene::new().await;
+    let wire = Wire::start(&scene.objects);
+    let empty = usage(&scene, TREE);
+    limit(&scene, TREE, None, Some(empty.inodes + 2)).await;
+    for key in ["a/b/c/", "a/b/object"] {
+        refused(&wire.put(&format!("/{TREE}/{key}"), b"").await);
+        scene.settles(TREE, empty).await;
+    }
+    assert_eq!(wire.put(&format!("/{TREE}/a/b/"), b"").await.status, 200);
+    assert_eq!(scene.keys(TREE).await, ["a/b/"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_takes_as_many_objects_as_its_quota_says_and_parts_count() {
     let scene = Scene::new().await;
     let wire = Wire::start(&scene.objects);
