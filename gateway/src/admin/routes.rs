@@ -22,7 +22,7 @@ use crate::control::{
     FilePath, HandoverRequest, HeadInfo, JobHandle, KeySlot, LifecycleRequest, Moment, RestoreRequest,
     RollbackRequest, ShareState, ShareStatus, SnapshotInfo, SnapshotRequest, Status,
 };
-use crate::settings::{AccessKey, Bucket, Share, Table, add_table, table_from_json};
+use crate::settings::{AccessKey, AccessKeyChange, Bucket, Share, Table, add_table, table_from_json};
 
 /// The most heads in one answer, and how many there are when the caller names no number.
 const HEADS_MAX: usize = 1_000;
@@ -142,6 +142,14 @@ pub(super) async fn access_key_add(
     Payload(body): Payload<serde_json::Value>,
 ) -> Result<Response, ApiError> {
     table_add::<AccessKey>(&admin, &caller, &body).await
+}
+
+pub(super) async fn access_key_change(
+    State(admin): Gateway,
+    Path(id): Path<String>,
+    Payload(change): Payload<AccessKeyChange>,
+) -> Answer<Applied> {
+    Ok(Json(admin.changes.edit(move |document| change.apply(document, &id)).await?))
 }
 
 pub(super) async fn access_key_remove(

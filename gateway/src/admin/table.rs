@@ -32,7 +32,7 @@ use crate::control::{
     WarmRequest,
 };
 use crate::runbook::Report;
-use crate::settings::{AccessKey, Bucket, Share, Target, Token, Volume};
+use crate::settings::{AccessKey, AccessKeyChange, Bucket, Share, Target, Token, Volume};
 use crate::volumes::BootOrder;
 
 use Effect::{Administers, Audits, Begins, Browses, Changes, Destroys, Own, Reads, Takes};
@@ -120,6 +120,8 @@ fn access() -> Vec<Row> {
             .asks::<removal::DryRun>().tells::<removal::Removal>(),
         Row::new((M::POST, "/access-keys"), (Administers, Whole), "Adds an access key of S3 clients.", || post(routes::access_key_add))
             .takes_table::<AccessKey>().makes::<Applied>(),
+        Row::new((M::POST, "/access-keys/{id}"), (Administers, Whole), "Changes what an access key may do; what is not said stays, its secret too.", || post(routes::access_key_change))
+            .takes::<AccessKeyChange>().tells::<Applied>(),
         Row::new((M::DELETE, "/access-keys/{id}"), (Destroys, Whole), "Takes an access key away.", || delete(routes::access_key_remove))
             .asks::<removal::DryRun>().tells::<removal::Removal>(),
     ]

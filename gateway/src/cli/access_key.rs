@@ -1,7 +1,7 @@
-//! `tidegate access-key`: list, add and remove who S3 clients are.
+//! `tidegate access-key`: list, add, change and remove who S3 clients are.
 //!
 //! A secret is made here, from the system's random numbers, and written to a file that only its owner reads; the
-//! settings name the file. It is shown once, when it is made: clients need it.
+//! settings name the file. It is shown once, when it is made: clients need it. A change of a key leaves it alone.
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,7 +20,7 @@ use super::{Context, edit_offline};
 use crate::admin::Applied;
 use crate::cli::client::segment;
 use crate::control::{ControlError, ErrorKind};
-use crate::settings::{AccessKey, add_table, table_from_json};
+use crate::settings::{AccessKey, AccessKeyChange, ResetOfKey, add_table, table_from_json};
 
 /// The letters of secrets and of ids that are made here.
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -40,6 +40,13 @@ pub(super) enum Command {
         secret_file: PathBuf,
         #[command(flatten)]
         rights: Rights,
+    },
+    /// Change what an access key may do. What is not named stays as it is; so does its secret.
+    Change {
+        /// Its id.
+        id: String,
+        #[command(flatten)]
+        changes: Changes,
     },
     /// Take an access key out of the settings; the file with its secret stays.
     Remove {
@@ -79,6 +86,47 @@ pub(super) struct Rights {
     gids: Vec<u32>,
 }
 
+/// What becomes of a key.
+#[derive(Debug, Args)]
+pub(super) struct Changes {
+    /// A bucket that it may use, instead of those before; may be repeated.
+    #[arg(long = "bucket")]
+    buckets: Vec<String>,
+    /// Let it use all buckets.
+    #[arg(long, conflicts_with = "buckets")]
+    all_buckets: bool,
+    /// Refuse every change, or with "=false" no longer.
+    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    read_only: Option<bool>,
+    /// The name under which it owns the buckets that it makes.
+    #[arg(long)]
+    owner: Option<String>,
+    /// Let it own buckets under its id.
+    #[arg(long, conflicts_with = "owner")]
+    no_owner: bool,
+    /// Hide buckets of another owner from it, or with "=false" no longer.
+    #[arg(long, value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    own_buckets_only: Option<bool>,
+    /// A file with a policy in the JSON language of AWS.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Take its policy away: then it may do everything in its buckets.
+    #[arg(long, conflicts_with = "policy")]
+    no_policy: bool,
+    /// The user that acts in the files of a share.
+    #[arg(long)]
+    uid: Option<u32>,
+    /// Its primary group.
+    #[arg(long)]
+    gid: Option<u32>,
+    /// Its further groups, with commas between them, instead of those before.
+    #[arg(long, value_delimiter = ',')]
+    gids: Vec<u32>,
+    /// Leave it its primary group alone.
+    #[arg(long, conflicts_with = "gids")]
+    no_gids: bool,
+}
+
 /// An access key of the settings.
 #[derive(Debug, Serialize)]
 struct Row {
@@ -105,6 +153,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
     match command {
         Command::List => list(context),
         Command::Add { id, secret_file, rights } => add(context, &id, &secret_file, &rights).await,
+        Command::Change { id, changes } => change(context, &id, changes).await,
         Command::Remove { id, asking } => remove(context, id, asking).await,
     }
 }
@@ -155,9 +204,7 @@ impl Rights {
         keys.extend(self.owner.iter().map(|owner| ("owner".to_owned(), owner.clone().into())));
         keys.extend(self.own_buckets_only.then(|| ("own_buckets_only".to_owned(), true.into())));
         if let Some(file) = &self.policy {
-            let text = std::fs::read_to_string(file)
-                .map_err(|error| failed(&format!("read the policy in {}", file.display()), &error))?;
-            keys.insert("policy".to_owned(), text.into());
+            keys.insert("policy".to_owned(), read_policy(file)?.into());
         }
         for (key, number) in [("uid", self.uid), ("gid", self.gid)] {
             keys.extend(number.map(|number| (key.to_owned(), number.into())));
@@ -167,6 +214,33 @@ impl Rights {
         }
         Ok(keys)
     }
+}
+
+impl Changes {
+    fn into_change(self) -> Result<AccessKeyChange, ControlError> {
+        let resets = [
+            (self.no_owner, ResetOfKey::Owner),
+            (self.all_buckets, ResetOfKey::Buckets),
+            (self.no_policy, ResetOfKey::Policy),
+            (self.no_gids, ResetOfKey::Gids),
+        ];
+        Ok(AccessKeyChange {
+            reset: resets.into_iter().filter_map(|(is_asked, reset)| is_asked.then_some(reset)).collect(),
+            owner: self.owner,
+            buckets: (!self.buckets.is_empty()).then_some(self.buckets),
+            read_only: self.read_only,
+            own_buckets_only: self.own_buckets_only,
+            policy: self.policy.as_deref().map(read_policy).transpose()?,
+            uid: self.uid,
+            gid: self.gid,
+            gids: (!self.gids.is_empty()).then_some(self.gids),
+        })
+    }
+}
+
+fn read_policy(file: &Path) -> Result<String, ControlError> {
+    std::fs::read_to_string(file)
+        .map_err(|error| failed(&format!("read the policy in {}", file.display()), &error))
 }
 
 async fn add(context: &Context, id: &str, file: &Path, rights: &Rights) -> Result<(), Failure> {
@@ -221,11 +295,31 @@ fn write_secret(path: &Path, secret: &str) -> Result<(), ControlError> {
     write().map_err(|error| failed(&format!("write the secret to {}", path.display()), &error))
 }
 
-async fn remove(context: &Context, id: String, asking: Asking) -> Result<(), Failure> {
-    if !context.settings()?.access_keys.iter().any(|key| key.id.as_str() == id) {
-        let error = ControlError::new(ErrorKind::NotFound, format!("the settings have no access key {id:?}"));
-        return Err(error.todo("`tidegate access-key list` shows all of them").into());
+fn require_known(context: &Context, id: &str) -> Result<(), Failure> {
+    if context.settings()?.access_keys.iter().any(|key| key.id.as_str() == id) {
+        return Ok(());
     }
+    let error = ControlError::new(ErrorKind::NotFound, format!("the settings have no access key {id:?}"));
+    Err(error.todo("`tidegate access-key list` shows all of them").into())
+}
+
+async fn change(context: &Context, id: &str, changes: Changes) -> Result<(), Failure> {
+    let change = changes.into_change()?;
+    if change == AccessKeyChange::default() {
+        return Err(Failure::usage("nothing is to change: name what is, such as --read-only"));
+    }
+    require_known(context, id)?;
+    let client = context.client()?;
+    let applied: Applied = if client.is_there().await {
+        client.post(&format!("/access-keys/{}", segment(id)), &change).await?
+    } else {
+        edit_offline(context, |document| change.apply(document, id))?
+    };
+    context.terminal.data(&applied, |_| format!("access key {id} changed"))
+}
+
+async fn remove(context: &Context, id: String, asking: Asking) -> Result<(), Failure> {
+    require_known(context, &id)?;
     asking.confirm(context, &format!("Clients with access key {id} will be refused. Remove it?"))?;
     let path = format!("/access-keys/{}", segment(&id));
     asking.remove::<AccessKey>(context, &path, ("id", &id), &format!("access key {id}")).await

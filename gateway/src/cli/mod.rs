@@ -126,7 +126,7 @@ enum Command {
     /// List, add and remove buckets, and carry out their lifecycle rules.
     #[command(subcommand)]
     Bucket(bucket::Command),
-    /// List, add and remove access keys of S3 clients.
+    /// List, add, change and remove access keys of S3 clients.
     #[command(subcommand)]
     AccessKey(access_key::Command),
     /// List, add and remove who may use the admin API on the network.

@@ -89,6 +89,10 @@ fn wrong_lines_are_refused() {
         "commit",
         "status --loud",
         "share add",
+        "access-key change",
+        "access-key change backup --gids 1 --no-gids",
+        "access-key change backup --bucket photos --all-buckets",
+        "access-key change backup --read-only=maybe",
         "target limit main",
         "target limit main --off --up 1MiB/s",
         "target limit main --up 1MiB/s --for soon",
@@ -280,6 +284,54 @@ async fn an_access_key_gets_a_secret_that_only_its_owner_reads() {
     assert_eq!((key.uid, &key.gids[..], key.policy.is_some()), (7, &[8, 9][..], true));
     assert_eq!(code(&served.file(), &add("")).await, 5, "its id is taken");
     assert_eq!(code(&served.file(), "access-key remove backup --yes").await, 0);
+}
+
+#[tokio::test]
+async fn an_access_key_changes_in_what_is_named_and_in_nothing_else() {
+    let served = Served::start().await;
+    let (file, folder) = (served.file(), tempfile::tempdir().expect("a folder"));
+    let (secret, policy, empty) =
+        (folder.path().join("secret"), folder.path().join("policy"), folder.path().join("empty"));
+    let text = r#"{"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}"#;
+    std::fs::write(&policy, text).expect("written");
+    std::fs::write(&empty, "").expect("written");
+    assert_eq!(code(&file, "bucket add photos").await, 0);
+    let add = format!(
+        "access-key add backup --secret-file {} --policy {} --uid 7 --gids 8,9",
+        secret.display(),
+        policy.display()
+    );
+    assert_eq!(code(&file, &add).await, 0);
+    let key = || SettingsFile::new(&file).load().expect("valid").access_keys.remove(0);
+    let before = key();
+    for (line, expected) in [
+        ("backup".to_owned(), 2),
+        ("none --uid 1".to_owned(), 4),
+        ("backup --bucket none".to_owned(), 3),
+        ("backup --owner a".to_owned(), 3),
+        ("backup --policy /nowhere".to_owned(), 1),
+        (format!("backup --policy {}", empty.display()), 3),
+    ] {
+        assert_eq!(code(&file, &format!("access-key change {line}")).await, expected, "{line}");
+        assert_eq!(key(), before, "{line}");
+    }
+    let (done, data) =
+        run_line(&file, "access-key change backup --read-only --uid 9 --bucket photos --owner team").await;
+    assert!(done == 0 && data.contains("access key backup changed"), "{data}");
+    let after = key();
+    let buckets: Vec<_> = after.buckets.iter().map(ToString::to_string).collect();
+    assert_eq!((after.uid, after.read_only, buckets), (9, true, vec!["photos".to_owned()]));
+    assert_eq!((&after.gids, &after.policy, &after.secret), (&before.gids, &before.policy, &before.secret));
+    let back = "access-key change backup --read-only=false --all-buckets --no-owner --uid 7";
+    assert_eq!(code(&file, back).await, 0);
+    assert_eq!(key(), before);
+    assert_eq!(code(&file, "access-key change backup --no-policy --no-gids --own-buckets-only").await, 0);
+    let after = key();
+    assert!(after.policy.is_none() && after.gids.is_empty() && after.own_buckets_only, "{after:?}");
+    served.stop.cancel();
+    served.ended().await;
+    assert_eq!(code(&file, "access-key change backup --gid 5").await, 0, "it needs no gateway");
+    assert_eq!((key().gid, key().uid), (5, 7));
 }
 
 #[tokio::test]

@@ -179,7 +179,12 @@ impl Access {
     /// Takes away directories that were there only for what was in them, from the innermost on.
     pub(super) async fn prune(&self, folders: &[&[u8]]) {
         for depth in (1..=folders.len()).rev() {
-            let Ok(parent) = self.folder(&folders[..depth - 1]).await else { return };
+            let parent = match self.folder(&folders[..depth - 1]).await {
+                Ok(parent) => parent,
+                // What was to be made in it came to nothing before that was made.
+                Err(ObjectError::NoSuchKey) => continue,
+                Err(_) => return,
+            };
             let place = Place { directory: parent.number, name: folders[depth - 1], flat: false };
             match self.namespace().take_implicit_folder(&self.credentials, place).await {
                 Ok(true) => {}

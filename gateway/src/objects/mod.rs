@@ -27,6 +27,7 @@ mod permissions;
 mod read;
 mod tree;
 mod upload;
+mod uploads;
 mod versions;
 mod view;
 mod write;

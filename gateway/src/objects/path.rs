@@ -73,7 +73,44 @@ pub(super) fn check(name: &[u8]) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The rules of `docs/semantics.md`, as dumb as can be.
+    fn is_path(key: &str) -> bool {
+        let refused = ["", ".", "..", ".snapshot"];
+        let is_name = |name: &str| !refused.contains(&name) && !name.contains('\0') && name.len() <= 255;
+        key.len() <= 1024 && key.strip_suffix('/').unwrap_or(key).split('/').all(is_name)
+    }
+
+    /// Any text, and names around what is refused with slashes between them.
+    fn key() -> impl Strategy<Value = String> {
+        let names = ["", ".", "..", "...", ".snapshot", ".snapshots", "a", "a\0", "ä"].map(str::to_owned);
+        let name = prop_oneof![
+            8 => proptest::sample::select(names.to_vec()),
+            1 => (250..260_usize).prop_map(|length| "n".repeat(length)),
+        ];
+        prop_oneof![
+            1 => any::<String>(),
+            3 => proptest::collection::vec(name, 0..8).prop_map(|names| names.join("/")),
+        ]
+    }
+
+    proptest! {
+        // A path says its whole key, so no two keys have one.
+        #[test]
+        fn a_key_is_the_path_that_it_says_or_none(key in key()) {
+            let found = parse(&key);
+            prop_assert_eq!(found.is_ok(), is_path(&key), "{:?}", found);
+            if let Ok(path) = found {
+                let names: Vec<&[u8]> = path.folders.iter().copied().chain([path.name]).collect();
+                prop_assert!(names.iter().all(|name| check(name).is_ok()), "{:?}", names);
+                let end: &[u8] = if path.is_folder { b"/" } else { b"" };
+                prop_assert_eq!([&names.join(&b'/')[..], end].concat(), key.as_bytes());
+            }
+        }
+    }
 
     #[test]
     fn a_key_is_folders_and_a_name() {

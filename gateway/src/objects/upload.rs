@@ -10,8 +10,7 @@ use std::time::Duration;
 use tidegate_protocols::objects::{
     Body, Checksum, ChecksumAlgorithm, ChecksumKind, CompletedPart, Completion, Digests, NewObject,
     OBJECT_BYTES_MAX, ObjectError, ObjectName, OpenObject, PAGE_ENTRIES_MAX, PART_BYTES_MIN, PART_NUMBER_MAX,
-    PUT_BYTES_MAX, Part, PartCopy, PartDone, PartName, PartQuery, PartSizes, Parts, PutDone, Upload,
-    UploadQuery, Uploads, Who, sums,
+    PUT_BYTES_MAX, Part, PartCopy, PartDone, PartName, PartQuery, PartSizes, Parts, PutDone, Who, sums,
 };
 use tidegate_replicator::map::{
     InodeNumber, ObjectRecord, PartChecksums, PartRecord, Timestamp, UploadRecord,
@@ -20,21 +19,19 @@ use tidegate_replicator::map::{
 use tokio::time::Instant;
 
 use super::read::Opened;
-use super::{Access, Objects, bounded, describe, digest, disguised, path};
+use super::{Access, Objects, describe, digest, path};
 use crate::namespace::objects::{Description, Held, HeldPart, HeldUpload, Place, Unnamed};
 
-/// Uploads that one look at the map brings.
-const SCAN: usize = 256;
 /// A completion that has read parts for so long reads no other one, and is told to come again.
 const SUMS_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// The id of an upload: its number, and a random number.
-fn id_of(upload: &HeldUpload) -> String {
+pub(super) fn id_of(upload: &HeldUpload) -> String {
     format!("{:016x}{:016x}", upload.number.0, upload.record.tag)
 }
 
 /// The numbers of an id; [`ObjectError::NoSuchUpload`] for what is none.
-fn parse_id(id: &str) -> Result<(InodeNumber, u64), ObjectError> {
+pub(super) fn parse_id(id: &str) -> Result<(InodeNumber, u64), ObjectError> {
     let number = |text: Option<&str>| text.and_then(|text| u64::from_str_radix(text, 16).ok());
     match (id.len(), number(id.get(..16)), number(id.get(16..))) {
         (32, Some(upload), Some(tag)) => Ok((InodeNumber(upload), tag)),
@@ -139,54 +136,6 @@ impl Objects {
             kind: describe::kind(upload.record.composite),
             storage_class: upload.record.metadata.storage_class,
         })
-    }
-
-    pub(super) async fn list_uploads(
-        &self,
-        who: &Who,
-        bucket: &str,
-        query: &UploadQuery,
-    ) -> Result<Uploads, ObjectError> {
-        let access = self.access(who, bucket).await?;
-        let mut page = Uploads::default();
-        let limit = query.limit.min(PAGE_ENTRIES_MAX);
-        let mut from = first_upload(query)?;
-        let delimiter = query.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
-        loop {
-            let found = bounded(access.reader().uploads(&from, SCAN)).await?;
-            let last = found.len() < SCAN;
-            for upload in found {
-                from = [&upload.key[..], &[0], &upload.number.0.to_be_bytes(), &[0]].concat();
-                let Ok(key) = std::str::from_utf8(&upload.key) else { continue };
-                let Some(rest) = key.strip_prefix(&query.prefix) else {
-                    if key > query.prefix.as_str() {
-                        return Ok(page);
-                    }
-                    continue;
-                };
-                let rolled_up = delimiter.and_then(|delimiter| {
-                    rest.find(delimiter).map(|at| &key[..query.prefix.len() + at + delimiter.len()])
-                });
-                let passed = |prefix: &str| query.after_key.as_deref().is_some_and(|after| prefix <= after);
-                if rolled_up.is_some_and(passed) || !access.may_see(&upload) {
-                    continue;
-                }
-                if rolled_up.is_some() && page.prefixes.last().map(String::as_str) == rolled_up {
-                    continue;
-                }
-                if page.uploads.len() + page.prefixes.len() == limit {
-                    page.more = true;
-                    return Ok(page);
-                }
-                match rolled_up {
-                    Some(prefix) => page.prefixes.push(prefix.to_owned()),
-                    None => page.uploads.push(upload_of(key, &upload, who)),
-                }
-            }
-            if last {
-                return Ok(page);
-            }
-        }
     }
 
     pub(super) async fn finish_upload(
@@ -298,7 +247,7 @@ impl Access {
     }
 
     /// In a share an upload is its beginner's, and the superuser's: its parts have no permissions of their own.
-    fn may_see(&self, upload: &HeldUpload) -> bool {
+    pub(super) fn may_see(&self, upload: &HeldUpload) -> bool {
         self.bucket.flat || self.credentials.is_root() || upload.record.owner == self.who
     }
 
@@ -525,32 +474,4 @@ fn part_of(number: u16, record: PartRecord, upload: &HeldUpload) -> Part {
         .checksum
         .and_then(|(code, value)| Some(Checksum { algorithm: describe::algorithm(code)?, kind, value }));
     Part { number, size: record.size, etag: record.etag, checksum, modified: describe::time(record.modified) }
-}
-
-fn upload_of(key: &str, upload: &HeldUpload, who: &Who) -> Upload {
-    let owner = &upload.record.owner;
-    Upload {
-        key: key.to_owned(),
-        id: id_of(upload),
-        begun: describe::time(upload.record.begun),
-        owner: if who.access_key.is_none() { disguised(owner) } else { owner.clone() },
-        algorithm: describe::algorithm(upload.record.algorithm),
-        kind: describe::kind(upload.record.composite),
-        storage_class: upload.record.metadata.storage_class.clone(),
-    }
-}
-
-/// Where a page of uploads begins.
-fn first_upload(query: &UploadQuery) -> Result<Vec<u8>, ObjectError> {
-    let Some(key) = &query.after_key else { return Ok(query.prefix.as_bytes().to_vec()) };
-    let after = match &query.after_upload {
-        Some(id) if !id.is_empty() => {
-            parse_id(id)
-                .map_err(|_| ObjectError::InvalidArgument("upload-id-marker is no id of an upload".into()))?
-                .0
-        }
-        _ => InodeNumber(u64::MAX),
-    };
-    let first = [key.as_bytes(), &[0], &after.0.to_be_bytes(), &[0]].concat();
-    Ok(first.max(query.prefix.as_bytes().to_vec()))
 }

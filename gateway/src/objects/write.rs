@@ -5,8 +5,11 @@
 //! transaction names the file and records what it is; the journal is synced; the answer. Nobody sees the object
 //! before that transaction, and what it replaces is whole until then.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use futures::TryStreamExt;
+use futures::future::{Either, select};
 use tidegate_protocols::objects::{
     Body, Checksum, Conditions, CopySource, Digests, NewObject, ObjectError, ObjectName, OpenObject,
     PUT_BYTES_MAX, PutDone, Who,
@@ -77,19 +80,13 @@ impl Objects {
         };
         let path = path::parse(&name.key)?;
         self.require_current(access)?;
-        let parent = access.make_folders(&path.folders).await?;
-        let place = Place { directory: parent, name: path.name, flat: false };
-        let implicit = ObjectRecord { implicit: true, ..ObjectRecord::default() };
-        let node = access.namespace().make_folder(&access.credentials, place, Some(implicit)).await?;
-        access.credentials.require(&node.inode, WRITE)?;
-        // One that was there becomes, or stays, a key of its own.
-        let describe = |held: &Held| {
-            let there = held.is_object().then(|| describe::info(held, false, &[]));
-            new.conditions.check_change(there.as_ref())?;
-            Ok(record)
-        };
-        let held = access.namespace().describe_again(node.number, describe).await?;
-        self.done(access, &held, digests.checksum).await
+        match access.make_key_folder(&path, record, &new.conditions).await {
+            Ok(held) => self.done(access, &held, digests.checksum).await,
+            Err(error) => {
+                access.prune(&[&path.folders[..], &[path.name]].concat()).await;
+                Err(error)
+            }
+        }
     }
 
     /// Takes a body in, and checks it. What is gathered of it meanwhile takes room that all bodies share (see
@@ -123,7 +120,7 @@ impl Objects {
     }
 
     /// The next bytes of a body. While the client lets them be waited for, what was gathered is stored if its room is
-    /// wanted.
+    /// wanted. What comes meanwhile is taken at once, so that the time until then counts as the client's and the rest as ours.
     async fn next_of(
         &self,
         access: &Access,
@@ -137,7 +134,12 @@ impl Objects {
             tokio::select! {
                 biased;
                 bytes = &mut next => return bytes,
-                () = self.incoming.is_wanted() => self.store_gathered(access, file, max, gathered).await?,
+                () = self.incoming.is_wanted() => {}
+            }
+            let stored = self.store_gathered(access, file, max, gathered);
+            match beside(next, stored).await? {
+                Either::Left(bytes) => return bytes,
+                Either::Right(still_waiting) => next = still_waiting,
             }
         }
         next.await
@@ -344,6 +346,27 @@ impl Access {
         Ok((self.make_folders(&path.folders).await?, path.name))
     }
 
+    /// Makes a directory that is a key of its own, or makes one that is there such a key.
+    async fn make_key_folder(
+        &self,
+        path: &path::Path<'_>,
+        record: ObjectRecord,
+        conditions: &Conditions,
+    ) -> Result<Held, ObjectError> {
+        let parent = self.make_folders(&path.folders).await?;
+        let place = Place { directory: parent, name: path.name, flat: false };
+        let implicit = ObjectRecord { implicit: true, ..ObjectRecord::default() };
+        let node = self.namespace().make_folder(&self.credentials, place, Some(implicit)).await?;
+        self.credentials.require(&node.inode, WRITE)?;
+        // One that was there becomes, or stays, a key of its own.
+        let describe = |held: &Held| {
+            let there = held.is_object().then(|| describe::info(held, false, &[]));
+            conditions.check_change(there.as_ref())?;
+            Ok(record)
+        };
+        self.namespace().describe_again(node.number, describe).await
+    }
+
     async fn make_folders(&self, names: &[&[u8]]) -> Result<InodeNumber, ObjectError> {
         let mut folder = self.reader().node(InodeNumber::ROOT).await?;
         for name in names {
@@ -359,5 +382,61 @@ impl Access {
             };
         }
         Ok(folder.number)
+    }
+}
+
+/// Carries some work out to its end, and lets something else come meanwhile: gives that, or what still waits for it.
+async fn beside<N: Future + Unpin>(
+    next: N,
+    work: impl Future<Output = Result<(), ObjectError>>,
+) -> Result<Either<N::Output, N>, ObjectError> {
+    match select(next, pin!(work)).await {
+        Either::Left((came, work)) => work.await.map(|()| Either::Left(came)),
+        Either::Right((done, next)) => done.map(|()| Either::Right(next)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures::poll;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_while_something_is_stored_is_taken_before_that_is_over() {
+        let (sent, (stored, is_stored)) = (Cell::new(false), oneshot::channel());
+        let (bytes, came) = oneshot::channel();
+        let next = Box::pin(async {
+            let bytes: u8 = came.await.expect("they come");
+            sent.set(true);
+            bytes
+        });
+        let work = async {
+            is_stored.await.expect("it is stored");
+            Ok(())
+        };
+        let mut both = pin!(beside(next, work));
+        assert!(poll!(both.as_mut()).is_pending(), "nothing has come, and it is not stored");
+        bytes.send(7).expect("they are waited for");
+        assert!(poll!(both.as_mut()).is_pending(), "it is not stored");
+        assert!(sent.get(), "what came was taken");
+        stored.send(()).expect("it is waited for");
+        assert!(matches!(both.await, Ok(Either::Left(7))));
+    }
+
+    #[tokio::test]
+    async fn what_has_not_come_when_something_is_stored_is_waited_for_further() {
+        let (bytes, came) = oneshot::channel();
+        let next = Box::pin(async { came.await.expect("they come") });
+        let Ok(Either::Right(still_waiting)) = beside(next, async { Ok(()) }).await else {
+            panic!("nothing has come")
+        };
+        bytes.send(7_u8).expect("they are waited for");
+        assert_eq!(still_waiting.await, 7);
+        let failed = beside(std::future::ready(7), async { Err(ObjectError::Quota) }).await;
+        assert!(matches!(failed, Err(ObjectError::Quota)), "what came counts for nothing then");
     }
 }

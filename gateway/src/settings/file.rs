@@ -172,6 +172,18 @@ pub fn add_table<T: Table>(document: &mut DocumentMut, table: TomlTable) -> Resu
     Ok(())
 }
 
+/// The table that a key tells from others.
+pub(super) fn table_by<'d, T: Table>(
+    document: &'d mut DocumentMut,
+    key: &str,
+    name: &str,
+) -> Result<&'d mut TomlTable, String> {
+    let missing = || format!("has no {} {name:?}", T::NAME);
+    let tables = document.get_mut(T::NAME).and_then(Item::as_array_of_tables_mut).ok_or_else(missing)?;
+    let named = tables.iter_mut().find(|table| table.get(key).and_then(Item::as_str) == Some(name));
+    named.ok_or_else(missing)
+}
+
 /// Removes a table by its `name`.
 pub fn remove_table<T: Table>(document: &mut DocumentMut, name: &str) -> Result<(), String> {
     remove_table_by::<T>(document, "name", name)

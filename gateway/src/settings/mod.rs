@@ -19,6 +19,7 @@ mod docs;
 mod file;
 mod gateway;
 mod json;
+mod key_change;
 mod machine;
 mod names;
 mod network;
@@ -52,6 +53,7 @@ pub use docs::settings_page;
 pub use file::{Edit, SettingsFile, add_table, remove_table, remove_table_by};
 pub use gateway::{Cache, Gateway, LogFormat, LogLevel};
 pub use json::table_from_json;
+pub use key_change::{AccessKeyChange, ResetOfKey};
 pub use machine::{Architecture, BootMode, Machine, ProviderKind};
 pub use names::{
     AccessKeyId, BucketName, CloudWord, ExportPath, HostName, LocalPath, Name, Region, RepositoryAddress,

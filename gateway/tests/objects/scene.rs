@@ -3,12 +3,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use tidegate_gateway::appliance::{Appliance, AttachPoint, Budgets};
 use tidegate_gateway::clock::Clock;
+use tidegate_gateway::live::Usage;
 use tidegate_gateway::namespace::{Credentials, Namespace};
 use tidegate_gateway::objects::{AccessKeyConfig, BucketConfig, Objects};
 use tidegate_protocols::objects::{
@@ -25,6 +27,8 @@ use crate::support::{budgets, config, init, open, open_at, open_within, slot_key
 pub const FLAT: &str = "backups";
 /// The share that is a bucket.
 pub const TREE: &str = "docs";
+/// Longer than anything in the background takes on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 pub struct Scene {
     pub folder: tempfile::TempDir,
@@ -165,6 +169,18 @@ impl Scene {
 
     pub fn namespace(&self, bucket: &str) -> Namespace {
         self.appliance.namespace(bucket).unwrap()
+    }
+
+    /// Waits until a bucket uses so much: what came of a body that was refused goes in the background.
+    pub async fn settles(&self, bucket: &str, wanted: Usage) {
+        let usage = || self.namespace(bucket).share().usage();
+        let settled = async {
+            while usage() != wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        let settled = tokio::time::timeout(PATIENCE, settled).await;
+        assert!(settled.is_ok(), "{bucket} uses {:?}, not {wanted:?}", usage());
     }
 
     pub async fn put(&self, bucket: &str, key: &str, data: &[u8]) -> Result<PutDone, ObjectError> {

@@ -1,8 +1,8 @@
-//! `kill -9` while objects are put and uploads completed: each is wholly there or not at all, and what was
-//! acknowledged is there.
+//! `kill -9` while objects are put and uploads completed: each is wholly there or not at all, what was acknowledged is there,
+//! and nothing is left of what was not.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_integration::chance::Chance;
 use tidegate_integration::gateway::PATIENCE;
@@ -91,9 +91,39 @@ fn check(
 }
 
 const COMPLETION: &str = include_str!("completion.py");
+/// The parts of that upload: how many, and their bytes.
+const PARTS: Usage = Usage { files: 2, bytes: (5 << 20) + 7 };
+/// How often it is looked whether what is left has gone.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What the files of a bucket use, with those that have no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Usage {
+    files: u64,
+    bytes: u64,
+}
+
+fn usage(front: &Front, bucket: &str) -> Usage {
+    let status: serde_json::Value = serde_json::from_str(&front.gateway.run(&["status"])).expect("JSON");
+    let shares = status["shares"].as_array().expect("a list");
+    let share = shares.iter().find(|share| share["name"] == bucket).expect("it is served");
+    let number = |name: &str| share[name].as_u64().expect("a number");
+    Usage { files: number("files"), bytes: number("bytes") }
+}
+
+/// Waits until a bucket uses so much. The first commit after a start takes away what has no name.
+fn wait_for(front: &Front, bucket: &str, wanted: Usage) {
+    front.gateway.run(&["commit", bucket]);
+    let end = Instant::now() + PATIENCE;
+    while usage(front, bucket) != wanted {
+        let found = usage(front, bucket);
+        assert!(Instant::now() < end, "{bucket} uses {found:?}, not {wanted:?}:\n{}", front.gateway.log());
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
 
 /// The two sides of the transaction that completes an upload: before it everything is as it was, after it the object is
-/// there; and who asks again is answered in both.
+/// there; and who asks again is answered in both. Nothing stays of what had been put together and has no name.
 #[test]
 fn a_completion_that_is_killed_is_done_or_can_be_asked_for_again() {
     let mut front = Front::start();
@@ -112,13 +142,17 @@ fn a_completion_that_is_killed_is_done_or_can_be_asked_for_again() {
     }
     for bucket in [FLAT, TREE] {
         for (point, then) in [("complete.shared", "not-done"), ("complete.named", "done")] {
+            let before = usage(&front, bucket);
             front.gateway.kill();
             front.gateway.start_to_crash(point);
             assert!(front.gateway.wait_until_serving(), "{}", front.gateway.log());
             run(&mut script(&front, "complete", bucket));
             assert!(front.gateway.wait_for_death(PATIENCE), "{point} was not met:\n{}", front.gateway.log());
             front.gateway.start();
+            let files = before.files + if then == "done" { 1 } else { PARTS.files };
+            wait_for(&front, bucket, Usage { files, bytes: before.bytes + PARTS.bytes });
             run(&mut script(&front, then, bucket));
+            wait_for(&front, bucket, before);
         }
     }
     front.stop();

@@ -32,6 +32,7 @@ GET /tokens                                   no   no   yes  no   no
 POST /tokens                                  no   no   yes  no   no
 DELETE /tokens/{token}                        no   no   yes  no   no
 POST /access-keys                             no   no   yes  no   no
+POST /access-keys/{id}                        no   no   yes  no   no
 DELETE /access-keys/{id}                      no   no   yes  no   no
 GET /shares                                   yes  yes  yes  yes  yes
 POST /shares                                  no   no   yes  no   no

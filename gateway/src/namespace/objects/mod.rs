@@ -383,14 +383,14 @@ impl Namespace {
         Ok(Node { number, inode })
     }
 
-    /// Takes a folder away that is empty and there only for what was in it; whether it did.
+    /// Takes a folder away that is empty and there only for what was in it; whether nothing of that name is there then.
     pub async fn take_implicit_folder(
         &self,
         credentials: &Credentials,
         place: Place<'_>,
     ) -> Result<bool, ObjectError> {
         let locked = self.lock_name(credentials, place, &[], None).await?;
-        let Some((entry, held)) = locked.existing else { return Ok(false) };
+        let Some((entry, held)) = locked.existing else { return Ok(true) };
         let implicit = held.record.as_ref().is_some_and(|record| record.implicit);
         if held.node.inode.kind != Kind::Directory || held.node.inode.entries > 0 || !implicit {
             return Ok(false);
