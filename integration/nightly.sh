@@ -49,6 +49,14 @@ run "collection" env "TIDEGATE_CHUNKS=${TIDEGATE_CHUNKS:-100000000}" cargo test 
 run "doc tests" cargo test --release --workspace --doc
 run "nfs-rs" env "TIDEGATE_PROGRAM=$CARGO_TARGET_DIR/release/tidegate" \
     cargo test --release --manifest-path integration/nfs_rs/Cargo.toml
+# The decoders under libFuzzer, which instruments with what only a nightly compiler has.
+if ! rustc +nightly --version >/dev/null 2>&1; then
+    echo "| libFuzzer | SKIPPED: there is no nightly Rust (\`rustup toolchain install nightly\`) | 0 |" >>"$log.table"
+elif ! cargo +nightly fuzz --version >/dev/null 2>&1; then
+    echo "| libFuzzer | SKIPPED: cargo-fuzz is not installed | 0 |" >>"$log.table"
+else
+    run "libFuzzer" integration/fuzz.sh "${TIDEGATE_FUZZ_SECONDS:-300}"
+fi
 # A store of somebody else's making, where it can be installed.
 if command -v radosgw >/dev/null; then
     run "Ceph RGW" integration/stores/rgw.sh
@@ -90,6 +98,12 @@ fi
     echo "| program | result | minutes |"
     echo "| --- | --- | ---: |"
     cat "$log.programs"
+    echo
+    echo "## Figures"
+    echo
+    # How much the longest tests did, in their own words. What stands before it is the name of the test, with some.
+    grep -oE '([0-9]+ names listed, |a tree: |random_io: |power_cut: |[0-9]+ MiB were taken; |everything was in the repository |[0-9]+ of [0-9]+ calls were answered; |[0-9]+ silent connections, |fuzz: ).*' "$log" |
+        grep -vE ': seed [0-9]' | sed 's/^/* /'
     echo
     echo "## Seeds"
     echo

@@ -1,6 +1,6 @@
 #!/bin/sh
 # setup.sh [tests | nightly]: installs what building and the demo need, with `tests` what testing needs besides, and with
-# `nightly` a store of somebody else's making, a browser and a stand-in for AWS too, where it is missing (Debian, Ubuntu); and Rust, by rustup,
+# `nightly` a store of somebody else's making, a browser, a stand-in for AWS and cargo-fuzz too, where it is missing (Debian, Ubuntu); and Rust, by rustup,
 # where there is none. One that is too old is yours to update. Does nothing, and asks nobody, when all is there.
 set -eu
 
@@ -128,6 +128,14 @@ install_moto() {
     python3 -m venv "$tool" && "$tool/bin/pip" install --quiet 'moto[server,ec2,ebs]'
 }
 
+# What fuzzes the decoders, where there is the nightly Rust that it needs.
+install_cargo_fuzz() {
+    rustc +nightly --version >/dev/null 2>&1 || return 1
+    ! cargo +nightly fuzz --version >/dev/null 2>&1 || return 0
+    echo "setup: installing cargo-fuzz" >&2
+    CARGO_TARGET_DIR=$(mktemp -d) cargo install --quiet --locked cargo-fuzz
+}
+
 # A test suite from the crate registry, built once; its own target folder leaves ours alone.
 build_suite() {
     built=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/guest/pjdfstest-$suite_version
@@ -195,5 +203,6 @@ if [ "${1:-}" = nightly ]; then
     if ! (has_browser || install_packages $browser_packages) || ! install_playwright; then
         echo "setup: no browser, or nothing that leads it: the walk through the console is skipped" >&2
     fi
+    install_cargo_fuzz || echo "setup: no nightly Rust, or no cargo-fuzz: the targets of libFuzzer are skipped" >&2
     install_moto || echo "setup: no moto: the tests of classes that sleep and of machines in EC2 are skipped" >&2
 fi

@@ -200,6 +200,26 @@ async fn a_squash_that_changes_holds_from_the_next_call_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_path_mounts_the_one_share_that_a_client_may_mount() {
+    const SECOND: &str = "[[share]]\nname = \"second\"";
+    let house = House::open();
+    let address = house.address();
+    let asked = async |path: &str| mount(TcpStream::connect(address).await.expect("it serves"), path).await;
+    let root = mount_share(&house).await.expect("it may be mounted");
+    for path in ["", "/", "//"] {
+        assert_eq!(asked(path).await.expect("there is one share"), root, "{path:?}");
+    }
+    house.rule(SECOND);
+    for path in ["", "/"] {
+        let refused = asked(path).await.expect_err("there are two");
+        assert_eq!(refused as u32, mountstat3::MNT3ERR_NOENT as u32, "{path:?}");
+    }
+    assert_ne!(asked("/second").await.expect("by its name"), root);
+    house.rule(&format!("{SECOND}\nclients = [\"192.0.2.0/24\"]"));
+    assert_eq!(asked("").await.expect("the second is for others"), root);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_mounted_is_refused_for_its_reason() {
     let house = House::open();
     let mut nfs = Nfs::connect(house.address()).await;

@@ -1,15 +1,22 @@
 //! The port mapper, version 2 (RFC 1833 section 3): where clients ask for the ports of the others.
 //!
 //! It tells of the programs of this server and of nothing else: SET and UNSET are refused, and
-//! CALLIT, with which one host can be made to call another, does not exist here.
+//! CALLIT, with which one host can be made to call another, does not exist here. Where the machine has a port mapper
+//! already, the programs are registered with that one instead (`portmap/registration.rs`).
+
+mod registration;
 
 use async_trait::async_trait;
 
 use crate::rpc::{Answer, Procedure, Program, Request};
 use crate::xdr::{Body, DecodeError, Decoder, Encoder};
 
+pub(crate) use registration::Registration;
+
 /// The program number of the port mapper.
 pub const PORTMAP_PROGRAM: u32 = 100_000;
+/// Where clients look for a port mapper (RFC 1833 section 3).
+pub const PORTMAP_PORT: u16 = 111;
 
 const NULL: u32 = 0;
 const SET: u32 = 1;

@@ -2,7 +2,7 @@
 //!
 //! NFS and MOUNT share their TCP ports, so that a client needs to know one number only; MOUNT may be
 //! given an address of its own. The port mapper is served when an address for it is given; a machine
-//! that has one already keeps it.
+//! that has one already keeps it, and is told of the programs instead.
 //!
 //! All addresses share the limits, the memory and the remembered answers of the server: a client may
 //! repeat at one address what it began at another.
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::mount::{MOUNT_PROGRAM, MOUNT_VERSIONS, Mount};
 use crate::nfs3::{NFS_PROGRAM, NFS_VERSION, Nfs3};
 use crate::nlm::{LockManager, NLM_PROGRAM, NLM_VERSIONS};
-use crate::portmap::{Mapping, PORTMAP_PROGRAM, Portmap, Protocol};
+use crate::portmap::{Mapping, PORTMAP_PROGRAM, Portmap, Protocol, Registration};
 use crate::retransmission::Retransmissions;
 use crate::rpc::{Program, Programs};
 use crate::telemetry::SlowCalls;
@@ -42,6 +42,13 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// Whether somebody else has the address.
+    fn is_in_use(&self) -> bool {
+        matches!(self, Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse)
+    }
+}
+
 /// Where a server listens, with the ports that were really bound.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
@@ -51,7 +58,7 @@ pub struct Addresses {
     pub mount: Vec<SocketAddr>,
     /// MOUNT over UDP, at the addresses of `mount`.
     pub mount_udp: Vec<SocketAddr>,
-    /// The port mapper, over TCP and UDP.
+    /// The port mapper of this server, over TCP and UDP.
     pub portmap: Vec<SocketAddr>,
 }
 
@@ -62,6 +69,7 @@ pub struct NfsServerBuilder {
     mount: Vec<SocketAddr>,
     mount_udp: bool,
     portmap: Vec<SocketAddr>,
+    system_portmap: Option<u16>,
     limits: Limits,
 }
 
@@ -88,11 +96,23 @@ impl NfsServerBuilder {
         self
     }
 
-    /// An address at which the port mapper is served (clients look for it at port 111); may be said
-    /// more than once. Nowhere unless it is said.
+    /// An address at which the port mapper is served (clients look for it at [`PORTMAP_PORT`]); may be said
+    /// more than once. Nowhere unless it is said. Where somebody else listens there already, he is asked at the
+    /// same port of the loopback to tell of this server; if he does not, the server does not start.
+    ///
+    /// [`PORTMAP_PORT`]: crate::portmap::PORTMAP_PORT
     #[must_use]
     pub fn portmap_address(mut self, address: SocketAddr) -> Self {
         self.portmap.push(address);
+        self
+    }
+
+    /// Registers what is served with the port mapper that somebody else runs on this machine, at that port of the
+    /// loopback, for as long as the server runs (RFC 1833 section 3.2). The server starts without it too, after three
+    /// seconds at most, and asks again every minute.
+    #[must_use]
+    pub fn system_portmap(mut self, port: u16) -> Self {
+        self.system_portmap = Some(port);
         self
     }
 
@@ -115,6 +135,7 @@ impl NfsServerBuilder {
             common: Common::new(self.limits, stop.clone()),
             stop,
             addresses: Addresses::default(),
+            registered_at: Vec::new(),
             tasks: JoinSet::new(),
         };
         let nfs: Arc<dyn Program> = Arc::new(Nfs3::new(Arc::clone(&self.view)));
@@ -127,6 +148,9 @@ impl NfsServerBuilder {
         }
         for address in self.portmap {
             starting.serve_portmap(address).await?;
+        }
+        if let Some(port) = self.system_portmap {
+            starting.register(port).await;
         }
         Ok(NfsServer { addresses: starting.addresses, stop: starting.stop, tasks: starting.tasks })
     }
@@ -148,6 +172,7 @@ impl NfsServer {
             mount: Vec::new(),
             mount_udp: true,
             portmap: Vec::new(),
+            system_portmap: None,
             limits: Limits::default(),
         }
     }
@@ -173,6 +198,8 @@ struct Starting {
     common: Common,
     stop: CancellationToken,
     addresses: Addresses,
+    /// Ports of the loopback at which a port mapper was asked to tell of this server.
+    registered_at: Vec<u16>,
     tasks: JoinSet<()>,
 }
 
@@ -212,12 +239,33 @@ impl Starting {
     }
 
     async fn serve_portmap(&mut self, address: SocketAddr) -> Result<(), StartError> {
-        let (server, bound) = self.bind("portmap", address)?;
-        let portmap: Arc<dyn Program> = Arc::new(Portmap::new(mappings(&self.addresses, bound.port())));
+        let (server, bound) = match self.bind("portmap", address) {
+            Err(error) if error.is_in_use() => {
+                return if self.register(address.port()).await { Ok(()) } else { Err(error) };
+            }
+            bound => bound?,
+        };
+        let over = |protocol| Mapping { program: PORTMAP_PROGRAM, version: 2, protocol, port: bound.port() };
+        let own = [over(Protocol::Tcp), over(Protocol::Udp)];
+        let told = own.into_iter().chain(mappings(&self.addresses)).collect();
+        let portmap: Arc<dyn Program> = Arc::new(Portmap::new(told));
         self.tasks.spawn(server.run(self.programs(&[&portmap])));
         self.serve_datagrams("portmap", bound, &portmap).await?;
         self.addresses.portmap.push(bound);
         Ok(())
+    }
+
+    /// Has the port mapper at that port of the loopback tell of what is served, until the server stops. Answers whether
+    /// it does so now.
+    async fn register(&mut self, port: u16) -> bool {
+        if self.registered_at.contains(&port) {
+            return true;
+        }
+        let mut registration = Registration::new(port, mappings(&self.addresses));
+        let is_told = registration.register().await;
+        self.tasks.spawn(registration.keep(self.stop.clone()));
+        self.registered_at.push(port);
+        is_told
     }
 
     fn bind(&self, what: &'static str, address: SocketAddr) -> Result<(TcpServer, SocketAddr), StartError> {
@@ -247,8 +295,8 @@ impl Starting {
     }
 }
 
-/// What the port mapper tells: of each program the ports of all its addresses, the first one first.
-fn mappings(served: &Addresses, portmap_port: u16) -> Vec<Mapping> {
+/// What a port mapper tells of it: of each program the ports of all its addresses, the first one first.
+fn mappings(served: &Addresses) -> Vec<Mapping> {
     let mut all = Vec::new();
     let mut add = |program, version, protocol, port| {
         let mapping = Mapping { program, version, protocol, port };
@@ -256,8 +304,6 @@ fn mappings(served: &Addresses, portmap_port: u16) -> Vec<Mapping> {
             all.push(mapping);
         }
     };
-    add(PORTMAP_PROGRAM, 2, Protocol::Tcp, portmap_port);
-    add(PORTMAP_PROGRAM, 2, Protocol::Udp, portmap_port);
     for address in &served.nfs {
         add(NFS_PROGRAM, NFS_VERSION, Protocol::Tcp, address.port());
         for &version in NLM_VERSIONS {

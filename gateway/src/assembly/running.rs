@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tidegate_protocols::nbd::NbdServer;
 use tidegate_protocols::objects::ObjectError;
+use tidegate_protocols::portmap::PORTMAP_PORT;
 use tidegate_protocols::s3::S3Server;
 use tidegate_protocols::{Limits, NfsServer};
 use tidegate_replicator::repository::{Head, HeadName};
@@ -127,16 +128,7 @@ impl Running {
             appliance.files().take_groups_from(Groups::new(Arc::new(SystemGroups)));
         }
         let (nbd, disks) = start_disks(&appliance, &settings).await?;
-        let limits = nfs_limits(settings.gateway.memory.bytes());
-        let mut builder = NfsServer::builder(appliance.files().clone()).limits(limits);
-        for listen in &settings.nfs.listen {
-            builder = builder.nfs_address(listen.0);
-        }
-        for listen in &settings.nfs.portmap {
-            builder = builder.portmap_address(listen.0);
-        }
-        let server = builder.start().await?;
-        tracing::info!(addresses = ?server.addresses().nfs, "serving NFS");
+        let server = start_nfs(&appliance, &settings).await?;
         let s3 = start_s3(&settings.s3, objects.clone()).await?;
         let stop = CancellationToken::new();
         let links = Links::new(Arc::new(SystemClock));
@@ -557,6 +549,24 @@ impl Control for Running {
         }
         Ok(())
     }
+}
+
+/// Starts the NFS server of the settings. The clone of a drill is told to nobody who asks this machine for ports.
+async fn start_nfs(appliance: &Appliance, settings: &Settings) -> Result<NfsServer, AssemblyError> {
+    let limits = nfs_limits(settings.gateway.memory.bytes());
+    let mut builder = NfsServer::builder(appliance.files().clone()).limits(limits);
+    for listen in &settings.nfs.listen {
+        builder = builder.nfs_address(listen.0);
+    }
+    for listen in &settings.nfs.portmap {
+        builder = builder.portmap_address(listen.0);
+    }
+    if settings.nfs.rpcbind && !settings.gateway.drill {
+        builder = builder.system_portmap(PORTMAP_PORT);
+    }
+    let server = builder.start().await?;
+    tracing::info!(addresses = ?server.addresses().nfs, "serving NFS");
+    Ok(server)
 }
 
 /// What NFS clients may take of so much memory.

@@ -270,7 +270,8 @@ impl FileView for Files {
             let share = admitted.served.namespace.share();
             let range = offset..offset.saturating_add(u64::from(count));
             let reader = admitted.reader();
-            let data = reader.read(share, admitted.number(), range.clone(), &admitted.credentials).await?;
+            let node = admitted.node.clone();
+            let data = reader.read_of(share, node, range.clone(), &admitted.credentials).await?;
             if !data.end && count > 0 {
                 admitted.read_ahead(&range);
             }

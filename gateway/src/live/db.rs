@@ -43,8 +43,8 @@ use rocksdb::{
 use super::change::{Batch, Change};
 use super::pending::Known;
 use super::records::{
-    Hidden, TOMBSTONE, Usage, VALUE, base_key, hidden_from, hidden_key, known_from, map_range, sequence_from,
-    successor, usage_key,
+    Hidden, TOMBSTONE, Usage, VALUE, base_key, hidden_from, hidden_key, known_from, known_in, map_range,
+    sequence_from, successor, usage_key,
 };
 use super::{LiveError, MapId, full_key};
 use crate::journal::Sequence;
@@ -194,7 +194,7 @@ impl Database {
             .take(limit)
             .map(|item| {
                 let (key, value) = item?;
-                let value = match known_from(&value) {
+                let value = match known_in(value) {
                     Known::Value(value) => Some(value),
                     Known::Deleted | Known::Unknown => None,
                 };

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::pending::Known;
 use super::{LiveError, MapId, full_key};
@@ -56,6 +56,17 @@ pub(super) fn known_from(value: &[u8]) -> Known {
     match value {
         [VALUE, value @ ..] => Known::Value(Bytes::copy_from_slice(value)),
         _ => Known::Deleted,
+    }
+}
+
+/// As [`known_from`], of a value that is given away: what it says is not copied.
+pub(super) fn known_in(value: Box<[u8]>) -> Known {
+    let mut value = Bytes::from(value);
+    if value.first() == Some(&VALUE) {
+        value.advance(1);
+        Known::Value(value)
+    } else {
+        Known::Deleted
     }
 }
 

@@ -43,15 +43,23 @@ pub(super) fn page(
     drop(shard);
 
     let below = database.entries(&snapshot, &full, limit + 1)?;
-    let visible_below = below
-        .iter()
-        .filter(|(key, _)| !hidden_above.iter().any(|hidden| hidden.start <= *key && *key < hidden.end))
-        .cloned();
     let end = page_end(&newest, &below, limit, &full.end);
-    let mut entries: BTreeMap<_, _> = visible_below.collect();
-    entries.extend(newest);
-    entries.retain(|key, _| *key < end);
+    let visible_below = below
+        .into_iter()
+        .filter(|(key, _)| !hidden_above.iter().any(|hidden| hidden.start <= *key && *key < hidden.end));
+    let mut entries = laid_over(newest, visible_below);
+    entries.truncate(entries.partition_point(|(key, _)| *key < end));
     Page::new(database, &snapshot, map, entries, (&full, end), hidden_above)
+}
+
+/// The entries of two layers in order; what both have is as the newer one has it. Mostly that one is empty.
+fn laid_over(newest: Vec<OverlayEntry>, below: impl Iterator<Item = OverlayEntry>) -> Vec<OverlayEntry> {
+    if newest.is_empty() {
+        return below.collect();
+    }
+    let mut entries: BTreeMap<_, _> = below.collect();
+    entries.extend(newest);
+    entries.into_iter().collect()
 }
 
 /// As [`page`], of a snapshot alone.
@@ -75,19 +83,25 @@ impl Page {
         database: &Database,
         snapshot: &Snapshot<'_>,
         map: MapId,
-        entries: impl IntoIterator<Item = OverlayEntry>,
+        entries: Vec<OverlayEntry>,
         (full, end): (&Range<Vec<u8>>, Vec<u8>),
         hidden_above: Vec<Range<Vec<u8>>>,
     ) -> Result<Self, LiveError> {
         let hidden_below = database.hidden_meeting(snapshot, full)?.into_iter().map(|hidden| hidden.keys);
         let hidden = hidden_above.into_iter().chain(hidden_below);
         Ok(Self {
-            entries: entries.into_iter().map(|(key, value)| (key[8..].to_vec(), value)).collect(),
+            entries: entries.into_iter().map(|(key, value)| (without_map(key), value)).collect(),
             end: end[8..].to_vec(),
             hidden: hidden.map(|keys| keys.start[8..].to_vec()..keys.end[8..].to_vec()).collect(),
             base: database.base(snapshot, map)?,
         })
     }
+}
+
+/// The key of the map in a full key.
+fn without_map(mut full: Vec<u8>) -> Vec<u8> {
+    full.drain(..8);
+    full
 }
 
 /// Both layers were read up to a limit: the page ends before the first key that one of them may lack.

@@ -49,9 +49,21 @@ impl Reader<'_> {
         range: Range<u64>,
         credentials: &Credentials,
     ) -> Result<Data, FsError> {
+        let node = self.node(number).await?;
+        self.read_of(share, node, range, credentials).await
+    }
+
+    /// As [`Reader::read`], of a file whose inode the same call has looked up already.
+    pub async fn read_of(
+        &self,
+        share: &Share,
+        mut node: Node,
+        range: Range<u64>,
+        credentials: &Credentials,
+    ) -> Result<Data, FsError> {
+        let number = node.number;
         let mut attempts = 0;
         loop {
-            let node = self.node(number).await?;
             may_read(&node.inode, credentials)?;
             let range = range.start..range.end.min(node.inode.size);
             if range.is_empty() {
@@ -64,18 +76,14 @@ impl Reader<'_> {
                 Ok(parts)
                     if attempts < READ_ATTEMPTS
                         && parts.iter().any(|part| matches!(part, Part::Hole(_)))
-                        && self.node(number).await?.inode.change != node.inode.change =>
-                {
-                    attempts += 1;
-                }
+                        && self.node(number).await?.inode.change != node.inode.change => {}
                 Ok(parts) => return Ok(Data { pieces: with_zeros(parts), end, node }),
                 Err(ShareError::Live(crate::live::LiveError::Journal(JournalError::Gone { .. })))
-                    if attempts < READ_ATTEMPTS =>
-                {
-                    attempts += 1;
-                }
+                    if attempts < READ_ATTEMPTS => {}
                 Err(error) => return Err(error.into()),
             }
+            attempts += 1;
+            node = self.node(number).await?;
         }
     }
 }

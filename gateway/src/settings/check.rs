@@ -45,6 +45,13 @@ pub(super) fn across_tables(settings: &Settings, problems: &mut Problems<'_>) {
             "is empty, so no share could be reached; write at least one address",
         );
     }
+    if settings.nfs.rpcbind && !settings.nfs.portmap.is_empty() {
+        problems.add(
+            "nfs.rpcbind",
+            None,
+            "and nfs.portmap exclude each other: a machine has one port mapper",
+        );
+    }
     if let Err(error) = settings.retention.ladder() {
         problems.add("retention.heads", None, format!("does not fit: {error}"));
     }

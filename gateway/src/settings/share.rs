@@ -13,8 +13,13 @@ table! {
         listen: Vec<Listen>, default(vec!["0.0.0.0:2049".parse().expect("an address and a port")]);
         /// Where a port mapper of our own listens, for clients that ask for one and `showmount`
         /// (usually `0.0.0.0:111`). Leave it empty when the system has `rpcbind`, or when clients
-        /// mount with `port=` and `mountport=`.
+        /// mount with `port=` and `mountport=`. Where somebody else listens there, he is told the ports as with
+        /// `rpcbind`.
         portmap: Vec<Listen>, default(Vec::new());
+        /// Tell the port mapper of this machine (`rpcbind`, at port 111 of the loopback) the ports of NFS and MOUNT, for
+        /// clients that ask it and `showmount`. What another NFS server has registered there is replaced. The gateway
+        /// serves without it too, and asks again every minute. Clients over IPv6 still have to be given the ports.
+        rpcbind: bool, default(false);
         /// Take the groups of users from this machine (its files, its directory service) instead of
         /// from their calls, which carry 16 at most. A user whom this machine does not know keeps the
         /// groups of the call. Changing it needs a restart.

@@ -15,8 +15,10 @@ use tidegate_replicator::tree::{self, Cursor, NodeSource, Root, Value};
 use super::{Base, ShareError};
 use crate::live::{Known, Live, MapId, Page};
 
-/// Overlay entries that are read at once.
-const PAGE_ENTRIES: usize = 256;
+/// Overlay entries that are read at once. More than what a client lists with attributes in 64 KiB.
+const PAGE_ENTRIES: usize = 512;
+/// The fewest, where more than one page is read: what has been removed takes places in a page too.
+const PAGE_ENTRIES_LEAST: usize = 64;
 /// The most overlay entries that are read at once to find an extent, of some hundred bytes each.
 const EXTENT_ENTRIES_MAX: usize = 1 << 18;
 /// What the key of an extent is known by: the byte behind the inode.
@@ -93,7 +95,7 @@ pub(crate) async fn layered_get(
     key: &[u8],
 ) -> Result<Option<Value>, ShareError> {
     match above {
-        Known::Value(value) => Ok(Some(Value::decode(&value)?)),
+        Known::Value(value) => Ok(Some(Value::decode_owned(value)?)),
         Known::Deleted => Ok(None),
         Known::Unknown => Ok(tree::get(&base()?.root, key, nodes).await?),
     }
@@ -115,7 +117,7 @@ async fn layered_get_many(
     };
     let mut below = below.into_iter();
     let value = |known| match known {
-        Known::Value(value) => Ok(Some(Value::decode(&value)?)),
+        Known::Value(value) => Ok(Some(Value::decode_owned(value)?)),
         Known::Deleted => Ok(None),
         Known::Unknown => Ok(below.next().flatten()),
     };
@@ -157,9 +159,12 @@ pub(crate) async fn layered_scan(
     let mut found: Vec<(Key, Value)> = Vec::new();
     let (mut start, mut entries_max) = (range.start, PAGE_ENTRIES.min(limit + 1));
     while found.len() < limit && start < range.end {
-        let page = page(&(start.clone()..range.end.clone()), entries_max)?;
+        let left = limit - found.len();
+        // Of anything else no more is of use than is still wanted, and whether there is more.
+        let useful = if are_extents { usize::MAX } else { PAGE_ENTRIES_LEAST.max(left + 1) };
+        let page = page(&(start.clone()..range.end.clone()), entries_max.min(useful))?;
         let end = page.end.clone();
-        let entries = merge(page, &start, limit - found.len(), nodes).await?;
+        let entries = merge(page, &start, left, nodes).await?;
         match entries.last() {
             _ if !are_extents || end >= range.end => start = end,
             Some((last, _)) => start = [&last.encode()[..], &[0]].concat(),
@@ -197,7 +202,7 @@ async fn merge(
                 below = next_visible(&mut cursor, &page.hidden).await?;
             }
             if let Some(value) = value {
-                found.push((Key::decode(&key)?, Value::decode(&value)?));
+                found.push((Key::decode(&key)?, Value::decode_owned(value)?));
             }
         } else if let Some((key, value)) = below.take() {
             found.push((Key::decode(&key)?, value));

@@ -37,6 +37,7 @@ busybox find . -type d -print0 | busybox sort -z | busybox xargs -0r busybox sta
 /// A tree, packed as the disk of a guest.
 struct Packed {
     folder: TempDir,
+    name: String,
     description: String,
 }
 
@@ -48,7 +49,8 @@ impl Packed {
         let busybox = program("busybox").unwrap_or_else(|reason| panic!("{reason}"));
         let description = output(Command::new(busybox).args(["sh", "-c", DESCRIBE]).current_dir(&tree));
         assert!(description.lines().count() > 1000, "a tree worth unpacking: {}", tree.display());
-        Self { folder, description }
+        let name = tree.file_name().unwrap_or_default().display().to_string();
+        Self { folder, name, description }
     }
 
     fn serve(&self) -> DiskServer {
@@ -146,7 +148,8 @@ fn a_tree_that_is_unpacked_is_what_was_packed_and_git_clones_are_whole() {
     mortal.gateway.start();
     client.mount(mortal.gateway.address(), "");
     client.run_within(packed.patience(), describe);
-    println!("a tree: {} lines of its description are right", packed.description.lines().count());
+    let lines = packed.description.lines().count();
+    println!("a tree: {lines} lines of the description of {} are right", packed.name);
     client.run_within(packed.patience(), "rm -r /share/tree && test -z \"$(ls -A /share)\"");
 
     client.run("ln -s git /usr/bin/git-upload-pack");

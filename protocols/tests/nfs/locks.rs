@@ -2,17 +2,12 @@
 //! to do, once a minute for each client. Method: the calls that such a client makes, and a subscriber
 //! that keeps the lines of the log.
 
-use std::fmt::{Debug, Write as _};
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::net::TcpSocket;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::harness::{Raw, call, serve, word, words};
+use crate::warnings::Warnings;
 
 const NLM: u32 = 100_021;
 const TEST: u32 = 1;
@@ -26,39 +21,6 @@ const NO_LOCKS: u32 = 2;
 const PORTMAP: u32 = 100_000;
 const PROC_UNAVAIL: u32 = 3;
 const GARBAGE_ARGS: u32 = 4;
-
-/// Keeps warnings, fields and all.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        write!(self.0, "{}={value:?} ", field.name()).unwrap();
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        self.0.lock().push(line.0);
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
 
 /// A connection from one of the addresses of this machine.
 async fn from(host: [u8; 4], address: SocketAddr) -> Raw {
@@ -97,13 +59,13 @@ async fn a_lock_is_refused_at_once_and_each_client_is_told_once_to_mount_with_no
             assert_eq!((word(&reply, 5), &reply[24..]), (0, &results[..]), "{version} {procedure}");
         }
     }
-    let lines = warnings.0.lock().clone();
+    let lines = warnings.lines();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("nolock") && lines[0].contains("client=127.0.0.1 "), "{lines:?}");
 
     from([127, 0, 0, 2], nfs).await.exchange(&call(5, NLM, 4, LOCK, &cookie(b""))).await;
     from([127, 0, 0, 2], nfs).await.exchange(&call(6, NLM, 4, LOCK, &cookie(b""))).await;
-    let lines = warnings.0.lock().clone();
+    let lines = warnings.lines();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[1].contains("client=127.0.0.2 "), "{lines:?}");
 }

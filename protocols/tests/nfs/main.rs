@@ -18,4 +18,6 @@ mod malformed;
 mod mounting;
 mod pressure;
 mod procedures;
+mod registering;
 mod repetition;
+mod warnings;

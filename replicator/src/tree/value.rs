@@ -70,6 +70,11 @@ impl Value {
 
     /// Decodes what [`Value::encode`] made.
     pub fn decode(bytes: &[u8]) -> Result<Self, TreeError> {
+        Self::decode_owned(Bytes::copy_from_slice(bytes))
+    }
+
+    /// As [`Value::decode`], of bytes that are given away: their end becomes the payload, without a copy.
+    pub fn decode_owned(bytes: Bytes) -> Result<Self, TreeError> {
         decode(bytes).map_err(|Malformed(what)| TreeError::BadValue { what })
     }
 
@@ -95,11 +100,11 @@ pub(super) fn same_ids(one: &[ChunkRef], other: &[ChunkRef]) -> bool {
     one.iter().map(|reference| reference.id).eq(other.iter().map(|reference| reference.id))
 }
 
-fn decode(bytes: &[u8]) -> Result<Value, Malformed> {
+fn decode(bytes: Bytes) -> Result<Value, Malformed> {
     if bytes.len() > VALUE_BYTES_MAX {
         return Err(Malformed("it is longer than any value"));
     }
-    let mut reader = Reader(Bytes::copy_from_slice(bytes));
+    let mut reader = Reader(bytes);
     if reader.byte()? != VERSION {
         return Err(Malformed("its version is unknown"));
     }
