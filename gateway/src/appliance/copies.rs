@@ -93,6 +93,11 @@ impl Copies {
         self.list.lock().iter().map(|copy| copy.target.store.clone()).collect()
     }
 
+    /// All of them as targets.
+    pub(super) fn targets(&self) -> Vec<CopyTarget> {
+        self.list.lock().iter().map(|copy| copy.target.clone()).collect()
+    }
+
     pub(super) fn named(&self, name: &str) -> Option<Arc<Copy>> {
         self.list.lock().iter().find(|copy| copy.target.name == name).cloned()
     }
