@@ -98,6 +98,12 @@ impl Scrubber {
             book.begin_round(self.now_seconds(), inventory, &target.store.address());
             book.heads_read(&spoilt);
         })?;
+        for pack in self.with_book(config, target, |book| book.lost_packs()) {
+            // What was deleted since, and what nothing names any more, is lost to nobody.
+            if !missing.contains(&pack) && repository.pack_modified(pack).await?.is_none() {
+                self.note_of(config, target, |book| book.is_whole(pack))?;
+            }
+        }
         for pack in missing {
             self.examine_on(followed, pack).await?;
         }
@@ -112,8 +118,7 @@ impl Scrubber {
         observer: &dyn Observer,
     ) -> Result<(), ApplianceError> {
         let Followed { config, target, repository, .. } = followed;
-        let mut void = VoidPacks::default();
-        void.refresh(repository).await?;
+        let void = self.void_on(repository).await?;
         loop {
             let after = self.with_book(config, target, |book| book.position());
             let (page, more) = repository.list_pack_objects(after, LIST_PAGE).await?;
@@ -124,7 +129,7 @@ impl Scrubber {
                 if observer.is_cancelled() || !is_due {
                     return Ok(());
                 }
-                let passed = if void.contains(&pack) {
+                let passed = if void.iter().any(|void| void.contains(&pack)) {
                     Passed::Condemned
                 } else if config.classes.sleeps(class.as_ref()) {
                     Passed::Asleep
@@ -154,8 +159,8 @@ impl Scrubber {
             self.note_of(config, target, |book| book.is_whole(pack))?;
             return Ok(examined);
         };
-        if wounds.is_missing && is_condemned(repository, pack).await? {
-            // A pass has deleted it since it was listed, as a collection of the lead did.
+        if self.void_on(repository).await?.iter().any(|void| void.contains(&pack)) {
+            // A collection has condemned it since it was listed: a pass may have deleted it, or its keys are gone.
             self.note_of(config, target, |book| book.is_whole(pack))?;
             return Ok(examined);
         }
@@ -171,6 +176,15 @@ impl Scrubber {
         let now = self.now_seconds();
         self.note_of(config, target, |book| book.was_wounded(pack, &healed, now))?;
         Ok(examined)
+    }
+
+    /// What collections have condemned by the plans of the lead, and by those of a copy: each may have some that the other
+    /// has not yet.
+    async fn void_on(&self, copy: &Repository<Opened>) -> Result<[VoidPacks; 2], ApplianceError> {
+        let (mut of_lead, mut of_copy) = (VoidPacks::default(), VoidPacks::default());
+        of_lead.refresh(&self.appliance.backend.repository).await?;
+        of_copy.refresh(copy).await?;
+        Ok([of_lead, of_copy])
     }
 
     /// Uses the book of a copy.
@@ -216,11 +230,4 @@ impl Scrubber {
         };
         self.appliance.copies.targets().into_iter().map(of).collect()
     }
-}
-
-/// Whether a collection has condemned a pack, as far as the plans there say.
-async fn is_condemned(repository: &Repository<Opened>, pack: PackId) -> Result<bool, ApplianceError> {
-    let mut void = VoidPacks::default();
-    void.refresh(repository).await?;
-    Ok(void.contains(&pack))
 }
