@@ -93,8 +93,8 @@ async fn put_back_from(examiner: &Examiner, pack: PackId, store: &dyn Store, scr
     let mut file = NamedTempFile::new_in(scratch).map_err(local)?;
     let fetched = fetch_pack(pack, store, &mut file).await;
     match fetched {
-        Ok(Some(())) => {}
-        Ok(None) => return Ok(false),
+        Ok(true) => {}
+        Ok(false) => return Ok(false),
         Err(FetchFailure::Local(error)) => return Err(local(error)),
         Err(FetchFailure::Store(error)) => {
             let error: &dyn std::error::Error = &error;
@@ -126,16 +126,16 @@ impl From<std::io::Error> for FetchFailure {
     }
 }
 
-/// Writes a pack to a file, piece by piece; none if it is not as long as its own end says.
+/// Writes a pack to a file, piece by piece; false if it is not as long as its own end says.
 async fn fetch_pack(
     pack: PackId,
     store: &dyn Store,
     file: &mut NamedTempFile,
-) -> std::result::Result<Option<()>, FetchFailure> {
+) -> std::result::Result<bool, FetchFailure> {
     let name = pack_name(pack);
     let (tail, length) = store.get_tail(&name, PACK_TAIL_BYTES).await?;
     if !PackFooter::from_tail(pack, &tail).is_ok_and(|footer| footer.pack_bytes() == length) {
-        return Ok(None);
+        return Ok(false);
     }
     let mut at = 0;
     while at < length {
@@ -144,7 +144,7 @@ async fn fetch_pack(
         at = end;
     }
     file.as_file().sync_data()?;
-    Ok(Some(()))
+    Ok(true)
 }
 
 /// Copies of bad frames, each at its place in a file as long as the pack.
