@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! cargo bench --workspace --bench backup -- [FIRST SECOND] [--made=tree|image|packed] [--mib=512]
-//!     [--rounds=1] [--only=tidegate,restic,borg,rustic]
+//!     [--rounds=1] [--only=tidegate,restic,borg,rustic] [--store=folder|bucket]
 //! ```
 //!
-//! Each program keeps a repository in a directory of the same disk, encrypted, and does in turn: save a folder,
+//! Each program keeps a repository in a directory of the same disk, encrypted, or in a bucket over it (`--store=bucket`; Borg knows
+//! none), which counts the requests that a step takes. It does in turn: save a folder,
 //! save it unchanged, save its second version (in the same place), restore that to an empty folder, forget all
 //! but that and give its space back. What was restored is compared with its source, outside the time. FIRST and SECOND
 //! are two versions of a folder of one's own, which are copied; else both are made: a tree of files as
@@ -21,6 +22,7 @@
 mod data;
 mod peers;
 mod process;
+mod store;
 mod tidegate;
 mod tool;
 
@@ -28,10 +30,20 @@ use tidegate_benches::{Arguments, Outcome, Table, median, scratch, times};
 
 use data::Data;
 use process::Cost;
+use store::Requests;
 use tool::{Kept, STEPS, Tool};
 
-const COLUMNS: [&str; 6] =
-    ["program", "seconds", "seconds of processor", "peak MiB", "MiB stored", "objects"];
+const COLUMNS: [&str; 9] = [
+    "program",
+    "seconds",
+    "seconds of processor",
+    "peak MiB",
+    "MiB stored",
+    "objects",
+    "objects changed",
+    "requests",
+    "of which read",
+];
 
 /// What one program took for one step, and had stored after it.
 type Found = (Cost, Kept);
@@ -41,6 +53,12 @@ fn main() -> Outcome<()> {
     let rounds: usize = arguments.setting("rounds", 1)?;
     let only: String = arguments.setting("only", String::new())?;
     let made: String = arguments.setting("made", "tree".to_owned())?;
+    let store: String = arguments.setting("store", "folder".to_owned())?;
+    let in_bucket = match store.as_str() {
+        "folder" => false,
+        "bucket" => true,
+        _ => return Err(format!("--store={store}: folder or bucket").into()),
+    };
     let folder = scratch()?;
     let data = match arguments.words() {
         [] => Data::made(&made, arguments.setting("mib", 512)?, folder.path())?,
@@ -51,7 +69,8 @@ fn main() -> Outcome<()> {
     let wanted = |tool: &&dyn Tool| only.is_empty() || only.split(',').any(|name| name == tool.name());
     let mut measured: Vec<(&dyn Tool, Vec<Vec<Found>>)> = Vec::new();
     for tool in tool::ALL.into_iter().filter(wanted) {
-        match tool.missing() {
+        let no_buckets = (in_bucket && !tool.knows_buckets()).then(|| "it knows no buckets".to_owned());
+        match tool.missing().or(no_buckets) {
             Some(why) => println!("{}: left out: {why}", tool.name()),
             None => measured.push((tool, Vec::new())),
         }
@@ -60,7 +79,7 @@ fn main() -> Outcome<()> {
         let mut gone_on = Vec::new();
         for (tool, mut found) in measured {
             let place = folder.path().join(format!("{}-{round}", tool.name()));
-            match tool::measure(tool, &data, &place) {
+            match tool::measure(tool, &data, &place, in_bucket) {
                 Ok(costs) => found.push(costs),
                 Err(error) if tool.name() != "tidegate" => {
                     println!("{}: left out: {error}", tool.name());
@@ -87,6 +106,11 @@ fn show(title: &str, step: usize, measured: &[(&dyn Tool, Vec<Vec<Found>>)]) {
         let of = |part: &dyn Fn(&Found) -> f64| median(rounds.iter().map(|steps| part(&steps[step])));
         let clock = of(&|(cost, _)| cost.spent.clock);
         clocks.push(clock);
+        let requests = |part: fn(Requests) -> u64| {
+            let told = rounds.iter().filter_map(|steps| steps[step].1.requests);
+            let told: Vec<f64> = told.map(|requests| part(requests) as f64).collect();
+            if told.is_empty() { "-".to_owned() } else { format!("{:.0}", median(told)) }
+        };
         table.row([
             tool.name().to_owned(),
             format!("{clock:.1}"),
@@ -94,6 +118,9 @@ fn show(title: &str, step: usize, measured: &[(&dyn Tool, Vec<Vec<Found>>)]) {
             format!("{:.0}", of(&|(cost, _)| mib(cost.peak_bytes))),
             format!("{:.1}", of(&|(_, kept)| mib(kept.bytes))),
             format!("{:.0}", of(&|(_, kept)| kept.objects as f64)),
+            format!("{:.0}", of(&|(_, kept)| kept.changed as f64)),
+            requests(|requests| requests.all),
+            requests(|requests| requests.reading),
         ]);
     }
     table.print(title);

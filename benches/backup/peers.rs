@@ -7,9 +7,12 @@ use std::process::Command;
 use tidegate_benches::{Outcome, find_program};
 
 use crate::process::run;
+use crate::store::{ACCESS_KEY, BUCKET, REGION, SECRET_KEY};
 use crate::tool::{Place, Tool};
 
 const SECRET: &str = "only for this bench";
+/// What rustic finds a bucket by.
+const PROFILE: &str = "bench";
 
 fn missing(program: &str, how: &str) -> Option<String> {
     find_program(program).is_none().then(|| format!("not installed ({how})"))
@@ -32,7 +35,12 @@ impl Restic {
     fn command(place: &Place) -> Command {
         let mut command = Command::new("restic");
         command.env("RESTIC_PASSWORD", SECRET).env("RESTIC_CACHE_DIR", place.own.join("cache"));
-        command.arg("--quiet").arg("--repo").arg(&place.repository);
+        place.sign_in(&mut command);
+        command.arg("--quiet").arg("--repo");
+        match &place.bucket {
+            Some(bucket) => command.arg(format!("s3:{}/{BUCKET}", bucket.endpoint())),
+            None => command.arg(&place.repository),
+        };
         command
     }
 }
@@ -89,6 +97,10 @@ impl Tool for Borg {
         missing("borg", "Debian: borgbackup")
     }
 
+    fn knows_buckets(&self) -> bool {
+        false
+    }
+
     fn prepare(&self, place: &Place) -> Outcome<()> {
         run(Self::command(place).args(["init", "--encryption", "repokey-blake2"])).map(|_| ())
     }
@@ -123,13 +135,22 @@ impl Rustic {
     fn command(place: &Place) -> Command {
         let mut command = Command::new("rustic");
         command.env("RUSTIC_PASSWORD", SECRET).env("RUSTIC_CACHE_DIR", place.own.join("cache"));
+        command.arg("--no-progress").arg("--log-level").arg("error");
+        match place.bucket {
+            // It looks for profiles in its folder.
+            Some(_) => command.current_dir(&place.own).args(["--use-profile", PROFILE]),
+            None => command.arg("--repository").arg(&place.repository),
+        };
         command
-            .arg("--no-progress")
-            .arg("--log-level")
-            .arg("error")
-            .arg("--repository")
-            .arg(&place.repository);
-        command
+    }
+
+    /// Where a repository in a bucket is, for a profile.
+    fn profile(endpoint: &str) -> String {
+        format!(
+            "[repository]\nrepository = \"opendal:s3\"\n\n[repository.options]\nbucket = \"{BUCKET}\"\nroot = \"/\"\n\
+             endpoint = \"{endpoint}\"\nregion = \"{REGION}\"\naccess_key_id = \"{ACCESS_KEY}\"\n\
+             secret_access_key = \"{SECRET_KEY}\"\n"
+        )
     }
 }
 
@@ -143,6 +164,9 @@ impl Tool for Rustic {
     }
 
     fn prepare(&self, place: &Place) -> Outcome<()> {
+        if let Some(bucket) = &place.bucket {
+            std::fs::write(place.own.join(format!("{PROFILE}.toml")), Self::profile(bucket.endpoint()))?;
+        }
         run(Self::command(place).arg("init")).map(|_| ())
     }
 

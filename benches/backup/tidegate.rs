@@ -10,6 +10,7 @@ use serde_json::Value;
 use tidegate_benches::{Outcome, tidegate_program};
 
 use crate::process::{Watched, run};
+use crate::store::BUCKET;
 use crate::tool::{Place, Tool};
 
 /// What to call it.
@@ -24,6 +25,7 @@ impl Tidegate {
     fn command(place: &Place) -> Outcome<Command> {
         let mut command = Command::new(tidegate_program()?);
         command.arg("--settings").arg(place.own.join("tidegate.toml"));
+        place.sign_in(&mut command);
         Ok(command)
     }
 
@@ -68,14 +70,19 @@ impl Tool for Tidegate {
 
     fn prepare(&self, place: &Place) -> Outcome<()> {
         let own = place.own.display();
+        let target = match &place.bucket {
+            Some(bucket) => {
+                format!("address = \"s3://{BUCKET}\"\nendpoint = \"{}\"", bucket.endpoint())
+            }
+            None => format!("address = \"file://{}\"", place.repository.display()),
+        };
         let settings = format!(
             "[gateway]\ndata = \"{own}/data\"\nsocket = \"{own}/admin.sock\"\n\n\
              [repository]\nkey = {{ file = \"{own}/repository.key\" }}\n\n\
-             [[target]]\nname = \"local\"\naddress = \"file://{}\"\n\n\
+             [[target]]\nname = \"local\"\n{target}\n\n\
              [nfs]\nlisten = []\n\n\
              [retention]\nheads = []\nbin = \"0s\"\n\n\
              [[source]]\nname = \"source\"\nfolder = \"{}\"\n",
-            place.repository.display(),
             place.source.display()
         );
         fs::write(place.own.join("tidegate.toml"), settings)?;

@@ -64,7 +64,9 @@ pub use requests::{
     HandoverRequest, LifecycleReport, LifecycleRequest, LifecycleStep, PromoteReport, PromoteRequest,
     RestoreReport, RestoreRequest, RollbackReport, RollbackRequest, SnapshotInfo, SnapshotRequest,
 };
-pub use scrub::{LostPart, LostUser, ScrubFailure, ScrubHealth, ScrubRound, ScrubStatus};
+pub use scrub::{
+    CopyScrub, LostPart, LostUser, ScrubFailure, ScrubHealth, ScrubRound, ScrubStatus, UnreadableHead,
+};
 pub use settings::{ChangeSettings, SettingsEdit};
 pub use sight::{ClientInfo, KeySlot};
 pub use source::{PathTrouble, SourceDetails, SourceRun, SourceRunRequest, SourceStatus};

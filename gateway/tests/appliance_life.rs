@@ -19,7 +19,7 @@ use tidegate_gateway::appliance::{ApplianceError, AttachPoint, ShareConfig};
 use tidegate_protocols::view::{Call, Caller, FileView, FsError};
 use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::repository::{Head, NewSnapshot};
-use tidegate_replicator::store::{MemoryStore, Store};
+use tidegate_replicator::store::{FaultStore, MemoryStore, Store};
 
 const ROOT_INODE: InodeNumber = InodeNumber::ROOT;
 
@@ -219,6 +219,36 @@ async fn what_is_in_the_repository_already_is_not_stored_again_from_another_site
     write(&served(&away, share).namespace, file, 0, &content).await.unwrap();
     let (_, head) = away.commit("other").await.unwrap();
     assert_eq!(head.statistics.bytes_unique, 0, "{:?}", head.statistics);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_has_just_begun_knows_the_newest_head_once_the_store_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let way = Arc::new(FaultStore::new(Arc::new(MemoryStore::new()), 1));
+    drop(init(way.clone(), &key).await);
+    let appliance = open(&folder.path().join("data"), way.clone(), &key).await;
+    let share = appliance.serve(config("docs")).await.unwrap();
+    create(&served(&appliance, share).namespace, ROOT_INODE, b"file").await.unwrap();
+    let (name, head) = appliance.commit("docs").await.unwrap();
+    appliance.close().await.unwrap();
+    drop(appliance);
+    let appliance = open(&folder.path().join("data"), way.clone(), &key).await;
+    way.partition(true);
+    appliance.serve(config("docs")).await.unwrap();
+    assert!(appliance.report()[0].newest.is_none(), "the store is away");
+    way.partition(false);
+    let newest = async {
+        loop {
+            if let Some(newest) = appliance.report().remove(0).newest {
+                return newest;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let newest = tokio::time::timeout(Duration::from_mins(1), newest).await.expect("it is read");
+    assert_eq!((newest.0, newest.1.root, newest.1.frozen_at), (name, head.root, head.frozen_at));
+    appliance.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

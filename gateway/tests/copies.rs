@@ -10,10 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use support::{budgets, config, create, init, lookup, noise, read_all, served, slot_key, write};
 use tidegate_chunker::PackId;
 use tidegate_gateway::appliance::{
-    Appliance, ApplianceError, AttachPoint, CopyTarget, Parts, ShareConfig, Targets,
+    Appliance, ApplianceError, AttachPoint, CopyTarget, LockConfig, Parts, ShareConfig, Targets,
 };
 use tidegate_gateway::clock::SystemClock;
 use tidegate_protocols::view::FsError;
@@ -21,7 +22,10 @@ use tidegate_replicator::check::{self, CheckOptions, Sample, check};
 use tidegate_replicator::ingest::{pack_file_name, pack_of_file_name};
 use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::repository::{Claimant, Ladder, Repository, SlotKey};
-use tidegate_replicator::store::{FaultStore, MemoryStore, Store, StoreGroup};
+use tidegate_replicator::store::{
+    Address, Credentials, DirectoryStore, ErrorKind, FaultStore, LockMode, LockRule, MemoryStore, Store,
+    StoreError, StoreGroup, StoreSettings, open_late,
+};
 
 /// A target of a test: its store, and the way to it, which may be cut.
 struct Site {
@@ -113,8 +117,11 @@ impl Scene {
 
     /// Everything that heads reach is at a site, and opens.
     async fn is_sound(&self, site: usize) {
-        let repository =
-            Arc::new(Repository::open(Arc::new(self.sites[site].store.clone()), &self.key).await.unwrap());
+        self.is_sound_at(Arc::new(self.sites[site].store.clone())).await;
+    }
+
+    async fn is_sound_at(&self, store: Arc<dyn Store>) {
+        let repository = Arc::new(Repository::open(store, &self.key).await.unwrap());
         let read_data = Some(Sample { per_million: Sample::ALL, seed: 0 });
         let options = CheckOptions { read_data, ..CheckOptions::default() };
         let report = check(&repository, &options, &check::Silent).await.unwrap();
@@ -196,6 +203,69 @@ async fn a_copy_that_was_away_is_owed_what_was_made_and_catches_up() {
     assert_eq!(appliance.copies_report()[0].owed.packs, 0);
     assert!(appliance.dirty_bytes() + 900_000 <= dirty, "{} of {dirty}", appliance.dirty_bytes());
     scene.is_sound(1).await;
+    close(appliance).await;
+}
+
+/// A copy on a disk that may not be mounted yet.
+fn on_disk(disk: &Path) -> CopyTarget {
+    let settings = StoreSettings::new(Address::Directory(disk.to_path_buf()));
+    let none_needed = || async { Ok::<_, StoreError>(Credentials::Environment) }.boxed();
+    CopyTarget { name: "away".into(), store: open_late("away", &settings, Box::new(none_needed)).store }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_whose_disk_comes_after_the_start_is_opened_then_and_what_it_is_owed_is_not_forgotten() {
+    let mut scene = Scene::new().await;
+    let (disk, shelf) = (scene.folder.path().join("disk"), scene.folder.path().join("shelf"));
+    let targets = |scene: &Scene| Targets { copies: vec![on_disk(&disk)], ..scene.targets(0, 2) };
+    let appliance = scene.try_open("gateway", targets(&scene)).await.unwrap();
+    scene.serve(&appliance).await;
+    scene.write(&appliance).await;
+    appliance.commit("documents").await.unwrap();
+    assert!(matches!(appliance.copy_now("away").await, Err(ApplianceError::Copy(_))));
+    let stands = appliance.copies_report().remove(0);
+    assert!(stands.failure.is_some() && stands.owed.packs > 0 && stands.behind.is_some(), "{stands:?}");
+    assert!(appliance.dirty_bytes() > 250_000, "two must have it and one has it: it stays here");
+    std::fs::create_dir(&disk).unwrap();
+    assert!(appliance.copy_now("away").await.unwrap().is_whole());
+    close(appliance).await;
+    // It is away again when the gateway starts the next time.
+    std::fs::rename(&disk, &shelf).unwrap();
+    let appliance = scene.try_open("gateway", targets(&scene)).await.unwrap();
+    scene.serve(&appliance).await;
+    scene.write(&appliance).await;
+    appliance.commit("documents").await.unwrap();
+    assert!(appliance.copy_now("away").await.is_err());
+    let stands = appliance.copies_report().remove(0);
+    assert!(stands.owed.whole_once && stands.owed.packs > 0 && stands.behind.is_some(), "{stands:?}");
+    std::fs::rename(&shelf, &disk).unwrap();
+    assert!(appliance.copy_now("away").await.unwrap().is_whole());
+    let stands = appliance.copies_report().remove(0);
+    assert_eq!((stands.owed.packs, stands.behind, stands.failure), (0, Some(Duration::ZERO), None));
+    scene.is_sound_at(Arc::new(DirectoryStore::open(&disk).unwrap())).await;
+    close(appliance).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_locks_of_a_copy_that_cannot_be_opened_are_accounted_for() {
+    let scene = Scene::new().await;
+    let rule = LockRule { mode: LockMode::Governance, days: 30 };
+    let bucket = Address::Bucket { bucket: "away".into(), prefix: "backup".into() };
+    let settings = StoreSettings { lock: Some(rule), ..StoreSettings::new(bucket) };
+    let nobody_gives = || {
+        async { Err::<Credentials, _>(StoreError::new(ErrorKind::Denied, "read the credentials")) }.boxed()
+    };
+    let store = open_late("away", &settings, Box::new(nobody_gives)).store;
+    let copies = vec![CopyTarget { name: "away".into(), store }];
+    let targets = Targets { copies, ..scene.targets(0, 1) };
+    let appliance = scene.try_open("gateway", targets).await.unwrap();
+    let report = appliance.lock_reports().remove(0);
+    assert_eq!((report.address.as_str(), report.rule), ("s3://away/backup", rule));
+    assert_eq!((report.ended, report.failure, report.is_late), (None, None, false));
+    let config = LockConfig { memory_bytes_max: 64 << 20, folder: scene.folder.path().to_path_buf() };
+    appliance.extend_due_locks(&config).await;
+    let report = appliance.lock_reports().remove(0);
+    assert!(report.ended.is_none() && report.failure.is_some(), "{report:?}");
     close(appliance).await;
 }
 

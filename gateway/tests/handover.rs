@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_gateway::appliance::{Appliance, ApplianceError, AttachPoint};
+use tidegate_gateway::appliance::{Appliance, ApplianceError, AttachPoint, ShareConfig};
 use tidegate_protocols::view::{
     Call, Caller, CreateHow, FileView, FsError, Handle, SetAttributes, Stability,
 };
@@ -101,6 +101,21 @@ async fn handles_stay_valid_through_a_handover_and_writers_only_wait() {
     assert_eq!(read(&third, &file).await.unwrap(), b"elsewhere");
     assert_eq!(read(&third, &newer).await.unwrap(), b"newer");
     assert_eq!(write(&home, &file, b"at home").await, Err(FsError::TryLater), "home still waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_attaches_what_was_handed_over_publishes_how_it_is_served_although_nothing_changes() {
+    let (scene, home) = Scene::new().await;
+    create(&home, b"file", b"at home").await;
+    home.hand_over("docs").await.unwrap();
+    let away = scene.gateway("away").await;
+    away.attach("docs", AttachPoint::Newest).await.unwrap();
+    let settings = serde_json::json!({ "share": { "name": "docs" } });
+    away.serve(ShareConfig { settings: settings.clone(), ..config("docs") }).await.unwrap();
+    // The first finds out what is published; a gateway that has just begun may know it before.
+    away.commit("docs").await.unwrap();
+    let (_, head) = away.commit("docs").await.unwrap();
+    assert_eq!((head.handover, head.settings), (None, settings));
 }
 
 #[tokio::test(flavor = "multi_thread")]

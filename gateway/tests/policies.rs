@@ -16,9 +16,11 @@ use support::*;
 use tidegate_gateway::appliance::Appliance;
 use tidegate_gateway::assembly::{AppliancePolicies, ApplianceSources};
 use tidegate_gateway::clock::Clock;
+use tidegate_gateway::control::{JobHandle, PolicyRunRequest};
 use tidegate_gateway::policy::{Engine, Plan};
 use tidegate_gateway::settings::Settings;
 use tidegate_replicator::map::{InodeNumber, Timestamp};
+use tidegate_replicator::repository::Snapshot;
 use tidegate_replicator::store::{MemoryStore, Store};
 
 /// 2027-01-15T08:00:00Z.
@@ -116,4 +118,77 @@ async fn a_policy_keeps_a_share_in_the_repository_and_forgets_only_its_own() {
     scene.engine.run_due().await;
     assert_eq!(scene.engine.statuses(), statuses, "once");
     scene.appliance.close().await.unwrap();
+}
+
+/// The policies of settings with three shares.
+fn policies_over(appliance: &Arc<Appliance>, clock: &Arc<Turned>, policy: &str) -> Arc<Engine> {
+    let shares: String =
+        ["orders", "bills", "letters"].map(|name| format!("[[share]]\nname = \"{name}\"\n")).concat();
+    let text = format!(
+        "[repository]\nkey = {{ env = \"K\" }}\n[[target]]\nname = \"t\"\naddress = \"file:///srv/r\"\n\
+         {shares}[[policy]]\n{policy}\nevery = \"1h\"\nkeep_last = 100\n"
+    );
+    let settings = Arc::new(Settings::parse(&text).unwrap());
+    let sources = ApplianceSources::new(appliance.clone(), settings.clone());
+    let engine = Engine::new(AppliancePolicies::new(appliance.clone(), sources), clock.clone());
+    engine.set(Plan::all(&settings));
+    engine
+}
+
+/// What a policy took of a share, oldest first.
+async fn taken_by(appliance: &Appliance, policy: &str, share: &str) -> Vec<Snapshot> {
+    let snapshots = appliance.snapshots(share).await.unwrap().into_iter().map(|entry| entry.snapshot);
+    snapshots.filter(|snapshot| snapshot.policy.as_deref() == Some(policy)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consistent_policy_takes_its_shares_as_of_one_moment_or_not_at_all() {
+    const RUNS: usize = 8;
+    let folder = tempfile::tempdir().unwrap();
+    let (store, key): (Arc<dyn Store>, _) = (Arc::new(MemoryStore::new()), slot_key(folder.path()));
+    drop(init(store.clone(), &key).await);
+    let clock = Arc::new(Turned(AtomicI64::new(BEGIN)));
+    let appliance = open_at(&folder.path().join("data"), store, &key, clock.clone()).await;
+    for name in ["orders", "bills"] {
+        appliance.serve(config(name)).await.unwrap();
+    }
+    let stop = tokio_util::sync::CancellationToken::new();
+    // An order, then its bill: in no state of the world are there more bills than orders, nor two orders without one.
+    let writer = tokio::spawn({
+        let (appliance, stop) = (appliance.clone(), stop.clone());
+        async move {
+            let mut number = 0_u64;
+            while !stop.is_cancelled() {
+                for name in ["orders", "bills"] {
+                    let namespace = appliance.namespace(name).unwrap();
+                    create(&namespace, InodeNumber::ROOT, format!("{number}").as_bytes()).await.unwrap();
+                }
+                number += 1;
+            }
+            number
+        }
+    });
+    let together = "name = \"together\"\nshares = [\"orders\", \"bills\"]\nconsistent = true";
+    let engine = policies_over(&appliance, &clock, together);
+    engine.run_due().await;
+    for _ in 0..RUNS {
+        clock.pass(1);
+        engine.run_due().await;
+    }
+    stop.cancel();
+    assert!(writer.await.unwrap() > 0);
+    let orders = taken_by(&appliance, "together", "orders").await;
+    let bills = taken_by(&appliance, "together", "bills").await;
+    assert_eq!((orders.len(), bills.len()), (RUNS, RUNS));
+    for (orders, bills) in orders.iter().zip(&bills) {
+        let (orders, bills) = (orders.head.usage.inodes, bills.head.usage.inodes);
+        assert!(orders == bills || orders == bills + 1, "{orders} orders, {bills} bills");
+    }
+    // One of its shares cannot be frozen, so none gets a snapshot.
+    let apart = "name = \"apart\"\nshares = [\"orders\", \"letters\"]\nconsistent = true";
+    let engine = policies_over(&appliance, &clock, apart);
+    let error = engine.run_now("apart", &PolicyRunRequest::default(), &JobHandle::new()).await.unwrap_err();
+    assert!(error.to_string().contains("letters"), "{error}");
+    assert_eq!(taken_by(&appliance, "apart", "orders").await.len(), 0);
+    appliance.close().await.unwrap();
 }

@@ -265,10 +265,10 @@ fn machine(view: &View<'_>, found: &mut Vec<Reading>) {
     let lost = status.lost_parts;
     let verdict = judge(lost > 0, lost == 0, || {
         let message = format!(
-            "{lost} parts of packs on the target are missing or damaged, and cannot be replaced from here"
+            "{lost} parts of packs, heads or snapshots are missing or damaged on a target, and no other target has them"
         );
-        let todo = "see `tidegate scrub status` for what they are of; a copy on another target has them: `tidegate target \
-                    repair`; writing the same content again heals them too";
+        let todo = "see `tidegate scrub status` for what they are of; a target that was away is asked again within a day, or by \
+                    `tidegate scrub run`; writing the same content again heals them too";
         wrong(Severity::Critical, Duration::ZERO, message, todo)
     });
     found.push(Reading::new(AlarmCode::PartsLost, "", verdict));

@@ -48,8 +48,8 @@ pub struct CopyReport {
     pub last_pass: Option<(UtcNanos, PassReport)>,
     /// Why the last pass did not, and when.
     pub failure: Option<(UtcNanos, String)>,
-    /// How far it is behind: the age of the oldest of its newest heads that is not the newest of its share; none if
-    /// that is not known.
+    /// How far it is behind: the age of the oldest of its newest heads that is not the newest of its share. Of one that
+    /// could not be reached since the start, and is owed something: the time since then. None if nothing is known.
     pub behind: Option<Duration>,
 }
 
@@ -58,6 +58,8 @@ pub(super) struct Copy {
     pub(super) target: CopyTarget,
     /// What it is a copy of: a lead that is another's later is read no more.
     lead: Arc<dyn Store>,
+    /// Since when this process has it.
+    since: UtcNanos,
     /// Held through a pass.
     mirror: tokio::sync::Mutex<Option<Mirror>>,
     state: Mutex<CopyReport>,
@@ -89,6 +91,11 @@ impl Copies {
     /// The stores of all copies.
     pub(super) fn stores(&self) -> Vec<Arc<dyn Store>> {
         self.list.lock().iter().map(|copy| copy.target.store.clone()).collect()
+    }
+
+    /// All of them as targets.
+    pub(super) fn targets(&self) -> Vec<CopyTarget> {
+        self.list.lock().iter().map(|copy| copy.target.clone()).collect()
     }
 
     pub(super) fn named(&self, name: &str) -> Option<Arc<Copy>> {
@@ -160,7 +167,7 @@ impl Appliance {
             });
             for target in &targets.copies {
                 if !list.iter().any(|copy| same(copy, target)) {
-                    let copy = Arc::new(Copy::new(target.clone(), lead.clone()));
+                    let copy = Arc::new(Copy::new(target.clone(), lead.clone(), self.now()));
                     list.push(copy.clone());
                     begun.push(copy);
                 }
@@ -345,10 +352,14 @@ impl Appliance {
 
     fn copy_report(&self, copy: &Copy) -> CopyReport {
         let state = copy.state.lock().clone();
-        let behind = state.last_pass.as_ref().map(|(_, report)| self.behind(report));
+        let owed = self.backend.ledger.owed(&copy.target.in_ledger());
+        let behind = match &state.last_pass {
+            Some((_, report)) => Some(self.behind(report)),
+            None => (state.failure.is_some() && owed.packs > 0).then(|| self.age_of(copy.since)),
+        };
         CopyReport {
             name: copy.target.name.clone(),
-            owed: self.backend.ledger.owed(&copy.target.in_ledger()),
+            owed,
             sent_bytes: copy.sent_bytes.load(Ordering::Relaxed),
             behind,
             ..state
@@ -360,19 +371,23 @@ impl Appliance {
         let ages = report.shares.iter().filter_map(|copied| {
             let newest = shares.get(&copied.share)?.newest.lock().as_ref().map(|(name, _)| *name)?;
             let (name, frozen_at) = copied.newest?;
-            let age = self.now().as_nanos().saturating_sub(frozen_at.as_nanos()).max(0);
-            (name != newest).then_some(Duration::from_nanos(age as u64))
+            (name != newest).then(|| self.age_of(frozen_at))
         });
         ages.max().unwrap_or_default()
+    }
+
+    fn age_of(&self, at: UtcNanos) -> Duration {
+        Duration::from_nanos(self.now().as_nanos().saturating_sub(at.as_nanos()).max(0) as u64)
     }
 }
 
 impl Copy {
-    fn new(target: CopyTarget, lead: Arc<dyn Store>) -> Self {
+    fn new(target: CopyTarget, lead: Arc<dyn Store>, since: UtcNanos) -> Self {
         let (mirror, state, sent_bytes) = Default::default();
         Self {
             target,
             lead,
+            since,
             mirror,
             state,
             sent_bytes,

@@ -33,6 +33,7 @@ mod heat;
 mod index;
 mod locks;
 mod moments;
+mod newest;
 mod promote;
 mod registry;
 mod rejoin;

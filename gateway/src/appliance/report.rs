@@ -43,7 +43,7 @@ pub struct ShareReport {
     pub rpo_now: Duration,
     /// Bytes acknowledged here that no target has; of all shares together.
     pub dirty_bytes: u64,
-    /// The newest head published from here.
+    /// The newest head published from here, or followed; none while what was published before the start has not been read.
     pub newest: Option<(HeadName, Head)>,
     /// What its files use and may use.
     pub quota: QuotaReport,

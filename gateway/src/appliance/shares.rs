@@ -418,6 +418,7 @@ impl Appliance {
         let paused = if handed_over { Arc::new(AtomicBool::new(true)) } else { open.paused.clone() };
         self.serve_files(&open, paused)?;
         self.start_warming(&open);
+        self.start_reading_newest(open.clone());
         if handed_over {
             self.note_holds_nothing(&open);
         } else if open.config.follow {

@@ -59,7 +59,9 @@ pub use policies::AppliancePolicies;
 pub use recovery_offline::GivenLink;
 pub use running::{Running, StartRunning};
 pub use sources::ApplianceSources;
-pub use store::{check_lock, contact_store, open_store, probe_target, refuse_unlockable, store_settings};
+pub use store::{
+    check_lock, contact_store, open_store, open_store_late, probe_target, refuse_unlockable, store_settings,
+};
 
 use crate::alarm::Sender;
 use crate::appliance::{
@@ -197,7 +199,7 @@ async fn open_with_stores(settings: &Settings) -> Result<OpenAppliance, Assembly
     let repository = open_repository(settings).await?;
     let opened = open_lead(settings).await?;
     let way = Way::of(&opened);
-    let (mut targets, mut ways) = open_targets(settings, opened.store.clone()).await?;
+    let (mut targets, mut ways) = open_targets(settings, opened.store.clone());
     if settings.gateway.drill {
         targets.copies.clear();
         targets.required = 1;

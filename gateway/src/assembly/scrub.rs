@@ -19,6 +19,7 @@ pub(super) fn scrub_config(settings: &Settings) -> ScrubConfig {
         look_every: scrub.look_every.duration(),
         daily_bytes: scrub.daily_bytes.map(crate::settings::Size::bytes),
         daily_requests: scrub.daily_requests.map(u64::from),
+        copies: scrub.copies,
         memory_bytes_max: settings.gateway.memory.bytes() / SCRUB_PART,
         classes: super::classes(settings),
         folder: settings.gateway.data.as_path().to_path_buf(),

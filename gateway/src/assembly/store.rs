@@ -1,7 +1,9 @@
 //! The store of a target.
 
+use futures::FutureExt;
 use tidegate_replicator::store::{
-    Address, Credentials, LockFound, OpenStore, ProbeReport, StoreSettings, Style, open, probe,
+    Address, Credentials, ErrorKind, LockFound, OpenStore, ProbeReport, StoreError, StoreSettings, Style,
+    open, open_late, probe,
 };
 
 use super::AssemblyError;
@@ -42,6 +44,21 @@ pub fn store_settings(target: &Target) -> StoreSettings {
 pub async fn open_store(target: &Target, probed: Option<&ProbeReport>) -> Result<OpenStore, AssemblyError> {
     let credentials = credentials(target).await?;
     Ok(open(target.name.as_str(), &store_settings(target), &credentials, probed)?)
+}
+
+/// The store of a target that may not be there yet: opened when it is first needed, and until it can be, every call fails.
+pub fn open_store_late(target: &Target) -> OpenStore {
+    let of = target.clone();
+    let give = move || {
+        let target = of.clone();
+        async move {
+            let denied = || format!("get the credentials of target {}", target.name.as_str());
+            let given = target.credentials.resolve().await;
+            given.map_err(|error| StoreError::new(ErrorKind::Denied, denied()).caused_by(error))
+        }
+        .boxed()
+    };
+    open_late(target.name.as_str(), &store_settings(target), Box::new(give))
 }
 
 /// Opens the store of a target for the first request: whoever waits wants to know soon whether it is there.

@@ -11,7 +11,9 @@ use tidegate_replicator::store::{Link, OpenStore, RequestCounts, Store, StoreGro
 use super::overview::{age_seconds, timestamp};
 use super::running::Running;
 use super::spent::Charged;
-use super::{AssemblyError, check_lock, contact_store, open_store, probe_target, refuse_unlockable};
+use super::{
+    AssemblyError, check_lock, contact_store, open_store, open_store_late, probe_target, refuse_unlockable,
+};
 use crate::appliance::{Appliance, CopyReport, CopyTarget, LockReport, Targets};
 use crate::bandwidth::Links;
 use crate::control::{
@@ -47,21 +49,11 @@ impl Way {
 }
 
 /// The targets of the settings, of which `lead` is the store of the one that leads; and the ways to all others.
-pub(super) async fn open_targets(
-    settings: &Settings,
-    lead: Arc<dyn Store>,
-) -> Result<(Targets, Ways), AssemblyError> {
+/// A copy that is not there keeps nobody from being served: it is opened when it comes.
+pub(super) fn open_targets(settings: &Settings, lead: Arc<dyn Store>) -> (Targets, Ways) {
     let (mut copies, mut ways) = (Vec::new(), Ways::new());
     for target in settings.copies() {
-        // A copy that is not there keeps nobody from being served.
-        let opened = match open_store(target, None).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                let target_name = target.name.as_str();
-                tracing::error!(target_name, %error, "a copy cannot be opened: nothing is copied to it before a restart");
-                continue;
-            }
-        };
+        let opened = open_store_late(target);
         ways.insert(target.name.as_str().to_owned(), Way::of(&opened));
         copies.push(CopyTarget { name: target.name.as_str().to_owned(), store: opened.store });
     }
@@ -71,7 +63,7 @@ pub(super) async fn open_targets(
         copies,
         required: settings.repository.required as usize,
     };
-    Ok((targets, ways))
+    (targets, ways)
 }
 
 /// Opens the store of the target that is to lead, with what it really does.
@@ -113,14 +105,14 @@ impl Running {
         }
         let lead = self.appliance().lead_store();
         if is_led_from(before) == is_led_from(after) {
-            let (targets, ways) = open_targets(after, lead).await?;
+            let (targets, ways) = open_targets(after, lead);
             self.appliance().set_copies(&targets).await?;
             self.overview().know_ways(after, ways);
             return Ok(());
         }
         let promoted = open_lead(after.lead()).await?;
         let way = Way::of(&promoted);
-        let (targets, mut ways) = open_targets(after, lead).await?;
+        let (targets, mut ways) = open_targets(after, lead);
         let lost = self.lead_is_lost.load(Ordering::Relaxed);
         self.appliance().promote(&targets, promoted.store, lost).await?;
         ways.insert(targets.lead.clone(), way);
@@ -260,7 +252,9 @@ fn by_share(heads: impl Iterator<Item = (String, HeadName, UtcNanos)>) -> Vec<Ta
 
 /// With how its locks stand.
 fn with_lock(mut status: TargetStatus, locks: &[LockReport]) -> TargetStatus {
-    let Some(report) = locks.iter().find(|report| report.address == status.address) else { return status };
+    // A store says of a whole bucket `s3://bucket/`.
+    let is_of = |report: &&LockReport| report.address.trim_end_matches('/') == status.address;
+    let Some(report) = locks.iter().find(is_of) else { return status };
     let failure = report.failure.as_ref().map(|(at, why)| format!(" (at {at}: {why})")).unwrap_or_default();
     let late = || {
         let ended = report.ended.map_or("never".to_owned(), |ended| format!("last at {ended}"));

@@ -6,13 +6,15 @@ use super::Context;
 use super::exit::Failure;
 use super::follow::{self, JobOptions};
 use super::format::{bytes, seconds};
-use crate::control::{ControlError, ErrorKind, LostPart, LostUser, ScrubRound, ScrubStatus};
+use crate::control::{
+    ControlError, CopyScrub, ErrorKind, LostPart, LostUser, ScrubRound, ScrubStatus, UnreadableHead,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Show how far the scrub is, what it healed, and what is lost.
     Status,
-    /// Read and verify every pack of the target now, and heal what has a copy on this machine.
+    /// Read and verify every pack on all targets now, and heal what has a copy somewhere.
     Run {
         #[command(flatten)]
         job: JobOptions,
@@ -34,7 +36,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         0 => Ok(()),
         count => {
             let error =
-                ControlError::new(ErrorKind::Damaged, format!("{count} frames are lost, listed above"));
+                ControlError::new(ErrorKind::Damaged, format!("{count} parts are lost, listed above"));
             Err(error.todo("write the files that are named anew, or restore them from elsewhere").into())
         }
     }
@@ -45,6 +47,7 @@ fn people(status: &ScrubStatus) -> String {
     if status.more_lost > 0 {
         lines.push(format!("and {} more", status.more_lost));
     }
+    lines.extend(status.unreadable.iter().map(unreadable));
     lines.push(status.every_seconds.map_or_else(
         || "packs are read by `tidegate scrub run` only".to_owned(),
         |every| format!("every pack is read once in {}", seconds(every)),
@@ -54,6 +57,7 @@ fn people(status: &ScrubStatus) -> String {
     }
     lines.extend(status.round.as_ref().map(|state| format!("this round: {}", round(state))));
     lines.extend(status.last.as_ref().map(|state| format!("last round: {}", round(state))));
+    lines.extend(status.copies.iter().flat_map(of_copy));
     if status.late_seconds > 0 {
         lines.push(format!("the round is {} late", seconds(status.late_seconds)));
     }
@@ -68,6 +72,23 @@ fn people(status: &ScrubStatus) -> String {
             .to_owned(),
     );
     lines.join("\n")
+}
+
+/// What there is to say of a copy, each line with its name.
+fn of_copy(copy: &CopyScrub) -> Vec<String> {
+    let mut lines: Vec<String> = copy.lost.iter().map(lost).collect();
+    if copy.more_lost > 0 {
+        lines.push(format!("and {} more", copy.more_lost));
+    }
+    lines.extend(copy.unreadable.iter().map(unreadable));
+    lines.extend(copy.round.as_ref().map(|state| format!("this round: {}", round(state))));
+    lines.extend(copy.last.as_ref().map(|state| format!("last round: {}", round(state))));
+    lines.extend(copy.failure.as_ref().map(|why| format!("its round does not go on: {why}")));
+    lines.into_iter().map(|line| format!("target {}: {line}", copy.target)).collect()
+}
+
+fn unreadable(head: &UnreadableHead) -> String {
+    format!("unreadable: {}: {}", head.object, head.why)
 }
 
 fn round(round: &ScrubRound) -> String {

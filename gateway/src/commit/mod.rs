@@ -197,8 +197,11 @@ impl Committer {
         let started = Instant::now();
         let plans = self.plans.look().await?;
         let newest = known.map(|(_, head)| head);
-        // Who handed the share over has had its last word.
-        let may_publish = leadership.is_some() && newest.is_none_or(|head| head.handover.is_none());
+        // Who handed the share over has had its last word; who attached it since goes on in a later epoch.
+        let was_last_word = |led: &Leadership| {
+            newest.is_some_and(|head| head.handover.is_some() && head.epoch >= led.epoch())
+        };
+        let may_publish = leadership.as_ref().is_some_and(|led| !was_last_word(led));
         // Who takes over goes by the newest head: it says how the share is served now.
         let is_served_as_said = newest.is_none_or(|head| head.settings == description.settings);
         let must_publish = may_publish && !(plans::are_said(newest, &plans) && is_served_as_said);

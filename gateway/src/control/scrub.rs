@@ -25,12 +25,52 @@ pub struct ScrubStatus {
     /// More of that, which is only counted.
     #[serde(default)]
     pub more_lost: u64,
+    /// Heads and snapshots that cannot be read, and that no other target has.
+    #[serde(default)]
+    pub unreadable: Vec<UnreadableHead>,
+    /// The same of the targets that follow.
+    #[serde(default)]
+    pub copies: Vec<CopyScrub>,
     /// For how long a round should have ended, or the next one have begun, in seconds; 0 while all is in time.
     #[serde(default)]
     pub late_seconds: u64,
     /// Why it does not go on, while it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<ScrubFailure>,
+}
+
+/// How far the scrub of a copy is, and what it found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CopyScrub {
+    /// The target.
+    pub target: String,
+    /// The round that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<ScrubRound>,
+    /// The round that ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<ScrubRound>,
+    /// What is missing or damaged there and could not be put back.
+    #[serde(default)]
+    pub lost: Vec<LostPart>,
+    /// More of that, which is only counted.
+    #[serde(default)]
+    pub more_lost: u64,
+    /// Heads and snapshots that cannot be read there, and that no other target has.
+    #[serde(default)]
+    pub unreadable: Vec<UnreadableHead>,
+    /// Why its round does not go on, while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// A head or snapshot that cannot be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnreadableHead {
+    /// The name of its object.
+    pub object: String,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// How the scrub goes by the clock.
@@ -117,10 +157,18 @@ pub struct LostUser {
     pub path: Option<String>,
 }
 
-impl ScrubStatus {
-    /// Lost parts, named or not.
+impl CopyScrub {
+    /// The same of one copy.
     pub fn lost_count(&self) -> u64 {
-        self.lost.len() as u64 + self.more_lost
+        (self.lost.len() + self.unreadable.len()) as u64 + self.more_lost
+    }
+}
+
+impl ScrubStatus {
+    /// Lost parts, heads and snapshots on all targets, named or not.
+    pub fn lost_count(&self) -> u64 {
+        let of_copies = self.copies.iter().map(CopyScrub::lost_count);
+        (self.lost.len() + self.unreadable.len()) as u64 + self.more_lost + of_copies.sum::<u64>()
     }
 
     /// How it goes by the clock.

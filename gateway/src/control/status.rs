@@ -206,7 +206,7 @@ pub struct TargetStatus {
     /// Whether the last reads and writes there succeeded.
     pub reachable: bool,
     /// How far it is behind the lead, in seconds: the age of its newest head of the share that is furthest behind;
-    /// none while that is not known.
+    /// of one that has been away since the start, and is owed something, the time since then; none while that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind_seconds: Option<u64>,
     /// What is in its way, for people: shares that are not copied, packs that are missing.

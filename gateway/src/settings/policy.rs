@@ -506,6 +506,10 @@ mod tests {
             ),
             ("shares = [\"docs\", \"docs.s3\"]\nevery = \"1h\"\nkeep_last = 1", "names \"docs\" twice"),
             (
+                "sources = [\"base\"]\nconsistent = true\nevery = \"1h\"\nkeep_last = 1",
+                "policy.p.consistent: is set, and sources cannot be frozen with shares",
+            ),
+            (
                 "shares = [\"far\"]\nevery = \"1h\"\nkeep_last = 1",
                 "names \"far\", which only follows another gateway",
             ),

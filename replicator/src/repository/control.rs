@@ -71,4 +71,14 @@ impl Repository<Opened> {
         self.open_control(kind, name, &bytes).await?;
         Ok(bytes)
     }
+
+    /// Whether these bytes, wherever they are from, are those of a control object.
+    pub(crate) async fn check_control(
+        &self,
+        kind: ObjectKind,
+        name: &ObjectName,
+        bytes: &[u8],
+    ) -> Result<()> {
+        self.open_control(kind, name, bytes).await.map(drop)
+    }
 }

@@ -143,7 +143,7 @@ impl Repository<Opened> {
 
     /// The same repository on another store that holds it, with the keys that are there and no others: nothing that is
     /// learned of one store's keys is sealed with on the other, which may not have them.
-    pub(crate) async fn apart(&self, store: Arc<dyn Store>) -> Result<Self> {
+    pub async fn apart(&self, store: Arc<dyn Store>) -> Result<Self> {
         let master = SecretKey::clone(&self.state.master);
         Self::with_master(store, self.config.clone(), master).await
     }

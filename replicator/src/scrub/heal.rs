@@ -1,5 +1,6 @@
 //! Puts a pack back whole, or seals anew what has a copy: see the head of [`scrub`](super).
 
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,10 +18,12 @@ use crate::fetch::{FrameAt, FrameSource};
 use crate::frozen::ReadError;
 use crate::repository::{Opened, Repository, RepositoryError, Result, pack_name};
 use crate::reseal::Resealer;
-use crate::store::Body;
+use crate::store::{Body, Store, StoreError};
 
 /// Frames that are copied together.
 const TOGETHER: usize = 32;
+/// How much of a pack is fetched from another store at once, in bytes.
+const PIECE_BYTES: u64 = 4 << 20;
 
 /// What became of a pack that was not as it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +52,10 @@ pub async fn heal(
         copies.found(&wounds.chunks()).await;
         return Ok(Healed { whole: true, ..Healed::default() });
     }
+    if put_back(examiner, pack, copies, scratch).await? {
+        copies.found(&wounds.chunks()).await;
+        return Ok(Healed { whole: true, ..Healed::default() });
+    }
     let spool = Spool::gather(examiner, &wounds, copies, scratch).await?;
     if spool.lost.is_empty()
         && let Some(bytes) = spool.complete(examiner, &wounds).await?
@@ -58,8 +65,86 @@ pub async fn heal(
         copies.found(&wounds.chunks()).await;
         return Ok(Healed { whole: true, ..Healed::default() });
     }
+    if !copies.seals_anew() {
+        return Ok(Healed { lost: wounds.frames, ..Healed::default() });
+    }
     let chunks_resealed = spool.reseal(examiner, copies, scratch).await?;
     Ok(Healed { whole: false, chunks_resealed, lost: spool.lost })
+}
+
+/// Puts a pack back as another store has it, if any of [`Copies::elsewhere`] has it whole. `scratch` is a folder with room for
+/// a pack.
+pub async fn put_back(
+    examiner: &Examiner,
+    pack: PackId,
+    copies: &dyn Copies,
+    scratch: &Path,
+) -> Result<bool> {
+    for store in copies.elsewhere() {
+        if put_back_from(examiner, pack, &*store, scratch).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Puts a pack back as this store has it; false if that one has it not, not whole, or does not answer.
+async fn put_back_from(examiner: &Examiner, pack: PackId, store: &dyn Store, scratch: &Path) -> Result<bool> {
+    let mut file = NamedTempFile::new_in(scratch).map_err(local)?;
+    let fetched = fetch_pack(pack, store, &mut file).await;
+    match fetched {
+        Ok(true) => {}
+        Ok(false) => return Ok(false),
+        Err(FetchFailure::Local(error)) => return Err(local(error)),
+        Err(FetchFailure::Store(error)) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(%pack, address = store.address(), error, "a pack cannot be had from there");
+            return Ok(false);
+        }
+    }
+    let path = file.path().to_path_buf();
+    let Some(bytes) = verified_file(&examiner.repository, pack, path.clone()).await else { return Ok(false) };
+    examiner.repository.put_pack(pack, Body::File { path, bytes }).await?;
+    Ok(true)
+}
+
+/// Why a pack could not be fetched.
+enum FetchFailure {
+    Store(StoreError),
+    Local(std::io::Error),
+}
+
+impl From<StoreError> for FetchFailure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<std::io::Error> for FetchFailure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Local(error)
+    }
+}
+
+/// Writes a pack to a file, piece by piece; false if it is not as long as its own end says.
+async fn fetch_pack(
+    pack: PackId,
+    store: &dyn Store,
+    file: &mut NamedTempFile,
+) -> std::result::Result<bool, FetchFailure> {
+    let name = pack_name(pack);
+    let (tail, length) = store.get_tail(&name, PACK_TAIL_BYTES).await?;
+    if !PackFooter::from_tail(pack, &tail).is_ok_and(|footer| footer.pack_bytes() == length) {
+        return Ok(false);
+    }
+    let mut at = 0;
+    while at < length {
+        let end = length.min(at + PIECE_BYTES);
+        file.write_all(&store.get(&name, Some(at..end)).await?)?;
+        at = end;
+    }
+    file.as_file().sync_data()?;
+    Ok(true)
 }
 
 /// Copies of bad frames, each at its place in a file as long as the pack.
@@ -81,12 +166,12 @@ impl Spool {
         let domain = wounds.index.as_ref().map(|(domain, _)| *domain);
         let mut spool = Self { file, domain, found: Vec::new(), lost: Vec::new() };
         for bad in &wounds.frames {
-            let candidates = copies.frame_copies(bad.at).await;
-            let is_good = |frame: &&UnverifiedFrame| {
-                frame.as_bytes().len() == bad.at.bytes as usize
-                    && verify(&examiner.repository, domain, frame, &bad.chunks).is_ok()
+            let here = copies.frame_copies(bad.at).await;
+            let found = match here.into_iter().find(|frame| is_good(examiner, domain, bad, frame)) {
+                Some(frame) => Some(frame),
+                None => frame_elsewhere(examiner, domain, bad, copies).await,
             };
-            match candidates.iter().find(is_good) {
+            match found {
                 Some(frame) => {
                     spool.write(bad.at, frame.as_bytes())?;
                     spool.found.push((bad.at, bad.chunks.clone()));
@@ -161,6 +246,30 @@ impl Spool {
         copies.found(&found).await;
         Ok(found.len() as u64)
     }
+}
+
+/// A frame as another store has it.
+async fn frame_elsewhere(
+    examiner: &Examiner,
+    domain: Option<DomainId>,
+    bad: &BadFrame,
+    copies: &dyn Copies,
+) -> Option<UnverifiedFrame> {
+    for store in copies.elsewhere() {
+        // Whatever keeps it from being had there, the next one may have it.
+        let Ok(bytes) = store.get(&pack_name(bad.at.pack), Some(bad.at.range())).await else { continue };
+        let frame = UnverifiedFrame::new(bytes).ok();
+        if let Some(frame) = frame.filter(|frame| is_good(examiner, domain, bad, frame)) {
+            return Some(frame);
+        }
+    }
+    None
+}
+
+/// Whether these bytes are what the bad frame should be.
+fn is_good(examiner: &Examiner, domain: Option<DomainId>, bad: &BadFrame, frame: &UnverifiedFrame) -> bool {
+    frame.as_bytes().len() == bad.at.bytes as usize
+        && verify(&examiner.repository, domain, frame, &bad.chunks).is_ok()
 }
 
 /// The length of a file, if it is the whole pack and every byte of it as it was.

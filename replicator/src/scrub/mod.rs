@@ -4,6 +4,7 @@
 //! inventory.rs  which packs there are, and which the index names and are gone
 //! examine.rs    reads a pack: its header, its end, every frame and every chunk
 //! heal.rs       puts a pack back whole, or seals anew what has a copy elsewhere
+//! heads.rs      heads and snapshots: reads them all, puts back what another store has
 //! copies.rs     where copies may be, and who is told what was found: the gateway
 //! ```
 //!
@@ -14,14 +15,16 @@
 //! **Order.** What is found damaged first ceases to be a duplicate ([`Copies::lost`]), so that the next writer of the same
 //! content seals it anew. Only then it is healed:
 //!
-//! 1. A pack of which every byte can be had, from a local file of it or from the store and local copies of its frames
-//!    together, is put together on the local disk, verified as a whole, and stored under its name again. These are
-//!    the bytes that the name stood for ever since, so nothing that refers to it changes. This is the one case in which an
-//!    object is written over.
+//! 1. A pack of which every byte can be had, from a local file of it, from another store of the repository, or from the
+//!    store and copies of its frames together, is put together on the local disk, verified as a whole, and stored under its
+//!    name again. These are the bytes that the name stood for ever since, so nothing that refers to it changes. Beside heads and
+//!    snapshots, of which the same holds, this is the one case in which an object is written over.
 //! 2. Else the chunks that have a copy are sealed anew into new packs, which the index names. Hints lead to where they
-//!    were; a reader who finds nothing good there asks the index.
-//! 3. What has no copy is lost until somebody writes it again. It is named by pack, offset and chunks; by path and
-//!    snapshot with [`crate::check::name_users`].
+//!    were; a reader who finds nothing good there asks the index. Only on the store that leads: a copy has what the lead has.
+//! 3. What has no copy is lost until somebody writes it again, or another store has it. It is named by pack, offset and
+//!    chunks; by path and snapshot with [`crate::check::name_users`].
+//!
+//! A store that is only asked for copies, and does not answer, is as one that has none: the work goes on.
 //!
 //! A crash in between leaves copies that nothing refers to, or a pack that is examined again.
 //!
@@ -29,10 +32,12 @@
 
 mod copies;
 mod examine;
+mod heads;
 mod heal;
 mod inventory;
 
 pub use copies::Copies;
 pub use examine::{BadFrame, Examined, Examiner, Wounds};
-pub use heal::{Healed, heal};
+pub use heads::{SpoiltObject, heal_heads};
+pub use heal::{Healed, heal, put_back};
 pub use inventory::{Inventory, missing_packs};

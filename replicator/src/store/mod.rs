@@ -25,6 +25,7 @@ pub mod durable_file;
 mod fault;
 mod group;
 mod health;
+mod late;
 mod limit;
 mod link;
 mod lock;
@@ -57,6 +58,7 @@ pub use self::directory::DirectoryStore;
 pub use self::fault::{Fault, FaultStore, Rule};
 pub use self::group::StoreGroup;
 pub use self::health::{Failing, StoreClock, StoreHealth};
+pub use self::late::GiveCredentials;
 pub use self::limit::LimitStore;
 pub use self::link::{Direction, LaneReport, Limits, Link, Traffic};
 pub use self::lock::{LockMode, LockRule};
@@ -68,7 +70,7 @@ pub use self::read_only::ReadOnlyStore;
 pub use self::retry::{RetryPolicy, RetryStore};
 pub use self::retry_budget::RetryBudget;
 pub use self::s3::{AwsAccess, ChecksumMode, Conduct, Connection, Credentials, S3Store, Style, aws_access};
-pub use self::settings::{OpenStore, StoreSettingError, StoreSettings, create_place, open};
+pub use self::settings::{OpenStore, StoreSettingError, StoreSettings, create_place, open, open_late};
 pub use self::special::{Answer, LockState, ObjectVersion, Special, SpecialStore, VersionMark, VersionPage};
 
 /// The most objects in a page of a listing.

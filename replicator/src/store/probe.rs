@@ -40,7 +40,7 @@ pub async fn probe(settings: &StoreSettings, credentials: &Credentials) -> Resul
     let trusting =
         Conduct { create_new: true, checksum: settings.checksum.unwrap_or_default(), ..Conduct::default() };
     let mut report = ProbeReport::new(settings.address.to_string());
-    let store: Arc<dyn Store> = match adapter(settings, credentials, trusting)? {
+    let store: Arc<dyn Store> = match adapter(settings, credentials, trusting, &Arc::default())? {
         Adapter::Directory(directory) => Arc::new(directory),
         Adapter::S3(bucket) => {
             let wanted = settings.checksum;

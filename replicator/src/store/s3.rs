@@ -97,8 +97,18 @@ impl S3Store {
         credentials: &Credentials,
         conduct: Conduct,
     ) -> Result<Self, StoreError> {
+        Self::open_by(Arc::default(), (bucket, prefix), connection, credentials, conduct)
+    }
+
+    /// The same; the clock of the endpoint is noted there, as its answers tell it.
+    pub(super) fn open_by(
+        clock: Arc<StoreClock>,
+        (bucket, prefix): (&str, &str),
+        connection: &Connection,
+        credentials: &Credentials,
+        conduct: Conduct,
+    ) -> Result<Self, StoreError> {
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        let clock = Arc::default();
         Ok(Self {
             client: client::build(connection, credentials, &clock)?,
             bucket: bucket.to_owned(),
@@ -108,11 +118,6 @@ impl S3Store {
             clock,
             heads: Arc::default(),
         })
-    }
-
-    /// The clock of the endpoint, as its answers tell it.
-    pub(super) fn clock(&self) -> Arc<StoreClock> {
-        Arc::clone(&self.clock)
     }
 
     /// The same bucket under another conduct.

@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::late::LateStore;
 use super::{
     Address, ChecksumMode, Conduct, Connection, Credentials, DeadlineStore, DirectoryStore, ErrorKind,
-    LimitStore, Limits, Link, LockRule, MeteredStore, ObjectName, Patience, ProbeReport, RequestCounts,
-    RetryPolicy, RetryStore, S3Store, Store, StoreError, StoreHealth, Style,
+    GiveCredentials, LimitStore, Limits, Link, LockRule, MeteredStore, ObjectName, Patience, ProbeReport,
+    RequestCounts, RetryPolicy, RetryStore, S3Store, Store, StoreClock, StoreError, StoreHealth, Style,
 };
 
 /// Where a repository lies and how to talk to the store there.
@@ -264,19 +265,40 @@ pub fn open(
     credentials: &Credentials,
     probed: Option<&ProbeReport>,
 ) -> Result<OpenStore, StoreError> {
-    let conduct = Conduct {
+    let clock = Arc::default();
+    let conduct = conduct(settings, probed);
+    let (adapter, bucket): (Arc<dyn Store>, _) = match adapter(settings, credentials, conduct, &clock)? {
+        Adapter::Directory(directory) => (Arc::new(directory), None),
+        Adapter::S3(bucket) => (Arc::new(bucket.clone()), Some(bucket)),
+    };
+    Ok(decorated(label, settings, adapter, (clock, bucket)))
+}
+
+/// The same of a store that may not be there yet: it is opened when it is first needed, and until it can be, every call fails
+/// with the reason. Asks `credentials` and the store for nothing before.
+pub fn open_late(label: &str, settings: &StoreSettings, credentials: GiveCredentials) -> OpenStore {
+    let clock = Arc::default();
+    let late = LateStore::new(settings.clone(), conduct(settings, None), credentials, Arc::clone(&clock));
+    decorated(label, settings, Arc::new(late), (clock, None))
+}
+
+/// How to talk to a store, as far as it is known.
+fn conduct(settings: &StoreSettings, probed: Option<&ProbeReport>) -> Conduct {
+    Conduct {
         create_new: probed.is_some_and(|report| report.create_new),
         checksum: settings.checksum.or(probed.map(|report| report.checksum)).unwrap_or_default(),
         lock: settings.lock,
         append_only: settings.append_only,
-    };
-    let (adapter, clock, bucket): (Arc<dyn Store>, _, _) = match adapter(settings, credentials, conduct)? {
-        Adapter::Directory(directory) => (Arc::new(directory), Arc::default(), None),
-        Adapter::S3(bucket) => {
-            let clock = bucket.clock();
-            (Arc::new(bucket.clone()), clock, Some(bucket))
-        }
-    };
+    }
+}
+
+/// A store under all decorators.
+fn decorated(
+    label: &str,
+    settings: &StoreSettings,
+    adapter: Arc<dyn Store>,
+    (clock, bucket): (Arc<StoreClock>, Option<S3Store>),
+) -> OpenStore {
     let health = Arc::new(StoreHealth::new(clock));
     let patient = DeadlineStore::new(adapter, settings.patience());
     let metered = MeteredStore::new(Arc::new(patient), label).noting(Arc::clone(&health));
@@ -284,7 +306,7 @@ pub fn open(
     let link = Link::new(settings.limits());
     let limited = LimitStore::new(Arc::new(metered), Arc::clone(&link));
     let store = Arc::new(RetryStore::new(Arc::new(limited), settings.retry_policy()));
-    Ok(OpenStore { store, link, counts, health, bucket })
+    OpenStore { store, link, counts, health, bucket }
 }
 
 /// Makes the place where a repository is to be created: a directory, durably. A bucket is not made, only
@@ -302,11 +324,12 @@ pub(super) enum Adapter {
     S3(S3Store),
 }
 
-/// Opens the adapter that the address asks for.
+/// Opens the adapter that the address asks for. What time it is there is noted in `clock`.
 pub(super) fn adapter(
     settings: &StoreSettings,
     credentials: &Credentials,
     conduct: Conduct,
+    clock: &Arc<StoreClock>,
 ) -> Result<Adapter, StoreError> {
     settings.check().map_err(|error| {
         StoreError::new(ErrorKind::Misconfigured, format!("open {}", settings.address)).caused_by(error)
@@ -314,7 +337,8 @@ pub(super) fn adapter(
     match &settings.address {
         Address::Directory(path) => DirectoryStore::open(path).map(Adapter::Directory),
         Address::Bucket { bucket, prefix } => {
-            S3Store::open(bucket, prefix, &settings.connection(), credentials, conduct).map(Adapter::S3)
+            let (connection, clock) = (settings.connection(), Arc::clone(clock));
+            S3Store::open_by(clock, (bucket, prefix), &connection, credentials, conduct).map(Adapter::S3)
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The book of the scrub: where a round is, what was read today, and what is lost.
 //!
-//! `scrub.json` in the data folder, written anew after each pack, durably. One that cannot be read counts as empty: the
-//! round begins anew, and what is lost is found again.
+//! `scrub.json` in the data folder for the target that leads, `scrub-NAME.json` for each copy; written anew after each pack,
+//! durably. One that cannot be read counts as empty: the round begins anew, and what is lost is found again.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_chunker::{ChunkId, Location, PackId};
 use tidegate_replicator::archive::Scrubbed;
 use tidegate_replicator::check::Finding;
-use tidegate_replicator::scrub::{BadFrame, Examined, Healed, Inventory};
+use tidegate_replicator::scrub::{BadFrame, Examined, Healed, Inventory, SpoiltObject};
 use tidegate_replicator::store::durable_file;
 
 use super::{ScrubConfig, ScrubRun};
@@ -46,6 +47,17 @@ pub(super) struct Book {
     pub(super) day_requests: u64,
     pub(super) lost: Vec<LostFrame>,
     pub(super) more_lost: u64,
+    /// Heads and snapshots that could not be read when the newest round began, and that no other target had.
+    #[serde(default)]
+    pub(super) unreadable: Vec<UnreadableHead>,
+}
+
+/// A head or snapshot that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct UnreadableHead {
+    /// The name of its object.
+    pub(super) object: String,
+    pub(super) why: String,
 }
 
 /// A round that is under way.
@@ -159,9 +171,30 @@ impl LostFrame {
     }
 }
 
+/// The file of the book of a copy.
+fn file_of_copy(name: &str) -> String {
+    format!("scrub-{name}.json")
+}
+
 impl Book {
+    /// The book of the target that leads.
     pub(super) fn load(folder: &Path) -> Self {
-        let text = match std::fs::read(folder.join(FILE)) {
+        Self::load_from(&folder.join(FILE))
+    }
+
+    /// The book of a copy, which is kept at `place`.
+    pub(super) fn load_of_copy(folder: &Path, name: &str, place: &str) -> Self {
+        let book = Self::load_from(&folder.join(file_of_copy(name)));
+        if book.is_of(place) { book } else { Self::default() }
+    }
+
+    /// Whether it has nothing of a target elsewhere.
+    pub(super) fn is_of(&self, place: &str) -> bool {
+        [&self.round_of, &self.last_of].into_iter().all(|of| of.is_empty() || of == place)
+    }
+
+    fn load_from(file: &Path) -> Self {
+        let text = match std::fs::read(file) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::default(),
             Err(error) => {
@@ -179,8 +212,16 @@ impl Book {
     }
 
     pub(super) fn store(&mut self, folder: &Path) -> io::Result<()> {
+        self.store_to(&folder.join(FILE))
+    }
+
+    pub(super) fn store_of_copy(&mut self, folder: &Path, name: &str) -> io::Result<()> {
+        self.store_to(&folder.join(file_of_copy(name)))
+    }
+
+    fn store_to(&mut self, file: &Path) -> io::Result<()> {
         self.version = VERSION;
-        durable_file::replace(&folder.join(FILE), &serde_json::to_vec(self)?)
+        durable_file::replace(file, &serde_json::to_vec(self)?)
     }
 
     pub(super) fn look_is_due(&self, now: i64, config: &ScrubConfig) -> bool {
@@ -220,6 +261,20 @@ impl Book {
             bytes_total: inventory.bytes,
             done: Done::default(),
         });
+    }
+
+    /// All heads and snapshots were read.
+    pub(super) fn heads_read(&mut self, found: &[SpoiltObject]) {
+        let unreadable = |object: &SpoiltObject| UnreadableHead {
+            object: object.name.to_string(),
+            why: object.why.clone(),
+        };
+        self.unreadable = found.iter().filter(|object| !object.healed).map(unreadable).collect();
+    }
+
+    /// Packs of which something is lost.
+    pub(super) fn lost_packs(&self) -> BTreeSet<PackId> {
+        self.lost.iter().map(|frame| frame.pack).collect()
     }
 
     /// Where the round goes on.
@@ -368,6 +423,7 @@ mod tests {
             look_every: Duration::from_hours(24),
             daily_bytes: None,
             daily_requests: None,
+            copies: true,
             memory_bytes_max: 1 << 20,
             classes: tidegate_replicator::store::Classes::default(),
             folder: std::path::PathBuf::new(),

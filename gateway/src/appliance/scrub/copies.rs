@@ -1,4 +1,4 @@
-//! What lies here as copies of what lies on the target, and what the ledger is told of a scrub's findings.
+//! What lies here, and on other targets, as copies of what lies on a target; and what the ledger is told of a scrub's findings.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tidegate_chunker::{ChunkId, Location, PackId, UnverifiedFrame};
 use tidegate_replicator::fetch::FrameAt;
 use tidegate_replicator::scrub::Copies;
+use tidegate_replicator::store::Store;
 
 use crate::appliance::backend::Backend;
 use crate::cache::DiskCache;
@@ -16,11 +17,15 @@ use crate::ledger::Ledger;
 pub(super) struct LocalCopies {
     ledger: Arc<Ledger>,
     gathered: Arc<DiskCache>,
+    elsewhere: Vec<Arc<dyn Store>>,
+    /// Whether it is about the target that leads: the ledger speaks of no other.
+    leads: bool,
 }
 
 impl LocalCopies {
-    pub(super) fn new(backend: &Backend) -> Self {
-        Self { ledger: backend.ledger.clone(), gathered: backend.gathered().clone() }
+    /// Of a target that leads or follows; `elsewhere` are the stores of all others.
+    pub(super) fn new(backend: &Backend, elsewhere: Vec<Arc<dyn Store>>, leads: bool) -> Self {
+        Self { ledger: backend.ledger.clone(), gathered: backend.gathered().clone(), elsewhere, leads }
     }
 
     /// Runs what blocks; what dies is as if it had found nothing.
@@ -37,6 +42,14 @@ impl LocalCopies {
 impl Copies for LocalCopies {
     fn pack_file(&self, pack: &PackId) -> Option<PathBuf> {
         Some(self.ledger.path(pack)).filter(|path| path.exists())
+    }
+
+    fn elsewhere(&self) -> Vec<Arc<dyn Store>> {
+        self.elsewhere.clone()
+    }
+
+    fn seals_anew(&self) -> bool {
+        self.leads
     }
 
     async fn frame_copies(&self, at: FrameAt) -> Vec<UnverifiedFrame> {
@@ -59,6 +72,9 @@ impl Copies for LocalCopies {
     }
 
     async fn lost(&self, chunks: &[(ChunkId, Location)]) {
+        if !self.leads {
+            return;
+        }
         let chunks = chunks.to_vec();
         let done = self.blocking(move |ledger, _| Some(ledger.forget_places(&chunks))).await;
         if let Some(Err(error)) = done {
@@ -67,6 +83,9 @@ impl Copies for LocalCopies {
     }
 
     async fn found(&self, chunks: &[(ChunkId, Location)]) {
+        if !self.leads {
+            return;
+        }
         // What is not learned is stored once more.
         if let Err(error) = self.ledger.learn_remote(chunks.iter().copied()) {
             tracing::warn!(%error, "what was healed is not known here");

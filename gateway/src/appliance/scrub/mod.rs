@@ -1,21 +1,24 @@
-//! Scrub by the clock: every pack of the target is read and verified once in a while, packs that are gone are noticed,
-//! and what is damaged is healed from what lies here (`tidegate_replicator::scrub`).
+//! Scrub by the clock: every pack, head and snapshot of each target is read and verified once in a while, packs that are gone
+//! are noticed, and what is damaged is healed from what lies here and on the other targets (`tidegate_replicator::scrub`).
 //!
 //! ```text
 //! book.rs    how far it is, what was read today, what is lost: a file, written after each pack
-//! copies.rs  local packs and gathered frames as copies; what the ledger is told
+//! copies.rs  local packs, gathered frames and other targets as copies; what the ledger is told
+//! follow.rs  rounds over the targets that follow
 //! report.rs  what its operator sees
 //! ```
 //!
 //! One turn a minute does what is due by then: a round goes through all packs in order of id, evenly over
-//! [`ScrubConfig::every`], and no further on a day than its budgets allow. All requests are housekeeping. A crash loses
+//! [`ScrubConfig::every`], and no further on a day than its budgets allow; each target has a round and budgets of its own. All requests are housekeeping. A crash loses
 //! at most the pack that was being read. One round or run at a time. What was listed or read while another target came to lead
 //! says nothing, and is looked at again.
 
 mod book;
 mod copies;
+mod follow;
 mod report;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +28,10 @@ use tidegate_chunker::PackId;
 use tidegate_replicator::archive::Scrubbed;
 use tidegate_replicator::check;
 use tidegate_replicator::collect::{Observer, Silent, VoidPacks};
-use tidegate_replicator::repository::{PackObject, pack_name};
-use tidegate_replicator::scrub::{Copies, Examined, Examiner, Inventory, heal, missing_packs};
+use tidegate_replicator::repository::{Opened, PackObject, Repository, pack_name};
+use tidegate_replicator::scrub::{
+    Copies, Examined, Examiner, Inventory, SpoiltObject, heal, heal_heads, missing_packs, put_back,
+};
 use tidegate_replicator::store::{Classes, Store, Traffic};
 use tokio::sync::Notify;
 
@@ -34,6 +39,7 @@ use super::{Appliance, ApplianceError};
 use crate::outbound::with_causes;
 use book::{Book, LostFrame, Passed};
 use copies::LocalCopies;
+use follow::OfCopy;
 
 /// How often it is looked what is due.
 const TURN_EVERY: Duration = Duration::from_mins(1);
@@ -47,10 +53,12 @@ pub struct ScrubConfig {
     pub every: Option<Duration>,
     /// It is looked so often whether packs are gone.
     pub look_every: Duration,
-    /// The most that rounds read on a day, in bytes.
+    /// The most that rounds read on a day from each target, in bytes.
     pub daily_bytes: Option<u64>,
-    /// The most requests that rounds make on a day.
+    /// The most requests that rounds make on a day to each target.
     pub daily_requests: Option<u64>,
+    /// Whether there are rounds over targets that follow.
+    pub copies: bool,
     /// What naming of paths may use of memory, in bytes.
     pub memory_bytes_max: u64,
     /// What is known of storage classes: what sleeps is not read.
@@ -88,6 +96,8 @@ pub struct Scrubber {
     appliance: Arc<Appliance>,
     config: Mutex<ScrubConfig>,
     book: Mutex<Book>,
+    /// What is known of the targets that follow, by name.
+    copies: Mutex<BTreeMap<String, OfCopy>>,
     /// Held by whoever reads packs.
     working: tokio::sync::Mutex<()>,
     /// None after a turn that ended well.
@@ -100,8 +110,8 @@ impl Scrubber {
     pub fn open(appliance: Arc<Appliance>, config: ScrubConfig) -> Arc<Self> {
         let book = Mutex::new(Book::load(&config.folder));
         let (config, working) = (Mutex::new(config), tokio::sync::Mutex::default());
-        let failing = Mutex::default();
-        let scrubber = Arc::new(Self { appliance, config, book, working, failing, wake: Notify::new() });
+        let (copies, failing, wake) = Default::default();
+        let scrubber = Arc::new(Self { appliance, config, book, copies, working, failing, wake });
         *scrubber.appliance.scrubber.lock() = Arc::downgrade(&scrubber);
         scrubber
     }
@@ -169,6 +179,7 @@ impl Scrubber {
                 let due = |book: &mut Book, bytes: u64| book.pack_is_due(now(), bytes, &config);
                 self.go_on(&config, &due, &Silent).await?;
             }
+            self.go_over_copies(&config, false, &Silent).await?;
             self.settle_lost(&config).await;
             Ok::<(), ApplianceError>(())
         };
@@ -184,6 +195,8 @@ impl Scrubber {
             self.begin_round(&config).await?;
             observer.phase("read packs");
             self.go_on(&config, &|_, _| true, observer).await?;
+            observer.phase("read packs of copies");
+            self.go_over_copies(&config, true, observer).await?;
             self.settle_lost(&config).await;
             Ok::<_, ApplianceError>(self.book.lock().last_run())
         };
@@ -191,9 +204,49 @@ impl Scrubber {
     }
 
     async fn begin_round(&self, config: &ScrubConfig) -> Result<(), ApplianceError> {
-        let target = self.appliance.targets.lead().address();
-        let inventory = Inventory::take(&self.appliance.backend.repository).await?;
-        self.note(config, |book| book.begin_round(self.now_seconds(), inventory, &target))
+        let (lead, repository) = (self.appliance.targets.lead(), &self.appliance.backend.repository);
+        let inventory = Inventory::take(repository).await?;
+        let spoilt = self.look_at_heads(repository, &lead).await?;
+        self.note(config, |book| {
+            book.begin_round(self.now_seconds(), inventory, &lead.address());
+            book.heads_read(&spoilt);
+        })
+    }
+
+    /// Reads all heads and snapshots of the repository as `store` has it, and heals them.
+    async fn look_at_heads(
+        &self,
+        repository: &Repository<Opened>,
+        store: &Arc<dyn Store>,
+    ) -> Result<Vec<SpoiltObject>, ApplianceError> {
+        let found = match heal_heads(repository, &self.others(store)).await {
+            Ok(found) => found,
+            Err(error) if error.is_away() => return Err(error.into()),
+            Err(error) => {
+                tracing::error!(%error, "heads and snapshots cannot be listed: see `tidegate check`");
+                return Ok(Vec::new());
+            }
+        };
+        for SpoiltObject { name, why, healed } in &found {
+            let (object, address) = (name.as_str(), store.address());
+            if *healed {
+                tracing::warn!(
+                    object,
+                    address,
+                    why,
+                    "it could not be read: put back as another target has it"
+                );
+            } else {
+                tracing::error!(object, address, why, "it cannot be read, and no other target has it");
+            }
+        }
+        Ok(found)
+    }
+
+    /// The stores of all targets but this one.
+    fn others(&self, store: &Arc<dyn Store>) -> Vec<Arc<dyn Store>> {
+        let all = std::iter::once(self.appliance.targets.lead()).chain(self.appliance.copies.stores());
+        all.filter(|other| !Arc::ptr_eq(other, store)).collect()
     }
 
     /// Goes through packs in order of id for as long as the next one is due.
@@ -249,7 +302,7 @@ impl Scrubber {
         pack: PackId,
         lead: &Arc<dyn Store>,
     ) -> Result<Option<Examined>, ApplianceError> {
-        let copies = LocalCopies::new(&self.appliance.backend);
+        let copies = LocalCopies::new(&self.appliance.backend, self.others(lead), true);
         let (examined, wounds) = examiner.examine(pack, &copies).await?;
         let Some(wounds) = wounds else {
             self.note(config, |book| book.is_whole(pack))?;
@@ -269,7 +322,7 @@ impl Scrubber {
         if healed.whole {
             tracing::warn!(%pack, "the pack is on the target again as it was");
         } else if healed.chunks_resealed > 0 {
-            tracing::warn!(%pack, chunks = healed.chunks_resealed, "what has a copy here was sealed anew");
+            tracing::warn!(%pack, chunks = healed.chunks_resealed, "what has a copy was sealed anew");
         }
         self.note(config, |book| book.was_wounded(pack, &healed, self.now_seconds()))?;
         Ok(Some(examined))
@@ -290,8 +343,36 @@ impl Scrubber {
                     continue 'looks;
                 }
             }
+            self.ask_again(config, &examiner, &lead).await?;
             return self.note(config, |book| book.looked(self.now_seconds()));
         }
+    }
+
+    /// What was lost may be had from another target by now: it was away perhaps, or is new.
+    async fn ask_again(
+        &self,
+        config: &ScrubConfig,
+        examiner: &Examiner,
+        lead: &Arc<dyn Store>,
+    ) -> Result<(), ApplianceError> {
+        let (lost, others) = (self.book.lock().lost_packs(), self.others(lead));
+        if lost.is_empty() || others.is_empty() {
+            return Ok(());
+        }
+        let mut void = VoidPacks::default();
+        void.refresh(&self.appliance.backend.repository).await?;
+        let copies = LocalCopies::new(&self.appliance.backend, others, true);
+        for pack in lost.into_iter().filter(|pack| !void.contains(pack)) {
+            let is_back = {
+                let _no_copies = self.appliance.heals.write().await;
+                self.leads(lead) && put_back(examiner, pack, &copies, &config.folder).await?
+            };
+            if is_back {
+                tracing::warn!(%pack, "the pack is on the target again as it was");
+                self.note(config, |book| book.is_whole(pack))?;
+            }
+        }
+        Ok(())
     }
 
     fn leads(&self, store: &Arc<dyn Store>) -> bool {

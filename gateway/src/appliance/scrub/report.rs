@@ -3,28 +3,27 @@
 use jiff::Timestamp;
 
 use super::Scrubber;
-use super::book::{Done, LostFrame};
-use crate::control::{LostPart, LostUser, ScrubFailure, ScrubRound, ScrubStatus};
+use super::book::{Book, Done, LostFrame};
+use crate::control::{CopyScrub, LostPart, LostUser, ScrubFailure, ScrubRound, ScrubStatus, UnreadableHead};
 
 impl Scrubber {
     /// How far it is, and what is lost.
     pub fn status(&self) -> ScrubStatus {
         let config = self.config.lock().clone();
         let book = self.book.lock().clone();
-        let round = |began: i64, ended: Option<i64>, totals: (u64, u64), done: Done| ScrubRound {
-            began: time(began),
-            ended: ended.map(time),
-            packs: done.packs,
-            packs_total: totals.0,
-            bytes: done.bytes,
-            bytes_total: totals.1,
-            packs_healed: done.packs_healed,
-            chunks_resealed: done.chunks_resealed,
-            frames_lost: done.frames_lost,
-            packs_asleep: done.packs_asleep,
-            bytes_asleep: done.bytes_asleep,
-        };
-        let late_seconds = book.late_seconds(self.now_seconds(), &config);
+        let of_copies = self.books_of_copies(&config);
+        let now = self.now_seconds();
+        let late = of_copies.iter().map(|(_, book, _)| book.late_seconds(now, &config));
+        let late_seconds = late.chain([book.late_seconds(now, &config)]).max().unwrap_or_default();
+        let copies = of_copies.into_iter().map(|(target, book, failure)| CopyScrub {
+            target,
+            round: round_of(&book),
+            last: last_of(&book),
+            lost: book.lost.iter().map(lost_part).collect(),
+            more_lost: book.more_lost,
+            unreadable: unreadable(&book),
+            failure,
+        });
         ScrubStatus {
             late_seconds,
             failure: self.failing.lock().as_ref().map(|failing| ScrubFailure {
@@ -34,16 +33,48 @@ impl Scrubber {
             }),
             every_seconds: config.every.map(|every| every.as_secs()),
             looked: book.looked_at.map(time),
-            round: book
-                .round
-                .map(|state| round(state.began, None, (state.packs_total, state.bytes_total), state.done)),
-            last: book.last.map(|last| {
-                round(last.began, Some(last.ended), (last.done.packs, last.done.bytes), last.done)
-            }),
+            round: round_of(&book),
+            last: last_of(&book),
             lost: book.lost.iter().map(lost_part).collect(),
             more_lost: book.more_lost,
+            unreadable: unreadable(&book),
+            copies: copies.collect(),
         }
     }
+}
+
+fn round_of(book: &Book) -> Option<ScrubRound> {
+    let state = book.round.as_ref()?;
+    Some(round(state.began, None, (state.packs_total, state.bytes_total), state.done))
+}
+
+fn last_of(book: &Book) -> Option<ScrubRound> {
+    let last = book.last?;
+    Some(round(last.began, Some(last.ended), (last.done.packs, last.done.bytes), last.done))
+}
+
+fn round(began: i64, ended: Option<i64>, totals: (u64, u64), done: Done) -> ScrubRound {
+    ScrubRound {
+        began: time(began),
+        ended: ended.map(time),
+        packs: done.packs,
+        packs_total: totals.0,
+        bytes: done.bytes,
+        bytes_total: totals.1,
+        packs_healed: done.packs_healed,
+        chunks_resealed: done.chunks_resealed,
+        frames_lost: done.frames_lost,
+        packs_asleep: done.packs_asleep,
+        bytes_asleep: done.bytes_asleep,
+    }
+}
+
+fn unreadable(book: &Book) -> Vec<UnreadableHead> {
+    let shown = |head: &super::book::UnreadableHead| UnreadableHead {
+        object: head.object.clone(),
+        why: head.why.clone(),
+    };
+    book.unreadable.iter().map(shown).collect()
 }
 
 fn lost_part(frame: &LostFrame) -> LostPart {

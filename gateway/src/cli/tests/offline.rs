@@ -13,7 +13,7 @@ use tidegate_replicator::map::InodeNumber;
 
 use super::{SettingsFile, run_line};
 use crate::assembly::{Running, open_appliance, share_config};
-use crate::control::Control;
+use crate::control::{Control, TargetStatus};
 use crate::namespace::{Context, Credentials};
 
 /// An empty machine beside a repository.
@@ -424,4 +424,30 @@ async fn who_watches_sees_who_lives_who_was_stopped_and_who_is_forgotten() {
         3,
         "unknown is not well"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_whose_folder_is_not_there_at_the_start_is_copied_to_as_soon_as_it_is() {
+    let machine = Machine::new();
+    machine.with_a_file().await;
+    let disk = machine.path("disk");
+    let mut text = std::fs::read_to_string(machine.settings()).expect("read");
+    text.push_str(&format!("\n[[target]]\nname = \"away\"\naddress = \"file://{}\"\n", disk.display()));
+    std::fs::write(machine.settings(), text).expect("written");
+    let settings = SettingsFile::new(machine.settings()).load().expect("valid");
+    let running = Running::start(std::sync::Arc::new(settings)).await.expect("serves");
+    let shows = async |wanted: fn(&TargetStatus) -> bool| {
+        let seen = async {
+            while !running.status().await.targets.iter().any(|target| target.name == "away" && wanted(target))
+            {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_mins(1), seen).await.expect("it is shown");
+    };
+    shows(|target| !target.reachable && target.last_failure.is_some()).await;
+    std::fs::create_dir(&disk).expect("mounted");
+    shows(|target| target.reachable && target.behind_seconds == Some(0) && target.heads.len() == 1).await;
+    running.stop().await.expect("stopped");
+    assert!(disk.join("config").exists());
 }
