@@ -60,4 +60,6 @@ pub enum ObjectKind {
     Report = 13,
     /// That a gateway lives, and how it is.
     Heartbeat = 14,
+    /// That the keys of a domain were destroyed on purpose.
+    Shredding = 15,
 }

@@ -116,10 +116,11 @@ pub enum LedgerError {
         source: std::io::Error,
     },
     /// A pack of ours that does not open: it is damaged, or the keys that it was sealed under are not where the repository
-    /// is to be led from now.
+    /// is to be led from now, or were destroyed.
     #[error(
         "failed to open local pack {pack}: if the settings name another lead than before, let the one of before lead until \
-         the new one is a whole copy; else, if its upload is not done, move the file away and restart"
+         the new one is a whole copy; if a share that was here has been shredded, or the upload of this pack is not done, move \
+         the file away and restart"
     )]
     Pack {
         /// Which pack.
@@ -127,15 +128,6 @@ pub enum LedgerError {
         /// Why.
         source: tidegate_chunker::Error,
     },
-}
-
-/// What the packs here may have been sealed under.
-#[derive(Debug, Default)]
-pub(crate) struct PackKeys {
-    /// The keys of every domain of the repository.
-    pub(crate) known: Vec<Arc<DomainKeys>>,
-    /// Whether this gateway knows a share in a domain whose keys are not in the repository.
-    pub(crate) lacks_some: bool,
 }
 
 /// See [`Ledger::make_stages_durable`].
@@ -166,12 +158,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger over `folder`, and puts tables and files in accord. A file that no key opens is refused, unless it
-    /// may be of a domain whose keys are gone: then it stays as it is.
+    /// Opens the ledger over `folder`, and puts tables and files in accord. `keys` are those of every
+    /// domain of the repository.
     pub(crate) fn open(
         database: Arc<Database>,
         folder: PathBuf,
-        keys: &PackKeys,
+        keys: &[Arc<DomainKeys>],
     ) -> Result<Arc<Self>, LedgerError> {
         let unreadable = |source| LedgerError::Folder { folder: folder.clone(), source };
         std::fs::create_dir_all(&folder).map_err(unreadable)?;
@@ -192,14 +184,8 @@ impl Ledger {
         for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let Some(pack) = entry.file_name().to_str().and_then(pack_of_file_name) else { continue };
-            if ledger.record(&pack)?.is_some() {
-                continue;
-            }
-            match ledger.learn_file(pack, &entry.path(), &keys.known) {
-                Err(error @ LedgerError::Pack { .. }) if keys.lacks_some => {
-                    tracing::error!(%error, "a pack stays here unopened: keys that shares here had are not in the repository");
-                }
-                learned => learned?,
+            if ledger.record(&pack)?.is_none() {
+                ledger.learn_file(pack, &entry.path(), keys)?;
             }
         }
         let local = ledger.local()?;

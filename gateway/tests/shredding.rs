@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use support::*;
 use tidegate_chunker::ShareId;
-use tidegate_gateway::appliance::{Appliance, AttachPoint, ShareConfig};
+use tidegate_gateway::appliance::{Appliance, AttachPoint, Budgets, ShareConfig};
+use tidegate_protocols::view::FsError;
 use tidegate_replicator::check::{CheckOptions, Sample, check};
 use tidegate_replicator::collect::{CollectOptions, Progress, Silent, finish_open, tampered};
 use tidegate_replicator::map::InodeNumber;
@@ -24,6 +25,10 @@ use tidegate_replicator::store::{
 };
 
 const PAUSE: Duration = Duration::from_millis(1);
+
+fn now() -> UtcNanos {
+    UtcNanos::from(std::time::SystemTime::now())
+}
 
 fn own(name: &str) -> ShareConfig {
     ShareConfig { own_key: true, ..config(name) }
@@ -104,10 +109,9 @@ async fn what_was_shredded_is_read_by_nobody_and_its_packs_go_here_and_on_a_copy
     let away: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let copy = prepare(&lead, away.clone()).await.unwrap();
     let before = names(&scene.store, "packs/").await;
-    let what = shreddable(&lead, scene.share).await.unwrap();
+    let what = shreddable(&lead, scene.share, now()).await.unwrap();
     assert_eq!((what.name.as_str(), what.snapshots.len()), ("secret", 1));
-    let now = UtcNanos::from(std::time::SystemTime::now());
-    let done = shred_everywhere(&lead, &[copy], &what, now, PAUSE).await.unwrap();
+    let done = shred_everywhere(&lead, &[copy], &what, now(), PAUSE).await.unwrap();
     assert!(done.plans.len() == 1 && done.stores[0].keys_held == 0, "{done:?}");
     for store in [&scene.store, &away] {
         for folder in ["domains", "heads", "snapshots", "leases"] {
@@ -138,7 +142,9 @@ async fn what_was_shredded_is_read_by_nobody_and_its_packs_go_here_and_on_a_copy
 
 async fn put_more(gateway: &Appliance) {
     let namespace = gateway.namespace("docs").unwrap();
-    create(&namespace, InodeNumber::ROOT, b"more").await.unwrap();
+    let file = lookup(&namespace, InodeNumber::ROOT, b"file").await.unwrap();
+    let size = read_all(&namespace, file).await.unwrap().len() as u64;
+    write(&namespace, file, size, b"more").await.unwrap();
     gateway.commit("docs").await.unwrap();
 }
 
@@ -146,38 +152,33 @@ async fn put_more(gateway: &Appliance) {
 async fn a_gateway_that_knows_a_shredded_share_goes_on_with_the_others() {
     let scene = Scene::new().await;
     let lead = scene.repository().await;
-    let what = shreddable(&lead, scene.share).await.unwrap();
-    let now = UtcNanos::from(std::time::SystemTime::now());
-    shred_everywhere(&lead, &[], &what, now, PAUSE).await.unwrap();
-    let gateway = reopen(&scene.place("data"), scene.store.clone(), &scene.key).await;
+    let what = shreddable(&lead, scene.share, now()).await.unwrap();
+    shred_everywhere(&lead, &[], &what, now(), PAUSE).await.unwrap();
+    let gateway = again(&scene).await;
     gateway.serve(config("docs")).await.unwrap();
     gateway.retire_unserved().unwrap();
     journal_is_shortened(&gateway).await;
     gateway.close().await.unwrap();
 }
 
-/// Waits until nothing waits to be sent.
-async fn packs_are_let_go(gateway: &Appliance) {
-    let gone = async {
-        while gateway.backlog().0 > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), gone).await.expect("what nobody opens is kept by nobody");
+/// Again over the same state, with segments of the journal as short as they can be: 8 MiB.
+async fn again(scene: &Scene) -> Arc<Appliance> {
+    let small = Budgets { dirty_bytes: 96 << 20, ..budgets() };
+    open_within(&scene.place("data"), scene.store.clone(), &scene.key, small).await
 }
 
-/// Writes and commits until the journal is short: nobody holds it.
+/// Writes until the journal has several segments, and commits until it is short: nobody holds it.
 async fn journal_is_shortened(gateway: &Appliance) {
+    for number in 0..5 {
+        let namespace = gateway.namespace("docs").unwrap();
+        let name = format!("filler {number}");
+        let file = create(&namespace, InodeNumber::ROOT, name.as_bytes()).await.unwrap();
+        write(&namespace, file, 0, &noise(number, 8 << 20)).await.unwrap();
+    }
+    assert!(gateway.journal_report().segments > 2, "enough was written");
     let shortened = async {
-        for number in 0.. {
-            let namespace = gateway.namespace("docs").unwrap();
-            let name = format!("filler {number}");
-            let file = create(&namespace, InodeNumber::ROOT, name.as_bytes()).await.unwrap();
-            write(&namespace, file, 0, &noise(number, 1 << 20)).await.unwrap();
-            gateway.commit("docs").await.unwrap();
-            if number > 40 && gateway.journal_report().segments <= 2 {
-                return;
-            }
+        while gateway.journal_report().segments > 2 {
+            put_more(gateway).await;
         }
     };
     tokio::time::timeout(Duration::from_mins(1), shortened).await.expect("nobody holds the journal");
@@ -188,7 +189,7 @@ async fn what_a_gateway_that_was_cut_off_had_of_it_becomes_no_branch() {
     let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let way = Arc::new(FaultStore::new(memory.clone(), 1));
     let scene = Scene::on(way.clone()).await;
-    let gateway = reopen(&scene.place("data"), scene.store.clone(), &scene.key).await;
+    let gateway = again(&scene).await;
     gateway.serve(own("secret")).await.unwrap();
     gateway.serve(config("docs")).await.unwrap();
     way.partition(true);
@@ -201,12 +202,17 @@ async fn what_a_gateway_that_was_cut_off_had_of_it_becomes_no_branch() {
     elsewhere.attach("secret", AttachPoint::Newest).await.unwrap();
     elsewhere.close().await.unwrap();
     let lead = Repository::open(memory.clone(), &scene.key).await.unwrap();
-    let what = shreddable(&lead, scene.share).await.unwrap();
-    let now = UtcNanos::from(std::time::SystemTime::now());
-    shred_everywhere(&lead, &[], &what, now, PAUSE).await.unwrap();
+    let what = shreddable(&lead, scene.share, now()).await.unwrap();
+    shred_everywhere(&lead, &[], &what, now(), PAUSE).await.unwrap();
     way.partition(false);
+    // As a heartbeat does.
+    gateway.repository().learn_epochs().await.unwrap();
     gateway.commit("secret").await.unwrap_err();
-    packs_are_let_go(&gateway).await;
+    let late = write(&namespace, file, 0, b"too late").await.unwrap_err();
+    assert_eq!(late, FsError::ReadOnly, "nothing more is acknowledged");
+    drop(namespace);
+    put_more(&gateway).await;
+    assert_eq!(gateway.backlog().0, 0, "what nobody opens is kept by nobody");
     journal_is_shortened(&gateway).await;
     for folder in ["heads", "snapshots", "leases"] {
         assert_eq!(names(&memory, &format!("{folder}/{}/", scene.share)).await, 0, "{folder}");
@@ -231,17 +237,16 @@ async fn a_shredding_that_a_copy_did_not_answer_is_finished_by_the_next() {
             away.put(name, Body::Bytes(bytes), PutMode::Overwrite).await.unwrap();
         }
     }
-    let what = shreddable(&lead, scene.share).await.unwrap();
-    let now = UtcNanos::from(std::time::SystemTime::now());
+    let what = shreddable(&lead, scene.share, now()).await.unwrap();
     for broken in 0..8 {
         way.clear();
         way.inject(
             Rule::on(Operation::Delete).skipping(broken).times(1),
             Fault::Before(ErrorKind::Transient),
         );
-        let again = shreddable(&lead, scene.share).await.expect("it is found by its name");
+        let again = shreddable(&lead, scene.share, now()).await.expect("it is found by its name");
         assert_eq!(again.domain, what.domain);
-        if shred_everywhere(&lead, std::slice::from_ref(&copy), &what, now, PAUSE).await.is_ok() {
+        if shred_everywhere(&lead, std::slice::from_ref(&copy), &what, now(), PAUSE).await.is_ok() {
             assert!(broken > 0, "the first deletion failed");
             for store in [&scene.store, &away] {
                 let left: Vec<_> = everything(store).await;
@@ -265,12 +270,11 @@ async fn a_copy_that_holds_something_else_or_does_not_answer_stops_it_before_any
     drop(init(foreign.clone(), &scene.key).await);
     let silent = Arc::new(FaultStore::new(Arc::new(MemoryStore::new()), 1));
     silent.partition(true);
-    let what = shreddable(&lead, scene.share).await.unwrap();
-    let now = UtcNanos::from(std::time::SystemTime::now());
+    let what = shreddable(&lead, scene.share, now()).await.unwrap();
     let before = everything(&scene.store).await;
     for store in [foreign, silent as Arc<dyn Store>] {
         let copies = [lead.on(store)];
-        let refused = shred_everywhere(&lead, &copies, &what, now, PAUSE).await.unwrap_err();
+        let refused = shred_everywhere(&lead, &copies, &what, now(), PAUSE).await.unwrap_err();
         assert!(matches!(refused, ShredError::Foreign { .. } | ShredError::Repository(_)), "{refused}");
         assert_eq!(everything(&scene.store).await, before);
     }
@@ -279,12 +283,11 @@ async fn a_copy_that_holds_something_else_or_does_not_answer_stops_it_before_any
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_are_locked_are_hidden_counted_and_not_taken_for_tampering() {
     let rule = LockRule { mode: LockMode::Compliance, days: 12 };
-    let now = Arc::new(std::time::SystemTime::now);
-    let scene = Scene::on(Arc::new(MemoryStore::locking(rule, now))).await;
+    let clock = Arc::new(std::time::SystemTime::now);
+    let scene = Scene::on(Arc::new(MemoryStore::locking(rule, clock))).await;
     let lead = scene.repository().await;
-    let what = shreddable(&lead, scene.share).await.unwrap();
-    let now = UtcNanos::from(std::time::SystemTime::now());
-    let Done { stores, .. } = shred_everywhere(&lead, &[], &what, now, PAUSE).await.unwrap();
+    let what = shreddable(&lead, scene.share, now()).await.unwrap();
+    let Done { stores, .. } = shred_everywhere(&lead, &[], &what, now(), PAUSE).await.unwrap();
     assert!(stores[0].keys_held > 0 && !stores[0].versions_unseen, "{stores:?}");
     let fresh = scene.repository().await;
     assert!(fresh.domain_keys(what.domain).is_err());
@@ -306,7 +309,7 @@ async fn packs_of_it_that_never_left_hold_nobody_up_and_go() {
     let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let way = Arc::new(FaultStore::new(memory.clone(), 1));
     let scene = Scene::on(way.clone()).await;
-    let gateway = reopen(&scene.place("data"), scene.store.clone(), &scene.key).await;
+    let gateway = again(&scene).await;
     gateway.serve(own("secret")).await.unwrap();
     way.inject(Rule::on(Operation::Put).named("packs/"), Fault::Before(ErrorKind::Transient));
     let namespace = gateway.namespace("secret").unwrap();
@@ -321,15 +324,14 @@ async fn packs_of_it_that_never_left_hold_nobody_up_and_go() {
     way.clear();
 
     let lead = scene.repository().await;
-    let what = shreddable(&lead, scene.share).await.unwrap();
-    let now = UtcNanos::from(std::time::SystemTime::now());
-    shred_everywhere(&lead, &[], &what, now, PAUSE).await.unwrap();
-    let gateway = reopen(&scene.place("data"), scene.store.clone(), &scene.key).await;
+    let what = shreddable(&lead, scene.share, now()).await.unwrap();
+    shred_everywhere(&lead, &[], &what, now(), PAUSE).await.unwrap();
+    let gateway = again(&scene).await;
     gateway.serve(config("docs")).await.unwrap();
     assert!(gateway.backlog().0 > 0);
     put_more(&gateway).await;
+    assert_eq!(gateway.backlog().0, 0, "what nobody opens is kept by nobody");
     gateway.retire_unserved().unwrap();
-    packs_are_let_go(&gateway).await;
     for file in std::fs::read_dir(scene.place("data").join("packs")).unwrap() {
         let file = file.unwrap().file_name().into_string().unwrap();
         let id = file.split('.').next().unwrap();
@@ -342,19 +344,19 @@ async fn packs_of_it_that_never_left_hold_nobody_up_and_go() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_share_under_keys_that_others_need_is_not_shredded() {
     let scene = Scene::new().await;
-    let gateway = reopen(&scene.place("data"), scene.store.clone(), &scene.key).await;
+    let gateway = again(&scene).await;
     let docs = gateway.serve(config("docs")).await.unwrap();
     gateway.serve(own("secret")).await.unwrap();
     let lead = scene.repository().await;
-    let refused = shreddable(&lead, docs).await.unwrap_err();
+    let refused = shreddable(&lead, docs, now()).await.unwrap_err();
     assert!(matches!(refused, ShredError::CommonKeys), "{refused}");
     let head = lead.newest_head(scene.share).await.unwrap().unwrap().head;
     gateway.clone_share(&head, "twin").await.unwrap();
-    let refused = shreddable(&lead, scene.share).await.unwrap_err();
+    let refused = shreddable(&lead, scene.share, now()).await.unwrap_err();
     assert!(matches!(refused, ShredError::Unpublished { .. }), "{refused}");
     gateway.serve(own("twin")).await.unwrap();
     gateway.commit("twin").await.unwrap();
-    let refused = shreddable(&lead, scene.share).await.unwrap_err();
+    let refused = shreddable(&lead, scene.share, now()).await.unwrap_err();
     assert!(matches!(&refused, ShredError::SharedKeys { other } if other == "twin"), "{refused}");
     gateway.close().await.unwrap();
 }

@@ -9,15 +9,16 @@
 //! | step | does | a crash after it leaves |
 //! |---|---|---|
 //! | look | every store answers, and holds this repository | nothing |
+//! | say | `shredded/<domain>` says for good that it is meant so | a share of which collections keep nothing any more |
 //! | fence | the claims of the share go: who publishes it finds that it does not lead | a share that nobody leads |
-//! | look again | nobody has made a clone meanwhile, or claimed what could be one | the same |
-//! | keys | the objects of the domain go, with all their versions | heads of which nothing can be read; collections stop until this is run again |
-//! | condemn | on the lead, plans condemn every pack that the index names for the domain | open plans, which collections carry out once the heads are gone |
+//! | keys | the objects of the domain go, with all their versions | heads of which nothing can be read |
+//! | condemn | on the lead, plans condemn every pack that the index names for the domain | open plans, which collections carry out |
 //! | roots | snapshots, branches and heads go, those of the lead last | packs that nothing reaches |
 //!
-//! Fence and keys are repeated until nothing more is found after the time in which a claim settles, since a publication or a
-//! pass to a copy may have been on its way; and so are the roots. The share is found by any head or snapshot of the lead,
-//! which go last of all: whoever runs it again needs nothing but its name.
+//! Nothing refuses after the first word was said, and whoever runs it again needs nothing but the name of the share: the lead
+//! has a head or a snapshot of it until all the rest is done. Fence and keys are repeated until nothing more is found
+//! after the time in which a claim settles, since a publication or a pass to a copy may have been on its way; and so are
+//! fence and roots. What comes later still keeps nothing ([`crate::collect`]), and is no reason to miss keys.
 //!
 //! **Refused**: a share in the repository's first domain; one whose domain another share is in as well (a clone); one
 //! that stands beside a share of which nothing can be read or that has published nothing yet, for that could be such a
@@ -35,11 +36,14 @@ use tidegate_chunker::{DomainId, PackId, ShareId};
 use crate::repository::envelope::list_all;
 use crate::repository::names::{domain_folder, heads_of, leases_of, snapshots_of};
 use crate::repository::{
-    Opened, PLAN_PACKS_MAX, Plan, PlanId, Repository, RepositoryError, Snapshot, UtcNanos,
+    Opened, PLAN_PACKS_MAX, Plan, PlanId, Repository, RepositoryError, Shredding, Snapshot, UtcNanos,
 };
 use crate::store::{ErrorKind, LIST_LIMIT_MAX, ObjectName, ObjectVersion, SpecialStore, Store, StoreError};
 
-/// Why a share is not shredded. At most its claims have gone: whoever serves it claims it anew.
+/// A share that was claimed so long ago and has published nothing was given up.
+const ABANDONED_AFTER: Duration = Duration::from_hours(24);
+
+/// Why a share is not shredded. Nothing was changed, unless a store has failed in the middle: then run it again.
 #[derive(Debug, thiserror::Error)]
 pub enum ShredError {
     /// The repository.
@@ -99,7 +103,7 @@ pub struct Shreddable {
 pub struct Shredded {
     /// Objects that were deleted: claims, keys, snapshots and heads.
     pub objects: u64,
-    /// Objects of the domain of which versions stay until their locks end.
+    /// Objects of the domain of which versions stay: until their locks end, or because the store refuses to delete them.
     pub keys_held: u64,
     /// The store may keep versions, and does not say which: its answer was a refusal.
     pub versions_unseen: bool,
@@ -114,12 +118,32 @@ pub struct Done {
     pub plans: Vec<PlanId>,
 }
 
-/// Looks what would go. Reads only.
-pub async fn shreddable(lead: &Repository<Opened>, share: ShareId) -> Result<Shreddable, ShredError> {
+/// Looks what would go. Reads only. `now` by the clock of whoever asks.
+pub async fn shreddable(
+    lead: &Repository<Opened>,
+    share: ShareId,
+    now: UtcNanos,
+) -> Result<Shreddable, ShredError> {
     let (name, domain) = domain_of(lead, share).await?.ok_or(ShredError::Unreadable { share })?;
     if domain == lead.default_domain() {
         return Err(ShredError::CommonKeys);
     }
+    // What was begun is not refused any more.
+    if !lead.is_shredded(domain).await? {
+        check_others(lead, share, domain, now).await?;
+    }
+    let heads = lead.head_names(share).await?.len();
+    let snapshots = lead.list_snapshots(share).await?.into_iter().filter_map(|(_, snapshot)| snapshot.ok());
+    Ok(Shreddable { share, name, domain, heads, snapshots: snapshots.collect() })
+}
+
+/// Refuses while another share is in the domain, or may be.
+async fn check_others(
+    lead: &Repository<Opened>,
+    share: ShareId,
+    domain: DomainId,
+    now: UtcNanos,
+) -> Result<(), ShredError> {
     for other in lead.share_ids().await? {
         if other == share {
             continue;
@@ -127,22 +151,45 @@ pub async fn shreddable(lead: &Repository<Opened>, share: ShareId) -> Result<Shr
         match domain_of(lead, other).await? {
             Some((_, theirs)) if theirs != domain => {}
             Some((other, _)) => return Err(ShredError::SharedKeys { other }),
-            // A clone has only its claim until it publishes for the first time.
-            None if lead.head_names(other).await?.is_empty()
-                && lead.snapshot_ids(other).await?.is_empty() =>
+            None if !lead.head_names(other).await?.is_empty()
+                || !lead.snapshot_ids(other).await?.is_empty() =>
             {
+                return Err(ShredError::Unreadable { share: other });
+            }
+            // A clone has only its claim until it publishes for the first time.
+            None if is_claimed(lead, other, now).await? => {
                 return Err(ShredError::Unpublished { share: other });
             }
-            None => return Err(ShredError::Unreadable { share: other }),
+            None => {}
         }
     }
-    let heads = lead.head_names(share).await?.len();
-    let snapshots = lead.list_snapshots(share).await?.into_iter().filter_map(|(_, snapshot)| snapshot.ok());
-    Ok(Shreddable { share, name, domain, heads, snapshots: snapshots.collect() })
+    Ok(())
+}
+
+/// Whether somebody has claimed a share and may still publish it: one of its claims is young, or cannot be read.
+async fn is_claimed(
+    lead: &Repository<Opened>,
+    share: ShareId,
+    now: UtcNanos,
+) -> Result<bool, RepositoryError> {
+    for claim in lead.claims(share).await? {
+        match lead.read_listed_claim(share, &claim).await {
+            Ok(claim) => {
+                let age = now.as_nanos().saturating_sub(claim.claimed_at.as_nanos());
+                if !u128::try_from(age).is_ok_and(|age| age > ABANDONED_AFTER.as_nanos()) {
+                    return Ok(true);
+                }
+            }
+            Err(RepositoryError::Missing { .. }) => {}
+            Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => return Err(error),
+            Err(_) => return Ok(true),
+        }
+    }
+    Ok(false)
 }
 
 /// Shreds a share on the lead and on copies, as the head of this module says. `pause` is the time in which a claim settles.
-/// The times in `now` are for people.
+/// `now` is noted for people. [`shreddable`] has just been asked.
 pub async fn shred_everywhere(
     lead: &Repository<Opened>,
     copies: &[Repository<Opened>],
@@ -150,15 +197,18 @@ pub async fn shred_everywhere(
     now: UtcNanos,
     pause: Duration,
 ) -> Result<Done, ShredError> {
+    let mut noted = vec![lead];
     for copy in copies {
-        check_is_copy(lead, copy).await?;
+        if holds_repository(lead, copy).await? {
+            noted.push(copy);
+        }
     }
     let stores: Vec<&Repository<Opened>> = std::iter::once(lead).chain(copies).collect();
     let mut done = vec![Shredded::default(); stores.len()];
-    for (on, done) in stores.iter().zip(&mut done) {
-        done.objects += fence(on, what.share).await?;
+    let shredding = Shredding { share: what.share, name: what.name.clone(), shredded_at: now };
+    for on in noted {
+        on.note_shredding(what.domain, &shredding).await?;
     }
-    shreddable(lead, what.share).await?;
     // Whoever ran this before may have been interrupted just now: so at least twice.
     for round in 0.. {
         let mut found = 0;
@@ -177,7 +227,7 @@ pub async fn shred_everywhere(
     loop {
         let mut found = 0;
         for (on, done) in stores.iter().zip(&mut done).rev() {
-            let removed = remove_roots(on, what.share).await?;
+            let removed = fence(on, what.share).await? + remove_roots(on, what.share).await?;
             done.objects += removed;
             found += removed;
         }
@@ -188,12 +238,13 @@ pub async fn shred_everywhere(
     }
 }
 
-/// Refuses what holds another repository, and what does not answer. One that holds nothing yet has nothing to be destroyed.
-async fn check_is_copy(lead: &Repository<Opened>, copy: &Repository<Opened>) -> Result<(), ShredError> {
+/// Whether a copy holds the repository. One that is to be made yet may have keys, and nothing else. Refuses what holds another
+/// repository, and what does not answer.
+async fn holds_repository(lead: &Repository<Opened>, copy: &Repository<Opened>) -> Result<bool, ShredError> {
     match Repository::locate(copy.store().clone()).await {
-        Ok(found) if found.config() == lead.config() => Ok(()),
+        Ok(found) if found.config() == lead.config() => Ok(true),
         Ok(_) => Err(ShredError::Foreign { address: copy.store().address() }),
-        Err(RepositoryError::NoRepository { .. }) => Ok(()),
+        Err(RepositoryError::NoRepository { .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -227,7 +278,7 @@ async fn destroy_keys(
     // Nobody finds them by their names from now on, and nobody extends their locks.
     done.objects += delete_all(store, &folder).await?;
     match versions_below(store, &folder).await {
-        Ok(versions) => done.keys_held = purge(store, versions).await?,
+        Ok(versions) => purge(store, versions, done).await?,
         // It keeps none.
         Err(error) if error.kind() == ErrorKind::Misconfigured => {}
         Err(error) if error.kind() == ErrorKind::Denied => {
@@ -257,28 +308,32 @@ async fn versions_below(
     }
 }
 
-/// Deletes versions for good; tells of how many names some are held. Data goes before delete markers, and those stay over
-/// what is held: without them its name would show it again.
+/// Deletes versions for good, as far as that is allowed. Data goes before delete markers, and those stay over what does:
+/// without them its name would show it again.
 async fn purge(
     store: &dyn Store,
     versions: BTreeMap<ObjectName, Vec<ObjectVersion>>,
-) -> Result<u64, RepositoryError> {
-    let mut held = 0;
+    done: &mut Shredded,
+) -> Result<(), RepositoryError> {
+    done.keys_held = 0;
     for (name, versions) in versions {
         let (data, markers): (Vec<_>, Vec<_>) = versions.iter().partition(|version| version.bytes.is_some());
-        let mut is_held = false;
+        let mut stays = false;
         for version in data {
             match store.purge_version(&name, &version.version).await {
-                Err(error) if error.kind() == ErrorKind::Held => is_held = true,
+                Err(error) if matches!(error.kind(), ErrorKind::Held | ErrorKind::Denied) => {
+                    tracing::warn!(%name, %error, "a version of a destroyed key stays");
+                    stays = true;
+                }
                 purged => purged?,
             }
         }
-        held += u64::from(is_held);
-        for version in markers.into_iter().filter(|_| !is_held) {
+        done.keys_held += u64::from(stays);
+        for version in markers.into_iter().filter(|_| !stays) {
             store.purge_version(&name, &version.version).await?;
         }
     }
-    Ok(held)
+    Ok(())
 }
 
 /// Condemns every pack of the domain that the index names: nothing refers to them any more, whatever their age. As many
@@ -326,7 +381,7 @@ async fn condemn_packs(
 }
 
 /// The name and the domain of a share, by whatever of it can be read.
-pub(crate) async fn domain_of(
+async fn domain_of(
     repository: &Repository<Opened>,
     share: ShareId,
 ) -> Result<Option<(String, DomainId)>, RepositoryError> {

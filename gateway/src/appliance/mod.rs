@@ -50,7 +50,7 @@ mod thaw;
 mod thin;
 mod warm;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
@@ -90,7 +90,7 @@ use crate::clock::Clock;
 use crate::commit::{Committer, CopyingHeads, Plans};
 use crate::files::Files;
 use crate::journal::{self, Journal, Sequence};
-use crate::ledger::{Ledger, PackKeys};
+use crate::ledger::Ledger;
 use crate::live::{Batch, Database, Limits, Live};
 use backend::{Backend, ReaderBounds};
 use budget::{DirtyBounds, DirtyBudget};
@@ -224,6 +224,7 @@ impl Appliance {
     /// Opens the local state and everything over it. Serves nothing yet: see [`Appliance::serve`].
     pub async fn open(parts: Parts) -> Result<Arc<Self>, ApplianceError> {
         let repository = Arc::new(parts.repository);
+        let keys: Vec<_> = repository.domains().into_iter().map(|(_, domain)| domain.keys.clone()).collect();
         let (data, of_repository, store) = (parts.data, repository.clone(), parts.targets.group.readers());
         let (folder, folder_of_copies, budgets) = (data.clone(), data.clone(), parts.budgets);
         let opening = tokio::task::spawn_blocking(move || {
@@ -235,7 +236,6 @@ impl Appliance {
         // Packs of another repository would look damaged.
         bind(&live, repository.id()).await?;
         let instance = instance(&live).await?;
-        let keys = pack_keys(&repository, &live)?;
         let (database, bounds) = (live.database().clone(), reader_bounds(&budgets));
         let opening = tokio::task::spawn_blocking(move || {
             let ledger = Ledger::open(database, data.join("packs"), &keys)?;
@@ -353,17 +353,6 @@ impl Appliance {
         self.budget.relief.notify_waiters();
         Ok(())
     }
-}
-
-/// What the packs here may have been sealed under.
-fn pack_keys(repository: &Repository<Opened>, live: &Live) -> Result<PackKeys, ApplianceError> {
-    let known: BTreeMap<_, _> =
-        repository.domains().into_iter().map(|(id, domain)| (id, domain.keys)).collect();
-    let mut lacks_some = false;
-    for record in registry::load(live)? {
-        lacks_some |= !known.contains_key(&record.domain()?);
-    }
-    Ok(PackKeys { known: known.into_values().collect(), lacks_some })
 }
 
 /// Refuses local state of another repository: ids and packs of the two would mix.

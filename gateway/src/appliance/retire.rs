@@ -89,8 +89,8 @@ impl Appliance {
                 }
                 Err(error) => {
                     let record = open.record.lock().clone();
-                    if self.is_surely_shredded(&record).await {
-                        self.let_go(&record).await;
+                    if self.is_shredded(&record).await {
+                        self.let_go(&record);
                         return Ok(false);
                     }
                     tracing::warn!(share = open.config.name, %error, "the last changes of a share that is not served could not leave; they will be tried again");
@@ -128,8 +128,8 @@ impl Appliance {
                 Ok(Some(open)) => return self.retire(&open).await,
                 Ok(None) => return,
                 Err(error) => {
-                    if self.is_surely_shredded(&record).await {
-                        return self.let_go(&record).await;
+                    if self.is_shredded(&record).await {
+                        return self.let_go(&record);
                     }
                     tracing::warn!(share = record.name, %error, "a share that is not served cannot be opened to let its last changes leave");
                 }

@@ -488,7 +488,8 @@ impl Appliance {
     }
 
     pub(super) fn handle_key(&self, domain: DomainId, era: u64) -> Result<SecretKey, ApplianceError> {
-        let keys = self.backend.repository.domain_keys(domain)?;
+        // Those that it is read with: who leads no more serves it still, for reading, when the keys have been destroyed.
+        let keys = self.backend.reader(domain)?.keys;
         Ok(keys.handle_key().keyed(&era.to_be_bytes()))
     }
 

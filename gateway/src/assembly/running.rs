@@ -93,12 +93,27 @@ pub struct Running {
 }
 
 /// Serves all shares and buckets of the settings, and begins what goes on beside them.
+/// One that was shredded is served no more, and keeps no other from being served.
+async fn serve(appliance: &Arc<Appliance>, config: ShareConfig) -> Result<(), AssemblyError> {
+    let name = config.name.clone();
+    match appliance.serve(config).await {
+        Err(_) if appliance.was_shredded(&name).await => {
+            tracing::error!(
+                share = name,
+                "the share has been shredded, and is not served: take it out of the settings"
+            );
+            Ok(())
+        }
+        served => Ok(served.map(drop)?),
+    }
+}
+
 async fn serve_shares(appliance: &Arc<Appliance>, settings: &Settings) -> Result<(), AssemblyError> {
     for share in &settings.shares {
-        appliance.serve(carrying(settings, share_config(share))).await?;
+        serve(appliance, carrying(settings, share_config(share))).await?;
     }
     for bucket in settings.buckets.iter().filter(|bucket| bucket.share.is_none()) {
-        appliance.serve(carrying(settings, bucket_share(bucket))).await?;
+        serve(appliance, carrying(settings, bucket_share(bucket))).await?;
     }
     if settings.gateway.drill {
         return Ok(());

@@ -15,7 +15,7 @@ use tidegate_chunker::{ChunkKind, DomainId, FrameHeader, PackHeader, PackId, Unv
 use tidegate_replicator::fetch::{FrameAt, LocalFrames};
 
 use super::{DiskCache, DiskCacheBounds, Keeper, Policy, Room, Unit, Volume};
-use crate::ledger::{Ledger, PackKeys, Stage};
+use crate::ledger::{Ledger, Stage};
 use crate::live::Database;
 
 const PACK_BYTES: u64 = 1000;
@@ -44,7 +44,7 @@ fn bounds(cache_bytes: u64) -> DiskCacheBounds {
 fn setup(folder: &Path, cache_bytes: u64) -> Setup {
     let database =
         Arc::new(Database::open(&folder.join("meta"), 1 << 20, 8 << 20).expect("a sound database"));
-    let ledger = Ledger::open(database, folder.join("packs"), &PackKeys::default()).expect("a sound ledger");
+    let ledger = Ledger::open(database, folder.join("packs"), &[]).expect("a sound ledger");
     let volume = Arc::new(Told(AtomicU64::new(PLENTY)));
     let policy = Arc::new(Mutex::new(Policy::new(cache_bytes)));
     let disk = DiskCache::open(&folder.join("cache"), policy.clone(), volume.clone(), bounds(cache_bytes));

@@ -63,7 +63,7 @@ pub(super) async fn run(
         ControlError::new(ErrorKind::NotFound, format!("the repository has no share {wanted:?}"))
             .todo("`tidegate bin list` shows the shares that are not in the settings")
     })?;
-    let what = shreddable(lead, share).await.map_err(refused)?;
+    let what = shreddable(lead, share, UtcNanos::from(SystemTime::now())).await.map_err(refused)?;
     check_unserved(settings, &what.name)?;
     check_unlocked(&what)?;
     let mut copies = Vec::new();
@@ -92,7 +92,7 @@ pub(super) async fn run(
     };
     if !asking.dry_run {
         // Who was asked may have taken his time.
-        let what = shreddable(lead, share).await.map_err(refused)?;
+        let what = shreddable(lead, share, UtcNanos::from(SystemTime::now())).await.map_err(refused)?;
         check_unlocked(&what)?;
         destroy(context, settings, (lead, &copies), &what, &mut report).await?;
     }

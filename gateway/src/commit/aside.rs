@@ -20,12 +20,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use tidegate_chunker::{ChunkId, Location, PackId};
+use tidegate_chunker::{ChunkId, DomainId, Location, PackId};
 use tidegate_replicator::ingest::{FinishedPack, Known};
 use tidegate_replicator::map::{Extent, Key, Source};
 use tidegate_replicator::repository::{
     BranchCause, CommitStatistics, Departure, Head, HeadName, Incarnation, LineTotals, NewBranch, Opened,
-    Repository, SnapshotId, Usage, unpublished_name,
+    Repository, RepositoryError, SnapshotId, Usage, unpublished_name,
 };
 use tidegate_replicator::tree::ChunkRef;
 use tokio::runtime::Handle;
@@ -94,6 +94,7 @@ impl Committer {
             }
             self.upload(Some(description.share.domain)).await?;
             crate::crash::point("aside.uploaded");
+            self.check_not_shredded(description.share.domain).await?;
             let named = (unpublished_name(epoch, next_sequence(plan.base.head.as_ref()))?, wanted);
             self.store_branch(share, description, &plan, departure, named).await?;
             crate::crash::point("aside.stored");
@@ -107,6 +108,14 @@ impl Committer {
             }
         }
         Ok(SetAside::Branch)
+    }
+
+    /// Nobody could read what is stored there, and nothing retains it.
+    async fn check_not_shredded(&self, domain: DomainId) -> Result<(), CommitError> {
+        if self.repository.is_shredded(domain).await? {
+            return Err(RepositoryError::Missing { object: format!("domains/{domain}") }.into());
+        }
+        Ok(())
     }
 
     /// Where the share left its line.

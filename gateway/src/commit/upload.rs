@@ -1,8 +1,8 @@
 //! Upload: every pack that is only here goes to the target, then an index of what they hold.
 //!
 //! Packs of a domain whose keys are not in the repository stay here, and nobody else waits for them: no share in another
-//! domain refers to one. Somebody has shredded what they hold ([`crate::appliance`] takes them away then), or the keys
-//! cannot be read now. Whoever is in that domain himself is refused, for his packs would be among those.
+//! domain refers to one. If the repository says that it was shredded, they go. Whoever is in such a domain himself is
+//! refused, for his packs would be among those.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) struct Sent {
 /// that were on their way. `domain` is that of whoever means to publish.
 pub(super) async fn upload_waiting(
     repository: &Repository<Opened>,
-    ledger: &Ledger,
+    ledger: &Arc<Ledger>,
     parallel: usize,
     domain: Option<DomainId>,
 ) -> Result<(DurableCommit, Sent), CommitError> {
@@ -41,17 +41,14 @@ pub(super) async fn upload_waiting(
     if let Some(domain) = domain.filter(|domain| !keys.contains_key(domain)) {
         return Err(RepositoryError::Missing { object: format!("domains/{domain}") }.into());
     }
-    let (local, closed): (Vec<_>, Vec<_>) =
-        ledger.local()?.into_iter().partition(|(_, record)| keys.contains_key(&record.domain));
-    if !closed.is_empty() {
-        let domains: BTreeSet<DomainId> = closed.iter().map(|(_, record)| record.domain).collect();
-        tracing::warn!(
-            packs = closed.len(),
-            ?domains,
-            "packs stay here: their keys are not in the repository"
-        );
+    let local = ledger.local()?;
+    let waiting =
+        local.iter().chain(&ledger.uploaded()?).map(|(_, record)| record.domain).collect::<BTreeSet<_>>();
+    for domain in waiting.into_iter().filter(|domain| !keys.contains_key(domain)) {
+        let_go(repository, ledger, domain).await?;
     }
-    let uploads = local.into_iter().map(|(pack, record)| upload(repository, ledger, pack, record));
+    let local = local.into_iter().filter(|(_, record)| keys.contains_key(&record.domain));
+    let uploads = local.map(|(pack, record)| upload(repository, ledger, pack, record));
     let mut uploads = stream::iter(uploads).buffer_unordered(parallel);
     let mut durable = DurablePacks::new();
     while let Some((pack, was_sent)) = uploads.try_next().await? {
@@ -79,6 +76,23 @@ pub(super) async fn upload_waiting(
     }
     crate::crash::point("upload.indexed");
     Ok((commit, sent))
+}
+
+/// Takes away what waits of a domain without keys, if it was shredded.
+async fn let_go(
+    repository: &Repository<Opened>,
+    ledger: &Arc<Ledger>,
+    domain: DomainId,
+) -> Result<(), CommitError> {
+    if !repository.is_shredded(domain).await? {
+        tracing::warn!(%domain, "packs stay here: the keys of their domain are not in the repository");
+        return Ok(());
+    }
+    let dropping = ledger.clone();
+    let dropping = tokio::task::spawn_blocking(move || dropping.drop_shredded(domain));
+    let packs = dropping.await.map_err(|_| CommitError::Died)??;
+    tracing::warn!(%domain, packs, "packs of a share that has been shredded are gone");
+    Ok(())
 }
 
 /// What the index of the target is told of a pack.

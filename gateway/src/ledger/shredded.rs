@@ -1,7 +1,7 @@
 //! What was made here of a domain whose keys were destroyed goes: nobody opens it any more, and no target is to have it.
 //!
 //! Order: files, then what copies are owed, then the rows of packs that wait. A crash in between leaves rows of packs that
-//! are not here; whoever finds the domain shredded at the next start does it again.
+//! are not here, until the next upload does it again.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use crate::live::SideTable;
 
 impl Ledger {
     /// Takes away the packs of a domain that wait to be sent or indexed; tells how many. Blocks, and looks at every chunk that
-    /// is known. Nobody may be making packs of the domain meanwhile.
+    /// is known. For whoever uploads: nobody else moves packs from stage to stage.
     pub(crate) fn drop_shredded(&self, domain: DomainId) -> Result<u64, LedgerError> {
         let mut waiting: Vec<(PackId, PackRecord)> = self.local()?;
         waiting.extend(self.uploaded()?);

@@ -1,6 +1,6 @@
 //! What is retained: the roots of heads and snapshots; and what is not any more.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use tidegate_chunker::{DomainId, ShareId};
@@ -43,11 +43,14 @@ pub(super) struct Roots {
     pub(super) expired: Vec<(ShareId, SnapshotId)>,
     /// Snapshots in the bin whose time there is over. They are retained for as long as their objects are there.
     pub(super) ended: Vec<(ShareId, SnapshotId)>,
+    /// Domains whose keys were destroyed on purpose.
+    shredded: BTreeSet<DomainId>,
 }
 
-/// Lists everything that is retained at `now`: heads, then snapshots, then heads once more.
+/// Lists everything that is retained at `now`: heads, then snapshots, then heads once more. Nothing is retained of a domain
+/// that was shredded: whoever did not know yet may store a head or a branch there, of which nobody reads anything.
 pub(super) async fn list(repository: &Repository<Opened>, now: UtcNanos) -> Result<Roots, CollectError> {
-    let mut roots = Roots::default();
+    let mut roots = Roots { shredded: repository.shredded_domains().await?, ..Roots::default() };
     for share in repository.share_ids().await? {
         let mut seen = HashSet::new();
         let mut passed = Vec::new();
@@ -78,6 +81,10 @@ pub(super) async fn list(repository: &Repository<Opened>, now: UtcNanos) -> Resu
 
 impl Roots {
     fn add(&mut self, what: String, head: &Head, is_fork: bool) {
+        if self.shredded.contains(&head.share.domain) {
+            tracing::warn!(what, "what was stored in a shredded domain keeps nothing");
+            return;
+        }
         self.retained.push(RetainedRoot { what, domain: head.share.domain, root: head.root, is_fork });
     }
 
@@ -85,8 +92,8 @@ impl Roots {
     /// are damaged, as forks are.
     fn keep(&mut self, what: &str, snapshot: &Snapshot) {
         self.add(what.to_owned(), &snapshot.head, is_branch(snapshot));
-        if let Some(root) = base_of(snapshot) {
-            let domain = snapshot.head.share.domain;
+        let domain = snapshot.head.share.domain;
+        if let Some(root) = base_of(snapshot).filter(|_| !self.shredded.contains(&domain)) {
             let what = format!("{what}, the state that it left from");
             self.retained.push(RetainedRoot { what, domain, root, is_fork: true });
         }

@@ -11,7 +11,6 @@
 //!
 //! **Bounds.** A page of versions at a time. A crash leaves some that the next run finds again.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use super::error::CollectError;
@@ -19,7 +18,6 @@ use super::options::checkpoint;
 use crate::observer::Observer;
 use crate::repository::names::{CONFIG, DOMAINS, KEYS, PACKS, domain_folder};
 use crate::repository::{Opened, Repository, RepositoryError};
-use crate::shred::domain_of;
 use crate::store::{
     ErrorKind, LIST_LIMIT_MAX, LockRule, ObjectName, ObjectVersion, SpecialStore, Store, VersionMark,
 };
@@ -156,8 +154,7 @@ async fn purge(
 
 /// The packs, keys and the like that somebody has hidden, or stored something else over; at most [`TAMPERED_MAX`]. What
 /// was stored twice with the same length, as a repeated request does, is not among them; nor is a key slot that is
-/// hidden: that is how one is removed; nor are hidden keys of a domain that no share is in: that is what shredding leaves
-/// until their locks end.
+/// hidden: that is how one is removed; nor are hidden keys of a domain that was shredded.
 pub async fn tampered(
     repository: &Repository<Opened>,
     observer: &dyn Observer,
@@ -170,31 +167,10 @@ pub async fn tampered(
     for folder in LEFT {
         look_through(&**repository.store(), folder, &mut found, observer).await?;
     }
-    let may_be_shredded =
-        |tampered: &Tampered| tampered.is_hidden && tampered.name.as_str().starts_with(DOMAINS);
-    if found.iter().any(may_be_shredded)
-        && let Some(used) = domains_in_use(repository).await?
-    {
-        let is_used = |name: &ObjectName| used.iter().any(|folder| name.as_str().starts_with(folder));
-        found.retain(|tampered| !may_be_shredded(tampered) || is_used(&tampered.name));
-    }
+    let shredded: Vec<String> = repository.shredded_domains().await?.into_iter().map(domain_folder).collect();
+    let is_of_shredded = |name: &ObjectName| shredded.iter().any(|folder| name.as_str().starts_with(folder));
+    found.retain(|tampered| !(tampered.is_hidden && is_of_shredded(&tampered.name)));
     Ok(found)
-}
-
-/// The folders of all domains that a share is in; none if that cannot be told of every share.
-async fn domains_in_use(
-    repository: &Repository<Opened>,
-) -> Result<Option<BTreeSet<String>>, RepositoryError> {
-    let mut used = BTreeSet::from([domain_folder(repository.default_domain())]);
-    for share in repository.share_ids().await? {
-        match domain_of(repository, share).await? {
-            Some((_, domain)) => {
-                used.insert(domain_folder(domain));
-            }
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(used))
 }
 
 async fn look_through(

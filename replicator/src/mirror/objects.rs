@@ -7,7 +7,7 @@ use tidegate_chunker::ObjectKind;
 use super::deleted::Plans;
 use super::{Mirror, MirrorError};
 use crate::repository::envelope::{fetch, list_all, store_object};
-use crate::repository::names::{DOMAINS, KEYS};
+use crate::repository::names::{DOMAINS, KEYS, SHREDDED};
 use crate::repository::{HEAD_BYTES_MAX, Opened, Repository};
 use crate::store::{ObjectName, PutMode};
 
@@ -67,6 +67,19 @@ impl Mirror {
                 self.domains.insert(name);
                 copied += 1;
             }
+        }
+        Ok(copied)
+    }
+
+    /// That keys of domains were destroyed on purpose.
+    pub(super) async fn copy_shreddings(&self) -> Result<u64, MirrorError> {
+        let there = self.names_on_copy(SHREDDED).await?;
+        let mut copied = 0;
+        for name in
+            list_all(&**self.lead.store(), SHREDDED).await?.iter().filter(|name| !there.contains(name))
+        {
+            copy_control(&self.lead, &self.copy, ObjectKind::Shredding, name).await?;
+            copied += 1;
         }
         Ok(copied)
     }

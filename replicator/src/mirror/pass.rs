@@ -97,7 +97,7 @@ impl Mirror {
         let newest = |line: &Line| line.newest.as_ref().map(|(name, _)| (line.share, *name));
         self.host.copying(&lines.iter().filter_map(newest).collect::<Vec<_>>());
         let is_sound = lines.iter().all(|line| matches!(line.obstacle, None | Some(Obstacle::Unreadable)));
-        report.objects += self.copy_domains().await?;
+        report.objects += self.copy_domains().await? + self.copy_shreddings().await?;
         let before = Plans::look(&self.copy).await?;
         if is_sound {
             report.objects += self.copy_slots().await? + self.copy_plans(&before).await?;

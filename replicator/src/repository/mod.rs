@@ -11,6 +11,7 @@
 //! leases/       who may publish                     lease/
 //! plans/        what is about to be deleted         plan.rs
 //! heartbeats/   which gateways live                 heartbeat.rs
+//! shredded/     domains whose keys were destroyed   shredding.rs
 //! ```
 //!
 //! A [`Repository`] is [`Locked`] when its config has been read, and [`Opened`] when a key slot has given
@@ -94,6 +95,7 @@ mod plan;
 mod publish;
 mod secret_hex;
 mod seen;
+mod shredding;
 mod slot;
 mod snapshot;
 mod time;
@@ -139,6 +141,7 @@ pub use packs::{DurablePack, DurablePacks, PackObject};
 pub use plan::{ListedPlan, PLAN_PACKS_MAX, Plan, PlanOutcome};
 pub use publish::{DurableCommit, PreparedHead, Published};
 pub use seen::{Comparison, Seen};
+pub use shredding::Shredding;
 pub use slot::{
     Argon2Cost, KeyFile, LABEL_BYTES_MAX, PASSPHRASE_BYTES_MAX, Passphrase, RecoveryKey, SLOTS_MAX, SlotInfo,
     SlotKey, SlotKind,

@@ -11,6 +11,7 @@
 //! leases/<share id>/<epoch>[-<nonce>[-settled]]
 //! plans/<time>-<random>[-done]
 //! heartbeats/<instance>/<not sequence>-<random>[-stopped]
+//! shredded/<domain>
 //! ```
 //!
 //! Every variable part is lower-case hex of fixed length, so that byte order is numeric order and a
@@ -70,10 +71,17 @@ pub(crate) const LEASES: &str = "leases/";
 pub(crate) const PLANS: &str = "plans/";
 /// The folder of all heartbeats.
 pub(crate) const HEARTBEATS: &str = "heartbeats/";
+/// The folder of all domains whose keys were destroyed.
+pub(crate) const SHREDDED: &str = "shredded/";
 
 /// The name of the object that makes a prefix a repository.
 pub fn config() -> ObjectName {
     object(CONFIG.to_owned())
+}
+
+/// The name of the object that says that the keys of a domain were destroyed.
+pub(crate) fn shredded(domain: DomainId) -> ObjectName {
+    object(format!("{SHREDDED}{domain}"))
 }
 
 /// The name of a key slot.

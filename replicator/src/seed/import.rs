@@ -9,13 +9,15 @@ use tidegate_chunker::VerifyingKey;
 use super::SeedError;
 use super::manifest::{self, Line, digest_of, disk, objects};
 use crate::observer::Observer;
-use crate::repository::names::{self, DOMAINS, HEADS, INDEX, KEYS, LEASES, PACKS, PLANS, SNAPSHOTS};
+use crate::repository::names::{
+    self, DOMAINS, HEADS, INDEX, KEYS, LEASES, PACKS, PLANS, SHREDDED, SNAPSHOTS,
+};
 use crate::store::{Body, ErrorKind, LIST_LIMIT_MAX, PutMode, Store};
 
 /// Objects that are stored at once.
 const PARALLEL: usize = 4;
 /// What is stored before what: see the head of `seed`.
-const ORDER: [&str; 9] = [KEYS, DOMAINS, "config", PACKS, INDEX, PLANS, LEASES, SNAPSHOTS, HEADS];
+const ORDER: [&str; 10] = [KEYS, DOMAINS, SHREDDED, "config", PACKS, INDEX, PLANS, LEASES, SNAPSHOTS, HEADS];
 
 /// What an import did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
