@@ -146,13 +146,16 @@ impl NfsServerBuilder {
         if self.mount_udp {
             starting.serve_mount_datagrams(&mount).await?;
         }
-        for address in self.portmap {
-            starting.serve_portmap(address).await?;
+        let told = starting.tell_ports(self.portmap, self.system_portmap).await;
+        let server = NfsServer { addresses: starting.addresses, stop: starting.stop, tasks: starting.tasks };
+        match told {
+            Ok(()) => Ok(server),
+            Err(error) => {
+                // What another port mapper has taken already is taken back.
+                server.stop().await;
+                Err(error)
+            }
         }
-        if let Some(port) = self.system_portmap {
-            starting.register(port).await;
-        }
-        Ok(NfsServer { addresses: starting.addresses, stop: starting.stop, tasks: starting.tasks })
     }
 }
 
@@ -234,6 +237,16 @@ impl Starting {
         for address in self.addresses.mount.clone() {
             let bound = self.serve_datagrams("mount", address, mount).await?;
             self.addresses.mount_udp.push(bound);
+        }
+        Ok(())
+    }
+
+    async fn tell_ports(&mut self, own: Vec<SocketAddr>, system: Option<u16>) -> Result<(), StartError> {
+        for address in own {
+            self.serve_portmap(address).await?;
+        }
+        if let Some(port) = system {
+            self.register(port).await;
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ use super::{
     open_with_stores, sender, set_objects, share_config,
 };
 use crate::alarm::Keeper;
-use crate::appliance::{Appliance, SnapshotEntry};
+use crate::appliance::{Appliance, ShareConfig, SnapshotEntry};
 use crate::bandwidth::Links;
 use crate::clock::SystemClock;
 use crate::control::{
@@ -143,8 +143,9 @@ impl Running {
             appliance.files().take_groups_from(Groups::new(Arc::new(SystemGroups)));
         }
         let (nbd, disks) = start_disks(&appliance, &settings).await?;
-        let server = start_nfs(&appliance, &settings).await?;
         let s3 = start_s3(&settings.s3, objects.clone()).await?;
+        // The last that may fail: a port mapper is told of it.
+        let server = start_nfs(&appliance, &settings).await?;
         let stop = CancellationToken::new();
         let links = Links::new(Arc::new(SystemClock));
         tokio::spawn(links.clone().keep(stop.clone()));

@@ -80,11 +80,18 @@ impl Objects {
         };
         let path = path::parse(&name.key)?;
         self.require_current(access)?;
-        match access.make_key_folder(&path, record, &new.conditions).await {
-            Ok(held) => self.done(access, &held, digests.checksum).await,
-            Err(error) => {
-                access.prune(&[&path.folders[..], &[path.name]].concat()).await;
-                Err(error)
+        let mut attempts = 0;
+        loop {
+            match access.make_key_folder(&path, record.clone(), &new.conditions).await {
+                Ok(held) => return self.done(access, &held, digests.checksum).await,
+                // A directory went between the steps: somebody else's, whose condition did not hold, takes his away.
+                Err(ObjectError::NoSuchKey) if access.may_try_again(&new.conditions, attempts) => {
+                    attempts += 1
+                }
+                Err(error) => {
+                    access.prune(&[&path.folders[..], &[path.name]].concat()).await;
+                    return Err(error);
+                }
             }
         }
     }

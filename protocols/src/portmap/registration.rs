@@ -123,8 +123,10 @@ impl Registration {
         }
         let mut refused = Vec::new();
         for mapping in &self.mappings {
+            // Only an answer tells that it is not held any more: one that is cut off may have been carried out.
+            let is_taken = mapper.ask(SET, mapping).await?;
             self.held.retain(|held| held != mapping);
-            if mapper.ask(SET, mapping).await? {
+            if is_taken {
                 self.held.push(*mapping);
             } else if is_ours_alone(mapping) {
                 let Mapping { program, version, protocol, port } = mapping;
