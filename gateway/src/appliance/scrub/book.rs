@@ -23,6 +23,8 @@ const VERSION: u32 = 1;
 const LOST_MAX: usize = 1_000;
 /// Who needs a lost frame: so many are named.
 const USERS_MAX: usize = 24;
+/// Packs of which something is lost: so many are asked for again at a time.
+const AGAIN_MAX: usize = 64;
 const DAY_SECONDS: i64 = 86_400;
 /// How far this machine's clock may be ahead of the store's.
 const CLOCK_AHEAD_MAX: Duration = Duration::from_hours(1);
@@ -50,6 +52,9 @@ pub(super) struct Book {
     /// Heads and snapshots that could not be read when the newest round began, and that no other target had.
     #[serde(default)]
     pub(super) unreadable: Vec<UnreadableHead>,
+    /// The pack that was asked for again last.
+    #[serde(skip)]
+    asked: Option<PackId>,
 }
 
 /// A head or snapshot that cannot be read.
@@ -277,6 +282,15 @@ impl Book {
         self.lost.iter().map(|frame| frame.pack).collect()
     }
 
+    /// Those of them that are to be asked for again now; the next time it goes on with the others.
+    pub(super) fn ask_again(&mut self) -> Vec<PackId> {
+        let (next, others): (Vec<PackId>, Vec<PackId>) =
+            self.lost_packs().into_iter().partition(|pack| Some(*pack) > self.asked);
+        let again: Vec<PackId> = next.into_iter().chain(others).take(AGAIN_MAX).collect();
+        self.asked = again.last().copied();
+        again
+    }
+
     /// Where the round goes on.
     pub(super) fn position(&self) -> Option<PackId> {
         PackId::from_hex(self.round.as_ref()?.after.as_ref()?)
@@ -330,7 +344,8 @@ impl Book {
         self.lost.retain(|frame| frame.pack != pack);
     }
 
-    pub(super) fn was_wounded(&mut self, pack: PackId, healed: &Healed, now: i64) {
+    /// What became of a pack that was not whole. What was lost before counts again only in a round that comes upon it.
+    pub(super) fn was_wounded(&mut self, pack: PackId, healed: &Healed, now: i64, in_round: bool) {
         // Names that were found before stay.
         let known: Vec<LostFrame> = self.lost.extract_if(.., |frame| frame.pack == pack).collect();
         for bad in &healed.lost {
@@ -345,7 +360,9 @@ impl Book {
         if let Some(round) = &mut self.round {
             round.done.packs_healed += u64::from(healed.whole);
             round.done.chunks_resealed += healed.chunks_resealed;
-            round.done.frames_lost += healed.lost.len() as u64;
+            if in_round || known.is_empty() {
+                round.done.frames_lost += healed.lost.len() as u64;
+            }
         }
     }
 
@@ -497,7 +514,7 @@ mod tests {
         book.passed(pack(7), 10, Passed::Read(Examined::default()), TARGET);
         let at = tidegate_replicator::fetch::FrameAt { pack: pack(7), offset: 48, bytes: 9 };
         let bad = BadFrame { at, chunks: Vec::new(), why: "gone".to_owned() };
-        book.was_wounded(pack(7), &Healed { lost: vec![bad], ..Healed::default() }, 6);
+        book.was_wounded(pack(7), &Healed { lost: vec![bad], ..Healed::default() }, 6, true);
         book.store(folder.path()).expect("written");
         let again = Book::load(folder.path());
         assert_eq!(again, book);
@@ -525,7 +542,8 @@ mod tests {
         let at = tidegate_replicator::fetch::FrameAt { pack: pack(1), offset: 48, bytes: 9 };
         let bad = BadFrame { at, chunks: Vec::new(), why: "gone".to_owned() };
         book.begin_round(20 * DAY_SECONDS, inventory(), TARGET);
-        book.was_wounded(pack(1), &Healed { lost: vec![bad], ..Healed::default() }, 21 * DAY_SECONDS);
+        let healed = Healed { lost: vec![bad], ..Healed::default() };
+        book.was_wounded(pack(1), &healed, 21 * DAY_SECONDS, true);
         let scrubbed = book.scrubbed(TARGET);
         assert!(scrubbed.wounded.contains(&pack(1)) && !scrubbed.has_read(day(9)), "{scrubbed:?}");
         let mut moved = Book::default();
@@ -533,5 +551,29 @@ mod tests {
         moved.passed(pack(1), 10, read(), "elsewhere:");
         moved.end_round(11 * DAY_SECONDS);
         assert!(!moved.scrubbed(TARGET).has_read(day(9)), "another target came to lead");
+    }
+
+    #[test]
+    fn all_lost_packs_are_asked_for_again_in_turn_and_count_once() {
+        let mut book = Book::default();
+        book.begin_round(0, Inventory { packs: 200, bytes: 2000 }, TARGET);
+        let wound = |book: &mut Book, number: u8| {
+            let at = tidegate_replicator::fetch::FrameAt { pack: pack(number), offset: 48, bytes: 9 };
+            let bad = BadFrame { at, chunks: Vec::new(), why: "gone".to_owned() };
+            let healed = Healed { lost: vec![bad], ..Healed::default() };
+            book.was_wounded(pack(number), &healed, 1, false);
+        };
+        let all: BTreeSet<PackId> = (0..200).map(pack).collect();
+        (0..200).for_each(|number| wound(&mut book, number));
+        (0..200).for_each(|number| wound(&mut book, number));
+        assert_eq!((book.lost_packs(), book.last_run().frames_lost), (all.clone(), 200));
+        assert_eq!(book.round.as_ref().expect("a round").done.frames_lost, 200);
+        let mut asked = BTreeSet::new();
+        for _ in 0..4 {
+            let again = book.ask_again();
+            assert_eq!(again.len(), AGAIN_MAX);
+            asked.extend(again);
+        }
+        assert_eq!(asked, all);
     }
 }

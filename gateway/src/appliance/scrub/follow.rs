@@ -7,6 +7,7 @@
 //! A copy that does not answer keeps no other from its turn. That it is away is told of by its own alarm; that its round is
 //! late, by the scrub's.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidegate_chunker::PackId;
@@ -26,6 +27,8 @@ pub(super) struct OfCopy {
     book: Book,
     /// Why its round did not go on the last time.
     failure: Option<String>,
+    /// What collections have condemned by its own plans, as far as they were read.
+    void: Arc<tokio::sync::Mutex<VoidPacks>>,
 }
 
 /// The repository as a copy has it.
@@ -118,10 +121,11 @@ impl Scrubber {
         observer: &dyn Observer,
     ) -> Result<(), ApplianceError> {
         let Followed { config, target, repository, .. } = followed;
-        let void = self.void_on(repository).await?;
         loop {
             let after = self.with_book(config, target, |book| book.position());
             let (page, more) = repository.list_pack_objects(after, LIST_PAGE).await?;
+            let listed: Vec<PackId> = page.iter().map(|pack| pack.id).collect();
+            let void = self.condemned_on(followed, &listed).await?;
             for PackObject { id: pack, bytes, class, .. } in page {
                 let now = self.now_seconds();
                 let is_due =
@@ -129,7 +133,7 @@ impl Scrubber {
                 if observer.is_cancelled() || !is_due {
                     return Ok(());
                 }
-                let passed = if void.iter().any(|void| void.contains(&pack)) {
+                let passed = if void.contains(&pack) {
                     Passed::Condemned
                 } else if config.classes.sleeps(class.as_ref()) {
                     Passed::Asleep
@@ -152,14 +156,14 @@ impl Scrubber {
 
     /// Looks at one pack of a copy, and puts it back whole.
     async fn examine_on(&self, followed: &Followed<'_>, pack: PackId) -> Result<Examined, ApplianceError> {
-        let Followed { config, target, repository, examiner } = followed;
+        let Followed { config, target, examiner, .. } = followed;
         let copies = LocalCopies::new(&self.appliance.backend, self.others(&target.store), false);
         let (examined, wounds) = examiner.examine(pack, &copies).await?;
         let Some(wounds) = wounds else {
             self.note_of(config, target, |book| book.is_whole(pack))?;
             return Ok(examined);
         };
-        if self.void_on(repository).await?.iter().any(|void| void.contains(&pack)) {
+        if self.condemned_on(followed, &[pack]).await?.contains(&pack) {
             // A collection has condemned it since it was listed: a pass may have deleted it, or its keys are gone.
             self.note_of(config, target, |book| book.is_whole(pack))?;
             return Ok(examined);
@@ -174,17 +178,41 @@ impl Scrubber {
             tracing::warn!(%pack, target_name, "the pack is on the copy again as it was");
         }
         let now = self.now_seconds();
-        self.note_of(config, target, |book| book.was_wounded(pack, &healed, now))?;
+        self.note_of(config, target, |book| book.was_wounded(pack, &healed, now, true))?;
         Ok(examined)
     }
 
-    /// What collections have condemned by the plans of the lead, and by those of a copy: each may have some that the other
-    /// has not yet.
-    async fn void_on(&self, copy: &Repository<Opened>) -> Result<[VoidPacks; 2], ApplianceError> {
-        let (mut of_lead, mut of_copy) = (VoidPacks::default(), VoidPacks::default());
-        of_lead.refresh(&self.appliance.backend.repository).await?;
-        of_copy.refresh(copy).await?;
-        Ok([of_lead, of_copy])
+    /// Those of these packs that collections have condemned by the plans of the lead, or by those of the copy: each may have
+    /// some that the other has not yet.
+    async fn condemned_on(
+        &self,
+        followed: &Followed<'_>,
+        packs: &[PackId],
+    ) -> Result<BTreeSet<PackId>, ApplianceError> {
+        let Followed { config, target, repository, .. } = followed;
+        let mut found = self.condemned(packs).await?;
+        let void = self.with_copy(config, target, |known| known.void.clone());
+        let mut void = void.lock().await;
+        void.refresh(repository).await?;
+        found.extend(packs.iter().copied().filter(|pack| void.contains(pack)));
+        Ok(found)
+    }
+
+    /// Uses what is known of a copy.
+    fn with_copy<T>(
+        &self,
+        config: &ScrubConfig,
+        target: &CopyTarget,
+        work: impl FnOnce(&mut OfCopy) -> T,
+    ) -> T {
+        let (mut copies, place) = (self.copies.lock(), target.store.address());
+        let load =
+            || OfCopy { book: Book::load_of_copy(&config.folder, &target.name, &place), ..OfCopy::default() };
+        let known = copies.entry(target.name.clone()).or_insert_with(load);
+        if !known.book.is_of(&place) {
+            *known = OfCopy::default();
+        }
+        work(known)
     }
 
     /// Uses the book of a copy.
@@ -194,14 +222,7 @@ impl Scrubber {
         target: &CopyTarget,
         work: impl FnOnce(&mut Book) -> T,
     ) -> T {
-        let (mut copies, place) = (self.copies.lock(), target.store.address());
-        let load =
-            || OfCopy { book: Book::load_of_copy(&config.folder, &target.name, &place), failure: None };
-        let known = copies.entry(target.name.clone()).or_insert_with(load);
-        if !known.book.is_of(&place) {
-            *known = OfCopy::default();
-        }
-        work(&mut known.book)
+        self.with_copy(config, target, |known| work(&mut known.book))
     }
 
     /// Changes the book of a copy, and writes it.
