@@ -268,8 +268,9 @@ impl Book {
         });
     }
 
-    /// All heads and snapshots were read.
-    pub(super) fn heads_read(&mut self, found: &[SpoiltObject]) {
+    /// All heads and snapshots were read; none if they could not be: then what is known stays.
+    pub(super) fn heads_read(&mut self, found: Option<&[SpoiltObject]>) {
+        let Some(found) = found else { return };
         let unreadable = |object: &SpoiltObject| UnreadableHead {
             object: object.name.to_string(),
             why: object.why.clone(),

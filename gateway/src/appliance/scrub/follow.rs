@@ -99,7 +99,7 @@ impl Scrubber {
         let missing = missing_packs(repository).await?;
         self.note_of(config, target, |book| {
             book.begin_round(self.now_seconds(), inventory, &target.store.address());
-            book.heads_read(&spoilt);
+            book.heads_read(spoilt.as_deref());
         })?;
         for pack in self.with_book(config, target, |book| book.lost_packs()) {
             // What was deleted since, and what nothing names any more, is lost to nobody.

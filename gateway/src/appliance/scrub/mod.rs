@@ -223,22 +223,23 @@ impl Scrubber {
         let spoilt = self.look_at_heads(repository, &lead).await?;
         self.note(config, |book| {
             book.begin_round(self.now_seconds(), inventory, &lead.address());
-            book.heads_read(&spoilt);
+            book.heads_read(spoilt.as_deref());
         })
     }
 
-    /// Reads all heads and snapshots of the repository as `store` has it, and heals them.
+    /// Reads all heads and snapshots of the repository as `store` has it, and heals them. None when it cannot be told which
+    /// there are.
     async fn look_at_heads(
         &self,
         repository: &Repository<Opened>,
         store: &Arc<dyn Store>,
-    ) -> Result<Vec<SpoiltObject>, ApplianceError> {
+    ) -> Result<Option<Vec<SpoiltObject>>, ApplianceError> {
         let found = match heal_heads(repository, &self.others(store)).await {
             Ok(found) => found,
             Err(error) if error.is_away() => return Err(error.into()),
             Err(error) => {
                 tracing::error!(%error, "heads and snapshots cannot be listed: see `tidegate check`");
-                return Ok(Vec::new());
+                return Ok(None);
             }
         };
         for SpoiltObject { name, why, healed } in &found {
@@ -251,10 +252,10 @@ impl Scrubber {
                     "it could not be read: put back as another target has it"
                 );
             } else {
-                tracing::error!(object, address, why, "it cannot be read, and no other target has it");
+                tracing::error!(object, address, why, "it cannot be read, nor put back from another target");
             }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// The stores of all targets but this one.
