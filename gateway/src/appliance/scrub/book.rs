@@ -109,7 +109,7 @@ pub(super) enum Passed {
     Asleep,
 }
 
-/// A frame that nobody has a copy of.
+/// A frame that nobody has a copy of; no bytes of it stand for a pack of which no frame is known to be bad.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LostFrame {
     #[serde(with = "hex_pack")]
@@ -170,8 +170,16 @@ impl LostFrame {
         at.pack == self.pack && at.frame_offset == self.offset
     }
 
+    /// Whether no frame of the pack is known to be bad, and it is not as it was all the same.
+    pub(super) fn is_of_whole_pack(&self) -> bool {
+        self.bytes == 0
+    }
+
     /// What is wrong with the pack.
     pub(super) fn what(&self) -> String {
+        if self.is_of_whole_pack() {
+            return format!("it cannot be put back as it was: {}", self.why);
+        }
         format!("{} bytes at offset {} are lost: {}", self.bytes, self.offset, self.why)
     }
 }
@@ -278,6 +286,11 @@ impl Book {
         self.unreadable = found.iter().filter(|object| !object.healed).map(unreadable).collect();
     }
 
+    /// Whether something cannot be read, and another target may have it by now.
+    pub(super) fn has_wounds(&self) -> bool {
+        !self.lost.is_empty() || !self.unreadable.is_empty()
+    }
+
     /// Packs of which something is lost.
     pub(super) fn lost_packs(&self) -> BTreeSet<PackId> {
         self.lost.iter().map(|frame| frame.pack).collect()
@@ -349,7 +362,12 @@ impl Book {
     pub(super) fn was_wounded(&mut self, pack: PackId, healed: &Healed, now: i64, in_round: bool) {
         // Names that were found before stay.
         let known: Vec<LostFrame> = self.lost.extract_if(.., |frame| frame.pack == pack).collect();
-        for bad in &healed.lost {
+        // Nor does it become unknown what lay in a pack.
+        let says_more = known.is_empty() || healed.lost.iter().any(|bad| !bad.is_of_whole_pack());
+        if !says_more && !healed.lost.is_empty() {
+            self.lost.extend(known.iter().cloned());
+        }
+        for bad in healed.lost.iter().filter(|_| says_more) {
             let before =
                 known.iter().find(|frame| frame.offset == bad.at.offset && frame.bytes == bad.at.bytes);
             if self.lost.len() < LOST_MAX {

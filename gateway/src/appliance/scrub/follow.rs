@@ -1,8 +1,8 @@
 //! Rounds over the targets that follow: each has a book of its own, and goes evenly over the same time as the lead's.
 //!
 //! What is missing or damaged on a copy is put back whole, from here or from another target; nothing is ever sealed anew there,
-//! since a copy has the objects of its lead. What nobody has whole is named in the copy's book. That packs are gone from a copy
-//! is looked for when a round begins.
+//! since a copy has the objects of its lead. What nobody has whole is named in the copy's book, and asked for again every
+//! [`ScrubConfig::look_every`]. That packs are gone from a copy is looked for when a round begins.
 //!
 //! A copy that does not answer keeps no other from its turn. That it is away is told of by its own alarm; that its round is
 //! late, by the scrub's.
@@ -47,7 +47,7 @@ impl Scrubber {
         at_once: bool,
         observer: &dyn Observer,
     ) -> Result<(), ApplianceError> {
-        if !config.copies || (config.every.is_none() && !at_once) {
+        if !config.copies {
             return Ok(());
         }
         for target in self.appliance.copies.targets() {
@@ -77,10 +77,14 @@ impl Scrubber {
         observer: &dyn Observer,
     ) -> Result<(), ApplianceError> {
         let now = self.now_seconds();
-        let is_due = self.with_book(config, target, |book| book.round_is_due(now, config));
+        let has_rounds = config.every.is_some();
+        let is_due = self.with_book(config, target, |book| has_rounds && book.round_is_due(now, config));
         let begins = at_once || is_due;
+        let pack_is_due =
+            self.with_book(config, target, |book| has_rounds && book.pack_is_due(now, 0, config));
+        let looks = self.with_book(config, target, |book| book.has_wounds() && book.look_is_due(now, config));
         // Nothing is asked of it while no pack can be due.
-        if !begins && !self.with_book(config, target, |book| book.pack_is_due(now, 0, config)) {
+        if !begins && !pack_is_due && !looks {
             return Ok(());
         }
         let repository = Arc::new(self.appliance.backend.repository.apart(target.store.clone()).await?);
@@ -88,8 +92,32 @@ impl Scrubber {
         let followed = Followed { config, target, repository, examiner };
         if begins {
             self.begin_round_over(&followed).await?;
+        } else if looks {
+            self.look_again_over(&followed).await?;
         }
-        self.go_on_over(&followed, at_once, observer).await
+        if begins || pack_is_due {
+            self.go_on_over(&followed, at_once, observer).await?;
+        }
+        Ok(())
+    }
+
+    /// What could be put back from no other target may be had from one by now.
+    async fn look_again_over(&self, followed: &Followed<'_>) -> Result<(), ApplianceError> {
+        let Followed { config, target, repository, .. } = followed;
+        if self.with_book(config, target, |book| !book.unreadable.is_empty()) {
+            let spoilt = self.look_at_heads(repository, &target.store).await?;
+            self.note_of(config, target, |book| book.heads_read(spoilt.as_deref()))?;
+        }
+        for pack in self.with_book(config, target, Book::ask_again) {
+            match self.examine_on(followed, (pack, false)).await {
+                // It is known to be lost until it can be read.
+                Err(ApplianceError::Repository(error)) if error.is_asleep() => {}
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+        let now = self.now_seconds();
+        self.note_of(config, target, |book| book.looked(now))
     }
 
     async fn begin_round_over(&self, followed: &Followed<'_>) -> Result<(), ApplianceError> {
@@ -100,6 +128,7 @@ impl Scrubber {
         self.note_of(config, target, |book| {
             book.begin_round(self.now_seconds(), inventory, &target.store.address());
             book.heads_read(spoilt.as_deref());
+            book.looked(self.now_seconds());
         })?;
         for pack in self.with_book(config, target, |book| book.lost_packs()) {
             // What was deleted since, and what nothing names any more, is lost to nobody.
@@ -108,7 +137,7 @@ impl Scrubber {
             }
         }
         for pack in missing {
-            self.examine_on(followed, pack).await?;
+            self.examine_on(followed, (pack, true)).await?;
         }
         Ok(())
     }
@@ -138,7 +167,7 @@ impl Scrubber {
                 } else if config.classes.sleeps(class.as_ref()) {
                     Passed::Asleep
                 } else {
-                    match self.examine_on(followed, pack).await {
+                    match self.examine_on(followed, (pack, true)).await {
                         Err(ApplianceError::Repository(error)) if error.is_asleep() => Passed::Asleep,
                         examined => Passed::Read(examined?),
                     }
@@ -154,12 +183,16 @@ impl Scrubber {
         }
     }
 
-    /// Looks at one pack of a copy, and puts it back whole.
-    async fn examine_on(&self, followed: &Followed<'_>, pack: PackId) -> Result<Examined, ApplianceError> {
-        let Followed { config, target, examiner, .. } = followed;
+    /// Looks at one pack of a copy, in a round or not, and puts it back whole.
+    async fn examine_on(
+        &self,
+        followed: &Followed<'_>,
+        (pack, in_round): (PackId, bool),
+    ) -> Result<Examined, ApplianceError> {
+        let Followed { config, target, repository, examiner } = followed;
         let copies = LocalCopies::new(&self.appliance.backend, self.others(&target.store), false);
         let (examined, wounds) = examiner.examine(pack, &copies).await?;
-        let Some(wounds) = wounds else {
+        let Some(mut wounds) = wounds else {
             self.note_of(config, target, |book| book.is_whole(pack))?;
             return Ok(examined);
         };
@@ -170,6 +203,7 @@ impl Scrubber {
         }
         let (target_name, what) = (&target.name, if wounds.is_missing { "missing" } else { "damaged" });
         tracing::error!(%pack, target_name, ends = wounds.ends, "a pack on a copy is {what}");
+        let is_needed = self.look_up(repository, &mut wounds).await?;
         let healed = {
             let _no_copies = self.appliance.heals.write().await;
             heal(examiner, wounds, &copies, &config.folder).await?
@@ -178,7 +212,12 @@ impl Scrubber {
             tracing::warn!(%pack, target_name, "the pack is on the copy again as it was");
         }
         let now = self.now_seconds();
-        self.note_of(config, target, |book| book.was_wounded(pack, &healed, now, true))?;
+        self.note_of(config, target, |book| {
+            book.was_wounded(pack, &healed, now, in_round);
+            if !is_needed {
+                book.drop_lost(|frame| frame.pack == pack && frame.is_of_whole_pack());
+            }
+        })?;
         Ok(examined)
     }
 

@@ -24,13 +24,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidegate_chunker::PackId;
+use tidegate_chunker::{ChunkId, Location, PackId};
 use tidegate_replicator::archive::Scrubbed;
 use tidegate_replicator::check;
 use tidegate_replicator::collect::{Observer, Silent, VoidPacks};
 use tidegate_replicator::repository::{Opened, PackObject, Repository, pack_name};
 use tidegate_replicator::scrub::{
-    Copies, Examined, Examiner, Inventory, SpoiltObject, heal, heal_heads, missing_packs,
+    Copies, Examined, Examiner, Inventory, SpoiltObject, Wounds, chunks_named, heal, heal_heads,
+    missing_packs,
 };
 use tidegate_replicator::store::{Classes, Store, Traffic};
 use tokio::sync::Notify;
@@ -323,7 +324,7 @@ impl Scrubber {
             copies = copies.without_sealing();
         }
         let (examined, wounds) = examiner.examine(pack, &copies).await?;
-        let Some(wounds) = wounds else {
+        let Some(mut wounds) = wounds else {
             self.note(config, |book| book.is_whole(pack))?;
             return Ok(Some(examined));
         };
@@ -337,6 +338,9 @@ impl Scrubber {
         }
         let what = if wounds.is_missing { "missing" } else { "damaged" };
         tracing::error!(%pack, frames = wounds.frames.len(), ends = wounds.ends, "a pack on the target is {what}");
+        let is_needed = self.look_up(&self.appliance.backend.repository, &mut wounds).await?;
+        // Where nobody else can have it whole, that its end is damaged takes nothing from anybody: the index names what is in it.
+        let is_lost = is_needed && (wounds.is_missing || !copies.elsewhere().is_empty());
         copies.lost(&wounds.chunks()).await;
         let healed = {
             // A copy of the pack into another class that has begun to read what is damaged ends first.
@@ -350,8 +354,31 @@ impl Scrubber {
         }
         self.note(config, |book| {
             book.was_wounded(pack, &healed, self.now_seconds(), why == Why::Round);
+            if !is_lost {
+                book.drop_lost(|frame| frame.pack == pack && frame.is_of_whole_pack());
+            }
         })?;
         Ok(Some(examined))
+    }
+
+    /// Of a missing pack of which the ledger knows nothing, the index says what lay in it: what was found to be lost is known here
+    /// no more. What somebody has written anew is left out; false when that is all of it.
+    async fn look_up(
+        &self,
+        repository: &Repository<Opened>,
+        wounds: &mut Wounds,
+    ) -> Result<bool, ApplianceError> {
+        if !wounds.is_missing || !wounds.frames.is_empty() {
+            return Ok(true);
+        }
+        let pack = wounds.pack;
+        let named = chunks_named(repository, pack).await?;
+        let ledger = &self.appliance.backend.ledger;
+        let is_anew =
+            |chunk: &ChunkId| ledger.find(chunk).ok().flatten().is_some_and(|at: Location| at.pack != pack);
+        let needed: Vec<_> = named.iter().copied().filter(|(chunk, _)| !is_anew(chunk)).collect();
+        wounds.should_hold(&needed);
+        Ok(named.is_empty() || !needed.is_empty())
     }
 
     /// Those of these packs that a collection has condemned by a plan that is on the lead now: they may go at any time.
@@ -378,6 +405,10 @@ impl Scrubber {
             }
             if !self.ask_again(config, &examiner, &missing, &lead).await? {
                 continue;
+            }
+            if !self.book.lock().unreadable.is_empty() {
+                let spoilt = self.look_at_heads(repository, &lead).await?;
+                self.note(config, |book| book.heads_read(spoilt.as_deref()))?;
             }
             return self.note(config, |book| book.looked(self.now_seconds()));
         }
