@@ -85,10 +85,11 @@ async fn all_of(repository: &Repository<Opened>, share: ShareId) -> Result<Vec<W
         } else {
             SnapshotId::parse(text).map(Which::Snapshot)
         };
-        match which {
-            Some(which) => found.push(which),
-            None => tracing::error!(%name, "no head or snapshot has such a name: see `tidegate check`"),
-        }
+        let Some(which) = which else {
+            tracing::error!(%name, "no head or snapshot has such a name: see `tidegate check`");
+            continue;
+        };
+        found.push(which);
     }
     Ok(found)
 }
