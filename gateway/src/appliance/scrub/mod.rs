@@ -328,17 +328,17 @@ impl Scrubber {
             self.note(config, |book| book.is_whole(pack))?;
             return Ok(Some(examined));
         };
-        if !self.leads(lead) {
-            return Ok(None);
-        }
         if self.condemned(&[pack]).await?.contains(&pack) {
             // A collection has condemned it since it was listed, and may have deleted it.
             self.note(config, |book| book.is_whole(pack))?;
             return Ok(Some(examined));
         }
+        let is_needed = self.look_up(&self.appliance.backend.repository, &mut wounds).await?;
+        if !self.leads(lead) {
+            return Ok(None);
+        }
         let what = if wounds.is_missing { "missing" } else { "damaged" };
         tracing::error!(%pack, frames = wounds.frames.len(), ends = wounds.ends, "a pack on the target is {what}");
-        let is_needed = self.look_up(&self.appliance.backend.repository, &mut wounds).await?;
         // Where nobody else can have it whole, that its end is damaged takes nothing from anybody: the index names what is in it.
         let is_lost = is_needed && (wounds.is_missing || !copies.elsewhere().is_empty());
         copies.lost(&wounds.chunks()).await;
