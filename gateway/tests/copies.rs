@@ -247,6 +247,65 @@ async fn a_copy_whose_disk_comes_after_the_start_is_opened_then_and_what_it_is_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_was_not_seen_since_the_start_holds_nothing_until_it_is() {
+    let mut scene = Scene::new().await;
+    let appliance = scene.open(0, 2).await;
+    scene.serve(&appliance).await;
+    scene.write(&appliance).await;
+    appliance.commit("documents").await.unwrap();
+    assert!(appliance.copy_now("away").await.unwrap().is_whole());
+    close(appliance).await;
+    scene.sites[1].way.partition(true);
+    let appliance = scene.open(0, 2).await;
+    scene.serve(&appliance).await;
+    let stands = appliance.copies_report().remove(0);
+    assert_eq!((stands.owed.packs, stands.owed.whole_once), (0, true));
+    let dirty = appliance.dirty_bytes();
+    assert!(dirty > 250_000, "what it had stays here: {dirty}");
+    scene.sites[1].way.partition(false);
+    assert!(appliance.copy_now("away").await.unwrap().is_whole());
+    assert!(appliance.dirty_bytes() + 250_000 <= dirty, "{} of {dirty}", appliance.dirty_bytes());
+    close(appliance).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_folder_in_the_place_of_a_whole_copy_is_not_filled() {
+    let mut scene = Scene::new().await;
+    let (disk, shelf) = (scene.folder.path().join("disk"), scene.folder.path().join("shelf"));
+    let targets = |scene: &Scene| Targets { copies: vec![on_disk(&disk)], ..scene.targets(0, 2) };
+    std::fs::create_dir(&disk).unwrap();
+    let appliance = scene.try_open("gateway", targets(&scene)).await.unwrap();
+    scene.serve(&appliance).await;
+    scene.write(&appliance).await;
+    appliance.commit("documents").await.unwrap();
+    assert!(appliance.copy_now("away").await.unwrap().is_whole());
+    close(appliance).await;
+    // At the next start there is nothing but the place that the disk is mounted on.
+    std::fs::rename(&disk, &shelf).unwrap();
+    std::fs::create_dir(&disk).unwrap();
+    let appliance = scene.try_open("gateway", targets(&scene)).await.unwrap();
+    scene.serve(&appliance).await;
+    scene.write(&appliance).await;
+    appliance.commit("documents").await.unwrap();
+    for _ in 0..2 {
+        let error = appliance.copy_now("away").await.unwrap_err();
+        assert!(matches!(&error, ApplianceError::CopyIsGone { .. }), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(&disk).unwrap().count(), 0, "nothing is written there");
+    let stands = appliance.copies_report().remove(0);
+    assert!(stands.owed.whole_once && stands.owed.packs > 0 && stands.failure.is_some(), "{stands:?}");
+    close(appliance).await;
+    std::fs::remove_dir(&disk).unwrap();
+    std::fs::rename(&shelf, &disk).unwrap();
+    let appliance = scene.try_open("gateway", targets(&scene)).await.unwrap();
+    scene.serve(&appliance).await;
+    assert!(appliance.copy_now("away").await.unwrap().is_whole());
+    assert_eq!(appliance.copies_report()[0].owed.packs, 0);
+    scene.is_sound_at(Arc::new(DirectoryStore::open(&disk).unwrap())).await;
+    close(appliance).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_locks_of_a_copy_that_cannot_be_opened_are_accounted_for() {
     let scene = Scene::new().await;
     let rule = LockRule { mode: LockMode::Governance, days: 30 };

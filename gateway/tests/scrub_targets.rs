@@ -14,17 +14,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use support::{budgets, config, create, init, noise, slot_key, write};
+use tidegate_chunker::PackId;
 use tidegate_gateway::appliance::{Appliance, CopyTarget, Parts, ScrubConfig, Scrubber, Targets};
 use tidegate_gateway::clock::SystemClock;
 use tidegate_replicator::collect::Silent;
 use tidegate_replicator::map::InodeNumber;
-use tidegate_replicator::repository::{Claimant, Ladder, Repository, SlotKey};
-use tidegate_replicator::store::{Classes, DirectoryStore, Store, StoreGroup};
+use tidegate_replicator::repository::{Claimant, Ladder, Plan, Repository, SlotKey, UtcNanos};
+use tidegate_replicator::store::{
+    Classes, DirectoryStore, ErrorKind, Fault, FaultStore, Operation, Rule, Store, StoreGroup,
+};
 
 /// A gateway with a target that leads, `home`, and one that follows, `away`.
 struct Scene {
     folder: tempfile::TempDir,
     key: SlotKey,
+    /// The way to `home`.
+    way: FaultStore,
 }
 
 impl Scene {
@@ -32,10 +37,11 @@ impl Scene {
     async fn new() -> (Self, Arc<Appliance>) {
         let folder = tempfile::tempdir().unwrap();
         let key = slot_key(folder.path());
-        let scene = Self { folder, key };
         for site in ["home", "away"] {
-            std::fs::create_dir(scene.path(site)).unwrap();
+            std::fs::create_dir(folder.path().join(site)).unwrap();
         }
+        let home = Arc::new(DirectoryStore::open(&folder.path().join("home")).unwrap());
+        let scene = Self { folder, key, way: FaultStore::new(home, 1) };
         init(scene.store("home"), &scene.key).await;
         let appliance = scene.open().await;
         for number in 0..2 {
@@ -66,7 +72,7 @@ impl Scene {
 
     async fn open(&self) -> Arc<Appliance> {
         let targets = Targets {
-            group: StoreGroup::new(self.store("home")),
+            group: StoreGroup::new(Arc::new(self.way.clone())),
             lead: "home".into(),
             copies: vec![CopyTarget { name: "away".into(), store: self.store("away") }],
             required: 1,
@@ -110,6 +116,14 @@ impl Scene {
             (path, content)
         };
         page.objects.iter().map(|object| read(self.path(site).join(object.name.as_str()))).collect()
+    }
+
+    /// The packs of a target, largest first: before the others those with what was written to the files, in the same order on
+    /// each target.
+    async fn packs(&self, site: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut packs = self.objects(site, "packs/").await;
+        packs.sort_by_key(|(_, content)| std::cmp::Reverse(content.len()));
+        packs
     }
 }
 
@@ -194,6 +208,112 @@ async fn what_is_whole_nowhere_is_named_and_asked_for_again() {
     let status = scrubber.status();
     assert_eq!((status.unreadable.len(), status.copies[0].unreadable.len()), (1, 1), "{status:#?}");
     assert_eq!(status.lost_count(), 2);
+    appliance.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_collection_has_condemned_is_neither_put_back_nor_lost() {
+    let (scene, appliance) = Scene::new().await;
+    let packs = scene.packs("home").await;
+    spoil(&packs[0].0);
+    std::fs::remove_file(&packs[1].0).unwrap();
+    std::fs::rename(scene.path("away"), scene.path("shelf")).unwrap();
+    let scrubber = Scrubber::open(appliance.clone(), scene.config());
+    scrubber.run(&Silent).await.unwrap();
+    let id = |path: &Path| PackId::from_hex(path.file_name().unwrap().to_str().unwrap()).unwrap();
+    let mut condemned: Vec<PackId> = packs[..2].iter().map(|(path, _)| id(path)).collect();
+    condemned.sort();
+    let status = scrubber.status();
+    for pack in &condemned {
+        assert!(status.lost.iter().any(|lost| lost.pack == pack.to_string()), "{status:#?}");
+    }
+    let repository = Repository::open(scene.store("home"), &scene.key).await.unwrap();
+    let plan = Plan { made_at: UtcNanos::new(1), condemned, bytes: 0, replacements: Vec::new() };
+    repository.create_plan(&plan).await.unwrap();
+    std::fs::rename(scene.path("shelf"), scene.path("away")).unwrap();
+    scrubber.set(ScrubConfig { look_every: Duration::ZERO, ..scene.config() });
+    scrubber.turn().await.unwrap();
+    assert_eq!(scrubber.status().lost, []);
+    scrubber.run(&Silent).await.unwrap();
+    assert_eq!(scrubber.status().lost, []);
+    assert!(std::fs::read(&packs[0].0).unwrap() != packs[0].1, "it is left alone");
+    assert!(!packs[1].0.exists(), "it is not put back");
+    appliance.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_on_a_target_that_follows_is_asked_for_again_without_a_round() {
+    let (scene, appliance) = Scene::new().await;
+    let mut at_home = scene.packs("home").await;
+    let mut away = scene.packs("away").await;
+    at_home.truncate(1);
+    away.truncate(1);
+    at_home.extend(scene.objects("home", "snapshots/").await);
+    away.extend(scene.objects("away", "snapshots/").await);
+    for (path, _) in at_home.iter().chain(&away) {
+        spoil(path);
+    }
+    let scrubber = Scrubber::open(appliance.clone(), scene.config());
+    scrubber.run(&Silent).await.unwrap();
+    let status = scrubber.status();
+    assert!(!status.lost.is_empty() && !status.copies[0].lost.is_empty(), "{status:#?}");
+    assert_eq!((status.unreadable.len(), status.copies[0].unreadable.len()), (1, 1), "{status:#?}");
+    // Somebody puts the files back on the target that leads.
+    for (path, content) in &at_home {
+        std::fs::write(path, content).unwrap();
+    }
+    scrubber.set(ScrubConfig { look_every: Duration::ZERO, ..scene.config() });
+    scrubber.turn().await.unwrap();
+    assert_eq!(scrubber.status().lost_count(), 0, "{:#?}", scrubber.status());
+    is_as_it_was(&at_home);
+    is_as_it_was(&away);
+    appliance.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_of_which_only_the_end_is_bad_is_named_until_another_target_can_give_it() {
+    let (scene, appliance) = Scene::new().await;
+    let packs = scene.packs("home").await;
+    let mut content = packs[0].1.clone();
+    *content.last_mut().unwrap() ^= 0x40;
+    std::fs::write(&packs[0].0, content).unwrap();
+    std::fs::rename(scene.path("away"), scene.path("shelf")).unwrap();
+    let scrubber = Scrubber::open(appliance.clone(), scene.config());
+    scrubber.run(&Silent).await.unwrap();
+    let status = scrubber.status();
+    assert_eq!(status.lost.len(), 1, "{status:#?}");
+    std::fs::rename(scene.path("shelf"), scene.path("away")).unwrap();
+    scrubber.set(ScrubConfig { look_every: Duration::ZERO, ..scene.config() });
+    scrubber.turn().await.unwrap();
+    assert_eq!(scrubber.status().lost, []);
+    is_as_it_was(&packs);
+    appliance.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_are_refused_and_foreign_names_keep_nothing_else_from_being_healed() {
+    let (scene, appliance) = Scene::new().await;
+    let (packs, snapshots) =
+        (scene.objects("home", "packs/").await, scene.objects("home", "snapshots/").await);
+    let heads = scene.objects("home", "heads/").await;
+    spoil(&packs[0].0);
+    spoil(&snapshots[0].0);
+    let foreign = snapshots[0].0.with_file_name("foreign");
+    std::fs::write(&foreign, b"x").unwrap();
+    scene.way.inject(Rule::on(Operation::GetTail).named("heads/"), Fault::Before(ErrorKind::Denied));
+    let scrubber = Scrubber::open(appliance.clone(), scene.config());
+    scrubber.run(&Silent).await.unwrap();
+    let status = scrubber.status();
+    assert_eq!(status.unreadable.len(), heads.len(), "{status:#?}");
+    assert!(status.unreadable.iter().all(|head| head.object.starts_with("heads/")), "{status:#?}");
+    assert_eq!(status.lost, []);
+    is_as_it_was(&packs);
+    is_as_it_was(&snapshots);
+    scene.way.clear();
+    scrubber.set(ScrubConfig { look_every: Duration::ZERO, ..scene.config() });
+    scrubber.turn().await.unwrap();
+    assert_eq!(scrubber.status().unreadable, []);
+    std::fs::remove_file(&foreign).unwrap();
     appliance.close().await.unwrap();
 }
 

@@ -205,7 +205,11 @@ impl Scene {
     }
 
     fn scrubber(&self) -> Arc<Scrubber> {
-        let config = ScrubConfig {
+        Scrubber::open(self.home.clone(), self.config())
+    }
+
+    fn config(&self) -> ScrubConfig {
+        ScrubConfig {
             every: None,
             look_every: Duration::from_hours(24),
             daily_bytes: None,
@@ -214,8 +218,7 @@ impl Scene {
             memory_bytes_max: 64 << 20,
             classes: Classes::default(),
             folder: self.folder.path().join("home"),
-        };
-        Scrubber::open(self.home.clone(), config)
+        }
     }
 }
 
@@ -346,5 +349,8 @@ async fn packs_that_are_gone_are_noticed_without_reading_any() {
     assert_eq!(paths_of_scrub(&status), lost);
     assert_eq!((status.round, status.last), (None, None), "no round was run");
     assert_eq!(scene.scrubber().status().lost, status.lost, "what is lost is remembered");
+    scrubber.set(ScrubConfig { look_every: Duration::ZERO, ..scene.config() });
+    scrubber.turn().await.unwrap();
+    assert_eq!(scrubber.status().lost, status.lost, "it is lost at the next look, too");
     scene.home.close().await.unwrap();
 }

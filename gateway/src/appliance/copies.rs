@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tidegate_chunker::{PackId, ShareId};
 use tidegate_replicator::mirror::{
-    Mirror, MirrorError, MirrorHost, MirrorOptions, Obstacle, PassReport, prepare, prepare_or_find,
+    Mirror, MirrorError, MirrorHost, MirrorOptions, Obstacle, PassReport, is_prepared, prepare,
 };
 use tidegate_replicator::repository::{HeadName, Opened, Repository, UtcNanos};
 use tidegate_replicator::store::{Store, Traffic};
@@ -34,6 +34,9 @@ const PAUSE_MAX: Duration = Duration::from_mins(1);
 const PARALLEL: usize = 4;
 /// The folder for packs on their way from the lead to a copy, in the data folder.
 const FOLDER: &str = "copying";
+
+/// What the address of a folder begins with.
+const ON_DISK: &str = "file://";
 
 /// How one copy stands.
 #[derive(Clone, Debug, Default)]
@@ -240,11 +243,18 @@ impl Appliance {
     async fn try_pass(&self, copy: &Copy, mirror: &mut Option<Mirror>) -> Result<PassReport, ApplianceError> {
         let name = copy.target.in_ledger();
         let lead = self.backend.repository.on(copy.lead.clone());
-        let was_empty = prepare_or_find(&lead, copy.target.store.clone()).await?;
-        if was_empty {
+        let is_empty = self.finds_empty(&lead, &copy.target).await?;
+        let (ledger, of) = (self.backend.ledger.clone(), name.clone());
+        let noting = tokio::task::spawn_blocking(move || {
+            // Before anything is there again: a crash in between leaves it as empty as it is.
+            if is_empty { ledger.forget_copy(&of) } else { ledger.note_seen(&of) }
+        });
+        noting.await.map_err(|_| ApplianceError::Died)??;
+        if is_empty {
+            prepare(&lead, copy.target.store.clone()).await?;
             let (ledger, of) = (self.backend.ledger.clone(), name.clone());
-            let forgetting = tokio::task::spawn_blocking(move || ledger.forget_copy(&of));
-            forgetting.await.map_err(|_| ApplianceError::Died)??;
+            let noting = tokio::task::spawn_blocking(move || ledger.note_seen(&of));
+            noting.await.map_err(|_| ApplianceError::Died)??;
         }
         let mirror = match mirror {
             Some(mirror) => mirror,
@@ -296,6 +306,23 @@ impl Appliance {
             );
         }
         Ok(report)
+    }
+
+    /// Whether a copy has nothing of the repository, so that it is to be made one. Refuses a folder that has had everything
+    /// before: the place that a disk is mounted on looks like that while the disk is not there.
+    pub(super) async fn finds_empty(
+        &self,
+        lead: &Repository<Opened>,
+        target: &CopyTarget,
+    ) -> Result<bool, ApplianceError> {
+        if is_prepared(lead, target.store.clone()).await? {
+            return Ok(false);
+        }
+        let address = target.store.address();
+        if address.starts_with(ON_DISK) && self.backend.ledger.owed(&target.in_ledger()).whole_once {
+            return Err(ApplianceError::CopyIsGone { target: target.name.clone(), address });
+        }
+        Ok(true)
     }
 
     async fn open_mirror(&self, copy: &Copy) -> Result<Mirror, ApplianceError> {

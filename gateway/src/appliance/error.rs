@@ -206,6 +206,17 @@ pub enum ApplianceError {
         /// Its name.
         target: String,
     },
+    /// The folder of a copy is empty, and had everything before. Nothing was written.
+    #[error(
+        "target {target:?} has had a whole copy of the repository, and {address} is empty now: look whether its disk is \
+         mounted, and restart the gateway when it is; if it was emptied on purpose, remove the target and add it again"
+    )]
+    CopyIsGone {
+        /// Its name.
+        target: String,
+        /// Where it is.
+        address: String,
+    },
     /// A copy lacks what it takes to lead. Nothing was changed.
     #[error(
         "target {target:?} cannot lead yet, it lacks {lacks}: bring the lead back, or accept that loss by attaching \

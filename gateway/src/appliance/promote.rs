@@ -70,6 +70,8 @@ impl Appliance {
         if let Some(copy) = self.copies.named(&targets.lead).filter(|_| !lead_is_lost) {
             self.pass_over(&copy).await?;
         }
+        let promoted = CopyTarget { name: targets.lead.clone(), store: store.clone() };
+        self.finds_empty(&self.backend.repository, &promoted).await?;
         let repository = prepare(&self.backend.repository, store.clone()).await?;
         let of_copy = targets::in_ledger(&targets.lead, &*store);
         let claimed = self.claim_all(&repository, (&targets.lead, &of_copy), &sources, lead_is_lost).await?;

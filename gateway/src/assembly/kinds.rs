@@ -72,6 +72,7 @@ pub(super) fn appliance_kind(error: &ApplianceError) -> ErrorKind {
         | ApplianceError::NoBranch { .. }
         | ApplianceError::NoCopy { .. } => ErrorKind::NotFound,
         ApplianceError::Copy(mirror) => mirror_kind(mirror),
+        ApplianceError::CopyIsGone { .. } => ErrorKind::StoreAway,
         ApplianceError::ShareExists { .. }
         | ApplianceError::ShareElsewhere { .. }
         | ApplianceError::SourceElsewhere { .. } => ErrorKind::Exists,

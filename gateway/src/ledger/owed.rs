@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A pack is *spread* when as many targets have it as the settings require, the
-//! lead among them; only then may its file go. A copy that has never had everything counts for nothing.
+//! lead among them; only then may its file go. A copy that has never had everything counts for nothing, nor does one that
+//! this process has not found to be there yet: what it had may lie on a disk that is not mounted.
 //!
 //! Rows are kept like the rest of the ledger: what a crash takes back is owed once more, and found to be there.
 
@@ -35,6 +36,8 @@ struct State {
     /// How many targets must have a pack.
     required: usize,
     copies: HashMap<String, Owed>,
+    /// The copies that this process has found to be there.
+    seen: HashSet<String>,
 }
 
 /// What one copy is owed.
@@ -84,7 +87,12 @@ impl Ledger {
         for keys in strange.chunks(ROWS_MAX) {
             self.database.set_side(SideTable::Owed, keys.iter().map(|key| (&key[..], None)))?;
         }
-        *self.copies.state.write() = State { required, copies };
+        {
+            let mut state = self.copies.state.write();
+            let mut seen = std::mem::take(&mut state.seen);
+            seen.retain(|copy| copies.contains_key(copy));
+            *state = State { required, copies, seen };
+        }
         // What waits was perhaps made before there was this copy, or its row was lost in a crash.
         for (pack, record) in self.local()?.into_iter().chain(self.uploaded()?) {
             self.owe(&pack, record.bytes)?;
@@ -161,6 +169,17 @@ impl Ledger {
         Ok(())
     }
 
+    /// A copy was found to be there: from now on, in this process, what it has counts. Blocks.
+    pub(crate) fn note_seen(&self, copy: &str) -> Result<(), LedgerError> {
+        {
+            let mut state = self.copies.state.write();
+            if !state.copies.contains_key(copy) || !state.seen.insert(copy.to_owned()) {
+                return Ok(());
+            }
+        }
+        self.recount()
+    }
+
     /// A copy was found empty: whatever it had, it has no more. Blocks.
     pub(crate) fn forget_copy(&self, copy: &str) -> Result<(), LedgerError> {
         {
@@ -186,7 +205,8 @@ impl Ledger {
             if holders >= state.required {
                 break;
             }
-            if owed.whole_once && self.database.side(SideTable::Owed, &row(copy, pack))?.is_none() {
+            let counts = owed.whole_once && state.seen.contains(copy);
+            if counts && self.database.side(SideTable::Owed, &row(copy, pack))?.is_none() {
                 holders += 1;
             }
         }

@@ -71,7 +71,7 @@ pub use compare::{Comparison, DIFFERENCES_MAX, Difference, Filled, compare, fill
 pub use error::MirrorError;
 pub use lines::Obstacle;
 pub use pass::{CopiedShare, PassReport};
-pub use prepare::{prepare, prepare_or_find};
+pub use prepare::{is_prepared, prepare, prepare_or_find};
 
 use crate::repository::{HeadName, Opened, PlanId, Repository, SnapshotId};
 use crate::store::{Classes, ObjectName};

@@ -23,13 +23,20 @@ pub async fn prepare(
     Ok(lead.apart(store).await?)
 }
 
-/// The same without opening it; tells whether it was empty.
-pub async fn prepare_or_find(lead: &Repository<Opened>, store: Arc<dyn Store>) -> Result<bool, MirrorError> {
+/// Whether `store` has the repository `lead` already. Refuses one that holds another. Only reads.
+pub async fn is_prepared(lead: &Repository<Opened>, store: Arc<dyn Store>) -> Result<bool, MirrorError> {
     match Repository::locate(store.clone()).await {
-        Ok(found) if found.config() == lead.config() => return Ok(false),
-        Ok(_) => return Err(MirrorError::Foreign { address: store.address() }),
-        Err(RepositoryError::NoRepository { .. }) => {}
-        Err(error) => return Err(error.into()),
+        Ok(found) if found.config() == lead.config() => Ok(true),
+        Ok(_) => Err(MirrorError::Foreign { address: store.address() }),
+        Err(RepositoryError::NoRepository { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The same as [`prepare`] without opening it; tells whether it was empty.
+pub async fn prepare_or_find(lead: &Repository<Opened>, store: Arc<dyn Store>) -> Result<bool, MirrorError> {
+    if is_prepared(lead, store.clone()).await? {
+        return Ok(false);
     }
     let copy = lead.on(store);
     let mut keys = Vec::new();

@@ -19,6 +19,9 @@ const TOGETHER: usize = 32;
 /// Requests that one pack takes at once.
 const REQUESTS_MAX: usize = 4;
 
+/// What is wrong with frames of a pack that is gone.
+const MISSING: &str = "the pack is missing";
+
 /// What was read of a pack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Examined {
@@ -37,6 +40,14 @@ pub struct BadFrame {
     pub chunks: Vec<(ChunkId, Location)>,
     /// What is wrong.
     pub why: String,
+}
+
+impl BadFrame {
+    /// Whether it stands for a pack of which no frame is known to be bad: its beginning or end is, or it is missing and
+    /// nobody knows what lay in it.
+    pub fn is_of_whole_pack(&self) -> bool {
+        self.at.bytes == 0
+    }
 }
 
 /// What is wrong with a pack.
@@ -58,6 +69,22 @@ impl Wounds {
     /// All chunks in bad frames.
     pub fn chunks(&self) -> Vec<(ChunkId, Location)> {
         self.frames.iter().flat_map(|frame| frame.chunks.iter().copied()).collect()
+    }
+
+    /// These chunks should lie in it, which is missing.
+    pub fn should_hold(&mut self, chunks: &[(ChunkId, Location)]) {
+        let gone = |(at, chunks)| BadFrame { at, chunks, why: MISSING.to_owned() };
+        self.frames = by_frame(chunks).into_iter().map(gone).collect();
+    }
+
+    /// The bad frames, or what stands for the pack where there are none.
+    pub(super) fn bad_frames(self) -> Vec<BadFrame> {
+        if !self.frames.is_empty() {
+            return self.frames;
+        }
+        let at = FrameAt { pack: self.pack, offset: 0, bytes: 0 };
+        let why = self.ends.filter(|_| !self.is_missing).unwrap_or_else(|| MISSING.to_owned());
+        vec![BadFrame { at, chunks: Vec::new(), why }]
     }
 }
 
@@ -94,13 +121,11 @@ impl Examiner {
                 copies.known_chunks(&pack).await
             }
         };
-        let expected = by_frame(&chunks);
         if wounds.is_missing {
-            let gone = |(at, chunks)| BadFrame { at, chunks, why: "the pack is missing".to_owned() };
-            wounds.frames = expected.into_iter().map(gone).collect();
+            wounds.should_hold(&chunks);
         } else {
-            wounds.frames =
-                self.bad_frames(wounds.index.as_ref().map(|(domain, _)| *domain), expected).await?;
+            let domain = wounds.index.as_ref().map(|(domain, _)| *domain);
+            wounds.frames = self.bad_frames(domain, by_frame(&chunks)).await?;
         }
         let after = self.frames.counts();
         let (bytes, requests) = (after.bytes - before.bytes, after.requests - before.requests + 2);

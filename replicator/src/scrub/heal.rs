@@ -18,7 +18,7 @@ use crate::fetch::{FrameAt, FrameSource};
 use crate::frozen::ReadError;
 use crate::repository::{Opened, Repository, RepositoryError, Result, pack_name};
 use crate::reseal::Resealer;
-use crate::store::{Body, Store, StoreError};
+use crate::store::{Body, ErrorKind, Store, StoreError};
 
 /// Frames that are copied together.
 const TOGETHER: usize = 32;
@@ -32,7 +32,8 @@ pub struct Healed {
     pub whole: bool,
     /// Chunks that were sealed anew, because it could not be.
     pub chunks_resealed: u64,
-    /// Frames that nobody has a copy of.
+    /// Frames that nobody has a copy of; the pack itself ([`BadFrame::is_of_whole_pack`]) where no frame of it is known to be
+    /// bad, and it is not as it was all the same.
     pub lost: Vec<BadFrame>,
 }
 
@@ -52,11 +53,11 @@ pub async fn heal(
         copies.found(&wounds.chunks()).await;
         return Ok(Healed { whole: true, ..Healed::default() });
     }
-    if put_back(examiner, pack, copies, scratch).await? {
+    let Some(answering) = put_back(examiner, pack, copies, scratch).await? else {
         copies.found(&wounds.chunks()).await;
         return Ok(Healed { whole: true, ..Healed::default() });
-    }
-    let spool = Spool::gather(examiner, &wounds, copies, scratch).await?;
+    };
+    let spool = Spool::gather(examiner, &wounds, copies, answering, scratch).await?;
     if spool.lost.is_empty()
         && let Some(bytes) = spool.complete(examiner, &wounds).await?
     {
@@ -66,46 +67,68 @@ pub async fn heal(
         return Ok(Healed { whole: true, ..Healed::default() });
     }
     if !copies.seals_anew() {
-        return Ok(Healed { lost: wounds.frames, ..Healed::default() });
+        return Ok(Healed { lost: wounds.bad_frames(), ..Healed::default() });
     }
     let chunks_resealed = spool.reseal(examiner, copies, scratch).await?;
-    Ok(Healed { whole: false, chunks_resealed, lost: spool.lost })
+    let lost = if wounds.frames.is_empty() { wounds.bad_frames() } else { spool.lost };
+    Ok(Healed { whole: false, chunks_resealed, lost })
 }
 
-/// Puts a pack back as another store has it, if any of [`Copies::elsewhere`] has it whole. `scratch` is a folder with room for
-/// a pack.
-pub async fn put_back(
+/// Puts a pack back as another store has it, if any of [`Copies::elsewhere`] has it whole; else those of them that have
+/// answered, and may have a part of it.
+async fn put_back(
     examiner: &Examiner,
     pack: PackId,
     copies: &dyn Copies,
     scratch: &Path,
-) -> Result<bool> {
+) -> Result<Option<Vec<Arc<dyn Store>>>> {
+    let mut answering = Vec::new();
     for store in copies.elsewhere() {
-        if put_back_from(examiner, pack, &*store, scratch).await? {
-            return Ok(true);
+        match put_back_from(examiner, pack, &*store, scratch).await? {
+            Had::Whole => return Ok(None),
+            Had::NotWhole => answering.push(store),
+            Had::NoAnswer => {}
         }
     }
-    Ok(false)
+    Ok(Some(answering))
 }
 
-/// Puts a pack back as this store has it; false if that one has it not, not whole, or does not answer.
-async fn put_back_from(examiner: &Examiner, pack: PackId, store: &dyn Store, scratch: &Path) -> Result<bool> {
+/// What another store has of a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Had {
+    /// All of it: it was put back.
+    Whole,
+    /// Nothing, or not all of it.
+    NotWhole,
+    /// It cannot be told now.
+    NoAnswer,
+}
+
+/// Whether a store that is asked for something of a pack has answered by this.
+fn is_answer(error: &StoreError) -> bool {
+    matches!(error.kind(), ErrorKind::Missing | ErrorKind::Damaged | ErrorKind::Invalid)
+}
+
+/// Puts a pack back as this store has it.
+async fn put_back_from(examiner: &Examiner, pack: PackId, store: &dyn Store, scratch: &Path) -> Result<Had> {
     let mut file = NamedTempFile::new_in(scratch).map_err(local)?;
     let fetched = fetch_pack(pack, store, &mut file).await;
     match fetched {
         Ok(true) => {}
-        Ok(false) => return Ok(false),
+        Ok(false) => return Ok(Had::NotWhole),
         Err(FetchFailure::Local(error)) => return Err(local(error)),
-        Err(FetchFailure::Store(error)) => {
-            let error: &dyn std::error::Error = &error;
+        Err(FetchFailure::Store(failure)) => {
+            let error: &dyn std::error::Error = &failure;
             tracing::debug!(%pack, address = store.address(), error, "a pack cannot be had from there");
-            return Ok(false);
+            return Ok(if is_answer(&failure) { Had::NotWhole } else { Had::NoAnswer });
         }
     }
     let path = file.path().to_path_buf();
-    let Some(bytes) = verified_file(&examiner.repository, pack, path.clone()).await else { return Ok(false) };
+    let Some(bytes) = verified_file(&examiner.repository, pack, path.clone()).await else {
+        return Ok(Had::NotWhole);
+    };
     examiner.repository.put_pack(pack, Body::File { path, bytes }).await?;
-    Ok(true)
+    Ok(Had::Whole)
 }
 
 /// Why a pack could not be fetched.
@@ -160,6 +183,7 @@ impl Spool {
         examiner: &Examiner,
         wounds: &Wounds,
         copies: &dyn Copies,
+        mut answering: Vec<Arc<dyn Store>>,
         scratch: &Path,
     ) -> Result<Self> {
         let file = NamedTempFile::new_in(scratch).map_err(local)?;
@@ -169,7 +193,7 @@ impl Spool {
             let here = copies.frame_copies(bad.at).await;
             let found = match here.into_iter().find(|frame| is_good(examiner, domain, bad, frame)) {
                 Some(frame) => Some(frame),
-                None => frame_elsewhere(examiner, domain, bad, copies).await,
+                None => frame_elsewhere(examiner, domain, bad, &mut answering).await,
             };
             match found {
                 Some(frame) => {
@@ -248,19 +272,25 @@ impl Spool {
     }
 }
 
-/// A frame as another store has it.
+/// A frame as one of these stores has it. One that does not answer is asked no more: each time may take long.
 async fn frame_elsewhere(
     examiner: &Examiner,
     domain: Option<DomainId>,
     bad: &BadFrame,
-    copies: &dyn Copies,
+    answering: &mut Vec<Arc<dyn Store>>,
 ) -> Option<UnverifiedFrame> {
-    for store in copies.elsewhere() {
-        // Whatever keeps it from being had there, the next one may have it.
-        let Ok(bytes) = store.get(&pack_name(bad.at.pack), Some(bad.at.range())).await else { continue };
-        let frame = UnverifiedFrame::new(bytes).ok();
-        if let Some(frame) = frame.filter(|frame| is_good(examiner, domain, bad, frame)) {
-            return Some(frame);
+    let mut next = 0;
+    while let Some(store) = answering.get(next).cloned() {
+        match store.get(&pack_name(bad.at.pack), Some(bad.at.range())).await {
+            Ok(bytes) => {
+                let frame = UnverifiedFrame::new(bytes).ok();
+                if let Some(frame) = frame.filter(|frame| is_good(examiner, domain, bad, frame)) {
+                    return Some(frame);
+                }
+                next += 1;
+            }
+            Err(error) if is_answer(&error) => next += 1,
+            Err(_) => drop(answering.remove(next)),
         }
     }
     None

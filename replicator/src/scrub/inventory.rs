@@ -1,8 +1,8 @@
 //! Which packs there are, and which should be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use tidegate_chunker::PackId;
+use tidegate_chunker::{ChunkId, Location, PackId};
 
 use crate::collect::VoidPacks;
 use crate::repository::{Opened, Repository, RepositoryError, Result};
@@ -69,4 +69,24 @@ pub async fn missing_packs(repository: &Repository<Opened>) -> Result<Vec<PackId
     let mut void = VoidPacks::default();
     void.refresh(repository).await?;
     Ok(named.into_iter().filter(|pack| void.counts(pack)).collect())
+}
+
+/// The chunks that the index says to lie in a pack. Reads the whole index. Index objects that are damaged name nothing.
+pub async fn chunks_named(repository: &Repository<Opened>, pack: PackId) -> Result<Vec<(ChunkId, Location)>> {
+    // Several objects may name one chunk.
+    let mut found = HashMap::new();
+    let mut reader = repository.index_reader();
+    loop {
+        match reader.next().await {
+            Ok(Some((_, object))) => {
+                let named = object.entries().filter(|entry| entry.location.pack == pack);
+                found.extend(named.map(|entry| (entry.chunk, entry.location)));
+            }
+            Ok(None) => return Ok(found.into_iter().collect()),
+            Err(RepositoryError::Damaged { object, why }) => {
+                tracing::debug!(object, why, "an index object is damaged");
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }

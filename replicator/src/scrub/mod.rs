@@ -24,7 +24,8 @@
 //! 3. What has no copy is lost until somebody writes it again, or another store has it. It is named by pack, offset and
 //!    chunks; by path and snapshot with [`crate::check::name_users`].
 //!
-//! A store that is only asked for copies, and does not answer, is as one that has none: the work goes on.
+//! A store that is only asked for copies, and does not answer, is as one that has none: the work goes on, and does not ask it
+//! again for the same pack.
 //!
 //! A crash in between leaves copies that nothing refers to, or a pack that is examined again.
 //!
@@ -39,5 +40,5 @@ mod inventory;
 pub use copies::Copies;
 pub use examine::{BadFrame, Examined, Examiner, Wounds};
 pub use heads::{SpoiltObject, heal_heads};
-pub use heal::{Healed, heal, put_back};
-pub use inventory::{Inventory, missing_packs};
+pub use heal::{Healed, heal};
+pub use inventory::{Inventory, chunks_named, missing_packs};

@@ -23,6 +23,8 @@ const VERSION: u32 = 1;
 const LOST_MAX: usize = 1_000;
 /// Who needs a lost frame: so many are named.
 const USERS_MAX: usize = 24;
+/// Packs of which something is lost: so many are asked for again at a time.
+const AGAIN_MAX: usize = 64;
 const DAY_SECONDS: i64 = 86_400;
 /// How far this machine's clock may be ahead of the store's.
 const CLOCK_AHEAD_MAX: Duration = Duration::from_hours(1);
@@ -50,6 +52,9 @@ pub(super) struct Book {
     /// Heads and snapshots that could not be read when the newest round began, and that no other target had.
     #[serde(default)]
     pub(super) unreadable: Vec<UnreadableHead>,
+    /// The pack that was asked for again last.
+    #[serde(skip)]
+    asked: Option<PackId>,
 }
 
 /// A head or snapshot that cannot be read.
@@ -104,7 +109,7 @@ pub(super) enum Passed {
     Asleep,
 }
 
-/// A frame that nobody has a copy of.
+/// A frame that nobody has a copy of; no bytes of it stand for a pack of which no frame is known to be bad.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LostFrame {
     #[serde(with = "hex_pack")]
@@ -165,8 +170,16 @@ impl LostFrame {
         at.pack == self.pack && at.frame_offset == self.offset
     }
 
+    /// Whether no frame of the pack is known to be bad, and it is not as it was all the same.
+    pub(super) fn is_of_whole_pack(&self) -> bool {
+        self.bytes == 0
+    }
+
     /// What is wrong with the pack.
     pub(super) fn what(&self) -> String {
+        if self.is_of_whole_pack() {
+            return format!("it cannot be put back as it was: {}", self.why);
+        }
         format!("{} bytes at offset {} are lost: {}", self.bytes, self.offset, self.why)
     }
 }
@@ -263,8 +276,9 @@ impl Book {
         });
     }
 
-    /// All heads and snapshots were read.
-    pub(super) fn heads_read(&mut self, found: &[SpoiltObject]) {
+    /// All heads and snapshots were read; none if they could not be: then what is known stays.
+    pub(super) fn heads_read(&mut self, found: Option<&[SpoiltObject]>) {
+        let Some(found) = found else { return };
         let unreadable = |object: &SpoiltObject| UnreadableHead {
             object: object.name.to_string(),
             why: object.why.clone(),
@@ -272,9 +286,23 @@ impl Book {
         self.unreadable = found.iter().filter(|object| !object.healed).map(unreadable).collect();
     }
 
+    /// Whether something cannot be read, and another target may have it by now.
+    pub(super) fn has_wounds(&self) -> bool {
+        !self.lost.is_empty() || !self.unreadable.is_empty()
+    }
+
     /// Packs of which something is lost.
     pub(super) fn lost_packs(&self) -> BTreeSet<PackId> {
         self.lost.iter().map(|frame| frame.pack).collect()
+    }
+
+    /// Those of them that are to be asked for again now; the next time it goes on with the others.
+    pub(super) fn ask_again(&mut self) -> Vec<PackId> {
+        let (next, others): (Vec<PackId>, Vec<PackId>) =
+            self.lost_packs().into_iter().partition(|pack| Some(*pack) > self.asked);
+        let again: Vec<PackId> = next.into_iter().chain(others).take(AGAIN_MAX).collect();
+        self.asked = again.last().copied();
+        again
     }
 
     /// Where the round goes on.
@@ -330,10 +358,16 @@ impl Book {
         self.lost.retain(|frame| frame.pack != pack);
     }
 
-    pub(super) fn was_wounded(&mut self, pack: PackId, healed: &Healed, now: i64) {
+    /// What became of a pack that was not whole. What was lost before counts again only in a round that comes upon it.
+    pub(super) fn was_wounded(&mut self, pack: PackId, healed: &Healed, now: i64, in_round: bool) {
         // Names that were found before stay.
         let known: Vec<LostFrame> = self.lost.extract_if(.., |frame| frame.pack == pack).collect();
-        for bad in &healed.lost {
+        // Nor does it become unknown what lay in a pack.
+        let says_more = known.is_empty() || healed.lost.iter().any(|bad| !bad.is_of_whole_pack());
+        if !says_more && !healed.lost.is_empty() {
+            self.lost.extend(known.iter().cloned());
+        }
+        for bad in healed.lost.iter().filter(|_| says_more) {
             let before =
                 known.iter().find(|frame| frame.offset == bad.at.offset && frame.bytes == bad.at.bytes);
             if self.lost.len() < LOST_MAX {
@@ -345,7 +379,9 @@ impl Book {
         if let Some(round) = &mut self.round {
             round.done.packs_healed += u64::from(healed.whole);
             round.done.chunks_resealed += healed.chunks_resealed;
-            round.done.frames_lost += healed.lost.len() as u64;
+            if in_round || known.is_empty() {
+                round.done.frames_lost += healed.lost.len() as u64;
+            }
         }
     }
 
@@ -497,7 +533,7 @@ mod tests {
         book.passed(pack(7), 10, Passed::Read(Examined::default()), TARGET);
         let at = tidegate_replicator::fetch::FrameAt { pack: pack(7), offset: 48, bytes: 9 };
         let bad = BadFrame { at, chunks: Vec::new(), why: "gone".to_owned() };
-        book.was_wounded(pack(7), &Healed { lost: vec![bad], ..Healed::default() }, 6);
+        book.was_wounded(pack(7), &Healed { lost: vec![bad], ..Healed::default() }, 6, true);
         book.store(folder.path()).expect("written");
         let again = Book::load(folder.path());
         assert_eq!(again, book);
@@ -525,7 +561,8 @@ mod tests {
         let at = tidegate_replicator::fetch::FrameAt { pack: pack(1), offset: 48, bytes: 9 };
         let bad = BadFrame { at, chunks: Vec::new(), why: "gone".to_owned() };
         book.begin_round(20 * DAY_SECONDS, inventory(), TARGET);
-        book.was_wounded(pack(1), &Healed { lost: vec![bad], ..Healed::default() }, 21 * DAY_SECONDS);
+        let healed = Healed { lost: vec![bad], ..Healed::default() };
+        book.was_wounded(pack(1), &healed, 21 * DAY_SECONDS, true);
         let scrubbed = book.scrubbed(TARGET);
         assert!(scrubbed.wounded.contains(&pack(1)) && !scrubbed.has_read(day(9)), "{scrubbed:?}");
         let mut moved = Book::default();
@@ -533,5 +570,29 @@ mod tests {
         moved.passed(pack(1), 10, read(), "elsewhere:");
         moved.end_round(11 * DAY_SECONDS);
         assert!(!moved.scrubbed(TARGET).has_read(day(9)), "another target came to lead");
+    }
+
+    #[test]
+    fn all_lost_packs_are_asked_for_again_in_turn_and_count_once() {
+        let mut book = Book::default();
+        book.begin_round(0, Inventory { packs: 200, bytes: 2000 }, TARGET);
+        let wound = |book: &mut Book, number: u8| {
+            let at = tidegate_replicator::fetch::FrameAt { pack: pack(number), offset: 48, bytes: 9 };
+            let bad = BadFrame { at, chunks: Vec::new(), why: "gone".to_owned() };
+            let healed = Healed { lost: vec![bad], ..Healed::default() };
+            book.was_wounded(pack(number), &healed, 1, false);
+        };
+        let all: BTreeSet<PackId> = (0..200).map(pack).collect();
+        (0..200).for_each(|number| wound(&mut book, number));
+        (0..200).for_each(|number| wound(&mut book, number));
+        assert_eq!((book.lost_packs(), book.last_run().frames_lost), (all.clone(), 200));
+        assert_eq!(book.round.as_ref().expect("a round").done.frames_lost, 200);
+        let mut asked = BTreeSet::new();
+        for _ in 0..4 {
+            let again = book.ask_again();
+            assert_eq!(again.len(), AGAIN_MAX);
+            asked.extend(again);
+        }
+        assert_eq!(asked, all);
     }
 }

@@ -20,12 +20,20 @@ pub(super) struct LocalCopies {
     elsewhere: Vec<Arc<dyn Store>>,
     /// Whether it is about the target that leads: the ledger speaks of no other.
     leads: bool,
+    /// Whether what cannot be put back is sealed anew.
+    seals: bool,
 }
 
 impl LocalCopies {
     /// Of a target that leads or follows; `elsewhere` are the stores of all others.
     pub(super) fn new(backend: &Backend, elsewhere: Vec<Arc<dyn Store>>, leads: bool) -> Self {
-        Self { ledger: backend.ledger.clone(), gathered: backend.gathered().clone(), elsewhere, leads }
+        let (ledger, gathered) = (backend.ledger.clone(), backend.gathered().clone());
+        Self { ledger, gathered, elsewhere, leads, seals: leads }
+    }
+
+    /// The same for a pack that is put back whole, or not at all.
+    pub(super) fn without_sealing(self) -> Self {
+        Self { seals: false, ..self }
     }
 
     /// Runs what blocks; what dies is as if it had found nothing.
@@ -49,7 +57,7 @@ impl Copies for LocalCopies {
     }
 
     fn seals_anew(&self) -> bool {
-        self.leads
+        self.seals
     }
 
     async fn frame_copies(&self, at: FrameAt) -> Vec<UnverifiedFrame> {

@@ -18,19 +18,20 @@ mod copies;
 mod follow;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidegate_chunker::PackId;
+use tidegate_chunker::{ChunkId, Location, PackId};
 use tidegate_replicator::archive::Scrubbed;
 use tidegate_replicator::check;
 use tidegate_replicator::collect::{Observer, Silent, VoidPacks};
 use tidegate_replicator::repository::{Opened, PackObject, Repository, pack_name};
 use tidegate_replicator::scrub::{
-    Copies, Examined, Examiner, Inventory, SpoiltObject, heal, heal_heads, missing_packs, put_back,
+    Copies, Examined, Examiner, Inventory, SpoiltObject, Wounds, chunks_named, heal, heal_heads,
+    missing_packs,
 };
 use tidegate_replicator::store::{Classes, Store, Traffic};
 use tokio::sync::Notify;
@@ -103,6 +104,19 @@ pub struct Scrubber {
     /// None after a turn that ended well.
     failing: Mutex<Option<Failing>>,
     wake: Notify,
+    /// What collections have condemned by the plans of the lead, as far as they were read.
+    void: tokio::sync::Mutex<VoidPacks>,
+}
+
+/// Why a pack is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// It is the next one of a round.
+    Round,
+    /// It is missing.
+    Missing,
+    /// Something of it was lost before.
+    Again,
 }
 
 impl Scrubber {
@@ -111,7 +125,8 @@ impl Scrubber {
         let book = Mutex::new(Book::load(&config.folder));
         let (config, working) = (Mutex::new(config), tokio::sync::Mutex::default());
         let (copies, failing, wake) = Default::default();
-        let scrubber = Arc::new(Self { appliance, config, book, copies, working, failing, wake });
+        let void = tokio::sync::Mutex::new(appliance.backend.ledger.void());
+        let scrubber = Arc::new(Self { appliance, config, book, copies, working, failing, wake, void });
         *scrubber.appliance.scrubber.lock() = Arc::downgrade(&scrubber);
         scrubber
     }
@@ -209,22 +224,23 @@ impl Scrubber {
         let spoilt = self.look_at_heads(repository, &lead).await?;
         self.note(config, |book| {
             book.begin_round(self.now_seconds(), inventory, &lead.address());
-            book.heads_read(&spoilt);
+            book.heads_read(spoilt.as_deref());
         })
     }
 
-    /// Reads all heads and snapshots of the repository as `store` has it, and heals them.
+    /// Reads all heads and snapshots of the repository as `store` has it, and heals them. None when it cannot be told which
+    /// there are.
     async fn look_at_heads(
         &self,
         repository: &Repository<Opened>,
         store: &Arc<dyn Store>,
-    ) -> Result<Vec<SpoiltObject>, ApplianceError> {
+    ) -> Result<Option<Vec<SpoiltObject>>, ApplianceError> {
         let found = match heal_heads(repository, &self.others(store)).await {
             Ok(found) => found,
             Err(error) if error.is_away() => return Err(error.into()),
             Err(error) => {
                 tracing::error!(%error, "heads and snapshots cannot be listed: see `tidegate check`");
-                return Ok(Vec::new());
+                return Ok(None);
             }
         };
         for SpoiltObject { name, why, healed } in &found {
@@ -237,10 +253,10 @@ impl Scrubber {
                     "it could not be read: put back as another target has it"
                 );
             } else {
-                tracing::error!(object, address, why, "it cannot be read, and no other target has it");
+                tracing::error!(object, address, why, "it cannot be read, nor put back from another target");
             }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// The stores of all targets but this one.
@@ -258,12 +274,12 @@ impl Scrubber {
     ) -> Result<(), ApplianceError> {
         let repository = &self.appliance.backend.repository;
         let examiner = Examiner::new(repository.clone());
-        let mut void = VoidPacks::default();
-        void.refresh(repository).await?;
         'pages: loop {
             let lead = self.appliance.targets.lead();
             let after = self.book.lock().position();
             let (page, more) = repository.list_pack_objects(after, LIST_PAGE).await?;
+            let listed: Vec<PackId> = page.iter().map(|pack| pack.id).collect();
+            let void = self.condemned(&listed).await?;
             for PackObject { id: pack, bytes, class, .. } in page {
                 if observer.is_cancelled() || !due(&mut self.book.lock(), bytes) {
                     return Ok(());
@@ -274,7 +290,7 @@ impl Scrubber {
                 } else if config.classes.sleeps(class.as_ref()) {
                     Passed::Asleep
                 } else {
-                    match self.examine(config, &examiner, pack, &lead).await {
+                    match self.examine(config, &examiner, (pack, Why::Round), &lead).await {
                         Err(ApplianceError::Repository(error)) if error.is_asleep() => Passed::Asleep,
                         Ok(None) => continue 'pages,
                         examined => Passed::Read(examined?.unwrap_or_default()),
@@ -299,20 +315,32 @@ impl Scrubber {
         &self,
         config: &ScrubConfig,
         examiner: &Examiner,
-        pack: PackId,
+        (pack, why): (PackId, Why),
         lead: &Arc<dyn Store>,
     ) -> Result<Option<Examined>, ApplianceError> {
-        let copies = LocalCopies::new(&self.appliance.backend, self.others(lead), true);
+        let mut copies = LocalCopies::new(&self.appliance.backend, self.others(lead), true);
+        if why == Why::Again {
+            // What could be was sealed anew when it was found damaged.
+            copies = copies.without_sealing();
+        }
         let (examined, wounds) = examiner.examine(pack, &copies).await?;
-        let Some(wounds) = wounds else {
+        let Some(mut wounds) = wounds else {
             self.note(config, |book| book.is_whole(pack))?;
             return Ok(Some(examined));
         };
+        if self.condemned(&[pack]).await?.contains(&pack) {
+            // A collection has condemned it since it was listed, and may have deleted it.
+            self.note(config, |book| book.is_whole(pack))?;
+            return Ok(Some(examined));
+        }
+        let is_needed = self.look_up(&self.appliance.backend.repository, &mut wounds).await?;
         if !self.leads(lead) {
             return Ok(None);
         }
         let what = if wounds.is_missing { "missing" } else { "damaged" };
         tracing::error!(%pack, frames = wounds.frames.len(), ends = wounds.ends, "a pack on the target is {what}");
+        // Where nobody else can have it whole, that its end is damaged takes nothing from anybody: the index names what is in it.
+        let is_lost = is_needed && (wounds.is_missing || !copies.elsewhere().is_empty());
         copies.lost(&wounds.chunks()).await;
         let healed = {
             // A copy of the pack into another class that has begun to read what is damaged ends first.
@@ -324,8 +352,40 @@ impl Scrubber {
         } else if healed.chunks_resealed > 0 {
             tracing::warn!(%pack, chunks = healed.chunks_resealed, "what has a copy was sealed anew");
         }
-        self.note(config, |book| book.was_wounded(pack, &healed, self.now_seconds()))?;
+        self.note(config, |book| {
+            book.was_wounded(pack, &healed, self.now_seconds(), why == Why::Round);
+            if !is_lost {
+                book.drop_lost(|frame| frame.pack == pack && frame.is_of_whole_pack());
+            }
+        })?;
         Ok(Some(examined))
+    }
+
+    /// Of a missing pack of which the ledger knows nothing, the index says what lay in it: what was found to be lost is known here
+    /// no more. What somebody has written anew is left out; false when that is all of it.
+    async fn look_up(
+        &self,
+        repository: &Repository<Opened>,
+        wounds: &mut Wounds,
+    ) -> Result<bool, ApplianceError> {
+        if !wounds.is_missing || !wounds.frames.is_empty() {
+            return Ok(true);
+        }
+        let pack = wounds.pack;
+        let named = chunks_named(repository, pack).await?;
+        let ledger = &self.appliance.backend.ledger;
+        let is_anew =
+            |chunk: &ChunkId| ledger.find(chunk).ok().flatten().is_some_and(|at: Location| at.pack != pack);
+        let needed: Vec<_> = named.iter().copied().filter(|(chunk, _)| !is_anew(chunk)).collect();
+        wounds.should_hold(&needed);
+        Ok(named.is_empty() || !needed.is_empty())
+    }
+
+    /// Those of these packs that a collection has condemned by a plan that is on the lead now: they may go at any time.
+    async fn condemned(&self, packs: &[PackId]) -> Result<BTreeSet<PackId>, ApplianceError> {
+        let mut void = self.void.lock().await;
+        void.refresh(&self.appliance.backend.repository).await?;
+        Ok(packs.iter().copied().filter(|pack| void.contains(pack)).collect())
     }
 
     /// Packs that should be there and are not.
@@ -338,41 +398,52 @@ impl Scrubber {
             if !self.leads(&lead) {
                 continue;
             }
-            for pack in missing {
-                if self.examine(config, &examiner, pack, &lead).await?.is_none() {
+            for pack in &missing {
+                if self.examine(config, &examiner, (*pack, Why::Missing), &lead).await?.is_none() {
                     continue 'looks;
                 }
             }
-            self.ask_again(config, &examiner, &lead).await?;
+            if !self.ask_again(config, &examiner, &missing, &lead).await? {
+                continue;
+            }
+            if !self.book.lock().unreadable.is_empty() {
+                let spoilt = self.look_at_heads(repository, &lead).await?;
+                self.note(config, |book| book.heads_read(spoilt.as_deref()))?;
+            }
             return self.note(config, |book| book.looked(self.now_seconds()));
         }
     }
 
-    /// What was lost may be had from another target by now: it was away perhaps, or is new.
+    /// What was lost may be had from another target by now, which was away perhaps, or is new; or a collection has condemned
+    /// it since. Some packs at a time, and none of those that were just looked at. False when another target has come to lead.
     async fn ask_again(
         &self,
         config: &ScrubConfig,
         examiner: &Examiner,
+        looked_at: &[PackId],
         lead: &Arc<dyn Store>,
-    ) -> Result<(), ApplianceError> {
-        let (lost, others) = (self.book.lock().lost_packs(), self.others(lead));
-        if lost.is_empty() || others.is_empty() {
-            return Ok(());
+    ) -> Result<bool, ApplianceError> {
+        let lost: Vec<PackId> = self.book.lock().lost_packs().into_iter().collect();
+        if lost.is_empty() {
+            return Ok(true);
         }
-        let mut void = VoidPacks::default();
-        void.refresh(&self.appliance.backend.repository).await?;
-        let copies = LocalCopies::new(&self.appliance.backend, others, true);
-        for pack in lost.into_iter().filter(|pack| !void.contains(pack)) {
-            let is_back = {
-                let _no_copies = self.appliance.heals.write().await;
-                self.leads(lead) && put_back(examiner, pack, &copies, &config.folder).await?
-            };
-            if is_back {
-                tracing::warn!(%pack, "the pack is on the target again as it was");
-                self.note(config, |book| book.is_whole(pack))?;
+        for pack in self.condemned(&lost).await? {
+            self.note(config, |book| book.is_whole(pack))?;
+        }
+        if self.others(lead).is_empty() {
+            return Ok(true);
+        }
+        let again = self.book.lock().ask_again();
+        for pack in again.into_iter().filter(|pack| !looked_at.contains(pack)) {
+            match self.examine(config, examiner, (pack, Why::Again), lead).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(false),
+                // It is known to be lost until it can be read.
+                Err(ApplianceError::Repository(error)) if error.is_asleep() => {}
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn leads(&self, store: &Arc<dyn Store>) -> bool {
