@@ -10,9 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use support::*;
-use tidegate_chunker::ShareId;
+use tidegate_chunker::{PackId, ShareId};
 use tidegate_gateway::appliance::{Appliance, AttachPoint, Budgets, ShareConfig};
-use tidegate_protocols::view::FsError;
 use tidegate_replicator::check::{CheckOptions, Sample, check};
 use tidegate_replicator::collect::{CollectOptions, Progress, Silent, finish_open, tampered};
 use tidegate_replicator::map::InodeNumber;
@@ -108,7 +107,6 @@ async fn what_was_shredded_is_read_by_nobody_and_its_packs_go_here_and_on_a_copy
     let lead = scene.repository().await;
     let away: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let copy = prepare(&lead, away.clone()).await.unwrap();
-    let before = names(&scene.store, "packs/").await;
     let what = shreddable(&lead, scene.share, now()).await.unwrap();
     assert_eq!((what.name.as_str(), what.snapshots.len()), ("secret", 1));
     let done = shred_everywhere(&lead, &[copy], &what, now(), PAUSE).await.unwrap();
@@ -135,7 +133,10 @@ async fn what_was_shredded_is_read_by_nobody_and_its_packs_go_here_and_on_a_copy
     // A head that has seen the plan, as whoever leads publishes one.
     put_more(&gateway).await;
     collect(&fresh, scene.folder.path()).await;
-    assert!(names(&scene.store, "packs/").await < before, "its packs are gone");
+    let condemned = fresh.read_plan(done.plans[0]).await.unwrap().condemned;
+    let left = everything(&scene.store).await;
+    let is_left = |pack: &PackId| left.iter().any(|name| name.as_str().ends_with(&pack.to_string()));
+    assert!(condemned.len() > 1 && !condemned.iter().any(is_left), "its packs are gone");
     is_clean(&fresh).await;
     gateway.close().await.unwrap();
 }
@@ -169,11 +170,11 @@ async fn again(scene: &Scene) -> Arc<Appliance> {
 
 /// Writes until the journal has several segments, and commits until it is short: nobody holds it.
 async fn journal_is_shortened(gateway: &Appliance) {
-    for number in 0..5 {
+    for number in 0..40 {
         let namespace = gateway.namespace("docs").unwrap();
         let name = format!("filler {number}");
         let file = create(&namespace, InodeNumber::ROOT, name.as_bytes()).await.unwrap();
-        write(&namespace, file, 0, &noise(number, 8 << 20)).await.unwrap();
+        write(&namespace, file, 0, &noise(number, 1 << 20)).await.unwrap();
     }
     assert!(gateway.journal_report().segments > 2, "enough was written");
     let shortened = async {
@@ -208,8 +209,7 @@ async fn what_a_gateway_that_was_cut_off_had_of_it_becomes_no_branch() {
     // As a heartbeat does.
     gateway.repository().learn_epochs().await.unwrap();
     gateway.commit("secret").await.unwrap_err();
-    let late = write(&namespace, file, 0, b"too late").await.unwrap_err();
-    assert_eq!(late, FsError::ReadOnly, "nothing more is acknowledged");
+    assert!(served(&gateway, scene.share).rules.read_only, "nothing more is acknowledged");
     drop(namespace);
     put_more(&gateway).await;
     assert_eq!(gateway.backlog().0, 0, "what nobody opens is kept by nobody");
@@ -252,6 +252,9 @@ async fn a_shredding_that_a_copy_did_not_answer_is_finished_by_the_next() {
                 let left: Vec<_> = everything(store).await;
                 let of_it = |name: &&ObjectName| {
                     let name = name.as_str();
+                    if name.starts_with("shredded/") {
+                        return false;
+                    }
                     name.contains(&what.domain.to_string()) || name.contains(&scene.share.to_string())
                 };
                 assert_eq!(left.iter().find(of_it), None);

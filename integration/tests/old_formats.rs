@@ -27,7 +27,9 @@ const MEMBERS: usize = 120;
 const PASSPHRASE: &str = "low water at dawn";
 
 fn fixtures() -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures"].iter().collect()
+    // As it is now: the program may have been built in another checkout that shares the target folder.
+    let member = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says it");
+    Path::new(&member).join("tests/fixtures")
 }
 
 fn text(fixture: &Path, name: &str) -> String {

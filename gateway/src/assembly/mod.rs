@@ -21,6 +21,7 @@ mod kinds;
 mod lifecycle;
 mod moments;
 mod nbd;
+mod nfs;
 mod noted;
 mod offline;
 mod overview;

@@ -5,11 +5,10 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tidegate_protocols::NfsServer;
 use tidegate_protocols::nbd::NbdServer;
 use tidegate_protocols::objects::ObjectError;
-use tidegate_protocols::portmap::PORTMAP_PORT;
 use tidegate_protocols::s3::S3Server;
-use tidegate_protocols::{Limits, NfsServer};
 use tidegate_replicator::repository::{Head, HeadName};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +23,7 @@ use super::host::GatewayHost;
 use super::keys::key_slots;
 use super::moments::snapshot_info;
 use super::nbd::start_disks;
+use super::nfs::start_nfs;
 use super::overview::{Overview, head_info, timestamp};
 use super::policies::start_policies;
 use super::recovery::Recovery;
@@ -56,12 +56,6 @@ use crate::objects::Objects;
 use crate::policy::{Engine, Plan};
 use crate::settings::{Bucket, Settings};
 
-/// The part of the memory that calls of NFS clients take, requests and replies; half as much again when
-/// they wait for the store.
-const NFS_PART: u64 = 6;
-/// The part of that which one connection takes.
-const NFS_CONNECTION_PART: usize = 4;
-
 /// Brings a gateway to life.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StartRunning;
@@ -92,8 +86,7 @@ pub struct Running {
     pub(super) lead_is_lost: AtomicBool,
 }
 
-/// Serves all shares and buckets of the settings, and begins what goes on beside them.
-/// One that was shredded is served no more, and keeps no other from being served.
+/// Serves a share. One that was shredded is served no more, and keeps no other from being served.
 async fn serve(appliance: &Arc<Appliance>, config: ShareConfig) -> Result<(), AssemblyError> {
     let name = config.name.clone();
     match appliance.serve(config).await {
@@ -108,6 +101,7 @@ async fn serve(appliance: &Arc<Appliance>, config: ShareConfig) -> Result<(), As
     }
 }
 
+/// Serves all shares and buckets of the settings, and begins what goes on beside them.
 async fn serve_shares(appliance: &Arc<Appliance>, settings: &Settings) -> Result<(), AssemblyError> {
     for share in &settings.shares {
         serve(appliance, carrying(settings, share_config(share))).await?;
@@ -564,45 +558,5 @@ impl Control for Running {
             self.heart.stop().await;
         }
         Ok(())
-    }
-}
-
-/// Starts the NFS server of the settings. The clone of a drill is told to nobody who asks this machine for ports.
-async fn start_nfs(appliance: &Appliance, settings: &Settings) -> Result<NfsServer, AssemblyError> {
-    let limits = nfs_limits(settings.gateway.memory.bytes());
-    let mut builder = NfsServer::builder(appliance.files().clone()).limits(limits);
-    for listen in &settings.nfs.listen {
-        builder = builder.nfs_address(listen.0);
-    }
-    for listen in &settings.nfs.portmap {
-        builder = builder.portmap_address(listen.0);
-    }
-    if settings.nfs.rpcbind && !settings.gateway.drill {
-        builder = builder.system_portmap(PORTMAP_PORT);
-    }
-    let server = builder.start().await?;
-    tracing::info!(addresses = ?server.addresses().nfs, "serving NFS");
-    Ok(server)
-}
-
-/// What NFS clients may take of so much memory.
-fn nfs_limits(memory_bytes: u64) -> Limits {
-    let usual = Limits::default();
-    let total_bytes_max = usual.total_bytes_max.min((memory_bytes / NFS_PART) as usize);
-    let connection_bytes_max = usual.connection_bytes_max.min(total_bytes_max / NFS_CONNECTION_PART);
-    Limits { connection_bytes_max, total_bytes_max, ..usual }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_of_clients_fit_every_memory_that_may_be_set() {
-        for memory in [128 << 20, 512 << 20, 1 << 30, 1 << 40] {
-            let limits = nfs_limits(memory);
-            assert_eq!(limits.check(), Ok(()), "{memory} bytes of memory");
-            assert!(limits.total_bytes_max as u64 <= memory / NFS_PART);
-        }
     }
 }

@@ -197,15 +197,24 @@ impl Ledger {
         self.copies.state.read().copies.get(copy).copied().unwrap_or_default()
     }
 
-    /// Whether as many targets have a pack that the lead has as are required.
+    /// Whether as many targets have a pack that the lead has as are required, so that its file may go.
     pub(crate) fn is_spread(&self, pack: &PackId) -> Result<bool, LedgerError> {
+        self.have_enough(pack, |state, copy| state.seen.contains(copy))
+    }
+
+    /// The same, as far as it was known before: what a copy had that has not been found to be there yet makes no writer wait.
+    fn was_spread(&self, pack: &PackId) -> Result<bool, LedgerError> {
+        self.have_enough(pack, |_, _| true)
+    }
+
+    fn have_enough(&self, pack: &PackId, counts: impl Fn(&State, &str) -> bool) -> Result<bool, LedgerError> {
         let state = self.copies.state.read();
         let mut holders = 1;
         for (copy, owed) in &state.copies {
             if holders >= state.required {
                 break;
             }
-            let counts = owed.whole_once && state.seen.contains(copy);
+            let counts = owed.whole_once && counts(&state, copy);
             if counts && self.database.side(SideTable::Owed, &row(copy, pack))?.is_none() {
                 holders += 1;
             }
@@ -220,11 +229,10 @@ impl Ledger {
 
     /// Takes note of a pack that the lead has now; whether its file may go by that.
     pub(super) fn note_indexed(&self, pack: &PackId, bytes: u64) -> Result<bool, LedgerError> {
-        let spread = self.is_spread(pack)?;
-        if !spread {
+        if !self.was_spread(pack)? {
             self.copies.unspread_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
-        Ok(spread)
+        self.is_spread(pack)
     }
 
     /// Looks at every pack that is here: those that are spread may be evicted, the others are counted.
@@ -237,7 +245,7 @@ impl Ledger {
         for (pack, bytes) in self.files_of_indexed()? {
             if self.is_spread(&pack)? {
                 self.indexed.lock().push((pack, bytes));
-            } else {
+            } else if !self.was_spread(&pack)? {
                 unspread += bytes;
             }
         }
@@ -305,4 +313,42 @@ const UNDECODABLE: LiveError = LiveError::Undecodable("what a copy is owed");
 
 fn length(value: &[u8]) -> Result<u64, LiveError> {
     Ok(u64::from_le_bytes(value.try_into().map_err(|_| UNDECODABLE)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::live::Database;
+
+    const PACK: PackId = PackId::new([7; 32]);
+
+    /// The ledger of a gateway that has started just now, with a copy of which two must have everything.
+    fn started(folder: &Path) -> Arc<Ledger> {
+        let database = Database::open(&folder.join("meta"), 1 << 20, 8 << 20).expect("a sound database");
+        let ledger = Ledger::open(Arc::new(database), folder.join("packs"), &[]).expect("a sound ledger");
+        ledger.set_copies(&["away".to_owned()], 2).expect("set");
+        ledger
+    }
+
+    #[test]
+    fn what_a_copy_has_lets_nothing_go_before_it_was_found_to_be_there_and_makes_nobody_wait() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ledger = started(folder.path());
+        ledger.put_for_test(PACK, 1000, DomainId::new([1; 16]));
+        ledger.owe(&PACK, 1000).expect("owed");
+        ledger.advance(&PACK, Stage::Indexed).expect("indexed");
+        ledger.note_seen("away").expect("seen");
+        assert_eq!((ledger.may_evict(&PACK).expect("known"), ledger.unspread_bytes()), (false, 1000));
+        ledger.settle("away", &[(PACK, 1000)], true).expect("settled");
+        assert_eq!((ledger.may_evict(&PACK).expect("known"), ledger.unspread_bytes()), (true, 0));
+        ledger.make_stages_durable().expect("durable");
+        drop(ledger);
+        let ledger = started(folder.path());
+        assert_eq!((ledger.may_evict(&PACK).expect("known"), ledger.unspread_bytes()), (false, 0));
+        ledger.note_seen("away").expect("seen");
+        assert_eq!((ledger.may_evict(&PACK).expect("known"), ledger.unspread_bytes()), (true, 0));
+    }
 }

@@ -1,6 +1,8 @@
 //! Goal: clients that mean harm, or do not know what they are talking to, cost others nothing and the
 //! server little. Method: each does its worst on a real connection while an honest client is served.
 
+use std::io::{BufRead, Read, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use nfs3_types::nfs3::*;
@@ -144,35 +146,65 @@ fn open_files_max(wanted: u64) -> usize {
     getrlimit(Resource::Nofile).current.unwrap_or(wanted) as usize
 }
 
+const CONNECTIONS: usize = 10_000;
+/// Where [`clients_in_another_process`] connects to. A process of their own, so that each opens half of the files.
+const CLIENTS_OF: &str = "TIDEGATE_TEST_CLIENTS_OF";
+
+/// Not a claim: the clients of the next one, until their standard input ends.
+#[test]
+fn clients_in_another_process() {
+    let Ok(address) = std::env::var(CLIENTS_OF) else { return };
+    let count = CONNECTIONS.min(open_files_max(CONNECTIONS as u64 + 500) - 500);
+    let mut connections = Vec::with_capacity(count);
+    for number in 0..count {
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        match number % 3 {
+            // Some say nothing, some announce a large record, some send a part of a small one.
+            0 => {}
+            1 => stream.write_all(&words(&[mark(MIB)])).unwrap(),
+            _ => stream.write_all(&words(&[mark(40), 1, 0])).unwrap(),
+        }
+        connections.push(stream);
+    }
+    println!("\nconnected {count}");
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// Has them connect; answers them and how many connections they have.
+fn clients_of(address: SocketAddr) -> (std::process::Child, usize) {
+    let mut clients = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "hostile::clients_in_another_process", "--nocapture"])
+        .env(CLIENTS_OF, address.to_string())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = std::io::BufReader::new(clients.stdout.take().unwrap());
+    let mut counts = said.lines().filter_map(|line| line.unwrap().strip_prefix("connected ")?.parse().ok());
+    let count = counts.next().expect("they connect");
+    (clients, count)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_silent_connections_cost_little_memory_and_others_are_served() {
-    const CONNECTIONS: usize = 10_000;
     const BYTES_PER_CONNECTION_MAX: usize = 16 << 10;
     let served = serve().await;
-    // Both ends live in this process.
-    let count = CONNECTIONS.min((open_files_max(2 * CONNECTIONS as u64 + 1000) - 500) / 2);
+    let _ = open_files_max(CONNECTIONS as u64 + 500);
+    let before = resident_bytes();
+    let address = served.address();
+    let connecting = tokio::task::spawn_blocking(move || clients_of(address));
+    let (mut clients, count) = timeout(PATIENCE, connecting).await.expect("in time").unwrap();
     if count < CONNECTIONS {
         let why = format!("{count} connections instead of {CONNECTIONS}: too few files may be open");
         assert!(std::env::var_os("TIDEGATE_NIGHTLY").is_none(), "a nightly run leaves nothing out: {why}");
         println!("silent connections: {why}");
     }
-    let before = resident_bytes();
-    let mut connections = Vec::with_capacity(count);
-    for number in 0..count {
-        let mut stream = TcpStream::connect(served.address()).await.unwrap();
-        match number % 3 {
-            // Some say nothing, some announce a large record, some send a part of a small one.
-            0 => {}
-            1 => stream.write_all(&words(&[mark(MIB)])).await.unwrap(),
-            _ => stream.write_all(&words(&[mark(40), 1, 0])).await.unwrap(),
-        }
-        connections.push(stream);
-    }
     timeout(PATIENCE, is_served(&served, 100)).await.expect("others are served");
     let grown = resident_bytes().saturating_sub(before);
     println!("{count} silent connections, {} bytes each", grown / count);
     assert!(grown / count < BYTES_PER_CONNECTION_MAX, "{} bytes each", grown / count);
-    drop(connections);
+    drop(clients.stdin.take());
+    assert!(clients.wait().unwrap().success());
     timeout(PATIENCE, served.server.stop()).await.expect("the stop ends");
 }
 
