@@ -9,7 +9,6 @@ use nfs3_types::nfs3::*;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_protocols::Limits;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::harness::{
