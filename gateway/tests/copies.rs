@@ -247,26 +247,6 @@ async fn a_copy_whose_disk_comes_after_the_start_is_opened_then_and_what_it_is_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_whole_copy_that_is_away_at_a_start_makes_nobody_wait_for_what_it_has() {
-    let mut scene = Scene::new().await;
-    let appliance = scene.open(0, 2).await;
-    scene.serve(&appliance).await;
-    scene.write(&appliance).await;
-    appliance.commit("documents").await.unwrap();
-    assert!(appliance.copy_now("away").await.unwrap().is_whole());
-    close(appliance).await;
-    scene.sites[1].way.partition(true);
-    let appliance = scene.open(0, 2).await;
-    scene.serve(&appliance).await;
-    let stands = appliance.copies_report().remove(0);
-    assert_eq!((stands.owed.packs, stands.owed.whole_once), (0, true));
-    assert!(appliance.dirty_bytes() < 250_000, "it makes no writer wait: {}", appliance.dirty_bytes());
-    scene.sites[1].way.partition(false);
-    assert!(appliance.copy_now("away").await.unwrap().is_whole());
-    close(appliance).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_empty_folder_in_the_place_of_a_whole_copy_is_not_filled() {
     let mut scene = Scene::new().await;
     let (disk, shelf) = (scene.folder.path().join("disk"), scene.folder.path().join("shelf"));
