@@ -1,8 +1,9 @@
 //! Goal: clients that mean harm, or do not know what they are talking to, cost others nothing and the
 //! server little. Method: each does its worst on a real connection while an honest client is served.
 
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use nfs3_types::nfs3::*;
@@ -169,19 +170,20 @@ fn clients_in_another_process() {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// Has them connect; answers them and how many connections they have.
-fn clients_of(address: SocketAddr) -> (std::process::Child, usize) {
-    let mut clients = std::process::Command::new(std::env::current_exe().unwrap())
+/// Has them connect; answers them, how many connections they have, and what is to be kept for as long as they live: they say
+/// more when they end.
+fn clients_of(address: SocketAddr) -> (Child, usize, BufReader<ChildStdout>) {
+    let mut clients = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "hostile::clients_in_another_process", "--nocapture"])
         .env(CLIENTS_OF, address.to_string())
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let said = std::io::BufReader::new(clients.stdout.take().unwrap());
-    let mut counts = said.lines().filter_map(|line| line.unwrap().strip_prefix("connected ")?.parse().ok());
-    let count = counts.next().expect("they connect");
-    (clients, count)
+    let mut said = BufReader::new(clients.stdout.take().unwrap());
+    let count = |line: std::io::Result<String>| line.unwrap().strip_prefix("connected ")?.parse().ok();
+    let count = said.by_ref().lines().find_map(count).expect("they connect");
+    (clients, count, said)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,7 +194,7 @@ async fn ten_thousand_silent_connections_cost_little_memory_and_others_are_serve
     let before = resident_bytes();
     let address = served.address();
     let connecting = tokio::task::spawn_blocking(move || clients_of(address));
-    let (mut clients, count) = timeout(PATIENCE, connecting).await.expect("in time").unwrap();
+    let (mut clients, count, _said) = timeout(PATIENCE, connecting).await.expect("in time").unwrap();
     if count < CONNECTIONS {
         let why = format!("{count} connections instead of {CONNECTIONS}: too few files may be open");
         assert!(std::env::var_os("TIDEGATE_NIGHTLY").is_none(), "a nightly run leaves nothing out: {why}");
