@@ -113,8 +113,17 @@ impl Line {
 
     /// Whether one of these claims of the copy leads there, in this epoch or above, and not on the lead.
     pub(super) fn is_led_from_copy(&self, of_copy: &[ListedClaim], epoch: u32) -> bool {
+        self.of_copy_alone(of_copy).any(|claim| claim.epoch >= epoch)
+    }
+
+    /// Whether one of them leads there in this very epoch, and not on the lead.
+    pub(super) fn is_led_beside(&self, of_copy: &[ListedClaim], epoch: u32) -> bool {
+        self.of_copy_alone(of_copy).any(|claim| claim.epoch == epoch)
+    }
+
+    fn of_copy_alone<'c>(&self, of_copy: &'c [ListedClaim]) -> impl Iterator<Item = &'c ListedClaim> {
         let is_known = |claim: &ListedClaim| self.lead.claims.iter().any(|ours| ours.object == claim.object);
-        of_copy.iter().any(|claim| claim.settled && claim.epoch >= epoch && !is_known(claim))
+        of_copy.iter().filter(move |claim| claim.settled && !is_known(claim))
     }
 
     /// Settled claims that the copy lacks, by epoch; of epochs that have a head only, since who settles a claim and

@@ -343,12 +343,13 @@ impl Mirror {
             }
             Err(error) => return Err(error.into()),
         }
-        if line.is_led_from_copy(&self.copy.claims(line.share).await?, claim.epoch) {
+        let there = self.copy.claims(line.share).await?;
+        if line.is_led_beside(&there, claim.epoch) {
             // Beside theirs, heads of the lead would be taken for theirs.
             store.delete(&claim.object).await?;
-            return Ok(false);
         }
-        Ok(true)
+        // Below theirs it stays: another pass may have brought heads under it before they claimed.
+        Ok(!line.is_led_from_copy(&there, claim.epoch))
     }
 
     /// Copies an object that may have gone from the lead meanwhile; tells whether it is on the copy now.
