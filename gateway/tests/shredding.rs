@@ -278,7 +278,7 @@ async fn a_copy_that_holds_something_else_or_does_not_answer_stops_it_before_any
     for store in [foreign, silent as Arc<dyn Store>] {
         let copies = [lead.on(store)];
         let refused = shred_everywhere(&lead, &copies, &what, now(), PAUSE).await.unwrap_err();
-        assert!(matches!(refused, ShredError::Foreign { .. } | ShredError::Repository(_)), "{refused}");
+        assert!(matches!(refused, ShredError::Copy(_)), "{refused}");
         assert_eq!(everything(&scene.store).await, before);
     }
 }

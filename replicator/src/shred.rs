@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use tidegate_chunker::{DomainId, PackId, ShareId};
 
+use crate::mirror::{MirrorError, is_prepared};
 use crate::repository::envelope::list_all;
 use crate::repository::names::{domain_folder, heads_of, leases_of, snapshots_of};
 use crate::repository::{
@@ -75,12 +76,9 @@ pub enum ShredError {
         /// Which.
         share: ShareId,
     },
-    /// What is to be a copy is none.
-    #[error("{address} holds another repository: nothing was changed anywhere")]
-    Foreign {
-        /// The address.
-        address: String,
-    },
+    /// A copy does not answer, or is none. Nothing was changed anywhere.
+    #[error(transparent)]
+    Copy(#[from] MirrorError),
 }
 
 /// What would go.
@@ -199,7 +197,8 @@ pub async fn shred_everywhere(
 ) -> Result<Done, ShredError> {
     let mut noted = vec![lead];
     for copy in copies {
-        if holds_repository(lead, copy).await? {
+        // One that is to be made yet may have keys, and nothing else: in an empty place nothing is noted.
+        if is_prepared(lead, copy.store().clone()).await? {
             noted.push(copy);
         }
     }
@@ -235,17 +234,6 @@ pub async fn shred_everywhere(
             return Ok(Done { stores: done, plans });
         }
         tokio::time::sleep(pause).await;
-    }
-}
-
-/// Whether a copy holds the repository. One that is to be made yet may have keys, and nothing else. Refuses what holds another
-/// repository, and what does not answer.
-async fn holds_repository(lead: &Repository<Opened>, copy: &Repository<Opened>) -> Result<bool, ShredError> {
-    match Repository::locate(copy.store().clone()).await {
-        Ok(found) if found.config() == lead.config() => Ok(true),
-        Ok(_) => Err(ShredError::Foreign { address: copy.store().address() }),
-        Err(RepositoryError::NoRepository { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
     }
 }
 

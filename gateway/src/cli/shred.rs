@@ -159,7 +159,8 @@ fn refused(error: ShredError) -> Failure {
     let text = error.to_string();
     let kind = match error {
         ShredError::Repository(error) => return AssemblyError::from(error).into(),
-        ShredError::CommonKeys | ShredError::Foreign { .. } => ErrorKind::Invalid,
+        ShredError::Copy(error) => return AssemblyError::from(error).into(),
+        ShredError::CommonKeys => ErrorKind::Invalid,
         ShredError::SharedKeys { .. } | ShredError::Unpublished { .. } => ErrorKind::Busy,
         ShredError::Unreadable { .. } => ErrorKind::Damaged,
     };

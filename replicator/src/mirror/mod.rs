@@ -22,7 +22,7 @@
 //! | step | a crash after it leaves |
 //! |---|---|
 //! | look: plans, then heads, snapshots and claims, the copy's before the lead's | nothing |
-//! | domains with their seal epochs | keys under which nothing is sealed there |
+//! | domains with their seal epochs, and which were shredded | keys under which nothing is sealed there |
 //! | key slots, plans | a copy that opens |
 //! | packs of index objects that the copy lacks, then each of those objects; before them epochs that are new | packs and facts that no head reaches |
 //! | claims, snapshots, heads, oldest first | a copy that is newer than before |

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tidegate_chunker::ObjectKind;
 
 use super::deleted::Plans;
-use super::{Mirror, MirrorError};
+use super::{Mirror, MirrorError, PassReport};
 use crate::repository::envelope::{fetch, list_all, store_object};
 use crate::repository::names::{DOMAINS, KEYS, SHREDDED};
 use crate::repository::{HEAD_BYTES_MAX, Opened, Repository};
@@ -72,16 +72,14 @@ impl Mirror {
     }
 
     /// That keys of domains were destroyed on purpose.
-    pub(super) async fn copy_shreddings(&self) -> Result<u64, MirrorError> {
+    pub(super) async fn copy_shreddings(&self, report: &mut PassReport) -> Result<(), MirrorError> {
         let there = self.names_on_copy(SHREDDED).await?;
-        let mut copied = 0;
-        for name in
-            list_all(&**self.lead.store(), SHREDDED).await?.iter().filter(|name| !there.contains(name))
-        {
-            copy_control(&self.lead, &self.copy, ObjectKind::Shredding, name).await?;
-            copied += 1;
+        for name in list_all(&**self.lead.store(), SHREDDED).await? {
+            if !there.contains(&name) {
+                self.bring(ObjectKind::Shredding, &name, report).await?;
+            }
         }
-        Ok(copied)
+        Ok(())
     }
 
     /// Every plan that the copy lacks, without outcomes: those follow when they have been carried out there.

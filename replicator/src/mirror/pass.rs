@@ -97,7 +97,8 @@ impl Mirror {
         let newest = |line: &Line| line.newest.as_ref().map(|(name, _)| (line.share, *name));
         self.host.copying(&lines.iter().filter_map(newest).collect::<Vec<_>>());
         let is_sound = lines.iter().all(|line| matches!(line.obstacle, None | Some(Obstacle::Unreadable)));
-        report.objects += self.copy_domains().await? + self.copy_shreddings().await?;
+        report.objects += self.copy_domains().await?;
+        self.copy_shreddings(&mut report).await?;
         let before = Plans::look(&self.copy).await?;
         if is_sound {
             report.objects += self.copy_slots().await? + self.copy_plans(&before).await?;
@@ -209,7 +210,7 @@ impl Mirror {
         for entry in object.entries().filter(|entry| !known.contains(&entry.domain)) {
             let is_gone = match gone.get(&entry.domain) {
                 Some(is_gone) => *is_gone,
-                None => self.lead.is_without_keys(entry.domain).await?,
+                None => self.lead.is_shredded(entry.domain).await?,
             };
             gone.insert(entry.domain, is_gone);
             if is_gone {
@@ -353,7 +354,7 @@ impl Mirror {
     }
 
     /// Copies an object that may have gone from the lead meanwhile; tells whether it is on the copy now.
-    async fn bring(
+    pub(super) async fn bring(
         &self,
         kind: ObjectKind,
         name: &ObjectName,

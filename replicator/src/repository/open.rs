@@ -214,11 +214,6 @@ impl Repository<Opened> {
         Ok(has_new)
     }
 
-    /// Whether the store has no object of a domain, readable or not: its keys were never there, or were destroyed.
-    pub async fn is_without_keys(&self, domain: DomainId) -> Result<bool> {
-        Ok(list_all(&*self.store, &names::domain_folder(domain)).await?.is_empty())
-    }
-
     /// Creates a domain: shares in it share nothing with shares outside.
     pub async fn create_domain(&self, label: &str) -> Result<DomainId> {
         let domain = DomainId::new(random()?);

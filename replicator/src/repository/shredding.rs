@@ -44,29 +44,27 @@ impl Repository<Opened> {
         self.store_sealed(&name, sealed, PutMode::Overwrite).await
     }
 
-    /// Whether the keys of a domain were destroyed on purpose, or are about to be.
+    /// Whether the keys of a domain were destroyed on purpose, or are about to be. Not if what says so cannot be read: then
+    /// everything stays as it is, and nobody else's work waits for it.
     pub async fn is_shredded(&self, domain: DomainId) -> Result<bool> {
         match self.read_record::<Shredding>(&names::shredded(domain)).await {
             Ok(_) => Ok(true),
             Err(RepositoryError::Missing { .. }) => Ok(false),
+            Err(RepositoryError::Damaged { object, why }) => {
+                tracing::error!(object, why, "nobody can tell whether keys were destroyed on purpose");
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
 
-    /// All domains of which that is so. One that cannot be read is not among them.
+    /// All domains of which that is so.
     pub async fn shredded_domains(&self) -> Result<BTreeSet<DomainId>> {
         let mut found = BTreeSet::new();
         for name in list_all(&*self.store, SHREDDED).await? {
             let Some(domain) = <DomainId as HexId>::from_hex(names::last_segment(&name)) else { continue };
-            match self.is_shredded(domain).await {
-                Ok(true) => {
-                    found.insert(domain);
-                }
-                Ok(false) => {}
-                Err(RepositoryError::Damaged { object, why }) => {
-                    tracing::error!(object, why, "nobody can tell whether keys were destroyed on purpose");
-                }
-                Err(error) => return Err(error),
+            if self.is_shredded(domain).await? {
+                found.insert(domain);
             }
         }
         Ok(found)
