@@ -4,6 +4,9 @@
 //! index says where the chunk lies now. What comes out has been authenticated and has the digest that
 //! was asked for, or there is an error of one of three kinds. Never wrong bytes, never zeros.
 //!
+//! An index may name many places of a chunk: collections have moved it, and on a copy the facts of packs that are gone stay for
+//! a while. All of them are tried, each once.
+//!
 //! Bounds: memory by [`ReadOptions`], time by [`ReadOptions::wait_max`]. A fetch that a reader gave up
 //! waiting for goes on, and the next reader finds what it brought.
 
@@ -17,9 +20,6 @@ use super::frames::{Frames, ReadCounts, Waited};
 use super::opened::Opened;
 use super::{FetchError, FetchErrorKind, FrameAt, FrameSource, Locate, Origin};
 use crate::tree::ChunkRef;
-
-/// Places that the index is asked for, one after the other, until the chunk is found.
-const PLACES_MAX: usize = 4;
 
 /// Why something is not the chunk that was asked for.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -145,23 +145,22 @@ impl ChunkReader {
                 Err(error) => earlier = Some(error),
             }
         }
-        let mut tried = chunk.at;
-        for _ in 0..PLACES_MAX {
+        let mut tried: Vec<Location> = chunk.at.into_iter().collect();
+        loop {
             match self.locate.locate(&chunk.id).await {
-                Ok(Some(location)) if tried != Some(location) => {
+                Ok(Some(location)) if !tried.contains(&location) => {
                     match self.take_at(&chunk.id, &location, take).await {
                         Ok(found) => return Ok((found, location)),
                         // What was moved may be named where it was before, too.
                         Err(error) => earlier = Some(error.or_worse(earlier.filter(says_nothing))),
                     }
-                    tried = Some(location);
+                    tried.push(location);
                 }
-                Ok(Some(_)) if tried != chunk.at => break,
+                // None, or one again that is not known to be bad: it cannot be reached now.
                 Ok(_) => return Err(nowhere().or_worse(earlier)),
                 Err(error) => return Err(error.or_worse(earlier)),
             }
         }
-        Err(earlier.unwrap_or_else(nowhere))
     }
 
     /// Takes the chunk out of the frame at `location`, and reports a place that turns out bad.

@@ -9,12 +9,13 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use super::support::{MapIndex, Moody, Packs, noise, put_packs};
+use async_trait::async_trait;
 use futures::future::join_all;
 use parking_lot::Mutex;
-use tidegate_chunker::PackId;
+use tidegate_chunker::{ChunkId, Location, PackId};
 use tidegate_replicator::fetch::{
-    ChunkReader, FetchErrorKind, FrameSource, Layered, LocalFrames, Origin, ReadOptions, StoreFrames,
-    StoreFramesOptions,
+    ChunkReader, FetchError, FetchErrorKind, FrameSource, Layered, LocalFrames, Locate, Origin, ReadOptions,
+    StoreFrames, StoreFramesOptions,
 };
 use tidegate_replicator::ingest::FinishedPack;
 use tidegate_replicator::repository::pack_name;
@@ -120,6 +121,39 @@ async fn a_frame_is_fetched_once_for_all_its_chunks() {
     assert_eq!(scene.frames.counts().requests, frames as u64);
     assert_eq!(read_all(&reader, &scene.chunks).await, scene.data);
     assert_eq!(scene.frames.counts().requests, frames as u64);
+}
+
+/// An index that names places one after the other, as long as they have not turned out bad.
+struct Places(Vec<Location>, Mutex<Vec<Location>>);
+
+#[async_trait]
+impl Locate for Places {
+    async fn locate(&self, _: &ChunkId) -> Result<Option<Location>, FetchError> {
+        Ok(self.0.iter().find(|at| !self.1.lock().contains(at)).copied())
+    }
+
+    fn found_bad(&self, _: &ChunkId, at: &Location) {
+        self.1.lock().push(*at);
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_is_found_behind_any_number_of_places_that_it_has_left() {
+    let scene = Scene::new().await;
+    let chunk = scene.chunks[0];
+    let good = chunk.at.expect("placed");
+    let gone = |number: u8| Location { pack: PackId::new([number; 32]), ..good };
+    let places = Places((1..40).map(gone).chain([good]).collect(), Mutex::default());
+    let keys = Arc::clone(&scene.packs.keys);
+    let source = Arc::clone(&scene.frames) as Arc<dyn FrameSource>;
+    let reader = ChunkReader::new(keys, source, Arc::new(places), ReadOptions::default());
+    let moved = ChunkRef { at: Some(gone(0)), ..chunk };
+    let (read, at) = reader.read_placed(&moved).await.expect("it is there");
+    assert!(scene.data.starts_with(&read));
+    assert_eq!(at, good);
+    let lost = ChunkRef { id: scene.chunks[1].id, at: None };
+    let error = reader.read(&lost).await.expect_err("it lies elsewhere");
+    assert_eq!(error.kind(), FetchErrorKind::Damaged);
 }
 
 #[tokio::test(flavor = "multi_thread")]
