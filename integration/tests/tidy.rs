@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tidegate_gateway::crash;
 
@@ -111,6 +112,31 @@ fn every_member_of_the_workspace_has_its_edges_listed() {
     let members: BTreeSet<_> =
         members.split('"').filter(|part| part.chars().any(char::is_alphabetic)).collect();
     assert_eq!(members, listed);
+}
+
+/// The features of every crate that the workspace is built with, along these edges of its dependencies.
+fn features(edges: &str) -> BTreeSet<String> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let arguments = ["tree", "--workspace", "--offline", "--locked", "--prefix", "none", "-f", "{p} {f}"];
+    let output = cargo.current_dir(top()).args(arguments).args(["-e", edges]).output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).expect("text");
+    lines
+        .lines()
+        .map(|line| line.trim_end_matches(" (*)").to_owned())
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+#[test]
+fn a_build_and_a_test_of_the_workspace_have_the_same_features() {
+    let built = features("normal,build");
+    let name = |line: &str| line.split(" v").next().map(str::to_owned);
+    let names: BTreeSet<_> = built.iter().map(|line| name(line)).collect();
+    let tested = features("normal,build,dev");
+    let twice: Vec<String> =
+        tested.difference(&built).filter(|line| names.contains(&name(line))).cloned().collect();
+    expect_none("a test asks for more than a build, and half of everything is compiled twice", &twice);
 }
 
 #[test]

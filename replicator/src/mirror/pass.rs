@@ -137,6 +137,9 @@ impl Mirror {
     /// or by what was merged of it since. So it goes on while something vanishes, and lists twice at least: a merge
     /// amid the pages of a listing may show neither what it read nor what it wrote. What is new for other reasons is left
     /// to the next pass, or somebody who commits faster than this copies would hold it up for ever.
+    ///
+    /// Of objects that are replaced, those come first that they had replaced themselves and that are still there, since an earlier
+    /// pass died or had to leave them.
     pub(super) async fn copy_index(
         &mut self,
         report: &mut PassReport,
@@ -147,8 +150,9 @@ impl Mirror {
         for listing in 0..LISTINGS_MAX {
             let wanted: BTreeSet<IndexName> = self.lead.legible_index_names().await?.into_iter().collect();
             let new: Vec<IndexName> = wanted.difference(&seen).copied().collect();
+            let extra = || there.difference(&wanted).copied().collect();
             if new.is_empty() {
-                return Ok(gone);
+                return self.with_what_they_replaced(gone, extra()).await;
             }
             report.objects += self.copy_domains().await?;
             let mut has_vanished = false;
@@ -164,10 +168,35 @@ impl Mirror {
                 }
             }
             if listing > 0 && !has_vanished {
-                return Ok(gone);
+                return self.with_what_they_replaced(gone, extra()).await;
             }
         }
         Err(RepositoryError::damaged(INDEX, "it changes faster than it can be copied").into())
+    }
+
+    /// These objects of the copy, each after those of `extra`, which the lead has not either, that it had replaced itself.
+    async fn with_what_they_replaced(
+        &self,
+        mut gone: Vec<IndexName>,
+        mut extra: BTreeSet<IndexName>,
+    ) -> Result<Vec<IndexName>, MirrorError> {
+        for name in &gone {
+            extra.remove(name);
+        }
+        let mut read = 0;
+        while read < gone.len() && !extra.is_empty() {
+            match self.copy.read_index_object(gone[read]).await {
+                Ok(object) => gone.extend(object.replaces().iter().filter(|name| extra.remove(name))),
+                Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => {
+                    return Err(error.into());
+                }
+                // Gone, or damaged: it says nothing of others.
+                Err(_) => {}
+            }
+            read += 1;
+        }
+        gone.reverse();
+        Ok(gone)
     }
 
     /// Gives the names of the objects that this one replaces; none if it has vanished, merged into another.

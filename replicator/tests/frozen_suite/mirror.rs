@@ -264,6 +264,36 @@ async fn what_a_collection_deletes_goes_from_the_copy_too() {
     assert_eq!(scene.mirror().await.deleted_packs, 0);
 }
 
+/// Wherever a pass dies that copies a merged index: what it has left of the objects that were merged goes when what they were
+/// merged into is replaced.
+#[tokio::test]
+async fn index_objects_that_a_pass_left_when_it_died_go_in_the_end() {
+    for changes in 0..20 {
+        let mut scene = Scene::new().await;
+        for _ in 0..17 {
+            scene.write().await;
+        }
+        scene.mirror().await;
+        assert_eq!(scene.lead().merge_index().await.unwrap().written, 1);
+        let dying = Arc::new(DyingStore::new(Arc::new(scene.copy.clone()), changes, false));
+        let passed = scene.mirror_to(dying.clone()).await;
+        assert!(dying.is_dead() || passed.is_ok(), "{passed:?}");
+        scene.remove(0).await;
+        // Until no head that is kept reaches it.
+        for _ in 0..KEPT_MAX {
+            scene.write().await;
+        }
+        scene.collect(false).await;
+        scene.publish().await;
+        scene.collect(false).await;
+        scene.mirror().await;
+        scene.mirror().await;
+        let there = scene.opened_copy().await.index_names().await.unwrap();
+        assert_eq!(there, scene.lead().index_names().await.unwrap(), "died after {changes} changes");
+        scene.copy_is_sound().await;
+    }
+}
+
 #[tokio::test]
 async fn another_repository_and_other_things_are_refused_and_untouched() {
     let scene = Scene::new().await;
