@@ -4,7 +4,7 @@ each other as there are cores.
 
 The longest, named by FIRST, begin first. What a program says is printed when it has ended, as a whole; with
 --failures a line for one that passed, and the others once more at the end. For each a row (name, result, minutes)
-goes to the end of the file TABLE. `cargo test` runs one after the other, and most of them wait: for disks, for
+goes to the file TABLE; those that have passed by what stands there are not run again. `cargo test` runs one after the other, and most of them wait: for disks, for
 stores, for a guest with one core. One that does not end within TIDEGATE_PROGRAM_MINUTES (180) is ended, with all
 that it started. Those that want the machine for themselves come last with --alone, and are left to others without.
 """
@@ -38,11 +38,21 @@ def programs():
             yield message["target"]["name"], message["executable"], folder
 
 
+def rows(table):
+    return table.read_text().splitlines(keepends=True) if table and table.exists() else []
+
+
 class Lanes:
     def __init__(self, table, failures_only):
         self.table, self.failures_only = table, failures_only
         self.lock = threading.Lock()
-        self.failed = []
+        self.failed, self.running = [], set()
+
+    def end(self, *_):
+        """Ends everything that runs, and this program."""
+        for process in list(self.running):
+            os.killpg(process, signal.SIGKILL)
+        os._exit(1)
 
     def run(self, program):
         """Runs one."""
@@ -56,12 +66,14 @@ class Lanes:
             process = subprocess.Popen(
                 command, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
             )
+            self.running.add(process.pid)
             try:
                 result = "FAILED" if process.wait(MINUTES_MAX * 60) else "passed"
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 result = "FAILED: it did not end"
+            self.running.discard(process.pid)
             minutes = (time.monotonic() - begun) / 60
             with self.lock:
                 if result != "passed":
@@ -75,20 +87,24 @@ class Lanes:
                     sys.stdout.buffer.flush()
                 print(f"==> {name}: {minutes:.1f} minutes, {result} ({process.returncode})", flush=True)
                 if self.table:
-                    with open(self.table, "a") as rows:
-                        rows.write(f"| {name} | {result} | {minutes:.1f} |\n")
+                    before = [row for row in rows(self.table) if not row.startswith(f"| {name} |")]
+                    self.table.write_text("".join([*before, f"| {name} | {result} | {minutes:.1f} |\n"]))
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--table")
+    parser.add_argument("--table", type=pathlib.Path)
     parser.add_argument("--failures", action="store_true")
     parser.add_argument("--alone", action="store_true")
     parser.add_argument("first", nargs="*")
     wanted = parser.parse_args()
     first, last = wanted.first, len(wanted.first)
-    ordered = sorted(programs(), key=lambda program: first.index(program[0]) if program[0] in first else last)
+    passed = [row.split(" | ")[0].removeprefix("| ") for row in rows(wanted.table) if "| passed |" in row]
+    waiting = [program for program in programs() if program[0] not in passed]
+    ordered = sorted(waiting, key=lambda program: first.index(program[0]) if program[0] in first else last)
     lanes = Lanes(wanted.table, wanted.failures)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lanes.end)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as beside:
         list(beside.map(lanes.run, [program for program in ordered if program[0] not in ALONE]))
     if wanted.alone:

@@ -10,6 +10,7 @@
 //! deleted.rs   what collections have deleted, on either side, and what merely is not there
 //! lines.rs     how the shares of lead and copy stand to each other: what comes, what goes, who leads
 //! packs.rs     packs, from local files or from the lead
+//! index.rs     index objects with their packs, and those that the lead has no more
 //! objects.rs   everything else that is small
 //! pass.rs      the parts of a pass in their order
 //! compare.rs   two stores held against each other by listing; holes of one filled from the other
@@ -30,6 +31,7 @@
 //! | packs that somebody who leads from the copy has deleted there during the pass, once more | heads that lack them, until the targets are compared |
 //! | deletion of index objects that others replace | facts twice |
 //! | deletion of packs that a collection has deleted from the lead, then the outcome of its plan | the same |
+//! | deletion of index objects that earlier passes left | fewer of those |
 //!
 //! Why the order keeps the promise: on the lead a head appears after an index object names every pack that it
 //! reaches. So the index objects that are listed after the heads name at least the packs of those, and an index
@@ -48,18 +50,20 @@
 //! is copied until it is filled.
 //!
 //! **Bounds.** [`MirrorOptions::parallel`] packs at once, each in a file of [`MirrorOptions::scratch`] unless it is on
-//! this machine anyway; [`HELD_MAX`] ids of packs known to be on the copy; names of heads and index objects.
+//! this machine anyway; [`HELD_MAX`] ids of packs known to be on the copy; ids of the packs of index objects that a pass has
+//! brought; names of heads and index objects.
 
 mod compare;
 mod deleted;
 mod error;
+mod index;
 mod lines;
 mod objects;
 mod packs;
 mod pass;
 mod prepare;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -73,7 +77,7 @@ pub use lines::Obstacle;
 pub use pass::{CopiedShare, PassReport};
 pub use prepare::{is_prepared, prepare, prepare_or_find};
 
-use crate::repository::{HeadName, Opened, PlanId, Repository, SnapshotId};
+use crate::repository::{HeadName, IndexName, Opened, PlanId, Repository, SnapshotId};
 use crate::store::{Classes, ObjectName};
 use lines::Claims;
 use packs::Held;
@@ -122,6 +126,10 @@ pub struct Mirror {
     held: Held,
     /// Domain objects that the pass has found on the copy, or brought there.
     domains: BTreeSet<ObjectName>,
+    /// Packs that index objects name which the pass has brought.
+    indexed: HashSet<PackId>,
+    /// Index objects of the copy that the lead has not, and that name something of their own.
+    index_kept: BTreeSet<IndexName>,
     /// Snapshots that were seen on the lead.
     seen: BTreeSet<(ShareId, SnapshotId)>,
     claims: Claims,
@@ -141,9 +149,21 @@ impl Mirror {
         host: Arc<dyn MirrorHost>,
         options: MirrorOptions,
     ) -> Self {
-        let (held, domains, seen, claims) = Default::default();
-        let (held_until, watched, asleep_until) = Default::default();
-        Self { lead, copy, host, options, held, domains, seen, claims, held_until, watched, asleep_until }
+        Self {
+            lead,
+            copy,
+            host,
+            options,
+            held: Held::default(),
+            domains: BTreeSet::new(),
+            indexed: HashSet::new(),
+            index_kept: BTreeSet::new(),
+            seen: BTreeSet::new(),
+            claims: Claims::default(),
+            held_until: BTreeMap::new(),
+            watched: BTreeSet::new(),
+            asleep_until: BTreeMap::new(),
+        }
     }
 
     /// Those of these packs that are on the copy: the last pass has seen them, or the copy says so now.

@@ -1,9 +1,9 @@
 //! One pass over everything that a copy lacks. The order of steps, and why, is in the head of `mirror`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use tidegate_chunker::{DomainId, ObjectKind, PackId, ShareId};
+use tidegate_chunker::{ObjectKind, PackId, ShareId};
 use tokio::time::Instant;
 
 use super::deleted::Plans;
@@ -13,16 +13,11 @@ use super::packs::CarriedPacks;
 use super::{Mirror, MirrorError};
 use crate::observer::Observer;
 use crate::repository::envelope::fetch;
-use crate::repository::names::INDEX;
-use crate::repository::{
-    HeadName, IndexName, IndexObject, ListedClaim, PlanId, RepositoryError, SnapshotId, UtcNanos, pack_name,
-};
-use crate::store::{Body, ErrorKind, LIST_LIMIT_MAX, ObjectName, PutMode};
+use crate::repository::{HeadName, ListedClaim, PlanId, SnapshotId, UtcNanos, pack_name};
+use crate::store::{Body, ErrorKind, ObjectName, PutMode};
 
 /// Greatest length of a claim, in bytes.
 const CLAIM_BYTES_MAX: u64 = 16 << 10;
-/// How often the index is listed in one pass.
-const LISTINGS_MAX: u32 = 16;
 /// How long before a promotion, or before the newest head of the lead, a snapshot may have been taken that the lead never
 /// had: clocks differ.
 const SNAPSHOT_SKEW: Duration = Duration::from_hours(1);
@@ -88,6 +83,7 @@ impl Mirror {
         let mut report = PassReport::default();
         self.held.clear();
         self.domains.clear();
+        self.indexed.clear();
         let outcomes = self.lead.plans().await?.into_iter().filter(|plan| !plan.open).map(|plan| plan.id);
         let outcomes: Vec<PlanId> = outcomes.collect();
         let lines = self.look_at_lines().await?;
@@ -103,7 +99,7 @@ impl Mirror {
         if is_sound {
             report.objects += self.copy_slots().await? + self.copy_plans(&before).await?;
         }
-        let replaced = self.copy_index(&mut report, observer).await?;
+        let index = self.copy_index(&mut report, observer).await?;
         let without_lines = report.objects;
         let mut may_delete = report.holes.is_empty() && report.asleep.is_empty();
         for line in &lines {
@@ -118,152 +114,16 @@ impl Mirror {
             may_delete &= report.holes.is_empty() && report.asleep.is_empty();
         }
         if may_delete && report.strangers == 0 && report.overtaken == 0 {
-            for name in replaced {
-                self.copy.store().delete(&name.object()).await?;
-            }
+            self.drop_replaced(&index).await?;
             for plan in outcomes {
                 checkpoint(observer)?;
                 if self.held_until.get(&plan).is_none_or(|until| *until <= Instant::now()) {
                     self.carry_out(plan, &mut report).await?;
                 }
             }
+            self.drop_left(index, observer).await?;
         }
         Ok(report)
-    }
-
-    /// Index objects that the copy lacks, each after its packs; gives those of the copy that they replace.
-    ///
-    /// What heads that were listed before need was in the index before the first listing, and is named by what that showed
-    /// or by what was merged of it since. So it goes on while something vanishes, and lists twice at least: a merge
-    /// amid the pages of a listing may show neither what it read nor what it wrote. What is new for other reasons is left
-    /// to the next pass, or somebody who commits faster than this copies would hold it up for ever.
-    ///
-    /// Of objects that are replaced, those come first that they had replaced themselves and that are still there, since an earlier
-    /// pass died or had to leave them.
-    pub(super) async fn copy_index(
-        &mut self,
-        report: &mut PassReport,
-        observer: &dyn Observer,
-    ) -> Result<Vec<IndexName>, MirrorError> {
-        let there: BTreeSet<IndexName> = self.copy.legible_index_names().await?.into_iter().collect();
-        let (mut seen, mut gone) = (there.clone(), Vec::new());
-        for listing in 0..LISTINGS_MAX {
-            let wanted: BTreeSet<IndexName> = self.lead.legible_index_names().await?.into_iter().collect();
-            let new: Vec<IndexName> = wanted.difference(&seen).copied().collect();
-            let extra = || there.difference(&wanted).copied().collect();
-            if new.is_empty() {
-                return self.with_what_they_replaced(gone, extra()).await;
-            }
-            report.objects += self.copy_domains().await?;
-            let mut has_vanished = false;
-            for name in new {
-                checkpoint(observer)?;
-                seen.insert(name);
-                match self.copy_index_object(name, report, observer).await? {
-                    None => has_vanished = true,
-                    Some(replaced) => {
-                        let is_gone = |old: &IndexName| there.contains(old) && !wanted.contains(old);
-                        gone.extend(replaced.into_iter().filter(is_gone));
-                    }
-                }
-            }
-            if listing > 0 && !has_vanished {
-                return self.with_what_they_replaced(gone, extra()).await;
-            }
-        }
-        Err(RepositoryError::damaged(INDEX, "it changes faster than it can be copied").into())
-    }
-
-    /// These objects of the copy, each after those of `extra`, which the lead has not either, that it had replaced itself.
-    async fn with_what_they_replaced(
-        &self,
-        mut gone: Vec<IndexName>,
-        mut extra: BTreeSet<IndexName>,
-    ) -> Result<Vec<IndexName>, MirrorError> {
-        for name in &gone {
-            extra.remove(name);
-        }
-        let mut read = 0;
-        while read < gone.len() && !extra.is_empty() {
-            match self.copy.read_index_object(gone[read]).await {
-                Ok(object) => gone.extend(object.replaces().iter().filter(|name| extra.remove(name))),
-                Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => {
-                    return Err(error.into());
-                }
-                // Gone, or damaged: it says nothing of others.
-                Err(_) => {}
-            }
-            read += 1;
-        }
-        gone.reverse();
-        Ok(gone)
-    }
-
-    /// Gives the names of the objects that this one replaces; none if it has vanished, merged into another.
-    async fn copy_index_object(
-        &mut self,
-        name: IndexName,
-        report: &mut PassReport,
-        observer: &dyn Observer,
-    ) -> Result<Option<Vec<IndexName>>, MirrorError> {
-        let object = match self.lead.read_index_object(name).await.map_err(MirrorError::from) {
-            Ok(object) => object,
-            // What it was merged into the next listing shows.
-            Err(error) if error.is_missing() => return Ok(None),
-            Err(error) if error.is_of_one_object() => {
-                report.damaged.push(error.to_string());
-                self.carry_all_packs(report, observer).await?;
-                return Ok(Some(Vec::new()));
-            }
-            Err(error) => return Err(error),
-        };
-        let packs = self.with_keys(&object).await?;
-        if !self.carry(packs, report, observer).await? {
-            return Ok(Some(Vec::new()));
-        }
-        match copy_control(&self.lead, &self.copy, ObjectKind::Index, &name.object()).await {
-            Err(error) if error.is_missing() => Ok(None),
-            Err(error) => Err(error),
-            Ok(()) => {
-                report.objects += 1;
-                Ok(Some(object.replaces().to_vec()))
-            }
-        }
-    }
-
-    /// The packs that an index object names, but for those of a domain whose keys were destroyed: they open for nobody.
-    async fn with_keys(&self, object: &IndexObject) -> Result<BTreeSet<PackId>, MirrorError> {
-        let mut packs: BTreeSet<PackId> = object.packs().collect();
-        let known: BTreeSet<DomainId> = self.lead.domains().into_iter().map(|(domain, _)| domain).collect();
-        let mut gone: BTreeMap<DomainId, bool> = BTreeMap::new();
-        for entry in object.entries().filter(|entry| !known.contains(&entry.domain)) {
-            let is_gone = match gone.get(&entry.domain) {
-                Some(is_gone) => *is_gone,
-                None => self.lead.is_shredded(entry.domain).await?,
-            };
-            gone.insert(entry.domain, is_gone);
-            if is_gone {
-                packs.remove(&entry.location.pack);
-            }
-        }
-        Ok(packs)
-    }
-
-    /// What an index object that does not open may have named.
-    async fn carry_all_packs(
-        &mut self,
-        report: &mut PassReport,
-        observer: &dyn Observer,
-    ) -> Result<(), MirrorError> {
-        let mut after = None;
-        loop {
-            let (packs, more) = self.lead.list_packs(after, LIST_LIMIT_MAX).await?;
-            after = packs.last().copied().or(after);
-            self.carry(packs.into_iter().collect(), report, observer).await?;
-            if !more {
-                return Ok(());
-            }
-        }
     }
 
     /// Whether all of these packs are on the copy now.
@@ -459,6 +319,6 @@ impl Mirror {
 }
 
 /// Ends the pass if it is to be stopped.
-fn checkpoint(observer: &dyn Observer) -> Result<(), MirrorError> {
+pub(super) fn checkpoint(observer: &dyn Observer) -> Result<(), MirrorError> {
     if observer.is_cancelled() { Err(MirrorError::Cancelled) } else { Ok(()) }
 }

@@ -268,7 +268,7 @@ async fn what_a_collection_deletes_goes_from_the_copy_too() {
 /// merged into is replaced.
 #[tokio::test]
 async fn index_objects_that_a_pass_left_when_it_died_go_in_the_end() {
-    for changes in 0..20 {
+    for changes in [0, 1, 2, 10, 18] {
         let mut scene = Scene::new().await;
         for _ in 0..17 {
             scene.write().await;
@@ -292,6 +292,21 @@ async fn index_objects_that_a_pass_left_when_it_died_go_in_the_end() {
         assert_eq!(there, scene.lead().index_names().await.unwrap(), "died after {changes} changes");
         scene.copy_is_sound().await;
     }
+}
+
+#[tokio::test]
+async fn an_index_object_that_the_lead_has_lost_stays_on_the_copy() {
+    let mut scene = Scene::new().await;
+    scene.write().await;
+    scene.mirror().await;
+    let lost = scene.lead().index_names().await.unwrap()[0];
+    scene.lead().store().delete(&lost.object()).await.unwrap();
+    for _ in 0..2 {
+        scene.write().await;
+        assert!(scene.mirror().await.is_whole());
+    }
+    assert!(scene.opened_copy().await.index_names().await.unwrap().contains(&lost));
+    scene.copy_is_sound().await;
 }
 
 #[tokio::test]
