@@ -4,7 +4,7 @@
 #   make demo [DIR=/some/tree]   a tree saved over NFS, the gateway killed, its disk lost, everything back
 #   make dr-demo                 a site lost while a client writes, its runbook run at another one (needs root)
 #   make test                    formatting, lints, all tests, doc tests
-#   make nightly                 the same at length, and the demo; leaves a report in docs/reports/
+#   make nightly                 the same at length, and the demo; goes on where it was ended; reports in docs/reports/
 #   make package                 a Debian package, below the target folder
 #   make docs                    the book, from docs/book, below the target folder
 #   make bench                   all benches: speeds beside peers and bounds of the same run

@@ -32,6 +32,8 @@ pub(super) struct KnownPack {
     indexed: Box<[u64]>,
     /// Whether a tree reaches it.
     pub(super) is_used: bool,
+    /// Whether a tree reaches something in it only by the index, since the pack of its hint is gone.
+    is_moved_to: bool,
 }
 
 /// Whether a chunk lies at a place.
@@ -76,7 +78,7 @@ impl PackBook {
     fn holds_moved(&mut self, chunk: &ChunkId) -> Held {
         let moved = self.moved.get(&half(chunk)).and_then(|pack| self.packs.get_mut(pack));
         let Some(pack) = moved.filter(|pack| pack.trouble.is_none()) else { return Held::NoPack };
-        pack.is_used = true;
+        (pack.is_used, pack.is_moved_to) = (true, true);
         Held::Yes
     }
 
@@ -115,7 +117,8 @@ impl PackBook {
             self.unkept += 1;
         }
         let facts = room.then(|| facts.into_boxed_slice());
-        let pack = KnownPack { trouble, domain, facts, indexed: indexed.into(), is_used: false };
+        let indexed = indexed.into();
+        let pack = KnownPack { trouble, domain, facts, indexed, is_used: false, is_moved_to: false };
         self.packs.insert(id, pack);
     }
 }
@@ -222,10 +225,9 @@ impl Run<'_> {
                     let why = format!("{why}; no head or snapshot that was looked at refers to it");
                     self.report.add(Finding::notice(object, why));
                 }
-                // Nobody comes to refer to it anew, so the index need not say what lies there: a collection takes that out
-                // when it deletes the pack, and the pack may come back from another target. What refers to it still has
-                // hints; a chunk that neither those nor the index leads to is reported as such.
-                (None, true) if self.void.contains(id) => {}
+                // Whether it was deleted and came back, or was spared: nobody comes to refer to it anew, and the trees say
+                // where in it everything lies that they still reach there.
+                (None, true) if self.void.contains(id) && !pack.is_moved_to => {}
                 (None, true) => {
                     let missing = pack.not_indexed();
                     if missing > 0 {

@@ -77,7 +77,8 @@ impl Mirror {
         if has_deleted {
             // Nor does the index of the copy name them any more: objects that were there when this pass began were written
             // anew there without them.
-            self.copy_index(report, observer).await?;
+            let indexed = self.index_of_copy().await?;
+            self.copy_index(&indexed, report, observer).await?;
         }
         self.watched = now.open;
         Ok(())

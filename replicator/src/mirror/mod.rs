@@ -22,16 +22,15 @@
 //!
 //! | step | a crash after it leaves |
 //! |---|---|
-//! | look: plans, then heads, snapshots and claims, the copy's before the lead's | nothing |
+//! | look: the copy's index, the lead's plans, then heads, snapshots and claims, the copy's before the lead's | nothing |
 //! | domains with their seal epochs, and which were shredded | keys under which nothing is sealed there |
 //! | key slots, plans | a copy that opens |
 //! | packs of index objects that the copy lacks, then each of those objects; before them epochs that are new | packs and facts that no head reaches |
 //! | claims, snapshots, heads, oldest first | a copy that is newer than before |
 //! | removal of heads and snapshots that the lead has removed | fewer of those |
 //! | packs that somebody who leads from the copy has deleted there during the pass, once more | heads that lack them, until the targets are compared |
-//! | deletion of index objects that others replace | facts twice |
 //! | deletion of packs that a collection has deleted from the lead, then the outcome of its plan | the same |
-//! | deletion of index objects that earlier passes left | fewer of those |
+//! | deletion of index objects that the lead has no more, and of which others say everything | facts twice |
 //!
 //! Why the order keeps the promise: on the lead a head appears after an index object names every pack that it
 //! reaches. So the index objects that are listed after the heads name at least the packs of those, and an index
@@ -50,8 +49,8 @@
 //! is copied until it is filled.
 //!
 //! **Bounds.** [`MirrorOptions::parallel`] packs at once, each in a file of [`MirrorOptions::scratch`] unless it is on
-//! this machine anyway; [`HELD_MAX`] ids of packs known to be on the copy; ids of the packs of index objects that a pass has
-//! brought; names of heads and index objects.
+//! this machine anyway; [`HELD_MAX`] ids of packs known to be on the copy; names of heads and index objects; entries of some
+//! index objects that may go (`index.rs`).
 
 mod compare;
 mod deleted;
@@ -63,7 +62,7 @@ mod packs;
 mod pass;
 mod prepare;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -77,8 +76,9 @@ pub use lines::Obstacle;
 pub use pass::{CopiedShare, PassReport};
 pub use prepare::{is_prepared, prepare, prepare_or_find};
 
-use crate::repository::{HeadName, IndexName, Opened, PlanId, Repository, SnapshotId};
+use crate::repository::{HeadName, Opened, PlanId, Repository, SnapshotId};
 use crate::store::{Classes, ObjectName};
+use index::Kept;
 use lines::Claims;
 use packs::Held;
 
@@ -126,10 +126,8 @@ pub struct Mirror {
     held: Held,
     /// Domain objects that the pass has found on the copy, or brought there.
     domains: BTreeSet<ObjectName>,
-    /// Packs that index objects name which the pass has brought.
-    indexed: HashSet<PackId>,
-    /// Index objects of the copy that the lead has not, and that name something of their own.
-    index_kept: BTreeSet<IndexName>,
+    /// Index objects that stay although the lead has not got them.
+    index_kept: Kept,
     /// Snapshots that were seen on the lead.
     seen: BTreeSet<(ShareId, SnapshotId)>,
     claims: Claims,
@@ -156,8 +154,7 @@ impl Mirror {
             options,
             held: Held::default(),
             domains: BTreeSet::new(),
-            indexed: HashSet::new(),
-            index_kept: BTreeSet::new(),
+            index_kept: Kept::new(),
             seen: BTreeSet::new(),
             claims: Claims::default(),
             held_until: BTreeMap::new(),

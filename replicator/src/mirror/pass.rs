@@ -83,7 +83,7 @@ impl Mirror {
         let mut report = PassReport::default();
         self.held.clear();
         self.domains.clear();
-        self.indexed.clear();
+        let indexed = self.index_of_copy().await?;
         let outcomes = self.lead.plans().await?.into_iter().filter(|plan| !plan.open).map(|plan| plan.id);
         let outcomes: Vec<PlanId> = outcomes.collect();
         let lines = self.look_at_lines().await?;
@@ -99,7 +99,7 @@ impl Mirror {
         if is_sound {
             report.objects += self.copy_slots().await? + self.copy_plans(&before).await?;
         }
-        let index = self.copy_index(&mut report, observer).await?;
+        let index = self.copy_index(&indexed, &mut report, observer).await?;
         let without_lines = report.objects;
         let mut may_delete = report.holes.is_empty() && report.asleep.is_empty();
         for line in &lines {
@@ -114,14 +114,20 @@ impl Mirror {
             may_delete &= report.holes.is_empty() && report.asleep.is_empty();
         }
         if may_delete && report.strangers == 0 && report.overtaken == 0 {
-            self.drop_replaced(&index).await?;
             for plan in outcomes {
                 checkpoint(observer)?;
                 if self.held_until.get(&plan).is_none_or(|until| *until <= Instant::now()) {
                     self.carry_out(plan, &mut report).await?;
                 }
             }
-            self.drop_left(index, observer).await?;
+            match self.drop_gone(index, observer).await {
+                Err(error @ MirrorError::Cancelled) => return Err(error),
+                // The copy has everything; what it has too much goes by a later pass.
+                Err(error) => {
+                    tracing::warn!(%error, "index objects that the lead has no more stay on a copy for now");
+                }
+                Ok(()) => {}
+            }
         }
         Ok(report)
     }

@@ -103,7 +103,7 @@ fn number(name: &str) -> Option<u64> {
 
 /// Runs a seed; gives how many events there were, or what it broke.
 fn holds(seed: u64) -> Result<u64, String> {
-    println!("TIDEGATE_SEED={seed}");
+    println!("simulates seed {seed}");
     let finished = run(seed);
     let broken = &finished.violations;
     if broken.is_empty() {

@@ -309,6 +309,34 @@ async fn an_index_object_that_the_lead_has_lost_stays_on_the_copy() {
     scene.copy_is_sound().await;
 }
 
+/// Merges sort by chunk, so that each of several objects names most packs: that another one names its packs says nothing.
+#[tokio::test]
+async fn a_part_of_what_the_index_says_of_a_pack_stays_where_the_lead_has_lost_it() {
+    let scene = Scene::new().await;
+    let lead = scene.lead();
+    let whole = lead.index_names().await.unwrap()[0];
+    let entries: Vec<_> = lead.read_index_object(whole).await.unwrap().entries().collect();
+    let mut packs = DurablePacks::new();
+    for pack in lead.list_pack_objects(None, 1000).await.unwrap().0 {
+        packs.add(lead.confirm_pack(pack.id, pack.bytes).await.unwrap().expect("it is there"));
+    }
+    assert!(entries.len() > 1);
+    for part in entries.chunks(entries.len().div_ceil(2)) {
+        lead.write_index([Ok::<_, RepositoryError>(part.to_vec())], &packs).await.unwrap();
+    }
+    lead.store().delete(&whole.object()).await.unwrap();
+    scene.mirror().await;
+    let lost = lead.index_names().await.unwrap()[1];
+    lead.store().delete(&lost.object()).await.unwrap();
+    assert!(scene.mirror().await.is_whole());
+    assert!(scene.opened_copy().await.index_names().await.unwrap().contains(&lost));
+    scene.copy_is_sound().await;
+    // Once the lead says it again, in whatever object, the old one goes.
+    lead.write_index([Ok::<_, RepositoryError>(entries)], &packs).await.unwrap();
+    scene.mirror().await;
+    assert_eq!(scene.opened_copy().await.index_names().await.unwrap(), lead.index_names().await.unwrap());
+}
+
 #[tokio::test]
 async fn another_repository_and_other_things_are_refused_and_untouched() {
     let scene = Scene::new().await;
