@@ -12,6 +12,9 @@
 //! condemned itself. So a pack whose live chunks were copied can go, no copy that nobody has looked at is
 //! relied on, and no two plans rely on each other.
 //!
+//! A reached chunk that neither its hint nor the index leads to is a *stray*: the index has lost something. Where it lies the ends
+//! of packs say, and those packs are kept until the index says it again.
+//!
 //! Half an id stands for it: two chunks of one repository that meet in 128 bits are as rare as it takes, and
 //! then too much is kept, not too little.
 
@@ -25,6 +28,7 @@ use super::error::CollectError;
 use super::options::{CollectOptions, checkpoint};
 use super::roots::{self, Roots};
 use super::spill::{PARTS, Spill};
+use super::strays::{self, Strays};
 use super::void::VoidPacks;
 use crate::frozen::{DomainReader, ReadError};
 use crate::observer::Observer;
@@ -71,6 +75,8 @@ pub(crate) struct MarkedPack {
     pub(crate) class: Option<StorageClass>,
     /// Whether the index names tree nodes or values in it.
     pub(crate) has_metadata: bool,
+    /// Whether something in it is reached that the index does not lead to.
+    pub(crate) has_strays: bool,
 }
 
 impl MarkedPack {
@@ -90,6 +96,7 @@ impl MarkedPack {
             replaces: false,
             class,
             has_metadata: false,
+            has_strays: false,
         }
     }
 
@@ -156,16 +163,18 @@ pub(crate) async fn mark(
         reached: Spill::create(&options.scratch).map_err(scratch)?,
         facts: Spill::create(&options.scratch).map_err(scratch)?,
         lately: vec![[0; REACHED]; LATELY],
+        void,
     };
     observer.phase("walk the trees");
     walk_all(repository, options, observer, &roots, &mut book).await?;
     observer.phase("read the index");
     read_index(repository, options, observer, &mut book).await?;
     let joining = crate::blocking::spawn_blocking(move || {
-        book.join(&mut packs)?;
-        Ok((packs, book))
+        let strays = book.join(&mut packs)?;
+        Ok((packs, book, strays))
     });
-    let (packs, book) = joining.await.map_err(|_| CollectError::Died)?.map_err(scratch)?;
+    let (mut packs, book, strays) = joining.await.map_err(|_| CollectError::Died)?.map_err(scratch)?;
+    strays::find(repository, &mut packs, strays, observer).await?;
     Ok(Marked { packs, roots, book, folder: options.scratch.display().to_string() })
 }
 
@@ -275,24 +284,26 @@ struct Book {
     facts: Spill<FACT>,
     /// References that were noted lately, by their first bytes.
     lately: Vec<[u8; REACHED]>,
+    void: VoidPacks,
 }
 
 /// All that is noted of one chunk, each sorted by pack.
 struct Noted<'a> {
+    half: [u8; HALF],
     reached: &'a [[u8; REACHED]],
     facts: &'a [[u8; FACT]],
 }
 
 impl Noted<'_> {
-    fn half(&self) -> [u8; HALF] {
-        let mut half = [0; HALF];
-        half.copy_from_slice(&self.facts[0][..HALF]);
-        half
-    }
-
     /// Whether it lies in a replacement.
     fn is_safe(&self, replaces: impl Fn(usize) -> bool) -> bool {
         self.facts.iter().any(|fact| replaces(number_at(fact) as usize))
+    }
+
+    /// Whether it is reached, and nothing says where it lies.
+    fn is_stray(&self) -> bool {
+        let leads_nowhere = |hint: &[u8; REACHED]| number_at(hint) == NO_PACK;
+        !self.reached.is_empty() && self.facts.is_empty() && self.reached.iter().all(leads_nowhere)
     }
 }
 
@@ -316,11 +327,14 @@ impl Book {
 
     fn fact(&mut self, chunk: &[u8], at: &Location, kind: ChunkKind) -> std::io::Result<()> {
         let number = self.number_of(&at.pack);
-        if number == NO_PACK {
+        // What was stored after the listing is not judged, and is no stray.
+        if number == NO_PACK && self.void.contains(&at.pack) {
             return Ok(());
         }
-        if kind != ChunkKind::Data {
-            self.with_metadata[number as usize] = true;
+        if kind != ChunkKind::Data
+            && let Some(has_metadata) = self.with_metadata.get_mut(number as usize)
+        {
+            *has_metadata = true;
         }
         let mut record = [0; FACT];
         record[..HALF].copy_from_slice(&chunk[..HALF]);
@@ -330,12 +344,16 @@ impl Book {
     }
 
     /// Holds what is reached against what the index says. Blocks.
-    fn join(&mut self, packs: &mut [MarkedPack]) -> std::io::Result<()> {
+    fn join(&mut self, packs: &mut [MarkedPack]) -> std::io::Result<Strays> {
+        let mut strays = Strays::default();
         for (pack, has_metadata) in packs.iter_mut().zip(&self.with_metadata) {
             pack.has_metadata = *has_metadata;
         }
         self.each(|noted| {
-            let safe = noted.is_safe(|pack| packs[pack].replaces);
+            if noted.is_stray() {
+                strays.add(noted.half);
+            }
+            let safe = noted.is_safe(|pack| packs.get(pack).is_some_and(|pack| pack.replaces));
             for hint in noted.reached {
                 if let Some(pack) = packs.get_mut(number_at(hint) as usize) {
                     pack.reached |= !(safe && pack.condemned);
@@ -343,25 +361,28 @@ impl Book {
                 }
             }
             for fact in noted.facts {
-                let pack = &mut packs[number_at(fact) as usize];
+                let Some(pack) = packs.get_mut(number_at(fact) as usize) else { continue };
                 let bytes = u64::from(last_number(fact));
                 let is_dead = noted.reached.is_empty() || (safe && pack.condemned);
                 pack.chunk_bytes += bytes;
                 pack.live_bytes += if is_dead { 0 } else { bytes };
             }
-        })
+        })?;
+        Ok(strays)
     }
 
     /// See [`Marked::live_in`]. Blocks.
     fn live_in(mut self, chosen: &[usize], replaces: &[bool]) -> std::io::Result<Vec<(usize, Live)>> {
         let mut live: BTreeMap<usize, Live> = chosen.iter().map(|pack| (*pack, Live::new())).collect();
         self.each(|noted| {
-            if noted.reached.is_empty() || noted.is_safe(|pack| replaces[pack] && !live.contains_key(&pack)) {
+            let stays =
+                |pack| replaces.get(pack).is_some_and(|replaces| *replaces) && !live.contains_key(&pack);
+            if noted.reached.is_empty() || noted.is_safe(stays) {
                 return;
             }
             for fact in noted.facts {
                 if let Some(live) = live.get_mut(&(number_at(fact) as usize)) {
-                    live.insert(noted.half());
+                    live.insert(noted.half);
                 }
             }
         })?;
@@ -387,7 +408,7 @@ impl Book {
                 let ours = |record: &[u8]| record[..HALF] == half;
                 let (here, later) = reached.split_at(reached.partition_point(|record| ours(record)));
                 let (said, more) = facts.split_at(facts.partition_point(|record| ours(record)));
-                each(Noted { reached: here, facts: said });
+                each(Noted { half, reached: here, facts: said });
                 (reached, facts) = (later, more);
             }
         }

@@ -8,6 +8,7 @@
 //! roots.rs      what is retained, and what is not any more
 //! publishers.rs who may publish, and whether he honours a plan
 //! mark.rs       walks the trees and reads the index: which packs are reached, and how much of them
+//! strays.rs     what is reached and the index has lost, looked for in the ends of packs
 //! spill.rs      what was found, on the local disk, sorted out part by part
 //! propose.rs    which packs to condemn, and the guard against too many
 //! repack.rs     copies what is alive of sparse packs, so that they can go too
@@ -54,7 +55,7 @@
 //!
 //! **Unknown is not deleted.** A head, a snapshot or a tree node that cannot be read ends the run before
 //! anything is condemned or deleted. The tree of a fork is the exception: its writer had been superseded and may
-//! have known no plan; what can be read of it is kept.
+//! have known no plan; what can be read of it is kept. What the index has lost is looked for in the packs themselves.
 //!
 //! **Bounds.** Memory by [`CollectOptions::memory_bytes_max`]; the local disk by 20 bytes for each reference in a
 //! tree and 24 for each fact of the index, in [`CollectOptions::scratch`].
@@ -73,6 +74,7 @@ mod reseal;
 mod roots;
 mod run;
 mod spill;
+mod strays;
 mod sweep;
 mod void;
 

@@ -94,8 +94,12 @@ pub async fn propose(
         if pack.in_open_plan {
             continue;
         }
-        if pack.lacks_facts && !pack.condemned {
+        if pack.has_strays || (pack.lacks_facts && !pack.condemned) {
             proposal.unindexed.push(pack.id);
+        }
+        if pack.has_strays {
+            // How much of it is alive is known when the index says again what it holds.
+            continue;
         }
         match fate(pack, options, now) {
             Fate::Stays => {}

@@ -270,6 +270,44 @@ async fn a_pack_of_which_little_is_alive_is_copied_and_goes() {
     assert!(report.findings.iter().any(|finding| finding.object == object.to_string()), "{report:#?}");
 }
 
+/// Of a chunk that was moved only the index knows where it lies.
+#[tokio::test]
+async fn what_the_index_has_lost_is_found_in_the_packs_before_anything_goes() {
+    let mut scene = Scene::new().await;
+    let file = noise(1, CHUNK_BYTES);
+    let moved = ChunkRef { id: scene.share.id_of(&file), at: Some(scene.share.place_of(&file)) };
+    tidy(scene.repository(), &scene.proposal().await).await.unwrap();
+    let options = CollectOptions { repack_below_percent: 60, ..scene.options() };
+    let proposal = propose(scene.repository(), &options, &Silent).await.unwrap();
+    let plan = condemn(scene.repository(), proposal, &options, &Silent).await.unwrap().unwrap();
+    scene.share.plans_honoured = vec![plan];
+    scene.share.publish().await;
+    assert!(matches!(scene.carry_out(plan).await, Progress::Done(_)));
+    let replacements = scene.repository().read_plan(plan).await.unwrap().replacements;
+    for name in scene.repository().index_names().await.unwrap() {
+        let object = scene.repository().read_index_object(name).await.unwrap();
+        if object.packs().any(|pack| replacements.contains(&pack)) {
+            scene.repository().store().delete(&name.object()).await.unwrap();
+        }
+    }
+    // Whoever condemned them before that spares them.
+    let condemned = replacements.clone();
+    let plan = Plan { made_at: now(), condemned, bytes: 1, replacements: Vec::new() };
+    let plan = scene.repository().create_plan(&plan).await.unwrap();
+    scene.share.plans_honoured = vec![plan];
+    scene.share.publish().await;
+    let Progress::Done(collected) = scene.carry_out(plan).await else { panic!("it is honoured") };
+    assert_eq!((collected.deleted, collected.spared), (0, replacements.len() as u64));
+    // And nobody condemns them; the index learns of them again.
+    let proposal = propose(scene.repository(), &options, &Silent).await.unwrap();
+    assert!(proposal.condemned.is_empty() && proposal.sparse.is_empty(), "{proposal:?}");
+    assert!(replacements.iter().all(|pack| proposal.unindexed.contains(pack)), "{proposal:?}");
+    tidy(scene.repository(), &proposal).await.unwrap();
+    is_clean(scene.repository()).await;
+    let found = scene.share.reader().chunks.read(&moved).await.unwrap();
+    assert!(found.as_bytes()[..] == file[..]);
+}
+
 #[tokio::test]
 async fn two_plans_never_rely_on_each_other() {
     let mut scene = Scene::new().await;

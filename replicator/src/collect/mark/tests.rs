@@ -46,6 +46,7 @@ fn book(packs: u64) -> (Book, Vec<MarkedPack>) {
             reached,
             facts,
             lately: vec![[0; REACHED]; LATELY],
+            void: VoidPacks::default(),
         },
         marked,
     )
@@ -132,6 +133,24 @@ fn what_is_to_be_copied_is_all_that_lives_but_what_was_copied_before() {
         half
     };
     assert_eq!(found, [(0, Live::from([half(1)])), (1, Live::from([half(1), half(3)]))]);
+}
+
+#[test]
+fn a_stray_is_what_is_reached_and_nothing_leads_to() {
+    let (mut book, mut packs) = book(2);
+    // 1: by its hint. 2: by the index. 3: both say a pack that came after the listing. 4: its hint says one that is gone.
+    // 5: without a hint. 6: reached by nobody.
+    let (later, gone) = (at(7), at(8));
+    let reached = [(1, Some(at(0))), (2, Some(gone)), (3, Some(later)), (4, Some(gone)), (5, None)];
+    for (number, at) in reached {
+        book.reach(&ChunkRef { id: chunk(number), at }).expect("room");
+    }
+    for (number, at) in [(2, at(1)), (3, later), (6, at(1))] {
+        book.fact(chunk(number).as_bytes(), &at, ChunkKind::Data).expect("room");
+    }
+    let strays = book.join(&mut packs).expect("joined");
+    let half = |number| chunk(number).as_bytes()[..HALF].try_into().expect("half");
+    assert_eq!(*strays.halves(), HashSet::from([half(4), half(5)]));
 }
 
 #[test]
