@@ -110,7 +110,9 @@ class Lanes:
                 self.tell(name, result, minutes, process.returncode, said)
 
     def tell(self, name, result, minutes, code, said):
-        """Says and keeps what became of one."""
+        """Keeps and says what became of one."""
+        if self.table:
+            self.table.note(name, result, minutes)
         if result != "passed":
             said.seek(max(0, said.seek(0, os.SEEK_END) - LAST_BYTES))
             self.failed.append((name, said.read()))
@@ -121,8 +123,6 @@ class Lanes:
                 sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
         print(f"==> {name}: {minutes:.1f} minutes, {result} ({code})", flush=True)
-        if self.table:
-            self.table.note(name, result, minutes)
 
 
 def target(program):

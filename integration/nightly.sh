@@ -31,10 +31,11 @@ if ! is_clean; then
     exit 1
 fi
 states=$(dirname "$cache")/nightly
-state=$states/$commit-$(env | grep '^TIDEGATE_' | grep -v '^TIDEGATE_AGAIN=' | sort | cksum | cut -d ' ' -f 1)
+lengths=$(env | grep '^TIDEGATE_' | grep -vE '^TIDEGATE_(AGAIN|PROGRAM_MINUTES)=' | sort | cksum | cut -d ' ' -f 1)
+state=$states/$commit-$lengths
 [ -z "${TIDEGATE_AGAIN:-}" ] || rm -rf "$state"
 mkdir -p "$state"
-touch "$state/stages" "$state/programs"
+touch "$state" "$state/stages" "$state/programs"
 # Those of a month ago.
 find "$states" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf {} +
 report=docs/reports/nightly-$(date -u +%Y-%m-%d)-$(git rev-parse --short "$commit").md
@@ -57,7 +58,7 @@ run() {
     passed=passed
     ! grep -q "^| $name | FAILED" "$state/stages" || passed="passed, having failed before"
     begin=$(date +%s)
-    row "$name" "not finished" 0
+    row "$name" "$([ "$passed" = passed ] || echo "FAILED before, ")not finished" 0
     rm -f "$state/status"
     { packaging/stage.sh "$name" "$@" 2>&1; echo $? >"$state/status"; } | tee "$state/$name.stage"
     if [ "$(cat "$state/status" 2>/dev/null)" != 0 ]; then
@@ -66,6 +67,8 @@ run() {
     elif [ "$(git rev-parse HEAD)" != "$commit" ] || ! is_clean; then
         result="FAILED: the checkout has changed meanwhile"
         status=1
+        # Nobody knows of what those were built.
+        : >"$state/programs"
     else
         result=$passed
     fi
@@ -101,7 +104,7 @@ write_report() {
         echo "## Figures"
         echo
         # How much the longest tests did, in their own words. What stands before it is the name of the test, with some.
-        said | grep -oE '([0-9]+ names listed, |a tree: |random_io: |power_cut: |[0-9]+ MiB were taken; |everything was in the repository |[0-9]+ of [0-9]+ calls were answered; |[0-9]+ silent connections, |fuzz: ).*' |
+        said | grep -aoE '([0-9]+ names listed, |a tree: |random_io: |power_cut: |[0-9]+ MiB were taken; |everything was in the repository |[0-9]+ of [0-9]+ calls were answered; |[0-9]+ silent connections, |fuzz: ).*' |
             grep -vE ': seed [0-9]' | sed 's/^/* /'
         echo
         echo "## Seeds"
@@ -110,12 +113,12 @@ write_report() {
         echo
         echo "## Skipped"
         echo
-        said | grep -E '(: skipped: |^skipped: |^not run: )' | sort -u | sed 's/^/* /'
+        said | grep -aE '(: skipped: |^skipped: |^not run: )' | sort -u | sed 's/^/* /'
         echo
         echo "## Tests"
         echo
         echo '```text'
-        said | grep -E '^test .*(FAILED|failed)|^test result:' | sort | uniq -c | sort -rn
+        said | grep -aE '^test .*(FAILED|failed)|^test result:' | sort | uniq -c | sort -rn
         echo '```'
         echo
         echo "## Demo"

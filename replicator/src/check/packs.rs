@@ -106,8 +106,14 @@ impl PackBook {
     }
 
     fn add(&mut self, id: PackId, read: Read, facts_max: usize) {
-        let Read { trouble, domain, mut facts, moved, is_asleep } = read;
-        self.moved.extend(moved.into_iter().map(|chunk| (chunk, id)));
+        let Read { trouble, domain, mut facts, moved, is_asleep, is_condemned } = read;
+        for chunk in moved {
+            // One that was condemned itself may be gone tomorrow.
+            let place = self.moved.entry(chunk).or_insert(id);
+            if !is_condemned {
+                *place = id;
+            }
+        }
         facts.sort_unstable();
         let room = !is_asleep && self.facts + facts.len() <= facts_max;
         let indexed = if room { vec![0; facts.len().div_ceil(64)] } else { Vec::new() };
@@ -139,12 +145,13 @@ struct Read {
     /// The chunks, by half their ids, of a pack that was made of condemned ones.
     moved: Vec<[u8; 16]>,
     is_asleep: bool,
+    is_condemned: bool,
 }
 
 impl Read {
     /// Nothing of it.
     fn nothing(trouble: Option<String>, is_asleep: bool) -> Self {
-        Self { trouble, domain: None, facts: Vec::new(), moved: Vec::new(), is_asleep }
+        Self { trouble, domain: None, facts: Vec::new(), moved: Vec::new(), is_asleep, is_condemned: false }
     }
 }
 
@@ -211,7 +218,8 @@ impl Run<'_> {
         let facts = index.chunks().map(|placed| fact(&placed.id, &placed.location)).collect();
         let is_replacement = self.void.is_replacement(&id);
         let moved = index.chunks().filter(|_| is_replacement).map(|placed| half(&placed.id)).collect();
-        let read = Read { trouble: None, domain: Some(domain), facts, moved, is_asleep: false };
+        let is_condemned = self.void.contains(&id);
+        let read = Read { trouble: None, domain: Some(domain), facts, moved, is_asleep: false, is_condemned };
         Ok((id, bytes, read))
     }
 

@@ -42,8 +42,9 @@ pub(super) const HALF: usize = 16;
 const REACHED: usize = HALF + 4;
 /// A fact of the index: half the id of a chunk, the number of its pack, its length.
 const FACT: usize = HALF + 8;
-/// The number of no pack that was listed.
+/// The number of no pack that was listed; and of none, where a fork or a branch alone says so.
 const NO_PACK: u32 = u32::MAX;
+const NO_PACK_OF_FORK: u32 = u32::MAX - 1;
 /// What a remembered node takes, in bytes.
 const NOTED_NODE_BYTES: u64 = 32;
 /// References that are remembered so that one which comes again and again is noted once.
@@ -163,6 +164,7 @@ pub(crate) async fn mark(
         reached: Spill::create(&options.scratch).map_err(scratch)?,
         facts: Spill::create(&options.scratch).map_err(scratch)?,
         lately: vec![[0; REACHED]; LATELY],
+        cut: HashSet::new(),
         void,
     };
     observer.phase("walk the trees");
@@ -209,7 +211,8 @@ async fn walk_all(
     book: &mut Book,
 ) -> Result<(), CollectError> {
     let visited_max = (options.memory_bytes_max / 4 / NOTED_NODE_BYTES) as usize;
-    let mut walker = Walker { book, visited: HashSet::new(), visited_max, in_fork: None, failed: None };
+    let (visited, cut) = Default::default();
+    let mut walker = Walker { book, visited, visited_max, in_fork: None, cut, failed: None };
     let domains: BTreeSet<DomainId> = roots.retained.iter().map(|root| root.domain).collect();
     for domain in domains {
         let reader = DomainReader::open(repository, domain, options.memory_bytes_max / 2)?;
@@ -232,6 +235,8 @@ async fn walk_all(
             observer.advanced(1);
         }
     }
+    let cut = walker.cut;
+    book.cut = cut;
     Ok(())
 }
 
@@ -284,6 +289,8 @@ struct Book {
     facts: Spill<FACT>,
     /// References that were noted lately, by their first bytes.
     lately: Vec<[u8; REACHED]>,
+    /// Nodes of forks and branches that could not be read.
+    cut: HashSet<[u8; HALF]>,
     void: VoidPacks,
 }
 
@@ -302,7 +309,7 @@ impl Noted<'_> {
 
     /// Whether it is reached, and nothing says where it lies.
     fn is_stray(&self) -> bool {
-        let leads_nowhere = |hint: &[u8; REACHED]| number_at(hint) == NO_PACK;
+        let leads_nowhere = |hint: &[u8; REACHED]| number_at(hint) >= NO_PACK_OF_FORK;
         !self.reached.is_empty() && self.facts.is_empty() && self.reached.iter().all(leads_nowhere)
     }
 }
@@ -312,8 +319,11 @@ impl Book {
         self.packs.binary_search(pack).map_or(NO_PACK, |number| number as u32)
     }
 
-    fn reach(&mut self, chunk: &ChunkRef) -> std::io::Result<()> {
-        let number = chunk.at.map_or(NO_PACK, |at| self.number_of(&at.pack));
+    fn reach(&mut self, chunk: &ChunkRef, in_fork: bool) -> std::io::Result<()> {
+        let number = match chunk.at.map_or(NO_PACK, |at| self.number_of(&at.pack)) {
+            NO_PACK if in_fork => NO_PACK_OF_FORK,
+            number => number,
+        };
         let mut record = [0; REACHED];
         record[..HALF].copy_from_slice(&chunk.id.as_bytes()[..HALF]);
         record[HALF..].copy_from_slice(&number.to_be_bytes());
@@ -345,13 +355,14 @@ impl Book {
 
     /// Holds what is reached against what the index says. Blocks.
     fn join(&mut self, packs: &mut [MarkedPack]) -> std::io::Result<Strays> {
-        let mut strays = Strays::default();
+        let mut strays = Strays::beside(std::mem::take(&mut self.cut));
         for (pack, has_metadata) in packs.iter_mut().zip(&self.with_metadata) {
             pack.has_metadata = *has_metadata;
         }
         self.each(|noted| {
             if noted.is_stray() {
-                strays.add(noted.half);
+                let is_needed = noted.reached.iter().any(|hint| number_at(hint) == NO_PACK);
+                strays.add(noted.half, is_needed);
             }
             let safe = noted.is_safe(|pack| packs.get(pack).is_some_and(|pack| pack.replaces));
             for hint in noted.reached {
@@ -416,6 +427,12 @@ impl Book {
     }
 }
 
+fn half(chunk: &ChunkRef) -> [u8; HALF] {
+    let mut half = [0; HALF];
+    half.copy_from_slice(&chunk.id.as_bytes()[..HALF]);
+    half
+}
+
 /// The number of the pack in a record.
 fn number_at(record: &[u8]) -> u32 {
     u32::from_be_bytes([record[HALF], record[HALF + 1], record[HALF + 2], record[HALF + 3]])
@@ -433,6 +450,7 @@ struct Walker<'a> {
     visited_max: usize,
     /// The fork that is walked: what of it cannot be read is left out.
     in_fork: Option<String>,
+    cut: HashSet<[u8; HALF]>,
     /// Why nothing more could be noted.
     failed: Option<std::io::Error>,
 }
@@ -440,15 +458,14 @@ struct Walker<'a> {
 impl Walker<'_> {
     fn note(&mut self, chunk: &ChunkRef) {
         if self.failed.is_none() {
-            self.failed = self.book.reach(chunk).err();
+            self.failed = self.book.reach(chunk, self.in_fork.is_some()).err();
         }
     }
 }
 
 impl Visitor for Walker<'_> {
     fn node(&mut self, node: &ChunkRef, _level: u8) -> bool {
-        let mut half = [0; HALF];
-        half.copy_from_slice(&node.id.as_bytes()[..HALF]);
+        let half = half(node);
         let is_new = if self.visited.len() < self.visited_max {
             self.visited.insert(half)
         } else {
@@ -469,13 +486,14 @@ impl Visitor for Walker<'_> {
 
     fn failed(
         &mut self,
-        _node: &ChunkRef,
+        node: &ChunkRef,
         _above: Option<&[u8]>,
         _last: Option<&[u8]>,
         error: TreeError,
     ) -> Result<(), TreeError> {
         match &self.in_fork {
             Some(what) if !ReadError::is_away_from(&error) => {
+                self.cut.insert(half(node));
                 tracing::warn!(what, %error, "a fork is damaged: what can be read of it is kept");
                 Ok(())
             }

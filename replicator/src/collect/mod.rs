@@ -55,7 +55,7 @@
 //!
 //! **Unknown is not deleted.** A head, a snapshot or a tree node that cannot be read ends the run before
 //! anything is condemned or deleted. The tree of a fork is the exception: its writer had been superseded and may
-//! have known no plan; what can be read of it is kept. What the index has lost is looked for in the packs themselves.
+//! have known no plan; what can be read of it is kept. What the index has lost is looked for in packs that would go (`strays.rs`).
 //!
 //! **Bounds.** Memory by [`CollectOptions::memory_bytes_max`]; the local disk by 20 bytes for each reference in a
 //! tree and 24 for each fact of the index, in [`CollectOptions::scratch`].

@@ -91,15 +91,15 @@ pub async fn propose(
         proposal.pack_bytes += pack.bytes;
         proposal.chunk_bytes += pack.chunk_bytes;
         proposal.live_bytes += pack.live_bytes;
-        if pack.in_open_plan {
-            continue;
-        }
-        if pack.has_strays || (pack.lacks_facts && !pack.condemned) {
+        if pack.has_strays {
             proposal.unindexed.push(pack.id);
         }
-        if pack.has_strays {
-            // How much of it is alive is known when the index says again what it holds.
+        // How much of one with strays is alive is known when the index says again what it holds.
+        if pack.in_open_plan || pack.has_strays {
             continue;
+        }
+        if pack.lacks_facts && !pack.condemned {
+            proposal.unindexed.push(pack.id);
         }
         match fate(pack, options, now) {
             Fate::Stays => {}

@@ -2,10 +2,11 @@
 //!
 //! Whatever a merge or a collection writes anew on the lead comes under a new name, and what it was made of goes. That an object
 //! is gone from the lead does not tell that from a loss, so an object of the copy goes only once other objects of the copy are seen
-//! to say all that it says, but for packs that the copy has no more. One that says something of its own stays, and is looked at
-//! again later and later.
+//! to say all that it says, but for packs that the copy has no more. Which those are, objects that have just come tell by what they
+//! replace; where they do not (the lead has replaced something twice between two passes, a pass died), all others are asked, now and
+//! then. What says something of its own stays.
 //!
-//! Bounds: [`ENTRIES_MAX`] entries of objects that may go, and one object more.
+//! Bounds: [`ENTRIES_MAX`] entries of objects that may go, and two objects more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,31 +21,37 @@ use super::{Mirror, MirrorError, PassReport};
 use crate::observer::Observer;
 use crate::repository::names::INDEX;
 use crate::repository::{IndexEntry, IndexName, IndexObject, RepositoryError};
-use crate::store::LIST_LIMIT_MAX;
+use crate::store::{ErrorKind, LIST_LIMIT_MAX};
 
 /// How often the index is listed in one pass.
 const LISTINGS_MAX: u32 = 16;
 
-/// How many entries of objects that may go are held against the others in one pass; the rest waits for the next.
+/// How many entries of objects that may go are held against the others together.
 const ENTRIES_MAX: usize = 1 << 17;
-/// When an object that says something of its own is looked at again: at first, and at most.
-const LOOK_AGAIN_FIRST: Duration = Duration::from_hours(1);
-const LOOK_AGAIN_MAX: Duration = Duration::from_hours(7 * 24);
+/// When all others are asked again: at first, and at most, as long as that is in vain.
+const ASK_AGAIN_FIRST: Duration = Duration::from_hours(1);
+const ASK_AGAIN_MAX: Duration = Duration::from_hours(7 * 24);
 
 /// What copying the index has shown.
 #[derive(Debug)]
 pub(super) struct CopiedIndex {
     /// Objects of the copy that the lead has not.
     gone: BTreeSet<IndexName>,
-    /// Objects that have come to the copy.
-    brought: Vec<IndexName>,
+    /// Objects that have come to the copy, with what they say that they replace.
+    brought: BTreeMap<IndexName, Vec<IndexName>>,
     /// Objects that both had before.
     common: Vec<IndexName>,
 }
 
-/// Objects of the copy that the lead has not, and that say something of their own: when each is looked at again, and after how
-/// long it was this time.
-pub(super) type Kept = BTreeMap<IndexName, (Instant, Duration)>;
+/// When all objects were last asked about those that are left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    at: Instant,
+    /// After how long they are asked again.
+    after: Duration,
+    /// The last that they were asked about: there may be too many for one time.
+    about: Option<IndexName>,
+}
 
 /// Entries of objects that may go, in order, each with the place of its object among those.
 type Unsaid = Vec<(IndexEntry, usize)>;
@@ -70,7 +77,7 @@ impl Mirror {
         report: &mut PassReport,
         observer: &dyn Observer,
     ) -> Result<CopiedIndex, MirrorError> {
-        let (mut seen, mut brought) = (there.clone(), Vec::new());
+        let (mut seen, mut brought) = (there.clone(), BTreeMap::new());
         for listing in 0..LISTINGS_MAX {
             let wanted: BTreeSet<IndexName> = self.lead.legible_index_names().await?.into_iter().collect();
             let new: Vec<IndexName> = wanted.difference(&seen).copied().collect();
@@ -82,7 +89,7 @@ impl Mirror {
                 checkpoint(observer)?;
                 seen.insert(name);
                 match self.copy_index_object(name, report, observer).await? {
-                    Came::Yes => brought.push(name),
+                    Came::Replacing(old) => drop(brought.insert(name, old)),
                     Came::No => {}
                     Came::Vanished => has_vanished = true,
                 }
@@ -121,7 +128,7 @@ impl Mirror {
             Err(error) => Err(error),
             Ok(()) => {
                 report.objects += 1;
-                Ok(Came::Yes)
+                Ok(Came::Replacing(object.replaces().to_vec()))
             }
         }
     }
@@ -167,56 +174,86 @@ impl Mirror {
         index: CopiedIndex,
         observer: &dyn Observer,
     ) -> Result<(), MirrorError> {
-        let (now, CopiedIndex { gone, brought, common }) = (Instant::now(), index);
-        self.index_kept.retain(|name, _| gone.contains(name));
-        let (mut going, mut unsaid) = (Vec::new(), Unsaid::new());
-        for name in gone {
-            if unsaid.len() >= ENTRIES_MAX
-                || self.index_kept.get(&name).is_some_and(|(until, _)| *until > now)
-            {
-                continue;
+        let CopiedIndex { gone, brought, common } = index;
+        let mut replacers: BTreeMap<IndexName, Vec<IndexName>> = BTreeMap::new();
+        for (name, old) in &brought {
+            for old in old.iter().filter(|old| gone.contains(old)) {
+                replacers.entry(*old).or_default().push(*name);
             }
+        }
+        let (mut named, mut left): (Vec<_>, Vec<_>) =
+            gone.into_iter().partition(|name| replacers.contains_key(name));
+        while !named.is_empty() {
+            let (going, mut unsaid) = self.read_together(&mut named, observer).await?;
+            let by: BTreeSet<IndexName> =
+                going.iter().filter_map(|name| replacers.get(name)).flatten().copied().collect();
+            self.strike(&mut unsaid, by, observer).await?;
+            self.strike_without_packs(&mut unsaid).await?;
+            self.strike(&mut unsaid, brought.keys().copied(), observer).await?;
+            self.drop_said(going, unsaid).await?;
+        }
+        let asked = self.asked.filter(|asked| asked.at.elapsed() < asked.after);
+        if asked.is_some() || left.is_empty() {
+            return Ok(());
+        }
+        if let Some(about) = self.asked.and_then(|asked| asked.about) {
+            let below = left.partition_point(|name| *name < about);
+            left.rotate_left(below);
+        }
+        let (going, mut unsaid) = self.read_together(&mut left, observer).await?;
+        let about = going.last().copied();
+        self.strike_without_packs(&mut unsaid).await?;
+        self.strike(&mut unsaid, brought.into_keys().chain(common), observer).await?;
+        let dropped = self.drop_said(going, unsaid).await?;
+        let in_vain = self.asked.filter(|_| dropped == 0).map(|asked| ASK_AGAIN_MAX.min(2 * asked.after));
+        self.asked = Some(Asked { at: Instant::now(), after: in_vain.unwrap_or(ASK_AGAIN_FIRST), about });
+        Ok(())
+    }
+
+    /// Deletes objects of which nothing is left unsaid; tells how many that were.
+    async fn drop_said(&self, going: Vec<IndexName>, unsaid: Unsaid) -> Result<usize, MirrorError> {
+        let stays: BTreeSet<usize> = unsaid.into_iter().map(|(_, place)| place).collect();
+        let mut dropped = 0;
+        let goes = |(place, name)| (!stays.contains(&place)).then_some(name);
+        for name in going.into_iter().enumerate().filter_map(goes) {
+            match self.copy.store().delete(&name.object()).await {
+                Ok(()) => dropped += 1,
+                Err(error) if error.kind() == ErrorKind::Transient => return Err(error.into()),
+                Err(error) => tracing::warn!(%error, "an index object cannot be deleted from a copy"),
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// Reads objects of the copy, from the end, until it is enough; those that do not open stay where they are.
+    async fn read_together(
+        &self,
+        waiting: &mut Vec<IndexName>,
+        observer: &dyn Observer,
+    ) -> Result<(Vec<IndexName>, Unsaid), MirrorError> {
+        let (mut going, mut unsaid) = (Vec::new(), Unsaid::new());
+        while unsaid.len() < ENTRIES_MAX
+            && let Some(name) = waiting.pop()
+        {
             checkpoint(observer)?;
             match self.copy.read_index_object(name).await {
                 Ok(object) => {
                     unsaid.extend(object.entries().map(|entry| (entry, going.len())));
                     going.push(name);
                 }
-                Err(RepositoryError::Missing { .. }) => {}
-                Err(error) if is_of_store(&error) => return Err(error.into()),
-                // Nobody knows what it says.
-                Err(_) => self.keep(name),
+                Err(error) if error.is_transient() => return Err(error.into()),
+                Err(_) => {}
             }
         }
         unsaid.sort_unstable();
-        self.strike(&mut unsaid, brought, observer).await?;
-        let there = self.packs_there(&unsaid).await?;
-        unsaid.retain(|(entry, _)| there.contains(&entry.location.pack));
-        self.strike(&mut unsaid, common, observer).await?;
-        let stays: BTreeSet<usize> = unsaid.into_iter().map(|(_, place)| place).collect();
-        for (place, name) in going.into_iter().enumerate() {
-            if stays.contains(&place) {
-                self.keep(name);
-            } else {
-                self.copy.store().delete(&name.object()).await?;
-                self.index_kept.remove(&name);
-            }
-        }
-        Ok(())
-    }
-
-    /// An object stays, and is looked at again after twice as long as the last time.
-    fn keep(&mut self, name: IndexName) {
-        let last = self.index_kept.get(&name).map(|(_, after)| *after);
-        let after = last.map_or(LOOK_AGAIN_FIRST, |after| LOOK_AGAIN_MAX.min(2 * after));
-        self.index_kept.insert(name, (Instant::now() + after, after));
+        Ok((going, unsaid))
     }
 
     /// Takes out what these objects say, as the copy has them.
     async fn strike(
         &self,
         unsaid: &mut Unsaid,
-        objects: Vec<IndexName>,
+        objects: impl IntoIterator<Item = IndexName>,
         observer: &dyn Observer,
     ) -> Result<(), MirrorError> {
         for name in objects {
@@ -232,7 +269,7 @@ impl Mirror {
                         said.peek() != Some(entry)
                     });
                 }
-                Err(error) if is_of_store(&error) => return Err(error.into()),
+                Err(error) if error.is_transient() => return Err(error.into()),
                 // Gone meanwhile, or damaged: it says nothing.
                 Err(_) => {}
             }
@@ -240,28 +277,31 @@ impl Mirror {
         Ok(())
     }
 
-    /// The packs of these entries that the copy has.
-    async fn packs_there(&self, unsaid: &Unsaid) -> Result<BTreeSet<PackId>, MirrorError> {
-        let packs: BTreeSet<PackId> = unsaid.iter().map(|(entry, _)| entry.location.pack).collect();
+    /// Takes out what is said of packs that the copy has no more, or that only a lock or a storage class keeps there.
+    async fn strike_without_packs(&self, unsaid: &mut Unsaid) -> Result<(), MirrorError> {
+        let mut packs: BTreeSet<PackId> = unsaid.iter().map(|(entry, _)| entry.location.pack).collect();
+        for pack in self.still_held.values().flat_map(|held| &held.packs) {
+            packs.remove(pack);
+        }
         let looks = packs.into_iter().map(|pack| async move {
-            Ok::<_, MirrorError>(self.copy.pack_modified(pack).await?.map(|_| pack))
+            let is_there = self.held.contains(&pack) || self.copy.pack_modified(pack).await?.is_some();
+            Ok::<_, MirrorError>(is_there.then_some(pack))
         });
         let looks: Vec<_> = looks.collect();
         let looks = stream::iter(looks).buffer_unordered(self.options.parallel.max(1));
         let there: Vec<Option<PackId>> = looks.try_collect().await?;
-        Ok(there.into_iter().flatten().collect())
+        let there: BTreeSet<PackId> = there.into_iter().flatten().collect();
+        unsaid.retain(|(entry, _)| there.contains(&entry.location.pack));
+        Ok(())
     }
 }
 
 /// Whether an object has come to the copy.
 enum Came {
-    Yes,
+    /// And says that it replaces these.
+    Replacing(Vec<IndexName>),
     /// Not everything that it names is there, or it does not open.
     No,
     /// It was merged into another meanwhile, which the next listing shows.
     Vanished,
-}
-
-fn is_of_store(error: &RepositoryError) -> bool {
-    matches!(error, RepositoryError::Store(_) | RepositoryError::Local { .. })
 }

@@ -78,9 +78,10 @@ pub use prepare::{is_prepared, prepare, prepare_or_find};
 
 use crate::repository::{HeadName, Opened, PlanId, Repository, SnapshotId};
 use crate::store::{Classes, ObjectName};
-use index::Kept;
+use index::Asked;
 use lines::Claims;
 use packs::Held;
+use pass::StillHeld;
 
 /// How many ids of packs that are known to be on the copy are remembered.
 pub const HELD_MAX: usize = 1 << 18;
@@ -126,13 +127,13 @@ pub struct Mirror {
     held: Held,
     /// Domain objects that the pass has found on the copy, or brought there.
     domains: BTreeSet<ObjectName>,
-    /// Index objects that stay although the lead has not got them.
-    index_kept: Kept,
+    /// When the index was last asked about objects that are left.
+    asked: Option<Asked>,
     /// Snapshots that were seen on the lead.
     seen: BTreeSet<(ShareId, SnapshotId)>,
     claims: Claims,
-    /// Plans of which something is locked on the copy, and when it is tried again.
-    held_until: BTreeMap<PlanId, Instant>,
+    /// Plans of which something is locked on the copy.
+    still_held: BTreeMap<PlanId, StillHeld>,
     /// Plans that were open on the copy when heads or snapshots had come there.
     watched: BTreeSet<PlanId>,
     /// Packs that sleep on the lead, and when they are asked for again.
@@ -154,10 +155,10 @@ impl Mirror {
             options,
             held: Held::default(),
             domains: BTreeSet::new(),
-            index_kept: Kept::new(),
+            asked: None,
             seen: BTreeSet::new(),
             claims: Claims::default(),
-            held_until: BTreeMap::new(),
+            still_held: BTreeMap::new(),
             watched: BTreeSet::new(),
             asleep_until: BTreeMap::new(),
         }

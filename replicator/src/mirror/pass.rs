@@ -25,6 +25,14 @@ const SNAPSHOT_SKEW: Duration = Duration::from_hours(1);
 /// How often packs that were held on the copy are tried again.
 const HELD_LOOK_EVERY: Duration = Duration::from_hours(1);
 
+/// What of a plan cannot go from the copy yet.
+#[derive(Debug)]
+pub(super) struct StillHeld {
+    /// When it is tried again.
+    until: Instant,
+    pub(super) packs: Vec<PackId>,
+}
+
 /// How far the copy of one share has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopiedShare {
@@ -116,7 +124,7 @@ impl Mirror {
         if may_delete && report.strangers == 0 && report.overtaken == 0 {
             for plan in outcomes {
                 checkpoint(observer)?;
-                if self.held_until.get(&plan).is_none_or(|until| *until <= Instant::now()) {
+                if self.still_held.get(&plan).is_none_or(|held| held.until <= Instant::now()) {
                     self.carry_out(plan, &mut report).await?;
                 }
             }
@@ -275,7 +283,7 @@ impl Mirror {
             return Ok(());
         }
         let Some(outcome) = self.lead.read_outcome(plan).await? else { return Ok(()) };
-        let mut is_held = false;
+        let mut still_held = Vec::new();
         for pack in self.lead.read_plan(plan).await?.condemned {
             if outcome.spared.binary_search(&pack).is_ok() {
                 continue;
@@ -285,21 +293,25 @@ impl Mirror {
                 continue;
             }
             if self.is_paid_for(pack).await? {
-                is_held = true;
+                still_held.push(pack);
                 continue;
             }
             match self.copy.delete_pack(pack).await {
-                Ok(()) => report.deleted_packs += 1,
-                Err(error) if error.is_held() => is_held = true,
+                Ok(()) => {
+                    report.deleted_packs += 1;
+                    self.held.forget(&[pack]);
+                }
+                Err(error) if error.is_held() => still_held.push(pack),
                 Err(error) => return Err(error.into()),
             }
         }
-        if is_held {
+        if !still_held.is_empty() {
             // Those that are locked there, or paid for in any case, go by a later pass; until then the plan stays open there.
-            self.held_until.insert(plan, Instant::now() + HELD_LOOK_EVERY);
+            let held = StillHeld { until: Instant::now() + HELD_LOOK_EVERY, packs: still_held };
+            self.still_held.insert(plan, held);
             return Ok(());
         }
-        self.held_until.remove(&plan);
+        self.still_held.remove(&plan);
         copy_control(&self.lead, &self.copy, ObjectKind::Plan, &plan.outcome_object()).await?;
         report.objects += 1;
         Ok(())

@@ -1,5 +1,7 @@
 //! Tests of marking: which packs live by what is reached, without a store.
 
+use std::collections::HashMap;
+
 use tidegate_chunker::ChunkId;
 
 use super::*;
@@ -46,6 +48,7 @@ fn book(packs: u64) -> (Book, Vec<MarkedPack>) {
             reached,
             facts,
             lately: vec![[0; REACHED]; LATELY],
+            cut: HashSet::new(),
             void: VoidPacks::default(),
         },
         marked,
@@ -73,8 +76,8 @@ fn every_pack_is_as_alive_as_its_chunks_are_in_bounded_memory() {
         let (id, at) = (chunk(number), at(number / PACK_CHUNKS));
         book.fact(id.as_bytes(), &at, ChunkKind::Data).expect("room");
         if is_reached(number) {
-            book.reach(&ChunkRef { id, at: Some(at) }).expect("room");
-            book.reach(&ChunkRef { id, at: None }).expect("room");
+            book.reach(&ChunkRef { id, at: Some(at) }, false).expect("room");
+            book.reach(&ChunkRef { id, at: None }, false).expect("room");
         }
     }
     book.join(&mut marked).expect("joined");
@@ -100,9 +103,9 @@ fn a_chunk_in_a_condemned_pack_is_dead_only_where_a_replacement_has_it() {
         for place in places {
             book.fact(chunk(number).as_bytes(), &at(*place), ChunkKind::Data).expect("room");
         }
-        book.reach(&ChunkRef { id: chunk(number), at: Some(at(places[0])) }).expect("room");
+        book.reach(&ChunkRef { id: chunk(number), at: Some(at(places[0])) }, false).expect("room");
     }
-    book.reach(&ChunkRef { id: chunk(4), at: Some(at(2)) }).expect("room");
+    book.reach(&ChunkRef { id: chunk(4), at: Some(at(2)) }, false).expect("room");
     packs[0].condemned = true;
     packs[1].replaces = true;
     packs[3].condemned = true;
@@ -121,7 +124,7 @@ fn what_is_to_be_copied_is_all_that_lives_but_what_was_copied_before() {
             book.fact(chunk(number).as_bytes(), &at(*place), ChunkKind::Data).expect("room");
         }
         if number < 4 {
-            book.reach(&ChunkRef { id: chunk(number), at: None }).expect("room");
+            book.reach(&ChunkRef { id: chunk(number), at: None }, false).expect("room");
         }
     }
     packs[2].replaces = true;
@@ -139,18 +142,21 @@ fn what_is_to_be_copied_is_all_that_lives_but_what_was_copied_before() {
 fn a_stray_is_what_is_reached_and_nothing_leads_to() {
     let (mut book, mut packs) = book(2);
     // 1: by its hint. 2: by the index. 3: both say a pack that came after the listing. 4: its hint says one that is gone.
-    // 5: without a hint. 6: reached by nobody.
-    let (later, gone) = (at(7), at(8));
-    let reached = [(1, Some(at(0))), (2, Some(gone)), (3, Some(later)), (4, Some(gone)), (5, None)];
-    for (number, at) in reached {
-        book.reach(&ChunkRef { id: chunk(number), at }).expect("room");
+    // 5: without a hint. 6: reached by nobody. 7: of a fork.
+    let (later, gone) = (Some(at(7)), Some(at(8)));
+    for (number, at) in [(1, Some(at(0))), (2, gone), (3, later), (4, gone), (5, None)] {
+        book.reach(&ChunkRef { id: chunk(number), at }, false).expect("room");
     }
-    for (number, at) in [(2, at(1)), (3, later), (6, at(1))] {
+    for (number, at) in [(4, gone), (7, gone)] {
+        book.reach(&ChunkRef { id: chunk(number), at }, true).expect("room");
+    }
+    for (number, at) in [(2, at(1)), (3, at(7)), (6, at(1))] {
         book.fact(chunk(number).as_bytes(), &at, ChunkKind::Data).expect("room");
     }
     let strays = book.join(&mut packs).expect("joined");
     let half = |number| chunk(number).as_bytes()[..HALF].try_into().expect("half");
-    assert_eq!(*strays.halves(), HashSet::from([half(4), half(5)]));
+    let expected = HashMap::from([(half(4), true), (half(5), true), (half(7), false)]);
+    assert_eq!(*strays.found(), expected);
 }
 
 #[test]
