@@ -176,7 +176,8 @@ pub(crate) async fn mark(
         Ok((packs, book, strays))
     });
     let (mut packs, book, strays) = joining.await.map_err(|_| CollectError::Died)?.map_err(scratch)?;
-    strays::find(repository, &mut packs, strays, observer).await?;
+    // On the heap: hardly ever needed, and every collection would carry its room.
+    Box::pin(strays::find(repository, &mut packs, strays, observer)).await?;
     Ok(Marked { packs, roots, book, folder: options.scratch.display().to_string() })
 }
 

@@ -128,7 +128,7 @@ impl Mirror {
                     self.carry_out(plan, &mut report).await?;
                 }
             }
-            match self.drop_gone(index, observer).await {
+            match Box::pin(self.drop_gone(index, observer)).await {
                 Err(error @ MirrorError::Cancelled) => return Err(error),
                 // The copy has everything; what it has too much goes by a later pass.
                 Err(error) => {
