@@ -404,7 +404,7 @@ async fn run(seed: u64, steps: u64) -> u64 {
     let mut chance = Chance(seed);
     for number in 0..steps {
         let which = chance.below(2) as usize;
-        step(&world, &mut sites[which], &mut chance).await;
+        Box::pin(step(&world, &mut sites[which], &mut chance)).await;
         if number % FINISH_EVERY == FINISH_EVERY - 1 {
             for site in &sites {
                 site.commit().await;
