@@ -3,7 +3,7 @@
 # Run by `make nightly`, from the top of the checkout, which must be committed.
 #
 # What has passed is written down by commit and by how long the tests shall go on, stage by stage and program by program: a run
-# that was ended goes on when it is called again, and there is a report of what was done whenever it ends. TIDEGATE_AGAIN=1 does
+# that was ended goes on when it is called again, and there is a report of what was done when it ends, and when its process group is ended. TIDEGATE_AGAIN=1 does
 # all anew.
 set -u
 cache=$1

@@ -12,8 +12,8 @@
 //! condemned itself. So a pack whose live chunks were copied can go, no copy that nobody has looked at is
 //! relied on, and no two plans rely on each other.
 //!
-//! A reached chunk that neither its hint nor the index leads to is a *stray*: the index has lost something. Where it lies the ends
-//! of packs say, and those packs are kept until the index says it again.
+//! A reached chunk that neither its hint nor the index leads to is a *stray*: something is lost, perhaps of the index alone. It is
+//! looked for in packs that would go (`strays.rs`).
 //!
 //! Half an id stands for it: two chunks of one repository that meet in 128 bits are as rare as it takes, and
 //! then too much is kept, not too little.
@@ -78,6 +78,8 @@ pub(crate) struct MarkedPack {
     pub(crate) has_metadata: bool,
     /// Whether something in it is reached that the index does not lead to.
     pub(crate) has_strays: bool,
+    /// Whether it stays in this round whatever else is known of it: something may lie in it that was not found.
+    pub(crate) is_kept: bool,
 }
 
 impl MarkedPack {
@@ -98,17 +100,19 @@ impl MarkedPack {
             class,
             has_metadata: false,
             has_strays: false,
+            is_kept: false,
         }
     }
 
     /// Whether nothing needs it.
     pub(crate) fn is_dead(&self) -> bool {
-        !self.reached && self.live_bytes == 0
+        !self.is_kept && !self.reached && self.live_bytes == 0
     }
 
     /// Whether less than so many percent of its chunks are alive, as far as the index knows them.
     pub(crate) fn is_sparse(&self, below_percent: u8) -> bool {
-        u128::from(self.live_bytes) * 100 < u128::from(self.chunk_bytes) * u128::from(below_percent)
+        let (live, all) = (u128::from(self.live_bytes), u128::from(self.chunk_bytes));
+        !self.is_kept && live * 100 < all * u128::from(below_percent)
     }
 }
 

@@ -94,11 +94,10 @@ pub async fn propose(
         if pack.has_strays {
             proposal.unindexed.push(pack.id);
         }
-        // How much of one with strays is alive is known when the index says again what it holds.
-        if pack.in_open_plan || pack.has_strays {
+        if pack.in_open_plan {
             continue;
         }
-        if pack.lacks_facts && !pack.condemned {
+        if pack.lacks_facts && !pack.condemned && !pack.has_strays {
             proposal.unindexed.push(pack.id);
         }
         match fate(pack, options, now) {
@@ -151,6 +150,7 @@ fn fate(pack: &MarkedPack, options: &CollectOptions, now: SystemTime) -> Fate {
     let is_young = age(pack, now) < options.grace;
     let (is_dead, is_sparse) = (pack.is_dead(), pack.is_sparse(options.repack_below_percent));
     match paid_until {
+        _ if pack.is_kept => Fate::Stays,
         _ if is_young && is_dead => Fate::TooYoung,
         _ if is_young => Fate::Stays,
         Some(until) if is_dead || is_sparse => Fate::Paid(until),
@@ -283,6 +283,16 @@ mod tests {
                 prop_assert_eq!(until, pack.modified + traits.minimum);
                 prop_assert!(until > now && live_percent < 50);
             }
+        }
+
+        /// What may hold something that is lost is neither condemned nor repacked, not even for its keys.
+        #[test]
+        fn what_is_kept_stays(age_days in 0_u32..400, number in 0_u8..5, live_percent in 0_u64..=100) {
+            let (pack, now) = pack(age_days, class(number), live_percent);
+            let pack = MarkedPack { is_kept: true, ..pack };
+            let options = CollectOptions::new(UtcNanos::from(now), std::path::PathBuf::new());
+            prop_assert_eq!(fate(&pack, &options, now), Fate::Stays);
+            prop_assert!(!pack.is_dead() && !pack.is_sparse(100));
         }
 
         /// Without classes all is as it was before there were any.

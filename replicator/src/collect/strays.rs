@@ -105,7 +105,7 @@ pub(super) async fn find(
         );
     }
     for (at, pack) in packs.iter_mut().enumerate() {
-        pack.reached |= keeps_all || pack.has_strays || (lost > 0 && silent.binary_search(&at).is_ok());
+        pack.is_kept = keeps_all || pack.has_strays || (lost > 0 && silent.binary_search(&at).is_ok());
     }
     let found = packs.iter().filter(|pack| pack.has_strays).count();
     if found > 0 {

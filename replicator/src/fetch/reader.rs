@@ -2,7 +2,8 @@
 //!
 //! A read tries the hint; when the frame is missing or damaged there, or holds something else, the
 //! index says where the chunk lies now. What comes out has been authenticated and has the digest that
-//! was asked for, or there is an error that says which of the kinds. Never wrong bytes, never zeros.
+//! was asked for, or there is an error of one of the kinds of
+//! [`FetchErrorKind`]. Never wrong bytes, never zeros.
 //!
 //! An index may name many places of a chunk: collections have moved it, and on a copy the facts of packs that are gone stay for
 //! a while. Each place that turns out bad leads to the next; one that cannot be reached now ends the search.

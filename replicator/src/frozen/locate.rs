@@ -16,7 +16,7 @@ use crate::repository::{IndexName, IndexObject, Opened, Repository, RepositoryEr
 
 /// What an index entry takes in memory, in bytes.
 const ENTRY_BYTES: u64 = 53;
-/// Places of one chunk that are known to be bad and remembered; with more, the oldest are forgotten.
+/// Places of chunks that are known to be bad and remembered; with more, the oldest are forgotten.
 const BAD_PLACES_MAX: usize = 4096;
 
 /// See the head of this module.

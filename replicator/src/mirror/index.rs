@@ -28,6 +28,8 @@ const LISTINGS_MAX: u32 = 16;
 
 /// How many entries of objects that may go are held against the others together.
 const ENTRIES_MAX: usize = 1 << 17;
+/// Packs that are looked for together.
+const PACKS_AT_ONCE: usize = 1000;
 /// When all others are asked again: at first, and at most, as long as that is in vain.
 const ASK_AGAIN_FIRST: Duration = Duration::from_hours(1);
 const ASK_AGAIN_MAX: Duration = Duration::from_hours(7 * 24);
@@ -283,14 +285,17 @@ impl Mirror {
         for pack in self.still_held.values().flat_map(|held| &held.packs) {
             packs.remove(pack);
         }
-        let looks = packs.into_iter().map(|pack| async move {
-            let is_there = self.held.contains(&pack) || self.copy.pack_modified(pack).await?.is_some();
-            Ok::<_, MirrorError>(is_there.then_some(pack))
-        });
-        let looks: Vec<_> = looks.collect();
-        let looks = stream::iter(looks).buffer_unordered(self.options.parallel.max(1));
-        let there: Vec<Option<PackId>> = looks.try_collect().await?;
-        let there: BTreeSet<PackId> = there.into_iter().flatten().collect();
+        let packs: Vec<PackId> = packs.into_iter().collect();
+        let mut there = BTreeSet::new();
+        for some in packs.chunks(PACKS_AT_ONCE) {
+            let looks = some.iter().map(|pack| async {
+                let is_there = self.held.contains(pack) || self.copy.pack_modified(*pack).await?.is_some();
+                Ok::<_, MirrorError>(is_there.then_some(*pack))
+            });
+            let looks: Vec<_> = looks.collect();
+            let looks = stream::iter(looks).buffer_unordered(self.options.parallel.max(1));
+            there.extend(looks.try_collect::<Vec<_>>().await?.into_iter().flatten());
+        }
         unsaid.retain(|(entry, _)| there.contains(&entry.location.pack));
         Ok(())
     }
