@@ -144,6 +144,8 @@ fn facts(pack: &MarkedPack, options: &ArchiveOptions, reads: &LastReads, now: Sy
         class: pack.class.clone(),
         is_going: pack.condemned
             || pack.in_open_plan
+            // Nobody knows what is in it before the next round.
+            || pack.is_kept
             || pack.is_dead()
             || pack.is_sparse(options.collect.repack_below_percent),
         has_metadata: pack.has_metadata,
