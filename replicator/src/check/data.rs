@@ -79,7 +79,14 @@ impl Run<'_> {
         for (id, pack) in book.packs.iter().filter(|(_, pack)| pack.is_used && pack.trouble.is_none()) {
             let Some(domain) = pack.domain else { continue };
             let keys = self.repository.domain_keys(domain)?;
-            let (_, index) = self.repository.pack_index(*id).await?;
+            let index = match self.repository.pack_index(*id).await {
+                Ok((_, index)) => index,
+                Err(_) if self.is_collected(*id).await? => continue,
+                Err(error) => {
+                    self.note(pack_name(*id).as_str(), None, error)?;
+                    continue;
+                }
+            };
             self.pack_header(*id).await?;
             let placed: Vec<PlacedChunk> = index.chunks().collect();
             let wanted: Vec<IndexedFrame> =
@@ -87,7 +94,11 @@ impl Run<'_> {
             for together in wanted.chunks(TOGETHER) {
                 self.checkpoint()?;
                 let at: Vec<FrameAt> = together.iter().map(|frame| frame_at(&index, frame)).collect();
-                for (at, read) in at.iter().zip(frames.frames(&at).await) {
+                let read = frames.frames(&at).await;
+                if read.iter().any(|read| read.is_err()) && self.is_collected(*id).await? {
+                    break;
+                }
+                for (at, read) in at.iter().zip(read) {
                     self.frame(*at, read, &keys, &placed, &mut bad)?;
                 }
             }
@@ -100,6 +111,7 @@ impl Run<'_> {
         let object = pack_name(id).to_string();
         let header = match self.repository.read_pack(id, 0..PackHeader::LEN as u64).await {
             Ok(header) => header,
+            Err(_) if self.is_collected(id).await? => return Ok(()),
             Err(error) => return Ok(self.note(object, None, error)?),
         };
         match PackHeader::from_prefix(&header) {

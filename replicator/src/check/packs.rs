@@ -190,7 +190,7 @@ impl Run<'_> {
             let mut reads = stream::iter(reads.collect::<Vec<_>>()).buffered(READS_MAX);
             let mut ends = Vec::new();
             while let Some(end) = reads.try_next().await? {
-                ends.push(end);
+                ends.extend(end);
             }
             drop(reads);
             for (id, bytes, read) in ends {
@@ -207,11 +207,13 @@ impl Run<'_> {
         }
     }
 
-    async fn read_pack_end(&self, id: PackId, bytes: u64) -> Result<(PackId, u64, Read), Away> {
-        let bad = |why: String| Ok((id, bytes, Read::nothing(Some(why), false)));
+    /// `None` if it is gone since it was listed: a collection may run meanwhile.
+    async fn read_pack_end(&self, id: PackId, bytes: u64) -> Result<Option<(PackId, u64, Read)>, Away> {
+        let bad = |why: String| Ok(Some((id, bytes, Read::nothing(Some(why), false))));
         let (domain, index) = match self.repository.pack_index(id).await {
             Ok(read) => read,
-            Err(error) if error.is_asleep() => return Ok((id, bytes, Read::nothing(None, true))),
+            Err(RepositoryError::Missing { .. }) => return Ok(None),
+            Err(error) if error.is_asleep() => return Ok(Some((id, bytes, Read::nothing(None, true)))),
             Err(error @ (RepositoryError::Store(_) | RepositoryError::Local { .. })) => return Err(error),
             Err(error) => return bad(error.to_string()),
         };
@@ -220,7 +222,13 @@ impl Run<'_> {
         let moved = index.chunks().filter(|_| is_replacement).map(|placed| half(&placed.id)).collect();
         let is_condemned = self.void.contains(&id);
         let read = Read { trouble: None, domain: Some(domain), facts, moved, is_asleep: false, is_condemned };
-        Ok((id, bytes, read))
+        Ok(Some((id, bytes, read)))
+    }
+
+    /// Whether a collection has deleted a pack since it was listed: what lived in it has been moved.
+    pub(super) async fn is_collected(&mut self, id: PackId) -> Result<bool, Away> {
+        self.plans().await?;
+        Ok(self.void.contains(&id) && self.repository.pack_modified(id).await?.is_none())
     }
 
     /// What is wrong with packs, now that it is known which of them matter.

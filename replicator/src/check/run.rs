@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidegate_chunker::DomainId;
 
+use super::control::Away;
 use super::data::{Damage, Sample};
 use super::finding::{CheckReport, Finding};
 use crate::collect::VoidPacks;
@@ -88,6 +89,8 @@ pub async fn check(
     let mut reached = run.reach(&roots, &mut book).await?;
     observer.phase("compare the index");
     run.index(&mut book, &mut reached).await?;
+    // A collection that runs meanwhile has taken out of the index what its plan condemns.
+    run.plans().await?;
     run.judge_packs(&book);
     run.judge_reached(&roots, &reached).await?;
     observer.phase("hold the maps against their rules");
@@ -139,12 +142,12 @@ pub fn unopened(error: &RepositoryError) -> Option<CheckReport> {
 }
 
 impl Run<'_> {
-    /// Reads what collections have condemned and moved.
-    async fn plans(&mut self) -> Result<(), CheckError> {
+    /// Reads what collections have condemned and moved, as far as it is not known.
+    pub(super) async fn plans(&mut self) -> Result<(), Away> {
         let repository = self.repository.clone();
         match self.void.refresh(&repository).await {
             Ok(()) => Ok(()),
-            Err(error) => Ok(self.note("plans/", None, error)?),
+            Err(error) => self.note("plans/", None, error),
         }
     }
 

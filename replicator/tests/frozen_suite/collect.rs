@@ -13,7 +13,9 @@ use tidegate_replicator::collect::{
 use tidegate_replicator::repository::{
     Head, HeadName, KeptHead, Opened, Plan, PlanId, Repository, RepositoryError, UtcNanos, pack_name,
 };
-use tidegate_replicator::store::{Body, MemoryStore, PutMode, Store};
+use tidegate_replicator::store::{
+    Body, ErrorKind, Fault, FaultStore, MemoryStore, Operation, PutMode, Rule, Store,
+};
 use tidegate_replicator::tree::ChunkRef;
 
 use super::dying_store::DyingStore;
@@ -268,6 +270,61 @@ async fn a_pack_of_which_little_is_alive_is_copied_and_goes() {
     let options = CheckOptions { read_data, ..CheckOptions::default() };
     let report = check(scene.repository(), &options, &check::Silent).await.unwrap();
     assert!(report.findings.iter().any(|finding| finding.object == object.to_string()), "{report:#?}");
+}
+
+/// Carries out a plan when this part of a check begins.
+struct Collecting {
+    phase: &'static str,
+    plan: PlanId,
+    repository: Arc<Repository<Opened>>,
+    options: CollectOptions,
+}
+
+impl check::Observer for Collecting {
+    fn phase(&self, phase: &'static str) {
+        if phase == self.phase {
+            let collection = carry_out(&self.repository, self.plan, &self.options, &Silent);
+            let progress =
+                tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(collection));
+            assert!(matches!(progress.unwrap(), Progress::Done(_)), "{phase}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_collection_moves_and_deletes_while_a_check_runs_is_no_finding() {
+    for phase in [
+        "read the ends of packs",
+        "walk the trees",
+        "compare the index",
+        "hold the maps against their rules",
+        "open frames",
+    ] {
+        let mut scene = Scene::new().await;
+        tidy(scene.repository(), &scene.proposal().await).await.unwrap();
+        let options = CollectOptions { repack_below_percent: 60, ..scene.options() };
+        let proposal = propose(scene.repository(), &options, &Silent).await.unwrap();
+        assert!(!proposal.sparse.is_empty());
+        let plan = condemn(scene.repository(), proposal, &options, &Silent).await.unwrap().unwrap();
+        scene.share.plans_honoured = vec![plan];
+        scene.share.publish().await;
+        let condemned = scene.repository().read_plan(plan).await.unwrap().condemned;
+        let collecting = Collecting { phase, plan, repository: scene.repository().clone(), options };
+        let store = FaultStore::new(Arc::new(scene.share.store.clone()), 0);
+        let repository = Arc::new(Repository::open(Arc::new(store.clone()), &quick_key()).await.unwrap());
+        if phase == "walk the trees" {
+            // They go between the listing and the reading of their ends.
+            for pack in condemned {
+                let rule = Rule::on(Operation::GetTail).named(&pack.to_string());
+                store.inject(rule, Fault::Before(ErrorKind::Missing));
+            }
+        }
+        let read_data = Some(Sample { per_million: Sample::ALL, seed: 0 });
+        let options = CheckOptions { read_data, ..CheckOptions::default() };
+        let report = check(&repository, &options, &collecting).await.unwrap();
+        assert!(report.is_clean(), "{phase}: {:#?}", report.findings);
+        is_clean(scene.repository()).await;
+    }
 }
 
 /// Of a chunk that was moved only the index knows where it lies.
