@@ -238,7 +238,7 @@ impl Appliance {
 
     /// Honours plans for a share that this gateway leads and does not serve, until it is served again or
     /// somebody else leads it.
-    pub(super) async fn honour_while_retired(&self, open: &OpenShare) {
+    pub(super) async fn honour_while_retired(self: &Arc<Self>, open: &Arc<OpenShare>) {
         loop {
             let waits = async {
                 tokio::select! {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tidegate_chunker::ShareId;
 use tidegate_replicator::repository::{Head, HeadName, Leadership};
 use tidegate_replicator::store::Traffic;
+use tokio::sync::OwnedMutexGuard;
 
 use super::shares::OpenShare;
 use super::{Appliance, ApplianceError};
@@ -69,33 +70,87 @@ impl Appliance {
     }
 
     /// Commits a share now; gives the newest head.
-    pub async fn commit(&self, share: &str) -> Result<(HeadName, Head), ApplianceError> {
+    pub async fn commit(self: &Arc<Self>, share: &str) -> Result<(HeadName, Head), ApplianceError> {
         let open = self.share_named(share)?;
         self.commit_open(&open).await
     }
 
     /// The same for a share by its id.
-    pub async fn commit_share(&self, share: ShareId) -> Result<(HeadName, Head), ApplianceError> {
+    pub async fn commit_share(self: &Arc<Self>, share: ShareId) -> Result<(HeadName, Head), ApplianceError> {
         let open = self.shares.lock().get(&share).cloned();
         let open = open.ok_or_else(|| ApplianceError::NoShare { share: share.to_string() })?;
         self.commit_open(&open).await
     }
 
-    pub(super) async fn commit_open(&self, open: &OpenShare) -> Result<(HeadName, Head), ApplianceError> {
-        let mut leadership = open.leadership.lock().await;
-        self.commit_led(open, &mut leadership, None).await
+    pub(super) async fn commit_open(
+        self: &Arc<Self>,
+        open: &Arc<OpenShare>,
+    ) -> Result<(HeadName, Head), ApplianceError> {
+        self.commit_to_the_end(open.clone(), None).await
+    }
+
+    /// Waits for its turn, then commits. From there on the commit goes on whether anybody waits for it or not: it holds the
+    /// right to publish, which would be lost with it.
+    async fn commit_to_the_end(
+        self: &Arc<Self>,
+        open: Arc<OpenShare>,
+        together: Option<Member>,
+    ) -> Result<(HeadName, Head), ApplianceError> {
+        let (open, mut leadership) = self.in_turn(open).await?;
+        let appliance = self.clone();
+        let committing = self.loops.spawn(async move {
+            appliance.regain(&open, &mut leadership).await?;
+            appliance.commit_led(&open, &mut leadership, together).await
+        });
+        committing.await.map_err(|_| ApplianceError::Died)?
+    }
+
+    /// A share as it is open when its turn has come: meanwhile it may have been opened anew, perhaps over another map.
+    async fn in_turn(
+        &self,
+        mut open: Arc<OpenShare>,
+    ) -> Result<(Arc<OpenShare>, OwnedMutexGuard<Option<Leadership>>), ApplianceError> {
+        loop {
+            let leadership = open.leadership.clone().lock_owned().await;
+            if !open.served_again.is_cancelled() {
+                return Ok((open, leadership));
+            }
+            drop(leadership);
+            // Whoever opens it anew holds this until it is there.
+            drop(self.changing.lock().await);
+            let (id, share) = (open.share.id(), &open.config.name);
+            let now = self.shares.lock().get(&id).cloned();
+            let now = now.or_else(|| self.retiring.lock().get(&id).cloned());
+            let none = || ApplianceError::NoShare { share: share.clone() };
+            open = now.filter(|now| !Arc::ptr_eq(now, &open)).ok_or_else(none)?;
+        }
+    }
+
+    /// Asks for the right to publish again where a commit that died has lost it.
+    async fn regain(
+        &self,
+        open: &OpenShare,
+        leadership: &mut Option<Leadership>,
+    ) -> Result<(), ApplianceError> {
+        let mut record = open.record.lock().clone();
+        let led = record.leadership.is_some() && !(record.superseded || record.handed_over || record.follows);
+        if leadership.is_some() || !led || self.drill {
+            return Ok(());
+        }
+        *leadership = self.resume(&mut record).await?;
+        let is_superseded = record.superseded;
+        *open.record.lock() = record;
+        if is_superseded { self.end_leading(open).await } else { Ok(()) }
     }
 
     /// Commits several shares, all frozen at one sequence; an error for each that was not, and for all if one was not.
     pub(super) async fn commit_together(
-        &self,
+        self: &Arc<Self>,
         shares: &[String],
     ) -> Vec<Result<(HeadName, Head), ApplianceError>> {
         let (group, members) = FreezeGroup::new(self.live.clone(), shares.len());
         let commits = shares.iter().zip(members).map(|(share, member)| async move {
-            let open = self.share_named(share)?;
-            let mut leadership = open.leadership.lock().await;
-            self.commit_led(&open, &mut leadership, Some(member)).await
+            self.commit_to_the_end(self.share_named(share)?, Some(member)).await
         });
         let committed = futures::future::join_all(commits).await;
         if group.were_together() {

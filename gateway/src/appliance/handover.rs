@@ -93,14 +93,23 @@ impl Appliance {
         Ok(served)
     }
 
-    async fn commit_when_left(&self, open: &OpenShare) -> Result<(HeadName, Head), ApplianceError> {
+    async fn commit_when_left(
+        self: &Arc<Self>,
+        open: &Arc<OpenShare>,
+    ) -> Result<(HeadName, Head), ApplianceError> {
+        self.until_left(open).await?;
+        self.commit_open(open).await
+    }
+
+    /// Waits until no call is under way that was let in before the share came to be served as it is.
+    pub(super) async fn until_left(&self, open: &OpenShare) -> Result<(), ApplianceError> {
         while !self.files.has_left(open.share.id()) {
             tokio::select! {
                 () = self.stop.cancelled() => return Err(ApplianceError::Died),
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
-        self.commit_open(open).await
+        Ok(())
     }
 
     /// The newest head in the repository.

@@ -75,6 +75,10 @@ impl Appliance {
             let good = object.entries().filter(|entry| !ledger.is_void(&entry.location.pack));
             ledger.learn_remote(good.map(|entry| (entry.chunk, entry.location)))?;
         }
+        // What says so is kept by the journal, and must not outlive what was learned.
+        let database = self.live.clone();
+        let flushing = tokio::task::spawn_blocking(move || database.flush());
+        flushing.await.map_err(|_| ApplianceError::Died)??;
         let batch = Batch { changes: vec![registry::index_learned()] };
         self.live.submit_durably(batch, Bytes::new()).await?;
         Ok(chunks)

@@ -291,6 +291,7 @@ impl Appliance {
     /// Starts what goes on from the beginning.
     async fn begin(self: &Arc<Self>, targets: &Targets) -> Result<(), ApplianceError> {
         crate::crash::point("start.packs");
+        self.drop_left_maps()?;
         self.start_keeper();
         self.promote_at_start(targets).await?;
         self.set_copies(targets).await?;

@@ -3,7 +3,7 @@
 //!
 //! Order: what is here beyond the line is a branch (refused otherwise); a new live map over the newest head and the record that
 //! says so, in one record of the journal; then the old map is dropped. A crash before leaves the share as it was, after it one
-//! that has joined. What can fail is tried before a claim, which ends the
+//! that has joined; the next start removes an old map that is left. What can fail is tried before a claim, which ends the
 //! leadership of whoever led. Local packs and gathered frames stay, so that what was read here before is read from here again; only what
 //! changed since comes from the store.
 //!
@@ -77,9 +77,9 @@ impl Appliance {
                 return Err(error);
             }
         };
-        let (old, follows) = (open.share.map().map, record.follows);
+        let follows = record.follows;
         let id = self.open_again(&open, record).await?;
-        self.live.database().drop_map(old)?;
+        self.drop_map_when_left(open.share.clone());
         tracing::warn!(share, %head, follows, handles = handles.why(), "joined the line of heads again");
         Ok(Rejoined { share: id, head, follows, branch, handles })
     }

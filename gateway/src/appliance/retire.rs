@@ -57,7 +57,7 @@ impl Appliance {
     /// Runs until the share, which takes no more changes, holds nothing of the journal and, where this
     /// gateway leads it, its newest state is published; or until it is served again. A commit is never
     /// broken off: what it has begun must end before others change the share under new locks.
-    pub(super) async fn retire(&self, open: &OpenShare) {
+    pub(super) async fn retire(self: &Arc<Self>, open: &Arc<OpenShare>) {
         match self.commit_the_rest(open).await {
             Ok(true) => self.honour_while_retired(open).await,
             Ok(false) => self.keep_aside(open).await,
@@ -68,7 +68,7 @@ impl Appliance {
     }
 
     /// Whether this gateway leads the share, which is not served and holds nothing.
-    async fn commit_the_rest(&self, open: &OpenShare) -> Result<bool, ApplianceError> {
+    async fn commit_the_rest(self: &Arc<Self>, open: &Arc<OpenShare>) -> Result<bool, ApplianceError> {
         while !self.files.has_left(open.share.id()) {
             if !self.wait_retiring(open, LOOK_EVERY).await {
                 return Ok(false);
@@ -113,15 +113,29 @@ impl Appliance {
         }
     }
 
-    /// Takes note that nothing of the share is in the journal, nor will be until it is served again.
+    /// Takes note that nothing of the share is in the journal, nor will be until it is served again. Of one that takes
+    /// changes nobody knows that.
     pub(super) fn note_holds_nothing(&self, open: &OpenShare) {
+        let served = self.shares.lock().get(&open.share.id()).map(Arc::as_ptr);
+        let takes_changes = {
+            let record = open.record.lock();
+            served == Some(std::ptr::from_ref(open))
+                && !(record.superseded || record.handed_over || open.config.follow)
+        };
+        if takes_changes {
+            tracing::error!(
+                share = open.config.name,
+                "a share takes changes and does not publish them: it keeps the journal"
+            );
+            return;
+        }
         let mut drained = self.drained.lock();
         if !open.served_again.is_cancelled() {
             drained.insert(open.share.id(), NOTHING_HELD);
         }
     }
 
-    async fn open_and_retire(&self, record: ShareRecord) {
+    async fn open_and_retire(self: &Arc<Self>, record: ShareRecord) {
         let mut pause = PAUSE_MIN;
         loop {
             match self.open_to_retire(&record).await {
@@ -146,7 +160,13 @@ impl Appliance {
     /// is open by now.
     async fn open_to_retire(&self, record: &ShareRecord) -> Result<Option<Arc<OpenShare>>, ApplianceError> {
         let id = record.id()?;
-        let newest = self.backend.repository.newest_head(id).await?;
+        let newest = match self.backend.repository.newest_head(id).await {
+            Err(error) if !error.is_away() => {
+                tracing::error!(share = record.name, %error, "the newest head of a share that is not served cannot be read: what is here of it leaves the journal all the same");
+                None
+            }
+            newest => newest?,
+        };
         let settings = newest.map(|newest| newest.head.settings).unwrap_or_default();
         let _changing = self.changing.lock().await;
         if self.is_open(id) {

@@ -74,7 +74,7 @@ pub(super) struct OpenShare {
     pub(super) follows_by_settings: bool,
     pub(super) description: Description,
     /// Held through a commit: one at a time.
-    pub(super) leadership: tokio::sync::Mutex<Option<Leadership>>,
+    pub(super) leadership: Arc<tokio::sync::Mutex<Option<Leadership>>>,
     /// The newest head that was published from here or attached.
     pub(super) newest: parking_lot::Mutex<Option<(HeadName, Head)>>,
     /// Why the last commit failed, if it did.
@@ -117,7 +117,7 @@ impl OpenShare {
             config,
             follows_by_settings,
             description,
-            leadership: tokio::sync::Mutex::new(leadership),
+            leadership: Arc::new(tokio::sync::Mutex::new(leadership)),
             newest: parking_lot::Mutex::new(None),
             last_error: parking_lot::Mutex::new(None),
             warmed: WarmProgress::default(),
@@ -415,13 +415,16 @@ impl Appliance {
         open.share.sleepers().set_waker(waker.map(|waker| waker as Arc<dyn Waker>));
         let (id, handed_over) = (open.share.id(), open.record.lock().handed_over);
         self.shares.lock().insert(id, open.clone());
-        let paused = if handed_over { Arc::new(AtomicBool::new(true)) } else { open.paused.clone() };
-        self.serve_files(&open, paused)?;
+        self.serve_as_usual(&open)?;
         self.start_warming(&open);
         self.start_reading_newest(open.clone());
         if handed_over {
             self.note_holds_nothing(&open);
         } else if open.config.follow {
+            if open.record.lock().leadership.is_none() {
+                // It never took a change.
+                self.note_holds_nothing(&open);
+            }
             self.start_following(open);
         } else if open.record.lock().superseded {
             self.start_setting_aside(open);
@@ -429,6 +432,14 @@ impl Appliance {
             self.start_commits(open);
         }
         Ok(id)
+    }
+
+    /// Shows clients the files of a share; changes wait where it is handed over, or while its store does not answer and it
+    /// is set so.
+    pub(super) fn serve_as_usual(&self, open: &OpenShare) -> Result<(), ApplianceError> {
+        let handed_over = open.record.lock().handed_over;
+        let paused = if handed_over { Arc::new(AtomicBool::new(true)) } else { open.paused.clone() };
+        self.serve_files(open, paused)
     }
 
     /// Shows clients the files of a share. Changes wait while `paused` is set.
@@ -495,7 +506,10 @@ impl Appliance {
 
     /// Goes on leading, if nobody else has taken over. While the store is away that is not known: the
     /// share is served, and the next commit asks again.
-    async fn resume(&self, record: &mut ShareRecord) -> Result<Option<Leadership>, ApplianceError> {
+    pub(super) async fn resume(
+        &self,
+        record: &mut ShareRecord,
+    ) -> Result<Option<Leadership>, ApplianceError> {
         let Some(note) = record.leadership.take().map(LeadershipNote::of_next_life) else { return Ok(None) };
         record.leadership = Some(note.clone());
         record.store(&self.live).await?;

@@ -2,8 +2,9 @@
 //!
 //! None of it copies data. A rollback and a clone are new live maps over an old root, in constant time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,8 +17,11 @@ use tidegate_replicator::repository::{
 use super::registry::{self, ShareRecord};
 use super::shares::{OpenShare, begin_over, random, random_bytes};
 use super::{Appliance, ApplianceError};
-use crate::live::Batch;
+use crate::live::{Batch, MapId};
+use crate::share::Share;
 
+/// How often it is looked whether a map is still used that is served no more.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often a snapshot is tried again whose head was thinned out while it was written.
 const SNAPSHOT_ATTEMPTS_MAX: u32 = 3;
 
@@ -53,7 +57,7 @@ impl SnapshotEntry {
 impl Appliance {
     /// Retains the state of a share as it is now: commits first.
     pub async fn create_snapshot(
-        &self,
+        self: &Arc<Self>,
         share: &str,
         label: &str,
         tags: BTreeMap<String, String>,
@@ -63,7 +67,7 @@ impl Appliance {
 
     /// The same, of whoever takes it.
     pub async fn take_snapshot(
-        &self,
+        self: &Arc<Self>,
         share: &str,
         new: NewSnapshot,
     ) -> Result<SnapshotEntry, ApplianceError> {
@@ -80,7 +84,7 @@ impl Appliance {
     /// Retains the states of several shares as of one moment: what was written to one of them before another is in both
     /// snapshots, or not in that of the second alone. One result a share, in order; all or none are together.
     pub async fn take_snapshots_together(
-        &self,
+        self: &Arc<Self>,
         shares: &[String],
         new: &NewSnapshot,
     ) -> Vec<Result<SnapshotEntry, ApplianceError>> {
@@ -189,26 +193,78 @@ impl Appliance {
     }
 
     /// Puts a whole share back to a head: a new incarnation over that root, in constant time. What it was
-    /// before is retained as a snapshot first; its handles are stale from now on.
+    /// before is retained as a snapshot first, while clients' changes wait; its handles are stale from then on.
+    ///
+    /// Order: changes wait and those under way end; the snapshot; a new map and the record that says so, in one record of the
+    /// journal; the share is served over it; the old map goes. A failure before the record leaves the share as it was.
     pub async fn roll_back(
         self: &Arc<Self>,
         share: &str,
         to: &Head,
     ) -> Result<SnapshotEntry, ApplianceError> {
-        let open = self.share_named(share)?;
-        let before = self.create_snapshot(share, "before-rollback", BTreeMap::new()).await?;
         let _changing = self.changing.lock().await;
-        let leadership = open.leadership.lock().await;
-        self.files.withdraw(open.share.id());
-        let old_map = open.record.lock().map();
-        // The line of heads goes on from the newest one, with an older root.
-        let newest = before.snapshot.head_name;
-        let record = self.begin_again(&open, to, newest).await?;
-        open.withdrawn.cancel();
-        drop(leadership);
-        self.open_share(record, open.config.clone()).await?;
-        self.live.database().drop_map(old_map)?;
+        let open = self.share_named(share)?;
+        self.serve_files(&open, Arc::new(AtomicBool::new(true)))?;
+        let begun = self.begin_back(&open, to).await;
+        if begun.is_err() {
+            self.serve_as_usual(&open)?;
+        }
+        let (before, record) = begun?;
+        let id = open.share.id();
+        self.files.withdraw(id);
+        self.shares.lock().remove(&id);
+        if let Err(error) = self.open_share(record, open.config.clone()).await {
+            tracing::error!(share, %error, "the share was put back, and cannot be served yet: load the settings again");
+            return Err(error);
+        }
+        self.drop_map_when_left(open.share.clone());
         Ok(before)
+    }
+
+    /// Removes the maps that no share has: a stop came between a new map and the end of the old one.
+    pub(super) fn drop_left_maps(&self) -> Result<(), ApplianceError> {
+        let known: HashSet<MapId> = registry::load(&self.live)?.iter().map(ShareRecord::map).collect();
+        let database = self.live.database();
+        for map in database.maps()?.into_iter().filter(|map| !known.contains(map)) {
+            tracing::info!(map = map.0, "removing a map that no share has");
+            database.drop_map(map)?;
+        }
+        Ok(())
+    }
+
+    /// Retains the state of a share that takes no changes, and begins again over that of a head. Nobody commits the old map
+    /// from then on.
+    async fn begin_back(
+        self: &Arc<Self>,
+        open: &Arc<OpenShare>,
+        to: &Head,
+    ) -> Result<(SnapshotEntry, ShareRecord), ApplianceError> {
+        self.until_left(open).await?;
+        let before = self.create_snapshot(&open.config.name, "before-rollback", BTreeMap::new()).await?;
+        let mut leadership = open.leadership.lock().await;
+        // The line of heads goes on from the newest one, with an older root.
+        let record = self.begin_again(open, to, before.snapshot.head_name).await?;
+        *leadership = None;
+        open.withdrawn.cancel();
+        open.served_again.cancel();
+        Ok((before, record))
+    }
+
+    /// Removes the map of a share that is open no more, when nobody looks at it any more: it would seem to be empty. A stop
+    /// before that leaves it to the next start.
+    pub(super) fn drop_map_when_left(self: &Arc<Self>, share: Arc<Share>) {
+        let appliance = self.clone();
+        self.loops.spawn(async move {
+            while Arc::strong_count(&share) > 1 {
+                tokio::select! {
+                    () = appliance.stop.cancelled() => return,
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                }
+            }
+            if let Err(error) = appliance.live.database().drop_map(share.map().map) {
+                tracing::warn!(%error, "a map that is served no more could not be removed; the next start tries again");
+            }
+        });
     }
 
     async fn begin_again(

@@ -59,6 +59,8 @@ struct Restored {
     owners_kept: bool,
     set_id_dropped: u64,
     failures: Vec<Missing>,
+    /// Attributes that were not taken, beyond those that are named.
+    lapses_unnamed: u64,
 }
 
 pub(super) async fn run(context: &Context, wanted: Wanted, place: &RepositoryPlace) -> Result<(), Failure> {
@@ -72,7 +74,8 @@ pub(super) async fn run(context: &Context, wanted: Wanted, place: &RepositoryPla
 
     let job = JobHandle::new();
     job.phase("plan the restore", None, Unit::Items);
-    let planning = Plan::make(&source, &wanted.to, RestoreOptions { files_max: files_max() });
+    let options = RestoreOptions { files_max: files_max(), ..RestoreOptions::default() };
+    let planning = Plan::make(&source, &wanted.to, options);
     let plan = watch(&context.terminal, &job, planning).await.map_err(told)?;
     let totals = plan.totals();
     let mut restored = Restored {
@@ -91,6 +94,7 @@ pub(super) async fn run(context: &Context, wanted: Wanted, place: &RepositoryPla
         owners_kept: false,
         set_id_dropped: 0,
         failures: Vec::new(),
+        lapses_unnamed: 0,
     };
     if !restored.dry_run {
         if plan.is_resumed() {
@@ -106,6 +110,7 @@ pub(super) async fn run(context: &Context, wanted: Wanted, place: &RepositoryPla
         restored.owners_kept = report.owners_kept;
         restored.set_id_dropped = report.set_id_dropped;
         restored.failures = report.failures;
+        restored.lapses_unnamed = report.lapses_unnamed;
     }
     restored.seconds = begun.elapsed().as_secs_f64();
     restored.requests = offline.requests.requests_total();
@@ -174,6 +179,9 @@ fn people(restored: &Restored) -> String {
     if restored.failures.len() > LISTED_MAX {
         lines.push(format!("and {} more; --json lists them all", restored.failures.len() - LISTED_MAX));
     }
+    if restored.lapses_unnamed > 0 {
+        lines.push(format!("and {} attributes more that were not taken here", restored.lapses_unnamed));
+    }
     lines.join("\n")
 }
 
@@ -185,7 +193,12 @@ fn outcome(restored: &Restored) -> Result<(), Failure> {
     }
     let damaged = restored.failures.iter().any(|failure| failure.damaged);
     let kind = if damaged { ErrorKind::Damaged } else { ErrorKind::Incomplete };
-    let error = ControlError::new(kind, format!("{count} paths are not as they were, each named above"));
+    let more = match restored.lapses_unnamed {
+        0 => String::new(),
+        more => format!(", and {more} attributes besides"),
+    };
+    let error =
+        ControlError::new(kind, format!("{count} paths are not as they were, each named above{more}"));
     Err(error.todo("run the same restore again to try only these once more").into())
 }
 
@@ -196,11 +209,11 @@ fn told(error: RestoreError) -> ControlError {
         RestoreError::NotEmpty { .. } => ErrorKind::Exists,
         RestoreError::NoRoom { .. } => ErrorKind::Full,
         RestoreError::Read(read) if read.is_away() => ErrorKind::StoreAway,
-        RestoreError::Read(_) | RestoreError::TooManyFailures { .. } => ErrorKind::Damaged,
+        RestoreError::Read(_) | RestoreError::TooManyFailures { damaged: true, .. } => ErrorKind::Damaged,
         RestoreError::Local { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
             ErrorKind::Full
         }
-        RestoreError::Local { .. } => ErrorKind::Failed,
+        RestoreError::Local { .. } | RestoreError::TooManyFailures { .. } => ErrorKind::Failed,
         RestoreError::Cancelled => ErrorKind::Cancelled,
     };
     let stopped = matches!(kind, ErrorKind::StoreAway | ErrorKind::Full | ErrorKind::Cancelled);

@@ -1,7 +1,7 @@
 //! A live map as of one sequence: what a commit carries to the repository.
 //!
-//! A RocksDB snapshot holds exactly the records up to the sequence it says it has applied, so it is the
-//! frozen map; what it lacks is in the base of that moment. Writers go on meanwhile.
+//! A RocksDB snapshot that was taken between two records holds exactly the records up to the sequence it says it has
+//! applied, so it is the frozen map; what it lacks is in the base of that moment. Writers go on meanwhile.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub(super) struct Frozen<'a> {
 }
 
 impl<'a> Frozen<'a> {
+    /// To be called between two records ([`crate::live::Live::between_records`]): within one, its ranges may have gone and
+    /// what it puts in their place not be there yet.
     pub(super) fn take(
         database: &'a Database,
         map: MapId,

@@ -324,7 +324,8 @@ impl Work {
     ) -> Result<Prepared, CommitError> {
         let share = &self.share;
         let map = share.map();
-        let take = || Frozen::take(share.live().database(), map.map, map.nodes.clone());
+        let live = share.live();
+        let take = || live.between_records(|| Frozen::take(live.database(), map.map, map.nodes.clone()));
         let frozen = match together {
             Some(member) => member.freeze(take),
             None => take(),

@@ -143,9 +143,12 @@ async fn confirmed(
     pack: PackId,
     record: PackRecord,
 ) -> Result<DurablePack, CommitError> {
-    match repository.confirm_pack(pack, record.bytes).await? {
+    if !ledger.path(&pack).exists() {
+        let durable = repository.confirm_pack(pack, record.bytes).await?;
+        return durable.ok_or_else(|| RepositoryError::Missing { object: format!("pack {pack}") }.into());
+    }
+    match find(repository, pack, record).await? {
         Some(durable) => Ok(durable),
-        None if ledger.path(&pack).exists() => Ok(upload(repository, ledger, pack, record).await?.0),
-        None => Err(RepositoryError::Missing { object: format!("pack {pack}") }.into()),
+        None => Ok(upload(repository, ledger, pack, record).await?.0),
     }
 }

@@ -11,7 +11,7 @@
 //! most; a restore for which there is no room is refused before anything is done. What others write while
 //! it runs is not known before: then it stops at the transaction that does not fit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -439,8 +439,9 @@ impl Restore<'_> {
         wanted: &[(Bytes, Entry)],
     ) -> Result<(), ControlError> {
         let share = self.namespace.share().clone();
+        let wanted: HashSet<&Bytes> = wanted.iter().map(|(name, _)| name).collect();
         for (name, _) in self.entries(share.map(), live).await? {
-            if !wanted.iter().any(|(kept, _)| *kept == name) {
+            if !wanted.contains(&name) {
                 self.report.removed += 1;
                 if !self.dry_run {
                     self.remove_tree(live, &name).await?;

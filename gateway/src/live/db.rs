@@ -43,8 +43,8 @@ use rocksdb::{
 use super::change::{Batch, Change};
 use super::pending::Known;
 use super::records::{
-    Hidden, TOMBSTONE, Usage, VALUE, base_key, hidden_from, hidden_key, known_from, known_in, map_range,
-    sequence_from, successor, usage_key,
+    BASES, Hidden, TOMBSTONE, Usage, VALUE, base_key, hidden_from, hidden_key, known_from, known_in,
+    map_range, sequence_from, successor, usage_key,
 };
 use super::{LiveError, MapId, full_key};
 use crate::journal::Sequence;
@@ -405,18 +405,22 @@ impl Database {
         self.write(writes)
     }
 
-    /// Carries out records, which follow each other without a gap.
+    /// Carries out records, which follow each other without a gap. A range goes in a write of its own, before everything else of
+    /// its record: until the last write is done a view may hold a part of a record, and a crash leave one, which is
+    /// carried out anew.
     pub(super) fn apply(&self, records: &[(Sequence, &Batch)]) -> Result<(), LiveError> {
         let mut writes = WriteBatch::default();
         let (mut usages, mut newest) = (HashMap::new(), HashMap::new());
         for (sequence, batch) in records {
-            newest.extend(batch.changed_maps().map(|map| (map, *sequence)));
             for change in &batch.changes {
                 if let Change::DeleteRange { map, range } = change {
+                    // What is said to be carried out is marked as a change, too.
+                    self.note_newest(&std::mem::take(&mut newest), &mut writes);
                     self.write(std::mem::take(&mut writes))?;
                     self.hide(*sequence, &(full_key(*map, &range.start)..full_key(*map, &range.end)))?;
                 }
             }
+            newest.extend(batch.changed_maps().map(|map| (map, *sequence)));
             for change in &batch.changes {
                 self.apply_change(*sequence, change, &mut writes);
             }
@@ -512,6 +516,13 @@ impl Database {
             [] => Vec::new(),
             keys => self.db.batched_multi_get_cf(self.family(MAP), keys, true),
         }
+    }
+
+    /// The maps that stand over a base.
+    pub(crate) fn maps(&self) -> Result<Vec<MapId>, LiveError> {
+        let records = self.systems(BASES)?;
+        let number = |key: &[u8]| key.strip_prefix(BASES)?.try_into().ok().map(u64::from_be_bytes);
+        Ok(records.iter().filter_map(|(key, _)| number(key).map(MapId)).collect())
     }
 
     /// Removes everything of a map that is served no more.

@@ -171,6 +171,20 @@ impl Live {
         Ok(sequence)
     }
 
+    /// Does something, such as taking a view, between two records: RocksDB has carried out whole records only, and takes in
+    /// nothing more meanwhile. For moments only. Blocks.
+    pub(crate) fn between_records<T>(&self, work: impl FnOnce() -> T) -> T {
+        struct Paused<'a>(&'a Applier);
+        impl Drop for Paused<'_> {
+            fn drop(&mut self) {
+                self.0.go_on();
+            }
+        }
+        self.inner.applier.pause();
+        let _paused = Paused(&self.inner.applier);
+        work()
+    }
+
     /// RocksDB takes in nothing more until [`Live::let_applier_go_on`]: for the moment in which several views are taken.
     pub(crate) fn pause_applier(&self) {
         self.inner.applier.pause();

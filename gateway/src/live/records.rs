@@ -70,8 +70,11 @@ pub(super) fn known_in(value: Box<[u8]>) -> Known {
     }
 }
 
+/// How the keys of bases begin.
+pub(super) const BASES: &[u8] = b"base/";
+
 pub(super) fn base_key(map: MapId) -> Vec<u8> {
-    [b"base/", &map.0.to_be_bytes()[..]].concat()
+    [BASES, &map.0.to_be_bytes()[..]].concat()
 }
 
 pub(super) fn usage_key(map: MapId) -> Vec<u8> {

@@ -48,6 +48,8 @@ pub enum RestoreError {
     TooManyFailures {
         /// How many.
         count: usize,
+        /// Whether stored data is missing or damaged; else this machine did not take them.
+        damaged: bool,
     },
     /// It was asked to stop.
     #[error("the restore was stopped; run it again to go on")]

@@ -100,6 +100,8 @@ struct Execution<'a> {
     /// The folder of the restore itself: its attributes come last of all.
     top: Option<(Inode, Extended)>,
     failed: BTreeSet<Vec<u8>>,
+    /// How many of the failures are attributes that were not taken.
+    lapses_named: usize,
     report: RestoreReport,
 }
 
@@ -143,6 +145,7 @@ impl<'a> Execution<'a> {
             linked: HashSet::new(),
             top: None,
             failed: BTreeSet::new(),
+            lapses_named: 0,
             report,
         }
     }
@@ -377,7 +380,16 @@ impl<'a> Execution<'a> {
 
     fn lapsed(&mut self, path: &[u8], lapses: Lapses) -> Result<(), RestoreError> {
         self.report.set_id_dropped += u64::from(lapses.set_id_dropped);
-        lapses.unset.into_iter().try_for_each(|why| self.local(path, why))
+        for why in lapses.unset {
+            // Where this machine refuses an attribute it refuses it of every file: that ends no restore.
+            if self.lapses_named < self.options.lapses_named_max {
+                self.lapses_named += 1;
+                self.local(path, why)?;
+            } else {
+                self.report.lapses_unnamed += 1;
+            }
+        }
+        Ok(())
     }
 
     /// The extended attributes; that they are lost keeps nothing else from being restored.
@@ -402,7 +414,10 @@ impl<'a> Execution<'a> {
         self.failed.insert(path.to_vec());
         self.report.failures.push(failure);
         let count = self.report.failures.len();
-        if count > FAILURES_MAX { Err(RestoreError::TooManyFailures { count }) } else { Ok(()) }
+        if count <= FAILURES_MAX {
+            return Ok(());
+        }
+        Err(RestoreError::TooManyFailures { count, damaged: self.report.has_damage() })
     }
 
     /// Everything has been tried. When something failed, the journal stays, for the next run to try it again.

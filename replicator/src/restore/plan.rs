@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::error::RestoreError;
 use super::folder::Folder;
 use super::journal::{Identity, STATE_FOLDER, State};
+use super::report::FAILURES_MAX;
 use super::traversal::{Step, Traversal};
 use crate::frozen::{Frozen, path_text};
 use crate::map::{Entry, Inode, InodeNumber, Kind};
@@ -33,12 +34,15 @@ pub struct RestoreSource {
 pub struct RestoreOptions {
     /// Files that are held open at once; folders around them are held too.
     pub files_max: usize,
+    /// Attributes that this machine did not take, which are named and tried again by the next run; further ones are
+    /// counted. At most a tenth of [`FAILURES_MAX`] makes sense.
+    pub lapses_named_max: usize,
 }
 
 impl Default for RestoreOptions {
-    /// 192 files: with their folders, well below what a process may open by default.
+    /// 192 files: with their folders, well below what a process may open by default; 10,000 attributes.
     fn default() -> Self {
-        Self { files_max: 192 }
+        Self { files_max: 192, lapses_named_max: FAILURES_MAX / 10 }
     }
 }
 

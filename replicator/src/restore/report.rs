@@ -45,12 +45,14 @@ pub struct RestoreReport {
     pub set_id_dropped: u64,
     /// What is not as it was.
     pub failures: Vec<Failure>,
+    /// Attributes that this machine did not take, beyond those that are named among the failures: of files that are there.
+    pub lapses_unnamed: u64,
 }
 
 impl RestoreReport {
     /// Whether everything is as it was.
     pub fn is_complete(&self) -> bool {
-        self.failures.is_empty()
+        self.failures.is_empty() && self.lapses_unnamed == 0
     }
 
     /// Whether stored data was found missing or damaged.

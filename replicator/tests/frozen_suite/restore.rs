@@ -165,6 +165,29 @@ async fn extended_attributes_come_back_or_are_reported() {
     assert_eq!(fs::read(to.join("file")).unwrap(), b"data");
 }
 
+/// No file system takes extended attributes of users on a pipe.
+#[tokio::test(flavor = "multi_thread")]
+async fn attributes_that_are_refused_of_every_file_end_no_restore() {
+    let mut share = Share::new().await;
+    for number in 0..5 {
+        let fifo = share.make(ROOT, format!("fifo {number}").as_bytes(), Kind::Fifo, 0o600);
+        share.extended(fifo, b"user.none", b"1");
+    }
+    share.file(ROOT, b"last", b"data");
+    let root = share.freeze().await;
+    let (_kept, to) = folder();
+    let options = RestoreOptions { lapses_named_max: 2, ..RestoreOptions::default() };
+    for (restored, unnamed) in [(6, 3), (2, 0)] {
+        let plan = Plan::make(&share.source(&root, &[]), &to, options).await.unwrap();
+        let report = plan.execute(&Silent).await.unwrap();
+        assert_eq!(paths(&report), ["/fifo 0", "/fifo 1"], "named, and tried again");
+        assert_eq!((report.files, report.lapses_unnamed), (restored, unnamed));
+        assert!(!report.is_complete() && !report.has_damage());
+        assert_eq!(fs::read(to.join("last")).unwrap(), b"data");
+        assert!(to.join("fifo 4").symlink_metadata().unwrap().file_type().is_fifo());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_or_a_file_of_the_share_can_be_restored_alone() {
     let mut share = Share::new().await;

@@ -38,7 +38,7 @@ impl Observer for StopAfter {
 }
 
 /// Few files at once, so that there is something to cut.
-const OPTIONS: RestoreOptions = RestoreOptions { files_max: 8 };
+const OPTIONS: RestoreOptions = RestoreOptions { files_max: 8, lapses_named_max: 100 };
 
 async fn forty_files() -> (Share, Root, BTreeMap<String, Vec<u8>>) {
     let (mut share, files) = unfrozen_files().await;
