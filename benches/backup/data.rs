@@ -5,9 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tidegate_benches::process::run;
 use tidegate_benches::{Chance, Outcome, files_below, seeded_tree};
-
-use crate::process::run;
 
 /// Of this many blocks of an image, or files, one differs in the second version.
 const CHANGED_ONE_IN: u64 = 20;

@@ -21,15 +21,14 @@
 
 mod data;
 mod peers;
-mod process;
 mod store;
 mod tidegate;
 mod tool;
 
+use tidegate_benches::process::Cost;
 use tidegate_benches::{Arguments, Outcome, Table, median, scratch, times};
 
 use data::Data;
-use process::Cost;
 use store::Requests;
 use tool::{Kept, STEPS, Tool};
 

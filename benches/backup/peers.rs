@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use tidegate_benches::process::run;
 use tidegate_benches::{Outcome, find_program};
 
-use crate::process::run;
 use crate::store::{ACCESS_KEY, BUCKET, REGION, SECRET_KEY};
 use crate::tool::{Place, Tool};
 

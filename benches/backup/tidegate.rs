@@ -1,23 +1,18 @@
 //! Tidegate, whose source of backup the folder is.
 
-use std::fs::{self, File};
-use std::os::unix::net::UnixStream;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tidegate_benches::process::{Watched, run};
 use tidegate_benches::{Outcome, tidegate_program};
 
-use crate::process::{Watched, run};
 use crate::store::BUCKET;
 use crate::tool::{Place, Tool};
 
 /// What to call it.
 pub(crate) const NAME: &str = "tidegate";
-/// How long the gateway may take to listen, and how often it is looked at.
-const PATIENCE: Duration = Duration::from_mins(1);
-const POLL: Duration = Duration::from_millis(5);
 
 pub(crate) struct Tidegate;
 
@@ -31,18 +26,8 @@ impl Tidegate {
 
     /// With a gateway that runs for this long; the peak of its memory, and what the work answers, together.
     fn with_gateway(place: &Place, work: impl FnOnce() -> Outcome<u64>) -> Outcome<u64> {
-        let log = File::create(place.own.join("log"))?;
-        let mut command = Self::command(place)?;
-        let mut gateway = Watched::start(command.arg("serve").stdout(log.try_clone()?).stderr(log))?;
-        let end = Instant::now() + PATIENCE;
-        while UnixStream::connect(place.own.join("admin.sock")).is_err() {
-            if gateway.has_ended()? || Instant::now() > end {
-                return Err(
-                    format!("it does not serve: {}", fs::read_to_string(place.own.join("log"))?).into()
-                );
-            }
-            std::thread::sleep(POLL);
-        }
+        let (socket, log) = (place.own.join("admin.sock"), place.own.join("log"));
+        let gateway = Watched::gateway(Self::command(place)?.arg("serve"), &socket, &log)?;
         let peak = work()?;
         Ok(peak + gateway.stop()?)
     }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tidegate_benches::Outcome;
+use tidegate_benches::process::{Cost, run};
 
 use crate::data::{Data, Version};
 use crate::peers::{Borg, Restic, Rustic};
-use crate::process::{Cost, run};
 use crate::store::{ACCESS_KEY, BUCKET, Bucket, Files, REGION, Requests, SECRET_KEY};
 use crate::tidegate::Tidegate;
 

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tidegate_benches::{Outcome, free_address, processor_seconds_of, tidegate_program};
+use tidegate_benches::process::processor_seconds_of;
+use tidegate_benches::{Outcome, free_address, tidegate_program};
 
 use crate::sign::{ACCESS_KEY, SECRET_KEY};
 

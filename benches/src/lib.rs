@@ -1,4 +1,4 @@
-//! What the benches share: seeded inputs, clocks, tables, and runs on chosen cores.
+//! What the benches share: seeded inputs, clocks, tables, programs that are watched, and runs on chosen cores.
 //!
 //! A bench answers one question, with ratios between things measured in the same run: to a peer, or to
 //! a bound. On a machine with other work speeds mean little and ratios much, if what is compared takes
@@ -16,6 +16,7 @@ mod chance;
 mod durations;
 mod files;
 mod peers;
+pub mod process;
 mod pump;
 mod rpc;
 mod server;
@@ -35,9 +36,7 @@ pub use files::{files_below, seeded_tree};
 pub use peers::{MIRROR_ARGUMENT, find_program};
 pub use pump::{Run, Work, pump, pump_all};
 pub use rpc::{Call, Connection, Payload, REPLY_BYTES_MAX};
-pub use server::{
-    GatewaySettings, Kind, Server, Standing, free_address, processor_seconds_of, tidegate_program,
-};
+pub use server::{GatewaySettings, Kind, Server, Standing, free_address, tidegate_program};
 pub use spent::{Spent, median};
 pub use table::{Table, per_second, percent, times};
 

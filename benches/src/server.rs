@@ -11,12 +11,11 @@ use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::peers::PortMapper;
+use crate::process::{peak_memory_of, processor_seconds_of};
 
 /// How long a server may take to listen, and how often it is looked at.
 const PATIENCE: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(20);
-/// Linux counts processor time in these, on every architecture that we build for.
-const TICKS_PER_SECOND: f64 = 100.0;
 /// How much of a log a message quotes.
 const QUOTED_CHARACTERS: usize = 200;
 
@@ -156,10 +155,7 @@ impl Server {
 
     /// The most memory that it has had resident, in bytes.
     pub fn peak_memory_bytes(&self) -> Outcome<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib << 10)
+        peak_memory_of(self.process.id())
     }
 }
 
@@ -204,15 +200,6 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// Processor time that a process has taken so far, in seconds.
-pub fn processor_seconds_of(process: u32) -> Outcome<f64> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The second field, a name in parentheses, may hold spaces; after it come the third and following.
-    let fields: Vec<_> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks = |field: usize| -> Outcome<f64> { Ok(fields.get(field - 3).ok_or("a short stat")?.parse()?) };
-    Ok((ticks(14)? + ticks(15)?) / TICKS_PER_SECOND)
 }
 
 /// The program of this build: `TIDEGATE_PROGRAM`, or what lies beside this one.

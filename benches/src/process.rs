@@ -1,14 +1,20 @@
-//! Programs that are run and watched.
+//! Programs that are run and watched: what they take of time and memory.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tidegate_benches::{Outcome, Spent};
 
-/// How often a process is asked for its memory. Its peak never falls, so only growth in the last of these is missed.
+use crate::{Outcome, Spent};
+
+/// How long a gateway may take to listen.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How often a process is asked for its memory, or whether it listens. Its peak never falls, so only growth in the last of
+/// these is missed.
 const POLL: Duration = Duration::from_millis(5);
 /// How much of what a program said a message quotes.
 const QUOTED_CHARACTERS: usize = 300;
@@ -17,16 +23,16 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What a step took.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Cost {
+pub struct Cost {
     /// Time.
-    pub(crate) spent: Spent,
+    pub spent: Spent,
     /// The most memory that its programs had resident, those that ran beside each other added up.
-    pub(crate) peak_bytes: u64,
+    pub peak_bytes: u64,
 }
 
 impl Cost {
     /// What some work takes, in programs that it starts and waits for. It answers their peak of memory.
-    pub(crate) fn of(work: impl FnOnce() -> Outcome<u64>) -> Outcome<Self> {
+    pub fn of(work: impl FnOnce() -> Outcome<u64>) -> Outcome<Self> {
         let (start, before) = (Instant::now(), processor_of_children()?);
         let peak_bytes = work()?;
         let clock = start.elapsed().as_secs_f64();
@@ -36,7 +42,7 @@ impl Cost {
 }
 
 /// Runs a program to its end, which must be a good one; answers its peak of memory in bytes.
-pub(crate) fn run(command: &mut Command) -> Outcome<u64> {
+pub fn run(command: &mut Command) -> Outcome<u64> {
     let mut watched = Watched::start(command.stdout(Stdio::null()).stderr(Stdio::piped()))?;
     let mut said = String::new();
     if let Some(mut errors) = watched.child.stderr.take() {
@@ -51,20 +57,20 @@ pub(crate) fn run(command: &mut Command) -> Outcome<u64> {
 }
 
 /// A process whose memory is watched. It is killed when it is dropped before its end.
-pub(crate) struct Watched {
+pub struct Watched {
     child: Child,
     watcher: Option<JoinHandle<u64>>,
 }
 
 impl Watched {
     /// Starts one, with nothing to read.
-    pub(crate) fn start(command: &mut Command) -> Outcome<Self> {
+    pub fn start(command: &mut Command) -> Outcome<Self> {
         let child = command.stdin(Stdio::null()).spawn()?;
-        let status = format!("/proc/{}/status", child.id());
+        let process = child.id();
         let watcher = std::thread::spawn(move || {
             let mut peak = 0;
             // A process that has ended and was not waited for has no memory to show.
-            while let Some(bytes) = fs::read_to_string(&status).ok().as_deref().and_then(peak_of) {
+            while let Ok(bytes) = peak_memory_of(process) {
                 peak = bytes.max(peak);
                 std::thread::sleep(POLL);
             }
@@ -73,13 +79,32 @@ impl Watched {
         Ok(Self { child, watcher: Some(watcher) })
     }
 
+    /// Starts a gateway, whose output goes to a file, and waits until its admin socket is there.
+    pub fn gateway(serve: &mut Command, socket: &Path, log: &Path) -> Outcome<Self> {
+        let output = File::create(log)?;
+        let mut gateway = Self::start(serve.stdout(output.try_clone()?).stderr(output))?;
+        let end = Instant::now() + PATIENCE;
+        while UnixStream::connect(socket).is_err() {
+            if gateway.has_ended()? || Instant::now() > end {
+                return Err(format!("it does not serve: {}", fs::read_to_string(log)?).into());
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(gateway)
+    }
+
+    /// The number that the system knows it by.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has ended.
-    pub(crate) fn has_ended(&mut self) -> Outcome<bool> {
+    pub fn has_ended(&mut self) -> Outcome<bool> {
         Ok(self.child.try_wait()?.is_some())
     }
 
     /// Asks it to stop, and waits for that; answers its peak of memory in bytes.
-    pub(crate) fn stop(self) -> Outcome<u64> {
+    pub fn stop(self) -> Outcome<u64> {
         let pid = Pid::from_raw(self.child.id() as i32).ok_or("a process without number")?;
         kill_process(pid, Signal::TERM)?;
         let (ended, peak) = self.wait()?;
@@ -101,16 +126,30 @@ impl Drop for Watched {
     }
 }
 
-fn peak_of(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
+/// The most memory that a process has had resident, in bytes.
+pub fn peak_memory_of(process: u32) -> Outcome<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib << 10)
+}
+
+/// Processor time that a process has taken so far, in seconds.
+pub fn processor_seconds_of(process: u32) -> Outcome<f64> {
+    processor_seconds(&format!("/proc/{process}/stat"), [14, 15])
 }
 
 /// Processor time of all processes that this one has waited for, and that those have, in seconds.
 fn processor_of_children() -> Outcome<f64> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
+    processor_seconds("/proc/self/stat", [16, 17])
+}
+
+/// The sum of two fields of a file `stat` of the system, by their numbers there.
+fn processor_seconds(stat: &str, fields: [usize; 2]) -> Outcome<f64> {
+    let stat = fs::read_to_string(stat)?;
     // The second field, a name in parentheses, may hold spaces; after it come the third and following.
-    let fields: Vec<_> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks = |field: usize| -> Outcome<f64> { Ok(fields.get(field - 3).ok_or("a short stat")?.parse()?) };
-    Ok((ticks(16)? + ticks(17)?) / TICKS_PER_SECOND)
+    let parts: Vec<_> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |field: usize| -> Outcome<f64> { Ok(parts.get(field - 3).ok_or("a short stat")?.parse()?) };
+    let [one, other] = fields;
+    Ok((ticks(one)? + ticks(other)?) / TICKS_PER_SECOND)
 }
