@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use support::*;
 use tidegate_gateway::appliance::{Appliance, AttachPoint, Budgets, ShareConfig};
 use tidegate_replicator::map::InodeNumber;
@@ -106,6 +107,28 @@ async fn a_share_that_is_not_served_after_a_start_holds_nothing_and_can_be_serve
     put(&appliance, "leaves", "new words", &content).await;
     write_until_the_journal_is_short(&appliance, "leaves", &["stays", "leaves"]).await;
     assert!(get(&appliance, "leaves", "new words").await == content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_that_is_not_served_and_whose_newest_head_is_damaged_holds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let memory = MemoryStore::new();
+    let store: Arc<dyn Store> = Arc::new(memory.clone());
+    drop(init(store.clone(), &key).await);
+    {
+        let appliance = start(&folder.path().join("data"), &store, &key).await;
+        appliance.serve(config("stays")).await.unwrap();
+        let leaves = appliance.serve(config("leaves")).await.unwrap();
+        let (head, _) = appliance.commit("leaves").await.unwrap();
+        put(&appliance, "leaves", "last words", &noise(96, 3_000_000)).await;
+        appliance.close().await.unwrap();
+        memory.damage(&head.object(leaves), Bytes::from_static(b"no head"));
+    }
+    let appliance = start(&folder.path().join("data"), &store, &key).await;
+    appliance.serve(config("stays")).await.unwrap();
+    appliance.retire_unserved().unwrap();
+    write_until_the_journal_is_short(&appliance, "stays", &["stays"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

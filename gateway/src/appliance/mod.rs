@@ -217,6 +217,8 @@ const CACHE_QUEUE_PART: u64 = 32;
 const SEGMENTS_OF_BUDGET: u64 = 16;
 /// Bounds of a journal segment, in bytes.
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (8 << 20)..=(64 << 20);
+/// How long a stop waits for what goes on in the background, above all for commits.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Packs that are handed to the store at once. How many of them travel at once is the business of its link.
 const UPLOADS_MAX: usize = 32;
 
@@ -329,7 +331,10 @@ impl Appliance {
     pub async fn close(&self) -> Result<(), ApplianceError> {
         self.stop.cancel();
         self.loops.close();
-        self.loops.wait().await;
+        // What is on its way to the store may take hours, and goes on after the next start.
+        if tokio::time::timeout(STOP_WAIT_MAX, self.loops.wait()).await.is_err() {
+            tracing::warn!("a commit was on its way to the store: it is run again after the next start");
+        }
         self.keep_heat().await;
         self.live.durable(self.live.journal().appended_sequence()).await?;
         self.backend.close();

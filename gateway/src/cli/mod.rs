@@ -68,6 +68,7 @@ mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -79,6 +80,9 @@ use crate::admin::Applied;
 use crate::control::Start;
 use crate::settings::{DEFAULT_PATH, LogFormat, LogLevel, Settings, SettingsError, SettingsFile};
 use crate::telemetry::start_logging;
+
+/// How long a command that has ended waits for threads that still do something.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 
 /// On-premises storage gateway: serves files over NFS, keeps them encrypted in object storage.
 #[derive(Debug, Parser)]
@@ -284,7 +288,10 @@ pub fn main(core: &dyn Start) -> ExitCode {
 fn run(context: &Context, command: Command, core: &dyn Start) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed("start the threads", &error))?;
-    runtime.block_on(dispatch(context, command, core))
+    let done = runtime.block_on(dispatch(context, command, core));
+    // What a stop did not wait for is not waited for here.
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
+    done
 }
 
 async fn dispatch(context: &Context, command: Command, core: &dyn Start) -> Result<(), Failure> {

@@ -191,6 +191,50 @@ fn a_rebase_of_many_marks_goes_in_pieces_and_leaves_what_is_newer() {
     assert_eq!(gone, super::pending::Known::Unknown, "a tombstone hides nothing any more");
 }
 
+/// A record whose range takes away what it puts anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_between_records_holds_whole_records_only() {
+    let folder = tempfile::tempdir().expect("makes a folder");
+    let options = crate::journal::Options::default();
+    let (journal, replay) =
+        crate::journal::Journal::open(&folder.path().join("journal"), options).expect("opens");
+    let database = Database::open(&folder.path().join("meta"), 1 << 20, 1 << 20).expect("opens");
+    let limits = super::Limits::default();
+    let live = super::Live::open(journal, &replay, std::sync::Arc::new(database), limits).expect("opens");
+    let file = InodeNumber(2);
+    let key = Key::Attributes(file);
+    let batch = || {
+        let range = inode_range(file);
+        let hidden = Change::DeleteRange { map: MAP, range: range.start.into()..range.end.into() };
+        Batch { changes: vec![hidden, put(&key, b"value")] }
+    };
+    let first = live.submit(batch(), Bytes::new()).await.expect("has room");
+    live.durable(first).await.expect("is synced");
+    live.applied(first).await.expect("applies");
+    let looking = {
+        let (live, key) = (live.clone(), key.encode());
+        tokio::task::spawn_blocking(move || {
+            let mut seen = first;
+            while seen.0 < first.0 + 2000 {
+                live.between_records(|| {
+                    let snapshot = live.database().snapshot();
+                    seen = live.database().applied(Some(&snapshot)).expect("reads");
+                    let known = live.database().frozen(&snapshot, MAP, &key).expect("reads");
+                    assert!(matches!(known, super::Known::Value(_)), "a part of the record after {}", seen.0);
+                });
+            }
+        })
+    };
+    for _ in 0..2000 {
+        let sequence = live.submit(batch(), Bytes::new()).await.expect("has room");
+        if sequence.0.is_multiple_of(50) {
+            live.durable(sequence).await.expect("is synced");
+        }
+    }
+    live.settle().await.expect("applies");
+    looking.await.expect("every view was whole");
+}
+
 #[tokio::test]
 async fn a_change_is_on_its_way_when_it_has_room_and_may_be_dropped_before() {
     use std::future::poll_fn;
