@@ -217,7 +217,7 @@ impl Run<'_> {
             ("TIDEGATE_SHARES", shares.join(" ")),
             ("TIDEGATE_SNAPSHOTS", taken.join(" ")),
         ];
-        variables.extend(error.map(|error| ("TIDEGATE_ERROR", error)));
+        variables.extend(error.map(|error| ("TIDEGATE_ERROR", hook::variable(&error))));
         variables
     }
 

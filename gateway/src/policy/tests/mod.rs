@@ -114,6 +114,8 @@ struct HostState {
     runs: Vec<(String, Timestamp)>,
     /// Shares whose store does not answer.
     away: Vec<String>,
+    /// What is said of them; none: that the store is away.
+    refusal: Option<String>,
     /// Shares whose snapshots cannot be listed.
     hidden: Vec<String>,
     /// Whether a snapshot is taken although it is answered that it was not.
@@ -151,10 +153,12 @@ impl FakeHost {
     }
 
     fn answers(&self, share: &str) -> Result<(), ControlError> {
-        if self.state.lock().away.iter().any(|away| away == share) {
-            return Err(ControlError::new(ErrorKind::StoreAway, "the store is away"));
+        let state = self.state.lock();
+        if !state.away.iter().any(|away| away == share) {
+            return Ok(());
         }
-        Ok(())
+        let message = state.refusal.as_deref().unwrap_or("the store is away");
+        Err(ControlError::new(ErrorKind::StoreAway, message))
     }
 }
 
