@@ -145,6 +145,29 @@ async fn a_run_that_failed_is_tried_again_ever_less_often_for_the_shares_that_fa
 }
 
 #[tokio::test]
+async fn a_policy_that_fails_once_after_days_is_late_since_today() {
+    let plan = plan("schedule = \"0 2 * * *\"\nkeep_last = 2");
+    let clock = Turned::at(time("2026-01-01T00:00:00Z"));
+    let host = FakeHost::new(clock.clone());
+    let engine = engine(&host, &plan);
+    go_on(&engine, &clock, time("2026-01-04T02:00:00Z")).await;
+    assert_eq!(host.runs_of("a").len(), 3);
+    host.state.lock().away = vec!["a".to_owned(), "b".to_owned()];
+    engine.run_due().await;
+    let status = &engine.statuses()[0];
+    assert_eq!((status.failures, status.due), (1, Some(time("2026-01-04T02:00:00Z"))));
+    assert_eq!((status.last_success, status.snapshots), (Some(time("2026-01-03T02:00:00Z")), 4));
+    // A run that failed for one share is late for that one alone.
+    host.state.lock().away = vec!["b".to_owned()];
+    go_on(&engine, &clock, time("2026-01-05T02:00:00Z")).await;
+    host.state.lock().away.clear();
+    go_on(&engine, &clock, time("2026-01-06T00:00:00Z")).await;
+    let status = &engine.statuses()[0];
+    assert_eq!(status.due, Some(time("2026-01-06T02:00:00Z")), "nothing is late any more");
+    assert_eq!((host.runs_of("a").len(), host.runs_of("b").len()), (5, 4));
+}
+
+#[tokio::test]
 async fn a_snapshot_that_was_taken_although_it_was_denied_is_not_taken_again() {
     let plan = plan("schedule = \"0 2 * * *\"\nkeep_last = 3");
     let clock = Turned::at(time("2026-01-01T01:00:00Z"));
