@@ -39,7 +39,7 @@ pub trait PolicyHost: Send + Sync + 'static {
     /// Publishes what a share or source has now, and keeps it. That may take long: the job is told, and may be cancelled.
     async fn take(&self, share: &str, new: NewSnapshot, job: &JobHandle) -> Result<Taken, ControlError>;
 
-    /// The same for several shares, all of one moment; one result a share, in order.
+    /// The same for several shares, all of one moment, or none of them; one result a share, in order.
     async fn take_together(&self, shares: &[String], new: NewSnapshot) -> Vec<Result<Taken, ControlError>>;
 
     /// Keeps a snapshot no more.

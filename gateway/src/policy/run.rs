@@ -3,7 +3,7 @@
 //! | step | what | when it fails |
 //! |---|---|---|
 //! | before | the hook `before` | the run ends, unless the hook may fail |
-//! | take | a commit and a snapshot of each share, a few shares at once, or all of one moment | the other shares get theirs; of one moment, none |
+//! | take | a commit and a snapshot of each share, a few shares at once, or all of one moment | the other shares get theirs; of one moment, none, and nothing is forgotten |
 //! | after | the hook `after`, if all shares have theirs | nothing is forgotten, unless the hook may fail |
 //! | forget | what the rules keep no more, of each share that has a new snapshot | the next run does it |
 //! | on_failure | the hook `on_failure`, once, if anything failed; of a snapshot that is missing before anything is forgotten | the log says so |
@@ -115,6 +115,10 @@ impl Run<'_> {
             }
             // What is frozen does not wait for what is forgotten: a store that is away takes its time.
             Err(error) => self.tell_of_failure(error).await,
+        }
+        // Older ones of one moment do not make room for what is not of one.
+        if policy.consistent && taken.is_err() {
+            return taken;
         }
         let forgotten = self.forget().await;
         taken.and(forgotten)

@@ -204,6 +204,26 @@ async fn nothing_is_forgotten_by_a_listing_without_the_new_snapshot() {
 }
 
 #[tokio::test]
+async fn nothing_of_one_moment_is_forgotten_for_what_is_not_of_one() {
+    let plan = plan("every = \"1h\"\nkeep_last = 1\nconsistent = true");
+    let clock = Turned::at(time("2026-01-01T00:30:00Z"));
+    let host = FakeHost::new(clock.clone());
+    let engine = engine(&host, &plan);
+    go_on(&engine, &clock, time("2026-01-01T01:30:00Z")).await;
+    {
+        let mut state = host.state.lock();
+        (state.apart, state.away) = (true, vec!["b".to_owned()]);
+    }
+    clock.turn(time("2026-01-01T02:00:00Z"));
+    engine.run_due().await;
+    assert_eq!(engine.statuses()[0].failures, 1);
+    assert!(
+        host.of("a", Some("nightly")).contains(&time("2026-01-01T01:00:00Z")),
+        "the last one that is whole"
+    );
+}
+
+#[tokio::test]
 async fn snapshots_from_times_to_come_neither_stop_a_policy_nor_are_forgotten() {
     let plan = plan("every = \"1h\"\nkeep_within = \"2h\"");
     let clock = Turned::at(time("2040-01-01T00:00:00Z"));

@@ -122,6 +122,8 @@ struct HostState {
     lost_answers: bool,
     /// The share whose snapshot is the moment at which the run is cancelled.
     cancels_at: Option<String>,
+    /// Whether a share of one moment gets its snapshot although another one is away, which no host may do.
+    apart: bool,
     /// Whether the newest snapshot is missing from listings.
     stale: bool,
     number: u64,
@@ -191,10 +193,11 @@ impl PolicyHost for FakeHost {
     }
 
     async fn take_together(&self, shares: &[String], new: NewSnapshot) -> Vec<Result<Taken, ControlError>> {
-        let refused = shares.iter().find_map(|share| self.answers(share).err());
-        let take = |share: &String| match &refused {
-            Some(error) => Err(error.clone()),
-            None => Ok(self.add(share, new.policy.as_deref(), new.tags.clone())),
+        let apart = self.state.lock().apart;
+        let any = shares.iter().find_map(|share| self.answers(share).err());
+        let take = |share: &String| {
+            let refused = if apart { self.answers(share).err() } else { any.clone() };
+            refused.map_or_else(|| Ok(self.add(share, new.policy.as_deref(), new.tags.clone())), Err)
         };
         shares.iter().map(take).collect()
     }
