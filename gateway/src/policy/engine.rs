@@ -44,7 +44,7 @@ const PAUSE: SignedDuration = SignedDuration::from_mins(1);
 const PAUSE_MAX: SignedDuration = SignedDuration::from_mins(30);
 /// How far back the clock may be set without being taken for set.
 const SET_BACK: SignedDuration = SignedDuration::from_mins(1);
-/// Policies that run at once.
+/// Policies that run at once: so many without sources, and so many with some.
 const RUNS_AT_ONCE: usize = 4;
 /// Runs to come that are shown.
 const NEXT_RUNS_SHOWN: usize = 5;
@@ -54,7 +54,10 @@ pub struct Engine {
     host: Arc<dyn PolicyHost>,
     clock: Arc<dyn Clock>,
     runners: Mutex<BTreeMap<String, Arc<Runner>>>,
+    /// Where policies of shares alone wait for their turn, and where those with sources do: to save a source may take hours,
+    /// in which the others go on.
     places: Semaphore,
+    places_with_sources: Semaphore,
     /// When it was last looked what is due.
     looked_at: Mutex<Timestamp>,
     changed: Notify,
@@ -237,6 +240,7 @@ impl Engine {
             clock,
             runners: Mutex::default(),
             places: Semaphore::new(RUNS_AT_ONCE),
+            places_with_sources: Semaphore::new(RUNS_AT_ONCE),
             looked_at: Mutex::new(Timestamp::MIN),
             changed: Notify::new(),
             stop: CancellationToken::new(),
@@ -365,7 +369,9 @@ impl Engine {
     /// Learns what a policy has, and runs it if a share is owed a snapshot.
     async fn attend(&self, runner: &Runner) {
         let Ok(_turn) = runner.turn.try_lock() else { return };
-        let Ok(_place) = self.places.acquire().await else { return };
+        let has_sources = !runner.plan.policy.sources.is_empty();
+        let places = if has_sources { &self.places_with_sources } else { &self.places };
+        let Ok(_place) = places.acquire().await else { return };
         if !runner.is_due(now(&*self.clock)) {
             return;
         }

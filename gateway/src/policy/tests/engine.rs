@@ -3,6 +3,8 @@
 //!
 //! Method: the engine over a gateway in memory, by a clock that a test turns from one thing to do to the next.
 
+use std::time::Duration;
+
 use super::keep::{Written, model, random_rules};
 use super::*;
 use crate::control::{JobHandle, PolicyRunRequest};
@@ -334,4 +336,34 @@ async fn an_engine_that_was_started_runs_what_is_due_and_stops() {
     }
     engine.stop().await;
     assert_eq!((host.runs_of("a").len(), host.runs_of("b").len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn sources_that_are_being_saved_for_long_hold_no_policy_of_shares_up() {
+    let clock = Turned::at(time("2026-01-01T00:30:00Z"));
+    let host = FakeHost::new(clock.clone());
+    host.add("a", Some("nightly"), BTreeMap::new());
+    let mut tables =
+        "[[policy]]\nname = \"nightly\"\nshares = [\"a\"]\nevery = \"1h\"\nkeep_last = 1\n".to_owned();
+    for name in ["host-1", "host-2", "host-3", "host-4"] {
+        tables += &format!(
+            "[[source]]\nname = \"{name}\"\nfolder = \"/srv/{name}\"\n\
+             [[policy]]\nname = \"{name}\"\nsources = [\"{name}\"]\nevery = \"1h\"\nkeep_last = 1\n"
+        );
+        host.add(name, Some(name), BTreeMap::new());
+        host.state.lock().stuck.push(name.to_owned());
+    }
+    clock.turn(time("2026-01-01T01:30:00Z"));
+    let engine = Engine::new(host.clone(), clock.clone());
+    engine.set(plans(&tables));
+    engine.start();
+    let of_the_share = async {
+        while host.runs_of("a").is_empty() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(10), of_the_share).await.expect("it waits for no source");
+    let running: Vec<_> = engine.statuses().into_iter().filter(|status| status.running).collect();
+    assert_eq!(running.len(), 4, "the sources are still being saved");
+    engine.stop().await;
 }

@@ -67,13 +67,16 @@ fn later(time: Timestamp, seconds: i64) -> Timestamp {
 
 /// The plan of a policy `nightly` of shares `a` and `b` with these keys.
 fn plan(keys: &str) -> Plan {
+    plans(&format!("[[policy]]\nname = \"nightly\"\nshares = [\"a\", \"b\"]\n{keys}\n")).remove(0)
+}
+
+/// The plans of these tables, beside shares `a` and `b`.
+fn plans(tables: &str) -> Vec<Plan> {
     let text = format!(
         "[repository]\nkey = {{ env = \"K\" }}\n[[target]]\nname = \"t\"\naddress = \"file:///srv/r\"\n\
-         [[share]]\nname = \"a\"\n[[share]]\nname = \"b\"\n\
-         [[policy]]\nname = \"nightly\"\nshares = [\"a\", \"b\"]\n{keys}\n"
+         [[share]]\nname = \"a\"\n[[share]]\nname = \"b\"\n{tables}"
     );
-    let settings = Settings::parse(&text).unwrap_or_else(|error| panic!("{error}"));
-    Plan::all(&settings).remove(0)
+    Plan::all(&Settings::parse(&text).unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// A clock that a test turns.
@@ -114,7 +117,9 @@ struct HostState {
     runs: Vec<(String, Timestamp)>,
     /// Shares whose store does not answer.
     away: Vec<String>,
-    /// What is said of them; none: that the store is away.
+    /// Shares and sources whose snapshots take until they are cancelled.
+    stuck: Vec<String>,
+    /// What is said of those that are away; none: that the store is away.
     refusal: Option<String>,
     /// Shares whose snapshots cannot be listed.
     hidden: Vec<String>,
@@ -179,6 +184,11 @@ impl PolicyHost for FakeHost {
     }
 
     async fn take(&self, share: &str, new: NewSnapshot, job: &JobHandle) -> Result<Taken, ControlError> {
+        let is_stuck = self.state.lock().stuck.iter().any(|stuck| stuck == share);
+        if is_stuck {
+            job.cancelled().await;
+            job.checkpoint()?;
+        }
         if self.state.lock().cancels_at.as_deref() == Some(share) {
             job.cancel();
         }
