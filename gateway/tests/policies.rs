@@ -12,10 +12,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use support::*;
 use tidegate_gateway::appliance::Appliance;
 use tidegate_gateway::assembly::{AppliancePolicies, ApplianceSources};
-use tidegate_gateway::clock::Clock;
+use tidegate_gateway::clock::{Clock, SystemClock};
 use tidegate_gateway::control::{JobHandle, PolicyRunRequest};
 use tidegate_gateway::policy::{Engine, Plan};
 use tidegate_gateway::settings::Settings;
@@ -248,6 +249,69 @@ async fn a_moment_that_one_share_misses_leaves_nothing_and_makes_no_whole_one_go
         let now = taken_by(&appliance, "together", share).await;
         assert_eq!((now.len(), &now[0]), (2, &before[1]), "{share}");
         assert_eq!(now[1].head.usage.inodes, before[1].head.usage.inodes + 6, "{share}");
+    }
+    appliance.close().await.unwrap();
+}
+
+/// A source whose command says that it has begun, and ends when something is written to its gate.
+fn gated(folder: &Path, name: &str) -> String {
+    let (begun, gate) = (folder.join(format!("{name}.begun")), folder.join(format!("{name}.gate")));
+    mknodat(CWD, &gate, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let script = format!("touch {}; cat {}", begun.display(), gate.display());
+    format!("[[source]]\nname = \"{name}\"\ncommand = [\"/bin/sh\", \"-c\", \"{script}\"]\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_frozen_while_the_sources_of_others_have_all_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = slot_key(folder.path());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    drop(init(store.clone(), &key).await);
+    let appliance = open(&folder.path().join("data"), store, &key).await;
+    let mut text = "[repository]\nkey = { env = \"K\" }\n[[target]]\nname = \"t\"\n\
+        address = \"file:///nowhere/repository\"\n"
+        .to_owned();
+    let frozen = folder.path().join("frozen");
+    for name in ["one", "two", "three"] {
+        text += &gated(folder.path(), name);
+    }
+    for name in ["one", "two", "three"] {
+        text += &format!(
+            "[[policy]]\nname = \"{name}\"\nsources = [\"{name}\"]\nevery = \"1h\"\nkeep_last = 1\n"
+        );
+    }
+    text += &format!("before = [\"/bin/sh\", \"-c\", \"touch {}\"]\n", frozen.display());
+    let settings = Arc::new(Settings::parse(&text).unwrap());
+    let sources = ApplianceSources::new(appliance.clone(), settings.clone());
+    let host = AppliancePolicies::new(appliance.clone(), sources);
+    let engine = Engine::new(host, Arc::new(SystemClock));
+    engine.set(Plan::all(&settings));
+    let run = |policy: &'static str, job: JobHandle| {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.run_now(policy, &PolicyRunRequest::default(), &job).await })
+    };
+    let open_gate =
+        |name: &str| std::fs::write(folder.path().join(format!("{name}.gate")), b"go on").unwrap();
+    let others = ["one", "two"].map(|name| run(name, JobHandle::new()));
+    while !["one", "two"].iter().all(|name| folder.path().join(format!("{name}.begun")).exists()) {
+        tokio::task::yield_now().await;
+    }
+    let job = JobHandle::new();
+    let third = run("three", job.clone());
+    while job.progress().phase != "wait for other sources" && !frozen.exists() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!frozen.exists(), "both places are taken");
+    open_gate("one");
+    while !folder.path().join("three.begun").exists() {
+        tokio::task::yield_now().await;
+    }
+    assert!(frozen.exists(), "it has a place now");
+    open_gate("three");
+    third.await.unwrap().unwrap();
+    open_gate("two");
+    for other in others {
+        other.await.unwrap().unwrap();
     }
     appliance.close().await.unwrap();
 }

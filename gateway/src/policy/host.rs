@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tidegate_replicator::repository::NewSnapshot;
 
+use super::place::Place;
 use crate::control::{ControlError, JobHandle};
 
 /// A snapshot of a share or source.
@@ -36,8 +37,19 @@ pub trait PolicyHost: Send + Sync + 'static {
     /// All snapshots of a share or source that can be read, oldest first.
     async fn snapshots(&self, share: &str) -> Result<Vec<Taken>, ControlError>;
 
-    /// Publishes what a share or source has now, and keeps it. That may take long: the job is told, and may be cancelled.
-    async fn take(&self, share: &str, new: NewSnapshot, job: &JobHandle) -> Result<Taken, ControlError>;
+    /// Waits until a source can be read, and holds the place for a run that reads so many. That may take long: the job is
+    /// told, and may be cancelled.
+    async fn ready(&self, sources: usize, job: &JobHandle) -> Result<Place, ControlError>;
+
+    /// Publishes what a share or source has now, and keeps it; a source in the place of its run, if that has one. That may
+    /// take long: the job is told, and may be cancelled.
+    async fn take(
+        &self,
+        share: &str,
+        new: NewSnapshot,
+        place: Option<&Place>,
+        job: &JobHandle,
+    ) -> Result<Taken, ControlError>;
 
     /// The same for several shares, all of one moment, or none of them; one result a share, in order.
     async fn take_together(&self, shares: &[String], new: NewSnapshot) -> Vec<Result<Taken, ControlError>>;

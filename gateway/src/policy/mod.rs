@@ -5,6 +5,7 @@
 //! keep       which snapshots its rules keep        pure
 //! simulate   both over a time to come              pure
 //! hook       a command beside a run                a process
+//! place      where a run's sources are read            waits before its hooks
 //! run        one run: hooks, snapshots, forgetting
 //! engine     what is due, by the clock; retries; what is known of each policy
 //! host       what a run asks of the gateway        a seam
@@ -20,6 +21,7 @@ mod engine;
 pub mod hook;
 mod host;
 mod keep;
+mod place;
 mod plan;
 mod run;
 mod schedule;
@@ -30,6 +32,7 @@ mod tests;
 pub use engine::Engine;
 pub use host::{PolicyHost, Taken};
 pub use keep::{Dated, Reason, Reasons, Rules};
+pub use place::{Place, Turn};
 pub use plan::Plan;
 pub use schedule::Schedule;
 pub use simulate::{RUNS_MAX, Simulation, TooManyRuns, simulate};

@@ -2,6 +2,7 @@
 //!
 //! | step | what | when it fails |
 //! |---|---|---|
+//! | ready | a place among the sources that are saved at once, if the run has sources and the hook `before` ([`Place`]) | the run ends |
 //! | before | the hook `before` | the run ends, unless the hook may fail |
 //! | take | a commit and a snapshot of each share, a few shares at once, or all of one moment | the other shares get theirs; of one moment, none, and nothing is forgotten |
 //! | after | the hook `after`, if all shares have theirs | nothing is forgotten, unless the hook may fail |
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hook::{self, HookError};
 use super::host::{PolicyHost, Taken};
+use super::place::Place;
 use super::plan::Plan;
 use crate::appliance::locked_until;
 use crate::clock::Clock;
@@ -99,12 +101,14 @@ pub(super) async fn run(
 
 impl Run<'_> {
     async fn carry_out(&mut self, tags: &BTreeMap<String, String>) -> Result<(), ControlError> {
+        let place = self.ready().await?;
         self.job.checkpoint()?;
         let plan = self.plan;
         let policy = &plan.policy;
         self.owes_an_end = !policy.before.is_empty();
         self.hook(BEFORE, &policy.before).await?;
-        let taken = self.take(tags).await;
+        let taken = self.take(tags, place.as_ref()).await;
+        drop(place);
         match &taken {
             Ok(()) => {
                 let tolerated = self.hook(AFTER, &policy.after).await?;
@@ -122,6 +126,19 @@ impl Run<'_> {
         }
         let forgotten = self.forget().await;
         taken.and(forgotten)
+    }
+
+    /// Waits for a place to read the sources in. What `before` begins lasts until they are read, so it does not begin while they would
+    /// wait for those of others. Where nothing begins there, they wait each by itself, and shares do not wait for them.
+    async fn ready(&self) -> Result<Option<Place>, ControlError> {
+        let policy = &self.plan.policy;
+        let is_source =
+            |share: &&PolicyShareRun| policy.sources.iter().any(|source| source.as_str() == share.share);
+        let sources = self.shares.iter().filter(is_source).count();
+        if sources == 0 || policy.before.is_empty() {
+            return Ok(None);
+        }
+        self.host.ready(sources, self.job).await.map(Some)
     }
 
     /// A hook beside the snapshots. Of one that may fail the failure is only logged, and given.
@@ -225,7 +242,11 @@ impl Run<'_> {
         variables
     }
 
-    async fn take(&mut self, tags: &BTreeMap<String, String>) -> Result<(), ControlError> {
+    async fn take(
+        &mut self,
+        tags: &BTreeMap<String, String>,
+        place: Option<&Place>,
+    ) -> Result<(), ControlError> {
         self.job.phase("take snapshots", Some(self.shares.len() as u64), Unit::Items);
         let (name, host, job) = (self.plan.name(), self.host, self.job);
         let new = NewSnapshot { label: name.to_owned(), policy: Some(name.to_owned()), tags: tags.clone() };
@@ -239,7 +260,7 @@ impl Run<'_> {
                 let new = new.clone();
                 async move {
                     job.checkpoint()?;
-                    let taken = host.take(&share, new, job).await;
+                    let taken = host.take(&share, new, place, job).await;
                     job.advance(1);
                     taken
                 }

@@ -3,6 +3,7 @@
 mod engine;
 mod hooks;
 mod keep;
+mod place;
 mod schedule;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tidegate_replicator::map;
 use tidegate_replicator::repository::NewSnapshot;
+use tokio::sync::Semaphore;
 
 use super::*;
 use crate::clock::Clock;
@@ -107,6 +109,8 @@ impl Clock for Turned {
 /// A gateway in memory.
 struct FakeHost {
     clock: Arc<Turned>,
+    /// For sources that are saved at once.
+    places: Arc<Semaphore>,
     state: Mutex<HostState>,
 }
 
@@ -136,7 +140,7 @@ struct HostState {
 
 impl FakeHost {
     fn new(clock: Arc<Turned>) -> Arc<Self> {
-        Arc::new(Self { clock, state: Mutex::default() })
+        Arc::new(Self { clock, places: Arc::new(Semaphore::new(2)), state: Mutex::default() })
     }
 
     fn add(&self, share: &str, policy: Option<&str>, tags: BTreeMap<String, String>) -> Taken {
@@ -183,7 +187,21 @@ impl PolicyHost for FakeHost {
         Ok(listed)
     }
 
-    async fn take(&self, share: &str, new: NewSnapshot, job: &JobHandle) -> Result<Taken, ControlError> {
+    async fn ready(&self, sources: usize, _job: &JobHandle) -> Result<Place, ControlError> {
+        Ok(Place::wait(&self.places, sources).await)
+    }
+
+    async fn take(
+        &self,
+        share: &str,
+        new: NewSnapshot,
+        place: Option<&Place>,
+        job: &JobHandle,
+    ) -> Result<Taken, ControlError> {
+        let _turn = match place {
+            Some(place) => Some(place.turn().await),
+            None => None,
+        };
         let is_stuck = self.state.lock().stuck.iter().any(|stuck| stuck == share);
         if is_stuck {
             job.cancelled().await;
