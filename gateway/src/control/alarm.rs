@@ -88,6 +88,8 @@ codes! {
     PolicyOverdue = "policy-overdue",
     /// The last run of a policy failed.
     PolicyFailed = "policy-failed",
+    /// The newest snapshot that a policy has of a source lacks something.
+    PolicyIncomplete = "policy-incomplete",
     /// A store does not answer, or does not do what is asked.
     StoreAway = "store-away",
     /// What waits for a store does not become less.

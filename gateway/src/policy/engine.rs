@@ -92,9 +92,11 @@ struct State {
 }
 
 /// What is known of the snapshots of a share.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Known {
     newest: Option<Timestamp>,
+    /// What the newest one lacks.
+    lacks: Option<String>,
     count: u64,
     /// Whether there may be more since: a run has failed, and what failed may have been done all the same.
     is_stale: bool,
@@ -111,7 +113,7 @@ impl State {
         let known = self.shares.entry(share.share.clone()).or_default();
         known.is_stale = has_failed || taken.is_none();
         if let Some(taken) = taken {
-            known.newest = Some(taken.at);
+            (known.newest, known.lacks) = (Some(taken.at), taken.lacking());
         }
         if !known.is_stale {
             known.count = share.kept;
@@ -217,6 +219,7 @@ impl Runner {
         let state = self.state.lock();
         let newest: Option<Vec<Timestamp>> =
             self.plan.shares.iter().map(|share| state.shares.get(share)?.newest).collect();
+        let lacks = |share: &String| Some((share.clone(), state.shares.get(share)?.lacks.clone()?));
         PolicyStatus {
             name: self.plan.name().to_owned(),
             shares: self.plan.names(),
@@ -228,6 +231,7 @@ impl Runner {
             last_run: state.last_run.clone(),
             failures: state.failures,
             snapshots: state.shares.values().map(|known| known.count).sum(),
+            lacks: self.plan.shares.iter().filter_map(lacks).collect(),
         }
     }
 }
@@ -403,8 +407,13 @@ impl Engine {
                 Ok(listed) => {
                     let own = of_policy(&listed, runner.plan.name());
                     // What is dated after now does not count as done.
-                    let newest = own.iter().map(|taken| taken.at).filter(|at| *at <= now).max();
-                    let known = Known { newest, count: own.len() as u64, is_stale: false };
+                    let newest = own.iter().filter(|taken| taken.at <= now).max_by_key(|taken| taken.at);
+                    let known = Known {
+                        newest: newest.map(|taken| taken.at),
+                        lacks: newest.and_then(|taken| taken.lacking()),
+                        count: own.len() as u64,
+                        is_stale: false,
+                    };
                     runner.state.lock().shares.insert(share, known);
                 }
                 Err(error) => {
@@ -450,8 +459,7 @@ impl Engine {
 
 /// The snapshots of a share, newest first, with what keeps them.
 fn kept_of(plan: &Plan, share: &str, own: &[&Taken]) -> Vec<PolicySnapshot> {
-    let dated: Vec<_> = own.iter().map(|taken| plan.rules.date(taken.at, taken.pairs())).collect();
-    let reasons = plan.rules.reasons(&dated);
+    let reasons = plan.reasons(own);
     let mut shown: Vec<PolicySnapshot> = own
         .iter()
         .zip(reasons)

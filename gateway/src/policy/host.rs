@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tidegate_replicator::repository::NewSnapshot;
 
 use super::place::Place;
+use crate::appliance::INCOMPLETE_TAG;
 use crate::control::{ControlError, JobHandle};
 
 /// A snapshot of a share or source.
@@ -28,6 +29,17 @@ impl Taken {
     /// Its tags as pairs.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// Whether it has all that its source had.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.tags.contains_key(INCOMPLETE_TAG)
+    }
+
+    /// What it lacks, for people, also when it was not taken just now.
+    pub(super) fn lacking(&self) -> Option<String> {
+        let counted = || Some(format!("{} names could not be read", self.tags.get(INCOMPLETE_TAG)?));
+        self.lacks.clone().or_else(counted)
     }
 }
 

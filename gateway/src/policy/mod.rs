@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Promises: only snapshots that carry the policy's name are ever forgotten, and of those that a share has at
-//! least one stays. A due time that passed while the gateway was off is made up for once. There is no state
-//! besides the snapshots: a snapshot taken at a time has done what was due before.
+//! least one stays, and at least one that is whole, if there is any. A due time that passed while the gateway was off
+//! is made up for once. There is no state besides the snapshots: a snapshot taken at a time has done what was due before.
 //!
 //! Not here: what a snapshot is (`appliance/snapshots.rs`), and what becomes of data that no snapshot reaches.
 

@@ -14,7 +14,8 @@
 //! own time, and [`AT_STOP_MAX`] from when the gateway begins to stop.
 //!
 //! A run that is cut at any step leaves more snapshots than the rules keep, never fewer. Forgotten is only what
-//! carries the policy's name, was not taken after now, and is in a listing that has the new snapshot too.
+//! carries the policy's name, was not taken after now, and is in a listing that has the new snapshot too; and never the
+//! newest whole one, while those that are newer lack something.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -318,9 +319,8 @@ impl Run<'_> {
         share.kept = own.len() as u64;
         let now = now(self.clock);
         let past: Vec<&Taken> = own.into_iter().filter(|snapshot| snapshot.at <= now).collect();
-        let rules = &self.plan.rules;
-        let dated: Vec<_> = past.iter().map(|snapshot| rules.date(snapshot.at, snapshot.pairs())).collect();
-        for (snapshot, reasons) in past.into_iter().zip(rules.reasons(&dated)) {
+        let reasons = self.plan.reasons(&past);
+        for (snapshot, reasons) in past.into_iter().zip(reasons) {
             let is_locked = locked_until(&snapshot.tags).is_some_and(|until| until.as_nanos() > nanos(now));
             if reasons.is_kept() || is_locked {
                 continue;

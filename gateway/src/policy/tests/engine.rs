@@ -226,6 +226,57 @@ async fn nothing_of_one_moment_is_forgotten_for_what_is_not_of_one() {
 }
 
 #[tokio::test]
+async fn the_newest_whole_snapshot_stays_while_only_incomplete_ones_are_newer() {
+    let plan = plan("every = \"1h\"\nkeep_last = 2");
+    let clock = Turned::at(time("2026-01-01T00:30:00Z"));
+    let host = FakeHost::new(clock.clone());
+    let engine = engine(&host, &plan);
+    go_on(&engine, &clock, time("2026-01-01T01:30:00Z")).await;
+    host.state.lock().lacking.push("a".to_owned());
+    go_on(&engine, &clock, time("2026-01-01T05:30:00Z")).await;
+    let [first, fourth, fifth] = [1, 4, 5].map(|hour| time(&format!("2026-01-01T0{hour}:00:00Z")));
+    assert_eq!(host.of("a", Some("nightly")), [first, fourth, fifth]);
+    assert_eq!(host.of("b", Some("nightly")), [fourth, fifth], "what is whole goes by the rules alone");
+    let details = engine.details("nightly").await.expect("it is there");
+    let kept_by = details.snapshots.iter().filter(|snapshot| snapshot.share == "a");
+    let kept_by: Vec<_> = kept_by.map(|snapshot| snapshot.kept_by.join(" ")).collect();
+    assert_eq!(kept_by, ["newest last", "last", "whole"]);
+    host.state.lock().lacking.clear();
+    go_on(&engine, &clock, time("2026-01-01T06:30:00Z")).await;
+    assert_eq!(host.of("a", Some("nightly")), [fifth, time("2026-01-01T06:00:00Z")]);
+}
+
+#[tokio::test]
+async fn what_a_source_lacks_is_known_until_its_next_snapshot_is_whole() {
+    let plan = plan("every = \"1h\"\nkeep_last = 5");
+    let clock = Turned::at(time("2026-01-01T00:30:00Z"));
+    let host = FakeHost::new(clock.clone());
+    let before = engine(&host, &plan);
+    host.state.lock().lacking.push("a".to_owned());
+    go_on(&before, &clock, time("2026-01-01T01:30:00Z")).await;
+    let of_a = |engine: &Engine| {
+        let lacks = engine.statuses()[0].lacks.clone();
+        assert!(lacks.keys().all(|share| share == "a"), "{lacks:?}");
+        lacks.get("a").cloned().unwrap_or_default()
+    };
+    assert_eq!(of_a(&before), "2 names could not be read: x: no permission and others");
+    // After a start the snapshot says so itself.
+    let after = engine(&host, &plan);
+    after.run_due().await;
+    assert_eq!(of_a(&after), "2 names could not be read");
+    {
+        let mut state = host.state.lock();
+        state.lacking.clear();
+        state.away.push("a".to_owned());
+    }
+    go_on(&after, &clock, time("2026-01-01T02:30:00Z")).await;
+    assert_eq!(of_a(&after), "2 names could not be read", "there is no newer snapshot");
+    host.state.lock().away.clear();
+    go_on(&after, &clock, time("2026-01-01T03:30:00Z")).await;
+    assert_eq!(of_a(&after), "");
+}
+
+#[tokio::test]
 async fn snapshots_from_times_to_come_neither_stop_a_policy_nor_are_forgotten() {
     let plan = plan("every = \"1h\"\nkeep_within = \"2h\"");
     let clock = Turned::at(time("2040-01-01T00:00:00Z"));

@@ -17,6 +17,7 @@ use tidegate_replicator::repository::NewSnapshot;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::appliance::INCOMPLETE_TAG;
 use crate::clock::Clock;
 use crate::control::{ControlError, ErrorKind, JobHandle};
 use crate::settings::Settings;
@@ -123,6 +124,8 @@ struct HostState {
     away: Vec<String>,
     /// Shares and sources whose snapshots take until they are cancelled.
     stuck: Vec<String>,
+    /// Sources of which two names cannot be read.
+    lacking: Vec<String>,
     /// What is said of those that are away; none: that the store is away.
     refusal: Option<String>,
     /// Shares whose snapshots cannot be listed.
@@ -214,10 +217,13 @@ impl PolicyHost for FakeHost {
         if !lost {
             self.answers(share)?;
         }
-        let taken = self.add(share, new.policy.as_deref(), new.tags);
+        let is_lacking = self.state.lock().lacking.iter().any(|lacking| lacking == share);
+        let lacks = is_lacking.then(|| "2 names could not be read: x: no permission and others".to_owned());
+        let tag = is_lacking.then(|| (INCOMPLETE_TAG.to_owned(), "2".to_owned()));
+        let taken = self.add(share, new.policy.as_deref(), new.tags.into_iter().chain(tag).collect());
         self.state.lock().runs.push((share.to_owned(), taken.at));
         self.answers(share)?;
-        Ok(taken)
+        Ok(Taken { lacks, ..taken })
     }
 
     async fn take_together(&self, shares: &[String], new: NewSnapshot) -> Vec<Result<Taken, ControlError>> {
