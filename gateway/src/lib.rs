@@ -35,3 +35,4 @@ pub mod source;
 pub mod telemetry;
 pub mod volumes;
 pub mod watch;
+mod words;

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::reading::{Reading, Verdict};
 use crate::control::{Alarm, AlarmCode};
+use crate::words::fit;
 
 /// What a look has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +103,8 @@ fn step(
                 }
             }
             let since = entry.wrong_since;
+            // It may quote what a command wrote.
+            let message = fit(&message, Alarm::MESSAGE_BYTES_MAX);
             let alarm = Alarm { code: key.0, subject: key.1.clone(), severity, since, message, todo };
             match &mut entry.alarm {
                 None if lasts(entry.since, now) < after => {}

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::control::{Alarm, AlarmCode, Severity};
+use crate::policy::hook::variable;
 
 /// Why a notifier hears of an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -120,7 +121,7 @@ impl Notice {
     /// As a command gets it.
     pub fn variables(&self, sender: &Sender) -> Vec<(&'static str, String)> {
         let alarm = &self.alarm;
-        vec![
+        let variables = [
             ("TIDEGATE_EVENT", self.tidings.as_str().to_owned()),
             ("TIDEGATE_CODE", alarm.code.to_string()),
             ("TIDEGATE_SUBJECT", alarm.subject.clone()),
@@ -131,6 +132,7 @@ impl Notice {
             ("TIDEGATE_TODO", alarm.todo.clone()),
             ("TIDEGATE_HOST", sender.host.clone()),
             ("TIDEGATE_REPOSITORY", sender.repository.clone()),
-        ]
+        ];
+        Vec::from(variables.map(|(name, value)| (name, variable(&value))))
     }
 }

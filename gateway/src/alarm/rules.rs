@@ -131,6 +131,7 @@ fn policies(view: &View<'_>, found: &mut Vec<Reading>) {
     for policy in &view.status.policies {
         let subject = format!("policy:{}", policy.name);
         found.push(Reading::new(AlarmCode::PolicyFailed, &*subject, last_run(view, policy)));
+        found.push(Reading::new(AlarmCode::PolicyIncomplete, &*subject, wholeness(view, policy)));
         found.push(Reading::new(AlarmCode::PolicyOverdue, &*subject, lateness(view, policy)));
     }
 }
@@ -140,6 +141,19 @@ fn last_run(view: &View<'_>, policy: &PolicyStatus) -> Verdict {
     let Some(error) = &run.error else { return Verdict::Right };
     let message = format!("the run of policy {} at {} failed: {error}", policy.name, run.began);
     let todo = format!("it is tried again by itself; see `tidegate policy show {}` and the log", policy.name);
+    wrong(Severity::Warning, view.bounds.raise_after.duration(), message, todo)
+}
+
+/// Whether the newest snapshots of a policy have all that its sources had.
+fn wholeness(view: &View<'_>, policy: &PolicyStatus) -> Verdict {
+    let Some(first) = policy.lacks.keys().next() else { return Verdict::Right };
+    let lacks: Vec<String> =
+        policy.lacks.iter().map(|(source, lacks)| format!("{source}: {lacks}")).collect();
+    let message = format!("what policy {} saved last is not whole: {}", policy.name, lacks.join("; "));
+    let todo = format!(
+        "let the gateway read it, or leave it out by `exclude`; `tidegate --json source show {first}` names what is missing. \
+         The newest whole snapshot is kept meanwhile"
+    );
     wrong(Severity::Warning, view.bounds.raise_after.duration(), message, todo)
 }
 

@@ -191,8 +191,10 @@ pub enum ApplianceError {
         /// Who.
         by: Successor,
     },
-    /// Shares that were to be frozen at one moment were not.
-    #[error("shares {shares} were not frozen at one moment, since not all of them could be committed")]
+    /// Shares that were to be retained as of one moment were not.
+    #[error(
+        "shares {shares} were not retained as of one moment, since not all of them could be committed and kept"
+    )]
     NotTogether {
         /// Their names.
         shares: String,

@@ -79,7 +79,7 @@ pub use scrub::{ScrubConfig, ScrubRun, Scrubber};
 pub use shares::{AttachPoint, ShareConfig};
 pub use snapshots::SnapshotEntry;
 pub use source_lines::SourceConfig;
-pub use source_run::{OpenSource, SourceRequest, SourceTaken};
+pub use source_run::{INCOMPLETE_TAG, OpenSource, SourceRequest, SourceTaken};
 pub use targets::{CopyTarget, Targets};
 pub use thaw::ThawRule;
 pub(crate) use warm::REQUESTS_MAX as WARM_REQUESTS_MAX;

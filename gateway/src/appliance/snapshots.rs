@@ -82,24 +82,41 @@ impl Appliance {
     }
 
     /// Retains the states of several shares as of one moment: what was written to one of them before another is in both
-    /// snapshots, or not in that of the second alone. One result a share, in order; all or none are together.
+    /// snapshots, or not in that of the second alone. One result a share, in order; all are retained, or none is.
     pub async fn take_snapshots_together(
         self: &Arc<Self>,
         shares: &[String],
         new: &NewSnapshot,
     ) -> Vec<Result<SnapshotEntry, ApplianceError>> {
-        let mut kept = Vec::new();
-        for (share, committed) in shares.iter().zip(self.commit_together(shares).await) {
-            kept.push(match committed {
-                Err(error) => Err(error),
-                Ok((name, head)) => match self.keep(name, &head, new.clone()).await {
-                    Ok(Some(entry)) => Ok(entry),
-                    Ok(None) => Err(ApplianceError::SnapshotOvertaken { share: share.clone() }),
-                    Err(error) => Err(error),
-                },
-            });
+        let committed = self.commit_together(shares).await;
+        if committed.iter().any(Result::is_err) {
+            let apart = |head: Result<_, ApplianceError>| head.and_then(|_| Err(not_together(shares)));
+            return committed.into_iter().map(apart).collect();
         }
-        kept
+        let mut kept = Vec::new();
+        for (share, (name, head)) in shares.iter().zip(committed.into_iter().flatten()) {
+            let overtaken = || ApplianceError::SnapshotOvertaken { share: share.clone() };
+            let entry = self.keep(name, &head, new.clone()).await;
+            match entry.and_then(|entry| entry.ok_or_else(overtaken)) {
+                Ok(entry) => kept.push(entry),
+                Err(error) => {
+                    self.remove_lone(shares, &kept).await;
+                    let mut results: Vec<_> = shares.iter().map(|_| Err(not_together(shares))).collect();
+                    results[kept.len()] = Err(error);
+                    return results;
+                }
+            }
+        }
+        kept.into_iter().map(Ok).collect()
+    }
+
+    /// Removes the snapshots of the first of these shares, since the next one has none of that moment.
+    async fn remove_lone(&self, shares: &[String], kept: &[SnapshotEntry]) {
+        for (share, entry) in shares.iter().zip(kept) {
+            if let Err(error) = self.remove_snapshot(share, entry.id).await {
+                tracing::warn!(share, snapshot = %entry.id, %error, "a snapshot stays without the others of its moment");
+            }
+        }
     }
 
     /// Keeps the root of a head as long as it takes until a share that is put back to it, or cloned from it, has
@@ -316,6 +333,11 @@ impl Appliance {
         self.live.settle().await?;
         Ok(id)
     }
+}
+
+/// Why a share has no snapshot, although it could have one: another of these has none.
+fn not_together(shares: &[String]) -> ApplianceError {
+    ApplianceError::NotTogether { shares: shares.join(", ") }
 }
 
 /// Refuses tags by which a snapshot would be in the bin from the start, and a lock that is none.

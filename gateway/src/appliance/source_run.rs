@@ -45,7 +45,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const BACKLOG_PART: u64 = 4;
 const BACKLOG_BYTES: std::ops::RangeInclusive<u64> = (128 << 20)..=(2 << 30);
 /// The tag of a snapshot that lacks something: how many names.
-const INCOMPLETE_TAG: &str = "incomplete";
+pub const INCOMPLETE_TAG: &str = "incomplete";
 /// The tag of a snapshot with files that changed while they were read: how many.
 const TORN_TAG: &str = "torn";
 

@@ -16,7 +16,7 @@ use super::sources::{ApplianceSources, policy_request};
 use crate::appliance::{Appliance, ApplianceError, SnapshotEntry};
 use crate::clock::SystemClock;
 use crate::control::{ControlError, ErrorKind, JobHandle};
-use crate::policy::{Engine, Plan, PolicyHost, Taken};
+use crate::policy::{Engine, Place, Plan, PolicyHost, Taken};
 use crate::settings::Settings;
 
 /// Snapshots that are read at once.
@@ -87,10 +87,21 @@ impl PolicyHost for AppliancePolicies {
         Ok(listed)
     }
 
-    async fn take(&self, share: &str, new: NewSnapshot, job: &JobHandle) -> Result<Taken, ControlError> {
+    async fn ready(&self, sources: usize, job: &JobHandle) -> Result<Place, ControlError> {
+        self.sources.ready(sources, job).await
+    }
+
+    async fn take(
+        &self,
+        share: &str,
+        new: NewSnapshot,
+        place: Option<&Place>,
+        job: &JobHandle,
+    ) -> Result<Taken, ControlError> {
         if self.sources.has(share) {
             let request = policy_request(&new.tags);
-            let (entry, run) = self.sources.run(share, &request, new.policy, &job.apart()).await?;
+            let job = job.apart();
+            let (entry, run) = self.sources.run_in(place, share, &request, new.policy, &job).await?;
             return Ok(Taken { lacks: run.lacks(), ..taken(entry.id, entry.snapshot) });
         }
         let entry = self.appliance.take_snapshot(share, new).await?;

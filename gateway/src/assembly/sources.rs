@@ -16,6 +16,7 @@ use crate::control::{
     ControlError, ErrorKind, JobHandle, PathTrouble, SourceDetails, SourceRun, SourceRunRequest,
     SourceStatus, Unit,
 };
+use crate::policy::Place;
 use crate::settings::{self, RepositoryAddress, Settings, SourceKind};
 use crate::source::{
     CommandSource, DeviceSource, FolderOptions, FolderSource, Selection, SshOptions, SshSource,
@@ -25,6 +26,8 @@ use crate::source::{
 const RUNS_AT_ONCE: usize = 2;
 /// The program for `ssh`, unless another is set.
 const SSH: &str = "/usr/bin/ssh";
+/// What a run does before it has a place.
+const WAITS: &str = "wait for other sources";
 /// The name of the file of a command.
 const OUTPUT: &str = "output";
 
@@ -32,7 +35,7 @@ const OUTPUT: &str = "output";
 pub struct ApplianceSources {
     appliance: Arc<Appliance>,
     settings: Mutex<Arc<Settings>>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     running: Mutex<BTreeSet<String>>,
     last: Mutex<HashMap<String, SourceRun>>,
 }
@@ -52,7 +55,7 @@ impl ApplianceSources {
         Arc::new(Self {
             appliance,
             settings: Mutex::new(settings),
-            places: Semaphore::new(RUNS_AT_ONCE),
+            places: Arc::new(Semaphore::new(RUNS_AT_ONCE)),
             running: Mutex::default(),
             last: Mutex::default(),
         })
@@ -97,9 +100,27 @@ impl ApplianceSources {
         }
     }
 
+    /// Waits until a source can be read, and holds the place for a run of a policy that reads so many.
+    pub(super) async fn ready(&self, sources: usize, job: &JobHandle) -> Result<Place, ControlError> {
+        job.phase(WAITS, None, Unit::Items);
+        unless_cancelled(job, Place::wait(&self.places, sources)).await
+    }
+
     /// Saves a source. What it lacks is in what is told of the run.
     pub async fn run(
         &self,
+        name: &str,
+        request: &SourceRunRequest,
+        policy: Option<String>,
+        job: &JobHandle,
+    ) -> Result<(SnapshotEntry, SourceRun), ControlError> {
+        self.run_in(None, name, request, policy, job).await
+    }
+
+    /// The same, in the place of the run that asks for it, if that has one.
+    pub(super) async fn run_in(
+        &self,
+        place: Option<&Place>,
         name: &str,
         request: &SourceRunRequest,
         policy: Option<String>,
@@ -112,11 +133,9 @@ impl ApplianceSources {
             return Err(error.todo(format!("see `tidegate source show {name}`")));
         }
         let _running = Running(self, name.to_owned());
-        job.phase("wait for other sources", None, Unit::Items);
-        let _place = tokio::select! {
-            place = self.places.acquire() => place,
-            () = job.cancelled() => return Err(job.checkpoint().err().unwrap_or_else(|| no_source(name))),
-        };
+        job.phase(WAITS, None, Unit::Items);
+        let none = Place::none(&self.places);
+        let _turn = unless_cancelled(job, place.unwrap_or(&none).turn()).await?;
         let began = Timestamp::now();
         let label = policy.clone().unwrap_or_default();
         let new = NewSnapshot { label, policy, tags: request.tags.clone() };
@@ -143,6 +162,14 @@ impl ApplianceSources {
                 })
             }
         }
+    }
+}
+
+/// What is waited for, unless the job is cancelled before it comes.
+async fn unless_cancelled<T>(job: &JobHandle, waited: impl Future<Output = T>) -> Result<T, ControlError> {
+    tokio::select! {
+        came = waited => Ok(came),
+        () = job.cancelled() => Err(ControlError::new(ErrorKind::Cancelled, "the job was cancelled")),
     }
 }
 

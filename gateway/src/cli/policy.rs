@@ -109,6 +109,10 @@ fn outcome(policy: &PolicyStatus) -> String {
     match &policy.last_run {
         _ if policy.running => "running".to_owned(),
         None => "none since the start".to_owned(),
+        Some(PolicyRun { error: None, .. }) if !policy.lacks.is_empty() => {
+            let sources: Vec<&str> = policy.lacks.keys().map(String::as_str).collect();
+            format!("INCOMPLETE: {}", sources.join(", "))
+        }
         Some(PolicyRun { error: None, .. }) => "done".to_owned(),
         Some(PolicyRun { error: Some(error), began, .. }) => {
             format!("FAILED at {}: {error}", to_the_second(*began))

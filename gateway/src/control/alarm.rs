@@ -37,10 +37,16 @@ pub struct Alarm {
     pub severity: Severity,
     /// Since when.
     pub since: Timestamp,
-    /// What is wrong, with the numbers of the moment.
+    /// What is wrong, with the numbers of the moment; of what it quotes, the beginning.
     pub message: String,
     /// What to do.
     pub todo: String,
+}
+
+impl Alarm {
+    /// The longest message, in bytes. A hundred of them fit into a heartbeat, which holds 2 MiB, and one fits into a variable of
+    /// a command.
+    pub const MESSAGE_BYTES_MAX: usize = 4 << 10;
 }
 
 /// Declares the codes, their texts and meanings.
@@ -82,6 +88,8 @@ codes! {
     PolicyOverdue = "policy-overdue",
     /// The last run of a policy failed.
     PolicyFailed = "policy-failed",
+    /// The newest snapshot that a policy has of a source lacks something.
+    PolicyIncomplete = "policy-incomplete",
     /// A store does not answer, or does not do what is asked.
     StoreAway = "store-away",
     /// What waits for a store does not become less.

@@ -33,6 +33,9 @@ pub struct PolicyStatus {
     pub failures: u64,
     /// Snapshots that it has taken and that are kept, of all its shares.
     pub snapshots: u64,
+    /// What the newest snapshots of its sources lack, by the name of the source; none of those that are whole.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lacks: BTreeMap<String, String>,
 }
 
 /// What a run did.

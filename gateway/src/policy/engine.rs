@@ -5,6 +5,9 @@
 //! nothing has to be written down besides the snapshots. A run covers the shares that are owed one. After a run
 //! that failed the next try comes after a pause that doubles, and not later than the next run.
 //!
+//! What is known of a share stays known when a run fails, and says since when the policy is late; but nothing is
+//! taken by it before it was looked again.
+//!
 //! Everything that is asked of the store is asked before and in a run, never to find out whether one is due.
 //!
 //! | | while it runs | while it is removed | while the gateway stops |
@@ -29,8 +32,8 @@ use super::plan::Plan;
 use super::run::{self, Outcome, now, of_policy};
 use crate::clock::Clock;
 use crate::control::{
-    ControlError, ErrorKind, JobHandle, PolicyDetails, PolicyRun, PolicyRunRequest, PolicySnapshot,
-    PolicyStatus,
+    ControlError, ErrorKind, JobHandle, PolicyDetails, PolicyRun, PolicyRunRequest, PolicyShareRun,
+    PolicySnapshot, PolicyStatus,
 };
 use crate::telemetry::trace_work;
 
@@ -41,7 +44,7 @@ const PAUSE: SignedDuration = SignedDuration::from_mins(1);
 const PAUSE_MAX: SignedDuration = SignedDuration::from_mins(30);
 /// How far back the clock may be set without being taken for set.
 const SET_BACK: SignedDuration = SignedDuration::from_mins(1);
-/// Policies that run at once.
+/// Policies that run at once: so many without sources, and so many with some.
 const RUNS_AT_ONCE: usize = 4;
 /// Runs to come that are shown.
 const NEXT_RUNS_SHOWN: usize = 5;
@@ -51,7 +54,10 @@ pub struct Engine {
     host: Arc<dyn PolicyHost>,
     clock: Arc<dyn Clock>,
     runners: Mutex<BTreeMap<String, Arc<Runner>>>,
+    /// Where policies of shares alone wait for their turn, and where those with sources do: to save a source may take hours,
+    /// in which the others go on.
     places: Semaphore,
+    places_with_sources: Semaphore,
     /// When it was last looked what is due.
     looked_at: Mutex<Timestamp>,
     changed: Notify,
@@ -75,7 +81,7 @@ struct Runner {
 struct State {
     /// When the policy was first seen here.
     since: Timestamp,
-    /// What the repository has, of the shares of which that is known.
+    /// What the repository has, or had, of the shares that were ever looked at.
     shares: BTreeMap<String, Known>,
     /// When there is something to do; None: never.
     next: Option<Timestamp>,
@@ -86,10 +92,33 @@ struct State {
 }
 
 /// What is known of the snapshots of a share.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Known {
     newest: Option<Timestamp>,
+    /// What the newest one lacks.
+    lacks: Option<String>,
     count: u64,
+    /// Whether there may be more since: a run has failed, and what failed may have been done all the same.
+    is_stale: bool,
+}
+
+impl State {
+    /// Whether it is known what a share has now.
+    fn is_sure_of(&self, share: &str) -> bool {
+        self.shares.get(share).is_some_and(|known| !known.is_stale)
+    }
+
+    /// Takes in what a run has come to for a share.
+    fn note(&mut self, share: &PolicyShareRun, taken: Option<&Taken>, has_failed: bool) {
+        let known = self.shares.entry(share.share.clone()).or_default();
+        known.is_stale = has_failed || taken.is_none();
+        if let Some(taken) = taken {
+            (known.newest, known.lacks) = (Some(taken.at), taken.lacking());
+        }
+        if !known.is_stale {
+            known.count = share.kept;
+        }
+    }
 }
 
 /// Says that a policy runs, until the run has ended in whatever way.
@@ -128,32 +157,31 @@ impl Runner {
         Self { plan, turn, running, job, state: Mutex::new(state) }
     }
 
-    /// When the next run begins for a share of which it is known what it has.
+    /// When the next run begins for a share, by the newest snapshot that is known; while none is, by when the policy was
+    /// first seen here.
     fn next_of(&self, state: &State, share: &str) -> Option<Timestamp> {
-        self.plan.schedule.next_after(state.shares.get(share)?.newest.unwrap_or(state.since))
+        let newest = state.shares.get(share).and_then(|known| known.newest);
+        self.plan.schedule.next_after(newest.unwrap_or(state.since))
     }
 
-    /// When the earliest run that is not done begins. What is not known of a share counts from when the policy was
-    /// first seen here.
+    /// When the earliest run that is not done begins.
     fn due(&self, state: &State) -> Option<Timestamp> {
-        let next = |share: &String| match state.shares.get(share) {
-            Some(_) => self.next_of(state, share),
-            None => self.plan.schedule.next_after(state.since),
-        };
-        self.plan.shares.iter().filter_map(next).min()
+        self.plan.shares.iter().filter_map(|share| self.next_of(state, share)).min()
     }
 
     /// The shares that are owed a snapshot, of those of which it is known what they have.
     fn owed(&self, now: Timestamp) -> Vec<String> {
         let state = self.state.lock();
-        let is_owed = |share: &&String| self.next_of(&state, share).is_some_and(|next| next <= now);
+        let is_owed = |share: &&String| {
+            state.is_sure_of(share) && self.next_of(&state, share).is_some_and(|next| next <= now)
+        };
         self.plan.shares.iter().filter(is_owed).cloned().collect()
     }
 
     /// The shares of which it is not known what they have.
     fn unknown(&self) -> Vec<String> {
         let state = self.state.lock();
-        self.plan.shares.iter().filter(|share| !state.shares.contains_key(*share)).cloned().collect()
+        self.plan.shares.iter().filter(|share| !state.is_sure_of(share)).cloned().collect()
     }
 
     /// Sets when there is something to do again. `failed`: a try has just failed.
@@ -169,7 +197,7 @@ impl Runner {
             state.next = Some(now);
         } else {
             state.tries = 0;
-            state.next = self.plan.shares.iter().filter_map(|share| self.next_of(&state, share)).min();
+            state.next = self.due(&state);
         }
     }
 
@@ -191,6 +219,7 @@ impl Runner {
         let state = self.state.lock();
         let newest: Option<Vec<Timestamp>> =
             self.plan.shares.iter().map(|share| state.shares.get(share)?.newest).collect();
+        let lacks = |share: &String| Some((share.clone(), state.shares.get(share)?.lacks.clone()?));
         PolicyStatus {
             name: self.plan.name().to_owned(),
             shares: self.plan.names(),
@@ -202,6 +231,7 @@ impl Runner {
             last_run: state.last_run.clone(),
             failures: state.failures,
             snapshots: state.shares.values().map(|known| known.count).sum(),
+            lacks: self.plan.shares.iter().filter_map(lacks).collect(),
         }
     }
 }
@@ -214,6 +244,7 @@ impl Engine {
             clock,
             runners: Mutex::default(),
             places: Semaphore::new(RUNS_AT_ONCE),
+            places_with_sources: Semaphore::new(RUNS_AT_ONCE),
             looked_at: Mutex::new(Timestamp::MIN),
             changed: Notify::new(),
             stop: CancellationToken::new(),
@@ -342,7 +373,9 @@ impl Engine {
     /// Learns what a policy has, and runs it if a share is owed a snapshot.
     async fn attend(&self, runner: &Runner) {
         let Ok(_turn) = runner.turn.try_lock() else { return };
-        let Ok(_place) = self.places.acquire().await else { return };
+        let has_sources = !runner.plan.policy.sources.is_empty();
+        let places = if has_sources { &self.places_with_sources } else { &self.places };
+        let Ok(_place) = places.acquire().await else { return };
         if !runner.is_due(now(&*self.clock)) {
             return;
         }
@@ -374,8 +407,13 @@ impl Engine {
                 Ok(listed) => {
                     let own = of_policy(&listed, runner.plan.name());
                     // What is dated after now does not count as done.
-                    let newest = own.iter().map(|taken| taken.at).filter(|at| *at <= now).max();
-                    let known = Known { newest, count: own.len() as u64 };
+                    let newest = own.iter().filter(|taken| taken.at <= now).max_by_key(|taken| taken.at);
+                    let known = Known {
+                        newest: newest.map(|taken| taken.at),
+                        lacks: newest.and_then(|taken| taken.lacking()),
+                        count: own.len() as u64,
+                        is_stale: false,
+                    };
                     runner.state.lock().shares.insert(share, known);
                 }
                 Err(error) => {
@@ -408,14 +446,7 @@ impl Engine {
         {
             let mut state = runner.state.lock();
             for share in &outcome.run.shares {
-                match outcome.taken.get(&share.share) {
-                    Some(taken) if outcome.failure.is_none() => {
-                        let known = Known { newest: Some(taken.at), count: share.kept };
-                        state.shares.insert(share.share.clone(), known);
-                    }
-                    // What failed may have been done all the same: look again.
-                    Some(_) | None => drop(state.shares.remove(&share.share)),
-                }
+                state.note(share, outcome.taken.get(&share.share), outcome.failure.is_some());
             }
             let failed = |error: &ControlError| error.kind != ErrorKind::Cancelled;
             state.failures += u64::from(outcome.failure.as_ref().is_some_and(failed));
@@ -428,8 +459,7 @@ impl Engine {
 
 /// The snapshots of a share, newest first, with what keeps them.
 fn kept_of(plan: &Plan, share: &str, own: &[&Taken]) -> Vec<PolicySnapshot> {
-    let dated: Vec<_> = own.iter().map(|taken| plan.rules.date(taken.at, taken.pairs())).collect();
-    let reasons = plan.rules.reasons(&dated);
+    let reasons = plan.reasons(own);
     let mut shown: Vec<PolicySnapshot> = own
         .iter()
         .zip(reasons)

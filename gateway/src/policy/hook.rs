@@ -18,9 +18,12 @@ use tokio::task::JoinHandle;
 
 use crate::control::JobHandle;
 use crate::settings::Argument;
+use crate::words::fit;
 
 /// What is kept of the output of a hook, in bytes.
 pub const OUTPUT_BYTES_MAX: usize = 16 << 10;
+/// The longest text of others in a variable of a hook, in bytes. The system starts no program with 128 KiB in one.
+pub const VARIABLE_BYTES_MAX: usize = 16 << 10;
 /// How long the output is read on after the hook has ended: what it left running may hold it open.
 const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 /// How long a killed hook is waited for.
@@ -111,6 +114,11 @@ impl Drop for Group {
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
+}
+
+/// A text of others, such as an error, as a variable of a hook holds it: with any content, and of any length, the hook starts.
+pub fn variable(text: &str) -> String {
+    fit(text, VARIABLE_BYTES_MAX)
 }
 
 /// Runs a command to its end; gives what it wrote.

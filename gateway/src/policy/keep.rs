@@ -38,11 +38,13 @@ pub enum Reason {
     Within,
     /// `keep_tags`
     Tag,
+    /// It is the newest that is whole, and the newer ones are not. No rule says so: see [`super::Plan`].
+    Whole,
 }
 
 impl Reason {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Newest,
         Self::Last,
         Self::Hourly,
@@ -52,6 +54,7 @@ impl Reason {
         Self::Yearly,
         Self::Within,
         Self::Tag,
+        Self::Whole,
     ];
 
     /// As it is shown.
@@ -66,6 +69,7 @@ impl Reason {
             Self::Yearly => "yearly",
             Self::Within => "within",
             Self::Tag => "tag",
+            Self::Whole => "whole",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A policy of the settings, made ready to be carried out.
 
-use super::keep::Rules;
+use super::host::Taken;
+use super::keep::{Reason, Reasons, Rules};
 use super::schedule::Schedule;
 use crate::settings::{Policy, Settings};
 
@@ -43,6 +44,23 @@ impl Plan {
     pub(super) fn names(&self) -> Vec<String> {
         let Policy { shares, sources, .. } = &self.policy;
         shares.iter().map(ToString::to_string).chain(sources.iter().map(ToString::to_string)).collect()
+    }
+
+    /// Why each of these snapshots of a share or source is kept, in their order: by the rules, and besides them the newest whole
+    /// one. Of a source that cannot be read as a whole any more it is the last that has the rest.
+    pub(super) fn reasons(&self, snapshots: &[&Taken]) -> Vec<Reasons> {
+        let dated: Vec<_> = snapshots.iter().map(|taken| self.rules.date(taken.at, taken.pairs())).collect();
+        let mut reasons = self.rules.reasons(&dated);
+        let newest_of = |is_meant: fn(&Taken) -> bool| {
+            let meant = (0..snapshots.len()).filter(|&place| is_meant(snapshots[place]));
+            meant.max_by_key(|&place| snapshots[place].at)
+        };
+        if let Some(whole) = newest_of(Taken::is_whole)
+            && newest_of(|_| true) != Some(whole)
+        {
+            reasons[whole].add(Reason::Whole);
+        }
+        reasons
     }
 
     /// The name of the policy.

@@ -2,8 +2,9 @@
 //!
 //! | step | what | when it fails |
 //! |---|---|---|
+//! | ready | a place among the sources that are saved at once, if the run has sources and the hook `before` ([`Place`]) | the run ends |
 //! | before | the hook `before` | the run ends, unless the hook may fail |
-//! | take | a commit and a snapshot of each share, a few shares at once, or all of one moment | the other shares get theirs; of one moment, none |
+//! | take | a commit and a snapshot of each share, a few shares at once, or all of one moment | the other shares get theirs; of one moment, none, and nothing is forgotten |
 //! | after | the hook `after`, if all shares have theirs | nothing is forgotten, unless the hook may fail |
 //! | forget | what the rules keep no more, of each share that has a new snapshot | the next run does it |
 //! | on_failure | the hook `on_failure`, once, if anything failed; of a snapshot that is missing before anything is forgotten | the log says so |
@@ -13,7 +14,8 @@
 //! own time, and [`AT_STOP_MAX`] from when the gateway begins to stop.
 //!
 //! A run that is cut at any step leaves more snapshots than the rules keep, never fewer. Forgotten is only what
-//! carries the policy's name, was not taken after now, and is in a listing that has the new snapshot too.
+//! carries the policy's name, was not taken after now, and is in a listing that has the new snapshot too; and never the
+//! newest whole one, while those that are newer lack something.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hook::{self, HookError};
 use super::host::{PolicyHost, Taken};
+use super::place::Place;
 use super::plan::Plan;
 use crate::appliance::locked_until;
 use crate::clock::Clock;
@@ -99,12 +102,14 @@ pub(super) async fn run(
 
 impl Run<'_> {
     async fn carry_out(&mut self, tags: &BTreeMap<String, String>) -> Result<(), ControlError> {
+        let place = self.ready().await?;
         self.job.checkpoint()?;
         let plan = self.plan;
         let policy = &plan.policy;
         self.owes_an_end = !policy.before.is_empty();
         self.hook(BEFORE, &policy.before).await?;
-        let taken = self.take(tags).await;
+        let taken = self.take(tags, place.as_ref()).await;
+        drop(place);
         match &taken {
             Ok(()) => {
                 let tolerated = self.hook(AFTER, &policy.after).await?;
@@ -116,8 +121,25 @@ impl Run<'_> {
             // What is frozen does not wait for what is forgotten: a store that is away takes its time.
             Err(error) => self.tell_of_failure(error).await,
         }
+        // Older ones of one moment do not make room for what is not of one.
+        if policy.consistent && taken.is_err() {
+            return taken;
+        }
         let forgotten = self.forget().await;
         taken.and(forgotten)
+    }
+
+    /// Waits for a place to read the sources in. What `before` begins lasts until they are read, so it does not begin while they would
+    /// wait for those of others. Where nothing begins there, they wait each by itself, and shares do not wait for them.
+    async fn ready(&self) -> Result<Option<Place>, ControlError> {
+        let policy = &self.plan.policy;
+        let is_source =
+            |share: &&PolicyShareRun| policy.sources.iter().any(|source| source.as_str() == share.share);
+        let sources = self.shares.iter().filter(is_source).count();
+        if sources == 0 || policy.before.is_empty() {
+            return Ok(None);
+        }
+        self.host.ready(sources, self.job).await.map(Some)
     }
 
     /// A hook beside the snapshots. Of one that may fail the failure is only logged, and given.
@@ -217,11 +239,15 @@ impl Run<'_> {
             ("TIDEGATE_SHARES", shares.join(" ")),
             ("TIDEGATE_SNAPSHOTS", taken.join(" ")),
         ];
-        variables.extend(error.map(|error| ("TIDEGATE_ERROR", error)));
+        variables.extend(error.map(|error| ("TIDEGATE_ERROR", hook::variable(&error))));
         variables
     }
 
-    async fn take(&mut self, tags: &BTreeMap<String, String>) -> Result<(), ControlError> {
+    async fn take(
+        &mut self,
+        tags: &BTreeMap<String, String>,
+        place: Option<&Place>,
+    ) -> Result<(), ControlError> {
         self.job.phase("take snapshots", Some(self.shares.len() as u64), Unit::Items);
         let (name, host, job) = (self.plan.name(), self.host, self.job);
         let new = NewSnapshot { label: name.to_owned(), policy: Some(name.to_owned()), tags: tags.clone() };
@@ -235,7 +261,7 @@ impl Run<'_> {
                 let new = new.clone();
                 async move {
                     job.checkpoint()?;
-                    let taken = host.take(&share, new, job).await;
+                    let taken = host.take(&share, new, place, job).await;
                     job.advance(1);
                     taken
                 }
@@ -293,9 +319,8 @@ impl Run<'_> {
         share.kept = own.len() as u64;
         let now = now(self.clock);
         let past: Vec<&Taken> = own.into_iter().filter(|snapshot| snapshot.at <= now).collect();
-        let rules = &self.plan.rules;
-        let dated: Vec<_> = past.iter().map(|snapshot| rules.date(snapshot.at, snapshot.pairs())).collect();
-        for (snapshot, reasons) in past.into_iter().zip(rules.reasons(&dated)) {
+        let reasons = self.plan.reasons(&past);
+        for (snapshot, reasons) in past.into_iter().zip(reasons) {
             let is_locked = locked_until(&snapshot.tags).is_some_and(|until| until.as_nanos() > nanos(now));
             if reasons.is_kept() || is_locked {
                 continue;

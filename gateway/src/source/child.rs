@@ -187,7 +187,7 @@ impl Running {
         Err(SourceError::new(format!(
             "{} ended with {status}; its last words: {}",
             self.program,
-            self.words()
+            self.last_words()
         )))
     }
 }
@@ -201,5 +201,21 @@ impl Drop for Running {
         if let Some(watcher) = self.watcher.take() {
             let _ = watcher.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_fails_is_quoted_with_its_last_words_alone() {
+        let script = "head -c 200000 /dev/zero | tr '\\0' x >&2; echo no more room >&2; exit 3";
+        let arguments = ["-c", script].map(str::to_owned);
+        let started =
+            Running::start("/bin/sh", arguments, (&[], false), Duration::from_mins(5), Arc::new(|| false));
+        let error = started.expect("there is a shell").succeed().expect_err("it fails").to_string();
+        assert!(error.contains("exit status: 3") && error.ends_with("no more room"), "{error}");
+        assert!(error.len() < LAST_WORDS_BYTES_MAX + 100, "{} bytes", error.len());
     }
 }

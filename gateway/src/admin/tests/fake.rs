@@ -103,6 +103,7 @@ fn policy_status(policy: &Policy) -> PolicyStatus {
         last_run: None,
         failures: 2,
         snapshots: 1,
+        lacks: BTreeMap::new(),
     }
 }
 

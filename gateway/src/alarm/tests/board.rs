@@ -139,3 +139,16 @@ fn the_most_urgent_comes_first() {
     let subjects: Vec<String> = board.alarms().into_iter().map(|alarm| alarm.subject).collect();
     assert_eq!(subjects, ["c", "a", "b"]);
 }
+
+#[test]
+fn an_alarm_quotes_no_more_than_a_heartbeat_and_a_variable_hold() {
+    let quoted = format!("it failed: \0{}", "x".repeat(300 << 10));
+    let (severity, after, todo) = (Severity::Warning, Duration::ZERO, "see the log".to_owned());
+    let verdict = Verdict::Wrong { severity, after, message: quoted, todo };
+    let mut board = Board::default();
+    let events = board.look(vec![reading("a", verdict)], second(1), Duration::from_secs(CLEAR));
+    let [Event::Raised(alarm)] = &events[..] else { panic!("{} events", events.len()) };
+    assert_eq!(board.alarms(), [alarm.clone()]);
+    assert!(alarm.message.starts_with("it failed: \u{fffd}xxx"), "{}", &alarm.message[..30]);
+    assert!(alarm.message.len() <= Alarm::MESSAGE_BYTES_MAX, "{} bytes", alarm.message.len());
+}

@@ -71,6 +71,7 @@ fn well() -> Status {
         last_run: None,
         failures: 0,
         snapshots: 0,
+        lacks: BTreeMap::new(),
     };
     Status {
         version: "0".to_owned(),
@@ -124,7 +125,7 @@ fn nothing_is_wrong_with_a_gateway_that_is_well() {
 fn each_fact_has_its_alarm_and_a_margin_between_wrong_and_right() {
     type Change = fn(&mut Status);
     let (critical, warning) = (Some(Severity::Critical), Some(Severity::Warning));
-    let cases: [(Change, &str, &str, Option<Severity>); 27] = [
+    let cases: [(Change, &str, &str, Option<Severity>); 28] = [
         (|status| status.shares[0].rpo_now_seconds = 91, "rpo-missed", "share:docs", critical),
         (|status| status.shares[0].rpo_now_seconds = 60, "rpo-missed", "share:docs", None),
         (|status| status.shares[0].head = None, "rpo-missed", "share:docs", critical),
@@ -145,6 +146,12 @@ fn each_fact_has_its_alarm_and_a_margin_between_wrong_and_right() {
         (
             |status| status.policies[0].last_run = Some(failed_run()),
             "policy-failed",
+            "policy:nightly",
+            warning,
+        ),
+        (
+            |status| status.policies[0].lacks = [("home".to_owned(), "a: no permission".to_owned())].into(),
+            "policy-incomplete",
             "policy:nightly",
             warning,
         ),

@@ -17,12 +17,16 @@ fn notice() -> Notice {
 }
 
 async fn deliver(keys: &str) -> Result<(), DeliverError> {
+    tell(keys, &notice()).await
+}
+
+async fn tell(keys: &str, notice: &Notice) -> Result<(), DeliverError> {
     let text = format!(
         "[repository]\nkey = {{ env = \"K\" }}\n[[target]]\nname = \"t\"\naddress = \"file:///srv/r\"\n\
          [[notify]]\nname = \"ops\"\ntimeout = \"20s\"\n{keys}\n"
     );
     let settings = Settings::parse(&text).unwrap_or_else(|error| panic!("{error}"));
-    way(&settings.notify[0]).deliver(&notice(), &sender()).await
+    way(&settings.notify[0]).deliver(notice, &sender()).await
 }
 
 #[tokio::test]
@@ -52,6 +56,22 @@ async fn a_command_gets_everything_in_its_environment() {
     assert!(matches!(failed, Err(DeliverError::Passing(_))), "{failed:?}");
     let missing = deliver("command = [\"/nowhere/at/all\"]").await;
     assert!(matches!(missing, Err(DeliverError::Refused(_))), "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_command_is_told_whatever_an_alarm_quotes() {
+    for quoted in ["x".repeat(200 << 10), "a zero byte: \0".to_owned()] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("told");
+        let line = "echo $TIDEGATE_MESSAGE >$0";
+        let mut notice = notice();
+        notice.alarm.message.clone_from(&quoted);
+        tell(&format!("command = [\"/bin/sh\", \"-c\", \"{line}\", \"{}\"]", file.display()), &notice)
+            .await
+            .expect("told");
+        let told = std::fs::read_to_string(&file).expect("written");
+        assert!(told.starts_with(&quoted[..8]), "{} bytes", told.len());
+    }
 }
 
 /// Answers one request; gives what it was.

@@ -3,6 +3,8 @@
 //!
 //! Method: the engine over a gateway in memory, by a clock that a test turns from one thing to do to the next.
 
+use std::time::Duration;
+
 use super::keep::{Written, model, random_rules};
 use super::*;
 use crate::control::{JobHandle, PolicyRunRequest};
@@ -145,6 +147,29 @@ async fn a_run_that_failed_is_tried_again_ever_less_often_for_the_shares_that_fa
 }
 
 #[tokio::test]
+async fn a_policy_that_fails_once_after_days_is_late_since_today() {
+    let plan = plan("schedule = \"0 2 * * *\"\nkeep_last = 2");
+    let clock = Turned::at(time("2026-01-01T00:00:00Z"));
+    let host = FakeHost::new(clock.clone());
+    let engine = engine(&host, &plan);
+    go_on(&engine, &clock, time("2026-01-04T02:00:00Z")).await;
+    assert_eq!(host.runs_of("a").len(), 3);
+    host.state.lock().away = vec!["a".to_owned(), "b".to_owned()];
+    engine.run_due().await;
+    let status = &engine.statuses()[0];
+    assert_eq!((status.failures, status.due), (1, Some(time("2026-01-04T02:00:00Z"))));
+    assert_eq!((status.last_success, status.snapshots), (Some(time("2026-01-03T02:00:00Z")), 4));
+    // A run that failed for one share is late for that one alone.
+    host.state.lock().away = vec!["b".to_owned()];
+    go_on(&engine, &clock, time("2026-01-05T02:00:00Z")).await;
+    host.state.lock().away.clear();
+    go_on(&engine, &clock, time("2026-01-06T00:00:00Z")).await;
+    let status = &engine.statuses()[0];
+    assert_eq!(status.due, Some(time("2026-01-06T02:00:00Z")), "nothing is late any more");
+    assert_eq!((host.runs_of("a").len(), host.runs_of("b").len()), (5, 4));
+}
+
+#[tokio::test]
 async fn a_snapshot_that_was_taken_although_it_was_denied_is_not_taken_again() {
     let plan = plan("schedule = \"0 2 * * *\"\nkeep_last = 3");
     let clock = Turned::at(time("2026-01-01T01:00:00Z"));
@@ -178,6 +203,77 @@ async fn nothing_is_forgotten_by_a_listing_without_the_new_snapshot() {
     assert_eq!(left, [old.at, time("2026-01-01T01:00:00Z")]);
     let error = engine.statuses()[0].last_run.clone().and_then(|run| run.error).expect("it failed");
     assert!(error.contains("listed without the new one"), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_of_one_moment_is_forgotten_for_what_is_not_of_one() {
+    let plan = plan("every = \"1h\"\nkeep_last = 1\nconsistent = true");
+    let clock = Turned::at(time("2026-01-01T00:30:00Z"));
+    let host = FakeHost::new(clock.clone());
+    let engine = engine(&host, &plan);
+    go_on(&engine, &clock, time("2026-01-01T01:30:00Z")).await;
+    {
+        let mut state = host.state.lock();
+        (state.apart, state.away) = (true, vec!["b".to_owned()]);
+    }
+    clock.turn(time("2026-01-01T02:00:00Z"));
+    engine.run_due().await;
+    assert_eq!(engine.statuses()[0].failures, 1);
+    assert!(
+        host.of("a", Some("nightly")).contains(&time("2026-01-01T01:00:00Z")),
+        "the last one that is whole"
+    );
+}
+
+#[tokio::test]
+async fn the_newest_whole_snapshot_stays_while_only_incomplete_ones_are_newer() {
+    let plan = plan("every = \"1h\"\nkeep_last = 2");
+    let clock = Turned::at(time("2026-01-01T00:30:00Z"));
+    let host = FakeHost::new(clock.clone());
+    let engine = engine(&host, &plan);
+    go_on(&engine, &clock, time("2026-01-01T01:30:00Z")).await;
+    host.state.lock().lacking.push("a".to_owned());
+    go_on(&engine, &clock, time("2026-01-01T05:30:00Z")).await;
+    let [first, fourth, fifth] = [1, 4, 5].map(|hour| time(&format!("2026-01-01T0{hour}:00:00Z")));
+    assert_eq!(host.of("a", Some("nightly")), [first, fourth, fifth]);
+    assert_eq!(host.of("b", Some("nightly")), [fourth, fifth], "what is whole goes by the rules alone");
+    let details = engine.details("nightly").await.expect("it is there");
+    let kept_by = details.snapshots.iter().filter(|snapshot| snapshot.share == "a");
+    let kept_by: Vec<_> = kept_by.map(|snapshot| snapshot.kept_by.join(" ")).collect();
+    assert_eq!(kept_by, ["newest last", "last", "whole"]);
+    host.state.lock().lacking.clear();
+    go_on(&engine, &clock, time("2026-01-01T06:30:00Z")).await;
+    assert_eq!(host.of("a", Some("nightly")), [fifth, time("2026-01-01T06:00:00Z")]);
+}
+
+#[tokio::test]
+async fn what_a_source_lacks_is_known_until_its_next_snapshot_is_whole() {
+    let plan = plan("every = \"1h\"\nkeep_last = 5");
+    let clock = Turned::at(time("2026-01-01T00:30:00Z"));
+    let host = FakeHost::new(clock.clone());
+    let before = engine(&host, &plan);
+    host.state.lock().lacking.push("a".to_owned());
+    go_on(&before, &clock, time("2026-01-01T01:30:00Z")).await;
+    let of_a = |engine: &Engine| {
+        let lacks = engine.statuses()[0].lacks.clone();
+        assert!(lacks.keys().all(|share| share == "a"), "{lacks:?}");
+        lacks.get("a").cloned().unwrap_or_default()
+    };
+    assert_eq!(of_a(&before), "2 names could not be read: x: no permission and others");
+    // After a start the snapshot says so itself.
+    let after = engine(&host, &plan);
+    after.run_due().await;
+    assert_eq!(of_a(&after), "2 names could not be read");
+    {
+        let mut state = host.state.lock();
+        state.lacking.clear();
+        state.away.push("a".to_owned());
+    }
+    go_on(&after, &clock, time("2026-01-01T02:30:00Z")).await;
+    assert_eq!(of_a(&after), "2 names could not be read", "there is no newer snapshot");
+    host.state.lock().away.clear();
+    go_on(&after, &clock, time("2026-01-01T03:30:00Z")).await;
+    assert_eq!(of_a(&after), "");
 }
 
 #[tokio::test]
@@ -291,4 +387,34 @@ async fn an_engine_that_was_started_runs_what_is_due_and_stops() {
     }
     engine.stop().await;
     assert_eq!((host.runs_of("a").len(), host.runs_of("b").len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn sources_that_are_being_saved_for_long_hold_no_policy_of_shares_up() {
+    let clock = Turned::at(time("2026-01-01T00:30:00Z"));
+    let host = FakeHost::new(clock.clone());
+    host.add("a", Some("nightly"), BTreeMap::new());
+    let mut tables =
+        "[[policy]]\nname = \"nightly\"\nshares = [\"a\"]\nevery = \"1h\"\nkeep_last = 1\n".to_owned();
+    for name in ["host-1", "host-2", "host-3", "host-4"] {
+        tables += &format!(
+            "[[source]]\nname = \"{name}\"\nfolder = \"/srv/{name}\"\n\
+             [[policy]]\nname = \"{name}\"\nsources = [\"{name}\"]\nevery = \"1h\"\nkeep_last = 1\n"
+        );
+        host.add(name, Some(name), BTreeMap::new());
+        host.state.lock().stuck.push(name.to_owned());
+    }
+    clock.turn(time("2026-01-01T01:30:00Z"));
+    let engine = Engine::new(host.clone(), clock.clone());
+    engine.set(plans(&tables));
+    engine.start();
+    let of_the_share = async {
+        while host.runs_of("a").is_empty() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(10), of_the_share).await.expect("it waits for no source");
+    let running: Vec<_> = engine.statuses().into_iter().filter(|status| status.running).collect();
+    assert_eq!(running.len(), 4, "the sources are still being saved");
+    engine.stop().await;
 }

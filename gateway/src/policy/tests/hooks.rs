@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::hook::{self, HookError, OUTPUT_BYTES_MAX};
+use super::hook::{self, HookError, OUTPUT_BYTES_MAX, VARIABLE_BYTES_MAX};
 use super::*;
 use crate::control::{JobHandle, PolicyRun, PolicyRunRequest};
 use crate::settings::Argument;
@@ -216,6 +216,24 @@ async fn what_before_has_begun_is_ended_by_the_hook_that_the_snapshots_at_the_ca
         let ran: Vec<_> =
             ["after", "failed"].into_iter().filter(|name| folder.path().join(name).exists()).collect();
         assert_eq!(ran, [ends], "one of both, and no more");
+    }
+}
+
+#[tokio::test]
+async fn what_before_has_begun_is_ended_however_long_and_strange_the_failure_is() {
+    for refusal in ["x".repeat(200 << 10), "ends in \0 and more".to_owned()] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (host, engine) = prepared(folder.path(), QUICK);
+        {
+            let mut state = host.state.lock();
+            state.away.push("b".to_owned());
+            state.refusal = Some(refusal.clone());
+        }
+        let ended = engine.run_now("nightly", &PolicyRunRequest::default(), &JobHandle::new()).await;
+        assert!(ended.expect_err("it fails").message.contains(&refusal));
+        let told = read(folder.path(), "failed").expect("on_failure has run");
+        let begin = format!("share b: {}", &refusal[..8]);
+        assert!(told.starts_with(&begin) && told.len() <= VARIABLE_BYTES_MAX + 1, "{} bytes", told.len());
     }
 }
 

@@ -3,6 +3,7 @@
 mod engine;
 mod hooks;
 mod keep;
+mod place;
 mod schedule;
 
 use std::collections::BTreeMap;
@@ -13,8 +14,10 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tidegate_replicator::map;
 use tidegate_replicator::repository::NewSnapshot;
+use tokio::sync::Semaphore;
 
 use super::*;
+use crate::appliance::INCOMPLETE_TAG;
 use crate::clock::Clock;
 use crate::control::{ControlError, ErrorKind, JobHandle};
 use crate::settings::Settings;
@@ -67,13 +70,16 @@ fn later(time: Timestamp, seconds: i64) -> Timestamp {
 
 /// The plan of a policy `nightly` of shares `a` and `b` with these keys.
 fn plan(keys: &str) -> Plan {
+    plans(&format!("[[policy]]\nname = \"nightly\"\nshares = [\"a\", \"b\"]\n{keys}\n")).remove(0)
+}
+
+/// The plans of these tables, beside shares `a` and `b`.
+fn plans(tables: &str) -> Vec<Plan> {
     let text = format!(
         "[repository]\nkey = {{ env = \"K\" }}\n[[target]]\nname = \"t\"\naddress = \"file:///srv/r\"\n\
-         [[share]]\nname = \"a\"\n[[share]]\nname = \"b\"\n\
-         [[policy]]\nname = \"nightly\"\nshares = [\"a\", \"b\"]\n{keys}\n"
+         [[share]]\nname = \"a\"\n[[share]]\nname = \"b\"\n{tables}"
     );
-    let settings = Settings::parse(&text).unwrap_or_else(|error| panic!("{error}"));
-    Plan::all(&settings).remove(0)
+    Plan::all(&Settings::parse(&text).unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// A clock that a test turns.
@@ -104,6 +110,8 @@ impl Clock for Turned {
 /// A gateway in memory.
 struct FakeHost {
     clock: Arc<Turned>,
+    /// For sources that are saved at once.
+    places: Arc<Semaphore>,
     state: Mutex<HostState>,
 }
 
@@ -114,12 +122,20 @@ struct HostState {
     runs: Vec<(String, Timestamp)>,
     /// Shares whose store does not answer.
     away: Vec<String>,
+    /// Shares and sources whose snapshots take until they are cancelled.
+    stuck: Vec<String>,
+    /// Sources of which two names cannot be read.
+    lacking: Vec<String>,
+    /// What is said of those that are away; none: that the store is away.
+    refusal: Option<String>,
     /// Shares whose snapshots cannot be listed.
     hidden: Vec<String>,
     /// Whether a snapshot is taken although it is answered that it was not.
     lost_answers: bool,
     /// The share whose snapshot is the moment at which the run is cancelled.
     cancels_at: Option<String>,
+    /// Whether a share of one moment gets its snapshot although another one is away, which no host may do.
+    apart: bool,
     /// Whether the newest snapshot is missing from listings.
     stale: bool,
     number: u64,
@@ -127,7 +143,7 @@ struct HostState {
 
 impl FakeHost {
     fn new(clock: Arc<Turned>) -> Arc<Self> {
-        Arc::new(Self { clock, state: Mutex::default() })
+        Arc::new(Self { clock, places: Arc::new(Semaphore::new(2)), state: Mutex::default() })
     }
 
     fn add(&self, share: &str, policy: Option<&str>, tags: BTreeMap<String, String>) -> Taken {
@@ -151,10 +167,12 @@ impl FakeHost {
     }
 
     fn answers(&self, share: &str) -> Result<(), ControlError> {
-        if self.state.lock().away.iter().any(|away| away == share) {
-            return Err(ControlError::new(ErrorKind::StoreAway, "the store is away"));
+        let state = self.state.lock();
+        if !state.away.iter().any(|away| away == share) {
+            return Ok(());
         }
-        Ok(())
+        let message = state.refusal.as_deref().unwrap_or("the store is away");
+        Err(ControlError::new(ErrorKind::StoreAway, message))
     }
 }
 
@@ -172,7 +190,26 @@ impl PolicyHost for FakeHost {
         Ok(listed)
     }
 
-    async fn take(&self, share: &str, new: NewSnapshot, job: &JobHandle) -> Result<Taken, ControlError> {
+    async fn ready(&self, sources: usize, _job: &JobHandle) -> Result<Place, ControlError> {
+        Ok(Place::wait(&self.places, sources).await)
+    }
+
+    async fn take(
+        &self,
+        share: &str,
+        new: NewSnapshot,
+        place: Option<&Place>,
+        job: &JobHandle,
+    ) -> Result<Taken, ControlError> {
+        let _turn = match place {
+            Some(place) => Some(place.turn().await),
+            None => None,
+        };
+        let is_stuck = self.state.lock().stuck.iter().any(|stuck| stuck == share);
+        if is_stuck {
+            job.cancelled().await;
+            job.checkpoint()?;
+        }
         if self.state.lock().cancels_at.as_deref() == Some(share) {
             job.cancel();
         }
@@ -180,17 +217,21 @@ impl PolicyHost for FakeHost {
         if !lost {
             self.answers(share)?;
         }
-        let taken = self.add(share, new.policy.as_deref(), new.tags);
+        let is_lacking = self.state.lock().lacking.iter().any(|lacking| lacking == share);
+        let lacks = is_lacking.then(|| "2 names could not be read: x: no permission and others".to_owned());
+        let tag = is_lacking.then(|| (INCOMPLETE_TAG.to_owned(), "2".to_owned()));
+        let taken = self.add(share, new.policy.as_deref(), new.tags.into_iter().chain(tag).collect());
         self.state.lock().runs.push((share.to_owned(), taken.at));
         self.answers(share)?;
-        Ok(taken)
+        Ok(Taken { lacks, ..taken })
     }
 
     async fn take_together(&self, shares: &[String], new: NewSnapshot) -> Vec<Result<Taken, ControlError>> {
-        let refused = shares.iter().find_map(|share| self.answers(share).err());
-        let take = |share: &String| match &refused {
-            Some(error) => Err(error.clone()),
-            None => Ok(self.add(share, new.policy.as_deref(), new.tags.clone())),
+        let apart = self.state.lock().apart;
+        let any = shares.iter().find_map(|share| self.answers(share).err());
+        let take = |share: &String| {
+            let refused = if apart { self.answers(share).err() } else { any.clone() };
+            refused.map_or_else(|| Ok(self.add(share, new.policy.as_deref(), new.tags.clone())), Err)
         };
         shares.iter().map(take).collect()
     }
