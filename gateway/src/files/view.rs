@@ -1,5 +1,6 @@
 //! [`FileView`] for the shares of a gateway.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -490,6 +491,10 @@ impl FileView for Files {
     }
 
     async fn replayed(&self, key: RetryKey) -> Option<Changed> {
-        self.replays.get(&key.0).and_then(outcome::decode)
+        self.replays.read().get(&key.0).and_then(outcome::decode)
+    }
+
+    fn forget_replays(&self) {
+        *self.replays.write() = HashMap::new();
     }
 }

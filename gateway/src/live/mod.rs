@@ -21,6 +21,7 @@
 mod applier;
 mod change;
 mod db;
+mod outcomes;
 mod pending;
 mod records;
 mod sweep;
