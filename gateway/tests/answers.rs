@@ -80,6 +80,28 @@ async fn a_create_of_a_name_that_comes_and_goes_says_that_it_exists_or_makes_it(
     scene.appliance.close().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_name_that_others_are_renamed_over_all_the_time_is_always_there() {
+    const TURNS: usize = 300;
+    let scene = Scene::new().await;
+    let namespace = scene.namespace();
+    create(&namespace, TOP, b"name").await.unwrap();
+    let renames = namespace.clone();
+    let renaming = tokio::spawn(async move {
+        for _ in 0..TURNS {
+            create(&renames, TOP, b"fresh").await.unwrap();
+            renames.rename(context(), (TOP, b"fresh"), (TOP, b"name")).await.unwrap();
+        }
+    });
+    let top = namespace.reader().node(TOP).await.unwrap();
+    while !renaming.is_finished() {
+        let found = namespace.lookup(&top, b"name", &ROOT).await;
+        assert!(found.is_ok(), "{found:?}");
+    }
+    renaming.await.unwrap();
+    scene.appliance.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_create_over_a_file_is_noted_as_a_create() {
     let scene = Scene::new().await;

@@ -118,7 +118,11 @@ impl Served {
                 credentials.require(&directory.inode, EXECUTE)?;
                 Ok((View::Moments, directory.clone()))
             }
-            View::Live | View::Moment(_) => {
+            View::Live => {
+                let node = self.namespace.lookup(directory, name, credentials).await?;
+                Ok((View::Live, node))
+            }
+            View::Moment(_) => {
                 let node = view.reader(self).lookup(directory, name, credentials).await?;
                 Ok((view.clone(), node))
             }

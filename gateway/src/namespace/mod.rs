@@ -23,6 +23,7 @@ pub mod data;
 mod extended;
 mod listing;
 pub mod locked;
+mod lookup;
 pub mod objects;
 mod open;
 mod permission;
@@ -170,32 +171,6 @@ impl Reader<'_> {
         let value = self.map.get(&key).await?;
         let entry = value.map(|value| Entry::decode(&value.payload)).transpose();
         Ok(entry.map_err(ShareError::from)?)
-    }
-
-    /// The inode of a name in a directory that the caller may search; "." and ".." are names.
-    pub async fn lookup(
-        &self,
-        directory: &Node,
-        name: &[u8],
-        credentials: &Credentials,
-    ) -> Result<Node, FsError> {
-        if directory.inode.kind != Kind::Directory {
-            return Err(FsError::NotDirectory);
-        }
-        credentials.require(&directory.inode, EXECUTE)?;
-        let number = match name {
-            b"." => directory.number,
-            b".." => directory.inode.parent,
-            _ => {
-                check_name(name)?;
-                self.entry(directory.number, name).await?.ok_or(FsError::NotFound)?.inode
-            }
-        };
-        match self.node(number).await {
-            // The name went between the two reads.
-            Err(FsError::Stale) => Err(FsError::NotFound),
-            found => found,
-        }
     }
 }
 
