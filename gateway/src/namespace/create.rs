@@ -228,7 +228,10 @@ impl Namespace {
             inode.target = new.target;
         }
         let set = SetAttributes { mode: None, ..new.set };
+        let mode = inode.mode;
         self.apply_set(context.credentials, &mut inode, &set)?;
+        // What is only being made changes under nobody: to be given to somebody takes no bits away.
+        inode.mode = mode;
         let of_own_group = context.credentials.is_root() || context.credentials.in_group(inode.gid);
         if new.kind != Kind::Directory && !of_own_group {
             inode.mode &= !SET_GID;
