@@ -128,6 +128,10 @@ impl Namespace {
         let number = self.share.numbers().next(self.share.live()).await?;
         let locks = self.share.locks().lock(&[directory]).await;
         let parent = self.parent_for_new_name(context, directory, name).await?;
+        // A device node is a door to a machine of whoever opens it there.
+        if matches!(new.kind, Kind::Block | Kind::Character) && !context.credentials.is_root() {
+            return Err(FsError::NotOwner);
+        }
         let inode = self.inode_of_new(context, &parent.inode, new, verifier, directory)?;
         if inode.kind == Kind::Directory && parent.inode.links >= LINKS_MAX {
             return Err(FsError::TooManyLinks);
