@@ -31,6 +31,10 @@ fn call(uid: u32, gids: &[u32], port: u16) -> Call {
     Call { caller: Caller { uid, gid: 1, gids: gids.to_vec(), address }, retry: None }
 }
 
+fn mode(bits: u32) -> SetAttributes {
+    SetAttributes { mode: Some(bits), ..SetAttributes::default() }
+}
+
 async fn serve() -> Served {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
@@ -43,6 +47,15 @@ async fn serve() -> Served {
 }
 
 impl Served {
+    /// A file of root with this mode.
+    async fn file(&self, bits: u32) -> Handle {
+        let (root, how, name) = (call(0, &[], 700), CreateHow::Guarded(mode(bits)), format!("{bits:o}"));
+        let made = self.appliance.files().create(&root, &self.root, name.as_bytes(), how).await.unwrap();
+        let (file, attributes) = made.object.unwrap();
+        assert_eq!(attributes.mode, bits);
+        file
+    }
+
     /// A file of root that only the readers may read.
     async fn file_of_readers(&self) -> Handle {
         let set = SetAttributes { mode: Some(0o040), gid: Some(READERS), ..SetAttributes::default() };
@@ -122,7 +135,6 @@ async fn nobody_makes_a_program_of_a_group_that_he_is_not_in() {
     const GROUP: u32 = 20;
     let served = serve().await;
     let files = served.appliance.files();
-    let mode = |mode| SetAttributes { mode: Some(mode), ..SetAttributes::default() };
     let set = SetAttributes { gid: Some(GROUP), ..mode(0o2777) };
     let made = files.make_directory(&call(0, &[], 700), &served.root, b"shared", set).await;
     let directory = made.unwrap().object.unwrap().0;
@@ -154,5 +166,45 @@ async fn nobody_makes_a_program_of_a_group_that_he_is_not_in() {
         let made = files.make_directory(&caller, &directory, below.as_bytes(), mode(0o755)).await.unwrap();
         assert_eq!(given(made), 0o2755, "directories pass the group on, whoever makes them");
     }
+    served.appliance.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_is_given_away_runs_as_nobody_special_whoever_gives_it() {
+    let served = serve().await;
+    let (files, root) = (served.appliance.files(), call(0, &[], 700));
+    let to = |uid| SetAttributes { uid: Some(uid), ..SetAttributes::default() };
+    for (bits, left) in [(0o6755, 0o755), (0o4711, 0o711), (0o2745, 0o2745)] {
+        let file = served.file(bits).await;
+        let given = files.set_attributes(&root, &file, to(1000), None).await.unwrap();
+        assert_eq!(given.first.after.unwrap().mode, left, "{bits:o}");
+        let with_mode = SetAttributes { mode: Some(bits), ..to(1001) };
+        let given = files.set_attributes(&root, &file, with_mode, None).await.unwrap();
+        assert_eq!(given.first.after.unwrap().mode, bits, "a mode in the same call stands");
+    }
+    let made = files.make_directory(&root, &served.root, b"shared", mode(0o2755)).await.unwrap();
+    let directory = made.object.unwrap().0;
+    let given = files.set_attributes(&root, &directory, to(1000), None).await.unwrap();
+    assert_eq!(given.first.after.unwrap().mode, 0o2755, "a directory keeps passing its group on");
+    let new = CreateHow::Guarded(SetAttributes { mode: Some(0o4755), ..to(1000) });
+    let made = files.create(&root, &served.root, b"new", new).await.unwrap();
+    assert_eq!(made.object.unwrap().1.mode, 0o4755, "it is made so");
+    served.appliance.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_others_cut_runs_as_nobody_special() {
+    let served = serve().await;
+    let files = served.appliance.files();
+    let (root, stranger) = (call(0, &[], 700), call(1000, &[], 700));
+    let empty = SetAttributes { size: Some(0), ..SetAttributes::default() };
+    let file = served.file(0o4777).await;
+    let cut = files.set_attributes(&root, &file, empty, None).await.unwrap();
+    assert_eq!(cut.first.after.unwrap().mode, 0o4777, "the superuser may");
+    let cut = files.set_attributes(&stranger, &file, empty, None).await.unwrap();
+    assert_eq!(cut.first.after.unwrap().mode, 0o777);
+    served.file(0o6777).await;
+    let cut = files.create(&stranger, &served.root, b"6777", CreateHow::Unchecked(empty)).await.unwrap();
+    assert_eq!(cut.object.unwrap().1.mode, 0o777, "by a CREATE over it");
     served.appliance.close().await.unwrap();
 }

@@ -26,6 +26,7 @@ mod status;
 mod types;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -83,18 +84,24 @@ const PROCEDURES: &[Procedure] = &[
 pub struct Nfs3 {
     view: Arc<dyn FileView>,
     started: Instant,
+    /// Whether the view knows that it is not asked for calls of before the start any more.
+    forgotten: AtomicBool,
 }
 
 impl Nfs3 {
     /// Serves `view`.
     pub fn new(view: Arc<dyn FileView>) -> Self {
-        Self { view, started: Instant::now() }
+        Self { view, started: Instant::now(), forgotten: AtomicBool::new(false) }
     }
 
     fn context(&self, request: &Request) -> Context<'_> {
         // A repeated write writes the same bytes: the view need not remember it over a restart.
         let retry = request.retry.filter(|_| request.procedure != WRITE);
         let after_start = self.started.elapsed() < REPLAY_WINDOW;
+        if !after_start && !self.forgotten.load(Ordering::Relaxed) {
+            self.forgotten.store(true, Ordering::Relaxed);
+            self.view.forget_replays();
+        }
         Context { view: &*self.view, call: call_of(request, retry), after_start }
     }
 }

@@ -590,4 +590,7 @@ pub trait FileView: Send + Sync + 'static {
 
     /// The outcome of a change that was carried out before a restart, if this call is its repetition.
     async fn replayed(&self, key: RetryKey) -> Option<Changed>;
+
+    /// Nobody asks [`FileView::replayed`] any more: what it was for may go.
+    fn forget_replays(&self) {}
 }

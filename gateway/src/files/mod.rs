@@ -100,8 +100,8 @@ pub struct Files {
     withheld: RwLock<HashSet<ShareId>>,
     /// Earlier ways of serving a share that calls may still be under way in.
     leaving: Mutex<Vec<(ShareId, Weak<Served>)>>,
-    /// Outcomes of calls from before the last start.
-    replays: HashMap<[u8; 16], Bytes>,
+    /// Outcomes of calls from before the last start, until nobody repeats those any more.
+    replays: RwLock<HashMap<[u8; 16], Bytes>>,
     /// Random for each start.
     verifier: [u8; 8],
     admission: Arc<dyn Admission>,
@@ -112,7 +112,7 @@ pub struct Files {
 impl Files {
     /// A view without shares. `replays` are the outcomes that the journal kept.
     pub fn new(verifier: [u8; 8], replays: Vec<([u8; 16], Bytes)>, admission: Arc<dyn Admission>) -> Self {
-        let replays = replays.into_iter().collect();
+        let replays = RwLock::new(replays.into_iter().collect());
         Self {
             shares: RwLock::default(),
             withheld: RwLock::default(),

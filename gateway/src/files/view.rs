@@ -1,5 +1,6 @@
 //! [`FileView`] for the shares of a gateway.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -441,10 +442,12 @@ impl FileView for Files {
             if matches!(admitted.view, View::Moments) {
                 return admitted.list_moments(cookie, wanted).await;
             }
-            let reader = admitted.reader();
-            let listed = reader.list(&admitted.node, cookie, wanted).await?;
-            let numbers = listed.entries.iter().map(|entry| entry.number).filter(|_| limit.with_objects);
-            let objects = reader.nodes(numbers).await.into_iter().chain(std::iter::repeat(None));
+            let listed = admitted.list(cookie, wanted).await?;
+            // Who may read the directory knows its names; what they lead to is for those who may search it.
+            let may_search = admitted.credentials.may(&admitted.node.inode, EXECUTE);
+            let with_objects = limit.with_objects && may_search;
+            let numbers = listed.entries.iter().map(|entry| entry.number).filter(|_| with_objects);
+            let objects = admitted.reader().nodes(numbers).await.into_iter().chain(std::iter::repeat(None));
             let entry = |(entry, node): (ListedEntry, Option<Node>)| DirectoryEntry {
                 file_id: entry.number.0,
                 name: entry.name,
@@ -490,6 +493,10 @@ impl FileView for Files {
     }
 
     async fn replayed(&self, key: RetryKey) -> Option<Changed> {
-        self.replays.get(&key.0).and_then(outcome::decode)
+        self.replays.read().get(&key.0).and_then(outcome::decode)
+    }
+
+    fn forget_replays(&self) {
+        *self.replays.write() = HashMap::new();
     }
 }

@@ -41,6 +41,7 @@ use rocksdb::{
 };
 
 use super::change::{Batch, Change};
+use super::outcomes::Kept;
 use super::pending::Known;
 use super::records::{
     BASES, Hidden, TOMBSTONE, Usage, VALUE, base_key, hidden_from, hidden_key, known_from, known_in,
@@ -53,7 +54,7 @@ pub(super) const MAP: &str = "map";
 pub(super) const DIRTY: &str = "dirty";
 pub(super) const HIDDEN: &str = "hidden";
 pub(super) const SYSTEM: &str = "system";
-const OUTCOMES: &str = "outcomes";
+pub(super) const OUTCOMES: &str = "outcomes";
 const CHUNKS: &str = "chunks";
 const PACKS: &str = "packs";
 const WAITING: &str = "waiting";
@@ -63,8 +64,6 @@ const FAMILIES: [&str; 10] = [MAP, DIRTY, HIDDEN, SYSTEM, OUTCOMES, CHUNKS, PACK
 
 const APPLIED: &[u8] = b"applied";
 
-/// How many outcomes of calls are kept for replay.
-const OUTCOMES_MAX: u64 = 4096;
 /// Keys that are read together, or forgotten in one write batch.
 pub(super) const KEYS_MAX: usize = 512;
 /// One family's memtable is at most this part of what all hold: one in this many bytes.
@@ -74,6 +73,8 @@ const MEMTABLE_PART: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Database {
     db: DB,
+    /// Which outcomes of calls it holds.
+    pub(super) kept: Kept,
 }
 
 /// A key of the overlay and its value; none stands for a removed key.
@@ -125,7 +126,9 @@ impl Database {
             ColumnFamilyDescriptor::new(name, family_options(name, &cache, memtable_bytes / MEMTABLE_PART))
         });
         let db = DB::open_cf_descriptors(&options, path, families)?;
-        Ok(Self { db })
+        let database = Self { db, kept: Kept::default() };
+        database.learn_outcomes()?;
+        Ok(database)
     }
 
     pub(super) fn family(&self, name: &str) -> &ColumnFamily {
@@ -353,17 +356,6 @@ impl Database {
             .collect()
     }
 
-    /// The outcomes kept for replay, oldest first.
-    pub(crate) fn outcomes(&self) -> Result<Vec<([u8; 16], Bytes)>, LiveError> {
-        self.iterate(&self.snapshot(), OUTCOMES, &(Vec::new()..vec![0xff; 9]))
-            .map(|item| {
-                let (_, value) = item?;
-                let (retry, outcome) = value.split_first_chunk().ok_or(UNDECODABLE_OUTCOME)?;
-                Ok((*retry, Bytes::copy_from_slice(outcome)))
-            })
-            .collect()
-    }
-
     /// A value of a side table.
     pub(crate) fn side(&self, table: SideTable, key: &[u8]) -> Result<Option<Bytes>, LiveError> {
         Ok(self.db.get_cf(self.family(table.name()), key)?.map(Bytes::from))
@@ -475,14 +467,6 @@ impl Database {
         Ok(())
     }
 
-    fn keep_outcome(&self, sequence: Sequence, retry: &[u8; 16], outcome: &[u8], writes: &mut WriteBatch) {
-        let family = self.family(OUTCOMES);
-        writes.put_cf(family, sequence.0.to_be_bytes(), [retry, outcome].concat());
-        if let Some(old) = sequence.0.checked_sub(OUTCOMES_MAX) {
-            writes.delete_cf(family, old.to_be_bytes());
-        }
-    }
-
     /// Removes the overlay's keys in a range and puts those of the base out of sight. Earlier hidden
     /// ranges that lie within it are dropped.
     fn hide(&self, sequence: Sequence, keys: &Range<Vec<u8>>) -> Result<(), LiveError> {
@@ -576,8 +560,6 @@ fn are_extents_of_one(one: &[u8], other: &[u8]) -> bool {
     const EXTENT: u8 = b'e';
     one.get(..9) == other.get(..9) && one.get(8) == Some(&EXTENT)
 }
-
-const UNDECODABLE_OUTCOME: LiveError = LiveError::Undecodable("an outcome of a call");
 
 fn family_options(name: &str, cache: &Cache, memtable_bytes: usize) -> Options {
     let mut blocks = BlockBasedOptions::default();

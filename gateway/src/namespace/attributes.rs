@@ -43,8 +43,15 @@ impl Namespace {
             check_resize(context.credentials, &inode, size)?;
             let freed = self.resize(&mut transaction, number, &mut inode, size).await?;
             transaction.use_more(-(freed as i64), 0);
+            if !context.credentials.is_root() {
+                inode.mode = without_set_ids(&inode, context.credentials);
+            }
         }
         self.apply_set(context.credentials, &mut inode, &set)?;
+        if inode != old.inode {
+            // As in `touch_content`.
+            inode.create_verifier = None;
+        }
         transaction.put_inode(number, &inode);
         Ok((transaction, Node { number, inode }))
     }
@@ -110,18 +117,19 @@ fn check_resize(credentials: &Credentials, inode: &Inode, size: u64) -> Result<(
     if credentials.uid == inode.uid { Ok(()) } else { credentials.require(inode, WRITE) }
 }
 
+/// Sets owner and group. Whoever does that, set-id bits go: a client leaves it to the server. A mode in the same call is
+/// set afterwards, and stands.
 fn set_owner(credentials: &Credentials, inode: &mut Inode, set: &SetAttributes) -> Result<(), FsError> {
-    let (uid, gid) = (set.uid.unwrap_or(inode.uid), set.gid.unwrap_or(inode.gid));
-    if !credentials.is_root() {
-        let own = credentials.uid == inode.uid;
-        let group_allowed = gid == inode.gid || credentials.in_group(gid);
-        if (set.uid.is_some() || set.gid.is_some()) && !(own && uid == inode.uid && group_allowed) {
-            return Err(FsError::NotOwner);
-        }
-        if set.uid.is_some() || set.gid.is_some() {
-            inode.mode = without_set_ids(inode);
-        }
+    if set.uid.is_none() && set.gid.is_none() {
+        return Ok(());
     }
+    let (uid, gid) = (set.uid.unwrap_or(inode.uid), set.gid.unwrap_or(inode.gid));
+    let own = credentials.uid == inode.uid && uid == inode.uid;
+    let group_allowed = gid == inode.gid || credentials.in_group(gid);
+    if !credentials.is_root() && !(own && group_allowed) {
+        return Err(FsError::NotOwner);
+    }
+    inode.mode = without_set_ids(inode, credentials);
     (inode.uid, inode.gid) = (uid, gid);
     Ok(())
 }

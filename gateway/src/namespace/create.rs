@@ -128,6 +128,10 @@ impl Namespace {
         let number = self.share.numbers().next(self.share.live()).await?;
         let locks = self.share.locks().lock(&[directory]).await;
         let parent = self.parent_for_new_name(context, directory, name).await?;
+        // A device node is a door to a machine of whoever opens it there.
+        if matches!(new.kind, Kind::Block | Kind::Character) && !context.credentials.is_root() {
+            return Err(FsError::NotOwner);
+        }
         let inode = self.inode_of_new(context, &parent.inode, new, verifier, directory)?;
         if inode.kind == Kind::Directory && parent.inode.links >= LINKS_MAX {
             return Err(FsError::TooManyLinks);
@@ -228,7 +232,10 @@ impl Namespace {
             inode.target = new.target;
         }
         let set = SetAttributes { mode: None, ..new.set };
+        let mode = inode.mode;
         self.apply_set(context.credentials, &mut inode, &set)?;
+        // What is only being made changes under nobody: to be given to somebody takes no bits away.
+        inode.mode = mode;
         let of_own_group = context.credentials.is_root() || context.credentials.in_group(inode.gid);
         if new.kind != Kind::Directory && !of_own_group {
             inode.mode &= !SET_GID;

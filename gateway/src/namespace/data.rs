@@ -253,7 +253,7 @@ impl Namespace {
         if !range.is_empty() {
             self.put_data(&mut transaction, number, &mut inode, &range).await?;
             if !credentials.is_root() {
-                inode.mode = without_set_ids(&inode);
+                inode.mode = without_set_ids(&inode, credentials);
             }
             touch_content(&mut inode, self.now());
         }

@@ -23,6 +23,7 @@ pub mod data;
 mod extended;
 mod listing;
 pub mod locked;
+mod lookup;
 pub mod objects;
 mod open;
 mod permission;
@@ -171,32 +172,6 @@ impl Reader<'_> {
         let entry = value.map(|value| Entry::decode(&value.payload)).transpose();
         Ok(entry.map_err(ShareError::from)?)
     }
-
-    /// The inode of a name in a directory that the caller may search; "." and ".." are names.
-    pub async fn lookup(
-        &self,
-        directory: &Node,
-        name: &[u8],
-        credentials: &Credentials,
-    ) -> Result<Node, FsError> {
-        if directory.inode.kind != Kind::Directory {
-            return Err(FsError::NotDirectory);
-        }
-        credentials.require(&directory.inode, EXECUTE)?;
-        let number = match name {
-            b"." => directory.number,
-            b".." => directory.inode.parent,
-            _ => {
-                check_name(name)?;
-                self.entry(directory.number, name).await?.ok_or(FsError::NotFound)?.inode
-            }
-        };
-        match self.node(number).await {
-            // The name went between the two reads.
-            Err(FsError::Stale) => Err(FsError::NotFound),
-            found => found,
-        }
-    }
 }
 
 /// Changes of a share's files.
@@ -307,10 +282,12 @@ fn touch(inode: &mut Inode, now: Timestamp) {
     inode.times.changed = now;
 }
 
-/// Notes that the content of a file or directory changes.
+/// Notes that the content of a file or directory changes. Whoever created it exclusively knows by then that he did: a
+/// further CREATE is not a repetition of his.
 fn touch_content(inode: &mut Inode, now: Timestamp) {
     touch(inode, now);
     inode.times.modified = now;
+    inode.create_verifier = None;
 }
 
 #[cfg(test)]

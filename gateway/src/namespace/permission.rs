@@ -77,14 +77,17 @@ impl Credentials {
     }
 }
 
-/// The mode after somebody other than the superuser wrote to the file or changed its owner: a program
-/// that others run as its owner must not change under them.
-pub(super) fn without_set_ids(inode: &Inode) -> u16 {
-    let mut mode = inode.mode & !SET_UID;
-    if inode.mode & 0o010 != 0 {
-        mode &= !SET_GID;
+/// The mode after somebody gave the file to another owner or group, or, other than the superuser, wrote to it or
+/// changed its length: a program that others run as its owner must not change under them. As on Linux set-group-id stays
+/// where the group does not execute the file, if the caller is in the group or the superuser.
+pub(super) fn without_set_ids(inode: &Inode, caller: &Credentials) -> u16 {
+    if inode.kind == Kind::Directory {
+        return inode.mode;
     }
-    if inode.kind == Kind::Directory { inode.mode } else { mode }
+    let group_executes = inode.mode & 0o010 != 0;
+    let of_group = caller.is_root() || caller.in_group(inode.gid);
+    let gone = if of_group && !group_executes { SET_UID } else { SET_UID | SET_GID };
+    inode.mode & !gone
 }
 
 #[cfg(test)]
@@ -122,9 +125,15 @@ mod tests {
     }
 
     #[test]
-    fn set_group_id_stays_on_files_that_the_group_does_not_execute() {
-        let file = Inode { mode: 0o6745, ..inode(Kind::Regular) };
-        assert_eq!(without_set_ids(&file), 0o2745);
-        assert_eq!(without_set_ids(&Inode { mode: 0o6755, ..file }), 0o755);
+    fn set_group_id_stays_on_files_that_the_group_does_not_execute_for_members_of_it() {
+        let file = Inode { gid: 7, mode: 0o6745, ..inode(Kind::Regular) };
+        let program = Inode { mode: 0o6755, ..file.clone() };
+        for caller in [user(1, 7), Credentials::ROOT] {
+            assert_eq!(without_set_ids(&file, &caller), 0o2745);
+            assert_eq!(without_set_ids(&program, &caller), 0o755);
+        }
+        assert_eq!(without_set_ids(&file, &user(1, 8)), 0o745);
+        let directory = Inode { mode: 0o2755, ..inode(Kind::Directory) };
+        assert_eq!(without_set_ids(&directory, &user(1, 8)), 0o2755);
     }
 }

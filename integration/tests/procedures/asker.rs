@@ -12,8 +12,9 @@ use nfs3_types::nfs3::{
     MKDIR3args, MKDIR3res, MKNOD3args, MKNOD3res, Nfs3Option, Nfs3Result, PATHCONF3args, PATHCONF3res,
     READ3args, READ3res, READDIR3args, READDIR3res, READDIRPLUS3args, READDIRPLUS3res, READLINK3args,
     READLINK3res, REMOVE3args, REMOVE3res, RENAME3args, RENAME3res, RMDIR3args, RMDIR3res, SETATTR3args,
-    SETATTR3res, SYMLINK3args, SYMLINK3res, WRITE3args, WRITE3res, cookieverf3, createhow3, diropargs3,
-    ftype3, mknoddata3, nfs_fh3, nfspath3, nfsstat3, nfstime3, sattr3, stable_how, symlinkdata3,
+    SETATTR3res, SYMLINK3args, SYMLINK3res, WRITE3args, WRITE3res, cookieverf3, createhow3, devicedata3,
+    diropargs3, ftype3, mknoddata3, nfs_fh3, nfspath3, nfsstat3, nfstime3, sattr3, specdata3, stable_how,
+    symlinkdata3,
 };
 use nfs3_types::rpc::{auth_unix, opaque_auth};
 use nfs3_types::xdr_codec::{Opaque, Pack, Unpack};
@@ -128,6 +129,17 @@ impl Asker {
     pub(crate) async fn mknod(&mut self, place: Place<'_>) -> Refused {
         let arguments = MKNOD3args { where_: at(place), what: mknoddata3::NF3FIFO(sattr3::default()) };
         ask!(self, 11, MKNOD3res, arguments, dir_wcc.after)
+    }
+
+    /// MKNOD of a device.
+    pub(crate) async fn mknod_device(
+        &mut self,
+        place: Place<'_>,
+        kind: fn(devicedata3) -> mknoddata3,
+    ) -> Refused {
+        let spec = specdata3 { specdata1: 1, specdata2: 3 };
+        let what = kind(devicedata3 { dev_attributes: sattr3::default(), spec });
+        ask!(self, 11, MKNOD3res, MKNOD3args { where_: at(place), what }, dir_wcc.after)
     }
 
     /// MKNOD of a type that it cannot make.

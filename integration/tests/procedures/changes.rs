@@ -7,7 +7,9 @@ use nfs3_types::nfs3::nfsstat3::{
     NFS3ERR_NOT_SYNC as NOT_SYNC, NFS3ERR_NOTDIR as NOTDIR, NFS3ERR_NOTEMPTY as NOTEMPTY,
     NFS3ERR_PERM as PERM, NFS3ERR_ROFS as ROFS, NFS3ERR_STALE as STALE, NFS3ERR_XDEV as XDEV,
 };
-use nfs3_types::nfs3::{createhow3, createverf3, ftype3, nfs_fh3, nfstime3, sattr3, set_mtime};
+use nfs3_types::nfs3::{
+    createhow3, createverf3, devicedata3, ftype3, mknoddata3, nfs_fh3, nfstime3, sattr3, set_mtime,
+};
 use tidegate_integration::nfs::mode;
 
 use crate::asker::{Asker, Place, Refused};
@@ -125,6 +127,13 @@ pub(crate) async fn mknod(stage: &mut Stage) -> Vec<Row> {
     for kind in [ftype3::NF3REG, ftype3::NF3DIR, ftype3::NF3LNK] {
         rows.push(row(BADTYPE, stage.root.mknod_of(place, kind).await));
     }
+    let shared = &stage.files.shared;
+    let devices: [fn(devicedata3) -> mknoddata3; 2] = [mknoddata3::NF3BLK, mknoddata3::NF3CHR];
+    for (device, name) in devices.into_iter().zip([b"block", b"chars"]) {
+        rows.push(row(PERM, stage.user.mknod_device((shared, name), device).await));
+        assert_eq!(stage.root.mknod_device((shared, name), device).await.status, OK, "MKNOD: root may");
+    }
+    assert_eq!(stage.user.mknod((shared, b"pipe")).await.status, OK, "MKNOD: a pipe is nothing special");
     rows
 }
 

@@ -38,6 +38,8 @@ const UNPROTECTED: Because = (ACCES, "POSIX protects a link's target only by the
 const COOKIES: Because = (BAD_COOKIE, "a cookie is good for ever: a listing goes on after it");
 const DEVICES: Because = (NXIO, "device nodes are kept, not opened");
 const DIRECTORY: Because = (ISDIR, "says more exactly than INVAL what is wrong; Linux answers the same");
+const SUPERUSER: Because =
+    (PERM, "device nodes are the superuser's to make; POSIX and Linux answer the same");
 const NO_NAME: Because = (INVAL, "a name with a slash or a zero byte, of which the RFC says nothing");
 
 pub(crate) const PROCEDURES: [Listed; 21] = [
@@ -158,7 +160,7 @@ pub(crate) const PROCEDURES: [Listed; 21] = [
             BADTYPE,
         ],
         never: &[DAMAGE, ROOM, SERVED, DEFECT],
-        beyond: &[NO_NAME],
+        beyond: &[NO_NAME, SUPERUSER],
     },
     Listed {
         name: "REMOVE",

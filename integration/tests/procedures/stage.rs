@@ -20,7 +20,7 @@ const SHARES: &str = "\n[[share]]\nname = \"other\"\nrpo = \"1s\"\nsquash = \"no
                       \n[[share]]\nname = \"used\"\nrpo = \"1s\"\nsquash = \"none\"\n\
                       quota = { bytes = { hard = \"4KiB\" }, inodes = { hard = 2 } }\n";
 
-/// Everything belongs to root; a user may look at it, and change nothing.
+/// Everything belongs to root; a user may look at it, and change nothing but the names in one directory.
 pub(crate) struct Stage {
     pub(crate) root: Asker,
     pub(crate) user: Asker,
@@ -39,6 +39,8 @@ pub(crate) struct Files {
     pub(crate) secret: nfs_fh3,
     /// A directory that nobody else may read, search or write.
     pub(crate) closed: nfs_fh3,
+    /// A directory in which everybody may make names.
+    pub(crate) shared: nfs_fh3,
     /// A directory with `inside`, a directory too.
     pub(crate) full: nfs_fh3,
     /// That directory.
@@ -100,6 +102,8 @@ impl Files {
         nfs.set(&secret, mode(0o600)).await.expect("its mode");
         let closed = nfs.make_directory(&top, b"closed").await.expect("a directory");
         nfs.set(&closed, mode(0o700)).await.expect("its mode");
+        let shared = nfs.make_directory(&top, b"shared").await.expect("a directory");
+        nfs.set(&shared, mode(0o777)).await.expect("its mode");
         let full = nfs.make_directory(&top, b"full").await.expect("a directory");
         let inside = nfs.make_directory(&full, b"inside").await.expect("a directory");
         nfs.make_directory(&top, b"empty").await.expect("a directory");
@@ -114,6 +118,7 @@ impl Files {
             file,
             secret,
             closed,
+            shared,
             full,
             inside,
             link: link.expect("it is there"),
