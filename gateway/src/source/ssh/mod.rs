@@ -7,7 +7,8 @@
 //! and times of birth. *Unchanged* means the same as there; a file that changes after it was listed has another time of
 //! change then, so the next run reads it again, also one that was torn.
 //!
-//! Bounds: [`BATCH_FILES_MAX`] files and [`BATCH_BYTES_MAX`] bytes of their names at once, and [`DEVICES_MAX`] device nodes.
+//! Bounds: [`BATCH_FILES_MAX`] files and [`BATCH_BYTES_MAX`] bytes of their names at once, [`DEVICES_MAX`] device nodes, and
+//! [`COMPLAINTS_BYTES_MAX`] of what find or tar complain of.
 
 mod listing;
 mod tar;
@@ -37,6 +38,8 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 const DEVICES_MAX: usize = 65_536;
 /// What is read of a connection at once, in bytes.
 const READ_BYTES: usize = 256 << 10;
+/// What find or tar may complain of, in bytes; more is an error.
+const COMPLAINTS_BYTES_MAX: usize = 32 << 20;
 /// What ssh itself ends with when it fails.
 const SSH_FAILED: i32 = 255;
 /// What tar ends with when some files could not be sent as they were.
@@ -88,8 +91,8 @@ impl SshSource {
         // The agent that holds the key, if there is one; it is no secret where it listens.
         let agent = std::env::var("SSH_AUTH_SOCK").map(|agent| ("SSH_AUTH_SOCK", agent));
         let variables: Vec<_> = agent.into_iter().collect();
-        let (timeout, cancelled) = (options.timeout, options.cancelled.clone());
-        Running::start(&options.program, arguments, (&variables, input), timeout, cancelled)
+        let bounds = (options.timeout, COMPLAINTS_BYTES_MAX);
+        Running::start(&options.program, arguments, (&variables, input), bounds, options.cancelled.clone())
     }
 
     fn failed(&self, doing: &str, why: &str) -> SourceError {
@@ -151,7 +154,7 @@ impl Source for SshSource {
         }
         self.newest = newest;
         let status = running.end()?;
-        let complaints = running.words();
+        let complaints = running.all_words()?;
         if !matches!(status.code(), Some(0 | 1)) {
             return Err(self
                 .failed("its files cannot be listed", &format!("{status}: {}", running.last_words()))
@@ -237,8 +240,9 @@ impl SshSource {
             batch.iter().flat_map(|wanted| [b"./", &wanted.found.path[..], b"\0"].concat()).collect();
         let (input, output) = (running.input(), running.output());
         let (Some(mut input), Some(output)) = (input, output) else { return Ok(()) };
-        // Beside the reading: tar may begin to send before it has been told everything.
-        let teller = std::thread::spawn(move || input.write_all(&names));
+        // Beside the reading: tar may begin to send before it has been told everything. It fails when tar has ended early,
+        // which the status says.
+        drop(std::thread::spawn(move || input.write_all(&names)));
         let mut archive = Archive::new(BufReader::with_capacity(READ_BYTES, output));
         while let Some(member) = self.next_member(&mut archive, &mut running)? {
             let path = member.path();
@@ -246,7 +250,7 @@ impl SshSource {
                 return Err(self.failed("tar sent what it was not asked for", &running.last_words()).into());
             };
             for missing in batch.drain(..place) {
-                let why = why_missing(&missing.found.path, &running.words());
+                let why = why_missing(&missing.found.path, &running.all_words()?);
                 take(missing, Err(io::Error::other(why)))?;
             }
             if let Some(wanted) = batch.pop_front() {
@@ -255,9 +259,7 @@ impl SshSource {
             }
         }
         let status = running.end()?;
-        // It fails when tar has ended early, which the status says.
-        let _ = teller.join();
-        let words = running.words();
+        let words = running.all_words()?;
         let complained =
             status.code().is_some_and(|code| code != SSH_FAILED && TAR_COMPLAINED.contains(&code));
         if !complained || !archive.is_whole() {
