@@ -12,16 +12,22 @@ use super::edits::{Chance, edit};
 use super::scene::{FOLDER, Scene, seen, settings};
 use super::support::{init, slot_key};
 
-/// Instead of ssh: passes over its options, and has a shell do what the host should.
-const FAKE_SSH: &str = "#!/bin/sh\nfor word; do :; done\nexec /bin/sh -c \"$word\"\n";
+/// What the host does as it is told.
+const OBEY: &str = "exec /bin/sh -c \"$word\"";
 
-fn ssh_source(folder: &Path, more: &str) -> String {
-    let program = folder.join("ssh");
-    fs::write(&program, FAKE_SSH).unwrap();
+/// A program that is run instead of ssh: passes over its options, and has what the host should do in `$word`.
+fn stand_in(folder: &Path, name: &str, script: &str) -> String {
+    let program = folder.join(name);
+    fs::write(&program, format!("#!/bin/sh\nfor word; do :; done\n{script}\n")).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    program.to_str().unwrap().to_owned()
+}
+
+/// A source that is what such a program says of some paths.
+fn host(name: &str, paths: &str, program: &str, more: &str) -> String {
     format!(
-        "[[source]]\nname = \"host\"\nssh = \"root@host\"\npaths = [\"PLACE\"]\nssh_program = \"{}\"\n{more}",
-        program.display()
+        "[[source]]\nname = \"{name}\"\nssh = \"root@host\"\npaths = [\"{paths}\"]\n\
+         ssh_program = \"{program}\"\n{more}"
     )
 }
 
@@ -31,7 +37,8 @@ async fn a_host_comes_back_by_its_own_find_and_tar() {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     drop(init(store.clone(), &slot_key(folder.path())).await);
-    let tables = ssh_source(folder.path(), "");
+    let program = stand_in(folder.path(), "ssh", OBEY);
+    let tables = host("host", "PLACE", &program, "");
     let scene = Scene::over(folder, store, &tables).await;
     fs::write(scene.place().join("always"), b"here").unwrap();
     for _ in 0..4 {
@@ -68,15 +75,6 @@ async fn a_host_comes_back_by_its_own_find_and_tar() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_fails_in_any_way_is_an_error_and_no_snapshot() {
     let scene = Scene::new(FOLDER).await;
-    let broken = |name: &str, script: &str| {
-        let program = scene.folder.path().join(name);
-        fs::write(&program, format!("#!/bin/sh\nfor word; do :; done\n{script}\n")).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        format!(
-            "[[source]]\nname = \"{name}\"\nssh = \"h\"\npaths = [\"/etc\"]\nssh_program = \"{}\"\n",
-            program.display()
-        )
-    };
     let cases = [
         ("away", "echo no route to host >&2; exit 255", "no route to host"),
         (
@@ -95,12 +93,51 @@ async fn a_host_that_fails_in_any_way_is_an_error_and_no_snapshot() {
             "case \"$word\" in *help*) exit 255;; *) exec /bin/sh -c \"$word\";; esac",
             "cannot be read",
         ),
+        (
+            "halfway",
+            "case \"$word\" in *printf*) /bin/sh -c \"$word\"; echo \"find: failed to read file names from file system \
+             at or below '/etc': No such file or directory\" >&2; exit 1;; *) exec /bin/sh -c \"$word\";; esac",
+            "failed to read file names",
+        ),
+        (
+            "silent",
+            "case \"$word\" in *printf*) /bin/sh -c \"$word\" 2>/dev/null; exit 1;; *) exec /bin/sh -c \"$word\";; esac",
+            "cannot be listed: exit status: 1",
+        ),
     ];
-    let tables: String = cases.iter().map(|(name, script, _)| broken(name, script)).collect();
+    let table = |(name, script, _): &(&str, &str, &str)| {
+        host(name, "/etc", &stand_in(scene.folder.path(), name, script), "")
+    };
+    let tables: String = cases.iter().map(table).collect();
     scene.sources.set(settings(scene.folder.path(), &tables));
     for (name, _, why) in cases {
         let error = scene.run(name).await.expect_err(name);
         assert!(error.message.contains(why), "{name}: {error}");
         assert_eq!(scene.snapshots(name).await, []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_find_cannot_look_into_is_missed_unless_it_is_not_meant() {
+    let scene = Scene::new(FOLDER).await;
+    fs::create_dir_all(scene.place().join("cache/secret")).unwrap();
+    fs::write(scene.place().join("file"), b"1").unwrap();
+    let place = scene.place().to_str().unwrap().to_owned();
+    let script = format!(
+        "case \"$word\" in *printf*) /bin/sh -c \"$word\"; echo \"find: '{place}/cache/secret': Permission denied\" >&2; \
+         exit 1;; *) exec /bin/sh -c \"$word\";; esac"
+    );
+    let program = stand_in(scene.folder.path(), "ssh", &script);
+    let tables = [
+        host("all", &place, &program, ""),
+        host("some", &place, &program, "exclude = [\"cache/\"]\n"),
+        host("others", &place, &program, &format!("include = [\"{place}/file\"]\n")),
+    ];
+    scene.sources.set(settings(scene.folder.path(), &tables.concat()));
+    let all = scene.run("all").await.unwrap();
+    assert_eq!(all.left_out_paths[0].path, format!("{place}/cache/secret"));
+    assert_eq!((all.left_out, &all.left_out_paths[0].why[..]), (1, "Permission denied"));
+    for name in ["some", "others"] {
+        assert_eq!(scene.run(name).await.unwrap().left_out, 0, "{name}");
     }
 }

@@ -10,6 +10,7 @@
 //! Bounds: [`BATCH_FILES_MAX`] files and [`BATCH_BYTES_MAX`] bytes of their names at once, [`DEVICES_MAX`] device nodes, and
 //! [`COMPLAINTS_BYTES_MAX`] of what find or tar complain of.
 
+mod complaints;
 mod listing;
 mod tar;
 
@@ -26,8 +27,9 @@ use tidegate_replicator::backup::{
 };
 use tidegate_replicator::map::{Device, Kind, Timestamp};
 
-use super::child::{Cancelled, Running};
+use super::child::{Cancelled, Output, Running};
 use super::selection::{Meant, Selection};
+use complaints::{Complaint, FindWords};
 use tar::{Archive, Member};
 
 /// Files that one tar is asked for.
@@ -130,39 +132,12 @@ impl Source for SshSource {
         );
         let mut running = self.start(&script, false)?;
         let Some(output) = running.output() else { return Ok(()) };
-        let mut lines = BufReader::with_capacity(READ_BYTES, output);
         let mut missing: HashSet<Vec<u8>> = self.options.paths.iter().map(|path| relative(path)).collect();
-        let broken = |error: io::Error| self.failed("its files cannot be listed", &error.to_string());
-        let (mut newest, mut nodes) = (Timestamp::default(), Vec::new());
-        while let Some(mut found) = listing::next(&mut lines).map_err(broken)? {
-            missing.remove(&found.path);
-            newest = newest.max(found.times.changed);
-            let is_folder = found.kind == Kind::Directory;
-            let meant = self.options.selection.of(&found.path, is_folder);
-            if meant == Meant::No {
-                continue;
-            }
-            found.only_with_content = meant == Meant::OnTheWay;
-            if matches!(found.kind, Kind::Block | Kind::Character) {
-                nodes.push(found);
-            } else {
-                told(Listed::Found(found))?;
-            }
-            if nodes.len() > DEVICES_MAX {
-                return Err(self.failed("its files cannot be listed", "it has too many device nodes").into());
-            }
-        }
-        self.newest = newest;
-        let status = running.end()?;
-        let complaints = running.all_words()?;
-        if !matches!(status.code(), Some(0 | 1)) {
-            return Err(self
-                .failed("its files cannot be listed", &format!("{status}: {}", running.last_words()))
-                .into());
-        }
+        let nodes = self.listed(output, &mut missing, told)?;
+        let complaints = self.complaints(&mut running)?;
         if let Some(path) = missing.iter().next() {
             let path = tidegate_replicator::frozen::path_text(&[b"/", &path[..]].concat());
-            return Err(self.failed(&format!("{path} is not there"), &complaints).into());
+            return Err(self.failed(&format!("{path} is not there"), &running.last_words()).into());
         }
         if !nodes.is_empty() {
             let devices = self.devices(&paths, xdev)?;
@@ -176,9 +151,9 @@ impl Source for SshSource {
                 })?;
             }
         }
-        for (path, why) in listing::complaints(&complaints) {
-            // What has gone meanwhile is no trouble.
-            if !why.contains("No such file") {
+        for Complaint { path, why } in complaints {
+            // What has gone meanwhile is no trouble, nor is what is not meant; mostly these are folders.
+            if !why.contains("No such file") && self.options.selection.of(&path, true) != Meant::No {
                 told(Listed::Unreadable { path, why })?;
             }
         }
@@ -208,6 +183,52 @@ impl Source for SshSource {
 }
 
 impl SshSource {
+    /// Tells what find lists, and strikes it from what is missing; gives device nodes, of which find does not say enough.
+    fn listed(
+        &mut self,
+        output: Output,
+        missing: &mut HashSet<Vec<u8>>,
+        told: Told<'_>,
+    ) -> Result<Vec<Found>, BackupError> {
+        let mut lines = BufReader::with_capacity(READ_BYTES, output);
+        let failed = |why: &str| self.failed("its files cannot be listed", why);
+        let (mut newest, mut nodes) = (Timestamp::default(), Vec::new());
+        while let Some(mut found) = listing::next(&mut lines).map_err(|error| failed(&error.to_string()))? {
+            missing.remove(&found.path);
+            newest = newest.max(found.times.changed);
+            let is_folder = found.kind == Kind::Directory;
+            let meant = self.options.selection.of(&found.path, is_folder);
+            if meant == Meant::No {
+                continue;
+            }
+            found.only_with_content = meant == Meant::OnTheWay;
+            if matches!(found.kind, Kind::Block | Kind::Character) {
+                nodes.push(found);
+            } else {
+                told(Listed::Found(found))?;
+            }
+            if nodes.len() > DEVICES_MAX {
+                return Err(failed("it has too many device nodes").into());
+            }
+        }
+        self.newest = newest;
+        Ok(nodes)
+    }
+
+    /// What find complains of, once it has ended. Fails when it did not go through all that there is.
+    fn complaints(&self, running: &mut Running) -> Result<Vec<Complaint>, BackupError> {
+        let status = running.end()?;
+        let words = running.all_words()?;
+        let FindWords { complaints, failure } = complaints::of_find(&words);
+        let why = match (status.code(), failure) {
+            (Some(0), _) => return Ok(complaints),
+            (Some(1), None) if !complaints.is_empty() => return Ok(complaints),
+            (Some(1), Some(line)) => line.to_owned(),
+            _ => format!("{status}: {}", running.last_words()),
+        };
+        Err(self.failed("its files cannot be listed", &why).into())
+    }
+
     /// The numbers of all device nodes, which find does not tell and tar does.
     fn devices(&self, paths: &str, xdev: &str) -> Result<HashMap<Vec<u8>, Device>, BackupError> {
         let script = format!(
