@@ -31,6 +31,20 @@ fn host(name: &str, paths: &str, program: &str, more: &str) -> String {
     )
 }
 
+/// As [`OBEY`], with a tar that does this before it sends files, and that after it.
+fn with_tar(folder: &Path, before: &str, after: &str) -> String {
+    let programs = folder.join("programs");
+    fs::create_dir_all(&programs).unwrap();
+    let tar = programs.join("tar");
+    let script = format!(
+        "#!/bin/sh\nPATH=${{PATH#*:}}\n[ \"$1\" = -c ] || exec tar \"$@\"\n{before}\ntar \"$@\"\ncode=$?\n{after}\n\
+         exit $code\n"
+    );
+    fs::write(&tar, script).unwrap();
+    fs::set_permissions(&tar, fs::Permissions::from_mode(0o755)).unwrap();
+    stand_in(folder, "ssh", &format!("PATH={}:$PATH\nexport PATH\n{OBEY}", programs.display()))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_comes_back_by_its_own_find_and_tar() {
     let mut chance = Chance::announced("a host comes back");
@@ -140,4 +154,24 @@ async fn what_find_cannot_look_into_is_missed_unless_it_is_not_meant() {
     for name in ["some", "others"] {
         assert_eq!(scene.run(name).await.unwrap().left_out, 0, "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_taken_as_they_are_and_links_that_are_made_after_the_listing_as_files() {
+    let scene = Scene::new(FOLDER).await;
+    let place = scene.place().to_str().unwrap().to_owned();
+    for (name, content) in [("a", "the same"), ("b", "another"), ("back\\\\slash\\n", "odd")] {
+        fs::write(scene.place().join(name), content).unwrap();
+    }
+    // Some tars take a backslash in a name for the beginning of an escape unless they are told.
+    let before =
+        format!("case \"$*\" in *--no-unquote*) ;; *) exit 64;; esac\nrm {place}/b\nln {place}/a {place}/b");
+    let program = with_tar(scene.folder.path(), &before, "");
+    scene.sources.set(settings(scene.folder.path(), &host("host", &place, &program, "")));
+    let run = scene.run("host").await.unwrap();
+    assert_eq!(run.left_out, 0, "{run:?}");
+    let restored = scene.restore("host").await;
+    let below = restored.path().join("restored").join(scene.place().strip_prefix("/").unwrap());
+    assert_eq!(fs::read(below.join("b")).unwrap(), b"the same");
+    assert_eq!(fs::read(below.join("back\\\\slash\\n")).unwrap(), b"odd");
 }

@@ -42,6 +42,9 @@ const DEVICES_MAX: usize = 65_536;
 const READ_BYTES: usize = 256 << 10;
 /// What find or tar may complain of, in bytes; more is an error.
 const COMPLAINTS_BYTES_MAX: usize = 32 << 20;
+/// Of whatever tar is asked for: exactly these names, as they are, and of a name that leads to the same file as another what
+/// is in it, for links may be made after find listed them.
+const EXACTLY: &str = "--format=pax --no-recursion --hard-dereference --no-unquote --null --files-from=-";
 /// What ssh itself ends with when it fails.
 const SSH_FAILED: i32 = 255;
 /// What tar ends with when some files could not be sent as they were.
@@ -233,7 +236,7 @@ impl SshSource {
     fn devices(&self, paths: &str, xdev: &str) -> Result<HashMap<Vec<u8>, Device>, BackupError> {
         let script = format!(
             "LC_ALL=C; export LC_ALL; cd / && find {paths} {xdev} \\( -type b -o -type c \\) -print0 2>/dev/null | \
-             tar -c -f - --format=pax --no-recursion --null --files-from=- 2>/dev/null"
+             tar -c -f - {EXACTLY} 2>/dev/null"
         );
         let mut running = self.start(&script, false)?;
         let Some(output) = running.output() else { return Ok(HashMap::new()) };
@@ -253,10 +256,12 @@ impl SshSource {
     /// Has tar send some files.
     fn batch(&mut self, mut batch: VecDeque<Wanted>, take: Take<'_>) -> Result<(), BackupError> {
         // Only a tar that knows of extended attributes is asked for them.
-        let script = "LC_ALL=C; export LC_ALL; cd / && set -f; X=; case \"$(tar --help 2>&1)\" in \
+        let script = format!(
+            "LC_ALL=C; export LC_ALL; cd / && set -f; X=; case \"$(tar --help 2>&1)\" in \
              *--xattrs-include*) X='--xattrs --xattrs-include=*';; esac; \
-             exec tar -c -f - --format=pax --sparse --ignore-failed-read --no-recursion $X --null --files-from=-";
-        let mut running = self.start(script, true)?;
+             exec tar -c -f - --sparse --ignore-failed-read $X {EXACTLY}"
+        );
+        let mut running = self.start(&script, true)?;
         let names: Vec<u8> =
             batch.iter().flat_map(|wanted| [b"./", &wanted.found.path[..], b"\0"].concat()).collect();
         let (input, output) = (running.input(), running.output());
