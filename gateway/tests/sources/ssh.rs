@@ -10,7 +10,7 @@ use tidegate_replicator::store::{MemoryStore, Store};
 
 use super::edits::{Chance, edit};
 use super::scene::{FOLDER, Scene, seen, settings};
-use super::support::{init, slot_key};
+use super::support::{init, noise, slot_key};
 
 /// What the host does as it is told.
 const OBEY: &str = "exec /bin/sh -c \"$word\"";
@@ -142,10 +142,13 @@ async fn what_find_cannot_look_into_is_missed_unless_it_is_not_meant() {
          exit 1;; *) exec /bin/sh -c \"$word\";; esac"
     );
     let program = stand_in(scene.folder.path(), "ssh", &script);
+    let many = "case \"$word\" in *printf*) /bin/sh -c \"$word\"; seq -f \"find: '/srv/%.0f': Permission denied\" 10000 >&2; \
+                exit 1;; *) exec /bin/sh -c \"$word\";; esac";
     let tables = [
         host("all", &place, &program, ""),
         host("some", &place, &program, "exclude = [\"cache/\"]\n"),
         host("others", &place, &program, &format!("include = [\"{place}/file\"]\n")),
+        host("many", &place, &stand_in(scene.folder.path(), "ssh-many", many), ""),
     ];
     scene.sources.set(settings(scene.folder.path(), &tables.concat()));
     let all = scene.run("all").await.unwrap();
@@ -154,6 +157,7 @@ async fn what_find_cannot_look_into_is_missed_unless_it_is_not_meant() {
     for name in ["some", "others"] {
         assert_eq!(scene.run(name).await.unwrap().left_out, 0, "{name}");
     }
+    assert_eq!(scene.run("many").await.unwrap().left_out, 10_000, "however much it has to say");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,4 +178,68 @@ async fn names_are_taken_as_they_are_and_links_that_are_made_after_the_listing_a
     let below = restored.path().join("restored").join(scene.place().strip_prefix("/").unwrap());
     assert_eq!(fs::read(below.join("b")).unwrap(), b"the same");
     assert_eq!(fs::read(below.join("back\\\\slash\\n")).unwrap(), b"odd");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_tar_cannot_read_is_left_out_and_read_again_though_nothing_of_it_changed() {
+    let scene = Scene::new(FOLDER).await;
+    let (folder, place) = (scene.folder.path(), scene.place());
+    let (bad, broken) = (place.join("bad"), folder.join("broken"));
+    // What tar says when it has filled a file up with zeros; it ends as if nothing had been.
+    let after = format!(
+        "[ -e {} ] && echo 'tar: .{}: Warning: Read error at byte 0, while reading 10240 bytes: Input/output error' >&2",
+        broken.display(),
+        bad.display()
+    );
+    let program = with_tar(folder, "", &after);
+    scene.sources.set(settings(folder, &host("host", place.to_str().unwrap(), &program, "")));
+    fs::write(place.join("good"), b"good").unwrap();
+    for (round, bytes) in [(1, 300_000), (2, 500_000)] {
+        fs::write(&bad, noise(round, bytes)).unwrap();
+        fs::write(&broken, b"").unwrap();
+        let run = scene.run("host").await.unwrap();
+        let left = &run.left_out_paths[0];
+        assert_eq!((run.left_out, &left.path[..]), (1, bad.to_str().unwrap()));
+        assert!(left.why.contains("Input/output error"), "{left:?}");
+        let restored = scene.restore("host").await;
+        let below = restored.path().join("restored").join(place.strip_prefix("/").unwrap());
+        assert!(below.join("good").exists() && !below.join("bad").exists());
+        scene.check().await;
+        fs::remove_file(&broken).unwrap();
+        assert_eq!(scene.run("host").await.unwrap().left_out, 0);
+        let restored = scene.restore("host").await;
+        let below = restored.path().join("restored").join(place.strip_prefix("/").unwrap());
+        assert_eq!(fs::read(below.join("bad")).unwrap(), noise(round, bytes));
+        scene.check().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_goes_before_tar_comes_to_it_is_not_missed() {
+    let scene = Scene::new(FOLDER).await;
+    let place = scene.place().to_str().unwrap().to_owned();
+    for name in ["fleeting", "stays"] {
+        fs::write(scene.place().join(name), name).unwrap();
+    }
+    let program = with_tar(scene.folder.path(), &format!("rm -f {place}/fleeting"), "");
+    scene.sources.set(settings(scene.folder.path(), &host("host", &place, &program, "")));
+    let run = scene.run("host").await.unwrap();
+    assert_eq!(run.left_out, 0, "{run:?}");
+    let restored = scene.restore("host").await;
+    let below = restored.path().join("restored").join(scene.place().strip_prefix("/").unwrap());
+    assert!(below.join("stays").exists() && !below.join("fleeting").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_with_nothing_but_the_folder_that_was_asked_for_is_empty() {
+    let scene = Scene::new(FOLDER).await;
+    let program = stand_in(scene.folder.path(), "ssh", OBEY);
+    let place = scene.place();
+    scene.sources.set(settings(scene.folder.path(), &host("host", place.to_str().unwrap(), &program, "")));
+    let empty = scene.run("host").await.unwrap_err();
+    assert!(empty.message.contains("the source is empty"), "{empty}");
+    let allowed = SourceRunRequest { allow_empty: true, ..SourceRunRequest::default() };
+    scene.run_as("host", allowed).await.unwrap();
+    fs::create_dir(place.join("any")).unwrap();
+    scene.run("host").await.unwrap();
 }

@@ -2,6 +2,21 @@
 //!
 //! They are run with `LC_ALL=C`, so they speak English and write names in letters of ASCII: any other byte as `\303`, and a
 //! backslash before what would end the name. So whatever a name is, a complaint is one line.
+//!
+//! tar fills up with zeros what it cannot read of a file, goes on, and may end as if nothing had been: only what it says
+//! tells. That is read when it has ended, for before then the last of it may be on its way.
+
+use std::collections::HashMap;
+use std::io;
+
+use tidegate_replicator::backup::Late;
+
+/// How tar begins to say of a file that it sent what is not in it.
+const NOT_READ: [&str; 3] = ["Read error at byte ", "Cannot seek to ", "Cannot read"];
+/// And that it sent what was in it at no moment, or may have been.
+const TORN: [&str; 3] = ["file changed as we read it", "File shrank by ", "Cannot stat: "];
+/// And that it is not there.
+const NOT_THERE: [&str; 2] = ["Cannot stat: ", "Cannot open: "];
 
 /// A path, without the slash at its beginning, and what is said of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +71,74 @@ fn find_line(said: &str) -> FindLine {
         Some((path, why)) if path.starts_with('/') => of_path(unquoted(path), why),
         _ => FindLine::Failure,
     }
+}
+
+/// What tar says of files, each by its path. What was asked about is forgotten.
+#[derive(Debug, Default)]
+pub(super) struct TarWords {
+    by_path: HashMap<Vec<u8>, Vec<String>>,
+    /// The first line that says of no known path that it was not read.
+    stray: Option<String>,
+    /// Whether it said anything.
+    pub(super) is_something: bool,
+}
+
+/// What tar says in these words, among which there may be others'.
+pub(super) fn of_tar(words: &str) -> TarWords {
+    let mut all = TarWords::default();
+    for said in words.lines().filter_map(|line| line.strip_prefix("tar: ")) {
+        all.is_something = true;
+        if let Some((path, why)) = tar_line(said) {
+            all.by_path.entry(path).or_default().push(why.to_owned());
+        } else if NOT_READ.iter().any(|beginning| said.contains(beginning)) {
+            all.stray = all.stray.or_else(|| Some(said.to_owned()));
+        }
+    }
+    all
+}
+
+/// A path, and what is said of it; none if it is none that tar was asked for.
+fn tar_line(said: &str) -> Option<(Vec<u8>, &str)> {
+    let said = said.strip_prefix("./")?;
+    let (path, why) = said.split_at(unescaped(said, b':')?);
+    let why = why.strip_prefix(": ")?;
+    let path = unquoted(path.strip_suffix('/').unwrap_or(path));
+    Some((path, why.strip_prefix("Warning: ").unwrap_or(why)))
+}
+
+impl TarWords {
+    /// Why a file did not come.
+    pub(super) fn why_missing(&mut self, path: &[u8]) -> io::Error {
+        let lines = self.by_path.remove(path).unwrap_or_default();
+        if let Some(line) = lines.iter().find(|line| is_not_there(line)) {
+            return io::Error::new(io::ErrorKind::NotFound, line.clone());
+        }
+        let first = lines.into_iter().next();
+        io::Error::other(first.unwrap_or_else(|| "tar on the host did not send it".to_owned()))
+    }
+
+    /// What is wrong with the content of a file that came.
+    pub(super) fn late(&mut self, path: &[u8]) -> Option<Late> {
+        let lines = self.by_path.remove(path)?;
+        let begins = |beginnings: &[&str]| {
+            lines.iter().find(|line| beginnings.iter().any(|beginning| line.starts_with(beginning)))
+        };
+        match begins(&NOT_READ) {
+            Some(line) => Some(Late::Unreadable(line.clone())),
+            None => begins(&TORN).map(|_| Late::Torn),
+        }
+    }
+
+    /// That something was not read about which nobody asked.
+    pub(super) fn rest(self) -> Option<String> {
+        let is_not_read = |line: &String| NOT_READ.iter().any(|beginning| line.starts_with(beginning));
+        self.stray.or_else(|| self.by_path.into_values().flatten().find(is_not_read))
+    }
+}
+
+fn is_not_there(line: &str) -> bool {
+    NOT_THERE.iter().any(|beginning| line.starts_with(beginning))
+        && line.ends_with("No such file or directory")
 }
 
 fn below_top(mut path: Vec<u8>) -> Vec<u8> {
@@ -165,6 +248,61 @@ mod tests {
         let paths: Vec<_> = found(&words).into_iter().map(|(path, _)| path).collect();
         assert_eq!(paths, [b"a'b".to_vec(), b"srv/loop".to_vec()]);
         assert_eq!(of_find(&words).failure, None);
+    }
+
+    #[test]
+    fn words_of_tar_say_what_is_missing_what_is_torn_and_what_was_not_read() {
+        let words = "tar: ./etc/shadow: Cannot open: Permission denied\n\
+                     tar: ./log/x: file changed as we read it\ntar: ./a: File shrank by 5 bytes; padding with zeros\n\
+                     tar: ./srv/a\\: b\\n: Warning: Read error at byte 0, while reading 10240 bytes: Input/output error\n\
+                     tar: ./far: Cannot seek to 5: Invalid argument\ntar: ./calm: Warning: Cannot llistxattrat: Bad\n\
+                     tar: ./folder/: Warning: Cannot open: Permission denied\n\
+                     tar: Exiting with failure status due to previous errors";
+        let mut said = of_tar(words);
+        let unread = |why: &str| Some(Late::Unreadable(why.to_owned()));
+        for (path, late) in [
+            (&b"log/x"[..], Some(Late::Torn)),
+            (b"a", Some(Late::Torn)),
+            (b"srv/a: b\n", unread("Read error at byte 0, while reading 10240 bytes: Input/output error")),
+            (b"far", unread("Cannot seek to 5: Invalid argument")),
+            (b"calm", None),
+            (b"other", None),
+        ] {
+            assert_eq!(said.late(path), late, "{}", String::from_utf8_lossy(path));
+        }
+        for (path, why) in [
+            (&b"etc/shadow"[..], "Cannot open: Permission denied"),
+            (b"folder", "Cannot open: Permission denied"),
+            (b"etc/other", "tar on the host did not send it"),
+        ] {
+            assert_eq!(said.why_missing(path).to_string(), why);
+        }
+        assert!(said.is_something);
+        assert_eq!(said.rest(), None);
+    }
+
+    #[test]
+    fn a_file_that_is_not_read_and_not_known_is_not_passed_over() {
+        let read_error = "Read error at byte 7, while reading 1 byte: Input/output error";
+        for name in ["./unknown", "/elsewhere", "lost:"] {
+            let mut said =
+                of_tar(&format!("tar: ./x: file changed as we read it\ntar: {name}: {read_error}"));
+            assert_eq!(said.late(b"x"), Some(Late::Torn));
+            assert!(said.rest().is_some_and(|line| line.ends_with(read_error)), "{name}");
+        }
+        assert!(!of_tar("a banner of the host").is_something);
+    }
+
+    #[test]
+    fn only_what_is_not_there_has_gone() {
+        let words = "tar: ./gone: Warning: Cannot stat: No such file or directory\n\
+                     tar: ./went: Cannot open: No such file or directory\ntar: ./closed: Cannot open: Permission denied";
+        let mut said = of_tar(words);
+        for (path, has_gone) in
+            [(&b"gone"[..], true), (b"went", true), (b"closed", false), (b"unsaid", false)]
+        {
+            assert_eq!(said.why_missing(path).kind() == io::ErrorKind::NotFound, has_gone);
+        }
     }
 
     #[test]

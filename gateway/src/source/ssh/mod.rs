@@ -5,10 +5,11 @@
 //!
 //! Beside what a folder of this machine brings, this lacks: access control lists, the extended attributes of symbolic links,
 //! and times of birth. *Unchanged* means the same as there; a file that changes after it was listed has another time of
-//! change then, so the next run reads it again, also one that was torn.
+//! change then, so the next run reads it again, also one that was torn. What tar could not read, or what changed under it, is
+//! known when all of a batch has been taken in; what was not read is taken back then.
 //!
-//! Bounds: [`BATCH_FILES_MAX`] files and [`BATCH_BYTES_MAX`] bytes of their names at once, [`DEVICES_MAX`] device nodes, and
-//! [`COMPLAINTS_BYTES_MAX`] of what find or tar complain of.
+//! Bounds: [`BATCH_FILES_MAX`] files and [`BATCH_BYTES_MAX`] bytes of their names at once, [`DEVICES_MAX`] device nodes,
+//! [`COMPLAINTS_BYTES_MAX`] of what find or tar complain of, and [`LATE_MAX`] files that were torn or not read.
 
 mod complaints;
 mod listing;
@@ -22,14 +23,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_replicator::backup::{
-    BackupError, Content, Cut, Ended, Found, Listed, Opened, Source, SourceError, Take, Told, Wanted,
-    WantedFiles,
+    BackupError, Content, Cut, Ended, Found, Late, Listed, Opened, Receipt, Source, SourceError, Take, Told,
+    Wanted, WantedFiles,
 };
 use tidegate_replicator::map::{Device, Kind, Timestamp};
 
 use super::child::{Cancelled, Output, Running};
 use super::selection::{Meant, Selection};
-use complaints::{Complaint, FindWords};
+use complaints::{Complaint, FindWords, TarWords};
 use tar::{Archive, Member};
 
 /// Files that one tar is asked for.
@@ -42,12 +43,12 @@ const DEVICES_MAX: usize = 65_536;
 const READ_BYTES: usize = 256 << 10;
 /// What find or tar may complain of, in bytes; more is an error.
 const COMPLAINTS_BYTES_MAX: usize = 32 << 20;
+/// Files that were torn or not read. More of them is an error: a disk dies, say.
+const LATE_MAX: usize = 65_536;
 /// Of whatever tar is asked for: exactly these names, as they are, and of a name that leads to the same file as another what
 /// is in it, for links may be made after find listed them.
 const EXACTLY: &str = "--format=pax --no-recursion --hard-dereference --no-unquote --null --files-from=-";
-/// What ssh itself ends with when it fails.
-const SSH_FAILED: i32 = 255;
-/// What tar ends with when some files could not be sent as they were.
+/// What tar ends with when some files could not be sent as they were; when ssh itself fails it ends with another.
 const TAR_COMPLAINED: std::ops::RangeInclusive<i32> = 0..=2;
 /// A file whose time of change is so close to the newest that was seen may change again without its times telling.
 const YOUNG_SECONDS: i64 = 2;
@@ -78,13 +79,13 @@ pub struct SshSource {
     options: SshOptions,
     /// The newest time of change that was listed.
     newest: Timestamp,
-    torn: Vec<Vec<u8>>,
+    late: Vec<(Receipt, Late)>,
 }
 
 impl SshSource {
     /// A host. Nothing is asked of it yet.
     pub fn new(options: SshOptions) -> Self {
-        Self { options, newest: Timestamp::default(), torn: Vec::new() }
+        Self { options, newest: Timestamp::default(), late: Vec::new() }
     }
 
     /// Runs a script on the host.
@@ -180,8 +181,13 @@ impl Source for SshSource {
         }
     }
 
-    fn torn_afterwards(&mut self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.torn)
+    fn afterwards(&mut self) -> Vec<(Receipt, Late)> {
+        std::mem::take(&mut self.late)
+    }
+
+    /// A file system that is not mounted leaves its folder, and those above it.
+    fn frame(&self) -> Vec<Vec<u8>> {
+        self.options.paths.iter().flat_map(|path| path.ancestors()).map(relative).collect()
     }
 }
 
@@ -270,35 +276,61 @@ impl SshSource {
         // which the status says.
         drop(std::thread::spawn(move || input.write_all(&names)));
         let mut archive = Archive::new(BufReader::with_capacity(READ_BYTES, output));
+        let (mut taken, mut missing) = (Vec::new(), Vec::new());
         while let Some(member) = self.next_member(&mut archive, &mut running)? {
             let path = member.path();
             let Some(place) = batch.iter().position(|wanted| wanted.found.path == path) else {
                 return Err(self.failed("tar sent what it was not asked for", &running.last_words()).into());
             };
-            for missing in batch.drain(..place) {
-                let why = why_missing(&missing.found.path, &running.all_words()?);
-                take(missing, Err(io::Error::other(why)))?;
-            }
+            missing.extend(batch.drain(..place));
             if let Some(wanted) = batch.pop_front() {
                 let opened = self.opened(&wanted, member, &mut archive);
-                take(wanted, Ok(opened))?;
+                taken.push(take(wanted, Ok(opened))?);
             }
         }
+        missing.extend(batch);
+        let said = self.said(&mut running, archive.is_whole())?;
+        self.settle(said, (taken, missing), take)
+    }
+
+    /// What tar said, once it has ended. Fails unless it sent all that it could.
+    fn said(&self, running: &mut Running, is_whole: bool) -> Result<TarWords, BackupError> {
         let status = running.end()?;
-        let words = running.all_words()?;
+        let said = complaints::of_tar(&running.all_words()?);
         let complained =
-            status.code().is_some_and(|code| code != SSH_FAILED && TAR_COMPLAINED.contains(&code));
-        if !complained || !archive.is_whole() {
-            return Err(self
-                .failed("its files cannot be read", &format!("{status}: {}", running.last_words()))
-                .into());
+            status.code().is_some_and(|code| TAR_COMPLAINED.contains(&code)) && said.is_something;
+        let is_done = is_whole && (status.success() || complained);
+        if !is_done {
+            let why = format!("{status}: {}", running.last_words());
+            return Err(self.failed("its files cannot be read", &why).into());
         }
-        for missing in batch {
-            let why = why_missing(&missing.found.path, &words);
-            take(missing, Err(io::Error::other(why)))?;
+        Ok(said)
+    }
+
+    /// Leaves out what did not come, and keeps in mind what is wrong with what came.
+    fn settle(
+        &mut self,
+        mut said: TarWords,
+        (taken, missing): (Vec<Receipt>, Vec<Wanted>),
+        take: Take<'_>,
+    ) -> Result<(), BackupError> {
+        for missing in missing {
+            let why = said.why_missing(&missing.found.path);
+            take(missing, Err(why))?;
         }
-        self.torn.extend(torn(&words));
-        Ok(())
+        for receipt in taken {
+            if let Some(late) = said.late(receipt.path()) {
+                self.late.push((receipt, late));
+            }
+        }
+        let why = match said.rest() {
+            Some(line) => line,
+            None if self.late.len() > LATE_MAX => {
+                format!("more than {LATE_MAX} of them changed or could not be read while they were sent")
+            }
+            None => return Ok(()),
+        };
+        Err(self.failed("its files cannot be read", &why).into())
     }
 
     fn next_member<R: Read>(
@@ -341,26 +373,6 @@ fn relative(path: &Path) -> Vec<u8> {
     path.strip_prefix(b"/").unwrap_or(path).to_vec()
 }
 
-/// What tar said of a file.
-fn said<'w>(words: &'w str, path: &[u8]) -> Option<&'w str> {
-    let path = format!("./{}", String::from_utf8_lossy(path));
-    words.lines().find_map(|line| line.strip_prefix("tar: ")?.strip_prefix(&*path)?.strip_prefix(": "))
-}
-
-fn why_missing(path: &[u8], words: &str) -> String {
-    said(words, path).unwrap_or("tar on the host did not send it").to_owned()
-}
-
-/// What tar says that changed under it.
-fn torn(words: &str) -> Vec<Vec<u8>> {
-    let path = |line: &str| {
-        let line = line.strip_prefix("tar: ./")?;
-        let end = line.find(": file changed as we read it").or_else(|| line.find(": File shrank by "))?;
-        Some(line.as_bytes()[..end].to_vec())
-    };
-    words.lines().filter_map(path).collect()
-}
-
 /// The data of a member of an archive.
 struct Data<'a, R> {
     archive: &'a mut Archive<R>,
@@ -376,6 +388,9 @@ impl<R: Read> Read for Data<'_, R> {
             return Ok(0);
         }
         let count = self.archive.read_data(&mut out[..wanted])?;
+        if count == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "tar sends less of it than it says"));
+        }
         self.left -= count as u64;
         Ok(count)
     }
@@ -403,15 +418,6 @@ type Extended = Vec<(Bytes, Bytes)>;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_of_tar_say_what_is_missing_and_what_is_torn() {
-        let words = "tar: ./etc/shadow: Cannot open: Permission denied\ntar: ./var/log/x: file changed as we read it\n\
-                     tar: ./a: File shrank by 5 bytes; padding with zeros";
-        assert_eq!(why_missing(b"etc/shadow", words), "Cannot open: Permission denied");
-        assert_eq!(why_missing(b"etc/other", words), "tar on the host did not send it");
-        assert_eq!(torn(words), [b"var/log/x".to_vec(), b"a".to_vec()]);
-    }
 
     #[test]
     fn words_of_a_shell_cannot_be_more_than_words() {
