@@ -128,9 +128,11 @@ fn backup_kind(error: &BackupError) -> ErrorKind {
         }
         BackupError::Local { source, .. } => file_kind(source),
         BackupError::Cancelled => ErrorKind::Cancelled,
-        BackupError::Source(_) | BackupError::Empty | BackupError::Tree(_) | BackupError::Ingest(_) => {
-            ErrorKind::Failed
-        }
+        BackupError::Source(_)
+        | BackupError::Empty
+        | BackupError::NothingRead { .. }
+        | BackupError::Tree(_)
+        | BackupError::Ingest(_) => ErrorKind::Failed,
     }
 }
 

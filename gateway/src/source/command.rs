@@ -1,6 +1,6 @@
 //! What a command writes to its standard output, as one file.
 //!
-//! There is a snapshot only of a command that ended with 0 within its time.
+//! There is a snapshot only of a command that ended with 0 within its time, and left nothing behind that could go on writing.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tidegate_replicator::backup::{
 };
 use tidegate_replicator::map::{Kind, Timestamp};
 
-use super::child::{Cancelled, Running};
+use super::child::{Cancelled, Running, WORDS_BYTES_MAX};
 use super::plain;
 
 /// See the head of this module.
@@ -67,7 +67,8 @@ impl CommandSource {
             return Err(SourceError::new("the command is empty"));
         };
         let arguments = arguments.iter().cloned();
-        Running::start(program, arguments, (&[], false), self.timeout, self.cancelled.clone())
+        let bounds = (self.timeout, WORDS_BYTES_MAX);
+        Running::start(program, arguments, (&[], false), bounds, self.cancelled.clone())
     }
 }
 

@@ -185,6 +185,7 @@ async fn what_a_command_writes_is_a_file_and_a_command_that_fails_saves_nothing(
         command("good", "seq 1 200000", "file_name = \"numbers\"\n"),
         command("bad", "seq 1 100000; echo the disk is on fire >&2; exit 3", ""),
         command("slow", "sleep 600", "timeout = \"1s\"\n"),
+        command("nothing", "true", ""),
     ]
     .concat();
     let scene = Scene::new(&tables).await;
@@ -204,6 +205,11 @@ async fn what_a_command_writes_is_a_file_and_a_command_that_fails_saves_nothing(
     let slow = scene.run("slow").await.unwrap_err();
     assert!(slow.message.contains("took longer than 1s"), "{slow}");
     assert_eq!((scene.snapshots("bad").await.len(), scene.snapshots("slow").await.len()), (0, 0));
+    let nothing = scene.run("nothing").await.unwrap_err();
+    assert!(nothing.message.contains("the source is empty"), "{nothing}");
+    assert_eq!(scene.snapshots("nothing").await, []);
+    let allowed = SourceRunRequest { allow_empty: true, ..SourceRunRequest::default() };
+    scene.run_as("nothing", allowed).await.unwrap();
     scene.check().await;
 }
 

@@ -1,8 +1,8 @@
 //! The edits of a run, gathered in any order and given to the tree by key.
 //!
 //! Of what was said of one key the last holds. Where a file turns out to be unreadable after its folder was written down,
-//! the folder is told that it has one entry fewer; that is added up at the end. Places of new chunks are filled in at the
-//! end too, when all are known.
+//! the folder is told that it has one entry fewer; that is added up at the end. Where the file itself was written down
+//! by then, all of that is forgotten. Places of new chunks are filled in at the end too, when all are known.
 
 use std::io;
 use std::path::Path;
@@ -21,6 +21,10 @@ use crate::tree::{Edit, TreeError, Value, get};
 const DELETE: u8 = 0;
 const PUT: u8 = 1;
 const FEWER: u8 = 2;
+const FORGET: u8 = 3;
+
+/// Bytes of the number that the keys of an inode begin with; the first of them is that of its attributes.
+const NUMBER_BYTES: usize = 8;
 
 /// See the head of this module.
 pub(super) struct Edits {
@@ -47,13 +51,19 @@ impl Edits {
         self.sorter.push(&Key::Attributes(folder).encode(), &[FEWER])
     }
 
+    /// Nothing of a file will be in the map, whatever was said of it or is said later.
+    pub(super) fn forget(&mut self, file: InodeNumber) -> io::Result<()> {
+        self.sorter.push(&Key::Attributes(file).encode(), &[FORGET])
+    }
+
     /// The edits in order. `before` is the map that they change.
     pub(super) fn finish(
         self,
         before: &Frozen,
         known: Arc<dyn Known>,
     ) -> io::Result<impl Stream<Item = Result<Edit, TreeError>> + Send + Unpin> {
-        let mut merged = Merged { sorted: self.sorter.finish()?, ahead: None, before, known };
+        let mut merged =
+            Merged { sorted: self.sorter.finish()?, ahead: None, before, known, forgotten: None };
         merged.ahead = merged.sorted.next()?;
         Ok(Box::pin(futures::stream::try_unfold(merged, |mut merged| async move {
             Ok(merged.next().await?.map(|edit| (edit, merged)))
@@ -67,18 +77,19 @@ struct Merged<'a> {
     ahead: Option<Pair>,
     before: &'a Frozen,
     known: Arc<dyn Known>,
+    /// The number of the file that was forgotten last.
+    forgotten: Option<[u8; NUMBER_BYTES]>,
 }
 
 impl Merged<'_> {
     async fn next(&mut self) -> Result<Option<Edit>, TreeError> {
         let Some((key, first)) = self.ahead.take() else { return Ok(None) };
-        let (mut last, mut fewer) = (None, 0);
-        let mut take = |record: Vec<u8>| {
-            if record.first() == Some(&FEWER) {
-                fewer += 1;
-            } else {
-                last = Some(record);
-            }
+        let number = key.first_chunk::<NUMBER_BYTES>().copied();
+        let (mut last, mut fewer, mut forgotten) = (None, 0, self.forgotten);
+        let mut take = |record: Vec<u8>| match record.first() {
+            Some(&FEWER) => fewer += 1,
+            Some(&FORGET) => forgotten = number,
+            _ => last = Some(record),
         };
         take(first);
         loop {
@@ -90,7 +101,9 @@ impl Merged<'_> {
                 }
             }
         }
+        self.forgotten = forgotten;
         let mut value = match last {
+            _ if forgotten.is_some() && forgotten == number => None,
             Some(record) => put_of(&record)?,
             None => get(&self.before.root, &key, &*self.before.nodes).await?,
         };

@@ -38,9 +38,18 @@ pub enum BackupError {
     Source(#[from] SourceError),
     /// The source has nothing where something is expected.
     #[error(
-        "the source is empty: that looks like something that is not mounted; if it is meant to be empty, set allow_empty"
+        "the source is empty: that looks like something that is not mounted, or a command that failed without saying so; \
+         if it is meant to be empty, set allow_empty"
     )]
     Empty,
+    /// The source has something, and nothing of it can be read.
+    #[error("nothing of the source can be read: {path}: {why}")]
+    NothingRead {
+        /// The first that was left out.
+        path: String,
+        /// Why.
+        why: String,
+    },
     /// The map of the run before.
     #[error("failed to read the map of the run before: {0}")]
     Before(#[from] ReadError),

@@ -12,7 +12,8 @@ use crate::map::{Device, Kind, Times, Timestamp};
 pub enum Trust {
     /// Same number, size, times and attributes: same content.
     Attributes,
-    /// Only its content does, so it is always read; while that and the size stay, its times do too.
+    /// Only its content does, so it is always read; while that and the size stay, its times do too. Without a byte of it
+    /// there is nothing.
     Content,
 }
 

@@ -4,11 +4,14 @@
 //! disk: each name that left says so ([`Making::drop_name`]), and so does whoever goes on with the number
 //! ([`Making::claim`]).
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::before::{Before, Names};
 use super::edits::Edits;
 use super::error::BackupError;
+use super::found::Found;
 use super::report::Report;
 use super::sorter::Sorter;
 use super::source::{Observer, checkpoint};
@@ -27,8 +30,10 @@ pub(super) struct Making<'a> {
     pub(super) bytes: i64,
     /// By how much the number of inodes has grown.
     pub(super) inodes: i64,
-    /// Entries of the top.
-    pub(super) top_entries: u64,
+    /// Names that keep the source from being empty: all but those of its frame, and of contents without a byte.
+    pub(super) things: u64,
+    /// See [`Source::frame`](super::source::Source::frame).
+    pub(super) frame: HashSet<Vec<u8>>,
     pub(super) report: Report,
     pub(super) observer: &'a dyn Observer,
     pub(super) claims: Sorter,
@@ -41,6 +46,12 @@ impl Making<'_> {
         self.inodes += 1;
         self.report.new += 1;
         number
+    }
+
+    /// Counts a name that the source has.
+    pub(super) fn count(&mut self, found: &Found) {
+        let is_frame = found.kind == Kind::Directory && self.frame.contains(&found.path);
+        self.things += u64::from(!is_frame);
     }
 
     pub(super) fn put_inode(&mut self, number: InodeNumber, inode: &Inode) -> Result<(), BackupError> {
@@ -76,9 +87,7 @@ impl Making<'_> {
         let name = Key::Entry(folder, Bytes::copy_from_slice(name)).encode();
         self.edits.delete(&name).map_err(edits_failed())?;
         self.edits.delete(&Key::Cookie(folder, cookie).encode()).map_err(edits_failed())?;
-        if folder == InodeNumber::ROOT {
-            self.top_entries = self.top_entries.saturating_sub(1);
-        }
+        self.things = self.things.saturating_sub(1);
         self.edits.fewer(folder).map_err(edits_failed())
     }
 

@@ -44,4 +44,6 @@ pub use error::{BackupError, SourceError};
 pub use found::{Found, Trust};
 pub use report::{LEFT_OUT_MAX, LeftOut, Report};
 pub use run::{Base, Options, Outcome, Tools, back_up};
-pub use source::{Content, Cut, Ended, Listed, Observer, Opened, Source, Take, Told, Wanted, WantedFiles};
+pub use source::{
+    Content, Cut, Ended, Late, Listed, Observer, Opened, Receipt, Source, Take, Told, Wanted, WantedFiles,
+};

@@ -165,6 +165,7 @@ impl<'p, 'a> Planner<'p, 'a> {
             }
             self.making.name_is_gone(made.number, &name, &entry)?;
         }
+        self.making.count(found);
         made.entries += 1;
         made.folders += u32::from(found.kind == Kind::Directory);
         let cookie = before.map_or(made.next_cookie, |entry| entry.cookie);
@@ -217,9 +218,6 @@ impl<'p, 'a> Planner<'p, 'a> {
         let Level { found, made: Some(mut made) } = level else { return Ok(()) };
         while let Some((name, entry)) = self.making.before.next_name(&mut made.names)? {
             self.making.name_is_gone(made.number, &name, &entry)?;
-        }
-        if made.number == InodeNumber::ROOT {
-            self.making.top_entries = made.entries;
         }
         let counts = (made.entries, made.folders, made.next_cookie);
         let inode = of_folder(&found, made.parent, counts);

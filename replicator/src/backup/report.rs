@@ -34,28 +34,43 @@ pub struct Report {
     pub bytes_read: u64,
     /// Names that could not be read and are left out.
     pub left_out: u64,
-    /// Files that changed while they were read, and are saved as torn as they came.
+    /// Files that changed while they were read, or had less data than they said, and are saved as torn as they came.
     pub torn: u64,
     /// What was left out, up to [`LEFT_OUT_MAX`].
     pub left_out_paths: Vec<LeftOut>,
     /// What is torn, up to [`LEFT_OUT_MAX`].
     pub torn_paths: Vec<LeftOut>,
+    /// The first that is not there at all.
+    #[serde(skip)]
+    pub(super) first_missing: Option<LeftOut>,
 }
 
 impl Report {
     pub(super) fn leave_out(&mut self, path: &[u8], why: impl Into<String>) {
+        let why = why.into();
+        self.first_missing.get_or_insert_with(|| left_out(path, why.clone()));
+        self.leave_part_out(path, why);
+    }
+
+    /// Something is there, and lacks something.
+    pub(super) fn leave_part_out(&mut self, path: &[u8], why: impl Into<String>) {
         self.left_out += 1;
         note(&mut self.left_out_paths, path, why.into());
     }
 
     pub(super) fn tear(&mut self, path: &[u8]) {
         self.torn += 1;
-        note(&mut self.torn_paths, path, "it changed while it was read".to_owned());
+        let why = "it changed while it was read, or had less data than it said";
+        note(&mut self.torn_paths, path, why.to_owned());
     }
 }
 
 fn note(list: &mut Vec<LeftOut>, path: &[u8], why: String) {
     if list.len() < LEFT_OUT_MAX {
-        list.push(LeftOut { path: path_text(&[b"/", path].concat()), why });
+        list.push(left_out(path, why));
     }
+}
+
+fn left_out(path: &[u8], why: String) -> LeftOut {
+    LeftOut { path: path_text(&[b"/", path].concat()), why }
 }

@@ -64,7 +64,7 @@ pub struct Tools<'a> {
 pub struct Options {
     /// Read everything, also what does not look changed.
     pub rescan: bool,
-    /// Take a source with nothing in it for what it is.
+    /// Take a source with nothing in it for what it is. One of which nothing can be read is an error all the same.
     pub allow_empty: bool,
 }
 
@@ -102,7 +102,8 @@ pub fn back_up(
         next_inode: base.next_inode.max(2),
         bytes: 0,
         inodes: 0,
-        top_entries: 0,
+        things: 0,
+        frame: source.frame().into_iter().collect(),
         report,
         observer: tools.observer,
         claims: sorter(NAMES_PART),
@@ -133,8 +134,14 @@ pub fn back_up(
     })
 }
 
+/// What is there and cannot be read is not nothing.
 fn refuse_nothing(making: &Making<'_>, options: Options) -> Result<(), BackupError> {
-    if making.top_entries == 0 && !options.allow_empty { Err(BackupError::Empty) } else { Ok(()) }
+    match &making.report.first_missing {
+        _ if making.things > 0 => Ok(()),
+        Some(first) => Err(BackupError::NothingRead { path: first.path.clone(), why: first.why.clone() }),
+        None if options.allow_empty => Ok(()),
+        None => Err(BackupError::Empty),
+    }
 }
 
 fn read(
@@ -147,7 +154,9 @@ fn read(
     let mut ingest = start(tools)?;
     let mut taker = Taker::new(making, &mut ingest, &tools.scratch);
     source.read(Box::new(wanted.read()?), &mut |wanted, opened| taker.take(wanted, opened))?;
-    source.torn_afterwards().iter().for_each(|path| making.report.tear(path));
+    for (receipt, late) in source.afterwards() {
+        taker.afterwards(receipt, late)?;
+    }
     Ok(ingest.finish()?)
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::error::BackupError;
 use super::found::Found;
 use super::links::Ticket;
+use super::take::Written;
 
 /// What a listing says.
 #[derive(Debug)]
@@ -28,18 +29,24 @@ pub trait Source: Send {
     /// everything in them. Ends early when `told` fails.
     fn list(&mut self, told: Told<'_>) -> Result<(), BackupError>;
 
-    /// Opens what is wanted and gives it to `take`, each once, in the order in which it is wanted; an error says why
-    /// one cannot be read. A source that finds out at the end that all of it was nothing fails then.
+    /// Opens what is wanted and gives it to `take`, each once, in about the order in which it is wanted; an error says why
+    /// one cannot be read, and one of the kind [`NotFound`](io::ErrorKind::NotFound) that it is not there any more. A
+    /// source that finds out at the end that all of it was nothing fails then.
     fn read(&mut self, wanted: WantedFiles<'_>, take: Take<'_>) -> Result<(), BackupError>;
 
-    /// Paths of files of which it was found out only after they had been read that they changed meanwhile.
-    fn torn_afterwards(&mut self) -> Vec<Vec<u8>> {
+    /// What was found out of files only after they had been taken in. Asked for once, after [`Source::read`].
+    fn afterwards(&mut self) -> Vec<(Receipt, Late)> {
+        Vec::new()
+    }
+
+    /// Paths of folders that are told of whatever the source has: one that has nothing but these is empty.
+    fn frame(&self) -> Vec<Vec<u8>> {
         Vec::new()
     }
 }
 
 /// Takes in what was opened, or why it could not be.
-pub type Take<'t> = &'t mut dyn FnMut(Wanted, io::Result<Opened<'_>>) -> Result<(), BackupError>;
+pub type Take<'t> = &'t mut dyn FnMut(Wanted, io::Result<Opened<'_>>) -> Result<Receipt, BackupError>;
 
 /// Is told what a listing says.
 pub type Told<'t> = &'t mut dyn FnMut(Listed) -> Result<(), BackupError>;
@@ -53,6 +60,31 @@ pub struct Wanted {
     /// As it was listed.
     pub found: Found,
     pub(super) ticket: Ticket,
+}
+
+/// What was taken in: for a source that finds out more of it afterwards.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    pub(super) found: Found,
+    pub(super) ticket: Ticket,
+    /// None if it is a folder, or was left out.
+    pub(super) written: Option<Written>,
+}
+
+impl Receipt {
+    /// The path of what was taken in.
+    pub fn path(&self) -> &[u8] {
+        &self.found.path
+    }
+}
+
+/// What was found out of a file after it had been taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// It changed while it was read.
+    Torn,
+    /// What was taken in is not its content, and why. It is left out after all.
+    Unreadable(String),
 }
 
 /// How the content of a file is cut.
@@ -94,7 +126,7 @@ pub trait Content: Read + Send {
 pub struct Ended {
     /// Its length in bytes; it is taken for no shorter than its data.
     pub size: u64,
-    /// Whether it changed while it was read.
+    /// Whether it changed while it was read, or had less data than it said.
     pub torn: bool,
 }
 

@@ -1,8 +1,9 @@
 //! Reads what was found to be new or to look changed, and writes down what the map then says of it.
 //!
-//! A file that changes while it is read is read again, [`ATTEMPTS_MAX`] times in all, then kept as torn as it came. One
-//! that cannot be read is taken out of the folders that it was written into. Chunks are compared with those of the base,
-//! so what is the same after all changes nothing.
+//! A file that changes while it is read is read again, [`ATTEMPTS_MAX`] times in all, then kept as torn as it came, with a
+//! time of change that makes the next run read it again. One that cannot be read is taken out of the folders that it was
+//! written into, also when that is found out only after it was taken in; one that has gone since it was listed is taken out
+//! without a word. Chunks are compared with those of the base, so what is the same after all changes nothing.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -18,10 +19,10 @@ use super::gone::{Making, edits_failed};
 use super::inodes::{instead, of_file};
 use super::links::Ticket;
 use super::record::{Parts, Record};
-use super::source::{Content, Cut, Opened, Wanted, checkpoint};
+use super::source::{Content, Cut, Ended, Late, Opened, Receipt, Wanted, checkpoint};
 use super::spool::{Spool, SpoolReader};
 use crate::ingest::{CutChunk, Ingest, IngestError, IngestErrorKind};
-use crate::map::{Extent, Inode, InodeNumber, Key, Kind, Source as ExtentSource};
+use crate::map::{Extent, Inode, InodeNumber, Key, Kind, Source as ExtentSource, Times};
 use crate::tree::{ChunkRef, PAYLOAD_BYTES_MAX, Value};
 
 /// How often a file is read that changes while it is read.
@@ -47,7 +48,7 @@ impl WantedList {
 
     pub(super) fn push(&mut self, found: &Found, ticket: &Ticket) -> Result<(), BackupError> {
         if found.kind == Kind::Regular {
-            self.bytes += found.size;
+            self.bytes = self.bytes.saturating_add(found.size);
         }
         let mut record = ticket.encode();
         record.0.extend_from_slice(&found.encode());
@@ -138,6 +139,17 @@ pub(super) struct Taker<'p, 'a> {
     by_size: Option<(u32, Arc<Cutter>)>,
 }
 
+/// A file as it was written down.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    /// What stands in the map.
+    inode: Inode,
+    /// By how much the sum of all files' data grew.
+    grown: i64,
+    /// Whether it was counted as changed.
+    changed: bool,
+}
+
 /// Reading failed: for this file, or for all of them.
 enum Broken {
     File(io::Error),
@@ -150,56 +162,99 @@ impl<'p, 'a> Taker<'p, 'a> {
     }
 
     /// Takes one file or folder in.
-    pub(super) fn take(&mut self, wanted: Wanted, opened: io::Result<Opened<'_>>) -> Result<(), BackupError> {
+    pub(super) fn take(
+        &mut self,
+        wanted: Wanted,
+        opened: io::Result<Opened<'_>>,
+    ) -> Result<Receipt, BackupError> {
         checkpoint(self.making.observer)?;
         self.making.observer.admit()?;
         let Wanted { found, ticket } = wanted;
-        let opened = match opened {
-            Ok(opened) if opened.found.kind == found.kind => opened,
-            Ok(_) => return self.leave_out(&found, &ticket, "it is of another kind than it was"),
-            Err(error) => return self.leave_out(&found, &ticket, &error.to_string()),
-        };
-        if found.kind == Kind::Directory {
-            return self.extended(&ticket, &found, opened.extended);
+        let written = self.take_in(&found, &ticket, opened)?;
+        Ok(Receipt { found, ticket, written })
+    }
+
+    /// Takes in what was found out of a file after it had been taken in.
+    pub(super) fn afterwards(&mut self, receipt: Receipt, late: Late) -> Result<(), BackupError> {
+        let Receipt { found, ticket, written: Some(written) } = receipt else { return Ok(()) };
+        let making = &mut *self.making;
+        match late {
+            Late::Torn => {
+                making.report.tear(&found.path);
+                let inode = Inode { times: distrusted(written.inode.times), ..written.inode };
+                making.put_inode(ticket.number, &inode)
+            }
+            Late::Unreadable(why) => {
+                making.bytes -= written.grown;
+                making.report.changed -= u64::from(written.changed);
+                making.edits.forget(ticket.number).map_err(edits_failed())?;
+                self.leave_out(&found, &ticket, &why)
+            }
         }
-        let Opened { found: mut now, extended, cut, content } = opened;
+    }
+
+    /// Gives what was written down of a file; none of a folder, and of what is left out.
+    fn take_in(
+        &mut self,
+        found: &Found,
+        ticket: &Ticket,
+        opened: io::Result<Opened<'_>>,
+    ) -> Result<Option<Written>, BackupError> {
+        let mut opened = match opened {
+            Ok(opened) if opened.found.kind == found.kind => opened,
+            Ok(_) => return self.without(found, ticket, "it is of another kind than it was"),
+            Err(error) if has_gone(&error, found, ticket) => {
+                self.making.report.names = self.making.report.names.saturating_sub(1);
+                return self.take_back(ticket).map(|()| None);
+            }
+            Err(error) => return self.without(found, ticket, &error.to_string()),
+        };
+        let extended = std::mem::take(&mut opened.extended);
+        if found.kind == Kind::Directory {
+            return self.extended(ticket, found, extended).map(|()| None);
+        }
+        match self.attempts(found, opened) {
+            Ok((now, pieces)) => {
+                let written = self.file(ticket, &now, pieces)?;
+                self.extended(ticket, found, extended)?;
+                Ok(Some(written))
+            }
+            Err(Broken::Run(error)) => Err(error),
+            Err(Broken::File(error)) => self.without(found, ticket, &error.to_string()),
+        }
+    }
+
+    fn without(&mut self, found: &Found, ticket: &Ticket, why: &str) -> Result<Option<Written>, BackupError> {
+        self.leave_out(found, ticket, why).map(|()| None)
+    }
+
+    /// Reads a file until it does not change meanwhile, or often enough; gives it as it was then.
+    fn attempts(&mut self, found: &Found, opened: Opened<'_>) -> Result<(Found, Pieces), Broken> {
+        let Opened { found: mut now, extended: _, cut, content } = opened;
         let Some(mut content) = content else {
-            return self.leave_out(&found, &ticket, "its content cannot be had");
+            return Err(Broken::File(io::Error::other("its content cannot be had")));
         };
         let mut attempt = 1;
-        let (pieces, size) = loop {
-            let (pieces, ended) = match self.read(&mut *content, cut) {
-                Ok(read) => read,
-                Err(Broken::Run(error)) => return Err(error),
-                Err(Broken::File(error)) => return self.leave_out(&found, &ticket, &error.to_string()),
-            };
-            if ended.torn && attempt < ATTEMPTS_MAX {
-                match content.again() {
-                    Ok(Some(later)) => {
-                        (now, attempt) = (later, attempt + 1);
-                        continue;
-                    }
-                    Ok(None) => {}
-                    Err(error) => return self.leave_out(&found, &ticket, &error.to_string()),
-                }
+        loop {
+            let (pieces, ended) = self.read(&mut *content, cut)?;
+            if ended.torn
+                && attempt < ATTEMPTS_MAX
+                && let Some(later) = content.again().map_err(Broken::File)?
+            {
+                (now, attempt) = (later, attempt + 1);
+                continue;
             }
             if ended.torn {
                 self.making.report.tear(&found.path);
+                now.times = distrusted(now.times);
             }
-            let size = ended.size.max(pieces.end);
-            break (pieces, size);
-        };
-        now.size = size;
-        self.file(&ticket, &now, pieces)?;
-        self.extended(&ticket, &found, extended)
+            now.size = ended.size.max(pieces.end);
+            return Ok((now, pieces));
+        }
     }
 
     /// Reads and cuts the content of a file.
-    fn read(
-        &mut self,
-        content: &mut dyn Content,
-        cut: Cut,
-    ) -> Result<(Pieces, super::source::Ended), Broken> {
+    fn read(&mut self, content: &mut dyn Content, cut: Cut) -> Result<(Pieces, Ended), Broken> {
         let cutter = match cut {
             Cut::Content => self.ingest.cutter(),
             Cut::Fixed(bytes) => self.fixed(bytes)?,
@@ -248,11 +303,15 @@ impl<'p, 'a> Taker<'p, 'a> {
     }
 
     /// Writes down the data and the attributes of a file.
-    fn file(&mut self, ticket: &Ticket, now: &Found, pieces: Pieces) -> Result<(), BackupError> {
+    fn file(&mut self, ticket: &Ticket, now: &Found, pieces: Pieces) -> Result<Written, BackupError> {
         let before = self.before(ticket)?;
         let used = pieces.used;
         let same = self.extents(ticket.number, before.as_ref(), pieces)?;
-        self.making.bytes += used as i64 - before.as_ref().map_or(0, |inode| inode.used as i64);
+        let grown = used as i64 - before.as_ref().map_or(0, |inode| inode.used as i64);
+        self.making.bytes += grown;
+        if now.trust == Trust::Content && now.size == 0 {
+            self.making.things = self.making.things.saturating_sub(ticket.names.len() as u64);
+        }
         let parent = ticket.names.last().map_or(InodeNumber::ROOT, |name| name.folder);
         let mut inode = Inode { used, ..of_file(now, parent, ticket.names.len() as u32) };
         if let Some(before) = before.as_ref().filter(|before| before.size == inode.size)
@@ -261,9 +320,11 @@ impl<'p, 'a> Taker<'p, 'a> {
         {
             inode.times = before.times;
         }
-        let new = instead(inode, before.as_ref());
-        self.making.report.changed += u64::from(before.is_some() && (new.is_some() || !same));
-        new.iter().try_for_each(|inode| self.making.put_inode(ticket.number, inode))
+        let new = instead(inode.clone(), before.as_ref());
+        let changed = before.is_some() && (new.is_some() || !same);
+        self.making.report.changed += u64::from(changed);
+        new.iter().try_for_each(|inode| self.making.put_inode(ticket.number, inode))?;
+        Ok(Written { inode: new.or(before).unwrap_or(inode), grown, changed })
     }
 
     fn before(&mut self, ticket: &Ticket) -> Result<Option<Inode>, BackupError> {
@@ -326,7 +387,7 @@ impl<'p, 'a> Taker<'p, 'a> {
         }
         for (name, value) in extended {
             if name.len() > ATTRIBUTE_NAME_BYTES_MAX || value.len() > PAYLOAD_BYTES_MAX {
-                making.report.leave_out(&found.path, "an extended attribute of it is too long");
+                making.report.leave_part_out(&found.path, "an extended attribute of it is too long");
                 continue;
             }
             if before.iter().any(|(stood, stood_value)| *stood == name && *stood_value == value) {
@@ -340,13 +401,19 @@ impl<'p, 'a> Taker<'p, 'a> {
 
     /// Takes something back that cannot be read; a folder stays, for what is in it.
     fn leave_out(&mut self, found: &Found, ticket: &Ticket, why: &str) -> Result<(), BackupError> {
-        let making = &mut *self.making;
+        let report = &mut self.making.report;
         if found.kind == Kind::Directory {
-            making.report.leave_out(&found.path, format!("its extended attributes are left out: {why}"));
+            report.leave_part_out(&found.path, format!("its extended attributes are left out: {why}"));
             return Ok(());
         }
-        making.report.leave_out(&found.path, why);
-        making.report.left_out += ticket.names.len().saturating_sub(1) as u64;
+        report.leave_out(&found.path, why);
+        report.left_out += ticket.names.len().saturating_sub(1) as u64;
+        self.take_back(ticket)
+    }
+
+    /// Takes the names of a file back, and what the base has of it.
+    fn take_back(&mut self, ticket: &Ticket) -> Result<(), BackupError> {
+        let making = &mut *self.making;
         for name in &ticket.names {
             making.take_name_back(name.folder, &name.name, name.cookie)?;
         }
@@ -360,6 +427,19 @@ impl<'p, 'a> Taker<'p, 'a> {
             None => Ok(()),
         }
     }
+}
+
+/// Whether something is not there any more, as if it had never been listed. Of a file with several names only one has
+/// gone for sure, and in a folder there may be something that was taken in already.
+fn has_gone(error: &io::Error, found: &Found, ticket: &Ticket) -> bool {
+    error.kind() == io::ErrorKind::NotFound && found.kind != Kind::Directory && ticket.names.len() == 1
+}
+
+/// Times that the file does not have at the source, so that the next run reads it again. What a source distrusts itself
+/// may differ by a nanosecond already; then it differs by two or three.
+fn distrusted(mut times: Times) -> Times {
+    times.changed.nanos ^= 2;
+    times
 }
 
 /// A file that cannot be read is no reason to stop; a disk that takes nothing is.

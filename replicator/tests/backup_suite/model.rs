@@ -5,7 +5,8 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use tidegate_replicator::backup::{
-    BackupError, Content, Cut, Ended, Found, Listed, Opened, Source, Take, Told, Trust, WantedFiles,
+    BackupError, Content, Cut, Ended, Found, Late, Listed, Opened, Receipt, Source, Take, Told, Trust,
+    WantedFiles,
 };
 use tidegate_replicator::map::{Device, Kind, Times, Timestamp};
 
@@ -51,8 +52,15 @@ pub(crate) struct Model {
     pub(crate) unreadable: BTreeSet<u64>,
     /// Files that change whenever they are read, so many times.
     pub(crate) restless: BTreeMap<u64, u32>,
+    /// Files that always have less data than they say.
+    pub(crate) short: BTreeSet<u64>,
+    /// What is found out of files after they were taken in.
+    pub(crate) late: BTreeMap<u64, Late>,
+    found_out: Vec<(Receipt, Late)>,
     /// Names that are listed and then gone.
     pub(crate) fleeting: BTreeSet<Vec<u8>>,
+    /// Folders that are there whatever else is.
+    pub(crate) frame: Vec<Vec<u8>>,
     /// What was opened, since somebody last looked.
     pub(crate) opened: Vec<Vec<u8>>,
     /// Whether files say by their attributes that they did not change.
@@ -69,7 +77,11 @@ impl Model {
             now: 1,
             unreadable: BTreeSet::new(),
             restless: BTreeMap::new(),
+            short: BTreeSet::new(),
+            late: BTreeMap::new(),
+            found_out: Vec::new(),
             fleeting: BTreeSet::new(),
+            frame: Vec::new(),
             opened: Vec::new(),
             trust: None,
         }
@@ -222,15 +234,26 @@ impl Source for Model {
             let file = self.files[&number].clone();
             let bytes = |(name, value): (&Vec<u8>, &Vec<u8>)| (name.clone().into(), value.clone().into());
             let extended = file.extended.iter().map(bytes).collect();
-            let left = self.restless.entry(number).or_default();
+            let (left, short) = (self.restless.entry(number).or_default(), self.short.contains(&number));
             let content: Option<Box<dyn Content>> = (file.kind == Kind::Regular).then(|| {
-                let content = Pieces { file, piece: None, at: 0, restless: left };
+                let content = Pieces { file, piece: None, at: 0, restless: left, short };
                 Box::new(content) as Box<dyn Content>
             });
             let found = wanted.found.clone();
-            take(wanted, Ok(Opened { found, extended, cut: Cut::Content, content }))?;
+            let receipt = take(wanted, Ok(Opened { found, extended, cut: Cut::Content, content }))?;
+            if let Some(late) = self.late.get(&number) {
+                self.found_out.push((receipt, late.clone()));
+            }
         }
         Ok(())
+    }
+
+    fn afterwards(&mut self) -> Vec<(Receipt, Late)> {
+        std::mem::take(&mut self.found_out)
+    }
+
+    fn frame(&self) -> Vec<Vec<u8>> {
+        self.frame.clone()
     }
 }
 
@@ -240,6 +263,7 @@ struct Pieces<'a> {
     piece: Option<u64>,
     at: usize,
     restless: &'a mut u32,
+    short: bool,
 }
 
 impl Read for Pieces<'_> {
@@ -261,10 +285,13 @@ impl Content for Pieces<'_> {
     }
 
     fn end(&mut self) -> io::Result<Ended> {
-        Ok(Ended { size: self.file.size, torn: *self.restless > 0 })
+        Ok(Ended { size: self.file.size, torn: self.short || *self.restless > 0 })
     }
 
     fn again(&mut self) -> io::Result<Option<Found>> {
+        if *self.restless == 0 {
+            return Ok(None);
+        }
         *self.restless -= 1;
         (self.piece, self.at) = (None, 0);
         let byte = u8::from(*self.restless == 0);

@@ -1,4 +1,6 @@
 //! The data of a file of this machine, without its holes.
+//!
+//! A file that gives less data than it says is torn, whether its times tell or not: some file systems state wrong sizes.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -26,12 +28,14 @@ pub(super) struct FileContent {
     /// The beginning of the file, if it was read ahead.
     ahead: Vec<u8>,
     ahead_read: usize,
+    /// Whether a piece ended before its end.
+    short: bool,
 }
 
 impl FileContent {
     pub(super) fn new(file: OwnedFd, stat: Statx, now: Timestamp) -> Self {
         let file = File::from(file);
-        Self { file, stat, now, at: 0, left: 0, ahead: Vec::new(), ahead_read: 0 }
+        Self { file, stat, now, at: 0, left: 0, ahead: Vec::new(), ahead_read: 0, short: false }
     }
 
     fn has_holes(&self) -> bool {
@@ -90,7 +94,7 @@ impl Read for FileContent {
             self.ahead_read += count;
             count
         };
-        // Less than there was: it was cut meanwhile, which its end will tell.
+        self.short |= count == 0;
         self.left = if count == 0 { 0 } else { self.left - count as u64 };
         Ok(count)
     }
@@ -112,18 +116,54 @@ impl Content for FileContent {
             let (modified, changed) = (stat.stx_mtime, stat.stx_ctime);
             (stat.stx_size, modified.tv_sec, modified.tv_nsec, changed.tv_sec, changed.tv_nsec)
         };
-        Ok(Ended { size: self.stat.stx_size, torn: facts(&now) != facts(&self.stat) })
+        Ok(Ended { size: self.stat.stx_size, torn: self.short || facts(&now) != facts(&self.stat) })
     }
 
     fn again(&mut self) -> io::Result<Option<Found>> {
         self.stat = entry::look(&self.file)?;
         seek(&self.file, SeekFrom::Start(0))?;
         (self.at, self.left, self.ahead_read) = (0, 0, 0);
-        self.ahead = Vec::new();
+        (self.ahead, self.short) = (Vec::new(), false);
         let found = entry::found(Vec::new(), &self.stat);
         Ok(found.map(|mut found| {
             distrust_if_young(&mut found, self.now);
             found
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(content: &mut FileContent) -> Vec<u8> {
+        let mut data = Vec::new();
+        while content.next_data().expect("a piece").is_some() {
+            content.read_to_end(&mut data).expect("readable");
+        }
+        data
+    }
+
+    #[test]
+    fn a_file_with_less_data_than_it_says_is_torn_though_its_times_stay() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, [7_u8; 10_000]).expect("written");
+        for (ahead, more, torn) in [(0, 0, false), (0, 5_000, true), (4_000, 5_000, true), (1 << 20, 1, true)]
+        {
+            let file = File::open(&path).expect("open");
+            let stat = entry::look(&file).expect("it is there");
+            let mut content = FileContent::new(file.into(), stat, Timestamp::default());
+            // As by a file system that says more than there is, then and at the end.
+            content.stat.stx_size += more;
+            content.stat.stx_blocks = content.stat.stx_size;
+            content.read_ahead(ahead).expect("readable");
+            assert_eq!(read(&mut content).len(), 10_000);
+            content.stat.stx_size -= more;
+            assert_eq!(content.end().expect("it is there").torn, torn, "{ahead} {more}");
+            content.again().expect("it is there");
+            assert_eq!(read(&mut content), [7; 10_000]);
+            assert!(!content.end().expect("it is there").torn, "read again, it is whole");
+        }
     }
 }

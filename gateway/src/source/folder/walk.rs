@@ -122,6 +122,7 @@ impl Walk<'_> {
         if found.kind == Kind::Symlink {
             match entry::target(&level.folder, name) {
                 Ok(target) => found.target = target,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => {
                     told(Listed::Unreadable { path: found.path, why: error.to_string() })?;
                     return Ok(None);

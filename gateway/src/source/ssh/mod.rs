@@ -5,10 +5,13 @@
 //!
 //! Beside what a folder of this machine brings, this lacks: access control lists, the extended attributes of symbolic links,
 //! and times of birth. *Unchanged* means the same as there; a file that changes after it was listed has another time of
-//! change then, so the next run reads it again, also one that was torn.
+//! change then, so the next run reads it again, also one that was torn. What tar could not read, or what changed under it, is
+//! known when all of a batch has been taken in; what was not read is taken back then.
 //!
-//! Bounds: [`BATCH_FILES_MAX`] files and [`BATCH_BYTES_MAX`] bytes of their names at once, and [`DEVICES_MAX`] device nodes.
+//! Bounds: [`BATCH_FILES_MAX`] files and [`BATCH_BYTES_MAX`] bytes of their names at once, [`DEVICES_MAX`] device nodes,
+//! [`COMPLAINTS_BYTES_MAX`] of what find or tar complain of, and [`LATE_MAX`] files that were torn or not read.
 
+mod complaints;
 mod listing;
 mod tar;
 
@@ -20,13 +23,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_replicator::backup::{
-    BackupError, Content, Cut, Ended, Found, Listed, Opened, Source, SourceError, Take, Told, Wanted,
-    WantedFiles,
+    BackupError, Content, Cut, Ended, Found, Late, Listed, Opened, Receipt, Source, SourceError, Take, Told,
+    Wanted, WantedFiles,
 };
 use tidegate_replicator::map::{Device, Kind, Timestamp};
 
-use super::child::{Cancelled, Running};
+use super::child::{Cancelled, Output, Running};
 use super::selection::{Meant, Selection};
+use complaints::{Complaint, FindWords, TarWords};
 use tar::{Archive, Member};
 
 /// Files that one tar is asked for.
@@ -37,9 +41,14 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 const DEVICES_MAX: usize = 65_536;
 /// What is read of a connection at once, in bytes.
 const READ_BYTES: usize = 256 << 10;
-/// What ssh itself ends with when it fails.
-const SSH_FAILED: i32 = 255;
-/// What tar ends with when some files could not be sent as they were.
+/// What find or tar may complain of, in bytes; more is an error.
+const COMPLAINTS_BYTES_MAX: usize = 32 << 20;
+/// Files that were torn or not read. More of them is an error: a disk dies, say.
+const LATE_MAX: usize = 65_536;
+/// Of whatever tar is asked for: exactly these names, as they are, and of a name that leads to the same file as another what
+/// is in it, for links may be made after find listed them.
+const EXACTLY: &str = "--format=pax --no-recursion --hard-dereference --no-unquote --null --files-from=-";
+/// What tar ends with when some files could not be sent as they were; when ssh itself fails it ends with another.
 const TAR_COMPLAINED: std::ops::RangeInclusive<i32> = 0..=2;
 /// A file whose time of change is so close to the newest that was seen may change again without its times telling.
 const YOUNG_SECONDS: i64 = 2;
@@ -70,13 +79,13 @@ pub struct SshSource {
     options: SshOptions,
     /// The newest time of change that was listed.
     newest: Timestamp,
-    torn: Vec<Vec<u8>>,
+    late: Vec<(Receipt, Late)>,
 }
 
 impl SshSource {
     /// A host. Nothing is asked of it yet.
     pub fn new(options: SshOptions) -> Self {
-        Self { options, newest: Timestamp::default(), torn: Vec::new() }
+        Self { options, newest: Timestamp::default(), late: Vec::new() }
     }
 
     /// Runs a script on the host.
@@ -88,8 +97,8 @@ impl SshSource {
         // The agent that holds the key, if there is one; it is no secret where it listens.
         let agent = std::env::var("SSH_AUTH_SOCK").map(|agent| ("SSH_AUTH_SOCK", agent));
         let variables: Vec<_> = agent.into_iter().collect();
-        let (timeout, cancelled) = (options.timeout, options.cancelled.clone());
-        Running::start(&options.program, arguments, (&variables, input), timeout, cancelled)
+        let bounds = (options.timeout, COMPLAINTS_BYTES_MAX);
+        Running::start(&options.program, arguments, (&variables, input), bounds, options.cancelled.clone())
     }
 
     fn failed(&self, doing: &str, why: &str) -> SourceError {
@@ -127,39 +136,12 @@ impl Source for SshSource {
         );
         let mut running = self.start(&script, false)?;
         let Some(output) = running.output() else { return Ok(()) };
-        let mut lines = BufReader::with_capacity(READ_BYTES, output);
         let mut missing: HashSet<Vec<u8>> = self.options.paths.iter().map(|path| relative(path)).collect();
-        let broken = |error: io::Error| self.failed("its files cannot be listed", &error.to_string());
-        let (mut newest, mut nodes) = (Timestamp::default(), Vec::new());
-        while let Some(mut found) = listing::next(&mut lines).map_err(broken)? {
-            missing.remove(&found.path);
-            newest = newest.max(found.times.changed);
-            let is_folder = found.kind == Kind::Directory;
-            let meant = self.options.selection.of(&found.path, is_folder);
-            if meant == Meant::No {
-                continue;
-            }
-            found.only_with_content = meant == Meant::OnTheWay;
-            if matches!(found.kind, Kind::Block | Kind::Character) {
-                nodes.push(found);
-            } else {
-                told(Listed::Found(found))?;
-            }
-            if nodes.len() > DEVICES_MAX {
-                return Err(self.failed("its files cannot be listed", "it has too many device nodes").into());
-            }
-        }
-        self.newest = newest;
-        let status = running.end()?;
-        let complaints = running.words();
-        if !matches!(status.code(), Some(0 | 1)) {
-            return Err(self
-                .failed("its files cannot be listed", &format!("{status}: {}", running.last_words()))
-                .into());
-        }
+        let nodes = self.listed(output, &mut missing, told)?;
+        let complaints = self.complaints(&mut running)?;
         if let Some(path) = missing.iter().next() {
             let path = tidegate_replicator::frozen::path_text(&[b"/", &path[..]].concat());
-            return Err(self.failed(&format!("{path} is not there"), &complaints).into());
+            return Err(self.failed(&format!("{path} is not there"), &running.last_words()).into());
         }
         if !nodes.is_empty() {
             let devices = self.devices(&paths, xdev)?;
@@ -173,9 +155,9 @@ impl Source for SshSource {
                 })?;
             }
         }
-        for (path, why) in listing::complaints(&complaints) {
-            // What has gone meanwhile is no trouble.
-            if !why.contains("No such file") {
+        for Complaint { path, why } in complaints {
+            // What has gone meanwhile is no trouble, nor is what is not meant; mostly these are folders.
+            if !why.contains("No such file") && self.options.selection.of(&path, true) != Meant::No {
                 told(Listed::Unreadable { path, why })?;
             }
         }
@@ -199,17 +181,68 @@ impl Source for SshSource {
         }
     }
 
-    fn torn_afterwards(&mut self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.torn)
+    fn afterwards(&mut self) -> Vec<(Receipt, Late)> {
+        std::mem::take(&mut self.late)
+    }
+
+    /// A file system that is not mounted leaves its folder, and those above it.
+    fn frame(&self) -> Vec<Vec<u8>> {
+        self.options.paths.iter().flat_map(|path| path.ancestors()).map(relative).collect()
     }
 }
 
 impl SshSource {
+    /// Tells what find lists, and strikes it from what is missing; gives device nodes, of which find does not say enough.
+    fn listed(
+        &mut self,
+        output: Output,
+        missing: &mut HashSet<Vec<u8>>,
+        told: Told<'_>,
+    ) -> Result<Vec<Found>, BackupError> {
+        let mut lines = BufReader::with_capacity(READ_BYTES, output);
+        let failed = |why: &str| self.failed("its files cannot be listed", why);
+        let (mut newest, mut nodes) = (Timestamp::default(), Vec::new());
+        while let Some(mut found) = listing::next(&mut lines).map_err(|error| failed(&error.to_string()))? {
+            missing.remove(&found.path);
+            newest = newest.max(found.times.changed);
+            let is_folder = found.kind == Kind::Directory;
+            let meant = self.options.selection.of(&found.path, is_folder);
+            if meant == Meant::No {
+                continue;
+            }
+            found.only_with_content = meant == Meant::OnTheWay;
+            if matches!(found.kind, Kind::Block | Kind::Character) {
+                nodes.push(found);
+            } else {
+                told(Listed::Found(found))?;
+            }
+            if nodes.len() > DEVICES_MAX {
+                return Err(failed("it has too many device nodes").into());
+            }
+        }
+        self.newest = newest;
+        Ok(nodes)
+    }
+
+    /// What find complains of, once it has ended. Fails when it did not go through all that there is.
+    fn complaints(&self, running: &mut Running) -> Result<Vec<Complaint>, BackupError> {
+        let status = running.end()?;
+        let words = running.all_words()?;
+        let FindWords { complaints, failure } = complaints::of_find(&words);
+        let why = match (status.code(), failure) {
+            (Some(0), _) => return Ok(complaints),
+            (Some(1), None) if !complaints.is_empty() => return Ok(complaints),
+            (Some(1), Some(line)) => line.to_owned(),
+            _ => format!("{status}: {}", running.last_words()),
+        };
+        Err(self.failed("its files cannot be listed", &why).into())
+    }
+
     /// The numbers of all device nodes, which find does not tell and tar does.
     fn devices(&self, paths: &str, xdev: &str) -> Result<HashMap<Vec<u8>, Device>, BackupError> {
         let script = format!(
             "LC_ALL=C; export LC_ALL; cd / && find {paths} {xdev} \\( -type b -o -type c \\) -print0 2>/dev/null | \
-             tar -c -f - --format=pax --no-recursion --null --files-from=- 2>/dev/null"
+             tar -c -f - {EXACTLY} 2>/dev/null"
         );
         let mut running = self.start(&script, false)?;
         let Some(output) = running.output() else { return Ok(HashMap::new()) };
@@ -229,48 +262,75 @@ impl SshSource {
     /// Has tar send some files.
     fn batch(&mut self, mut batch: VecDeque<Wanted>, take: Take<'_>) -> Result<(), BackupError> {
         // Only a tar that knows of extended attributes is asked for them.
-        let script = "LC_ALL=C; export LC_ALL; cd / && set -f; X=; case \"$(tar --help 2>&1)\" in \
+        let script = format!(
+            "LC_ALL=C; export LC_ALL; cd / && set -f; X=; case \"$(tar --help 2>&1)\" in \
              *--xattrs-include*) X='--xattrs --xattrs-include=*';; esac; \
-             exec tar -c -f - --format=pax --sparse --ignore-failed-read --no-recursion $X --null --files-from=-";
-        let mut running = self.start(script, true)?;
+             exec tar -c -f - --sparse --ignore-failed-read $X {EXACTLY}"
+        );
+        let mut running = self.start(&script, true)?;
         let names: Vec<u8> =
             batch.iter().flat_map(|wanted| [b"./", &wanted.found.path[..], b"\0"].concat()).collect();
         let (input, output) = (running.input(), running.output());
         let (Some(mut input), Some(output)) = (input, output) else { return Ok(()) };
-        // Beside the reading: tar may begin to send before it has been told everything.
-        let teller = std::thread::spawn(move || input.write_all(&names));
+        // Beside the reading: tar may begin to send before it has been told everything. It fails when tar has ended early,
+        // which the status says.
+        drop(std::thread::spawn(move || input.write_all(&names)));
         let mut archive = Archive::new(BufReader::with_capacity(READ_BYTES, output));
+        let (mut taken, mut missing) = (Vec::new(), Vec::new());
         while let Some(member) = self.next_member(&mut archive, &mut running)? {
             let path = member.path();
             let Some(place) = batch.iter().position(|wanted| wanted.found.path == path) else {
                 return Err(self.failed("tar sent what it was not asked for", &running.last_words()).into());
             };
-            for missing in batch.drain(..place) {
-                let why = why_missing(&missing.found.path, &running.words());
-                take(missing, Err(io::Error::other(why)))?;
-            }
+            missing.extend(batch.drain(..place));
             if let Some(wanted) = batch.pop_front() {
                 let opened = self.opened(&wanted, member, &mut archive);
-                take(wanted, Ok(opened))?;
+                taken.push(take(wanted, Ok(opened))?);
             }
         }
+        missing.extend(batch);
+        let said = self.said(&mut running, archive.is_whole())?;
+        self.settle(said, (taken, missing), take)
+    }
+
+    /// What tar said, once it has ended. Fails unless it sent all that it could.
+    fn said(&self, running: &mut Running, is_whole: bool) -> Result<TarWords, BackupError> {
         let status = running.end()?;
-        // It fails when tar has ended early, which the status says.
-        let _ = teller.join();
-        let words = running.words();
+        let said = complaints::of_tar(&running.all_words()?);
         let complained =
-            status.code().is_some_and(|code| code != SSH_FAILED && TAR_COMPLAINED.contains(&code));
-        if !complained || !archive.is_whole() {
-            return Err(self
-                .failed("its files cannot be read", &format!("{status}: {}", running.last_words()))
-                .into());
+            status.code().is_some_and(|code| TAR_COMPLAINED.contains(&code)) && said.is_something;
+        let is_done = is_whole && (status.success() || complained);
+        if !is_done {
+            let why = format!("{status}: {}", running.last_words());
+            return Err(self.failed("its files cannot be read", &why).into());
         }
-        for missing in batch {
-            let why = why_missing(&missing.found.path, &words);
-            take(missing, Err(io::Error::other(why)))?;
+        Ok(said)
+    }
+
+    /// Leaves out what did not come, and keeps in mind what is wrong with what came.
+    fn settle(
+        &mut self,
+        mut said: TarWords,
+        (taken, missing): (Vec<Receipt>, Vec<Wanted>),
+        take: Take<'_>,
+    ) -> Result<(), BackupError> {
+        for missing in missing {
+            let why = said.why_missing(&missing.found.path);
+            take(missing, Err(why))?;
         }
-        self.torn.extend(torn(&words));
-        Ok(())
+        for receipt in taken {
+            if let Some(late) = said.late(receipt.path()) {
+                self.late.push((receipt, late));
+            }
+        }
+        let why = match said.rest() {
+            Some(line) => line,
+            None if self.late.len() > LATE_MAX => {
+                format!("more than {LATE_MAX} of them changed or could not be read while they were sent")
+            }
+            None => return Ok(()),
+        };
+        Err(self.failed("its files cannot be read", &why).into())
     }
 
     fn next_member<R: Read>(
@@ -313,26 +373,6 @@ fn relative(path: &Path) -> Vec<u8> {
     path.strip_prefix(b"/").unwrap_or(path).to_vec()
 }
 
-/// What tar said of a file.
-fn said<'w>(words: &'w str, path: &[u8]) -> Option<&'w str> {
-    let path = format!("./{}", String::from_utf8_lossy(path));
-    words.lines().find_map(|line| line.strip_prefix("tar: ")?.strip_prefix(&*path)?.strip_prefix(": "))
-}
-
-fn why_missing(path: &[u8], words: &str) -> String {
-    said(words, path).unwrap_or("tar on the host did not send it").to_owned()
-}
-
-/// What tar says that changed under it.
-fn torn(words: &str) -> Vec<Vec<u8>> {
-    let path = |line: &str| {
-        let line = line.strip_prefix("tar: ./")?;
-        let end = line.find(": file changed as we read it").or_else(|| line.find(": File shrank by "))?;
-        Some(line.as_bytes()[..end].to_vec())
-    };
-    words.lines().filter_map(path).collect()
-}
-
 /// The data of a member of an archive.
 struct Data<'a, R> {
     archive: &'a mut Archive<R>,
@@ -348,6 +388,9 @@ impl<R: Read> Read for Data<'_, R> {
             return Ok(0);
         }
         let count = self.archive.read_data(&mut out[..wanted])?;
+        if count == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "tar sends less of it than it says"));
+        }
         self.left -= count as u64;
         Ok(count)
     }
@@ -375,15 +418,6 @@ type Extended = Vec<(Bytes, Bytes)>;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_of_tar_say_what_is_missing_and_what_is_torn() {
-        let words = "tar: ./etc/shadow: Cannot open: Permission denied\ntar: ./var/log/x: file changed as we read it\n\
-                     tar: ./a: File shrank by 5 bytes; padding with zeros";
-        assert_eq!(why_missing(b"etc/shadow", words), "Cannot open: Permission denied");
-        assert_eq!(why_missing(b"etc/other", words), "tar on the host did not send it");
-        assert_eq!(torn(words), [b"var/log/x".to_vec(), b"a".to_vec()]);
-    }
 
     #[test]
     fn words_of_a_shell_cannot_be_more_than_words() {

@@ -122,8 +122,8 @@ impl<R: Read> Archive<R> {
     }
 
     fn skip_rest(&mut self) -> io::Result<()> {
-        let bytes = self.left + std::mem::take(&mut self.padding);
-        self.left = 0;
+        let (left, padding) = (std::mem::take(&mut self.left), std::mem::take(&mut self.padding));
+        let bytes = left.checked_add(padding).ok_or_else(|| bad("a member that is longer than any"))?;
         let skipped = io::copy(&mut (&mut self.input).take(bytes), &mut io::sink())?;
         if skipped == bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
@@ -379,6 +379,21 @@ mod tests {
         let folder = archive.next().expect("reads").expect("a member");
         assert_eq!((folder.path(), folder.kind), (b"folder".to_vec(), Kind::Directory));
         assert!(archive.next().expect("reads").is_none() && archive.is_whole());
+    }
+
+    #[test]
+    fn a_member_that_is_longer_than_any_is_refused_when_it_is_passed_over() {
+        let mut bytes = header(b"long", b'0', 0);
+        bytes[124] = 0x80;
+        bytes[125..128].fill(0);
+        bytes[128..136].fill(0xff);
+        bytes[148..156].fill(b' ');
+        let sum: u32 = bytes.iter().map(|byte| u32::from(*byte)).sum();
+        bytes[148..154].copy_from_slice(format!("{sum:06o}").as_bytes());
+        let mut archive = Archive::new(&bytes[..]);
+        assert_eq!(archive.next().expect("reads").expect("a member").size, u64::MAX);
+        let error = archive.next().expect_err("nothing is so long");
+        assert!(error.to_string().contains("longer than any"), "{error}");
     }
 
     #[test]
