@@ -268,7 +268,7 @@ fn finish(response: Response<Body>, note: &Note, path: &str) -> Response<Body> {
         response.headers_mut().remove(CONTENT_LENGTH);
     }
     if is_error(response.status()) {
-        add_id(&mut response, note.id(), path);
+        add_id(&mut response, note, path);
     }
     if response.status().is_success() && ENCRYPTED.contains(&note.operation()) {
         response.headers_mut().insert(ENCRYPTION, HeaderValue::from_static("AES256"));
@@ -304,14 +304,17 @@ fn fault_error(fault: BodyFault) -> S3Error {
     }
 }
 
-/// Says in an error document which request it answers, and what that was about.
-fn add_id(response: &mut Response<Body>, id: &str, path: &str) {
+/// Says in an error document which request it answers, what that was about, and what it should have signed.
+fn add_id(response: &mut Response<Body>, note: &Note, path: &str) {
     let Some(text) = response.body().bytes() else { return };
     let Some(start) = text.strip_suffix(ERROR_END).filter(|start| !contains(start, b"<RequestId>")) else {
         return;
     };
-    let path = path.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let added = format!("<Resource>{path}</Resource><RequestId>{id}</RequestId>");
+    let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let unsigned = note.unsigned_headers().map(escaped);
+    let unsigned = unsigned.map(|names| format!("<HeadersNotSigned>{names}</HeadersNotSigned>"));
+    let (unsigned, path, id) = (unsigned.unwrap_or_default(), escaped(path), note.id());
+    let added = format!("{unsigned}<Resource>{path}</Resource><RequestId>{id}</RequestId>");
     let document = [start, added.as_bytes(), ERROR_END].concat();
     response.headers_mut().remove(CONTENT_LENGTH);
     *response.body_mut() = Body::from(document);

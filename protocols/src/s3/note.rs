@@ -35,6 +35,7 @@ pub(super) struct Note {
     secure: bool,
     operation: OnceLock<&'static str>,
     fault: OnceLock<BodyFault>,
+    unsigned_headers: OnceLock<String>,
     body_read: AtomicBool,
     client_micros: AtomicU64,
     held_bytes: AtomicU64,
@@ -52,6 +53,7 @@ impl Note {
             secure,
             operation: OnceLock::new(),
             fault: OnceLock::new(),
+            unsigned_headers: OnceLock::new(),
             body_read: AtomicBool::new(false),
             client_micros: AtomicU64::new(0),
             held_bytes: AtomicU64::new(0),
@@ -98,6 +100,16 @@ impl Note {
     /// How the body ended, if not well.
     pub(super) fn fault(&self) -> Option<BodyFault> {
         self.fault.get().copied()
+    }
+
+    /// Says which headers should have been signed; see [`super::signed`].
+    pub(super) fn set_unsigned_headers(&self, names: String) {
+        let _ = self.unsigned_headers.set(names);
+    }
+
+    /// Which headers should have been signed, if that is why the request was refused.
+    pub(super) fn unsigned_headers(&self) -> Option<&str> {
+        self.unsigned_headers.get().map(String::as_str)
     }
 
     /// The body was read to its end, or there is none.

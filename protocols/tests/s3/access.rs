@@ -107,12 +107,16 @@ async fn the_second_version_of_the_signature_is_not_taken() {
     assert_eq!(request.send(harness.address).await.error(), (400, "InvalidRequest"));
 }
 
-/// Fetches a presigned address.
-async fn fetch(harness: &Harness, method: &'static str, uri: &str, body: &str) -> Answer {
+/// A request to a presigned address.
+fn to_address(harness: &Harness, method: &'static str, uri: &str) -> Request {
     let address = format!("http://{}", harness.address);
     let (path, query) = uri.strip_prefix(&address).unwrap().split_once('?').unwrap();
-    let request = Request::new(method, path, query).header("host", &harness.address.to_string());
-    request.body(body).send(harness.address).await
+    Request::new(method, path, query).header("host", &harness.address.to_string())
+}
+
+/// Fetches a presigned address.
+async fn fetch(harness: &Harness, method: &'static str, uri: &str, body: &str) -> Answer {
+    to_address(harness, method, uri).body(body).send(harness.address).await
 }
 
 #[tokio::test]
@@ -134,6 +138,54 @@ async fn presigned_addresses_work_until_they_expire() {
     let get = harness.client.get_object().bucket(BUCKET).key("a/key");
     let get = get.presigned(expired.build().unwrap()).await.unwrap();
     assert_eq!(fetch(&harness, "GET", get.uri(), "").await.error(), (403, "AccessDenied"));
+}
+
+/// Whoever was given an address sends what its signer signed, and nothing besides that would be obeyed.
+#[tokio::test]
+async fn what_the_signer_did_not_sign_is_refused() {
+    let harness = Harness::start().await;
+    harness.put("secret", "hidden").await;
+    let minute = PresigningConfig::expires_in(Duration::from_mins(1)).unwrap();
+    let put = harness.client.put_object().bucket(BUCKET).key("key");
+    let put = put.presigned(minute.clone()).await.unwrap();
+    let delete = harness.client.delete_object().bucket(BUCKET).key("secret").presigned(minute).await.unwrap();
+    for (method, uri, name, value) in [
+        ("PUT", put.uri(), "x-amz-copy-source", "bucket/secret"),
+        ("PUT", put.uri(), "x-amz-object-lock-legal-hold", "ON"),
+        ("PUT", put.uri(), "x-amz-tagging", "a=1"),
+        ("PUT", put.uri(), "content-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="),
+        ("DELETE", delete.uri(), "x-amz-bypass-governance-retention", "true"),
+    ] {
+        let request = to_address(&harness, method, uri).header(name, value).body("");
+        let answer = request.send(harness.address).await;
+        assert_eq!(answer.error(), (403, "AccessDenied"), "{name}");
+        assert_eq!(answer.element("HeadersNotSigned"), name);
+    }
+    let late = Request::new("PUT", "/bucket/key", "").body("").sign(UNSIGNED);
+    let answer = late.header("x-amz-copy-source", "bucket/secret").send(harness.address).await;
+    assert_eq!(answer.error(), (403, "AccessDenied"));
+    assert_eq!(harness.memory.objects(), 1);
+}
+
+#[tokio::test]
+async fn what_the_signer_signed_is_obeyed_and_the_rest_may_come_along() {
+    let harness = Harness::start().await;
+    let minute = PresigningConfig::expires_in(Duration::from_mins(1)).unwrap();
+    let put = harness.client.put_object().bucket(BUCKET).key("key").metadata("who", "me");
+    let put = put.presigned(minute).await.unwrap();
+    assert!(put.headers().any(|(name, _)| name == "x-amz-meta-who"), "it is to be sent");
+    let own = put.headers().chain([
+        ("content-language", "de"),
+        ("x-amz-content-sha256", UNSIGNED),
+        ("x-amz-user-agent", "a browser"),
+        ("x-amzn-trace-id", "Root=1"),
+    ]);
+    let request =
+        own.fold(to_address(&harness, "PUT", put.uri()), |put, (name, value)| put.header(name, value));
+    let answer = request.body("hello").send(harness.address).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let head = harness.client.head_object().bucket(BUCKET).key("key").send().await.unwrap();
+    assert_eq!(head.metadata().unwrap()["who"], "me");
 }
 
 #[tokio::test]
