@@ -48,8 +48,7 @@ impl Objects {
     ) -> Result<String, ObjectError> {
         let access = self.access_to_change(who, &name.bucket).await?;
         if !access.bucket.flat && path::parse(&name.key)?.is_folder {
-            let what = "a key that ends with a slash is a folder in this bucket, which holds no bytes";
-            return Err(ObjectError::InvalidArgument(what.into()));
+            return Err(path::holds_no_bytes());
         }
         if name.key.contains('\0') {
             return Err(ObjectError::InvalidKey("holds a NUL"));
