@@ -67,7 +67,7 @@ impl S3Access for Permissions {
         }
         let who = note.who(context.credentials().map(|credentials| credentials.access_key.clone()));
         let shown = if who.access_key.is_some() { Shown::Signature } else { Shown::Nothing };
-        let facts = Facts::new(context.headers(), context.uri().query(), shown);
+        let facts = Facts::new(context.headers(), context.uri().query(), shown).over(note.tls_version());
         // Whoever shows no key has no buckets, and may know that.
         if operation == "ListBuckets" && !facts.is_signed() {
             return Ok(());

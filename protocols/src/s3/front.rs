@@ -333,6 +333,8 @@ pub(super) struct Requests {
     pub(super) peer: IpAddr,
     /// Whether they come over TLS.
     pub(super) secure: bool,
+    /// Which version of TLS.
+    pub(super) tls_version: Option<&'static str>,
     /// Set when a body was left unread: the connection then ends with bytes on their way.
     pub(super) cut: Arc<AtomicBool>,
 }
@@ -343,8 +345,9 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let Self { front, peer, secure, cut } = self.clone();
-        Box::pin(async move { Ok(front.answer(request, Note::new(peer, secure), &cut).await) })
+        let Self { front, peer, secure, tls_version, cut } = self.clone();
+        let note = Note::new(peer, secure).over(tls_version);
+        Box::pin(async move { Ok(front.answer(request, note, &cut).await) })
     }
 }
 

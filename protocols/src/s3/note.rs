@@ -33,6 +33,7 @@ pub(super) struct Note {
     id: String,
     peer: IpAddr,
     secure: bool,
+    tls_version: Option<&'static str>,
     operation: OnceLock<&'static str>,
     fault: OnceLock<BodyFault>,
     unsigned_headers: OnceLock<String>,
@@ -51,6 +52,7 @@ impl Note {
             id: format!("{:016X}", u64::from_be_bytes(bytes)),
             peer,
             secure,
+            tls_version: None,
             operation: OnceLock::new(),
             fault: OnceLock::new(),
             unsigned_headers: OnceLock::new(),
@@ -58,6 +60,11 @@ impl Note {
             client_micros: AtomicU64::new(0),
             held_bytes: AtomicU64::new(0),
         }
+    }
+
+    /// Of a request over this version of TLS.
+    pub(super) fn over(self, tls_version: Option<&'static str>) -> Self {
+        Self { tls_version, ..self }
     }
 
     /// The id that the client is told.
@@ -73,6 +80,11 @@ impl Note {
     /// Whether it came over TLS.
     pub(super) fn is_secure(&self) -> bool {
         self.secure
+    }
+
+    /// Over which version of TLS it came.
+    pub(super) fn tls_version(&self) -> Option<&'static str> {
+        self.tls_version
     }
 
     /// Who sent it, given the access key whose signature was checked.

@@ -12,11 +12,13 @@ use std::collections::BTreeSet;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use s3s::dto::{Timestamp, TimestampFormat};
 
-use super::values::header;
+use super::values::{header, whole_seconds};
+use crate::view::Time;
 
 /// The field of a query with the signature.
-const SIGNATURE: &str = "X-Amz-Signature";
+pub(super) const SIGNATURE: &str = "X-Amz-Signature";
 /// The field of a query with the names of signed headers.
 const SIGNED: &str = "X-Amz-SignedHeaders";
 /// The header that every signature covers.
@@ -33,6 +35,15 @@ const FREE: [&str; 3] = ["x-amz-checksum-mode", "x-amz-content-sha256", "x-amz-u
 /// Whether the signature of a request stands in its query.
 pub(super) fn is_in_query(query: &str) -> bool {
     field(query, SIGNATURE).is_some()
+}
+
+/// The moment of a signature, as signatures name it: `20260131T123015Z`.
+pub(super) fn moment(text: &str) -> Option<Time> {
+    let (date, time) = text.split_once('T')?;
+    let (year, month, day) = (date.get(..4)?, date.get(4..6)?, date.get(6..)?);
+    let (hour, minute, rest) = (time.get(..2)?, time.get(2..4)?, time.get(4..)?);
+    let text = format!("{year}-{month}-{day}T{hour}:{minute}:{rest}");
+    whole_seconds(&Timestamp::parse(TimestampFormat::DateTime, &text).ok()?).ok()
 }
 
 /// The names of the headers of a signed request that its signature had to cover and does not, between commas.
@@ -95,6 +106,15 @@ mod tests {
 
     fn unsigned(authorization: &str, query: &str, names: &[&'static str]) -> Option<String> {
         unsigned_headers(&with(authorization, names), query)
+    }
+
+    #[test]
+    fn moments_are_read() {
+        assert_eq!(moment("20151021T072800Z"), Some(Time { seconds: 1_445_412_480, nanos: 0 }));
+        for wrong in ["", "T", "20151021", "20151021T0728Z", "20151321T072800Z", "2015-10-21T07:28:00Z", "äT"]
+        {
+            assert_eq!(moment(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -189,6 +189,38 @@ async fn what_the_signer_signed_is_obeyed_and_the_rest_may_come_along() {
 }
 
 #[tokio::test]
+async fn what_a_policy_may_ask_of_a_request_and_its_signature_is_told_to_the_view() {
+    let harness = Harness::start().await;
+    harness.put("key", "hello").await;
+    harness.memory.gate(|_, asked| {
+        let said = |key: &str| asked.conditions.iter().find(|(known, _)| known == key).map(|(_, said)| said);
+        match asked.action {
+            "s3:PutObject" => said("s3:if-none-match").is_some_and(|said| said == &["*".to_owned()]),
+            "s3:GetObject" => {
+                said("s3:signatureAge").is_some_and(|said| said[0].parse::<u64>().unwrap() < 600_000)
+            }
+            _ => said("s3:TlsVersion").is_none(),
+        }
+    });
+    let put = harness.client.put_object().bucket(BUCKET).key("new");
+    assert_eq!(refused(put.clone().send().await), ("AccessDenied".into(), 403));
+    put.if_none_match("*").send().await.unwrap();
+    let before = |minutes: u64| SystemTime::now() - Duration::from_mins(minutes);
+    let denied = (403, "AccessDenied");
+    for (minutes, status) in [(0, 200), (12, 403)] {
+        let get = Request::new("GET", "/bucket/key", "").at(before(minutes)).sign(UNSIGNED);
+        assert_eq!(get.send(harness.address).await.status, status, "{minutes}");
+        let hour =
+            PresigningConfig::builder().start_time(before(minutes)).expires_in(Duration::from_hours(1));
+        let get = harness.client.get_object().bucket(BUCKET).key("key").presigned(hour.build().unwrap());
+        let answer = fetch(&harness, "GET", get.await.unwrap().uri(), "").await;
+        assert_eq!(answer.status, status, "{minutes}");
+        assert!(status == 200 || answer.error() == denied);
+    }
+    harness.client.head_bucket().bucket(BUCKET).send().await.expect("there is no TLS");
+}
+
+#[tokio::test]
 async fn a_bucket_may_be_named_by_the_host() {
     let harness = Harness::start().await;
     let of = |method, path: &str, host: &str, body: &str| {
