@@ -145,8 +145,8 @@ impl<'a> Facts<'a> {
         match self.shown {
             Shown::Nothing => None,
             Shown::Form | Shown::FormV2 => Some("POST"),
-            Shown::Signature if self.has("authorization") => Some("REST-HEADER"),
-            Shown::Signature => Some("REST-QUERY-STRING"),
+            Shown::Signature if self.is_signed_in_query() => Some("REST-QUERY-STRING"),
+            Shown::Signature => Some("REST-HEADER"),
         }
     }
 
@@ -244,7 +244,8 @@ mod tests {
     #[test]
     fn absence_is_told_from_emptiness() {
         let none = HeaderMap::new();
-        let all = Facts::new(&none, Some("prefix=&list-type=2"), Shown::Signature).all();
+        let query = Some("prefix=&list-type=2&X-Amz-Signature=c");
+        let all = Facts::new(&none, query, Shown::Signature).all();
         assert_eq!(value(&all, "s3:prefix"), Some(vec![String::new()]));
         assert_eq!(value(&all, "s3:delimiter"), None);
         assert_eq!(value(&all, "s3:authType"), Some(vec!["REST-QUERY-STRING".into()]));
@@ -320,5 +321,7 @@ mod tests {
         assert_eq!(value(&all, "s3:VersionId"), Some(vec!["v2".into()]));
         assert_eq!(value(&all, "s3:authType"), Some(vec!["REST-HEADER".into()]));
         assert_eq!(facts.source().unwrap().version, Some(VersionId::new("v1")));
+        let in_query = Facts::new(&sent, Some("X-Amz-Signature=c"), Shown::Signature).of_request();
+        assert_eq!(value(&in_query, "s3:authType"), Some(vec!["REST-QUERY-STRING".into()]), "it goes first");
     }
 }

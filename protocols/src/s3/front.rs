@@ -39,11 +39,13 @@ use super::access::check_life;
 use super::body::{expected_md5, silence};
 use super::checksums::Claim;
 use super::cors::Pages;
+use super::errors::invalid_argument;
 use super::form::Forms;
 use super::incoming::{Expected, WatchedBody};
 use super::limits::S3Limits;
 use super::metrics::{S3Metrics, answered};
 use super::note::{BodyFault, Note};
+use super::signed::is_shown_twice;
 use super::unreadable;
 use super::values::header;
 use crate::telemetry::SlowCalls;
@@ -68,6 +70,9 @@ const ENCRYPTED: [&str; 8] = [
 ];
 /// What may come with a chunk before it is passed on: what stands around it, and the ends of its neighbours.
 const CHUNK_EDGES_BYTES: usize = 1 << 20;
+/// Why a request with two signatures is refused.
+const SHOWN_TWICE: &str = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query \
+     string parameter or the Authorization header should be specified";
 /// How an error document ends.
 const ERROR_END: &[u8] = b"</Error>";
 
@@ -155,6 +160,9 @@ impl Front {
     fn admit(&self, request: &Request<Incoming>, is_form: bool) -> S3Result<Expected> {
         let (headers, query) = (request.headers(), request.uri().query().unwrap_or_default());
         check_method(request.method())?;
+        if is_shown_twice(headers, query) {
+            return Err(invalid_argument(SHOWN_TWICE));
+        }
         check_life(query)?;
         let md5 = expected_md5(headers)?;
         if is_form || !is_document(request.method(), query) {

@@ -6,7 +6,7 @@
 //! copy, the wish to pass a lock. So headers that S3 wants signed and that are not are found here. Names are read and compared as
 //! `s3s` does it, letter by letter: a name that it does not find is in no signature, and neither is a value that is no text.
 //!
-//! A signature in the query goes before one in `Authorization`, as with `s3s`; both at once are refused by the front.
+//! A signature in the query goes before one in `Authorization`, as with `s3s`; a request with both is refused by the front.
 
 use std::collections::BTreeSet;
 
@@ -19,6 +19,8 @@ use crate::view::Time;
 
 /// The field of a query with the signature.
 pub(super) const SIGNATURE: &str = "X-Amz-Signature";
+/// Fields of a query that show who sends a request.
+const SHOWING: [&str; 3] = ["X-Amz-Algorithm", SIGNATURE, "Signature"];
 /// The field of a query with the names of signed headers.
 const SIGNED: &str = "X-Amz-SignedHeaders";
 /// The header that every signature covers.
@@ -44,6 +46,11 @@ pub(super) fn moment(text: &str) -> Option<Time> {
     let (hour, minute, rest) = (time.get(..2)?, time.get(2..4)?, time.get(4..)?);
     let text = format!("{year}-{month}-{day}T{hour}:{minute}:{rest}");
     whole_seconds(&Timestamp::parse(TimestampFormat::DateTime, &text).ok()?).ok()
+}
+
+/// Whether a request shows who sends it in the query and in a header, of which one could be another's.
+pub(super) fn is_shown_twice(headers: &HeaderMap, query: &str) -> bool {
+    headers.contains_key(AUTHORIZATION) && SHOWING.iter().any(|name| field(query, name).is_some())
 }
 
 /// The names of the headers of a signed request that its signature had to cover and does not, between commas.
@@ -106,6 +113,18 @@ mod tests {
 
     fn unsigned(authorization: &str, query: &str, names: &[&'static str]) -> Option<String> {
         unsigned_headers(&with(authorization, names), query)
+    }
+
+    #[test]
+    fn who_sends_a_request_is_shown_once() {
+        let headers = with("anything", &[]);
+        for query in ["x=1&X-Amz-Signature=c", "X-Amz-Algorithm=a", "Signature=c&Expires=1"] {
+            assert!(is_shown_twice(&headers, query), "{query}");
+            assert!(!is_shown_twice(&HeaderMap::new(), query), "{query}");
+        }
+        for query in ["", "X-Amz-Expires=1", "versionId=Signature"] {
+            assert!(!is_shown_twice(&headers, query), "{query}");
+        }
     }
 
     #[test]

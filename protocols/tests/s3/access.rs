@@ -140,6 +140,23 @@ async fn presigned_addresses_work_until_they_expire() {
     assert_eq!(fetch(&harness, "GET", get.uri(), "").await.error(), (403, "AccessDenied"));
 }
 
+/// A header that nobody checks does not make an address a request of another kind to a policy.
+#[tokio::test]
+async fn a_signature_in_an_address_stands_alone_and_is_told_as_what_it_is() {
+    let harness = Harness::start().await;
+    harness.put("key", "hello").await;
+    harness.memory.gate(|_, asked| {
+        let kind = asked.conditions.iter().find(|(key, _)| key == "s3:authType");
+        kind.is_some_and(|(_, said)| said == &["REST-HEADER".to_owned()])
+    });
+    assert_eq!(harness.get("key").await, b"hello");
+    let minute = PresigningConfig::expires_in(Duration::from_mins(1)).unwrap();
+    let get = harness.client.get_object().bucket(BUCKET).key("key").presigned(minute).await.unwrap();
+    assert_eq!(fetch(&harness, "GET", get.uri(), "").await.error(), (403, "AccessDenied"));
+    let both = to_address(&harness, "GET", get.uri()).header("authorization", "Bearer of nothing");
+    assert_eq!(both.send(harness.address).await.error(), (400, "InvalidArgument"));
+}
+
 /// Whoever was given an address sends what its signer signed, and nothing besides that would be obeyed.
 #[tokio::test]
 async fn what_the_signer_did_not_sign_is_refused() {
@@ -245,6 +262,8 @@ async fn what_can_be_no_request_is_refused_by_name() {
     let answer = life.send(harness.address).await;
     assert_eq!(answer.error(), (400, "AuthorizationQueryParametersError"));
     assert_eq!(answer.element("Resource"), "/bucket/key");
+    let twice = Request::new("GET", "/bucket/key", "X-Amz-Signature=c").sign(UNSIGNED);
+    assert_eq!(twice.send(harness.address).await.error(), (400, "InvalidArgument"));
     let method = Request::new("PATCH", "/bucket/key", "").sign(UNSIGNED).send(harness.address).await;
     assert_eq!(method.error(), (405, "MethodNotAllowed"));
 }
