@@ -202,7 +202,8 @@ impl Run<'_> {
         if held.is_none() && !is_marker {
             return Ok(());
         }
-        let info = held.map(|held| self.access.info(held, &[])).unwrap_or_default();
+        let flat = self.access.bucket.flat;
+        let info = held.map(|held| describe::tagged(held, flat)).unwrap_or_default();
         let facts = Facts {
             size: info.size,
             modified: made.unwrap_or(info.modified),
@@ -231,7 +232,7 @@ impl Run<'_> {
             ListQuery { prefix: common_prefix(self.rules), limit: PAGE_ENTRIES_MAX, ..ListQuery::default() };
         loop {
             self.checkpoint().await?;
-            let page = self.access.list_page(&query).await?;
+            let page = self.access.list_page_with_tags(&query).await?;
             for entry in &page.entries {
                 let ListEntry::Object { key, info } = entry else { continue };
                 self.report.looked_at += 1;
@@ -250,7 +251,7 @@ impl Run<'_> {
                     && let Ok(held) = self.access.held(key).await
                 {
                     // What was listed is decided on again: it may have changed since.
-                    let info = self.access.info(&held, &[]);
+                    let info = describe::tagged(&held, false);
                     let facts = Facts { size: info.size, modified: info.modified, tags: &info.tags, ..facts };
                     if evaluate(self.rules, key, &facts, false, self.now) == LifecycleAction::Expire {
                         self.push(Due::Expire(key.clone(), seen(&held))).await?;

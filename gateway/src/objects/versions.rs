@@ -254,7 +254,7 @@ impl Access {
             key: key.to_owned(),
             version: describe::version_id(held.which()),
             latest,
-            info: Box::new(self.info(held, &[])),
+            info: Box::new(describe::listed(held, self.bucket.flat)),
         };
         Ok(match next {
             Next::Leading(_, held) => Some(object(&held)),
