@@ -250,7 +250,12 @@ impl Objects {
         file: &mut Unnamed,
     ) -> Result<(), ObjectError> {
         if found.bucket.share == access.bucket.share && found.source.inode.kind == Kind::Regular {
-            return access.namespace().share_from(&found.source, range, file).await;
+            let (namespace, source) = (access.namespace(), &found.source);
+            return if found.bucket.flat {
+                namespace.share_from_object(source, range, file).await
+            } else {
+                namespace.share_from(source, range, file).await
+            };
         }
         let mut data = found.read(range);
         while let Some(piece) = data.try_next().await? {
