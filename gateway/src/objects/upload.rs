@@ -30,11 +30,12 @@ pub(super) fn id_of(upload: &HeldUpload) -> String {
     format!("{:016x}{:016x}", upload.number.0, upload.record.tag)
 }
 
-/// The numbers of an id; [`ObjectError::NoSuchUpload`] for what is none.
+/// The numbers of an id; [`ObjectError::NoSuchUpload`] for what is none. No upload has the number 0: records say by it that an
+/// object was made by none.
 pub(super) fn parse_id(id: &str) -> Result<(InodeNumber, u64), ObjectError> {
     let number = |text: Option<&str>| text.and_then(|text| u64::from_str_radix(text, 16).ok());
     match (id.len(), number(id.get(..16)), number(id.get(16..))) {
-        (32, Some(upload), Some(tag)) => Ok((InodeNumber(upload), tag)),
+        (32, Some(upload), Some(tag)) if upload > 0 => Ok((InodeNumber(upload), tag)),
         _ => Err(ObjectError::NoSuchUpload),
     }
 }
