@@ -2,7 +2,7 @@
 //!
 //! A conditional read that finds nothing new answers 304 with the ETag and without a body. A range has one
 //! interval of bytes (RFC 9110 section 14.1.2); `partNumber` names a part of an object that was made of
-//! parts, and part 1 of any other is the whole object. Headers that a request overrides
+//! parts, and part 1 of any other is the whole object. Headers that a signed request overrides
 //! (`response-content-type` and so on) are those of the answer.
 
 use std::ops::Range;
@@ -180,6 +180,8 @@ impl Operations {
         refuse_unknown(&request.headers)?;
         let input = &request.input;
         let version = version_of(input.version_id.as_deref())?;
+        let overrides = overrides_of_get(input)?;
+        refuse_unsigned(&request, &overrides)?;
         let name = object_name(&input.bucket, &input.key);
         let object = self.open_for(&request, &name, version.as_ref()).await?;
         let question = Question {
@@ -196,7 +198,7 @@ impl Operations {
         output.expiration = self.expiration(&who, &name, version.as_ref(), object.info()).await;
         let mut response = S3Response::new(output);
         response.headers = storage_and_headers(object.info()).1;
-        response.headers.extend(overrides_of_get(input)?);
+        response.headers.extend(overrides);
         Ok(response)
     }
 
@@ -209,6 +211,8 @@ impl Operations {
         refuse_unknown(&request.headers)?;
         let input = &request.input;
         let version = version_of(input.version_id.as_deref())?;
+        let overrides = overrides_of_head(input)?;
+        refuse_unsigned(&request, &overrides)?;
         let name = object_name(&input.bucket, &input.key);
         let object = self.open_for(&request, &name, version.as_ref()).await?;
         let question = Question {
@@ -228,7 +232,7 @@ impl Operations {
         if let Some(count) = Some(object.info().tags.len()).filter(|count| *count > 0) {
             response.headers.insert(TAG_COUNT, HeaderValue::from(count));
         }
-        response.headers.extend(overrides_of_head(input)?);
+        response.headers.extend(overrides);
         Ok(response)
     }
 }
@@ -343,6 +347,15 @@ fn head_output(info: &ObjectInfo, answer: Answer) -> HeadObjectOutput {
         object_lock_legal_hold_status,
         ..HeadObjectOutput::default()
     }
+}
+
+/// Whoever shows no key does not say how an answer is to be taken: else anybody could have a page of this host made of what somebody
+/// has put there.
+fn refuse_unsigned<T>(request: &S3Request<T>, overrides: &HeaderMap) -> S3Result<()> {
+    if request.credentials.is_some() || overrides.is_empty() {
+        return Ok(());
+    }
+    Err(invalid_request("Request specific response headers cannot be used for anonymous GET requests."))
 }
 
 fn overrides_of_get(input: &GetObjectInput) -> S3Result<HeaderMap> {
