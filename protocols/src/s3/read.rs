@@ -18,6 +18,7 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3Request, S3Response, S3Result};
 
+use super::actions::ask_for_object;
 use super::checksums;
 use super::errors::{custom, invalid_request, s3_error};
 use super::facts::{Conditions, facts_of};
@@ -28,7 +29,7 @@ use super::values::{
     etag, http_date, object_name, read_conditions, timestamp, version_of, version_to_wire, who_of,
 };
 use crate::objects::{
-    Asked, Checksum, DataStream, ObjectError, ObjectInfo, ObjectName, OpenObject, VersionId, Who,
+    Asked, Checksum, DataStream, Lock, ObjectError, ObjectInfo, ObjectName, OpenObject, VersionId, Who,
 };
 
 /// How many tags an object has; the answer of HeadObject has no other place for it.
@@ -51,6 +52,14 @@ struct Answer {
     content_range: Option<String>,
     parts_count: Option<i32>,
     checksum: dto::Checksum,
+}
+
+/// What is told of an object besides what it holds.
+#[derive(Default)]
+struct Besides {
+    lock: Lock,
+    /// How many it has.
+    tags: usize,
 }
 
 impl Question<'_> {
@@ -194,7 +203,8 @@ impl Operations {
             checksum: is_enabled(input.checksum_mode.as_ref()),
         };
         let answer = question.answer_of(object.as_ref()).await?;
-        let mut output = get_output(object.as_ref(), answer).await?;
+        let besides = self.besides(&request, &who, &name, version.as_ref(), object.info()).await;
+        let mut output = get_output(object.as_ref(), answer, &besides).await?;
         output.expiration = self.expiration(&who, &name, version.as_ref(), object.info()).await;
         let mut response = S3Response::new(output);
         response.headers = storage_and_headers(object.info()).1;
@@ -225,12 +235,13 @@ impl Operations {
             checksum: is_enabled(input.checksum_mode.as_ref()),
         };
         let answer = question.answer_of(object.as_ref()).await?;
-        let mut output = head_output(object.info(), answer);
+        let besides = self.besides(&request, &who, &name, version.as_ref(), object.info()).await;
+        let mut output = head_output(object.info(), answer, &besides);
         output.expiration = self.expiration(&who, &name, version.as_ref(), object.info()).await;
         let mut response = S3Response::new(output);
         response.headers = storage_and_headers(object.info()).1;
-        if let Some(count) = Some(object.info().tags.len()).filter(|count| *count > 0) {
-            response.headers.insert(TAG_COUNT, HeaderValue::from(count));
+        if besides.tags > 0 {
+            response.headers.insert(TAG_COUNT, HeaderValue::from(besides.tags));
         }
         response.headers.extend(overrides);
         Ok(response)
@@ -273,6 +284,32 @@ impl Operations {
         self.view().authorize(who, &asked).await != Err(ObjectError::AccessDenied)
     }
 
+    /// What of the lock and the tags of an object its reader may know: each by the permission to ask for it.
+    async fn besides<T: Send + Sync>(
+        &self,
+        request: &S3Request<T>,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        info: &ObjectInfo,
+    ) -> Besides {
+        let conditions = facts_of(request).all();
+        let may = |action| ask_for_object(self.view(), who, action, name, version, &conditions);
+        let mut besides = Besides::default();
+        if info.lock.retention.is_some() && may("s3:GetObjectRetention").await.is_ok() {
+            besides.lock.retention = info.lock.retention;
+        }
+        besides.lock.legal_hold = info.lock.legal_hold && may("s3:GetObjectLegalHold").await.is_ok();
+        let of_tags = match version {
+            Some(_) => "s3:GetObjectVersionTagging",
+            None => "s3:GetObjectTagging",
+        };
+        if !info.tags.is_empty() && may(of_tags).await.is_ok() {
+            besides.tags = info.tags.len();
+        }
+        besides
+    }
+
     /// When an object expires that was not named by its version.
     async fn expiration(
         &self,
@@ -292,12 +329,12 @@ fn is_enabled(mode: Option<&dto::ChecksumMode>) -> bool {
     mode.is_some_and(|mode| mode.as_str() == dto::ChecksumMode::ENABLED)
 }
 
-async fn get_output(object: &dyn OpenObject, answer: Answer) -> S3Result<GetObjectOutput> {
+async fn get_output(object: &dyn OpenObject, answer: Answer, besides: &Besides) -> S3Result<GetObjectOutput> {
     let info = object.info();
     let length = answer.range.end - answer.range.start;
     let body = if length == 0 { None } else { Some(begun(object.read(answer.range)).await?) };
     let (object_lock_mode, object_lock_retain_until_date, object_lock_legal_hold_status) =
-        lock::to_wire(&info.lock);
+        lock::to_wire(&besides.lock);
     Ok(GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         body,
@@ -314,7 +351,7 @@ async fn get_output(object: &dyn OpenObject, answer: Answer) -> S3Result<GetObje
         metadata: user_to_wire(&info.metadata),
         parts_count: answer.parts_count,
         storage_class: storage_and_headers(info).0,
-        tag_count: (!info.tags.is_empty()).then_some(info.tags.len() as i32),
+        tag_count: (besides.tags > 0).then_some(besides.tags as i32),
         version_id: version_to_wire(info.version.as_ref()),
         object_lock_mode,
         object_lock_retain_until_date,
@@ -323,9 +360,9 @@ async fn get_output(object: &dyn OpenObject, answer: Answer) -> S3Result<GetObje
     })
 }
 
-fn head_output(info: &ObjectInfo, answer: Answer) -> HeadObjectOutput {
+fn head_output(info: &ObjectInfo, answer: Answer, besides: &Besides) -> HeadObjectOutput {
     let (object_lock_mode, object_lock_retain_until_date, object_lock_legal_hold_status) =
-        lock::to_wire(&info.lock);
+        lock::to_wire(&besides.lock);
     HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         checksum_crc32: answer.checksum.checksum_crc32,
