@@ -130,7 +130,7 @@ impl Access {
     ) -> Result<Deletion, ObjectError> {
         let which = describe::which(version)?;
         let admit = |found: Found<'_>| self.check_deletion(found, conditions);
-        let how = Removal { which, bypass, only_beneath: false };
+        let how = Removal { which, bypass, only_beneath: false, newer_needed: 0 };
         let removed = self.namespace().remove_version(&self.credentials, place, how, admit).await?;
         let marker = removed.is_some_and(|removed| removed.marker);
         Ok(Deletion { marker, version: Some(version.clone()), ..Deletion::default() })

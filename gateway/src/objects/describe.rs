@@ -81,26 +81,45 @@ pub(super) fn which(version: &VersionId) -> Result<Which, ObjectError> {
     }
 }
 
-/// What is known of a file as an object. In a share, where NFS clients write too, ETag and checksum hold only
-/// while the file is as it was when they were recorded.
+/// What is known of a file as an object.
 pub(super) fn info(held: &Held, flat: bool, part_runs: &[(u32, u64)]) -> ObjectInfo {
+    let listed = tagged(held, flat);
+    let Some(record) = &held.record else { return listed };
+    let (metadata, holds) = (&record.metadata, holds(held, record, flat));
+    ObjectInfo {
+        metadata: Metadata { headers: metadata.headers.clone(), user: metadata.user.clone() },
+        parts: PartSizes::from_runs(if holds { part_runs.to_vec() } else { Vec::new() }),
+        ..listed
+    }
+}
+
+/// What a list holds of a file as an object, and its tags.
+pub(super) fn tagged(held: &Held, flat: bool) -> ObjectInfo {
+    let tags = held.record.as_ref().map(|record| record.metadata.tags.clone() as Tags);
+    ObjectInfo { tags: tags.unwrap_or_default(), ..listed(held, flat) }
+}
+
+/// What a list holds of a file as an object: nothing of what its client said of it, which may be much of many.
+pub(super) fn listed(held: &Held, flat: bool) -> ObjectInfo {
     let Held { node, record } = held;
     let unrecorded = ObjectRecord::default();
     let record = record.as_ref().unwrap_or(&unrecorded);
-    let holds = !record.etag.is_empty() && (flat || record.change == node.inode.change);
-    let metadata = &record.metadata;
+    let (metadata, holds) = (&record.metadata, holds(held, record, flat));
     ObjectInfo {
         size: node.inode.size,
         modified: time(node.inode.times.modified),
         etag: if holds { record.etag.clone() } else { opaque_etag(node.number, &node.inode) },
-        metadata: Metadata { headers: metadata.headers.clone(), user: metadata.user.clone() },
-        tags: metadata.tags.clone() as Tags,
         storage_class: metadata.storage_class.clone(),
         checksum: metadata.checksum.as_ref().filter(|_| holds).and_then(checksum),
-        parts: PartSizes::from_runs(if holds { part_runs.to_vec() } else { Vec::new() }),
-        version: None,
         lock: lock_of(metadata),
+        ..ObjectInfo::default()
     }
+}
+
+/// Whether ETag, checksum and parts of a record are those of its file. In a share, where NFS clients write too, they are only
+/// while the file is as it was when they were recorded.
+fn holds(held: &Held, record: &ObjectRecord, flat: bool) -> bool {
+    !record.etag.is_empty() && (flat || record.change == held.node.inode.change)
 }
 
 /// An ETag that is another one after every change; the dash keeps clients from taking it for an MD5.

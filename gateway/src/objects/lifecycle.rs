@@ -2,11 +2,13 @@
 //!
 //! A run walks what the rules of a bucket are about (everything that begins as all of them say) in pages, decides
 //! by this machine's clock, and changes in small groups. Each change looks again whether what it is about is still
-//! what was decided on: an object that was written anew meanwhile stays. What is locked stays. A run that is stopped
+//! what was decided on: an object that was written anew meanwhile stays, and so does a version that too few are newer than by then. What is locked stays. A run that is stopped
 //! has done a part; the next one does the rest. A dry run changes nothing and says what would be done.
 
 use futures::StreamExt;
-use tidegate_protocols::objects::lifecycle::{Facts, LifecycleAction, LifecycleRule, aborts, evaluate};
+use tidegate_protocols::objects::lifecycle::{
+    Facts, LifecycleAction, LifecycleRule, aborts, evaluate, newer_needed,
+};
 use tidegate_protocols::objects::{ListEntry, ListQuery, ObjectError, PAGE_ENTRIES_MAX};
 use tidegate_protocols::view::Time;
 use tidegate_replicator::map::InodeNumber;
@@ -29,8 +31,9 @@ const STEPS_MAX: usize = 1_000;
 enum Due {
     /// What a key leads to, as long as it is this file and has not changed.
     Expire(String, (InodeNumber, u64)),
-    /// A version that its key does not lead to, for ever, as long as this file holds it; none for a marker.
-    Remove(String, Which, Option<InodeNumber>),
+    /// A version that its key does not lead to, for ever, as long as this file holds it, none for a marker, and so many are
+    /// newer without the newest.
+    Remove(String, Which, Option<InodeNumber>, u32),
     /// An upload.
     Abort(String, Box<HeldUpload>),
 }
@@ -39,7 +42,7 @@ impl Due {
     fn step(&self) -> LifecycleStep {
         let (action, key, version) = match self {
             Self::Expire(key, _) => ("expire", key, None),
-            Self::Remove(key, which, _) => {
+            Self::Remove(key, which, ..) => {
                 ("remove", key, Some(describe::version_id(*which).as_str().to_owned()))
             }
             Self::Abort(key, _) => ("abort-upload", key, None),
@@ -183,24 +186,24 @@ impl Run<'_> {
     ) -> Result<(), ObjectError> {
         self.report.looked_at += 1;
         self.job.advance(1);
+        let mut beneath = None;
         let (held, made, replaced) = match version {
-            Next::Leading(name, inode) => {
-                (self.access.held_under(InodeNumber::ROOT, name, *inode).await?, None, None)
-            }
+            Next::Leading(_, held) => (Some(&**held), None, None),
             Next::Beneath(_, found) => {
                 let record = &found.record;
-                let held = match record.inode {
-                    Some(file) => self.access.reader().held(file).await.ok(),
-                    None => None,
-                };
-                (held, Some(describe::time(record.made)), Some(describe::time(record.replaced)))
+                if let Some(file) = record.inode {
+                    beneath = self.access.reader().held(file).await.ok();
+                }
+                let times = [record.made, record.replaced].map(|time| Some(describe::time(time)));
+                (beneath.as_ref(), times[0], times[1])
             }
         };
         let is_marker = matches!(version, Next::Beneath(_, found) if found.record.inode.is_none());
         if held.is_none() && !is_marker {
             return Ok(());
         }
-        let info = held.as_ref().map(|held| self.access.info(held, &[])).unwrap_or_default();
+        let flat = self.access.bucket.flat;
+        let info = held.map(|held| describe::tagged(held, flat)).unwrap_or_default();
         let facts = Facts {
             size: info.size,
             modified: made.unwrap_or(info.modified),
@@ -214,12 +217,11 @@ impl Run<'_> {
         let action = evaluate(self.rules, key, &facts, self.access.keeps_versions(), self.now);
         match (action, held) {
             (LifecycleAction::Keep, _) | (LifecycleAction::Expire, None) => Ok(()),
-            (LifecycleAction::Expire, Some(held)) => {
-                self.push(Due::Expire(key.to_owned(), seen(&held))).await
-            }
+            (LifecycleAction::Expire, Some(held)) => self.push(Due::Expire(key.to_owned(), seen(held))).await,
             (LifecycleAction::Remove, _) => {
                 let Next::Beneath(_, found) = version else { return Ok(()) };
-                self.push(Due::Remove(key.to_owned(), found.which(), found.record.inode)).await
+                let newer = newer_needed(self.rules, key, &facts, self.now);
+                self.push(Due::Remove(key.to_owned(), found.which(), found.record.inode, newer)).await
             }
         }
     }
@@ -230,7 +232,7 @@ impl Run<'_> {
             ListQuery { prefix: common_prefix(self.rules), limit: PAGE_ENTRIES_MAX, ..ListQuery::default() };
         loop {
             self.checkpoint().await?;
-            let page = self.access.list_page(&query).await?;
+            let page = self.access.list_page_with_tags(&query).await?;
             for entry in &page.entries {
                 let ListEntry::Object { key, info } = entry else { continue };
                 self.report.looked_at += 1;
@@ -249,7 +251,7 @@ impl Run<'_> {
                     && let Ok(held) = self.access.held(key).await
                 {
                     // What was listed is decided on again: it may have changed since.
-                    let info = self.access.info(&held, &[]);
+                    let info = describe::tagged(&held, false);
                     let facts = Facts { size: info.size, modified: info.modified, tags: &info.tags, ..facts };
                     if evaluate(self.rules, key, &facts, false, self.now) == LifecycleAction::Expire {
                         self.push(Due::Expire(key.clone(), seen(&held))).await?;
@@ -327,9 +329,9 @@ impl Access {
     async fn carry_out(&self, due: &Due) -> Result<bool, ObjectError> {
         match due {
             Due::Abort(_, upload) => self.namespace().drop_upload(upload).await.map(|()| true),
-            Due::Remove(key, which, file) => {
+            Due::Remove(key, which, file, newer) => {
                 let place = Place { directory: InodeNumber::ROOT, name: key.as_bytes(), flat: true };
-                let how = Removal { which: *which, bypass: false, only_beneath: true };
+                let how = Removal { which: *which, bypass: false, only_beneath: true, newer_needed: *newer };
                 let is_it = |found: Found<'_>| {
                     let holds = match found {
                         Found::Object(held) => Some(held.node.number),

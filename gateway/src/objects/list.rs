@@ -4,7 +4,9 @@
 //! and what a delimiter rolls up is jumped over; a share is walked ([`super::tree`]).
 
 use bytes::Bytes;
-use tidegate_protocols::objects::{ListEntry, ListQuery, Listing, ObjectError, PAGE_ENTRIES_MAX, Who};
+use tidegate_protocols::objects::{
+    ListEntry, ListQuery, Listing, ObjectError, ObjectInfo, PAGE_ENTRIES_MAX, Who,
+};
 use tidegate_protocols::view::FsError;
 use tidegate_replicator::map::{Entry, InodeNumber, Key, kind_range};
 use tidegate_replicator::tree::Value;
@@ -34,8 +36,13 @@ impl Objects {
 pub(super) struct Page<'q> {
     pub(super) query: &'q ListQuery,
     limit: usize,
+    /// What is said of each object.
+    describe: Describe,
     listing: Listing,
 }
+
+/// From a file, and whether its bucket is one of objects, to what a list says of it.
+type Describe = fn(&Held, bool) -> ObjectInfo;
 
 /// What to do after a key was offered to a page.
 enum Offered {
@@ -58,8 +65,8 @@ enum Scanned {
 }
 
 impl<'q> Page<'q> {
-    fn new(query: &'q ListQuery) -> Self {
-        Self { query, limit: query.limit.min(PAGE_ENTRIES_MAX), listing: Listing::default() }
+    fn new(query: &'q ListQuery, describe: Describe) -> Self {
+        Self { query, limit: query.limit.min(PAGE_ENTRIES_MAX), describe, listing: Listing::default() }
     }
 
     /// What a key is rolled up to.
@@ -99,14 +106,24 @@ impl<'q> Page<'q> {
         if !self.is_after(&key) {
             return Offered::Taken;
         }
-        let info = Box::new(describe::info(held, flat, &[]));
+        let info = Box::new((self.describe)(held, flat));
         if self.push(ListEntry::Object { key, info }) { Offered::Taken } else { Offered::Full }
     }
 }
 
 impl Access {
+    /// A page of a list for a client, without what clients said of the objects.
     pub(super) async fn list_page(&self, query: &ListQuery) -> Result<Listing, ObjectError> {
-        let mut page = Page::new(query);
+        self.list_described(query, describe::listed).await
+    }
+
+    /// The same with tags, which lifecycle rules ask for.
+    pub(super) async fn list_page_with_tags(&self, query: &ListQuery) -> Result<Listing, ObjectError> {
+        self.list_described(query, describe::tagged).await
+    }
+
+    async fn list_described(&self, query: &ListQuery, describe: Describe) -> Result<Listing, ObjectError> {
+        let mut page = Page::new(query, describe);
         if query.limit > 0 {
             if self.bucket.flat {
                 self.list_flat(&mut page).await?;

@@ -59,6 +59,12 @@ pub(super) fn parse(key: &str) -> Result<Path<'_>, ObjectError> {
     Ok(Path { folders, name, is_folder })
 }
 
+/// The answer to who would put bytes under the key of a folder.
+pub(super) fn holds_no_bytes() -> ObjectError {
+    let what = "a key that ends with a slash is a folder in this bucket, which holds no bytes";
+    ObjectError::InvalidArgument(what.into())
+}
+
 /// Says why a component can be none.
 pub(super) fn check(name: &[u8]) -> Result<(), &'static str> {
     match name {

@@ -154,7 +154,7 @@ fn verdict(policy: &Policy, who: &Who, asked: &Asked<'_>, resource: &str, tags: 
     policy.verdict(&Request { access_key, action: asked.action, resource, value: &value })
 }
 
-/// What is known of a condition key.
+/// What is known of a condition key; every one that a policy may ask for has its value here or from the request.
 fn value_of(name: &str, who: &Who, asked: &Asked<'_>, tags: Option<&Tags>) -> Option<Vec<String>> {
     let lower = name.to_ascii_lowercase();
     let now = jiff::Timestamp::now();
@@ -185,6 +185,8 @@ fn is_same(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_protocols::objects::policy::VIEW_KEYS;
+
     use super::*;
 
     #[test]
@@ -206,6 +208,10 @@ mod tests {
         assert_eq!(value("s3:ExistingObjectTag/Team").as_deref(), Some("red"));
         assert_eq!(value("s3:ExistingObjectTag/team"), None);
         assert_eq!(value("s3:delimiter"), None);
+        for known in VIEW_KEYS {
+            let tag = if known.ends_with('/') { "Team" } else { "" };
+            assert!(value(&format!("{known}{tag}")).is_some(), "{known}");
+        }
     }
 
     #[test]

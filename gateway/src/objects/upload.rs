@@ -30,11 +30,12 @@ pub(super) fn id_of(upload: &HeldUpload) -> String {
     format!("{:016x}{:016x}", upload.number.0, upload.record.tag)
 }
 
-/// The numbers of an id; [`ObjectError::NoSuchUpload`] for what is none.
+/// The numbers of an id; [`ObjectError::NoSuchUpload`] for what is none. No upload has the number 0: records say by it that an
+/// object was made by none.
 pub(super) fn parse_id(id: &str) -> Result<(InodeNumber, u64), ObjectError> {
     let number = |text: Option<&str>| text.and_then(|text| u64::from_str_radix(text, 16).ok());
     match (id.len(), number(id.get(..16)), number(id.get(16..))) {
-        (32, Some(upload), Some(tag)) => Ok((InodeNumber(upload), tag)),
+        (32, Some(upload), Some(tag)) if upload > 0 => Ok((InodeNumber(upload), tag)),
         _ => Err(ObjectError::NoSuchUpload),
     }
 }
@@ -48,8 +49,7 @@ impl Objects {
     ) -> Result<String, ObjectError> {
         let access = self.access_to_change(who, &name.bucket).await?;
         if !access.bucket.flat && path::parse(&name.key)?.is_folder {
-            let what = "a key that ends with a slash is a folder in this bucket, which holds no bytes";
-            return Err(ObjectError::InvalidArgument(what.into()));
+            return Err(path::holds_no_bytes());
         }
         if name.key.contains('\0') {
             return Err(ObjectError::InvalidKey("holds a NUL"));

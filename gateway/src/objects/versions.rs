@@ -64,19 +64,27 @@ impl Page<'_> {
     }
 }
 
-/// What keys lead to, and the versions beneath, from a place on.
+/// What keys lead to, and the versions beneath, from a place on, each once: of a key the newest first.
+///
+/// Names and versions are read at different moments, names first: what a name led to and does no more is then among the
+/// versions, and comes from there. What has become the newest since the names were read is looked up when the first version of its
+/// key comes, which beneath a name is older than what that leads to, and without one is a marker.
 pub(super) struct Merge<'a> {
     access: &'a Access,
     names: VecDeque<(Bytes, InodeNumber)>,
     names_from: Option<Vec<u8>>,
     versions: VecDeque<(Bytes, HeldVersion)>,
     versions_from: Option<Vec<u8>>,
+    /// Where those begin that have not come yet.
+    versions_left: Vec<u8>,
+    /// The key of what came last, and its order: what is not older has come already.
+    last: Option<(Bytes, u64)>,
 }
 
 /// The next of both.
 pub(super) enum Next {
     /// What a key leads to.
-    Leading(Bytes, InodeNumber),
+    Leading(Bytes, Box<Held>),
     /// What it does not lead to.
     Beneath(Bytes, HeldVersion),
 }
@@ -89,28 +97,70 @@ impl Next {
 }
 
 impl<'a> Merge<'a> {
+    /// `versions_from` may lie among the versions of a key, as [`after_version`] says: then something newer of it came before.
     pub(super) fn new(access: &'a Access, names_from: Vec<u8>, versions_from: Vec<u8>) -> Self {
+        let end = versions_from.iter().position(|byte| *byte == 0);
+        let last = end.map(|end| (Bytes::copy_from_slice(&versions_from[..end]), u64::MAX));
         Self {
             access,
             names: VecDeque::new(),
             names_from: Some(names_from),
             versions: VecDeque::new(),
-            versions_from: Some(versions_from),
+            versions_from: Some(versions_from.clone()),
+            versions_left: versions_from,
+            last,
         }
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<Next>, ObjectError> {
-        self.fill().await?;
-        // A key's own name comes before what is beneath it.
-        let name_first = match (self.names.front(), self.versions.front()) {
-            (Some((name, _)), Some((key, _))) => name <= key,
-            (name, _) => name.is_some(),
+        loop {
+            self.fill().await?;
+            // A key's own name comes before what is beneath it.
+            let name_first = match (self.names.front(), self.versions.front()) {
+                (None, None) => return Ok(None),
+                (Some((name, _)), Some((key, _))) => name <= key,
+                (name, _) => name.is_some(),
+            };
+            let next = if name_first { self.next_name().await? } else { self.next_version().await? };
+            if next.is_some() {
+                return Ok(next);
+            }
+        }
+    }
+
+    /// What the next name leads to. None when it went, or is among the versions by now.
+    async fn next_name(&mut self) -> Result<Option<Next>, ObjectError> {
+        let Some((name, inode)) = self.names.pop_front() else { return Ok(None) };
+        let held = self.access.held_under(InodeNumber::ROOT, &name, inode).await?;
+        let is_newest = |held: &Held| match self.versions.front() {
+            Some((key, newest)) => *key != name || newest.order < held.order(),
+            None => true,
         };
-        Ok(if name_first {
-            self.names.pop_front().map(|(name, inode)| Next::Leading(name, inode))
-        } else {
-            self.versions.pop_front().map(|(key, version)| Next::Beneath(key, version))
-        })
+        Ok(held.filter(is_newest).map(|held| self.lead(name, held)))
+    }
+
+    /// The next version, or before it what its key leads to since. None when it came already.
+    async fn next_version(&mut self) -> Result<Option<Next>, ObjectError> {
+        let Some((key, version)) = self.versions.front().cloned() else { return Ok(None) };
+        let before = self.last.as_ref().filter(|(last, _)| *last == key).map(|(_, order)| *order);
+        if before.is_none() && version.record.inode.is_some() {
+            let led_to = self.access.reader().named(InodeNumber::ROOT, &key).await?;
+            if let Some(held) = led_to.filter(|held| held.order() > version.order) {
+                return Ok(Some(self.lead(key, held)));
+            }
+        }
+        self.versions.pop_front();
+        self.versions_left = after_version(&key, version.order);
+        if before.is_some_and(|before| version.order >= before) {
+            return Ok(None);
+        }
+        self.last = Some((key.clone(), version.order));
+        Ok(Some(Next::Beneath(key, version)))
+    }
+
+    fn lead(&mut self, key: Bytes, held: Held) -> Next {
+        self.last = Some((key.clone(), held.order()));
+        Next::Leading(key, Box::new(held))
     }
 
     async fn fill(&mut self) -> Result<(), ObjectError> {
@@ -128,6 +178,9 @@ impl<'a> Merge<'a> {
                 self.names_from = full.then(|| [&name[..], &[0]].concat());
                 self.names.push_back((name, entry.inode));
             }
+            // What was read of versions is older than these names; all of it that comes before them has come.
+            self.versions.clear();
+            self.versions_from = Some(self.versions_left.clone().max(from));
         }
         if self.versions.is_empty()
             && let Some(from) = self.versions_from.take()
@@ -201,12 +254,10 @@ impl Access {
             key: key.to_owned(),
             version: describe::version_id(held.which()),
             latest,
-            info: Box::new(self.info(held, &[])),
+            info: Box::new(describe::listed(held, self.bucket.flat)),
         };
         Ok(match next {
-            Next::Leading(name, inode) => {
-                self.held_under(InodeNumber::ROOT, &name, inode).await?.as_ref().map(object)
-            }
+            Next::Leading(_, held) => Some(object(&held)),
             Next::Beneath(_, version) => match version.record.inode {
                 Some(file) => match self.reader().held(file).await {
                     Ok(held) => Some(object(&held)),

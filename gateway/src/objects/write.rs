@@ -39,7 +39,8 @@ impl Objects {
         let access = self.access_to_change(who, &name.bucket).await?;
         access.check_before(&name.key, &new.conditions).await?;
         if !access.bucket.flat && name.key.ends_with('/') {
-            return self.put_folder(&access, name, &new, body).await;
+            let digests = receive_nothing(body).await?;
+            return self.put_folder(&access, &name.key, &new, digests.checksum).await;
         }
         let new = access.with_lock(new)?;
         let mut file = access.namespace().make_unnamed(&access.credentials).await?;
@@ -59,31 +60,24 @@ impl Objects {
     async fn put_folder(
         &self,
         access: &Access,
-        name: &ObjectName,
+        key: &str,
         new: &NewObject,
-        body: &mut dyn Body,
+        checksum: Option<Checksum>,
     ) -> Result<PutDone, ObjectError> {
-        while let Some(bytes) = body.next().await? {
-            if !bytes.is_empty() {
-                let what = "a key that ends with a slash is a folder in this bucket, which holds no bytes";
-                return Err(ObjectError::InvalidArgument(what.into()));
-            }
-        }
-        let digests = body.finish().await?;
         if new.retention.is_some() || new.legal_hold.is_some() {
             return Err(locks::folder());
         }
         let record = ObjectRecord {
             etag: EMPTY_MD5.into(),
-            metadata: describe::metadata_record(new, digests.checksum.as_ref()),
+            metadata: describe::metadata_record(new, checksum.as_ref()),
             ..ObjectRecord::default()
         };
-        let path = path::parse(&name.key)?;
+        let path = path::parse(key)?;
         self.require_current(access)?;
         let mut attempts = 0;
         loop {
             match access.make_key_folder(&path, record.clone(), &new.conditions).await {
-                Ok(held) => return self.done(access, &held, digests.checksum).await,
+                Ok(held) => return self.done(access, &held, checksum).await,
                 // A directory went between the steps: somebody else's, whose condition did not hold, takes his away.
                 Err(ObjectError::NoSuchKey) if access.may_try_again(&new.conditions, attempts) => {
                     attempts += 1
@@ -188,7 +182,7 @@ impl Objects {
         who: &Who,
         source: &CopySource,
         name: &ObjectName,
-        (new, keep_metadata, keep_tags): (NewObject, bool, bool),
+        (mut new, keep_metadata, keep_tags): (NewObject, bool, bool),
     ) -> Result<PutDone, ObjectError> {
         let access = self.access_to_change(who, &name.bucket).await?;
         access.check_before(&name.key, &new.conditions).await?;
@@ -197,23 +191,21 @@ impl Objects {
         if found.info.size > PUT_BYTES_MAX {
             return Err(ObjectError::TooLarge { max: PUT_BYTES_MAX });
         }
-        let mut new = access.with_lock(new)?;
         if keep_metadata {
             new.metadata = found.info.metadata.clone();
         }
         if keep_tags {
             new.tags = found.info.tags.clone();
         }
+        if !access.bucket.flat && name.key.ends_with('/') {
+            return self.copy_to_folder(&access, &found, &name.key, &new).await;
+        }
+        let new = access.with_lock(new)?;
         let mut file = access.namespace().make_unnamed(&access.credentials).await?;
         self.take_from(&access, &found, 0..found.info.size, &mut file).await?;
-        // A copy of all bytes has their ETag and, unless another one is asked for, their checksum.
+        // A copy of all bytes has their ETag.
         let etag = found.info.etag.clone();
-        let checksum = match (new.algorithm, &found.info.checksum) {
-            (Some(wanted), known) if known.as_ref().is_none_or(|known| known.algorithm != wanted) => {
-                Some(digest::checksum(found.read(0..found.info.size), wanted).await?)
-            }
-            (_, known) => known.clone(),
-        };
+        let checksum = checksum_of_copy(&found, &new).await?;
         // Those of the parts go with the object's own, if that is the source's.
         let is_sources = checksum.is_some() && checksum == found.info.checksum;
         let part_checksums = if is_sources { found.part_checksums_record().await? } else { None };
@@ -233,6 +225,22 @@ impl Objects {
         self.done(&access, &held, checksum).await
     }
 
+    /// A copy to a key with a slash at its end, in a share: what the source says of itself, if it holds nothing.
+    async fn copy_to_folder(
+        &self,
+        access: &Access,
+        found: &Opened,
+        key: &str,
+        new: &NewObject,
+    ) -> Result<PutDone, ObjectError> {
+        if found.info.size > 0 {
+            return Err(path::holds_no_bytes());
+        }
+        let checksum = checksum_of_copy(found, new).await?;
+        found.require_unchanged().await?;
+        self.put_folder(access, key, new, checksum).await
+    }
+
     /// Adds a range of an object to a file without a name: shared where both lie in one share, else copied.
     pub(super) async fn take_from(
         &self,
@@ -242,7 +250,12 @@ impl Objects {
         file: &mut Unnamed,
     ) -> Result<(), ObjectError> {
         if found.bucket.share == access.bucket.share && found.source.inode.kind == Kind::Regular {
-            return access.namespace().share_from(&found.source, range, file).await;
+            let (namespace, source) = (access.namespace(), &found.source);
+            return if found.bucket.flat {
+                namespace.share_from_object(source, range, file).await
+            } else {
+                namespace.share_from(source, range, file).await
+            };
         }
         let mut data = found.read(range);
         while let Some(piece) = data.try_next().await? {
@@ -344,12 +357,16 @@ impl Access {
         conditions.check_change(info.as_ref())
     }
 
-    /// The directory and the name of a key that is to be made; directories that are missing are made.
+    /// The directory and the name of a key that is to be made, with bytes; directories that are missing are made.
     pub(super) async fn place_of<'k>(&self, key: &'k str) -> Result<(InodeNumber, &'k [u8]), ObjectError> {
         if self.bucket.flat {
             return Ok((InodeNumber::ROOT, key.as_bytes()));
         }
         let path = path::parse(key)?;
+        // Without its slash it would be the name of a file, which is another key.
+        if path.is_folder {
+            return Err(path::holds_no_bytes());
+        }
         Ok((self.make_folders(&path.folders).await?, path.name))
     }
 
@@ -389,6 +406,26 @@ impl Access {
             };
         }
         Ok(folder.number)
+    }
+}
+
+/// Takes a body in that is to hold nothing, and checks it.
+async fn receive_nothing(body: &mut dyn Body) -> Result<Digests, ObjectError> {
+    while let Some(bytes) = body.next().await? {
+        if !bytes.is_empty() {
+            return Err(path::holds_no_bytes());
+        }
+    }
+    body.finish().await
+}
+
+/// A copy of all bytes has their checksum, unless another one is asked for.
+async fn checksum_of_copy(found: &Opened, new: &NewObject) -> Result<Option<Checksum>, ObjectError> {
+    match (new.algorithm, &found.info.checksum) {
+        (Some(wanted), known) if known.as_ref().is_none_or(|known| known.algorithm != wanted) => {
+            digest::checksum(found.read(0..found.info.size), wanted).await.map(Some)
+        }
+        (_, known) => Ok(known.clone()),
     }
 }
 

@@ -1,6 +1,8 @@
 //! One object: made, replaced, described, copied, deleted; whole or not at all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidegate_gateway::appliance::Budgets;
 use tidegate_gateway::namespace::Credentials;
@@ -251,6 +253,51 @@ async fn copies_hold_the_bytes_of_their_source_whatever_becomes_of_it_and_whenev
             assert_eq!((info.etag, info.metadata), (sums::md5_hex(&data), described().metadata));
         }
     }
+}
+
+/// In a bucket of objects nothing changes the bytes of what was found.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_what_is_tagged_overwritten_or_deleted_meanwhile_is_a_copy_of_what_it_found() {
+    let scene = Scene::new().await;
+    let data = noise(11, 300_000);
+    scene.put(FLAT, "source", &data).await.unwrap();
+    let upload = scene.objects.create_upload(&admin(), &name(FLAT, "parts"), NewObject::default()).await;
+    let upload = upload.unwrap();
+    let (objects, data_again) = (scene.objects.clone(), data.clone());
+    let done = Arc::new(AtomicBool::new(false));
+    let is_done = done.clone();
+    let changes = tokio::spawn(async move {
+        let source = name(FLAT, "source");
+        while !is_done.load(Ordering::Relaxed) {
+            objects.set_tags(&admin(), &source, None, map("tag", "a")).await.unwrap();
+            let mut body = Given::whole(&data_again);
+            objects.put(&admin(), &source, NewObject::default(), &mut body).await.unwrap();
+            objects.delete(&admin(), &source, None, &Conditions::default(), false).await.unwrap();
+            let mut body = Given::whole(&data_again);
+            objects.put(&admin(), &source, NewObject::default(), &mut body).await.unwrap();
+        }
+    });
+    let mut copies = 0;
+    for number in 1..=150_u16 {
+        let source =
+            CopySource { name: name(FLAT, "source"), version: None, conditions: Conditions::default() };
+        let to = name(FLAT, &format!("copy-{number}"));
+        match scene.objects.copy(&admin(), &source, &to, NewObject::default(), true, true).await {
+            Ok(_) => {
+                copies += 1;
+                assert!(scene.get(FLAT, &to.key).await.unwrap() == data, "{number}");
+            }
+            Err(error) => assert_eq!(error, ObjectError::NoSuchKey, "it was deleted just then"),
+        }
+        let part = PartName { object: name(FLAT, "parts"), upload: upload.clone(), number };
+        match scene.objects.copy_part(&admin(), &part, &PartCopy { source, range: None }).await {
+            Ok(done) => assert_eq!(done.digests.md5, sums::md5_hex(&data)),
+            Err(error) => assert_eq!(error, ObjectError::NoSuchKey),
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    changes.await.unwrap();
+    assert!(copies > 0, "it is there most of the time");
 }
 
 /// The window is that between a commit's freeze and its swap, in which it cuts what is to leave: with much to cut,

@@ -10,7 +10,7 @@ use tidegate_protocols::objects::lifecycle::{
     Expiration, LifecycleFilter, LifecycleRule, NoncurrentExpiration,
 };
 use tidegate_protocols::objects::{
-    BucketChange, LockConfiguration, NewObject, ObjectView, UploadQuery, VersionQuery, Versioning,
+    BucketChange, LockConfiguration, NewObject, ObjectView, Tags, UploadQuery, VersionQuery, Versioning,
 };
 use tidegate_replicator::map::Timestamp;
 
@@ -83,6 +83,27 @@ async fn objects_expire_through_both_kinds_of_bucket() {
         let report = run(&scene, bucket).await;
         assert_eq!((report.expired, report.looked_at), (1, 2), "only what begins so is looked at");
         assert_eq!(scene.keys(bucket).await, ["logs/new", "other/old"]);
+    }
+}
+
+/// Lists for clients hold no tags, and rules ask for them.
+#[tokio::test]
+async fn what_has_the_tags_of_a_rule_expires_in_both_kinds_of_bucket() {
+    let (scene, days) = scene().await;
+    for bucket in [FLAT, TREE] {
+        for (key, value) in [("a/short", "short"), ("a/long", "long")] {
+            let tags = Tags::from([("life".to_owned(), value.to_owned())]);
+            scene.put_with(bucket, key, b"x", NewObject { tags, ..NewObject::default() }).await.unwrap();
+        }
+        let tags = Tags::from([("life".to_owned(), "short".to_owned())]);
+        let filter = LifecycleFilter { tags, ..LifecycleFilter::default() };
+        let expire = LifecycleRule { filter, expiration: Some(Expiration::Days(1)), ..rule("") };
+        set(&scene, bucket, vec![expire]).await;
+    }
+    days.pass(3);
+    for bucket in [FLAT, TREE] {
+        assert_eq!(run(&scene, bucket).await.expired, 1, "{bucket}");
+        assert_eq!(scene.keys(bucket).await, ["a/long"]);
     }
 }
 

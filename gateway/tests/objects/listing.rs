@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tidegate_protocols::objects::ListQuery;
+use tidegate_protocols::objects::{
+    ListEntry, ListQuery, Metadata, NewObject, ObjectView, Tags, VersionEntry, VersionQuery,
+};
 
-use crate::scene::{FLAT, Scene, TREE};
+use crate::scene::{FLAT, Scene, TREE, admin};
 
 /// What S3 says a page holds (API reference, ListObjectsV2), over all keys in memory.
 fn model(keys: &BTreeSet<String>, query: &ListQuery) -> (Vec<String>, bool) {
@@ -109,4 +111,39 @@ async fn a_delimiter_jumps_over_what_it_rolls_up() {
     assert_eq!((names, page.more), (vec!["folder-0/".into(), "folder-1/".into()], true));
     let query = ListQuery { prefix: "folder-1/".into(), limit: 1000, ..ListQuery::default() };
     assert_eq!(scene.list(FLAT, &query).await.entries.len(), 700);
+}
+
+/// A page of a thousand objects takes no memory for what clients said of each.
+#[tokio::test]
+async fn lists_hold_what_they_show_of_an_object_and_no_more() {
+    let scene = Scene::new().await;
+    let headers = [("content-type".to_owned(), "text/plain".to_owned())].into();
+    let metadata = Metadata { headers, user: [("colour".to_owned(), "green".to_owned())].into() };
+    let tags = Tags::from([("tag".to_owned(), "a".to_owned())]);
+    for bucket in [FLAT, TREE] {
+        let new = NewObject {
+            metadata: metadata.clone(),
+            tags: tags.clone(),
+            storage_class: Some("STANDARD_IA".into()),
+            ..NewObject::default()
+        };
+        let etag = scene.put_with(bucket, "key", b"data", new).await.unwrap().etag;
+        let keys = scene.list(bucket, &ListQuery { limit: 9, ..ListQuery::default() }).await.entries;
+        let query = VersionQuery { limit: 9, ..VersionQuery::default() };
+        let versions = scene.objects.versions(&admin(), bucket, &query).await.unwrap().entries;
+        let (ListEntry::Object { info: of_key, .. }, VersionEntry::Object { info: of_version, .. }) =
+            (&keys[0], &versions[0])
+        else {
+            panic!("{keys:?} {versions:?}")
+        };
+        for info in [of_key, of_version] {
+            assert_eq!(
+                (info.size, &info.etag, info.storage_class.as_deref()),
+                (4, &etag, Some("STANDARD_IA"))
+            );
+            assert_eq!((&info.metadata, &info.tags), (&Metadata::default(), &Tags::new()), "{bucket}");
+        }
+        let info = scene.info(bucket, "key").await.unwrap();
+        assert_eq!((info.metadata, info.tags), (metadata.clone(), tags.clone()));
+    }
 }

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tidegate_protocols::objects::ObjectError;
+use tidegate_protocols::objects::{
+    Conditions, CopySource, Metadata, NewObject, ObjectError, ObjectName, ObjectView,
+};
 
-use crate::scene::{Scene, TREE};
+use crate::scene::{FLAT, Scene, TREE, admin, name};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -126,4 +128,40 @@ fn keys_are_paths_as_the_rules_say() {
         ..Config::default()
     });
     runner.run(&steps(), |steps| runtime.block_on(check(&steps))).unwrap();
+}
+
+async fn copy(scene: &Scene, from: &str, to: &ObjectName) -> Result<(), ObjectError> {
+    let source = CopySource { name: name(TREE, from), version: None, conditions: Conditions::default() };
+    scene.objects.copy(&admin(), &source, to, NewObject::default(), true, true).await.map(drop)
+}
+
+/// Whoever may make keys below `a/` may make the folder, and has no part in the file that the same name would be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_to_the_key_of_a_folder_makes_a_folder_or_nothing() {
+    let scene = Scene::new().await;
+    let user = BTreeMap::from([("colour".to_owned(), "green".to_owned())]);
+    let metadata = Metadata { user, ..Metadata::default() };
+    scene.put(TREE, "a", b"old").await.unwrap();
+    scene.put(TREE, "full", b"new").await.unwrap();
+    let described = NewObject { metadata: metadata.clone(), ..NewObject::default() };
+    scene.put_with(TREE, "empty", b"", described).await.unwrap();
+    for (from, to) in [("full", "a/"), ("full", "b/"), ("full", "b/c/")] {
+        let copied = copy(&scene, from, &name(TREE, to)).await;
+        assert!(matches!(copied, Err(ObjectError::InvalidArgument(_))), "{from} to {to}: {copied:?}");
+    }
+    let copied = copy(&scene, "empty", &name(TREE, "a/")).await;
+    assert!(matches!(copied, Err(ObjectError::InvalidKey(_))), "{copied:?}");
+    assert_eq!(scene.get(TREE, "a").await.unwrap(), b"old");
+    assert_eq!(scene.keys(TREE).await, ["a", "empty", "full"]);
+    copy(&scene, "empty", &name(TREE, "b/")).await.unwrap();
+    copy(&scene, "b/", &name(TREE, "c/")).await.unwrap();
+    assert_eq!(scene.info(TREE, "c/").await.unwrap().metadata, metadata);
+    scene.put(TREE, "c/d", b"in it").await.unwrap();
+    assert_eq!(scene.keys(TREE).await, ["a", "b/", "c/", "c/d", "empty", "full"]);
+    copy(&scene, "full", &name(FLAT, "a/")).await.unwrap();
+    assert_eq!(
+        scene.get(FLAT, "a/").await.unwrap(),
+        b"new",
+        "where keys are no paths it is a key like any other"
+    );
 }

@@ -137,6 +137,24 @@ async fn nobody_is_locked_out_of_a_policy_for_ever() {
     assert!(matches!(refused, Err(ObjectError::MalformedPolicy(_))), "{refused:?}");
 }
 
+/// Policies were taken whose condition keys nobody knew: those that deny under such a condition never did.
+#[tokio::test]
+async fn a_policy_that_asks_for_what_nobody_says_is_refused_and_one_that_is_there_lets_nobody_in() {
+    let scene = scene().await;
+    let policy = r#"{"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
+        "Resource": "arn:aws:s3:::backups/*",
+        "Condition": {"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}}}]}"#;
+    let refused = set_policy(&scene, Some(policy)).await;
+    assert!(matches!(refused, Err(ObjectError::MalformedPolicy(_))), "{refused:?}");
+    assert!(may(&scene, &admin(), "s3:GetObject", FLAT, Some("x")).await);
+    let stored = serde_json::to_vec(policy).unwrap();
+    scene.namespace(FLAT).change_bucket(|_| Ok(vec![("policy", Some(stored))])).await.unwrap();
+    assert!(!may(&scene, &admin(), "s3:GetObject", FLAT, Some("x")).await);
+    assert!(may(&scene, &admin(), "s3:DeleteBucketPolicy", FLAT, None).await);
+    set_policy(&scene, None).await.unwrap();
+    assert!(may(&scene, &admin(), "s3:GetObject", FLAT, Some("x")).await);
+}
+
 #[tokio::test]
 async fn a_policy_may_ask_for_the_tags_of_what_is_there() {
     let scene = scene().await;

@@ -117,6 +117,21 @@ async fn wrong_parts_are_refused_by_name_and_the_upload_stays() {
     }
 }
 
+/// An object of one piece was not made by the upload that has no number.
+#[tokio::test]
+async fn no_upload_was_completed_that_there_never_was() {
+    let scene = Scene::new().await;
+    let one = [CompletedPart { number: 1, etag: sums::md5_hex(b"data"), checksum: None }];
+    for bucket in [FLAT, TREE] {
+        scene.put(bucket, "key", b"data").await.unwrap();
+        for id in ["0".repeat(32), format!("{:016x}{:016x}", 0, 7), format!("{:016x}{:016x}", 7, 0)] {
+            let done = complete(&scene, (bucket, "key"), &id, &one).await;
+            assert_eq!(done, Err(ObjectError::NoSuchUpload), "{bucket} {id}");
+        }
+        assert_eq!(scene.get(bucket, "key").await.unwrap(), b"data");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_goes_on_after_a_restart_and_at_another_site_and_goes_when_it_is_dropped() {
     let mut scene = Scene::new().await;

@@ -4,12 +4,15 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use tidegate_gateway::namespace::Credentials;
+use tidegate_gateway::namespace::objects::{Place, Removal, Which};
 use tidegate_protocols::objects::{
     BucketChange, Conditions, Deletion, ListQuery, NewObject, ObjectError, ObjectView, VersionEntry,
     VersionId, VersionListing, VersionQuery, Versioning,
 };
+use tidegate_replicator::map::InodeNumber;
 
-use crate::scene::{FLAT, Scene, TREE, admin, name};
+use crate::scene::{FLAT, Given, Scene, TREE, admin, name};
 
 const KEYS: [&str; 4] = ["a", "a!", "a/b", "b"];
 
@@ -375,4 +378,70 @@ async fn what_is_restored_in_place_is_a_version_of_its_own_and_keeps_its_lock() 
     }
     let again = history::restore(&from, &namespace, &request, &JobHandle::new()).await.unwrap();
     assert_eq!(again.unchanged, 1, "nothing is left to do");
+}
+
+async fn keep_versions(scene: &Scene) {
+    let change = BucketChange::Versioning(Versioning::Enabled);
+    scene.objects.change_settings(&admin(), FLAT, change).await.unwrap();
+}
+
+/// Names and versions are read at different moments, between which a version may go from one to the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_read_while_versions_change_lists_each_once_and_the_newest_first() {
+    let scene = Scene::new().await;
+    keep_versions(&scene).await;
+    for data in [b"1", b"2"] {
+        scene.put(FLAT, "key", data).await.unwrap();
+    }
+    let objects = scene.objects.clone();
+    let changes = tokio::spawn(async move {
+        let (target, always) = (name(FLAT, "key"), Conditions::default());
+        for round in 0..200_u32 {
+            let hidden = objects.delete(&admin(), &target, None, &always, false).await.unwrap();
+            if round % 3 == 0 {
+                let marker = hidden.version.as_ref();
+                objects.delete(&admin(), &target, marker, &always, false).await.unwrap();
+            }
+            let mut body = Given::whole(b"x");
+            objects.put(&admin(), &target, NewObject::default(), &mut body).await.unwrap();
+        }
+    });
+    let query = VersionQuery { limit: 1000, ..VersionQuery::default() };
+    while !changes.is_finished() {
+        let rows: Vec<_> = page(&scene, &query).await.entries.iter().map(shown).collect();
+        // Ids of versions grow with time.
+        assert!(rows.windows(2).all(|pair| pair[0].1.as_str() > pair[1].1.as_str()), "{rows:?}");
+        let latest: Vec<bool> = rows.iter().map(|(_, _, latest, _)| *latest).collect();
+        assert!(latest[0] && !latest[1..].contains(&true), "{rows:?}");
+    }
+    changes.await.unwrap();
+}
+
+/// What a lifecycle rule keeps is counted in the step that takes a version away: what was newer may have gone since it was looked at.
+#[tokio::test]
+async fn a_version_that_needs_newer_ones_goes_only_while_they_are_there() {
+    let scene = Scene::new().await;
+    keep_versions(&scene).await;
+    for data in [b"1", b"2", b"3"] {
+        scene.put(FLAT, "key", data).await.unwrap();
+    }
+    let query = VersionQuery { limit: 1000, ..VersionQuery::default() };
+    let listed = page(&scene, &query).await;
+    let order = |entry: &VersionEntry| u64::from_str_radix(shown(entry).1.as_str(), 16).unwrap();
+    let orders: Vec<u64> = listed.entries.iter().map(order).collect();
+    let remove = async |at: usize, newer_needed: u32| {
+        let how =
+            Removal { which: Which::Order(orders[at]), bypass: false, only_beneath: true, newer_needed };
+        let place = Place { directory: InodeNumber::ROOT, name: b"key", flat: true };
+        let namespace = scene.namespace(FLAT);
+        let removed = namespace.remove_version(&Credentials::ROOT, place, how, |_| Ok(())).await;
+        removed.unwrap().is_some()
+    };
+    assert!(!remove(2, 2).await, "between it and the newest is one");
+    assert!(!remove(1, 1).await, "between it and the newest is none");
+    scene.delete(FLAT, "key").await.unwrap();
+    assert!(remove(2, 2).await, "the marker is the newest, and two are between");
+    assert!(!remove(1, 2).await);
+    assert!(remove(1, 1).await);
+    assert_eq!(page(&scene, &query).await.entries.len(), 2);
 }

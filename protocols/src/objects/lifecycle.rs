@@ -2,7 +2,7 @@
 //! "PutBucketLifecycleConfiguration").
 //!
 //! Owns the rules of a bucket: whether they can be used ([`check`]), and what they say of an object at a time
-//! ([`evaluate`], [`expiry`]) and of an upload ([`aborts`]). Nothing is taken away here, and no clock is read.
+//! ([`evaluate`], [`newer_needed`], [`expiry`]) and of an upload ([`aborts`]). Nothing is taken away here, and no clock is read.
 //!
 //! * Days are counted as S3 does: from the moment so many days on, and then to the next midnight UTC.
 //! * What is due stays due: of two times, all that the rules ask for at the earlier they ask for at the later.
@@ -134,6 +134,14 @@ pub fn evaluate(
         (false, _) if has_versions && is_due(&|rule| rule.version_goes(facts)) => LifecycleAction::Remove,
         _ => LifecycleAction::Keep,
     }
+}
+
+/// How many versions and markers must be newer than one that goes for being old, without the newest: as few as one of the rules asks
+/// for by which it is due. 0 for what is due for something else.
+pub fn newer_needed(rules: &[LifecycleRule], key: &str, facts: &Facts<'_>, now: Time) -> u32 {
+    let due =
+        fitting(rules, key, facts).filter(|rule| rule.version_goes(facts).is_some_and(|due| due <= now));
+    due.filter_map(|rule| rule.noncurrent).map(|old| old.keep.unwrap_or(0)).min().unwrap_or(0)
 }
 
 /// When an object expires, and by which rule: what `x-amz-expiration` says. None for what is not the newest, and
@@ -372,6 +380,19 @@ mod tests {
         assert_eq!(of(noncurrent(1, None), &object(0), 9 * DAY), Keep);
         let unknown = Facts { noncurrent_since: None, ..old_version(0, 9) };
         assert_eq!(of(noncurrent(1, None), &unknown, 9 * DAY), Keep);
+    }
+
+    #[test]
+    fn what_goes_needs_as_many_newer_ones_as_a_rule_says_by_which_it_is_due() {
+        let needed = |rules: &[LifecycleRule], facts| newer_needed(rules, "logs/a", facts, at(9 * DAY));
+        let (three, two, all) = (noncurrent(1, Some(3)), noncurrent(1, Some(2)), noncurrent(1, None));
+        let version = old_version(10, 3);
+        assert_eq!(needed(&[three.clone()], &version), 3);
+        assert_eq!(needed(&[three.clone(), two.clone()], &version), 2);
+        assert_eq!(needed(&[three.clone(), noncurrent(99, Some(1))], &version), 3, "the other is not due");
+        assert_eq!(needed(&[three, two, all], &version), 0);
+        let marker = Facts { is_marker: true, ..object(10) };
+        assert_eq!(needed(&[rule("marker", Some(Expiration::LoneMarker))], &marker), 0);
     }
 
     #[test]

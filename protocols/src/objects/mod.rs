@@ -71,6 +71,8 @@ pub const PART_BYTES_MIN: u64 = 5 << 20;
 pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
 /// All names and values of an object's own metadata together, in bytes.
 pub const METADATA_BYTES_MAX: usize = 2048;
+/// The same of headers that are given back as they are, with their names.
+pub const HEADERS_BYTES_MAX: usize = 2048;
 /// The most tags of an object.
 pub const TAGS_MAX: usize = 10;
 

@@ -99,7 +99,7 @@ pub type Tags = BTreeMap<String, String>;
 pub struct Metadata {
     /// Headers that are given back as they are, by lower-case name: `content-type`, `cache-control`,
     /// `content-disposition`, `content-encoding`, `content-language`, `expires`,
-    /// `x-amz-website-redirect-location`.
+    /// `x-amz-website-redirect-location`. Together at most [`super::HEADERS_BYTES_MAX`] bytes.
     pub headers: BTreeMap<String, String>,
     /// Its own metadata, by name without `x-amz-meta-`: together at most
     /// [`super::METADATA_BYTES_MAX`] bytes.

@@ -19,6 +19,7 @@ use super::actions::{self, Needs};
 use super::errors::{custom, denied, invalid_request, not_implemented, s3_error};
 use super::facts::{Facts, Shown};
 use super::note::Note;
+use super::signed::unsigned_headers;
 use crate::objects::{ObjectError, ObjectView, Who};
 
 /// The longest time for which an address may be signed.
@@ -61,9 +62,12 @@ impl S3Access for Permissions {
                 "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
             ));
         }
+        if context.credentials().is_some() {
+            check_signed_headers(context, &note)?;
+        }
         let who = note.who(context.credentials().map(|credentials| credentials.access_key.clone()));
         let shown = if who.access_key.is_some() { Shown::Signature } else { Shown::Nothing };
-        let facts = Facts::new(context.headers(), context.uri().query(), shown);
+        let facts = Facts::new(context.headers(), context.uri().query(), shown).over(note.tls_version());
         // Whoever shows no key has no buckets, and may know that.
         if operation == "ListBuckets" && !facts.is_signed() {
             return Ok(());
@@ -88,6 +92,15 @@ impl S3Access for Permissions {
         }
         Ok(())
     }
+}
+
+/// Refuses a signed request with headers that its signature had to cover and does not.
+fn check_signed_headers(context: &S3AccessContext<'_>, note: &Note) -> S3Result<()> {
+    let query = context.uri().query().unwrap_or_default();
+    let Some(names) = unsigned_headers(context.headers(), query) else { return Ok(()) };
+    note.set_unsigned_headers(names);
+    let why = "There were headers present in the request which were not signed";
+    Err(S3Error::with_message(S3ErrorCode::AccessDenied, why))
 }
 
 /// Refuses a request for a bucket whose owner is another than the caller expects. One that is not there has none: the

@@ -27,6 +27,7 @@ use super::front::{Front, Requests};
 use super::limits::S3Limits;
 use super::metrics::S3Metrics;
 use super::stall::StallGuard;
+use super::tls::version_of;
 use crate::telemetry::NoticeLimiter;
 use crate::transport::{canonical, configure, listen};
 
@@ -133,11 +134,14 @@ impl Common {
         }
         if self.is_spoken_to(&stream).await {
             match &self.tls {
-                None => self.serve_http(stream, peer).await,
+                None => self.serve_http(stream, peer, None).await,
                 Some(tls) => {
                     let handshake = tokio::time::timeout(self.limits.handshake_timeout, tls.accept(stream));
                     match handshake.await {
-                        Ok(Ok(stream)) => self.serve_http(stream, peer).await,
+                        Ok(Ok(stream)) => {
+                            let version = version_of(stream.get_ref().1);
+                            self.serve_http(stream, peer, version).await;
+                        }
                         Ok(Err(error)) => tracing::debug!(client = %peer.ip(), %error, "TLS failed"),
                         Err(_) => tracing::debug!(client = %peer.ip(), "TLS took too long"),
                     }
@@ -157,7 +161,7 @@ impl Common {
         }
     }
 
-    async fn serve_http<S>(&self, stream: S, peer: SocketAddr)
+    async fn serve_http<S>(&self, stream: S, peer: SocketAddr, tls_version: Option<&'static str>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -166,6 +170,7 @@ impl Common {
             front: Arc::clone(&self.front),
             peer: peer.ip(),
             secure: self.tls.is_some(),
+            tls_version,
             cut: Arc::clone(&cut),
         };
         let stream = TokioIo::new(StallGuard::new(stream, self.limits.write_stall_timeout));

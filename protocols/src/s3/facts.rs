@@ -8,15 +8,17 @@ use http::HeaderMap;
 use s3s::S3Request;
 use s3s::dto::CopySource;
 
-use super::lock;
 use super::values::{header, now};
+use super::{lock, operations, signed};
 use crate::objects::{Retention, Tags, VersionId};
 
 /// Condition keys with their values.
 pub(super) type Conditions = Vec<(String, Vec<String>)>;
 
 /// Headers that stand for a condition key of the same name after `s3:`.
-const HEADERS: [&str; 5] = [
+const HEADERS: [&str; 7] = [
+    "if-match",
+    "if-none-match",
     "x-amz-acl",
     "x-amz-metadata-directive",
     "x-amz-storage-class",
@@ -44,6 +46,7 @@ pub(super) struct Facts<'a> {
     headers: &'a HeaderMap,
     query: Vec<(String, String)>,
     shown: Shown,
+    tls_version: Option<&'static str>,
 }
 
 /// The source of a copy by its names.
@@ -57,14 +60,20 @@ pub(super) struct Source {
 /// What a request says, whose document was read.
 pub(super) fn facts_of<T>(request: &S3Request<T>) -> Facts<'_> {
     let shown = if request.credentials.is_some() { Shown::Signature } else { Shown::Nothing };
-    Facts::new(&request.headers, request.uri.query(), shown)
+    let tls_version = operations::note_of(request).and_then(|note| note.tls_version());
+    Facts::new(&request.headers, request.uri.query(), shown).over(tls_version)
 }
 
 impl<'a> Facts<'a> {
     /// Of headers and a query as they were sent.
     pub(super) fn new(headers: &'a HeaderMap, query: Option<&str>, shown: Shown) -> Self {
         let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned();
-        Self { headers, query: pairs.collect(), shown }
+        Self { headers, query: pairs.collect(), shown, tls_version: None }
+    }
+
+    /// Of a request over this version of TLS.
+    pub(super) fn over(self, tls_version: Option<&'static str>) -> Self {
+        Self { tls_version, ..self }
     }
 
     /// Whether a signature was checked.
@@ -119,6 +128,8 @@ impl<'a> Facts<'a> {
         say("s3:x-amz-content-sha256", header(self.headers, "x-amz-content-sha256"));
         say("s3:signatureversion", self.signature_version());
         say("s3:authType", self.auth_type());
+        say("s3:signatureAge", self.signature_age().as_deref());
+        say("s3:TlsVersion", self.tls_version);
         conditions
     }
 
@@ -134,9 +145,30 @@ impl<'a> Facts<'a> {
         match self.shown {
             Shown::Nothing => None,
             Shown::Form | Shown::FormV2 => Some("POST"),
-            Shown::Signature if self.has("authorization") => Some("REST-HEADER"),
-            Shown::Signature => Some("REST-QUERY-STRING"),
+            Shown::Signature if self.is_signed_in_query() => Some("REST-QUERY-STRING"),
+            Shown::Signature => Some("REST-HEADER"),
         }
+    }
+
+    fn is_signed_in_query(&self) -> bool {
+        self.asked(signed::SIGNATURE).is_some()
+    }
+
+    /// How many milliseconds ago the signature was made; one whose moment cannot be read is as old as can be.
+    fn signature_age(&self) -> Option<String> {
+        let in_header = || header(self.headers, "x-amz-date");
+        let made = match self.shown {
+            Shown::Nothing | Shown::FormV2 => return None,
+            Shown::Form => in_header(),
+            Shown::Signature if self.is_signed_in_query() => self.asked("X-Amz-Date"),
+            Shown::Signature => in_header(),
+        };
+        let (made, now) = (made.and_then(signed::moment), now());
+        let age = made.map_or(i64::MAX, |made| {
+            let seconds = now.seconds.saturating_sub(made.seconds).max(0);
+            seconds.saturating_mul(1000).saturating_add(i64::from(now.nanos / 1_000_000))
+        });
+        Some(age.to_string())
     }
 
     /// All that is so of the request and of what it is about.
@@ -199,6 +231,7 @@ pub(super) fn of_hold(held: bool) -> (String, Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objects::policy::{REQUEST_KEYS, is_key, is_known};
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
@@ -211,12 +244,64 @@ mod tests {
     #[test]
     fn absence_is_told_from_emptiness() {
         let none = HeaderMap::new();
-        let all = Facts::new(&none, Some("prefix=&list-type=2"), Shown::Signature).all();
+        let query = Some("prefix=&list-type=2&X-Amz-Signature=c");
+        let all = Facts::new(&none, query, Shown::Signature).all();
         assert_eq!(value(&all, "s3:prefix"), Some(vec![String::new()]));
         assert_eq!(value(&all, "s3:delimiter"), None);
         assert_eq!(value(&all, "s3:authType"), Some(vec!["REST-QUERY-STRING".into()]));
         let unsigned = Facts::new(&none, None, Shown::Nothing).all();
         assert_eq!(unsigned, Conditions::new());
+    }
+
+    /// What no request ever says of a key that may be asked for, a policy asks in vain.
+    #[test]
+    fn every_key_of_a_request_is_said_and_no_other() {
+        let sent = headers(&[
+            ("if-match", "\"e\""),
+            ("if-none-match", "*"),
+            ("referer", "https://example.com"),
+            ("user-agent", "a browser"),
+            ("x-amz-acl", "private"),
+            ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+            ("x-amz-copy-source", "/from/key"),
+            ("x-amz-date", "20151021T072800Z"),
+            ("x-amz-metadata-directive", "COPY"),
+            ("x-amz-object-lock-legal-hold", "ON"),
+            ("x-amz-object-lock-mode", "GOVERNANCE"),
+            ("x-amz-object-lock-retain-until-date", "2999-01-01T00:00:00Z"),
+            ("x-amz-server-side-encryption", "AES256"),
+            ("x-amz-storage-class", "STANDARD"),
+            ("x-amz-tagging", "a=1"),
+            ("x-amz-website-redirect-location", "/x"),
+        ]);
+        let query = Some("prefix=a&delimiter=/&max-keys=1&versionId=v");
+        let all = Facts::new(&sent, query, Shown::Signature).over(Some("1.3")).all();
+        for known in REQUEST_KEYS {
+            assert!(all.iter().any(|(key, _)| is_key(known, key)), "{known}");
+        }
+        for (key, values) in &all {
+            assert!(is_known(key) && !values.is_empty(), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_age_of_a_signature_is_that_of_its_own_date() {
+        let sent = headers(&[("x-amz-date", "20151021T072800Z")]);
+        let age = |query, shown| {
+            let said = value(&Facts::new(&sent, query, shown).of_request(), "s3:signatureAge");
+            said.map(|values| values[0].parse::<i64>().unwrap())
+        };
+        let old = age(None, Shown::Signature).unwrap();
+        assert!(old > 10 * 365 * 86_400_000 && old < i64::MAX, "{old}");
+        let (in_query, later) =
+            ("X-Amz-Signature=c&X-Amz-Date=29991021T072800Z", "X-Amz-Date=29991021T072800Z");
+        let ahead = age(Some(in_query), Shown::Signature).unwrap();
+        assert!((0..1000).contains(&ahead), "a clock may be ahead: {ahead}");
+        assert!(age(Some(later), Shown::Signature).unwrap() >= old, "it is signed in the header");
+        assert_eq!(age(Some("X-Amz-Signature=c"), Shown::Signature), Some(i64::MAX), "nobody knows when");
+        assert!(age(None, Shown::Form).unwrap() >= old);
+        assert_eq!(age(None, Shown::FormV2), None);
+        assert_eq!(age(None, Shown::Nothing), None);
     }
 
     #[test]
@@ -236,5 +321,7 @@ mod tests {
         assert_eq!(value(&all, "s3:VersionId"), Some(vec!["v2".into()]));
         assert_eq!(value(&all, "s3:authType"), Some(vec!["REST-HEADER".into()]));
         assert_eq!(facts.source().unwrap().version, Some(VersionId::new("v1")));
+        let in_query = Facts::new(&sent, Some("X-Amz-Signature=c"), Shown::Signature).of_request();
+        assert_eq!(value(&in_query, "s3:authType"), Some(vec!["REST-QUERY-STRING".into()]), "it goes first");
     }
 }

@@ -97,7 +97,8 @@ impl Forms {
         let key = fields.get("key").ok_or_else(|| signature::missing("key"))?;
         check_key(key)?;
         let (headers, user) = fields::to_headers(&fields, &head.headers)?;
-        self.ask(&who, &Facts::new(&headers, None, shown), &target.bucket, key).await?;
+        let facts = Facts::new(&headers, None, shown).over(note.tls_version());
+        self.ask(&who, &facts, &target.bucket, key).await?;
         let new = new_object(&headers, Some(&user), header(&headers, "x-amz-tagging"))?;
         let stream = StreamingBlob::wrap(begun.file);
         let mut body = RequestBody::of_form(stream, range, &headers, Arc::clone(note))?;

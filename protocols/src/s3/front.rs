@@ -39,11 +39,13 @@ use super::access::check_life;
 use super::body::{expected_md5, silence};
 use super::checksums::Claim;
 use super::cors::Pages;
+use super::errors::invalid_argument;
 use super::form::Forms;
 use super::incoming::{Expected, WatchedBody};
 use super::limits::S3Limits;
 use super::metrics::{S3Metrics, answered};
 use super::note::{BodyFault, Note};
+use super::signed::is_shown_twice;
 use super::unreadable;
 use super::values::header;
 use crate::telemetry::SlowCalls;
@@ -68,6 +70,9 @@ const ENCRYPTED: [&str; 8] = [
 ];
 /// What may come with a chunk before it is passed on: what stands around it, and the ends of its neighbours.
 const CHUNK_EDGES_BYTES: usize = 1 << 20;
+/// Why a request with two signatures is refused.
+const SHOWN_TWICE: &str = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query \
+     string parameter or the Authorization header should be specified";
 /// How an error document ends.
 const ERROR_END: &[u8] = b"</Error>";
 
@@ -155,6 +160,9 @@ impl Front {
     fn admit(&self, request: &Request<Incoming>, is_form: bool) -> S3Result<Expected> {
         let (headers, query) = (request.headers(), request.uri().query().unwrap_or_default());
         check_method(request.method())?;
+        if is_shown_twice(headers, query) {
+            return Err(invalid_argument(SHOWN_TWICE));
+        }
         check_life(query)?;
         let md5 = expected_md5(headers)?;
         if is_form || !is_document(request.method(), query) {
@@ -268,7 +276,7 @@ fn finish(response: Response<Body>, note: &Note, path: &str) -> Response<Body> {
         response.headers_mut().remove(CONTENT_LENGTH);
     }
     if is_error(response.status()) {
-        add_id(&mut response, note.id(), path);
+        add_id(&mut response, note, path);
     }
     if response.status().is_success() && ENCRYPTED.contains(&note.operation()) {
         response.headers_mut().insert(ENCRYPTION, HeaderValue::from_static("AES256"));
@@ -304,14 +312,17 @@ fn fault_error(fault: BodyFault) -> S3Error {
     }
 }
 
-/// Says in an error document which request it answers, and what that was about.
-fn add_id(response: &mut Response<Body>, id: &str, path: &str) {
+/// Says in an error document which request it answers, what that was about, and what it should have signed.
+fn add_id(response: &mut Response<Body>, note: &Note, path: &str) {
     let Some(text) = response.body().bytes() else { return };
     let Some(start) = text.strip_suffix(ERROR_END).filter(|start| !contains(start, b"<RequestId>")) else {
         return;
     };
-    let path = path.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let added = format!("<Resource>{path}</Resource><RequestId>{id}</RequestId>");
+    let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let unsigned = note.unsigned_headers().map(escaped);
+    let unsigned = unsigned.map(|names| format!("<HeadersNotSigned>{names}</HeadersNotSigned>"));
+    let (unsigned, path, id) = (unsigned.unwrap_or_default(), escaped(path), note.id());
+    let added = format!("{unsigned}<Resource>{path}</Resource><RequestId>{id}</RequestId>");
     let document = [start, added.as_bytes(), ERROR_END].concat();
     response.headers_mut().remove(CONTENT_LENGTH);
     *response.body_mut() = Body::from(document);
@@ -330,6 +341,8 @@ pub(super) struct Requests {
     pub(super) peer: IpAddr,
     /// Whether they come over TLS.
     pub(super) secure: bool,
+    /// Which version of TLS.
+    pub(super) tls_version: Option<&'static str>,
     /// Set when a body was left unread: the connection then ends with bytes on their way.
     pub(super) cut: Arc<AtomicBool>,
 }
@@ -340,8 +353,9 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let Self { front, peer, secure, cut } = self.clone();
-        Box::pin(async move { Ok(front.answer(request, Note::new(peer, secure), &cut).await) })
+        let Self { front, peer, secure, tls_version, cut } = self.clone();
+        let note = Note::new(peer, secure).over(tls_version);
+        Box::pin(async move { Ok(front.answer(request, note, &cut).await) })
     }
 }
 

@@ -13,7 +13,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use super::errors::{custom, invalid_argument, invalid_request, not_implemented};
 use super::values::header;
-use crate::objects::{METADATA_BYTES_MAX, Metadata};
+use crate::objects::{HEADERS_BYTES_MAX, METADATA_BYTES_MAX, Metadata};
 
 /// The headers that are given back.
 const KEPT_HEADERS: [&str; 7] = [
@@ -54,12 +54,15 @@ pub(super) fn from_request(headers: &HeaderMap, user: Option<&s3s::dto::Metadata
     }
     let user: BTreeMap<String, String> =
         user.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
-    let bytes: usize = user.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if bytes > METADATA_BYTES_MAX {
+    if bytes_of(&user) > METADATA_BYTES_MAX || bytes_of(&kept) > HEADERS_BYTES_MAX {
         let why = "Your metadata headers exceed the maximum allowed metadata size of 2,048 bytes.";
         return Err(S3Error::with_message(S3ErrorCode::MetadataTooLarge, why));
     }
     Ok(Metadata { headers: kept, user })
+}
+
+fn bytes_of(pairs: &BTreeMap<String, String>) -> usize {
+    pairs.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// Refuses a place where no website can send anybody.
@@ -187,6 +190,18 @@ mod tests {
         let of = |bytes: usize| {
             let user = [("k".to_owned(), "v".repeat(bytes - 1))].into_iter().collect();
             from_request(&HeaderMap::new(), Some(&user)).map(|_| ())
+        };
+        assert!(of(2048).is_ok());
+        assert_eq!(of(2049).unwrap_err().code(), &S3ErrorCode::MetadataTooLarge);
+    }
+
+    #[test]
+    fn the_headers_that_are_kept_have_a_bound_together() {
+        let of = |bytes: usize| {
+            let mut sent = headers(&[("content-language", "de"), ("x-other", "not kept")]);
+            let left = bytes - "content-languagedecontent-disposition".len();
+            sent.insert("content-disposition", HeaderValue::try_from("d".repeat(left)).unwrap());
+            from_request(&sent, None).map(|_| ())
         };
         assert!(of(2048).is_ok());
         assert_eq!(of(2049).unwrap_err().code(), &S3ErrorCode::MetadataTooLarge);

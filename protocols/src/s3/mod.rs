@@ -31,6 +31,8 @@
 //! * **Nothing is read of whom nobody knows.** A request that is not allowed is answered before its body is read, and
 //!   one with a wrong signature always. Of a form the fields are read, which have a bound: the signature is in them.
 //!   The documents of deletions, tags and locks are read of callers with a signature, before they are asked about.
+//! * **Nothing is believed that was not signed.** Headers of S3 that are not among the signed ones of a signed request are
+//!   refused with it, so that nobody adds to what somebody else has signed.
 //! * **Nothing is believed before its end.** Length, `Content-MD5`, checksums in headers and in signed
 //!   trailers are checked before a view makes an object of a body.
 //! * **Memory is bounded**: bodies pass in pieces, documents have a bound, an idle connection has no buffer
@@ -81,6 +83,7 @@ mod ownership;
 mod policies;
 mod read;
 mod server;
+mod signed;
 mod stall;
 mod tagging;
 mod target;

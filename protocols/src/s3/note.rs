@@ -33,8 +33,10 @@ pub(super) struct Note {
     id: String,
     peer: IpAddr,
     secure: bool,
+    tls_version: Option<&'static str>,
     operation: OnceLock<&'static str>,
     fault: OnceLock<BodyFault>,
+    unsigned_headers: OnceLock<String>,
     body_read: AtomicBool,
     client_micros: AtomicU64,
     held_bytes: AtomicU64,
@@ -50,12 +52,19 @@ impl Note {
             id: format!("{:016X}", u64::from_be_bytes(bytes)),
             peer,
             secure,
+            tls_version: None,
             operation: OnceLock::new(),
             fault: OnceLock::new(),
+            unsigned_headers: OnceLock::new(),
             body_read: AtomicBool::new(false),
             client_micros: AtomicU64::new(0),
             held_bytes: AtomicU64::new(0),
         }
+    }
+
+    /// Of a request over this version of TLS.
+    pub(super) fn over(self, tls_version: Option<&'static str>) -> Self {
+        Self { tls_version, ..self }
     }
 
     /// The id that the client is told.
@@ -71,6 +80,11 @@ impl Note {
     /// Whether it came over TLS.
     pub(super) fn is_secure(&self) -> bool {
         self.secure
+    }
+
+    /// Over which version of TLS it came.
+    pub(super) fn tls_version(&self) -> Option<&'static str> {
+        self.tls_version
     }
 
     /// Who sent it, given the access key whose signature was checked.
@@ -98,6 +112,16 @@ impl Note {
     /// How the body ended, if not well.
     pub(super) fn fault(&self) -> Option<BodyFault> {
         self.fault.get().copied()
+    }
+
+    /// Says which headers should have been signed; see [`super::signed`].
+    pub(super) fn set_unsigned_headers(&self, names: String) {
+        let _ = self.unsigned_headers.set(names);
+    }
+
+    /// Which headers should have been signed, if that is why the request was refused.
+    pub(super) fn unsigned_headers(&self) -> Option<&str> {
+        self.unsigned_headers.get().map(String::as_str)
     }
 
     /// The body was read to its end, or there is none.

@@ -63,7 +63,7 @@ impl Operations {
         Ok(S3Response::new(DeleteBucketPolicyOutput::default()))
     }
 
-    /// GetBucketPolicyStatus. A bucket without a policy lets nobody in.
+    /// GetBucketPolicyStatus. A bucket without a policy lets nobody in, nor does one whose policy cannot be read.
     pub(super) async fn policy_status(
         &self,
         request: S3Request<GetBucketPolicyStatusInput>,
@@ -71,8 +71,7 @@ impl Operations {
         let who = who_of(&request)?;
         let settings = self.view().settings(&who, &request.input.bucket).await.map_err(s3_error)?;
         let policy = settings.policy.as_deref().map(|text| Policy::of_bucket(text, &request.input.bucket));
-        let Ok(policy) = policy.transpose() else { return Err(s3_error(ObjectError::Internal)) };
-        let is_public = Some(policy.is_some_and(|policy| policy.is_public()));
+        let is_public = Some(policy.is_some_and(|policy| policy.is_ok_and(|policy| policy.is_public())));
         let policy_status = Some(PolicyStatus { is_public });
         Ok(S3Response::new(GetBucketPolicyStatusOutput { policy_status }))
     }

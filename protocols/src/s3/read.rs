@@ -2,7 +2,7 @@
 //!
 //! A conditional read that finds nothing new answers 304 with the ETag and without a body. A range has one
 //! interval of bytes (RFC 9110 section 14.1.2); `partNumber` names a part of an object that was made of
-//! parts, and part 1 of any other is the whole object. Headers that a request overrides
+//! parts, and part 1 of any other is the whole object. Headers that a signed request overrides
 //! (`response-content-type` and so on) are those of the answer.
 
 use std::ops::Range;
@@ -18,6 +18,7 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3Request, S3Response, S3Result};
 
+use super::actions::ask_for_object;
 use super::checksums;
 use super::errors::{custom, invalid_request, s3_error};
 use super::facts::{Conditions, facts_of};
@@ -28,7 +29,7 @@ use super::values::{
     etag, http_date, object_name, read_conditions, timestamp, version_of, version_to_wire, who_of,
 };
 use crate::objects::{
-    Asked, Checksum, DataStream, ObjectError, ObjectInfo, ObjectName, OpenObject, VersionId, Who,
+    Asked, Checksum, DataStream, Lock, ObjectError, ObjectInfo, ObjectName, OpenObject, VersionId, Who,
 };
 
 /// How many tags an object has; the answer of HeadObject has no other place for it.
@@ -51,6 +52,14 @@ struct Answer {
     content_range: Option<String>,
     parts_count: Option<i32>,
     checksum: dto::Checksum,
+}
+
+/// What is told of an object besides what it holds.
+#[derive(Default)]
+struct Besides {
+    lock: Lock,
+    /// How many it has.
+    tags: usize,
 }
 
 impl Question<'_> {
@@ -180,6 +189,8 @@ impl Operations {
         refuse_unknown(&request.headers)?;
         let input = &request.input;
         let version = version_of(input.version_id.as_deref())?;
+        let overrides = overrides_of_get(input)?;
+        refuse_unsigned(&request, &overrides)?;
         let name = object_name(&input.bucket, &input.key);
         let object = self.open_for(&request, &name, version.as_ref()).await?;
         let question = Question {
@@ -192,11 +203,12 @@ impl Operations {
             checksum: is_enabled(input.checksum_mode.as_ref()),
         };
         let answer = question.answer_of(object.as_ref()).await?;
-        let mut output = get_output(object.as_ref(), answer).await?;
+        let besides = self.besides(&request, &who, &name, version.as_ref(), object.info()).await;
+        let mut output = get_output(object.as_ref(), answer, &besides).await?;
         output.expiration = self.expiration(&who, &name, version.as_ref(), object.info()).await;
         let mut response = S3Response::new(output);
         response.headers = storage_and_headers(object.info()).1;
-        response.headers.extend(overrides_of_get(input)?);
+        response.headers.extend(overrides);
         Ok(response)
     }
 
@@ -209,6 +221,8 @@ impl Operations {
         refuse_unknown(&request.headers)?;
         let input = &request.input;
         let version = version_of(input.version_id.as_deref())?;
+        let overrides = overrides_of_head(input)?;
+        refuse_unsigned(&request, &overrides)?;
         let name = object_name(&input.bucket, &input.key);
         let object = self.open_for(&request, &name, version.as_ref()).await?;
         let question = Question {
@@ -221,14 +235,15 @@ impl Operations {
             checksum: is_enabled(input.checksum_mode.as_ref()),
         };
         let answer = question.answer_of(object.as_ref()).await?;
-        let mut output = head_output(object.info(), answer);
+        let besides = self.besides(&request, &who, &name, version.as_ref(), object.info()).await;
+        let mut output = head_output(object.info(), answer, &besides);
         output.expiration = self.expiration(&who, &name, version.as_ref(), object.info()).await;
         let mut response = S3Response::new(output);
         response.headers = storage_and_headers(object.info()).1;
-        if let Some(count) = Some(object.info().tags.len()).filter(|count| *count > 0) {
-            response.headers.insert(TAG_COUNT, HeaderValue::from(count));
+        if besides.tags > 0 {
+            response.headers.insert(TAG_COUNT, HeaderValue::from(besides.tags));
         }
-        response.headers.extend(overrides_of_head(input)?);
+        response.headers.extend(overrides);
         Ok(response)
     }
 }
@@ -269,6 +284,32 @@ impl Operations {
         self.view().authorize(who, &asked).await != Err(ObjectError::AccessDenied)
     }
 
+    /// What of the lock and the tags of an object its reader may know: each by the permission to ask for it.
+    async fn besides<T: Send + Sync>(
+        &self,
+        request: &S3Request<T>,
+        who: &Who,
+        name: &ObjectName,
+        version: Option<&VersionId>,
+        info: &ObjectInfo,
+    ) -> Besides {
+        let conditions = facts_of(request).all();
+        let may = |action| ask_for_object(self.view(), who, action, name, version, &conditions);
+        let mut besides = Besides::default();
+        if info.lock.retention.is_some() && may("s3:GetObjectRetention").await.is_ok() {
+            besides.lock.retention = info.lock.retention;
+        }
+        besides.lock.legal_hold = info.lock.legal_hold && may("s3:GetObjectLegalHold").await.is_ok();
+        let of_tags = match version {
+            Some(_) => "s3:GetObjectVersionTagging",
+            None => "s3:GetObjectTagging",
+        };
+        if !info.tags.is_empty() && may(of_tags).await.is_ok() {
+            besides.tags = info.tags.len();
+        }
+        besides
+    }
+
     /// When an object expires that was not named by its version.
     async fn expiration(
         &self,
@@ -288,12 +329,12 @@ fn is_enabled(mode: Option<&dto::ChecksumMode>) -> bool {
     mode.is_some_and(|mode| mode.as_str() == dto::ChecksumMode::ENABLED)
 }
 
-async fn get_output(object: &dyn OpenObject, answer: Answer) -> S3Result<GetObjectOutput> {
+async fn get_output(object: &dyn OpenObject, answer: Answer, besides: &Besides) -> S3Result<GetObjectOutput> {
     let info = object.info();
     let length = answer.range.end - answer.range.start;
     let body = if length == 0 { None } else { Some(begun(object.read(answer.range)).await?) };
     let (object_lock_mode, object_lock_retain_until_date, object_lock_legal_hold_status) =
-        lock::to_wire(&info.lock);
+        lock::to_wire(&besides.lock);
     Ok(GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         body,
@@ -310,7 +351,7 @@ async fn get_output(object: &dyn OpenObject, answer: Answer) -> S3Result<GetObje
         metadata: user_to_wire(&info.metadata),
         parts_count: answer.parts_count,
         storage_class: storage_and_headers(info).0,
-        tag_count: (!info.tags.is_empty()).then_some(info.tags.len() as i32),
+        tag_count: (besides.tags > 0).then_some(besides.tags as i32),
         version_id: version_to_wire(info.version.as_ref()),
         object_lock_mode,
         object_lock_retain_until_date,
@@ -319,9 +360,9 @@ async fn get_output(object: &dyn OpenObject, answer: Answer) -> S3Result<GetObje
     })
 }
 
-fn head_output(info: &ObjectInfo, answer: Answer) -> HeadObjectOutput {
+fn head_output(info: &ObjectInfo, answer: Answer, besides: &Besides) -> HeadObjectOutput {
     let (object_lock_mode, object_lock_retain_until_date, object_lock_legal_hold_status) =
-        lock::to_wire(&info.lock);
+        lock::to_wire(&besides.lock);
     HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         checksum_crc32: answer.checksum.checksum_crc32,
@@ -343,6 +384,15 @@ fn head_output(info: &ObjectInfo, answer: Answer) -> HeadObjectOutput {
         object_lock_legal_hold_status,
         ..HeadObjectOutput::default()
     }
+}
+
+/// Whoever shows no key does not say how an answer is to be taken: else anybody could have a page of this host made of what somebody
+/// has put there.
+fn refuse_unsigned<T>(request: &S3Request<T>, overrides: &HeaderMap) -> S3Result<()> {
+    if request.credentials.is_some() || overrides.is_empty() {
+        return Ok(());
+    }
+    Err(invalid_request("Request specific response headers cannot be used for anonymous GET requests."))
 }
 
 fn overrides_of_get(input: &GetObjectInput) -> S3Result<HeaderMap> {

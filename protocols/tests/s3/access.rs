@@ -107,12 +107,16 @@ async fn the_second_version_of_the_signature_is_not_taken() {
     assert_eq!(request.send(harness.address).await.error(), (400, "InvalidRequest"));
 }
 
-/// Fetches a presigned address.
-async fn fetch(harness: &Harness, method: &'static str, uri: &str, body: &str) -> Answer {
+/// A request to a presigned address.
+fn to_address(harness: &Harness, method: &'static str, uri: &str) -> Request {
     let address = format!("http://{}", harness.address);
     let (path, query) = uri.strip_prefix(&address).unwrap().split_once('?').unwrap();
-    let request = Request::new(method, path, query).header("host", &harness.address.to_string());
-    request.body(body).send(harness.address).await
+    Request::new(method, path, query).header("host", &harness.address.to_string())
+}
+
+/// Fetches a presigned address.
+async fn fetch(harness: &Harness, method: &'static str, uri: &str, body: &str) -> Answer {
+    to_address(harness, method, uri).body(body).send(harness.address).await
 }
 
 #[tokio::test]
@@ -134,6 +138,103 @@ async fn presigned_addresses_work_until_they_expire() {
     let get = harness.client.get_object().bucket(BUCKET).key("a/key");
     let get = get.presigned(expired.build().unwrap()).await.unwrap();
     assert_eq!(fetch(&harness, "GET", get.uri(), "").await.error(), (403, "AccessDenied"));
+}
+
+/// A header that nobody checks does not make an address a request of another kind to a policy.
+#[tokio::test]
+async fn a_signature_in_an_address_stands_alone_and_is_told_as_what_it_is() {
+    let harness = Harness::start().await;
+    harness.put("key", "hello").await;
+    harness.memory.gate(|_, asked| {
+        let kind = asked.conditions.iter().find(|(key, _)| key == "s3:authType");
+        kind.is_some_and(|(_, said)| said == &["REST-HEADER".to_owned()])
+    });
+    assert_eq!(harness.get("key").await, b"hello");
+    let minute = PresigningConfig::expires_in(Duration::from_mins(1)).unwrap();
+    let get = harness.client.get_object().bucket(BUCKET).key("key").presigned(minute).await.unwrap();
+    assert_eq!(fetch(&harness, "GET", get.uri(), "").await.error(), (403, "AccessDenied"));
+    let both = to_address(&harness, "GET", get.uri()).header("authorization", "Bearer of nothing");
+    assert_eq!(both.send(harness.address).await.error(), (400, "InvalidArgument"));
+}
+
+/// Whoever was given an address sends what its signer signed, and nothing besides that would be obeyed.
+#[tokio::test]
+async fn what_the_signer_did_not_sign_is_refused() {
+    let harness = Harness::start().await;
+    harness.put("secret", "hidden").await;
+    let minute = PresigningConfig::expires_in(Duration::from_mins(1)).unwrap();
+    let put = harness.client.put_object().bucket(BUCKET).key("key");
+    let put = put.presigned(minute.clone()).await.unwrap();
+    let delete = harness.client.delete_object().bucket(BUCKET).key("secret").presigned(minute).await.unwrap();
+    for (method, uri, name, value) in [
+        ("PUT", put.uri(), "x-amz-copy-source", "bucket/secret"),
+        ("PUT", put.uri(), "x-amz-object-lock-legal-hold", "ON"),
+        ("PUT", put.uri(), "x-amz-tagging", "a=1"),
+        ("PUT", put.uri(), "content-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="),
+        ("DELETE", delete.uri(), "x-amz-bypass-governance-retention", "true"),
+    ] {
+        let request = to_address(&harness, method, uri).header(name, value).body("");
+        let answer = request.send(harness.address).await;
+        assert_eq!(answer.error(), (403, "AccessDenied"), "{name}");
+        assert_eq!(answer.element("HeadersNotSigned"), name);
+    }
+    let late = Request::new("PUT", "/bucket/key", "").body("").sign(UNSIGNED);
+    let answer = late.header("x-amz-copy-source", "bucket/secret").send(harness.address).await;
+    assert_eq!(answer.error(), (403, "AccessDenied"));
+    assert_eq!(harness.memory.objects(), 1);
+}
+
+#[tokio::test]
+async fn what_the_signer_signed_is_obeyed_and_the_rest_may_come_along() {
+    let harness = Harness::start().await;
+    let minute = PresigningConfig::expires_in(Duration::from_mins(1)).unwrap();
+    let put = harness.client.put_object().bucket(BUCKET).key("key").metadata("who", "me");
+    let put = put.presigned(minute).await.unwrap();
+    assert!(put.headers().any(|(name, _)| name == "x-amz-meta-who"), "it is to be sent");
+    let own = put.headers().chain([
+        ("content-language", "de"),
+        ("x-amz-content-sha256", UNSIGNED),
+        ("x-amz-user-agent", "a browser"),
+        ("x-amzn-trace-id", "Root=1"),
+    ]);
+    let request =
+        own.fold(to_address(&harness, "PUT", put.uri()), |put, (name, value)| put.header(name, value));
+    let answer = request.body("hello").send(harness.address).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let head = harness.client.head_object().bucket(BUCKET).key("key").send().await.unwrap();
+    assert_eq!(head.metadata().unwrap()["who"], "me");
+}
+
+#[tokio::test]
+async fn what_a_policy_may_ask_of_a_request_and_its_signature_is_told_to_the_view() {
+    let harness = Harness::start().await;
+    harness.put("key", "hello").await;
+    harness.memory.gate(|_, asked| {
+        let said = |key: &str| asked.conditions.iter().find(|(known, _)| known == key).map(|(_, said)| said);
+        match asked.action {
+            "s3:PutObject" => said("s3:if-none-match").is_some_and(|said| said == &["*".to_owned()]),
+            "s3:GetObject" => {
+                said("s3:signatureAge").is_some_and(|said| said[0].parse::<u64>().unwrap() < 600_000)
+            }
+            _ => said("s3:TlsVersion").is_none(),
+        }
+    });
+    let put = harness.client.put_object().bucket(BUCKET).key("new");
+    assert_eq!(refused(put.clone().send().await), ("AccessDenied".into(), 403));
+    put.if_none_match("*").send().await.unwrap();
+    let before = |minutes: u64| SystemTime::now() - Duration::from_mins(minutes);
+    let denied = (403, "AccessDenied");
+    for (minutes, status) in [(0, 200), (12, 403)] {
+        let get = Request::new("GET", "/bucket/key", "").at(before(minutes)).sign(UNSIGNED);
+        assert_eq!(get.send(harness.address).await.status, status, "{minutes}");
+        let hour =
+            PresigningConfig::builder().start_time(before(minutes)).expires_in(Duration::from_hours(1));
+        let get = harness.client.get_object().bucket(BUCKET).key("key").presigned(hour.build().unwrap());
+        let answer = fetch(&harness, "GET", get.await.unwrap().uri(), "").await;
+        assert_eq!(answer.status, status, "{minutes}");
+        assert!(status == 200 || answer.error() == denied);
+    }
+    harness.client.head_bucket().bucket(BUCKET).send().await.expect("there is no TLS");
 }
 
 #[tokio::test]
@@ -161,6 +262,8 @@ async fn what_can_be_no_request_is_refused_by_name() {
     let answer = life.send(harness.address).await;
     assert_eq!(answer.error(), (400, "AuthorizationQueryParametersError"));
     assert_eq!(answer.element("Resource"), "/bucket/key");
+    let twice = Request::new("GET", "/bucket/key", "X-Amz-Signature=c").sign(UNSIGNED);
+    assert_eq!(twice.send(harness.address).await.error(), (400, "InvalidArgument"));
     let method = Request::new("PATCH", "/bucket/key", "").sign(UNSIGNED).send(harness.address).await;
     assert_eq!(method.error(), (405, "MethodNotAllowed"));
 }

@@ -121,6 +121,9 @@ async fn the_policy_of_a_bucket_comes_back_as_it_was_sent() {
     assert_eq!(get.clone().send().await.unwrap().policy(), Some(text));
     assert_eq!(is_public().await, Some(true));
     assert_eq!(refused(set("no policy").await), ("MalformedPolicy".into(), 400));
+    let condition = "\"Condition\": {\"StringEquals\": {\"aws:PrincipalOrgID\": \"o-1\"}}, \"Principal\"";
+    let of_nobody = text.replace("\"Principal\"", condition);
+    assert_eq!(refused(set(&of_nobody).await), ("MalformedPolicy".into(), 400));
     let long = format!("{{{}}}", " ".repeat(20 << 10));
     assert_eq!(refused(set(&long).await), ("MalformedPolicy".into(), 400));
     client.delete_bucket_policy().bucket(BUCKET).send().await.unwrap();

@@ -139,7 +139,7 @@ async fn the_answer_is_what_the_form_asks_for() {
 async fn a_form_says_what_headers_say() {
     let harness = Harness::start().await;
     let tags = "<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>";
-    let conditions = r#"["eq", "$key", "key"], ["starts-with", "$Content-Type", "image/"],
+    let conditions = r#"{"bucket": "bucket"}, ["eq", "$key", "key"], ["starts-with", "$Content-Type", "image/"],
         ["starts-with", "$x-amz-meta-who", ""], ["starts-with", "$tagging", ""]"#;
     let form = Form::new("x").field("key", "key").field("Content-Type", "image/png");
     let form = form.field("x-amz-meta-who", "me").field("tagging", tags).sign(conditions, 60);
@@ -160,8 +160,11 @@ async fn what_the_policy_does_not_allow_is_refused() {
     assert_eq!(signed("x").with("key", "other/key").send(&harness).await.error(), denied);
     assert_eq!(signed("x").field("acl", "private").send(&harness).await.error(), denied);
     assert_eq!(signed("x").field("x-ignore-me", "1").send(&harness).await.status, 204);
-    let expired = Form::new("x").field("key", "k").sign(r#"["eq", "$key", "k"]"#, -1);
+    let of_bucket = r#"["eq", "$key", "k"], {"bucket": "bucket"}"#;
+    let expired = Form::new("x").field("key", "k").sign(of_bucket, -1);
     assert_eq!(expired.send(&harness).await.error(), denied);
+    let of_any = Form::new("x").field("key", "k").sign(r#"["eq", "$key", "k"]"#, 60);
+    assert_eq!(of_any.send(&harness).await.error(), denied);
     let of_other = Form::new("x").field("key", "k").sign(r#"["eq", "$key", "k"], {"bucket": "other"}"#, 60);
     assert_eq!(of_other.send(&harness).await.error(), denied);
     let no_list = Form::new("x").field("key", "k").sign("5", 60);
@@ -173,7 +176,7 @@ async fn what_the_policy_does_not_allow_is_refused() {
 async fn a_file_has_the_length_that_the_policy_says() {
     let harness = Harness::start().await;
     let of = async |bytes: usize| {
-        let conditions = r#"["eq", "$key", "k"], ["content-length-range", 10, 100000]"#;
+        let conditions = r#"{"bucket": "bucket"}, ["eq", "$key", "k"], ["content-length-range", 10, 100000]"#;
         let form = Form::new(vec![b'x'; bytes]).field("key", "k").sign(conditions, 60);
         form.send(&harness).await
     };

@@ -161,6 +161,34 @@ async fn a_legal_hold_is_set_and_lifted() {
     delete.send().await.unwrap();
 }
 
+/// Each is told by the permission to ask for it alone.
+#[tokio::test]
+async fn a_reader_hears_of_the_lock_and_the_tags_what_it_may_ask_for() {
+    let harness = locked().await;
+    let put = harness.client.put_object().bucket(LOCKED).key("key").tagging("a=1&b=2");
+    let put = put.object_lock_mode(ObjectLockMode::Governance).object_lock_retain_until_date(in_days(1));
+    let put = put.object_lock_legal_hold_status(ObjectLockLegalHoldStatus::On).send().await.unwrap();
+    let by_version = format!("versionId={}", put.version_id().unwrap());
+    let told = [
+        ("s3:GetObjectRetention", "x-amz-object-lock-mode: governance"),
+        ("s3:GetObjectRetention", "x-amz-object-lock-retain-until-date: "),
+        ("s3:GetObjectLegalHold", "x-amz-object-lock-legal-hold: on"),
+        ("s3:GetObjectTagging", "x-amz-tagging-count: 2"),
+    ];
+    for denied in ["nothing", "s3:GetObjectRetention", "s3:GetObjectLegalHold", "s3:GetObjectTagging"] {
+        harness.memory.gate(move |_, asked| asked.action.replace("Version", "") != denied);
+        for (method, query) in [("GET", ""), ("HEAD", ""), ("GET", &*by_version), ("HEAD", &*by_version)] {
+            let request = Request::new(method, "/locked-bucket/key", query).sign(UNSIGNED);
+            let answer = request.send(harness.address).await;
+            assert_eq!(answer.status, 200, "{method} {query} without {denied}");
+            for (action, header) in told {
+                let is_told = answer.head.contains(header);
+                assert_eq!(is_told, action != denied, "{header} of {method} {query} without {denied}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn locks_need_a_bucket_that_has_one() {
     let harness = Harness::start().await;

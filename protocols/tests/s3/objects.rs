@@ -68,6 +68,8 @@ async fn what_is_not_there_or_not_possible_has_its_code() {
     harness.put(&"k".repeat(1024), "fits").await;
     let metadata = put().metadata("k", "v".repeat(2048)).send().await;
     assert_eq!(refused(metadata), ("MetadataTooLarge".into(), 400));
+    let headers = put().content_type("t".repeat(2040)).send().await;
+    assert_eq!(refused(headers), ("MetadataTooLarge".into(), 400));
     let class = put().storage_class(StorageClass::from("COLD")).send().await;
     assert_eq!(refused(class), ("InvalidStorageClass".into(), 400));
     let own_key = put().sse_customer_algorithm("AES256").send().await;

@@ -100,6 +100,12 @@ async fn who_shows_no_key_may_do_what_the_view_allows() {
         .gate(|who, asked| who.access_key.as_deref() == Some(ACCESS_KEY) || asked.action == "s3:GetObject");
     let answer = get.send(harness.address).await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "x"));
+    for (name, value) in [("response-content-type", "text/html"), ("response-cache-control", "no-store")] {
+        let dressed = Request::new("GET", "/bucket/public", &format!("{name}={value}"));
+        assert_eq!(dressed.send(harness.address).await.error(), (400, "InvalidRequest"), "{name}");
+        let head = Request::new("HEAD", "/bucket/public", &format!("{name}={value}"));
+        assert_eq!(head.send(harness.address).await.status, 400, "{name}");
+    }
     let put = Request::new("PUT", "/bucket/public", "").body("y");
     assert_eq!(put.send(harness.address).await.error(), (403, "AccessDenied"));
     assert_eq!(harness.get("public").await, b"x");

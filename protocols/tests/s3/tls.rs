@@ -20,7 +20,10 @@ const CERTIFICATE: &[u8] = include_bytes!("certificates/localhost.pem");
 const KEY: &[u8] = include_bytes!("certificates/localhost.key");
 
 fn start(certificates: &[u8], key: &[u8]) -> Result<S3Server, S3StartError> {
-    let view = Arc::new(Memory::with_bucket(BUCKET));
+    start_over(Arc::new(Memory::with_bucket(BUCKET)), certificates, key)
+}
+
+fn start_over(view: Arc<Memory>, certificates: &[u8], key: &[u8]) -> Result<S3Server, S3StartError> {
     let identity = TlsIdentity { certificates: certificates.to_vec(), key: Zeroizing::new(key.to_vec()) };
     S3Server::builder(view).address(([127, 0, 0, 1], 0).into()).tls(identity).start()
 }
@@ -41,6 +44,20 @@ async fn a_client_that_trusts_the_authority_is_served() {
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     assert_eq!(read_answer(&mut plain).await.status, 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn policies_may_ask_for_the_version_of_tls() {
+    let view = Arc::new(Memory::with_bucket(BUCKET));
+    view.gate(|who, asked| {
+        let version = asked.conditions.iter().find(|(key, _)| key == "s3:TlsVersion");
+        who.secure && version.is_some_and(|(_, values)| values == &["1.3".to_owned()])
+    });
+    let server = start_over(view, CERTIFICATE, KEY).unwrap();
+    let endpoint = format!("https://localhost:{}", server.addresses()[0].port());
+    let trusting = config(&endpoint).http_client(http_client(Some(AUTHORITY))).build();
+    Client::from_conf(trusting).put_object().bucket(BUCKET).key("key").send().await.unwrap();
     server.stop().await;
 }
 

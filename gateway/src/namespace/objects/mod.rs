@@ -225,11 +225,33 @@ impl Namespace {
         range: Range<u64>,
         file: &mut Unnamed,
     ) -> Result<(), ObjectError> {
+        self.share_while(source, range, file, |now, then| now.change == then.change).await
+    }
+
+    /// The same of an object of a bucket of objects, which the caller holds: it may lose its name meanwhile, and other things may be
+    /// said of it, but its bytes stay what they are.
+    pub async fn share_from_object(
+        &self,
+        source: &Node,
+        range: Range<u64>,
+        file: &mut Unnamed,
+    ) -> Result<(), ObjectError> {
+        let is_same = |now: &Inode, then: &Inode| (now.generation, now.size) == (then.generation, then.size);
+        self.share_while(source, range, file, is_same).await
+    }
+
+    async fn share_while(
+        &self,
+        source: &Node,
+        range: Range<u64>,
+        file: &mut Unnamed,
+        is_same: fn(&Inode, &Inode) -> bool,
+    ) -> Result<(), ObjectError> {
         let (target, first) = (file.number(), file.size);
         let mut from = range.start;
         while from < range.end {
             let _locks = self.share.locks().lock(&[source.number, target]).await;
-            if self.reader().node(source.number).await?.inode.change != source.inode.change {
+            if !is_same(&self.reader().node(source.number).await?.inode, &source.inode) {
                 return Err(ObjectError::Conflict);
             }
             let (extents, to) = self.some_extents(source.number, from..range.end).await?;

@@ -9,6 +9,8 @@
 //! names of versions. The version `null` is the one that was written without versions; there is at most one of a key,
 //! and where the name does not lead to it [`Key::NullVersion`] says its order, so that nobody searches for it.
 //!
+//! So the records of a key are older than what its name leads to, and of a key without a name the first is a marker.
+//!
 //! Everything here happens in one transaction under the lock of the directory: a crash leaves the key as it was,
 //! or as it is then.
 
@@ -55,7 +57,8 @@ impl Held {
         }
     }
 
-    fn order(&self) -> u64 {
+    /// Where it stands among the versions of its key; 0 for one that was made before there were any.
+    pub fn order(&self) -> u64 {
         self.record.as_ref().map_or(0, |record| record.order)
     }
 }
@@ -106,6 +109,8 @@ pub struct Removal {
     pub bypass: bool,
     /// Whether it stays if it is what the key leads to.
     pub only_beneath: bool,
+    /// It stays unless so many versions and markers of its key are newer, without the newest.
+    pub newer_needed: u32,
 }
 
 /// What a deletion finds.
@@ -322,15 +327,31 @@ impl Namespace {
             }
             self.remove_newest(&mut transaction, place, &locked, bypass, admit).await?
         } else {
-            match locked.beneath.chosen {
-                Some(chosen) => {
-                    self.remove_beneath(&mut transaction, place, &locked, (chosen, bypass), admit).await?
-                }
-                None => return Ok(None),
+            let Some(chosen) = locked.beneath.chosen else { return Ok(None) };
+            if !self.has_newer(place, &locked, chosen.order, how.newer_needed).await? {
+                return Ok(None);
             }
+            self.remove_beneath(&mut transaction, place, &locked, (chosen, bypass), admit).await?
         };
         self.finish_object(locked.locks, transaction).await?;
         Ok(Some(removed))
+    }
+
+    /// Whether so many versions and markers of a key are newer than one, without the newest.
+    async fn has_newer(
+        &self,
+        place: Place<'_>,
+        locked: &Locked<'_>,
+        order: u64,
+        wanted: u32,
+    ) -> Result<bool, FsError> {
+        if wanted == 0 {
+            return Ok(true);
+        }
+        // Where the name leads nowhere, the newest is a marker among them.
+        let wanted = wanted as usize + usize::from(locked.existing.is_none());
+        let newest = self.reader().versions_of(place.name, None, wanted).await?;
+        Ok(newest.iter().filter(|version| version.order > order).count() >= wanted)
     }
 
     /// Takes the version away that the name leads to.

@@ -11,11 +11,12 @@
 //! * A variable without a value fits nothing.
 //!
 //! Operators on ARNs compare like `StringLike`. A value of the policy that is not of the operator's kind is refused
-//! when the policy is read; one of a request fits nothing.
+//! when the policy is read, as is a key of which nobody says anything; a value of a request that is not fits nothing.
 
 use std::net::IpAddr;
 
 use super::json::Json;
+use super::keys::{is_known, unknown};
 use super::pattern::{Pattern, Syntax, Text, key_name};
 use super::values::{Comparison, Network, boolean, moment, number};
 use super::{Request, shown};
@@ -23,18 +24,7 @@ use crate::view::Time;
 
 /// Keys whose fixed values make that not anybody can be meant (Amazon S3 user guide, "The meaning of 'public'").
 /// Nothing that the caller says of itself is among them.
-const NARROWING_KEYS: [&str; 10] = [
-    "aws:principalaccount",
-    "aws:principalarn",
-    "aws:principalorgid",
-    "aws:sourceaccount",
-    "aws:sourcearn",
-    "aws:sourceowner",
-    "aws:sourcevpc",
-    "aws:sourcevpce",
-    "aws:userid",
-    "aws:username",
-];
+const NARROWING_KEYS: [&str; 2] = ["aws:userid", "aws:username"];
 /// The key with the address of the caller.
 const ADDRESS_KEY: &str = "aws:sourceip";
 /// How keys begin that ask for tags of the object that is there.
@@ -106,10 +96,8 @@ pub(super) fn read(value: &Json, variables: bool) -> Result<Vec<Condition>, Stri
 
 impl Condition {
     fn read(operator: Operator, key: &str, values: &Json, variables: bool) -> Result<Self, String> {
-        let key = key_name(key);
-        let name = key.strip_prefix("aws:").or_else(|| key.strip_prefix("s3:"));
-        if name.is_none_or(str::is_empty) {
-            return Err("a condition key begins with \"aws:\" or \"s3:\"".into());
+        if !is_known(key) {
+            return Err(format!("Policy has an invalid condition key: {}", unknown(key)));
         }
         let operands = values.list("its value")?.iter().map(|value| {
             let text = match value {
@@ -120,7 +108,7 @@ impl Condition {
             operator.operand(&text, variables)
         });
         let operands = operands.collect::<Result<_, _>>()?;
-        Ok(Self { key, operator, operands })
+        Ok(Self { key: key_name(key), operator, operands })
     }
 
     /// Whether it holds for a request.

@@ -12,6 +12,7 @@
 //! | `principal`  | who is meant                                                 |
 //! | `pattern`    | wildcards and variables                                      |
 //! | `conditions` | operators                                                    |
+//! | `keys`       | which condition keys there are                               |
 //! | `values`     | numbers, moments and ranges of addresses                     |
 //!
 //! Work and memory are bounded by the length of a policy ([`POLICY_BYTES_MAX`]) times that of the values of a
@@ -23,6 +24,7 @@
 mod conditions;
 mod document;
 mod json;
+mod keys;
 mod pattern;
 mod principal;
 mod statement;
@@ -32,6 +34,8 @@ mod values;
 mod tests;
 
 use std::fmt;
+
+pub use self::keys::{REQUEST_KEYS, VIEW_KEYS, is_key, is_known};
 
 use self::document::Owner;
 use self::statement::{Effect, Statement};

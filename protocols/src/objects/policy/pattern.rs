@@ -3,10 +3,13 @@
 //!
 //! `*` stands for any characters, also none, also slashes; `?` for exactly one. `${key}` stands for the value of
 //! a condition key, `${key, 'text'}` for the text where the key has no value, and `${*}`, `${?}` and `${$}` for the
-//! character itself. What a variable stands for is taken literally, whatever characters it has.
+//! character itself. A variable names one of the condition keys that there are. What it stands for is taken literally,
+//! whatever characters it has.
 //!
 //! Matching works without recursion, in time of at most the length of the pattern times that of the text, and in
 //! memory of a few times the length of the text.
+
+use super::keys::{is_known, unknown};
 
 /// What characters mean in a pattern.
 #[derive(Clone, Copy, Debug, Default)]
@@ -200,6 +203,10 @@ fn variable(inner: &str) -> Result<Piece, String> {
         let why = "must have its default value between single quotation marks";
         return Err(format!("the policy variable {} {why}", super::shown(inner)));
     }
+    if !is_known(key) {
+        let why = format!("the policy variable {} names no condition key", super::shown(inner));
+        return Err(format!("{why}: {}", unknown(key)));
+    }
     let default = unquoted.flatten().map(str::to_owned);
     Ok(Piece::Variable { key: key_name(key), default })
 }
@@ -293,16 +300,18 @@ mod tests {
             ("${*}${?}${$}", "*?$", Some(true)),
             ("${*}", "x", Some(false)),
             ("${S3:ExistingObjectTag/Name}", "tag", Some(true)),
-            ("${aws:none}", "", None),
-            ("*${aws:none}", "x", None),
-            ("far too long a pattern ${aws:none}", "x", None),
-            ("${aws:none, 'some one'}", "some one", Some(true)),
+            ("${aws:userid}", "", None),
+            ("*${aws:userid}", "x", None),
+            ("far too long a pattern ${aws:userid}", "x", None),
+            ("${aws:userid, 'some one'}", "some one", Some(true)),
             ("${aws:username,'x'}", "an*a", Some(true)),
             ("$x$", "$x$", Some(true)),
         ] {
             assert_eq!(matches(pattern, text, FULL), expected, "{pattern} {text}");
         }
-        for wrong in ["${aws:username", "${}", "${ }", "${a b}", "${a, b}", "${a, '}", "${${a}}"] {
+        for wrong in
+            ["${aws:username", "${aws:none}", "${}", "${ }", "${a b}", "${a, b}", "${a, '}", "${${a}}"]
+        {
             assert!(Pattern::parse(wrong, FULL).is_err(), "{wrong}");
         }
     }

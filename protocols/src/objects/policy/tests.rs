@@ -55,8 +55,8 @@ fn holds(operator: &str, key: &str, operands: &Value, values: Values<'_>) -> boo
 fn table(rows: &[(&str, &[&str], &str, bool)]) {
     for (operator, operands, value, expected) in rows {
         let operands = json!(operands);
-        let holds = |operator: &str, values| holds(operator, "aws:Key", &operands, values);
-        let present: Values<'_> = &[("aws:key", &[value])];
+        let holds = |operator: &str, values| holds(operator, "aws:Referer", &operands, values);
+        let present: Values<'_> = &[("aws:referer", &[value])];
         let row = format!("{operator} {operands} {value:?}");
         assert_eq!(holds(operator, present), *expected, "{row}");
         assert_eq!(holds(&format!("{operator}IfExists"), present), *expected, "{row} if exists");
@@ -95,9 +95,9 @@ fn operators_of_strings() {
         ("StringLike", &["a${*}"], "ab", false),
         ("StringLike", &["home/${aws:username}/*"], "home/anna/x", true),
         ("StringLike", &["home/${aws:username}/*"], "home/bert/x", false),
-        ("StringEquals", &["${aws:nothing}"], "", false),
-        ("StringNotEquals", &["${aws:nothing}"], "", true),
-        ("StringEquals", &["${aws:nothing, 'x'}"], "x", true),
+        ("StringEquals", &["${aws:UserAgent}"], "", false),
+        ("StringNotEquals", &["${aws:UserAgent}"], "", true),
+        ("StringEquals", &["${aws:UserAgent, 'x'}"], "x", true),
         ("StringNotLike", &["a*"], "ab", false),
         ("StringNotLike", &["a*"], "ba", true),
         ("ArnEquals", &["arn:aws:iam::*:user/a"], "arn:aws:iam::1:user/a", true),
@@ -178,12 +178,16 @@ fn null_asks_whether_a_key_is_missing() {
         (json!(["true", "false"]), Some("a"), true),
     ] {
         let one = values.map(|value| [value]);
-        let present = one.as_ref().map(|values| ("aws:key", values.as_slice()));
-        assert_eq!(holds("Null", "aws:Key", &operand, present.as_slice()), expected, "{operand} {values:?}");
+        let present = one.as_ref().map(|values| ("aws:referer", values.as_slice()));
+        assert_eq!(
+            holds("Null", "aws:Referer", &operand, present.as_slice()),
+            expected,
+            "{operand} {values:?}"
+        );
     }
-    let none: Values<'_> = &[("aws:key", &[])];
-    assert!(holds("Null", "aws:Key", &json!("true"), none), "a key without values is missing");
-    assert!(holds("StringEqualsIfExists", "aws:Key", &json!("a"), none));
+    let none: Values<'_> = &[("aws:referer", &[])];
+    assert!(holds("Null", "aws:Referer", &json!("true"), none), "a key without values is missing");
+    assert!(holds("StringEqualsIfExists", "aws:Referer", &json!("a"), none));
 }
 
 #[test]
@@ -208,7 +212,7 @@ fn sets_of_values() {
         ("StringNotEquals", &["c", "d"], true),
     ] {
         assert_eq!(
-            holds(operator, "aws:Key", &operands, &[("aws:key", values)]),
+            holds(operator, "aws:Referer", &operands, &[("aws:referer", values)]),
             expected,
             "{operator} {values:?}"
         );
@@ -362,13 +366,17 @@ fn what_is_no_statement_is_refused_with_its_reason() {
         ("Condition", json!({"Numeric": {}}), "not known"),
         ("Condition", json!({"ForSomeValues:Bool": {}}), "not known"),
         ("Condition", json!({"NullIfExists": {}}), "Null stands alone"),
-        ("Condition", json!({"Bool": {"aws:x": "maybe"}}), "key \"aws:x\": the value \"maybe\""),
-        ("Condition", json!({"Bool": {"aws:x": []}}), "at least one"),
-        ("Condition", json!({"Bool": {"aws:x": null}}), "must be a string, not null"),
-        ("Condition", json!({"Bool": {"prefix": true}}), "begins with"),
-        ("Condition", json!({"NumericEquals": {"aws:x": "NaN"}}), "not a number"),
-        ("Condition", json!({"DateEquals": {"aws:x": "2026-02-30"}}), "not a date"),
-        ("Condition", json!({"IpAddress": {"aws:x": "10.0.0.0/33"}}), "203.0.113.0/24"),
+        (
+            "Condition",
+            json!({"Bool": {"aws:UserAgent": "maybe"}}),
+            "key \"aws:UserAgent\": the value \"maybe\"",
+        ),
+        ("Condition", json!({"Bool": {"aws:UserAgent": []}}), "at least one"),
+        ("Condition", json!({"Bool": {"aws:UserAgent": null}}), "must be a string, not null"),
+        ("Condition", json!({"Bool": {"prefix": true}}), "invalid condition key"),
+        ("Condition", json!({"NumericEquals": {"aws:UserAgent": "NaN"}}), "not a number"),
+        ("Condition", json!({"DateEquals": {"aws:UserAgent": "2026-02-30"}}), "not a date"),
+        ("Condition", json!({"IpAddress": {"aws:UserAgent": "10.0.0.0/33"}}), "203.0.113.0/24"),
     ] {
         let mut statement = good.clone();
         statement[element] = value;
@@ -416,12 +424,12 @@ fn public_is_what_anybody_may() {
         ("IpAddress", "aws:SourceIp", json!("203.0.113.0/24"), false),
         ("IpAddress", "aws:SourceIp", json!(["203.0.113.0/24", "::/0"]), true),
         ("IpAddress", "aws:SourceIp", json!("0.0.0.0/1"), true),
-        ("IpAddress", "aws:Other", json!("203.0.113.0/24"), true),
+        ("IpAddress", "aws:Referer", json!("203.0.113.0/24"), true),
         ("NotIpAddress", "aws:SourceIp", json!("203.0.113.0/24"), true),
         ("IpAddressIfExists", "aws:SourceIp", json!("203.0.113.0/24"), true),
-        ("StringEquals", "AWS:PrincipalArn", json!("arn:aws:iam::1:user/a"), false),
-        ("ArnLike", "aws:PrincipalArn", json!("arn:aws:iam::1:user/a"), false),
-        ("ArnLike", "aws:PrincipalArn", json!("arn:aws:iam::*:user/a"), true),
+        ("StringEquals", "AWS:UserName", json!("a"), false),
+        ("ArnLike", "aws:username", json!("a"), false),
+        ("ArnLike", "aws:username", json!("a*"), true),
         ("StringLike", "aws:userid", json!("*"), true),
         ("StringEquals", "aws:userid", json!("${aws:userid}"), true),
         ("ForAnyValue:StringEquals", "aws:userid", json!("a"), false),
@@ -446,8 +454,8 @@ fn tags_of_objects_are_asked_for_when_a_statement_needs_them() {
         of_key(&statement).asks_for_tags()
     };
     assert!(asks("*", "S3:existingObjectTag/a", "x"));
-    assert!(asks("*", "aws:x", "${s3:ExistingObjectTag/a}"));
-    assert!(asks("arn:aws:s3:::${s3:ExistingObjectTag/a}", "aws:x", "x"));
+    assert!(asks("*", "aws:UserAgent", "${s3:ExistingObjectTag/a}"));
+    assert!(asks("arn:aws:s3:::${s3:ExistingObjectTag/a}", "aws:UserAgent", "x"));
     assert!(!asks("*", "s3:RequestObjectTag/a", "x"));
 }
 

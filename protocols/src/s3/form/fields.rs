@@ -11,13 +11,14 @@ use crate::objects::TAGS_MAX;
 use crate::s3::tagging::from_document;
 
 /// Fields that are called like headers.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "content-type",
     "cache-control",
     "content-disposition",
     "content-encoding",
     "content-language",
     "expires",
+    "x-amz-date",
     "x-amz-storage-class",
     "x-amz-website-redirect-location",
 ];

@@ -1,8 +1,8 @@
 //! What a form may be: the policy in it (Amazon S3 API reference, "Creating a POST policy").
 //!
 //! Owns the check of its conditions. Each field is in a condition, but for those that S3 excuses, so that a form
-//! cannot say more than who signed the policy allowed. The bucket is that of the address. How large the file may be
-//! is checked as it comes.
+//! cannot say more than who signed the policy allowed. The bucket is that of the address, and is in one too: a policy without would
+//! be good for every bucket of its signer. How large the file may be is checked as it comes.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -26,6 +26,8 @@ pub(super) const SIGNATURE: &str = "x-amz-signature";
 pub(super) const ACCESS_KEY_V2: &str = "awsaccesskeyid";
 /// The field with such a signature.
 pub(super) const SIGNATURE_V2: &str = "signature";
+/// What conditions call the bucket.
+const BUCKET: &str = "bucket";
 /// Fields that begin so are passed over.
 const IGNORED: &str = "x-ignore-";
 
@@ -58,7 +60,8 @@ pub(in crate::s3) fn check(
             }
         }
     }
-    match fields.keys().find(|name| !is_excused(name) && !names(&policy, name)) {
+    let mut said = fields.keys().map(String::as_str).filter(|name| !is_excused(name)).chain([BUCKET]);
+    match said.find(|name| !names(&policy, name)) {
         Some(extra) => Err(denied(&format!("Invalid according to Policy: Extra input fields: {extra}"))),
         None => Ok(range),
     }
@@ -79,7 +82,7 @@ fn check_one(holds: bool, how: &str, field: &str) -> S3Result<()> {
 }
 
 fn value_of<'a>(fields: &'a Fields, field: &str, bucket: &'a str) -> Option<&'a str> {
-    if field == "bucket" { Some(bucket) } else { fields.get(field).map(String::as_str) }
+    if field == BUCKET { Some(bucket) } else { fields.get(field).map(String::as_str) }
 }
 
 /// A type may be a list, all of which begin so.
@@ -110,9 +113,12 @@ mod tests {
     const NOW: Time = Time { seconds: 1_700_000_000, nanos: 0 };
 
     fn checked(conditions: &str, pairs: &[(&str, &str)]) -> Result<RangeInclusive<u64>, S3ErrorCode> {
-        let text =
-            format!("{{\"expiration\": \"2030-01-01T00:00:00.000Z\", \"conditions\": [{conditions}]}}");
-        of_text(&text, pairs)
+        let conditions = format!("{{\"bucket\": \"bucket\"}}, {conditions}");
+        of_text(&good(&conditions), pairs)
+    }
+
+    fn good(conditions: &str) -> String {
+        format!("{{\"expiration\": \"2030-01-01T00:00:00.000Z\", \"conditions\": [{conditions}]}}")
     }
 
     fn of_text(text: &str, pairs: &[(&str, &str)]) -> Result<RangeInclusive<u64>, S3ErrorCode> {
@@ -125,7 +131,7 @@ mod tests {
     fn every_field_is_in_a_condition_that_holds() {
         let denied = Err(S3ErrorCode::AccessDenied);
         let all = 0..=PUT_BYTES_MAX;
-        let conditions = r#"{"bucket": "bucket"}, ["starts-with", "$key", "user/"]"#;
+        let conditions = r#"["starts-with", "$key", "user/"]"#;
         assert_eq!(checked(conditions, &[("key", "user/a")]), Ok(all.clone()));
         assert_eq!(checked(conditions, &[("key", "other/a")]), denied);
         assert_eq!(checked(conditions, &[]), denied);
@@ -140,6 +146,22 @@ mod tests {
         let types = r#"["starts-with", "$Content-Type", "image/"]"#;
         assert_eq!(checked(types, &[("content-type", "image/png,image/gif")]), Ok(all));
         assert_eq!(checked(types, &[("content-type", "image/png,text/html")]), denied);
+    }
+
+    #[test]
+    fn a_policy_is_good_for_the_bucket_that_it_names() {
+        let of = |condition: &str| {
+            let text = good(&format!("{condition} [\"eq\", \"$key\", \"a\"]"));
+            of_text(&text, &[("key", "a")]).is_ok()
+        };
+        for bucket in [r#"{"bucket": "bucket"},"#, r#"["starts-with", "$bucket", "buck"],"#] {
+            assert!(of(bucket), "{bucket}");
+        }
+        for bucket in ["", r#"{"bucket": "other"},"#, r#"["starts-with", "$bucket", "x"],"#] {
+            assert!(!of(bucket), "{bucket}");
+        }
+        let said = of_text(&good(r#"["eq", "$bucket", "other"]"#), &[("bucket", "other")]);
+        assert_eq!(said, Err(S3ErrorCode::AccessDenied), "the bucket is that of the address");
     }
 
     #[test]
