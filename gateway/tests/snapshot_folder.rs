@@ -278,7 +278,7 @@ async fn permissions_are_those_of_then_and_of_the_directory_now() {
 async fn who_may_not_search_a_directory_is_told_names_alone() {
     let scene = Scene::new().await;
     let namespace = scene.appliance.namespace("docs").unwrap();
-    for (name, mode) in [(&b"readable"[..], 0o744), (b"searchable", 0o755)] {
+    for (name, mode) in [(&b"readable"[..], 0o744), (&b"searchable"[..], 0o755)] {
         let directory = scene.make_directory(InodeNumber::ROOT, name).await;
         create(&namespace, directory, b"inside").await.unwrap();
         let set = SetAttributes { mode: Some(mode), ..SetAttributes::default() };
@@ -376,15 +376,34 @@ async fn a_listing_in_pages_neither_repeats_nor_loses_what_was_there_throughout(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_share_can_do_without_it() {
     let scene = Scene::new().await;
+    scene.put(b"file", b"data").await;
+    scene.snapshot("one").await;
+    let one = scene.named("one").await;
+    let mut held = Vec::new();
+    for path in [".snapshot", &format!(".snapshot/{one}"), &format!(".snapshot/{one}/file")] {
+        held.push(scene.path(path).await.unwrap());
+    }
     let mut without = config("docs");
     without.rules.snapshot_folder = false;
     scene.appliance.serve(without).await.unwrap();
     assert_eq!(scene.path(".snapshot").await, Err(FsError::NotFound));
+    for handle in &held {
+        assert_eq!(scene.appliance.files().attributes(&scene.call, handle).await, Err(FsError::Stale));
+    }
     let live = scene.path("").await.unwrap();
     let set = SetAttributes { mode: Some(0o755), ..SetAttributes::default() };
     scene.appliance.files().make_directory(&scene.call, &live, b".snapshot", set).await.unwrap();
-    assert_eq!(scene.names("", 100).await, [".", "..", ".snapshot"]);
+    assert_eq!(scene.names("", 100).await, [".", "..", "file", ".snapshot"]);
     let reader = scene.appliance.namespace("docs").unwrap();
     let found = lookup(&reader, InodeNumber::ROOT, b".snapshot").await.unwrap();
     assert!(reader.reader().node(found).await.unwrap().inode.kind == Kind::Directory);
+    // A client that was told so before still has its handles when it is shown again; and a file of that name is hidden.
+    scene.put(b"last", b"data").await;
+    scene.appliance.serve(config("docs")).await.unwrap();
+    for handle in &held {
+        assert!(scene.appliance.files().attributes(&scene.call, handle).await.is_ok());
+    }
+    for page in [1, 2, 3, 100] {
+        assert_eq!(scene.names("", page).await, [".", "..", "file", "last"], "in pages of {page}");
+    }
 }

@@ -442,13 +442,12 @@ impl FileView for Files {
             if matches!(admitted.view, View::Moments) {
                 return admitted.list_moments(cookie, wanted).await;
             }
-            let reader = admitted.reader();
-            let listed = reader.list(&admitted.node, cookie, wanted).await?;
+            let listed = admitted.list(cookie, wanted).await?;
             // Who may read the directory knows its names; what they lead to is for those who may search it.
             let may_search = admitted.credentials.may(&admitted.node.inode, EXECUTE);
             let with_objects = limit.with_objects && may_search;
             let numbers = listed.entries.iter().map(|entry| entry.number).filter(|_| with_objects);
-            let objects = reader.nodes(numbers).await.into_iter().chain(std::iter::repeat(None));
+            let objects = admitted.reader().nodes(numbers).await.into_iter().chain(std::iter::repeat(None));
             let entry = |(entry, node): (ListedEntry, Option<Node>)| DirectoryEntry {
                 file_id: entry.number.0,
                 name: entry.name,

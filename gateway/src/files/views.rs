@@ -5,8 +5,9 @@
 //! * *a moment*: the share as it was, read-only. A name in `.snapshot` leads to the same directory (the
 //!   same inode) as it was then.
 //!
-//! `.snapshot` stands in every live directory and in no listing of one. It costs nothing to be there: it is
-//! the directory's own inode, seen through another view. Each view has its own file system number.
+//! `.snapshot` stands in every live directory and in no listing of one, also where a file has that name. It costs
+//! nothing to be there: it is the directory's own inode, seen through another view. Each view has its own file system
+//! number.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tidegate_replicator::map::{Kind, Timestamp};
 use super::moments::Moment;
 use super::{Admitted, FileHandle, Served, convert};
 use crate::namespace::data::read_ahead;
-use crate::namespace::{Credentials, EXECUTE, Node, Reader};
+use crate::namespace::{Credentials, EXECUTE, Listed, ListedEntry, Node, Reader};
 
 /// The name of the moments in each directory.
 pub(super) const MOMENTS_NAME: &[u8] = b".snapshot";
@@ -58,8 +59,12 @@ impl View {
 }
 
 impl Served {
-    /// The view of a number that a handle names.
+    /// The view of a number that a handle names. Where the export shows no retained states, no handle leads to one, however
+    /// old it is.
     pub(super) async fn view(&self, number: u64) -> Result<View, FsError> {
+        if number != FileHandle::LIVE && !self.rules.snapshot_folder {
+            return Err(FsError::Stale);
+        }
         match number {
             FileHandle::LIVE => Ok(View::Live),
             FileHandle::MOMENTS => Ok(View::Moments),
@@ -188,6 +193,21 @@ impl Admitted {
     /// Refuses to take the name of the moments away.
     pub(super) fn refuse_taken(&self, name: &[u8]) -> Result<(), FsError> {
         if self.served.is_moments(&self.view, name) { Err(FsError::Access) } else { Ok(()) }
+    }
+
+    /// A page of the call's directory. What has the name of the moments is left out: nobody can look it up.
+    pub(super) async fn list(&self, cookie: u64, limit: usize) -> Result<Listed, FsError> {
+        let reader = self.reader();
+        let mut listed = reader.list(&self.node, cookie, limit).await?;
+        let is_hidden = |entry: &ListedEntry| self.served.is_moments(&self.view, &entry.name);
+        if let Some(place) = listed.entries.iter().position(is_hidden) {
+            let hidden = listed.entries.remove(place);
+            // After an empty page that is not the last a client would ask for the same one for ever.
+            if listed.entries.is_empty() && !listed.end {
+                return reader.list(&self.node, hidden.cookie, limit).await;
+            }
+        }
+        Ok(listed)
     }
 
     /// A page of the moments of a directory: those since it was made.
