@@ -16,7 +16,9 @@ use tempfile::TempDir;
 use tidegate_gateway::appliance::Appliance;
 use tidegate_gateway::journal::Sequence;
 use tidegate_gateway::namespace::{Context, Namespace, Outcome};
-use tidegate_protocols::view::{Call, Caller, CreateHow, FileView, FsError, SetAttributes, Stability};
+use tidegate_protocols::view::{
+    Call, Caller, CreateHow, FileView, FsError, SetAttributes, SetTime, Stability,
+};
 use tidegate_replicator::map::InodeNumber;
 use tidegate_replicator::store::{MemoryStore, Store};
 
@@ -118,6 +120,30 @@ async fn a_create_over_a_file_is_noted_as_a_create() {
     assert_eq!(answered.object.as_ref().map(|object| (object.number, object.inode.size)), Some((file, 3)));
     assert_eq!((answered.first.after.number, answered.second.is_none()), (TOP, true));
     assert_eq!(*noted.lock(), [answered], "a repetition after a crash gets what was answered");
+    scene.appliance.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exclusive_create_is_repeated_until_the_file_is_changed() {
+    let scene = Scene::new().await;
+    let namespace = scene.namespace();
+    let create = async |name: &[u8]| {
+        let made = namespace.create(context(), TOP, name, CreateHow::Exclusive([7; 8])).await;
+        made.map(|outcome| outcome.object.unwrap().number)
+    };
+    let mode = SetAttributes { mode: Some(0o644), ..SetAttributes::default() };
+    let times = SetAttributes { modified: SetTime::Server, ..SetAttributes::default() };
+    for (name, set) in [(&b"mode"[..], mode), (&b"times"[..], times), (&b"size"[..], sized(5))] {
+        let file = create(name).await.unwrap();
+        assert_eq!(create(name).await, Ok(file), "its maker did not see the answer");
+        namespace.set_attributes(context(), file, set, None).await.unwrap();
+        assert_eq!(create(name).await, Err(FsError::Exists), "its maker has gone on");
+    }
+    let file = create(b"data").await.unwrap();
+    namespace.set_attributes(context(), file, SetAttributes::default(), None).await.unwrap();
+    assert_eq!(create(b"data").await, Ok(file), "that was no change");
+    support::write(&namespace, file, 0, b"content").await.unwrap();
+    assert_eq!(create(b"data").await, Err(FsError::Exists));
     scene.appliance.close().await.unwrap();
 }
 

@@ -48,6 +48,10 @@ impl Namespace {
             }
         }
         self.apply_set(context.credentials, &mut inode, &set)?;
+        if inode != old.inode {
+            // As in `touch_content`.
+            inode.create_verifier = None;
+        }
         transaction.put_inode(number, &inode);
         Ok((transaction, Node { number, inode }))
     }

@@ -282,10 +282,12 @@ fn touch(inode: &mut Inode, now: Timestamp) {
     inode.times.changed = now;
 }
 
-/// Notes that the content of a file or directory changes.
+/// Notes that the content of a file or directory changes. Whoever created it exclusively knows by then that he did: a
+/// further CREATE is not a repetition of his.
 fn touch_content(inode: &mut Inode, now: Timestamp) {
     touch(inode, now);
     inode.times.modified = now;
+    inode.create_verifier = None;
 }
 
 #[cfg(test)]
