@@ -15,7 +15,7 @@
 //!
 //! | starts \ while runs | submit (other inode) | applier | rebase | reader |
 //! |---|---|---|---|---|
-//! | submit | journal orders them | memory layer keeps the newer value | marks newer than the base stay | shard lock: sees all of a batch per inode |
+//! | submit | journal orders them | memory layer keeps the newer value | marks newer than the base stay | shard locks: whoever sees a part of a batch finds the rest |
 //! | reader | sees one of both states | shard lock held until the RocksDB snapshot is taken | base is set before what hid the old one goes | - |
 
 mod applier;

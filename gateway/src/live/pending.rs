@@ -2,7 +2,11 @@
 //!
 //! Owns the newest value of every key that a record appended to the journal has set and that the
 //! applier has not reached yet. Readers look here first. Split into shards by inode, so that all keys
-//! of one inode are under one lock and a batch that touches one inode appears at once.
+//! of one inode are under one lock.
+//!
+//! A record appears at once: all shards that it touches are locked, in the order of their numbers, before one of them is
+//! changed. So whoever has seen a part of it sees the rest when he looks for it, also in another shard. It goes shard by
+//! shard, since RocksDB shows the same by then. A reader holds one lock at a time.
 //!
 //! Relations, each under the shard's lock:
 //! * an entry's sequence is that of the newest record that set the key;
@@ -113,10 +117,11 @@ impl Pending {
     /// Takes in a record. Records of one inode must come in the order of their sequences.
     pub(super) fn insert(&self, sequence: Sequence, batch: &Batch) {
         self.bytes.fetch_add(batch.encoded_bytes(), Ordering::Relaxed);
-        for shard in touched(batch) {
-            let mut guard = self.shards[shard].write();
-            insert_ranges(&mut guard, shard, sequence, batch);
-            insert_points(&mut guard, shard, sequence, batch);
+        let lock = |number: usize| (number, self.shards[number].write());
+        let mut locked: Vec<_> = touched(batch).into_iter().map(lock).collect();
+        for (number, shard) in &mut locked {
+            insert_ranges(shard, *number, sequence, batch);
+            insert_points(shard, *number, sequence, batch);
         }
     }
 
@@ -172,6 +177,7 @@ fn ranges(batch: &Batch) -> impl Iterator<Item = Range<Vec<u8>>> {
     })
 }
 
+/// The numbers of the shards of a batch, in order.
 fn touched(batch: &Batch) -> Vec<usize> {
     let of_points = points(batch).map(|(key, _)| shard_of(&key));
     let mut shards: Vec<_> = of_points.chain(ranges(batch).map(|keys| shard_of(&keys.start))).collect();
@@ -230,6 +236,38 @@ mod tests {
         pending.remove(Sequence(2), &new);
         assert_eq!(get(&pending, "a"), Known::Unknown);
         assert_eq!(pending.bytes(), 0);
+    }
+
+    #[test]
+    fn nobody_sees_a_part_of_a_record_and_finds_no_other_part() {
+        let pending = Pending::new();
+        let full = |inode: u64| full_key(MAP, &inode.to_be_bytes());
+        let shard = |inode: u64| &pending.shards[shard_of(&full(inode))];
+        let elsewhere =
+            (2..).find(|inode| shard_of(&full(*inode)) != shard_of(&full(1))).expect("there are many");
+        let mut inodes = [1, elsewhere];
+        inodes.sort_by_key(|inode| shard_of(&full(*inode)));
+        let [first, second] = inodes;
+        let put = |inode: u64| {
+            let key = Bytes::copy_from_slice(&inode.to_be_bytes());
+            Change::Put { map: MAP, key, value: Bytes::from_static(b"here") }
+        };
+        let record = batch(vec![put(first), put(second)]);
+        let reader = pending.lock(&full(second));
+        let is_hidden = std::thread::scope(|scope| {
+            scope.spawn(|| pending.insert(Sequence(1), &record));
+            // A lock that somebody waits for to write is not given to further readers.
+            while shard(second).try_read().is_some() {
+                std::thread::yield_now();
+            }
+            let is_hidden = shard(first).try_read().is_none();
+            drop(reader);
+            is_hidden
+        });
+        assert!(is_hidden, "the first part can be seen, and the second not yet");
+        for inode in inodes {
+            assert_eq!(pending.get(&full(inode)), Known::Value(Bytes::from_static(b"here")));
+        }
     }
 
     #[test]
