@@ -278,7 +278,7 @@ async fn permissions_are_those_of_then_and_of_the_directory_now() {
 async fn who_may_not_search_a_directory_is_told_names_alone() {
     let scene = Scene::new().await;
     let namespace = scene.appliance.namespace("docs").unwrap();
-    for (name, mode) in [(&b"readable"[..], 0o744), (b"searchable", 0o755)] {
+    for (name, mode) in [(&b"readable"[..], 0o744), (&b"searchable"[..], 0o755)] {
         let directory = scene.make_directory(InodeNumber::ROOT, name).await;
         create(&namespace, directory, b"inside").await.unwrap();
         let set = SetAttributes { mode: Some(mode), ..SetAttributes::default() };

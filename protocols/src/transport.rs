@@ -4,6 +4,7 @@
 //! |---|---|
 //! | bounds, as settings | `transport/limits.rs` |
 //! | memory and slots in flight | `transport/budget.rs` |
+//! | what one client may take | `transport/clients.rs` |
 //! | listener, connections, graceful stop | `transport/tcp.rs` |
 //! | reading one connection | `transport/reader.rs` |
 //! | writing one connection | `transport/writer.rs` |
@@ -14,6 +15,7 @@
 //! reached the socket is not read: the client is slowed down by TCP and never gets an error.
 
 mod budget;
+mod clients;
 mod datagram;
 mod limits;
 mod reader;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::xdr::{DecodeError, Decoder};
 
 /// The longest body of a credential or verifier, in bytes.
-const CREDENTIAL_BYTES_MAX: usize = 400;
+pub(super) const CREDENTIAL_BYTES_MAX: usize = 400;
 /// The longest machine name in an AUTH_SYS credential, in bytes.
 const MACHINE_NAME_BYTES_MAX: usize = 255;
 /// How many groups an AUTH_SYS credential holds besides the primary one.

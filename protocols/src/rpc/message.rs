@@ -6,7 +6,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::credential::{AuthStatus, Credential};
+use super::credential::{AuthStatus, CREDENTIAL_BYTES_MAX, Credential};
 use crate::xdr::{Body, DecodeError, Decoder};
 
 const RPC_VERSION: u32 = 2;
@@ -58,6 +58,9 @@ impl From<DecodeError> for Refusal {
 }
 
 impl CallHeader {
+    /// The longest header, in bytes: six numbers, then credential and verifier with flavour and length.
+    pub const BYTES_MAX: usize = 24 + 2 * (8 + CREDENTIAL_BYTES_MAX);
+
     /// Reads the header of a record.
     pub fn decode(record: Bytes) -> Result<Self, Refusal> {
         let mut decoder = Decoder::new(record);

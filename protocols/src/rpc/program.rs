@@ -94,7 +94,8 @@ impl Procedure {
         Self { name, remembered: Some(Kind::Change) }
     }
 
-    /// A procedure that writes data: it may be carried out twice, but not long after the first time.
+    /// A procedure that writes data: it may be carried out twice, but not long after the first time. Calls of no other kind
+    /// are long.
     pub const fn writing(name: &'static str) -> Self {
         Self { name, remembered: Some(Kind::Write) }
     }

@@ -102,6 +102,17 @@ impl Programs {
         }
     }
 
+    /// Whether a record that begins so, with [`CallHeader::BYTES_MAX`] bytes or all that it has, is a call that may be long:
+    /// one that writes data.
+    pub fn may_be_long(&self, beginning: Bytes) -> bool {
+        let Ok(CallHeader { program, version, procedure, .. }) = CallHeader::decode(beginning) else {
+            return false;
+        };
+        let Some(Served { program, metrics }) = self.served.get(&program) else { return false };
+        let procedures = if metrics.contains_key(&version) { program.procedures(version) } else { &[] };
+        procedures.get(procedure as usize).is_some_and(|known| known.remembered == Some(Kind::Write))
+    }
+
     /// Carries out a call. Nothing is answered when this call repeats one that is under way and is
     /// itself repeated again.
     pub async fn answer(&self, call: Box<PreparedCall>) -> Option<Reply> {

@@ -97,6 +97,15 @@ impl Records {
         }
     }
 
+    /// How the record begins that [`Step::Grant`] asks for: so many bytes of it at most. `inbox` has those that were not
+    /// taken yet.
+    pub fn beginning(&self, inbox: &[u8], bytes_max: usize) -> Bytes {
+        let taken = &self.gathered[..self.gathered.len().min(bytes_max)];
+        let missing = self.fragment.map_or(0, |fragment| fragment.missing);
+        let left = inbox.len().min(missing).min(bytes_max - taken.len());
+        Bytes::from([taken, &inbox[..left]].concat())
+    }
+
     /// Permission for what [`Step::Grant`] asked.
     pub fn grant(&mut self) {
         self.granted = true;
@@ -230,6 +239,19 @@ mod tests {
         assert_eq!(records.step(&mut inbox), Ok(Step::More));
         assert_eq!(records.gathered.capacity(), 0);
         assert!(records.direct().is_none());
+    }
+
+    #[test]
+    fn it_is_known_how_a_long_record_begins_before_there_is_room_for_it() {
+        let data: Vec<u8> = (0..40_000_u32).map(|at| at as u8).collect();
+        for cut in [0, 1, 700, 15_000] {
+            let mut stream = Vec::new();
+            mark(&mut stream, &data[..cut], false);
+            mark(&mut stream, &data[cut..], true);
+            let (mut records, mut inbox) = (Records::new(LIMIT), BytesMut::from(&stream[..36_000]));
+            assert!(matches!(records.step(&mut inbox), Ok(Step::Grant(_))), "cut at {cut}");
+            assert_eq!(records.beginning(&inbox, 840), data[..840], "cut at {cut}");
+        }
     }
 
     #[test]

@@ -9,11 +9,12 @@
 //! there is no room for waiting, the call goes on as it is.
 //!
 //! Everything is taken by the one reader of a connection before the call starts, in the order slot,
-//! connection, server; a call that runs needs nothing more. So no circle of waiting can form. For a large record they are taken before the record is read, with the largest reply in
-//! mind; what turns out not to be needed goes back. Small calls have an eighth of the server's bytes to
-//! themselves, so that none waits behind the data of others. Records that are being received hold at most half
-//! of the server's bytes, so that clients that send slowly, or for harm, cannot take the room of
-//! small calls.
+//! connection, client, server; a call that runs needs nothing more. So no circle of waiting can form. For a large
+//! record they are taken before the record is read, with the largest reply in mind; what turns out not to be needed
+//! goes back. Small calls have an eighth of the server's bytes to themselves, so that none waits behind the data of
+//! others. Records that are being received hold at most half of the server's bytes, so that clients that send slowly,
+//! or for harm, cannot take the room of small calls; and those of one client at most a part of that (`clients.rs`), so
+//! that it cannot take the room of others' large ones.
 
 use std::sync::Arc;
 
@@ -43,6 +44,8 @@ pub(crate) struct ConnectionBudget {
     slots: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    /// What its client has for records that are being received; none where clients are not told apart.
+    client: Option<Arc<Semaphore>>,
     server: ServerBudget,
     call_bytes_max: usize,
 }
@@ -61,19 +64,20 @@ pub(crate) struct InFlight {
 pub(crate) struct Reserved {
     connection: OwnedSemaphorePermit,
     server: OwnedSemaphorePermit,
-    receiving: Option<OwnedSemaphorePermit>,
+    /// Until the record is there: of the client, and of the server.
+    receiving: [Option<OwnedSemaphorePermit>; 2],
 }
 
 impl ServerBudget {
     /// As the limits say.
     pub(crate) fn new(limits: &Limits) -> Self {
         let pool = |bytes| Arc::new(Semaphore::new(bytes));
-        let (small, half) = (limits.total_bytes_max / SMALL_CALLS_PART, limits.total_bytes_max / 2);
+        let small = limits.total_bytes_max / SMALL_CALLS_PART;
         Self {
             bytes: pool(limits.total_bytes_max - small),
             small: pool(small),
-            receiving: pool(half),
-            waiting: pool(half),
+            receiving: pool(limits.receiving_bytes_max()),
+            waiting: pool(limits.total_bytes_max / 2),
         }
     }
 }
@@ -85,9 +89,15 @@ impl ConnectionBudget {
             slots: Arc::new(Semaphore::new(limits.connection_calls_max)),
             waiting: Arc::new(Semaphore::new(limits.connection_waiting_max)),
             bytes: Arc::new(Semaphore::new(limits.connection_bytes_max)),
+            client: None,
             server,
             call_bytes_max: limits.call_bytes_max(),
         }
+    }
+
+    /// The same with what the connection's client has for records that are being received.
+    pub(crate) fn of_client(self, receiving: Arc<Semaphore>) -> Self {
+        Self { client: Some(receiving), ..self }
     }
 
     /// Bytes for a record that is still to be read, and for whatever reply it may get.
@@ -99,7 +109,12 @@ impl ConnectionBudget {
     pub(crate) async fn reserve_for(&self, bytes: usize) -> Reserved {
         let bytes = (bytes + CALL_BYTES).min(self.call_bytes_max);
         let connection = acquire(&self.bytes, bytes).await;
-        let receiving = Some(acquire(&self.server.receiving, bytes).await);
+        // First of the client: what it waits for there it takes from nobody.
+        let of_client = match &self.client {
+            Some(client) => Some(acquire(client, bytes).await),
+            None => None,
+        };
+        let receiving = [of_client, Some(acquire(&self.server.receiving, bytes).await)];
         Reserved { connection, server: acquire(&self.server.bytes, bytes).await, receiving }
     }
 
@@ -122,7 +137,7 @@ impl ConnectionBudget {
     async fn reserve(&self, bytes: usize) -> Reserved {
         let connection = acquire(&self.bytes, bytes).await;
         let server = if bytes <= SMALL_CALL_BYTES_MAX { &self.server.small } else { &self.server.bytes };
-        Reserved { connection, server: acquire(server, bytes).await, receiving: None }
+        Reserved { connection, server: acquire(server, bytes).await, receiving: [None, None] }
     }
 }
 
@@ -144,7 +159,7 @@ impl InFlight {
 impl Reserved {
     /// The record is there, and the call needs `bytes`.
     fn keep(mut self, bytes: usize) -> Self {
-        self.receiving = None;
+        self.receiving = [None, None];
         let surplus = self.connection.num_permits().saturating_sub(bytes);
         drop(self.connection.split(surplus));
         drop(self.server.split(surplus));

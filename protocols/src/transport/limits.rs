@@ -76,6 +76,11 @@ impl Limits {
         2 * self.record_bytes_max
     }
 
+    /// The most that records that are being received hold, on all connections.
+    pub(crate) fn receiving_bytes_max(&self) -> usize {
+        self.total_bytes_max / 2
+    }
+
     /// Checks that every call fits into every bound.
     pub fn check(&self) -> Result<(), LimitsError> {
         let record = TRANSFER_BYTES_MAX as usize + RECORD_OVERHEAD_BYTES;

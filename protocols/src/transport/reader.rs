@@ -2,7 +2,9 @@
 //!
 //! A silent connection holds this task and no buffer. Small records are sliced out of an inbox of
 //! [`GRANT_BYTES`]; of a large one at most an inbox full is copied, the rest is read into the buffer
-//! that its payload stays in. Reading stops while the budget is used up.
+//! that its payload stays in. Only a call that writes data is large: any other record of more than an inbox full ends its
+//! connection before room is made for it. Reading stops while the budget is used up, and with it the time in which the
+//! record under way must come.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,7 +21,7 @@ use super::budget::{ConnectionBudget, InFlight, Reserved};
 use super::limits::Limits;
 use super::writer::{Replies, Writer};
 use crate::rpc::{
-    GRANT_BYTES, Incoming, PreparedCall, Programs, RecordError, Records, Reply, Step, Transport,
+    CallHeader, GRANT_BYTES, Incoming, PreparedCall, Programs, RecordError, Records, Reply, Step, Transport,
 };
 use crate::telemetry::ServerMetrics;
 
@@ -44,6 +46,9 @@ pub(super) enum End {
     /// Not RPC.
     #[error("not an RPC call")]
     NotRpc,
+    /// A long record, and no call that may be long.
+    #[error("a long record that writes no data")]
+    Long,
     /// The stream breaks a bound of record marking.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -137,7 +142,7 @@ impl Reader {
     async fn next_record(&mut self) -> Result<Bytes, End> {
         let silence = if self.called { self.limits.idle_timeout } else { self.limits.first_call_timeout };
         let silent_until = Instant::now() + silence;
-        let mut complete_until = None;
+        let mut complete_until: Option<Instant> = None;
         loop {
             let mut step = self.records.step(&mut self.inbox)?;
             if matches!(step, Step::More) {
@@ -156,7 +161,14 @@ impl Reader {
             match step {
                 Step::Record(record) => return Ok(record),
                 Step::Grant(_) => {
+                    let beginning = self.records.beginning(&self.inbox, CallHeader::BYTES_MAX);
+                    if !self.programs.may_be_long(beginning) {
+                        return Err(End::Long);
+                    }
+                    let asked = Instant::now();
                     self.reserved = Some(self.budget.reserve_for_record().await);
+                    // It waited for us, not we for its client.
+                    complete_until = complete_until.map(|until| until + asked.elapsed());
                     self.records.grant();
                 }
                 Step::More => {}

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::{ConnectionBudget, ServerBudget};
+use super::clients::{Clients, OneClient};
 use super::limits::Limits;
 use super::reader::{End, Reader};
 use super::writer::Writer;
@@ -33,6 +34,7 @@ const KEEPALIVE: Duration = Duration::from_mins(1);
 pub(crate) struct Common {
     limits: Arc<Limits>,
     budget: ServerBudget,
+    clients: Arc<Clients>,
     places: Arc<Semaphore>,
     metrics: ServerMetrics,
     stop: CancellationToken,
@@ -43,12 +45,28 @@ impl Common {
     pub(crate) fn new(limits: Limits, stop: CancellationToken) -> Self {
         Self {
             budget: ServerBudget::new(&limits),
+            clients: Clients::new(&limits),
             places: Arc::new(Semaphore::new(limits.connections_max)),
             metrics: ServerMetrics::new(),
             limits: Arc::new(limits),
             stop,
         }
     }
+
+    /// A place for a connection from an address, unless there are too many of that or of all.
+    fn place(&self, address: IpAddr) -> Option<Place> {
+        let client = self.clients.of(address);
+        let of_client = client.place()?;
+        let of_all = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        Some(Place { _permits: [of_client, of_all], client })
+    }
+}
+
+/// A connection counts, for its client and for all.
+struct Place {
+    // Goes before the client is forgotten.
+    _permits: [OwnedSemaphorePermit; 2],
+    client: Arc<OneClient>,
 }
 
 /// A listening address, to be served.
@@ -119,25 +137,30 @@ impl Shared {
         connections: &mut JoinSet<()>,
         notices: &NoticeLimiter,
     ) {
-        let Ok(place) = Arc::clone(&self.common.places).try_acquire_owned() else {
+        let Some(place) = self.common.place(peer.ip()) else {
             self.common.metrics.refused.increment(1);
             if notices.allows() {
                 let most = self.common.limits.connections_max;
-                tracing::warn!(most, "too many connections; new ones are closed until others end");
+                tracing::warn!(
+                    client = %peer.ip(), most,
+                    "too many connections, or a client has more than its part of them; new ones are closed \
+                     until others end"
+                );
             }
             return;
         };
         connections.spawn(self.clone().serve(stream, peer, place));
     }
 
-    async fn serve(self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+    async fn serve(self, stream: TcpStream, peer: SocketAddr, place: Place) {
         let Self { programs, common: Common { limits, budget, metrics, stop, .. } } = self;
+        let receiving = place.client.receiving();
         let open = OpenConnection::new(&metrics, peer.ip(), place);
         if let Err(error) = configure(&stream) {
             tracing::debug!(%error, "failed to set socket options");
         }
         let (read_half, write_half) = stream.into_split();
-        let budget = ConnectionBudget::new(&limits, budget);
+        let budget = ConnectionBudget::new(&limits, budget).of_client(receiving);
         let mut writer = Writer::new(write_half, &limits, metrics.clone());
         let stop = stop.child_token().cancelled_owned();
         let reader = Reader::new(read_half, peer, programs, limits, budget, metrics, stop);
@@ -154,11 +177,11 @@ impl Shared {
 struct OpenConnection {
     metrics: ServerMetrics,
     client: IpAddr,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl OpenConnection {
-    fn new(metrics: &ServerMetrics, client: IpAddr, place: OwnedSemaphorePermit) -> Self {
+    fn new(metrics: &ServerMetrics, client: IpAddr, place: Place) -> Self {
         metrics.opened(client);
         Self { metrics: metrics.clone(), client, _place: place }
     }

@@ -14,7 +14,7 @@ use nfs3_types::rpc::{auth_unix, opaque_auth};
 use nfs3_types::xdr_codec::{Opaque, Pack};
 use tidegate_protocols::{Limits, NfsServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::common::{MemoryView, Tree};
@@ -66,6 +66,13 @@ impl Served {
 
     pub(crate) async fn raw(&self) -> Raw {
         Raw::connect(self.address()).await
+    }
+
+    /// As [`Served::raw`], of a client at another address.
+    pub(crate) async fn raw_from_elsewhere(&self) -> Raw {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 2], 0))).unwrap();
+        Raw { stream: socket.connect(self.address()).await.unwrap() }
     }
 }
 
@@ -120,6 +127,13 @@ pub(crate) fn call(xid: u32, program: u32, version: u32, procedure: u32, argumen
     out
 }
 
+/// A WRITE of so many bytes at the beginning of a file, as a record without mark.
+pub(crate) fn write_call(xid: u32, file: &nfs_fh3, bytes: usize) -> Vec<u8> {
+    let (file, count, data) = (file.clone(), bytes as u32, Opaque::owned(vec![7; bytes]));
+    let arguments = WRITE3args { file, offset: 0, count, stable: stable_how::UNSTABLE, data };
+    call(xid, NFS, 3, 7, &packed(&arguments))
+}
+
 /// The mark of a record in one fragment.
 pub(crate) fn mark(length: usize) -> u32 {
     length as u32 | 1 << 31
@@ -150,6 +164,12 @@ impl Raw {
         let mut out = mark(record.len()).to_be_bytes().to_vec();
         out.extend(record);
         self.stream.write_all(&out).await.unwrap();
+    }
+
+    /// Sends so many bytes of a record in one fragment, and not the rest.
+    pub(crate) async fn send_part(&mut self, record: &[u8], bytes: usize) {
+        self.send_bytes(&mark(record.len()).to_be_bytes()).await;
+        self.send_bytes(&record[..bytes]).await;
     }
 
     /// Sends bytes as they are; the server may have closed the connection.

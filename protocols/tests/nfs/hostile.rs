@@ -13,8 +13,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 
 use crate::harness::{
-    NFS, PATIENCE, Raw, Served, call, create, mark, packed, root, serve, serve_with, until, word, words,
-    write,
+    MOUNT, NFS, PATIENCE, Raw, Served, call, create, mark, packed, root, serve, serve_with, until, word,
+    words, write, write_call,
 };
 
 const MIB: usize = 1 << 20;
@@ -70,7 +70,7 @@ async fn a_record_that_comes_byte_by_byte_has_no_longer_than_one_that_does_not()
 
 #[tokio::test]
 async fn halves_of_large_records_keep_nobody_from_being_served() {
-    // Room for four records, of which records on their way may take half.
+    // Room for four records, of which records on their way may take half, and those of one client half of that.
     let record_bytes_max = MIB + (4 << 10);
     let limits = Limits {
         connection_bytes_max: 2 * record_bytes_max,
@@ -80,15 +80,14 @@ async fn halves_of_large_records_keep_nobody_from_being_served() {
     };
     let served = serve_with(limits).await;
     let mut halves = Vec::new();
-    for _ in 0..20 {
+    let mut client = served.client().await;
+    let (file, _) = create(&mut client, &root(), b"a").await;
+    for xid in 0..10 {
         let mut raw = served.raw().await;
-        raw.send_bytes(&words(&[mark(MIB)])).await;
-        raw.send_bytes(&vec![0; MIB / 2]).await;
+        raw.send_part(&write_call(xid, &file, MIB), MIB / 2).await;
         halves.push(raw);
     }
     is_served(&served, 50).await;
-    let mut client = served.client().await;
-    let (file, _) = create(&mut client, &root(), b"a").await;
     // A large record of an honest client waits for its turn behind the halves, and gets it.
     let data = vec![1; MIB];
     let large = write(&mut client, &file, 0, &data, stable_how::UNSTABLE);
@@ -96,6 +95,56 @@ async fn halves_of_large_records_keep_nobody_from_being_served() {
     for half in &mut halves {
         assert!(half.is_closed().await, "half a record is not waited for");
     }
+}
+
+#[tokio::test]
+async fn one_client_that_leaves_its_records_unfinished_keeps_no_other_from_writing() {
+    // Room for 21 records on their way. Nobody here waits for as long as one may take.
+    let record_bytes_max = MIB + (4 << 10);
+    let limits = Limits {
+        connection_bytes_max: 2 * record_bytes_max,
+        total_bytes_max: 84 * record_bytes_max,
+        ..Limits::default()
+    };
+    let served = serve_with(limits).await;
+    let (file, _) = create(&mut served.client().await, &root(), b"a").await;
+    let mut stalled = Vec::new();
+    for xid in 0..25 {
+        let mut raw = served.raw().await;
+        raw.send_part(&write_call(xid, &file, MIB), 20_000).await;
+        stalled.push(raw);
+    }
+    is_served(&served, 50).await;
+    let mut other = served.raw_from_elsewhere().await;
+    let reply = other.exchange(&write_call(99, &file, MIB)).await;
+    assert_eq!((word(&reply, 0), word(&reply, 6)), (99, 0));
+}
+
+#[tokio::test]
+async fn a_long_record_that_is_no_write_is_not_waited_for() {
+    let served = serve().await;
+    let of = |program, version, procedure| call(1, program, version, procedure, &vec![0; MIB]);
+    let records = [
+        ("noise", vec![0xaa; MIB]),
+        ("zeros", vec![0; MIB]),
+        ("another version of RPC", [words(&[1, 0, 3, NFS, 3, 7]), vec![0; MIB]].concat()),
+        (
+            "a credential that is longer than may be",
+            [words(&[1, 0, 2, NFS, 3, 7, 1, 4000]), vec![0; MIB]].concat(),
+        ),
+        ("GETATTR", of(NFS, 3, 1)),
+        ("READ", of(NFS, 3, 6)),
+        ("a procedure that there is not", of(NFS, 3, 99)),
+        ("WRITE of version 2", of(NFS, 2, 8)),
+        ("MNT", of(MOUNT, 3, 1)),
+        ("a program that is not served", of(7, 3, 7)),
+    ];
+    for (what, record) in records {
+        let mut raw = served.raw().await;
+        raw.send_part(&record, 20_000).await;
+        assert!(raw.is_closed().await, "{what}");
+    }
+    is_served(&served, 1).await;
 }
 
 #[tokio::test]
@@ -189,7 +238,8 @@ fn clients_of(address: SocketAddr) -> (Child, usize, BufReader<ChildStdout>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_silent_connections_cost_little_memory_and_others_are_served() {
     const BYTES_PER_CONNECTION_MAX: usize = 16 << 10;
-    let served = serve().await;
+    // A client has a quarter of the places.
+    let served = serve_with(Limits { connections_max: 5 * CONNECTIONS, ..Limits::default() }).await;
     let _ = open_files_max(CONNECTIONS as u64 + 500);
     let before = resident_bytes();
     let address = served.address();

@@ -1,7 +1,7 @@
 //! Goal: whatever bytes come, the server neither fails nor spends memory on promises. Each case ends
 //! with a healthy call, on the same connection where the RFC lets it live, else on a new one.
 
-use crate::harness::{NFS, Raw, Served, call, serve, word, words};
+use crate::harness::{NFS, Raw, Served, call, create, root, serve, word, words, write_call};
 
 const RECORD_BYTES_MAX: u32 = (1 << 20) + (4 << 10);
 
@@ -30,11 +30,29 @@ async fn a_record_above_the_limit_ends_its_connection() {
 #[tokio::test]
 async fn the_longest_record_is_read_whole() {
     let served = serve().await;
+    let (file, _) = create(&mut served.client().await, &root(), b"a").await;
     let mut raw = served.raw().await;
-    let record = call(5, NFS, 3, 0, &vec![0; RECORD_BYTES_MAX as usize - 40]);
-    assert_eq!(record.len(), RECORD_BYTES_MAX as usize);
+    let mut record = write_call(5, &file, 1 << 20);
+    record.resize(RECORD_BYTES_MAX as usize, 0);
     for _ in 0..3 {
-        assert_eq!(word(&raw.exchange(&record).await, 0), 5);
+        let reply = raw.exchange(&record).await;
+        assert_eq!((word(&reply, 0), word(&reply, 6)), (5, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_long_write_may_be_cut_into_fragments_anywhere() {
+    let served = serve().await;
+    let (file, _) = create(&mut served.client().await, &root(), b"a").await;
+    let mut raw = served.raw().await;
+    for (xid, cut) in (1..).zip([1, 20, 41, 20_000, 900_000]) {
+        let record = write_call(xid, &file, 1 << 20);
+        let (first, rest) = record.split_at(cut);
+        let first = [words(&[first.len() as u32]), first.to_vec()].concat();
+        raw.send_bytes(&first).await;
+        raw.send(rest).await;
+        let reply = raw.receive().await;
+        assert_eq!((word(&reply, 0), word(&reply, 6)), (xid, 0), "cut at {cut}");
     }
 }
 

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 use crate::common::Tree;
 use crate::harness::{
-    NFS, PATIENCE, at, call, create, handle, mark, packed, root, serve, serve_with, until, word, words, write,
+    NFS, PATIENCE, at, call, create, handle, mark, packed, root, serve, serve_with, until, word, words,
+    write, write_call,
 };
 
 fn getattr(xid: u32) -> Vec<u8> {
@@ -156,11 +157,37 @@ async fn silent_and_slow_connections_are_closed_and_working_ones_kept() {
     let (mut silent, mut slow, mut slow_large) = (served.raw().await, served.raw().await, served.raw().await);
     let mut working = served.raw().await;
     slow.send_bytes(&words(&[mark(100)])).await;
-    slow_large.send_bytes(&words(&[mark(1 << 20)])).await;
-    slow_large.send_bytes(&vec![0; 20_000]).await;
+    slow_large.send_part(&write_call(1, &root(), 1 << 20), 20_000).await;
     working.exchange(&getattr(1)).await;
     assert!(silent.is_closed().await && slow.is_closed().await && slow_large.is_closed().await);
     assert_eq!(word(&working.exchange(&getattr(2)).await, 6), 0);
+}
+
+#[tokio::test]
+async fn the_time_that_a_record_may_take_stands_still_while_it_waits_for_room() {
+    // Room for one record on its way.
+    let record_bytes_max = (1 << 20) + (4 << 10);
+    let limits = Limits {
+        connection_bytes_max: 2 * record_bytes_max,
+        total_bytes_max: 4 * record_bytes_max,
+        record_timeout: Duration::from_secs(1),
+        ..Limits::default()
+    };
+    let served = serve_with(limits).await;
+    let (file, _) = create(&mut served.client().await, &root(), b"a").await;
+    let (mut stalled, mut waiting, mut later) = (served.raw().await, served.raw().await, served.raw().await);
+    let mut working = served.raw().await;
+    let record = write_call(2, &file, 1 << 20);
+    stalled.send_part(&write_call(1, &file, 1 << 20), 20_000).await;
+    // By its answer the server has seen what came before it.
+    working.exchange(&getattr(1)).await;
+    waiting.send_part(&record, 20_000).await;
+    working.exchange(&getattr(2)).await;
+    later.send_part(&getattr(3), 10).await;
+    assert!(later.is_closed().await && stalled.is_closed().await, "more than a second is over");
+    waiting.send_bytes(&record[20_000..]).await;
+    let reply = waiting.receive().await;
+    assert_eq!((word(&reply, 0), word(&reply, 6)), (2, 0));
 }
 
 #[tokio::test]
@@ -190,6 +217,20 @@ async fn connections_beyond_the_bound_are_closed_until_others_end() {
         }
     };
     timeout(PATIENCE, again).await.expect("the place is never given back");
+}
+
+#[tokio::test]
+async fn one_client_takes_a_quarter_of_the_connections() {
+    let served = serve_with(Limits { connections_max: 80, ..Limits::default() }).await;
+    let mut open = Vec::new();
+    for xid in 0..20 {
+        let mut raw = served.raw().await;
+        raw.exchange(&getattr(xid)).await;
+        open.push(raw);
+    }
+    assert!(served.raw().await.is_closed().await);
+    let mut other = served.raw_from_elsewhere().await;
+    assert_eq!(word(&other.exchange(&getattr(20)).await, 6), 0);
 }
 
 #[tokio::test]
