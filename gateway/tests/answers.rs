@@ -133,11 +133,7 @@ async fn an_exclusive_create_is_repeated_until_the_file_is_changed() {
     };
     let mode = SetAttributes { mode: Some(0o644), ..SetAttributes::default() };
     let times = SetAttributes { modified: SetTime::Server, ..SetAttributes::default() };
-<<<<<<< HEAD
-    for (name, set) in [(&b"mode"[..], mode), (b"times", times), (b"size", sized(5))] {
-=======
     for (name, set) in [(&b"mode"[..], mode), (&b"times"[..], times), (&b"size"[..], sized(5))] {
->>>>>>> wt-e
         let file = create(name).await.unwrap();
         assert_eq!(create(name).await, Ok(file), "its maker did not see the answer");
         namespace.set_attributes(context(), file, set, None).await.unwrap();

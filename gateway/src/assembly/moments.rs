@@ -23,7 +23,7 @@ const HEADS_MAX: usize = 10_000;
 
 /// The head of a moment of a share; of what is live, one that is published for it.
 pub(super) async fn head_at(
-    appliance: &Appliance,
+    appliance: &Arc<Appliance>,
     share: &str,
     moment: &Moment,
 ) -> Result<(HeadName, Head), ControlError> {

@@ -308,16 +308,8 @@ impl Running {
         if status.success() {
             return Ok(());
         }
-<<<<<<< HEAD
-        Err(SourceError::new(format!(
-            "{} ended with {status}; its last words: {}",
-            self.program,
-            self.last_words()
-        )))
-=======
         let (program, last) = (&self.watch.program, self.last_words());
         Err(SourceError::new(format!("{program} ended with {status}; its last words: {last}")))
->>>>>>> wt-a
     }
 }
 
@@ -335,19 +327,6 @@ impl Drop for Running {
 
 #[cfg(test)]
 mod tests {
-<<<<<<< HEAD
-    use super::*;
-
-    #[test]
-    fn a_command_that_fails_is_quoted_with_its_last_words_alone() {
-        let script = "head -c 200000 /dev/zero | tr '\\0' x >&2; echo no more room >&2; exit 3";
-        let arguments = ["-c", script].map(str::to_owned);
-        let started =
-            Running::start("/bin/sh", arguments, (&[], false), Duration::from_mins(5), Arc::new(|| false));
-        let error = started.expect("there is a shell").succeed().expect_err("it fails").to_string();
-        assert!(error.contains("exit status: 3") && error.ends_with("no more room"), "{error}");
-        assert!(error.len() < LAST_WORDS_BYTES_MAX + 100, "{} bytes", error.len());
-=======
     use std::sync::atomic::AtomicBool;
 
     use super::*;
@@ -364,6 +343,15 @@ mod tests {
 
     fn never() -> Cancelled {
         Arc::new(|| false)
+    }
+
+    #[test]
+    fn a_command_that_fails_is_quoted_with_its_last_words_alone() {
+        let script = "head -c 200000 /dev/zero | tr '\\0' x >&2; echo no more room >&2; exit 3";
+        let (mut running, _input, _output) = shell(script, WORDS_BYTES_MAX, never());
+        let error = running.succeed().expect_err("it fails").to_string();
+        assert!(error.contains("exit status: 3") && error.ends_with("no more room"), "{error}");
+        assert!(error.len() < LAST_WORDS_BYTES_MAX + 100, "{} bytes", error.len());
     }
 
     #[test]
@@ -416,6 +404,5 @@ mod tests {
             assert_eq!(words.ok(), is_whole.then_some(1000));
             assert!(running.last_words().ends_with("\n1000"));
         }
->>>>>>> wt-a
     }
 }
