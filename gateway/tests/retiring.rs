@@ -43,7 +43,7 @@ async fn get(appliance: &Appliance, share: &str, name: &str) -> Vec<u8> {
 
 /// Writes to `share` until the journal has several segments, and lets the shares that are served and led
 /// commit until it is short again.
-async fn write_until_the_journal_is_short(appliance: &Appliance, share: &str, committing: &[&str]) {
+async fn write_until_the_journal_is_short(appliance: &Arc<Appliance>, share: &str, committing: &[&str]) {
     for number in 0..40 {
         put(appliance, share, &format!("filler {number}"), &noise(number, 1 << 20)).await;
     }

@@ -141,7 +141,7 @@ async fn what_was_shredded_is_read_by_nobody_and_its_packs_go_here_and_on_a_copy
     gateway.close().await.unwrap();
 }
 
-async fn put_more(gateway: &Appliance) {
+async fn put_more(gateway: &Arc<Appliance>) {
     let namespace = gateway.namespace("docs").unwrap();
     let file = lookup(&namespace, InodeNumber::ROOT, b"file").await.unwrap();
     let size = read_all(&namespace, file).await.unwrap().len() as u64;
@@ -169,7 +169,7 @@ async fn again(scene: &Scene) -> Arc<Appliance> {
 }
 
 /// Writes until the journal has several segments, and commits until it is short: nobody holds it.
-async fn journal_is_shortened(gateway: &Appliance) {
+async fn journal_is_shortened(gateway: &Arc<Appliance>) {
     for number in 0..40 {
         let namespace = gateway.namespace("docs").unwrap();
         let name = format!("filler {number}");

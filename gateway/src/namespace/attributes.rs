@@ -126,7 +126,7 @@ fn set_owner(credentials: &Credentials, inode: &mut Inode, set: &SetAttributes) 
     let (uid, gid) = (set.uid.unwrap_or(inode.uid), set.gid.unwrap_or(inode.gid));
     let own = credentials.uid == inode.uid && uid == inode.uid;
     let group_allowed = gid == inode.gid || credentials.in_group(gid);
-    if !credentials.is_root() && !(own && group_allowed) {
+    if !(credentials.is_root() || own && group_allowed) {
         return Err(FsError::NotOwner);
     }
     inode.mode = without_set_ids(inode, credentials);

@@ -387,7 +387,7 @@ mod tests {
         let needed = |rules: &[LifecycleRule], facts| newer_needed(rules, "logs/a", facts, at(9 * DAY));
         let (three, two, all) = (noncurrent(1, Some(3)), noncurrent(1, Some(2)), noncurrent(1, None));
         let version = old_version(10, 3);
-        assert_eq!(needed(&[three.clone()], &version), 3);
+        assert_eq!(needed(std::slice::from_ref(&three), &version), 3);
         assert_eq!(needed(&[three.clone(), two.clone()], &version), 2);
         assert_eq!(needed(&[three.clone(), noncurrent(99, Some(1))], &version), 3, "the other is not due");
         assert_eq!(needed(&[three, two, all], &version), 0);

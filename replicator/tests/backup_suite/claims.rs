@@ -111,7 +111,7 @@ async fn what_goes_between_listing_and_reading_was_never_there_but_one_name_of_s
 async fn what_turns_out_to_be_unreadable_after_it_was_read_is_taken_back_whole() {
     let (mut scene, mut model) = (Scene::new(), small());
     let bad = |why: &str| Late::Unreadable(why.to_owned());
-    let (one, new) = (model.at("docs/one"), model.file("new", &[7; 30_000]));
+    let (one, new) = (model.at("docs/one"), model.file("new", &vec![7; 30_000]));
     model.files.get_mut(&new).unwrap().extended.insert(b"user.a".to_vec(), b"b".to_vec());
     model.late.insert(new, bad("the disk is on fire"));
     let first = scene.run(&mut model, USUAL).await.unwrap();
@@ -124,7 +124,7 @@ async fn what_turns_out_to_be_unreadable_after_it_was_read_is_taken_back_whole()
     model.files.get_mut(&one).unwrap().extended.insert(b"user.old".to_vec(), b"1".to_vec());
     let whole = scene.run(&mut model, USUAL).await.unwrap();
     assert_eq!(scene.read(&whole).await.0.len(), model.names.len());
-    model.write(one, &[9; 50_000]);
+    model.write(one, &vec![9; 50_000]);
     model.files.get_mut(&one).unwrap().extended.insert(b"user.new".to_vec(), b"2".to_vec());
     model.late.insert(one, bad("Input/output error"));
     let outcome = scene.run(&mut model, USUAL).await.unwrap();
@@ -135,7 +135,7 @@ async fn what_turns_out_to_be_unreadable_after_it_was_read_is_taken_back_whole()
     model.late.clear();
     let healed = scene.run(&mut model, USUAL).await.unwrap();
     let (names, files) = scene.read(&healed).await;
-    assert_eq!(files[&names[&b"again"[..]]].bytes(), [9; 50_000]);
+    assert_eq!(files[&names[&b"again"[..]]].bytes(), vec![9; 50_000]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

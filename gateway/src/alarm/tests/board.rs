@@ -148,7 +148,7 @@ fn an_alarm_quotes_no_more_than_a_heartbeat_and_a_variable_hold() {
     let mut board = Board::default();
     let events = board.look(vec![reading("a", verdict)], second(1), Duration::from_secs(CLEAR));
     let [Event::Raised(alarm)] = &events[..] else { panic!("{} events", events.len()) };
-    assert_eq!(board.alarms(), [alarm.clone()]);
+    assert_eq!(board.alarms(), std::slice::from_ref(alarm));
     assert!(alarm.message.starts_with("it failed: \u{fffd}xxx"), "{}", &alarm.message[..30]);
     assert!(alarm.message.len() <= Alarm::MESSAGE_BYTES_MAX, "{} bytes", alarm.message.len());
 }
