@@ -29,10 +29,16 @@ impl Appliance {
                 () = appliance.index_wanted.cancelled() => {}
             }
             let learning = Traffic::Replication.scope(appliance.read_index());
-            let learned = tokio::select! {
+            let mut learned = tokio::select! {
                 () = appliance.stop.cancelled() => return,
                 learned = learning => learned,
             };
+            // Not given up half way: a stop waits for it.
+            if learned.is_ok()
+                && let Err(error) = appliance.note_learned().await
+            {
+                learned = Err(error);
+            }
             appliance.index_done.cancel();
             match learned {
                 Ok(chunks) => tracing::debug!(chunks, "learned the index of the target"),
@@ -75,12 +81,16 @@ impl Appliance {
             let good = object.entries().filter(|entry| !ledger.is_void(&entry.location.pack));
             ledger.learn_remote(good.map(|entry| (entry.chunk, entry.location)))?;
         }
-        // What says so is kept by the journal, and must not outlive what was learned.
-        let database = self.live.clone();
-        let flushing = tokio::task::spawn_blocking(move || database.flush());
+        Ok(chunks)
+    }
+
+    /// Notes that the index is learned. What says so is kept by the journal, and must not outlive what was learned.
+    async fn note_learned(&self) -> Result<(), ApplianceError> {
+        let live = self.live.clone();
+        let flushing = tokio::task::spawn_blocking(move || live.flush());
         flushing.await.map_err(|_| ApplianceError::Died)??;
         let batch = Batch { changes: vec![registry::index_learned()] };
         self.live.submit_durably(batch, Bytes::new()).await?;
-        Ok(chunks)
+        Ok(())
     }
 }
