@@ -13,6 +13,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rustix::fs::{FlockOperation, flock};
@@ -21,6 +22,9 @@ use super::state::Entry;
 
 /// The longest journal, in bytes.
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
+/// How often, and how many times more, a lock is asked for that somebody seems to hold.
+const LOCK_LOOK: Duration = Duration::from_millis(20);
+const LOCK_LOOKS_MAX: usize = 10;
 /// The digits of a checksum, and the blank.
 const HEAD_BYTES: usize = 9;
 
@@ -125,9 +129,14 @@ impl Journal for FileJournal {
 }
 
 fn lock(path: &Path, file: File) -> Result<JournalLock, JournalError> {
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| JournalError::Busy { path: path.to_owned() })?;
-    Ok(JournalLock(file))
+    let lock = || flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+    // A program that is just being started has a copy of every open file for a moment, and with it of a lock that was let
+    // go here.
+    let waits = || std::iter::repeat_with(|| std::thread::sleep(LOCK_LOOK)).take(LOCK_LOOKS_MAX);
+    if lock() || waits().any(|()| lock()) {
+        return Ok(JournalLock(file));
+    }
+    Err(JournalError::Busy { path: path.to_owned() })
 }
 
 fn line(entry: &Entry) -> Vec<u8> {
