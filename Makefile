@@ -1,5 +1,6 @@
 # The commands of this project. Each installs what it needs first (Debian, Ubuntu), builds in the one
-# profile there is (release) in a folder outside the checkout, and says how many minutes each stage took.
+# profile there is (release; `make test` with few optimisations of our own crates) in a folder outside the checkout, and
+# says how many minutes each stage took.
 #
 #   make demo [DIR=/some/tree]   a tree saved over NFS, the gateway killed, its disk lost, everything back
 #   make dr-demo                 a site lost while a client writes, its runbook run at another one (needs root)
@@ -19,6 +20,8 @@ export CXX := $(CACHE)/cxx
 
 STAGE := packaging/stage.sh
 CARGO := cargo
+# What stands in it makes compiling for tests short.
+FOR_TESTS := --config packaging/tests.toml
 
 .PHONY: demo dr-demo test nightly bench package docs env needs needs-of-tests build nfswalk
 
@@ -36,9 +39,9 @@ dr-demo: build nfswalk
 test: needs-of-tests
 	@$(STAGE) formatting $(CARGO) fmt --all --check
 	@$(STAGE) lints $(CARGO) clippy --release --workspace --all-targets -- -D warnings
-	@$(STAGE) compile $(CARGO) test --release --workspace --no-run
-	@$(STAGE) 'doc tests' $(CARGO) test --release --workspace --doc
-	@$(STAGE) tests python3 integration/lanes.py --failures --alone \
+	@$(STAGE) compile $(CARGO) $(FOR_TESTS) test --release --workspace --no-run
+	@$(STAGE) 'doc tests' $(CARGO) $(FOR_TESTS) test --release --workspace --doc
+	@$(STAGE) tests python3 integration/lanes.py $(FOR_TESTS) --failures --alone \
 		linux_client power_cut crash_sweep objects tidegate_gateway tidegate_replicator s3_clients
 
 nightly: needs-of-tests build nfswalk

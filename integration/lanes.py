@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""lanes.py [--kept FOLDER] [--failures] [--alone] FIRST...: all test programs of the workspace, as many beside
-each other as there are cores.
+"""lanes.py [--config FILE] [--kept FOLDER] [--failures] [--alone] FIRST...: all test programs of the workspace, as
+many beside each other as there are cores.
 
-The longest, named by FIRST, begin first. What a program says is printed when it has ended, as a whole; with
+They are built first, with what FILE tells cargo besides. The longest, named by FIRST, begin first. What a program says is printed when it has ended, as a whole; with
 --failures a line for one that passed, and the others once more at the end. With --kept what each says is kept in
 FOLDER/CRATE.NAME.log, and its row (name, result, minutes) in FOLDER/programs; one that has passed by what stands
 there is not run again. `cargo test` runs one after the other, and most of them wait: for disks, for
@@ -26,14 +26,15 @@ import time
 # What wants the machine for itself: one that is busy otherwise raises alarms of its own.
 ALONE = ["alerting"]
 MINUTES_MAX = float(os.environ.get("TIDEGATE_PROGRAM_MINUTES", "180"))
-BUILD = ["cargo", "test", "--release", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]
+BUILD = ["test", "--release", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]
 # What of a program that failed is printed once more at the end, in bytes.
 LAST_BYTES = 20_000
 
 
-def programs():
+def programs(config):
     """(crate/name, path, folder of its crate) of each test program, built if it has to be."""
-    built = subprocess.run(BUILD, stdout=subprocess.PIPE, text=True, check=True)
+    cargo = ["cargo", "--config", config] if config else ["cargo"]
+    built = subprocess.run(cargo + BUILD, stdout=subprocess.PIPE, text=True, check=True)
     for message in map(json.loads, built.stdout.splitlines()):
         if message.get("executable") and message["profile"]["test"]:
             folder = pathlib.Path(message["manifest_path"]).parent
@@ -132,6 +133,7 @@ def target(program):
 
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("--config")
     parser.add_argument("--kept", type=pathlib.Path)
     parser.add_argument("--failures", action="store_true")
     parser.add_argument("--alone", action="store_true")
@@ -141,7 +143,8 @@ def main():
     for ending in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lanes.end)
     first, last = wanted.first, len(wanted.first)
-    waiting = [program for program in programs() if not (lanes.table and lanes.table.has_passed(program[0]))]
+    has_passed = lanes.table.has_passed if lanes.table else lambda name: False
+    waiting = [program for program in programs(wanted.config) if not has_passed(program[0])]
     waiting.sort(key=lambda program: first.index(target(program)) if target(program) in first else last)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as beside:
         list(beside.map(lanes.run, [program for program in waiting if target(program) not in ALONE]))
