@@ -138,9 +138,9 @@ impl Appliance {
             return Ok(());
         }
         *leadership = self.resume(&mut record).await?;
-        let is_superseded = record.superseded;
-        *open.record.lock() = record;
-        if is_superseded { self.end_leading(open).await } else { Ok(()) }
+        // Other things may have become of it meanwhile.
+        open.record.lock().leadership = record.leadership;
+        if record.superseded { self.end_leading(open).await } else { Ok(()) }
     }
 
     /// Commits several shares, all frozen at one sequence; an error for each that was not, and for all if one was not.

@@ -20,6 +20,8 @@ use super::{Appliance, ApplianceError};
 use crate::live::{Batch, MapId};
 use crate::share::Share;
 
+/// How long a rollback waits for calls that are under way. Those of clients are answered before.
+const LEAVING_MAX: Duration = Duration::from_secs(40);
 /// How often it is looked whether a map is still used that is served no more.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often a snapshot is tried again whose head was thinned out while it was written.
@@ -229,8 +231,9 @@ impl Appliance {
         let (before, record) = begun?;
         let id = open.share.id();
         self.files.withdraw(id);
-        self.shares.lock().remove(&id);
         if let Err(error) = self.open_share(record, open.config.clone()).await {
+            // What is open is over the old map: nobody may serve it again.
+            self.shares.lock().remove(&id);
             tracing::error!(share, %error, "the share was put back, and cannot be served yet: load the settings again");
             return Err(error);
         }
@@ -256,7 +259,8 @@ impl Appliance {
         open: &Arc<OpenShare>,
         to: &Head,
     ) -> Result<(SnapshotEntry, ShareRecord), ApplianceError> {
-        self.until_left(open).await?;
+        let leaving = tokio::time::timeout(LEAVING_MAX, self.until_left(open)).await;
+        leaving.map_err(|_| ApplianceError::StillLeaving { share: open.config.name.clone() })??;
         let before = self.create_snapshot(&open.config.name, "before-rollback", BTreeMap::new()).await?;
         let mut leadership = open.leadership.lock().await;
         // The line of heads goes on from the newest one, with an older root.
