@@ -1,7 +1,7 @@
 //! Claims about whose turn it is to publish a share: a commit goes on to its end whether anybody waits for it or not, and none
 //! takes place over a map that is not the share's any more.
 //!
-//! Method: a store in memory that takes its time with heads, and commits that are given up, or wait, meanwhile.
+//! Method: a store in memory that takes its time with heads or snapshots, and commits that are given up, or wait, meanwhile.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -20,8 +20,8 @@ use tidegate_replicator::repository::{Head, SlotKey};
 use tidegate_replicator::store::{Fault, FaultStore, MemoryStore, Operation, Rule, Store};
 
 const ROOT_INODE: InodeNumber = InodeNumber::ROOT;
-/// How long the store takes over a head.
-const HEAD_TAKES: Duration = Duration::from_millis(300);
+/// How long the store takes over what is slow.
+const TAKES: Duration = Duration::from_millis(300);
 
 struct Scene {
     folder: tempfile::TempDir,
@@ -42,13 +42,13 @@ impl Scene {
         (Self { folder, key, store }, home)
     }
 
-    /// The next head takes its time.
-    fn is_slow(&self) {
-        let rule = Rule::on(Operation::Put).named("heads/").times(1);
-        self.store.inject(rule, Fault::Delay(HEAD_TAKES));
+    /// The next object of this folder takes its time.
+    fn is_slow(&self, folder: &str) {
+        let rule = Rule::on(Operation::Put).named(folder).times(1);
+        self.store.inject(rule, Fault::Delay(TAKES));
     }
 
-    /// Waits until the store is busy with a head, after so many faults.
+    /// Waits until the store is busy with it, after so many faults.
     async fn until_busy(&self, faults: u64) {
         while self.store.injected() == faults {
             tokio::task::yield_now().await;
@@ -84,7 +84,7 @@ async fn make(appliance: &Appliance, name: &[u8]) {
 async fn a_commit_that_nobody_waits_for_any_more_keeps_the_right_to_publish() {
     let (scene, home) = Scene::new().await;
     make(&home, b"old").await;
-    scene.is_slow();
+    scene.is_slow("heads/");
     {
         let mut commit = Box::pin(home.commit("docs"));
         tokio::select! {
@@ -109,7 +109,7 @@ async fn what_is_acknowledged_while_a_rollback_begins_is_in_the_snapshot_of_befo
     let address = ([127, 0, 0, 1], 700).into();
     let call = Call { caller: Caller { uid: 0, gid: 0, gids: Vec::new(), address }, retry: None };
     let root = files.mount(&call, b"/docs").await.unwrap();
-    scene.is_slow();
+    scene.is_slow("snapshots/");
     let rolling = {
         let home = home.clone();
         tokio::spawn(async move { home.roll_back("docs", &kept.snapshot.head).await })

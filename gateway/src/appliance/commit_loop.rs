@@ -134,7 +134,7 @@ impl Appliance {
     ) -> Result<(), ApplianceError> {
         let mut record = open.record.lock().clone();
         let led = record.leadership.is_some() && !(record.superseded || record.handed_over || record.follows);
-        if leadership.is_some() || !led || self.drill {
+        if leadership.is_some() || !led || open.config.follow || self.drill {
             return Ok(());
         }
         *leadership = self.resume(&mut record).await?;

@@ -160,14 +160,13 @@ impl Appliance {
     /// is open by now.
     async fn open_to_retire(&self, record: &ShareRecord) -> Result<Option<Arc<OpenShare>>, ApplianceError> {
         let id = record.id()?;
-        let newest = match self.backend.repository.newest_head(id).await {
+        let settings = match self.backend.repository.newest_head(id).await {
             Err(error) if !error.is_away() => {
                 tracing::error!(share = record.name, %error, "the newest head of a share that is not served cannot be read: what is here of it leaves the journal all the same");
-                None
+                self.last_settings(id).await?
             }
-            newest => newest?,
+            newest => newest?.map(|newest| newest.head.settings).unwrap_or_default(),
         };
-        let settings = newest.map(|newest| newest.head.settings).unwrap_or_default();
         let _changing = self.changing.lock().await;
         if self.is_open(id) {
             return Ok(None);
@@ -175,6 +174,21 @@ impl Appliance {
         let open = self.open_unserved(record.clone(), unserved(&record.name, settings)).await?;
         self.retiring.lock().insert(id, open.clone());
         Ok(Some(open))
+    }
+
+    /// How the newest head that can be read says that a share is served: what is published of it once more says the same.
+    async fn last_settings(&self, share: ShareId) -> Result<serde_json::Value, ApplianceError> {
+        let repository = &self.backend.repository;
+        let mut names = repository.head_names(share).await?;
+        names.sort_unstable();
+        for name in names.iter().rev() {
+            match repository.read_head(share, name).await {
+                Ok(head) => return Ok(head.settings),
+                Err(error) if error.is_away() => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
+        Ok(serde_json::Value::default())
     }
 
     fn is_open(&self, share: ShareId) -> bool {

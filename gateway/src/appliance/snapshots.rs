@@ -214,13 +214,14 @@ impl Appliance {
     /// Puts a whole share back to a head: a new incarnation over that root, in constant time. What it was
     /// before is retained as a snapshot first, while clients' changes wait; its handles are stale from then on.
     ///
-    /// Order: changes wait and those under way end; the snapshot; a new map and the record that says so, in one record of the
+    /// Order: a commit, for what waits to be sent may take long; changes wait and those under way end; the snapshot; a new map and the record that says so, in one record of the
     /// journal; the share is served over it; the old map goes. A failure before the record leaves the share as it was.
     pub async fn roll_back(
         self: &Arc<Self>,
         share: &str,
         to: &Head,
     ) -> Result<SnapshotEntry, ApplianceError> {
+        self.commit(share).await?;
         let _changing = self.changing.lock().await;
         let open = self.share_named(share)?;
         self.serve_files(&open, Arc::new(AtomicBool::new(true)))?;
